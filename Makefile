@@ -1,0 +1,123 @@
+# Everything is built from here; no recursion. BUILD=release (default) or asan.
+# `make help` prints the targets.
+
+BUILD ?= release
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+CC ?= gcc
+
+ifeq ($(BUILD),asan)
+B := build/asan
+OPT := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else
+B := build
+OPT := -O2 -fno-plt -fno-omit-frame-pointer
+endif
+
+PKGS := libuv sqlite3 msgpack gnutls jansson smartcols
+# The guard reads public fields of struct raft: exactly this version or no build (raftlog/README.md).
+RAFT := $(shell pkg-config --exact-version=0.15.0 raft 2>/dev/null && echo ok)
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+	-Wimplicit-fallthrough -Wswitch-enum -Wformat=2 -Wundef -Wvla -Wpointer-arith -Wno-format-truncation -Werror
+CFLAGS := -std=gnu17 -g $(OPT) $(WARN) -D_GNU_SOURCE -DBORG_VERSION='"$(VERSION)"' \
+	-Ilibcell/base -Ilibcell/model -Ilibcell/sched -Ilibcell/proto -Ilibcell/io -Iraftlog \
+	$(shell pkg-config --cflags $(PKGS)) $(EXTRA_CFLAGS)
+LDLIBS := $(shell pkg-config --libs $(PKGS) raft) -ljsonnet -lpthread -lm
+
+src = $(wildcard $(1)/*.c)
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+LIBCELL := $(foreach d,base model sched proto io,$(call src,libcell/$(d)))
+RAFTLOG := $(call src,raftlog)
+PROGRAMS := borgmaster borglet borgctl
+SHIM := borglet/shim
+UNIT := $(call src,test/unit)
+BENCH := $(call src,test/bench)
+TOOLS := $(call src,test/e2e)
+
+.PHONY: all run test bench unit golden e2e check-asan lint arch tidy fmt install clean help
+.SECONDARY:
+
+all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
+
+need-raft:
+	@test "$(RAFT)" = ok || { echo "libraft-dev 0.15.0 is needed exactly (raftlog/README.md); run scripts/deps" >&2; exit 1; }
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/libcell.a: $(call obj,$(LIBCELL))
+$(B)/raftlog.a: $(call obj,$(RAFTLOG))
+$(B)/borgmaster.a: $(call obj,$(filter-out %/main.c,$(call src,borgmaster)))
+$(B)/borglet.a: $(call obj,$(filter-out %/main.c,$(call src,borglet)))
+$(B)/borgctl.a: $(call obj,$(filter-out %/main.c,$(call src,cli)))
+$(B)/%.a:
+	@rm -f $@
+	ar rcs $@ $^
+
+# The SQL schema is compiled into borgmaster as a string.
+$(B)/gen/schema_sql.h: borgmaster/schema.sql
+	@mkdir -p $(@D)
+	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+$(B)/obj/borgmaster/%.o: CFLAGS += -I$(B)/gen
+$(call obj,$(call src,borgmaster)): $(B)/gen/schema_sql.h
+
+$(B)/borgmaster: $(B)/obj/borgmaster/main.o $(B)/borgmaster.a $(B)/raftlog.a $(B)/libcell.a
+	$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
+$(B)/borglet: $(B)/obj/borglet/main.o $(B)/borglet.a $(B)/libcell.a
+	$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
+$(B)/borgctl: $(B)/obj/cli/main.o $(B)/borgctl.a $(B)/libcell.a
+	$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
+# One shim runs per task: static and without libraries, 60 kB of private memory each.
+$(B)/borg-shim: $(call src,$(SHIM))
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -Iborglet -static $(filter %.c,$^) -o $@
+$(B)/borg-shim: $(wildcard $(SHIM)/*.h borglet/shim_proto.h)
+
+# A unit test links the library, and the archive of the program it is named after, if any.
+$(B)/test/unit/test_borgmaster_%: $(B)/borgmaster.a
+$(B)/test/unit/test_borglet_%: $(B)/borglet.a
+$(B)/test/unit/test_cli_%: $(B)/borgctl.a
+$(B)/test/%: $(B)/obj/test/%.o $(B)/raftlog.a $(B)/libcell.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $< $(filter-out $(B)/raftlog.a $(B)/libcell.a,$(filter %.a,$^)) $(B)/raftlog.a $(B)/libcell.a \
+		-o $@ $(shell pkg-config --libs check) $(LDLIBS)
+$(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) -Iborgmaster -Iborglet -Icli -Itest
+
+UNIT_BINS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(filter test/unit/test_%,$(UNIT)))
+BENCH_BINS := $(patsubst test/bench/%.c,$(B)/test/bench/%,$(BENCH))
+TOOL_BINS := $(patsubst test/e2e/%.c,$(B)/test/e2e/%,$(TOOLS))
+
+test-programs: all $(UNIT_BINS) $(BENCH_BINS) $(TOOL_BINS)
+
+run: ## install what is missing, start a cell and show it at work
+	scripts/run
+test: ## install what is missing, run every test
+	scripts/test
+unit: $(UNIT_BINS) ## unit tests and golden stories only
+	scripts/test-run --build $(B) unit
+e2e: test-programs ## the real binaries, killed and cut off
+	scripts/test-run --build $(B) e2e
+check-asan: ## every test again under AddressSanitizer and UBSan
+	$(MAKE) BUILD=asan test-programs
+	scripts/test-run --build build/asan all
+bench: test-programs ## the figures of the README
+	scripts/bench
+lint: arch tidy ## include table, purity, sizes, cppcheck, clang-format
+	scripts/lint
+arch: all
+	scripts/arch --build $(B)
+tidy:
+	scripts/tidy
+fmt: ## format every source
+	clang-format -i $$(git ls-files '*.c' '*.h')
+install: all ## to $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec
+	install -m 755 $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim $(DESTDIR)$(PREFIX)/bin
+clean: ## remove what was built
+	rm -rf build
+help:
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

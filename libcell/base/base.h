@@ -1,0 +1,47 @@
+/*
+ * base.h - the words every file of the house uses: assertions, attributes, small macros.
+ *
+ * Assertions are on in release builds: a replica that has lost its bearings must die before it
+ * writes, four others remain. Assert what the program knows; refuse (err.h) what it is told.
+ */
+#ifndef CELL_BASE_H
+#define CELL_BASE_H
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MUST_USE __attribute__((warn_unused_result))
+#define UNUSED __attribute__((unused))
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+
+/* Run `fn(&variable)` when the variable leaves its scope. */
+#define CLEANUP(fn) __attribute__((cleanup(fn)))
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define BIT(n) (UINT32_C(1) << (n))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+#define ASSERT(c) ((c) ? (void)0 : panic(__FILE__, __LINE__, "assertion failed: %s", #c))
+#define ASSERT_IMPLIES(a, b) ASSERT(!(a) || (b))
+#define UNREACHABLE(why) panic(__FILE__, __LINE__, "unreachable: %s", (why))
+#define PANIC(...) panic(__FILE__, __LINE__, __VA_ARGS__)
+
+/* Print the place and the message to stderr, call the panic hook if one is set, abort. */
+_Noreturn void panic(const char *file, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Allocation that cannot fail: out of memory is a panic, sizes are limited before (limits.h). */
+void *xcalloc(size_t count, size_t size) MUST_USE;
+void *xrealloc(void *ptr, size_t count, size_t size) MUST_USE;
+char *xstrdup(const char *s) MUST_USE;
+
+/* Copy a string into a fixed array, cut to fit, always terminated. */
+void str_copy(char *to, size_t to_size, const char *from);
+
+/* For CLEANUP: free() what a pointer variable points to. */
+void free_ptr(void *ptr_variable);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * limits.h - every bound on what comes from outside, in one place.
+ *
+ * All five replicas apply the same command, so a command that exhausts memory would kill all five:
+ * sizes are checked where the input enters (borgctl, RPC) and again before a command is proposed.
+ */
+#ifndef CELL_LIMITS_H
+#define CELL_LIMITS_H
+
+#include "base.h"
+
+enum {
+    CELL_NAME_MAX = 63,              /* bytes of a job, user, machine or port name */
+    CELL_ADDR_MAX = 63,              /* bytes of "host:port" */
+    CELL_MACHINES_MAX = 262144,      /* machines in a cell */
+    CELL_JOBS_MAX = 1048576,         /* jobs in a cell, dead ones included */
+    CELL_JOBS_DEAD_MAX = 65536,      /* dead jobs kept for the record, the oldest go first */
+    CELL_TASKS_MAX = 4194304,        /* live tasks in a cell */
+    CELL_TASKS_PER_JOB_MAX = 131072, /* replicas of one job */
+    CELL_REQUESTS_MAX = 65536,       /* answers remembered for retried commands */
+    CELL_EVENTS_MAX = 1000000,       /* rows of history kept in SQLite */
+    CELL_REASON_MAX = 511,           /* bytes of a pending reason or of an answer's message */
+
+    SPEC_BYTES_MAX = 32768, /* a packed job spec */
+    SPEC_ARGS_MAX = 256,    /* words of a command line */
+    SPEC_ENV_MAX = 256,     /* environment variables */
+    SPEC_PORTS_MAX = 16,    /* ports of a task */
+
+    CMD_BYTES_MAX = 65536,                 /* one packed command */
+    CMD_PLACEMENTS_MAX = 1024,             /* placements in one command */
+    CMD_REPORTS_MAX = 512,                 /* task reports in one command */
+    ENVELOPE_COMMANDS_MAX = 64,            /* commands in one Raft entry */
+    ENVELOPE_BYTES_MAX = 131072,           /* one Raft entry */
+    PROPOSALS_IN_FLIGHT_MAX = 16,          /* Raft entries proposed and not yet committed */
+    PROPOSALS_QUEUED_BYTES_MAX = 16777216, /* commands waiting for a place in an envelope */
+
+    RPC_FRAME_BYTES_MAX = 8388608,  /* one message on the wire */
+    RPC_QUEUE_BYTES_MAX = 33554432, /* bytes waiting to be sent on one connection */
+    RPC_CONNECTIONS_MAX = 16384,    /* connections one process accepts */
+    RPC_CALLS_MAX = 1024,           /* unanswered calls on one connection */
+
+    QUERY_ROWS_MAX = 100000,   /* rows one SQL query may return */
+    QUERY_BYTES_MAX = 4194304, /* bytes one SQL query may return */
+    QUERY_TIME_MS_MAX = 5000,  /* time one SQL query may take */
+    QUERY_SQL_MAX = 65536,     /* bytes of its text */
+};
+
+_Static_assert(CMD_BYTES_MAX <= ENVELOPE_BYTES_MAX, "a command must fit into an envelope");
+_Static_assert(SPEC_BYTES_MAX < CMD_BYTES_MAX, "a spec must fit into a command");
+
+#endif

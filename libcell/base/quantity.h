@@ -1,0 +1,25 @@
+/*
+ * quantity.h - amounts as people write them: "500m", "1.5", "1Gi", "250ms", "10s".
+ *
+ * All results are integers in the unit named by the function. The parsers refuse with ERR_INVALID
+ * and a message of the form `"12Q" is not a quantity`; they never round silently: "0.0005" cpus
+ * (half a milli) is refused. Printing gives the shortest exact form, so parse(print(x)) == x.
+ */
+#ifndef CELL_QUANTITY_H
+#define CELL_QUANTITY_H
+
+#include "buf.h"
+#include "err.h"
+
+/* Cpus: "2", "0.5", "1500m" -> thousandths. */
+int quantity_parse_milli(const char *text, int64_t *ret_milli, struct err *err) MUST_USE;
+/* Bytes: "4096", "64Ki", "1.5Gi", "2G" (decimal: k M G T P, binary: Ki Mi Gi Ti Pi). */
+int quantity_parse_bytes(const char *text, int64_t *ret_bytes, struct err *err) MUST_USE;
+/* Times: "250ms", "10s", "5m", "2h", "1d"; a bare number is seconds. */
+int quantity_parse_ms(const char *text, int64_t *ret_ms, struct err *err) MUST_USE;
+
+void quantity_print_milli(struct buf *to, int64_t milli); /* 500 -> "500m", 2000 -> "2" */
+void quantity_print_bytes(struct buf *to, int64_t bytes); /* 1610612736 -> "1.5Gi" */
+void quantity_print_ms(struct buf *to, int64_t ms);       /* 10000 -> "10s" */
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * raftlog.h - the replicated log: bytes in, committed bytes out, in the same order on all replicas.
+ *
+ * Hides canonical/raft 0.15.0 (nobody else includes raft.h), holds it behind the guard
+ * (raftlog_guard.c, why: README.md) and under our own TLS transport. Knows nothing of cells.
+ *
+ * Everything runs on the loop's thread; only `snapshot_write` runs in the libuv pool. An entry may
+ * have any size up to RAFTLOG_ENTRY_BYTES_MAX; the log frames and pads it (the library loses
+ * entries whose length is no multiple of 8).
+ *
+ * Every failure that the library cannot survive (failed disk write, RAFT_UNAVAILABLE, disk nearly
+ * full, stuck disk) calls on_fatal once, after which the process should exit: four replicas remain.
+ */
+#ifndef RAFTLOG_H
+#define RAFTLOG_H
+
+#include "err.h"
+#include "limits.h"
+#include "tls.h"
+
+#include <uv.h>
+
+enum { RAFTLOG_MEMBERS_MAX = 9, RAFTLOG_ENTRY_BYTES_MAX = 1048576 };
+
+enum raftlog_role { RAFTLOG_FOLLOWER, RAFTLOG_CANDIDATE, RAFTLOG_LEADER };
+
+struct raftlog_member {
+    uint64_t id;                     /* > 0 */
+    char address[CELL_ADDR_MAX + 1]; /* of its raft transport, "host:port" */
+};
+
+struct raftlog_handlers {
+    /* A committed entry. Called once per entry, in order, on every replica; bytes are borrowed.
+     * After a restart entries after the last snapshot come again: skip those already known. */
+    void (*on_apply)(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size);
+    /* Role, term or known leader changed. leader_id is 0 when unknown. */
+    void (*on_role)(void *data, enum raftlog_role role, uint64_t term, uint64_t leader_id);
+
+    /* Snapshot of everything applied up to `index`, three steps:
+     * begin (loop): take a cheap frozen view, return a token, or NULL for "not now";
+     * write (pool thread): give the image, malloc'ed, or an error; may block;
+     * end (loop): the token is no longer used. */
+    void *(*snapshot_begin)(void *data, uint64_t index, uint64_t term);
+    int (*snapshot_write)(void *token, void **ret_bytes, size_t *ret_size);
+    void (*snapshot_end)(void *data, void *token);
+    /* A snapshot was loaded at start or came from the leader: `index` is the last entry in it.
+     * Bytes are borrowed. Returns 0, or an error (fatal). */
+    int (*on_restore)(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size);
+
+    void (*on_fatal)(void *data, const struct err *err);
+};
+
+struct raftlog_options {
+    uv_loop_t *loop;
+    struct tls_context *tls; /* the certificate must say master/ID; borrowed */
+    const char *dir;         /* made if missing */
+    uint64_t id;
+    struct raftlog_member members[RAFTLOG_MEMBERS_MAX]; /* initial voters, ourselves included */
+    size_t member_count;
+    unsigned election_timeout_ms;            /* 0: default 300 */
+    unsigned heartbeat_ms;                   /* 0: default 50 */
+    unsigned snapshot_threshold;             /* entries between snapshots; 0: default 16384 */
+    unsigned snapshot_trailing;              /* entries kept after one; 0: default 4096 */
+    uint64_t disk_free_min_bytes;            /* fatal below this; 0: default 64 MiB */
+    const struct raftlog_handlers *handlers; /* borrowed */
+    void *data;
+};
+
+struct raftlog;
+
+/* Load snapshot and log (on_restore may come before it returns), bootstrap on first use, start. */
+int raftlog_open(const struct raftlog_options *options, struct raftlog **ret,
+                 struct err *err) MUST_USE;
+
+/*
+ * Propose an entry. Takes a copy of the bytes. The request belongs to the caller until `cb`, which
+ * comes exactly once, never before the function returned, and after on_apply of that entry:
+ *   0                   committed and applied at req->index
+ *   -ERR_UNKNOWN_OUTCOME leadership was lost or the log closed: it may still commit
+ * Refuses with ERR_NOT_LEADER, or ERR_LIMIT when PROPOSALS_IN_FLIGHT_MAX are under way.
+ */
+struct raftlog_proposal;
+typedef void (*raftlog_proposal_cb)(struct raftlog_proposal *req, int status);
+struct raftlog_proposal {
+    void *data;     /* the caller's */
+    uint64_t index; /* set before cb(0) */
+    raftlog_proposal_cb cb;
+    void *impl;
+};
+int raftlog_propose(struct raftlog *log, struct raftlog_proposal *req, const void *bytes,
+                    size_t size, raftlog_proposal_cb cb, struct err *err) MUST_USE;
+
+/* cb(0) once everything committed before the call is applied here and we are still leader: what a
+ * linearizable read waits for. Barriers under way are shared. */
+struct raftlog_barrier;
+typedef void (*raftlog_barrier_cb)(struct raftlog_barrier *req, int status);
+struct raftlog_barrier {
+    void *data;
+    raftlog_barrier_cb cb;
+    void *impl;
+};
+int raftlog_barrier(struct raftlog *log, struct raftlog_barrier *req, raftlog_barrier_cb cb,
+                    struct err *err) MUST_USE;
+
+struct raftlog_status {
+    enum raftlog_role role;
+    uint64_t term;
+    uint64_t leader_id;    /* 0 when unknown */
+    uint64_t last_index;   /* in memory */
+    uint64_t stored_index; /* on our disk */
+    uint64_t commit_index;
+    uint64_t applied_index;
+    uint64_t snapshot_index;
+    uint64_t in_flight; /* proposals of ours under way */
+};
+struct raftlog_status raftlog_status(const struct raftlog *log);
+
+/* Pending requests get ERR_UNKNOWN_OUTCOME; `cb` comes when the memory is gone. */
+void raftlog_close(struct raftlog *log, void (*cb)(void *data), void *data);
+
+#endif
