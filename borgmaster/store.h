@@ -1,0 +1,57 @@
+/*
+ * store.h - the cell's rows in SQLite, written by a thread of its own, read by everybody.
+ *
+ * DIR/cell.db, WAL, synchronous=NORMAL: the Raft log is the durable truth; the database may lose
+ * its tail in a power cut and is replayed. All changes of a run of deltas and the applied index go
+ * in one transaction. The loop's thread never waits for the disk here.
+ */
+#ifndef BORGMASTER_STORE_H
+#define BORGMASTER_STORE_H
+
+#include "delta.h"
+#include "wire.h"
+
+#include <uv.h>
+
+struct store;
+
+/* Open or make DIR/cell.db. A database that cannot be read is set aside (cell.db.corrupt-<ms>) and
+ * a new one made: the log or a snapshot fills it again. Then loads its rows into `cell` (empty). */
+int store_open(const char *dir, struct cell *cell, struct store **ret, struct err *err) MUST_USE;
+/* Waits for what is queued, then closes. */
+void store_close(struct store *store);
+
+/* Queue a delta; takes a reference of its own. `on_fatal` (below) hears of a failed write. */
+void store_put(struct store *store, struct delta *delta);
+/* The index the database holds (committed transaction). Any thread. */
+uint64_t store_index(const struct store *store);
+/* Deltas queued and not yet written, for back-pressure: the replica stops proposing above a bound.
+ */
+size_t store_backlog(const struct store *store);
+/* A write failed (disk full, I/O): called on the store's thread, once; the replica must exit. */
+void store_on_fatal(struct store *store, void (*cb)(void *data, const struct err *err), void *data);
+
+/*
+ * The image of the database exactly after the delta last put before begin(): begin on the loop
+ * (cheap), write in a pool thread (waits for the store's thread to get there, then reads under a
+ * WAL read transaction without stopping it), end on the loop. NULL when one is under way.
+ */
+void *store_snapshot_begin(struct store *store);
+int store_snapshot_write(void *token, void **ret_bytes, size_t *ret_size); /* malloc'ed */
+void store_snapshot_end(struct store *store, void *token);
+
+/* Replace the database by an image and load its rows into `cell`, an empty one. Loop thread; waits.
+ */
+int store_replace(struct store *store, const void *bytes, size_t size, struct cell *cell,
+                  struct err *err) MUST_USE;
+
+/*
+ * One read-only SQL statement in the libuv pool, on a connection that cannot write, attach or load
+ * anything, bounded by QUERY_* limits (ERR_LIMIT says which). Waits up to QUERY_TIME_MS_MAX for
+ * `index_min`. `cb` comes on the loop exactly once; the rows are packed (wire_pack_rows), borrowed.
+ */
+typedef void (*store_query_cb)(void *data, const struct err *err, const void *rows, size_t size);
+void store_query(struct store *store, uv_loop_t *loop, const char *sql, uint64_t index_min,
+                 store_query_cb cb, void *data);
+
+#endif

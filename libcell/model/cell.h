@@ -1,0 +1,112 @@
+/*
+ * cell.h - the state of a cell: machines, jobs, their tasks, answers remembered.
+ *
+ * Only cell_apply() (cmd.h) writes it, and loading (cell_load_*). Everybody else holds a const
+ * pointer and must not keep pointers into it across an apply: keep ids. Walks go by id, never by
+ * hash, so that all replicas do the same in the same order.
+ */
+#ifndef CELL_CELL_H
+#define CELL_CELL_H
+
+#include "idmap.h"
+#include "task.h"
+
+enum machine_state { MACHINE_UP, MACHINE_DOWN, MACHINE_STATE_COUNT };
+const char *machine_state_text(enum machine_state state);
+
+struct machine {
+    machine_id id;
+    char name[CELL_NAME_MAX + 1];
+    char addr[CELL_ADDR_MAX + 1]; /* where its borglet serves logs */
+    enum machine_state state;
+    struct resources capacity;
+    struct resources reserved; /* sum of the limits of its live tasks, stopping ones included */
+    struct resources stopping; /* the part of `reserved` that has been told to stop */
+    uint32_t task_count;       /* live tasks */
+    uint64_t changed_ms;
+    uint64_t row_hash;
+    struct list tasks; /* task.link of its live tasks, in order of assignment */
+};
+
+/* A job is live until all its tasks are final. */
+struct job {
+    job_id id;
+    struct job_spec spec;              /* never changes */
+    bool killed;                       /* by its user: nothing of it starts again */
+    uint32_t counts[TASK_STATE_COUNT]; /* tasks per state; they add up to spec.replicas */
+    uint32_t stopping;                 /* live tasks that have been told to stop */
+    uint64_t submitted_ms;
+    uint64_t changed_ms;
+    char reason[CELL_REASON_MAX + 1]; /* why its pending tasks are pending; "" when none are */
+    uint64_t row_hash;
+    struct task *tasks; /* spec.replicas of them, by index */
+    struct list link;   /* in cell.jobs, by id */
+    struct list dead;   /* in cell.dead_jobs once dead, in order of death */
+};
+bool job_is_dead(const struct job *job);
+/* "pending" (nothing runs yet), "running", "stopping", "finished", "failed", "killed" */
+const char *job_state_text(const struct job *job);
+
+/* What a retried command is answered, found by its request id. */
+struct remembered {
+    uint64_t request_id[2];
+    enum err_code code;
+    job_id job;
+    char msg[CELL_REASON_MAX + 1];
+};
+
+struct cell {
+    uint64_t applied_index; /* of the Raft entry last applied; kept by the caller of cell_apply */
+    uint64_t applied_term;
+    uint64_t now_ms;     /* cell time: the largest time_ms of any command so far */
+    uint64_t event_seq;  /* of the last event */
+    uint64_t next_job;   /* id of the next job */
+    uint64_t live_tasks; /* tasks of jobs that are not dead */
+    uint64_t digest_sum; /* sum of all row hashes */
+
+    struct machine **machines; /* machine id v is machines[v - 1] */
+    uint32_t machine_count;
+    struct namemap machines_by_name;
+
+    struct list jobs; /* all, by id */
+    uint64_t job_count;
+    struct idmap jobs_by_id;
+    struct namemap jobs_by_name; /* the newest job of each name */
+    struct list dead_jobs;
+    uint64_t dead_job_count;
+    struct list backing_off; /* task.link of tasks PENDING with not_before_ms != 0 */
+
+    struct remembered *requests; /* ring of CELL_REQUESTS_MAX, made at first use */
+    uint64_t request_seq;        /* of the last one; slot = seq % CELL_REQUESTS_MAX */
+    struct idmap requests_by_id; /* key: request_id mixed to 64 bits */
+};
+
+struct cell *cell_new(void);
+void cell_free(struct cell *cell);
+
+const struct machine *cell_machine(const struct cell *cell, machine_id id); /* NULL: none */
+const struct machine *cell_machine_named(const struct cell *cell, const char *name);
+const struct job *cell_job(const struct cell *cell, job_id id);
+const struct job *cell_job_named(const struct cell *cell, const char *name); /* the newest */
+const struct task *cell_task(const struct cell *cell, task_id id);
+/* Order-independent over all rows, plus the counters: equal on all replicas at equal index. */
+uint64_t cell_digest(const struct cell *cell);
+/* Walk everything and panic at the first broken invariant (sums, counts, lists, hashes, capacity:
+ * reserved - stopping <= capacity on every machine). O(cell). */
+void cell_check(const struct cell *cell);
+/* The whole cell as stable text, one row a line, for golden files and debugging. */
+void cell_text(struct buf *to, const struct cell *cell);
+
+/*
+ * Loading from a checkpoint: scalars first, then machines by id, jobs by id (with the spec; its
+ * tasks start out PENDING), then tasks, then requests by seq. Returns ERR_CORRUPT for rows that
+ * contradict each other. cell_load_done() checks and computes what is derived.
+ */
+int cell_load_machine(struct cell *cell, const struct machine *row, struct err *err) MUST_USE;
+int cell_load_job(struct cell *cell, const struct job *row,
+                  struct err *err) MUST_USE; /* copies spec */
+int cell_load_task(struct cell *cell, const struct task *row, struct err *err) MUST_USE;
+void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row);
+int cell_load_done(struct cell *cell, struct err *err) MUST_USE;
+
+#endif

@@ -1,0 +1,131 @@
+/*
+ * cmd.h - the commands: the only way to change a cell.
+ *
+ * Time and identities are in the command, stamped by the leader. A refusal is a normal, replicated,
+ * identical result. cell_apply() never fails half-way.
+ */
+#ifndef CELL_CMD_H
+#define CELL_CMD_H
+
+#include "cell.h"
+#include "delta.h"
+
+#define CMD_KINDS(X) \
+    X(MACHINE_REGISTER, 1, "machine-register") /* a borglet is there (again) */ \
+    X(MACHINE_DOWN, 2, "machine-down")         /* and now silent: its tasks are lost */ \
+    X(JOB_SUBMIT, 3, "job-submit") \
+    X(JOB_KILL, 4, "job-kill") \
+    X(SCHEDULE, 5, "schedule") /* a batch of placements and of reasons why not */ \
+    X(REPORT, 6, "report")     /* what a borglet saw of its tasks */ \
+    X(WAKE, 7, "wake")         /* back-offs that are over */
+
+enum cmd_kind {
+#define X(name, number, text) CMD_##name = (number),
+    CMD_KINDS(X)
+#undef X
+};
+const char *cmd_kind_text(enum cmd_kind kind); /* "unknown" for numbers that are none */
+
+struct cmd_machine_register {
+    char name[CELL_NAME_MAX + 1];
+    char addr[CELL_ADDR_MAX + 1];
+    struct resources capacity;
+};
+
+struct cmd_machine_down {
+    machine_id machine;
+};
+
+struct cmd_job_kill {
+    char name[CELL_NAME_MAX + 1];
+};
+
+/* One attempt, named exactly: a decision about an older one is refused. */
+struct attempt_ref {
+    task_id task;
+    uint32_t attempt;
+};
+
+struct placement {
+    struct attempt_ref task; /* attempt: the last one; the placement makes the next */
+    machine_id machine;
+    uint32_t victim_first; /* its victims: victims[first .. first + count), live on `machine` */
+    uint32_t victim_count;
+};
+
+struct verdict {
+    job_id job;
+    char reason[CELL_REASON_MAX + 1];
+};
+
+/* Each placement is accepted or refused by itself, against the cell as it then is. */
+struct cmd_schedule {
+    struct placement *placements;
+    uint32_t placement_count;
+    struct attempt_ref *victims;
+    uint32_t victim_count;
+    struct verdict *verdicts;
+    uint32_t verdict_count;
+};
+
+enum report_kind {
+    REPORT_RUNNING,     /* pid and ports are set */
+    REPORT_EXITED,      /* exit_code >= 0, or -signal */
+    REPORT_START_ERROR, /* detail says why */
+    REPORT_LOST,        /* the borglet knows nothing of this attempt */
+    REPORT_KIND_COUNT
+};
+
+struct report {
+    struct attempt_ref task;
+    enum report_kind kind;
+    int32_t pid;
+    int32_t exit_code;
+    uint16_t ports[SPEC_PORTS_MAX];
+    char detail[128]; /* for the event; cut */
+};
+
+struct cmd_report {
+    machine_id machine;
+    struct report *reports;
+    uint32_t report_count;
+};
+
+struct cmd_wake {
+    task_id *tasks;
+    uint32_t task_count;
+};
+
+struct cmd {
+    uint64_t request_id[2];       /* not 0,0: remember the answer, answer a repetition with it */
+    char user[CELL_NAME_MAX + 1]; /* who; "" for the cell itself */
+    uint64_t time_ms;             /* stamped by the leader */
+    enum cmd_kind kind;
+    union {
+        struct cmd_machine_register machine_register;
+        struct cmd_machine_down machine_down;
+        struct job_spec job_submit;
+        struct cmd_job_kill job_kill;
+        struct cmd_schedule schedule;
+        struct cmd_report report;
+        struct cmd_wake wake;
+    };
+};
+void cmd_release(struct cmd *cmd); /* frees what the command points to */
+
+struct answer {
+    enum err_code code; /* ERR_OK or the refusal's */
+    job_id job;         /* of a submit or kill */
+    uint32_t accepted;  /* placements, reports, tasks woken */
+    uint32_t refused;
+    char msg[CELL_REASON_MAX + 1]; /* for a person */
+};
+
+/*
+ * Apply one command. `changes` collects what was touched (rows of refused placements too: the
+ * scheduler believes otherwise and must be told) and the events; it is added to, not cleared.
+ */
+void cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *changes,
+                struct answer *ret);
+
+#endif

@@ -1,0 +1,118 @@
+/*
+ * delta.h - what changed, as values: the one feed from the cell to everybody who keeps a copy.
+ *
+ * While commands are applied, `struct changes` notes ids and events. delta_collect() then copies
+ * the rows as they are now into an immutable `struct delta`, which the SQLite projection and the
+ * scheduler's view consume on their own threads. A row in a delta is the whole truth about it.
+ */
+#ifndef CELL_DELTA_H
+#define CELL_DELTA_H
+
+#include "cell.h"
+
+#define EVENT_KINDS(X) \
+    X(SUBMITTED, 1, "submitted") \
+    X(ASSIGNED, 2, "assigned") \
+    X(RUNNING, 3, "running") \
+    X(FINISHED, 4, "finished") \
+    X(FAILED, 5, "failed")     /* an attempt failed, or the task for good: see state */ \
+    X(EVICTING, 6, "evicting") /* notice given: SIGTERM, grace, SIGKILL */ \
+    X(EVICTED, 7, "evicted")   /* gone, pending again */ \
+    X(LOST, 8, "lost") \
+    X(KILLING, 9, "killing") \
+    X(KILLED, 10, "killed") \
+    X(MACHINE_UP, 11, "machine-up") \
+    X(MACHINE_DOWN, 12, "machine-down") \
+    X(FORGOTTEN, 13, "forgotten") /* a dead job made room */
+
+enum event_kind {
+#define X(name, number, text) EVENT_##name = (number),
+    EVENT_KINDS(X)
+#undef X
+};
+const char *event_kind_text(enum event_kind kind);
+
+/* One fact of the cell's history; only SQLite keeps them. */
+struct event {
+    uint64_t seq;
+    uint64_t time_ms;
+    enum event_kind kind;
+    job_id job;         /* 0: of a machine */
+    int64_t task_index; /* -1: of the whole job or of a machine */
+    uint32_t attempt;
+    machine_id machine;
+    enum cause cause;
+    int32_t exit_code;
+    char detail[128];
+};
+
+struct changes {
+    uint64_t *machines; /* ids touched, each once (sorted out at collect) */
+    size_t machine_count, machine_capacity;
+    uint64_t *jobs;
+    size_t job_count, job_capacity;
+    uint64_t *tasks;
+    size_t task_count, task_capacity;
+    uint64_t *forgotten; /* ids of jobs removed with all their tasks */
+    size_t forgotten_count, forgotten_capacity;
+    uint64_t *requests; /* seqs of answers remembered */
+    size_t request_count, request_capacity;
+    struct event *events;
+    size_t event_count, event_capacity;
+};
+void changes_clear(struct changes *changes); /* keeps the memory */
+void changes_release(struct changes *changes);
+bool changes_empty(const struct changes *changes);
+
+struct job_row {
+    job_id id;
+    struct job_spec spec; /* a copy, owned by the delta */
+    const char *state;    /* job_state_text */
+    bool killed;
+    bool dead;
+    uint32_t counts[TASK_STATE_COUNT];
+    uint32_t stopping;
+    uint64_t submitted_ms;
+    uint64_t changed_ms;
+    char reason[CELL_REASON_MAX + 1];
+};
+
+struct request_row {
+    uint64_t seq;
+    struct remembered remembered;
+};
+
+/* Immutable once made, so it may cross threads; references are counted atomically. */
+struct delta {
+    uint64_t index; /* of the last Raft entry in it */
+    uint64_t term;
+    uint64_t now_ms;
+    uint64_t event_seq;
+    uint64_t next_job;
+    uint64_t request_seq;
+    uint64_t digest; /* of the cell after it */
+    bool full;       /* everything there is: forget what you knew */
+
+    struct machine *machines; /* by id; `tasks` is not to be used */
+    size_t machine_count;
+    struct job_row *jobs; /* by id */
+    size_t job_count;
+    struct task *tasks; /* by id, after their jobs; `link` is not to be used */
+    size_t task_count;
+    uint64_t *forgotten; /* job ids */
+    size_t forgotten_count;
+    struct request_row *requests;
+    size_t request_count;
+    struct event *events;
+    size_t event_count;
+
+    int references;
+};
+/* Rows of everything noted in `changes`, as the cell is now; the caller holds one reference. */
+struct delta *delta_collect(const struct cell *cell, const struct changes *changes) MUST_USE;
+/* Rows of the whole cell without events and requests: how a scheduler starts. */
+struct delta *delta_full(const struct cell *cell) MUST_USE;
+struct delta *delta_ref(struct delta *delta);
+void delta_unref(struct delta *delta); /* NULL is fine */
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * spec.h - what a user asks for: one job, all of whose tasks are alike.
+ *
+ * Borg paper, section 2.3 (jobs), 2.5 (priority and bands).
+ */
+#ifndef CELL_SPEC_H
+#define CELL_SPEC_H
+
+#include "err.h"
+#include "limits.h"
+#include "resources.h"
+
+enum {
+    PRIORITY_MAX = 450,
+    PRIORITY_DEFAULT = 100,
+    GRACE_MS_MAX = 3600000,
+    BACKOFF_MS_MAX = 3600000
+};
+
+enum band { BAND_FREE, BAND_BATCH, BAND_PRODUCTION, BAND_MONITORING, BAND_COUNT };
+
+enum band band_of(uint32_t priority); /* 0-99 free, 100-119 batch, 120-359 production, 360-450 */
+const char *band_text(enum band band);
+bool priority_is_prod(uint32_t priority); /* production and monitoring: never evicted by prod */
+/* May work of priority `by` displace work of priority `victim`? Strictly lower, and never prod. */
+bool priority_may_evict(uint32_t by, uint32_t victim);
+
+/* The enumerations a spec names by text; parse returns -1 for a text that is none of them. */
+enum appclass { APPCLASS_BATCH, APPCLASS_LATENCY_SENSITIVE, APPCLASS_COUNT };
+enum restart { RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_NEVER, RESTART_COUNT };
+enum policy { POLICY_BEST_FIT, POLICY_WORST_FIT, POLICY_COUNT };
+const char *appclass_text(enum appclass a); /* "batch", "latency-sensitive" */
+const char *restart_text(enum restart r);   /* "on-failure", "always", "never" */
+const char *policy_text(enum policy p);     /* "best-fit", "worst-fit" */
+int appclass_parse(const char *text);
+int restart_parse(const char *text);
+int policy_parse(const char *text);
+
+/* A list of words, one after another, each with its NUL. Owns its bytes. */
+struct words {
+    char *bytes;
+    uint32_t size;  /* bytes, NULs included */
+    uint32_t count; /* words */
+};
+void words_add(struct words *words, const char *word);
+void words_release(struct words *words);
+struct words words_copy(const struct words *words);
+/* Walk: `for (const char *w = words_first(&x); w != NULL; w = words_next(&x, w))` */
+const char *words_first(const struct words *words);
+const char *words_next(const struct words *words, const char *word);
+
+struct job_spec {
+    char name[CELL_NAME_MAX + 1]; /* [a-z0-9]([a-z0-9._-]*) */
+    char
+        user[CELL_NAME_MAX + 1]; /* from the certificate of who submitted it, never from the file */
+    uint32_t priority;           /* 0 to PRIORITY_MAX */
+    enum appclass appclass;
+    enum policy policy;     /* how to choose among machines that fit */
+    uint32_t replicas;      /* 1 to CELL_TASKS_PER_JOB_MAX */
+    struct resources limit; /* of one task; ports = ports.count */
+    struct words argv;      /* the command; argv[0] is looked up in PATH by the borglet */
+    struct words env;       /* "NAME=value" */
+    struct words ports;     /* names; each task gets one port per name, told in PORT_<NAME> */
+    enum restart restart;
+    uint32_t failures_max; /* failed attempts after which a task stays failed; 0: no bound */
+    uint32_t backoff_ms; /* before the 2nd attempt after a failure; doubles up to backoff_max_ms */
+    uint32_t backoff_max_ms;
+    uint32_t grace_ms; /* between SIGTERM and SIGKILL */
+};
+
+/* Every field at its default, no name, no command, one replica; then fill and spec_valid(). */
+void spec_init(struct job_spec *spec);
+void spec_release(struct job_spec *spec);
+void spec_copy(struct job_spec *to, const struct job_spec *from); /* `to` is uninitialised */
+/* May this be submitted? Tells the first mistake with its path ("task.resources.cpu: ..."). */
+int spec_valid(const struct job_spec *spec, struct err *err) MUST_USE;
+/* A job, user, machine or port name: 1 to CELL_NAME_MAX of [a-z0-9._-], starting alphanumeric. */
+bool name_valid(const char *name);
+/* Wait before the attempt that follows the `failures`th failure (failures >= 1). */
+uint32_t spec_backoff_ms(const struct job_spec *spec, uint32_t failures);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * task.h - the life of one task, as a table.
+ *
+ *                  schedule            report            report
+ *   submit --> PENDING -----> ASSIGNED -----> RUNNING -----------> FINISHED  exit 0
+ *                 ^               |              |  |
+ *                 |  back-off,    |              |  +------------> FAILED    no attempt left
+ *                 +---------------+--------------+
+ *                    exit or start error with attempts left, eviction, machine lost
+ *
+ *   any live state -- kill --> (stopping, then) KILLED           PENDING -- kill --> KILLED
+ *
+ * An attempt that ends in an eviction or with its machine ends LOST or evicted in the events; the
+ * task itself is PENDING again at once, with the cause. FINISHED, FAILED, KILLED are final. Every
+ * arrow is a replicated command. Borg paper, section 2.3 (figure 2).
+ */
+#ifndef CELL_TASK_H
+#define CELL_TASK_H
+
+#include "list.h"
+#include "spec.h"
+
+typedef struct {
+    uint64_t v;
+} job_id; /* 1, 2, ... in order of submission; 0: none */
+typedef struct {
+    uint32_t v;
+} machine_id; /* 1, 2, ... in order of registration; 0: none */
+typedef struct {
+    uint64_t v;
+} task_id; /* job and index in one number; 0: none */
+
+enum { TASK_INDEX_BITS = 20 };
+_Static_assert(CELL_TASKS_PER_JOB_MAX <= 1 << TASK_INDEX_BITS, "an index must fit a task id");
+
+static inline task_id task_id_of(job_id job, uint32_t index)
+{
+    return (task_id){job.v << TASK_INDEX_BITS | index};
+}
+static inline job_id task_job(task_id id)
+{
+    return (job_id){id.v >> TASK_INDEX_BITS};
+}
+static inline uint32_t task_index(task_id id)
+{
+    return (uint32_t)(id.v & ((1U << TASK_INDEX_BITS) - 1));
+}
+
+enum task_state {
+    TASK_PENDING,
+    TASK_ASSIGNED,
+    TASK_RUNNING,
+    TASK_FINISHED,
+    TASK_FAILED,
+    TASK_KILLED,
+    TASK_STATE_COUNT
+};
+const char *task_state_text(enum task_state state); /* "pending", ... */
+
+/* Why a task is where it is: how its last attempt ended, or why the present one is being stopped.
+ */
+enum cause {
+    CAUSE_NONE,
+    CAUSE_EXIT,         /* ended by itself; exit_code says how */
+    CAUSE_SIGNAL,       /* ended by a signal nobody of us sent; exit_code is -signal */
+    CAUSE_START_ERROR,  /* could not be started on its machine */
+    CAUSE_PREEMPTED,    /* evicted for work of higher priority */
+    CAUSE_MACHINE_DOWN, /* its machine fell silent */
+    CAUSE_LOST,         /* its machine no longer knows of it (reboot, wiped) */
+    CAUSE_DRAIN,
+    CAUSE_OUT_OF_RESOURCES,
+    CAUSE_UPDATE,
+    CAUSE_KILLED, /* by its user */
+    CAUSE_COUNT
+};
+const char *cause_text(enum cause cause); /* "", "exit", "preempted", "machine-down", ... */
+
+struct task {
+    task_id id;
+    enum task_state state;
+    uint32_t attempt;       /* of the present or last run, from 1; 0: never assigned */
+    machine_id machine;     /* of the present attempt; 0 unless live */
+    enum cause cause;       /* of the end of the last attempt */
+    enum cause stopping;    /* live and told to stop: why; else CAUSE_NONE */
+    uint32_t failures;      /* attempts that ended by exit, signal or start error */
+    int32_t pid;            /* of the present attempt's process, 0 when unknown */
+    int32_t exit_code;      /* of the last ended attempt: code, or -signal */
+    uint64_t not_before_ms; /* PENDING and backing off: when a new attempt may start; else 0 */
+    uint64_t started_ms;    /* when the present attempt was seen running; cell time */
+    uint64_t changed_ms;    /* when this row last changed; cell time */
+    uint16_t ports[SPEC_PORTS_MAX]; /* of the present attempt, in the order of the spec's names */
+    uint64_t row_hash;              /* what this row adds to the cell's digest */
+    struct list link; /* live: in its machine's tasks; backing off: in cell.backing_off */
+};
+
+bool task_is_live(const struct task *task);  /* ASSIGNED or RUNNING: it holds a place */
+bool task_is_final(const struct task *task); /* FINISHED, FAILED or KILLED */
+/* Can the table go from one to the other? For assertions and tests. */
+bool task_may_move(enum task_state from, enum task_state to);
+
+#endif

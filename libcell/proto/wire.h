@@ -1,0 +1,181 @@
+/*
+ * wire.h - the methods and the bodies of what the programs say to each other.
+ *
+ * Every body is a msgpack array; wire_pack_* appends to a buffer, wire_unpack_* refuses with
+ * ERR_CORRUPT, bounds every count, and on success fills a struct that wire_*_release frees (those
+ * without a release own nothing).
+ */
+#ifndef CELL_WIRE_H
+#define CELL_WIRE_H
+
+#include "cmd.h"
+
+enum { WIRE_REPLICAS_MAX = 9 };
+
+#define WIRE_METHODS(X) \
+    X(COMMAND, 1)    /* user -> any replica: packed cmd; answer: wire_answer */ \
+    X(QUERY, 2)      /* user -> any replica: wire_query; answer: wire_rows */ \
+    X(STATUS, 3)     /* user, master -> replica: empty; answer: wire_status */ \
+    X(FORWARD, 10)   /* replica -> leader: packed cmd; answer: wire_answer */ \
+    X(ALIVE, 11)     /* replica -> leader, notice: wire_alive */ \
+    X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
+    X(REPORT, 21)    /* borglet -> replica, notice: wire_reports; empty ones are the heartbeat */ \
+    X(INTEND, 30)    /* replica -> borglet, notice: wire_intents */ \
+    X(LOGS, 40)      /* user -> borglet: wire_logs; chunks come first, then the empty answer */ \
+    X(LOG_CHUNK, 41) /* borglet -> user, notice: wire_log_chunk */
+
+enum wire_method {
+#define X(name, number) WIRE_##name = (number),
+    WIRE_METHODS(X)
+#undef X
+};
+
+/* What became of a command. */
+struct wire_answer {
+    enum err_code code;
+    uint64_t job;
+    uint32_t accepted;
+    uint32_t refused;
+    uint64_t index; /* of the Raft entry; a query at or after it sees the effect */
+    char msg[CELL_REASON_MAX + 1];
+};
+
+struct wire_query {
+    char *sql;          /* owned */
+    uint64_t index_min; /* wait until the replica has projected this index (bounded by time-out) */
+    bool fresh;         /* first a barrier: see everything acknowledged before the call */
+};
+
+enum wire_type { WIRE_NULL, WIRE_INTEGER, WIRE_REAL, WIRE_TEXT };
+struct wire_value {
+    enum wire_type type;
+    int64_t integer;
+    double real;
+    const char *text; /* points into wire_rows.bytes, NUL-terminated */
+};
+struct wire_rows {
+    uint64_t applied_index;
+    uint32_t column_count;
+    uint32_t row_count;
+    const char **columns;
+    struct wire_value *values; /* row by row */
+    char *bytes;               /* owned: all texts */
+};
+
+struct wire_status {
+    uint64_t id;
+    char addr[CELL_ADDR_MAX + 1]; /* rpc */
+    int64_t pid;
+    char role[16]; /* "leader", "follower", "candidate" */
+    uint64_t term;
+    uint64_t leader; /* id, 0 unknown */
+    uint64_t last_index, stored_index, commit_index, applied_index;
+    uint64_t snapshot_index;
+    uint64_t projected_index; /* in SQLite */
+    uint64_t digest;          /* of the cell at applied_index */
+    uint64_t links;           /* borglets driven */
+    uint64_t machines, jobs, pending;
+    uint64_t uptime_ms;
+    char version[32];
+};
+
+/* Machines that a shard has heard of lately. */
+struct wire_alive {
+    uint32_t *machines; /* ids; owned */
+    uint32_t machine_count;
+};
+
+struct wire_hello {
+    char name[CELL_NAME_MAX + 1];
+    char addr[CELL_ADDR_MAX + 1];
+    struct resources capacity;
+    uint64_t seen_index;    /* of the newest intents seen: older ones would be ignored */
+    struct report *reports; /* all attempts it has, live and ended; owned */
+    uint32_t report_count;
+};
+struct wire_welcome {
+    uint32_t machine;
+    uint64_t heartbeat_ms; /* send reports at least this often */
+};
+
+struct wire_reports {
+    struct report *reports; /* owned */
+    uint32_t report_count;
+};
+
+enum intent_action {
+    INTENT_RUN,    /* start it unless it is there; spec is set */
+    INTENT_STOP,   /* SIGTERM, grace, SIGKILL; cause says why */
+    INTENT_FORGET, /* the cell has taken note of its end: drop the record */
+    INTENT_ACTION_COUNT
+};
+struct intent {
+    struct attempt_ref task;
+    enum intent_action action;
+    enum cause cause;
+    uint32_t grace_ms;
+    uint64_t assigned_seq; /* lower ones were assigned first */
+    struct job_spec spec;  /* INTENT_RUN only; the name gives the task's name JOB/INDEX */
+};
+struct wire_intents {
+    uint64_t index;         /* the applied index they come from */
+    bool full;              /* attempts that are not listed here are to be stopped and forgotten */
+    struct intent *intents; /* owned */
+    uint32_t intent_count;
+};
+
+struct wire_logs {
+    char job[CELL_NAME_MAX + 1];
+    uint64_t task;    /* id */
+    uint32_t attempt; /* 0: the newest there */
+    bool err;         /* stderr instead of stdout */
+    bool follow;
+    uint64_t tail_bytes; /* start this far from the end; UINT64_MAX: from the start */
+};
+struct wire_log_chunk {
+    const void *bytes; /* borrowed from the body */
+    size_t size;
+    uint64_t offset; /* in the stream */
+};
+
+void wire_pack_answer(struct buf *to, const struct wire_answer *a);
+int wire_unpack_answer(const void *bytes, size_t size, struct wire_answer *ret,
+                       struct err *err) MUST_USE;
+void wire_pack_query(struct buf *to, const struct wire_query *q);
+int wire_unpack_query(const void *bytes, size_t size, struct wire_query *ret,
+                      struct err *err) MUST_USE;
+void wire_query_release(struct wire_query *q);
+void wire_pack_rows(struct buf *to, const struct wire_rows *r);
+int wire_unpack_rows(const void *bytes, size_t size, struct wire_rows *ret,
+                     struct err *err) MUST_USE;
+void wire_rows_release(struct wire_rows *r);
+void wire_pack_status(struct buf *to, const struct wire_status *s);
+int wire_unpack_status(const void *bytes, size_t size, struct wire_status *ret,
+                       struct err *err) MUST_USE;
+void wire_pack_alive(struct buf *to, const struct wire_alive *a);
+int wire_unpack_alive(const void *bytes, size_t size, struct wire_alive *ret,
+                      struct err *err) MUST_USE;
+void wire_alive_release(struct wire_alive *a);
+void wire_pack_hello(struct buf *to, const struct wire_hello *h);
+int wire_unpack_hello(const void *bytes, size_t size, struct wire_hello *ret,
+                      struct err *err) MUST_USE;
+void wire_hello_release(struct wire_hello *h);
+void wire_pack_welcome(struct buf *to, const struct wire_welcome *w);
+int wire_unpack_welcome(const void *bytes, size_t size, struct wire_welcome *ret,
+                        struct err *err) MUST_USE;
+void wire_pack_reports(struct buf *to, const struct wire_reports *r);
+int wire_unpack_reports(const void *bytes, size_t size, struct wire_reports *ret,
+                        struct err *err) MUST_USE;
+void wire_reports_release(struct wire_reports *r);
+void wire_pack_intents(struct buf *to, const struct wire_intents *i);
+int wire_unpack_intents(const void *bytes, size_t size, struct wire_intents *ret,
+                        struct err *err) MUST_USE;
+void wire_intents_release(struct wire_intents *i);
+void wire_pack_logs(struct buf *to, const struct wire_logs *l);
+int wire_unpack_logs(const void *bytes, size_t size, struct wire_logs *ret,
+                     struct err *err) MUST_USE;
+void wire_pack_log_chunk(struct buf *to, const struct wire_log_chunk *c);
+int wire_unpack_log_chunk(const void *bytes, size_t size, struct wire_log_chunk *ret,
+                          struct err *err) MUST_USE;
+
+#endif
