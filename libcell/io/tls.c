@@ -183,8 +183,11 @@ int tls_session_peer(gnutls_session_t session, struct identity *ret, struct err 
     if (status != 0) {
         gnutls_datum_t text = {0};
         gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
-        err_set(err, ERR_DENIED, "certificate refused: %s",
-                text.data == NULL ? "" : (const char *)text.data);
+        const char *why = text.data == NULL ? "" : (const char *)text.data;
+        size_t length = strlen(why);
+        while (length > 0 && why[length - 1] == ' ')
+            length--;
+        err_set(err, ERR_DENIED, "certificate refused: %.*s", (int)length, why);
         gnutls_free(text.data);
         return -ERR_DENIED;
     }
