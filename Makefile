@@ -19,9 +19,9 @@ PKGS := libuv sqlite3 msgpack gnutls jansson smartcols
 RAFT := $(shell pkg-config --exact-version=0.15.0 raft 2>/dev/null && echo ok)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wimplicit-fallthrough -Wswitch-enum -Wformat=2 -Wundef -Wvla -Wpointer-arith -Wno-format-truncation -Werror
+# -iquote, not -I: limits.h and sched.h are also names of the system.
 CFLAGS := -std=gnu17 -g $(OPT) $(WARN) -D_GNU_SOURCE -DBORG_VERSION='"$(VERSION)"' \
-	-iquote libcell/base -iquote libcell/model -iquote libcell/sched -iquote libcell/proto \
-	-iquote libcell/io -iquote raftlog \
+	$(addprefix -iquote ,libcell/base libcell/model libcell/sched libcell/proto libcell/io raftlog) \
 	$(shell pkg-config --cflags $(PKGS)) $(EXTRA_CFLAGS)
 LDLIBS := $(shell pkg-config --libs $(PKGS) raft) -ljsonnet -lpthread -lm
 
@@ -73,7 +73,7 @@ $(B)/borgctl: $(B)/obj/cli/main.o $(B)/borgctl.a $(B)/libcell.a
 # One shim runs per task: static and without libraries, 60 kB of private memory each.
 $(B)/borg-shim: $(call src,$(SHIM))
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -iquote borglet -static $(filter %.c,$^) -o $@
+	$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -Iborglet -static $(filter %.c,$^) -o $@
 $(B)/borg-shim: $(wildcard $(SHIM)/*.h borglet/shim_proto.h)
 
 # A unit test links the library, and the archive of the program it is named after, if any.
@@ -84,7 +84,7 @@ $(B)/test/%: $(B)/obj/test/%.o $(B)/raftlog.a $(B)/libcell.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $< $(filter-out $(B)/raftlog.a $(B)/libcell.a,$(filter %.a,$^)) $(B)/raftlog.a $(B)/libcell.a \
 		-o $@ $(shell pkg-config --libs check) $(LDLIBS)
-$(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) -iquote borgmaster -iquote borglet -iquote cli -iquote test
+$(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) $(addprefix -iquote ,borgmaster borglet cli test)
 
 UNIT_BINS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(filter test/unit/test_%,$(UNIT)))
 BENCH_BINS := $(patsubst test/bench/%.c,$(B)/test/bench/%,$(BENCH))
