@@ -19,11 +19,13 @@ PKGS := libuv sqlite3 msgpack gnutls jansson smartcols
 RAFT := $(shell pkg-config --exact-version=0.15.0 raft 2>/dev/null && echo ok)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wimplicit-fallthrough -Wswitch-enum -Wformat=2 -Wundef -Wvla -Wpointer-arith -Wno-format-truncation -Werror
+# -iquote, not -I: <pthread.h> wants libc's <sched.h>, not ours.
 CFLAGS := -std=gnu17 -g $(OPT) $(WARN) -D_GNU_SOURCE -DBORG_VERSION='"$(VERSION)"' \
-	-Ilibcell/base -Ilibcell/model -Ilibcell/sched -Ilibcell/proto -Ilibcell/io -Iraftlog \
+	$(patsubst %,-iquote %,$(addprefix libcell/,base model sched proto io) raftlog) \
 	$(shell pkg-config --cflags $(PKGS)) $(EXTRA_CFLAGS)
 LDLIBS := $(shell pkg-config --libs $(PKGS) raft) -ljsonnet -lpthread -lm
 
+quoted = '$(subst ','\'',$(1))'
 src = $(wildcard $(1)/*.c)
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
@@ -35,7 +37,7 @@ UNIT := $(call src,test/unit)
 BENCH := $(call src,test/bench)
 TOOLS := $(call src,test/e2e)
 
-.PHONY: all run test bench unit golden e2e check-asan lint arch tidy fmt install clean help
+.PHONY: all run test bench unit golden e2e check-asan lint arch tidy fmt install clean help flags test-programs need-raft
 .SECONDARY:
 
 all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
@@ -60,7 +62,7 @@ $(B)/%.a:
 $(B)/gen/schema_sql.h: borgmaster/schema.sql
 	@mkdir -p $(@D)
 	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
-$(B)/obj/borgmaster/%.o: CFLAGS += -I$(B)/gen
+$(B)/obj/borgmaster/%.o: CFLAGS += -iquote $(B)/gen
 $(call obj,$(call src,borgmaster)): $(B)/gen/schema_sql.h
 
 $(B)/borgmaster: $(B)/obj/borgmaster/main.o $(B)/borgmaster.a $(B)/raftlog.a $(B)/libcell.a
@@ -72,7 +74,7 @@ $(B)/borgctl: $(B)/obj/cli/main.o $(B)/borgctl.a $(B)/libcell.a
 # One shim runs per task: static and without libraries, 60 kB of private memory each.
 $(B)/borg-shim: $(call src,$(SHIM))
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -Iborglet -static $(filter %.c,$^) -o $@
+	$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -iquote borglet -static $(filter %.c,$^) -o $@
 $(B)/borg-shim: $(wildcard $(SHIM)/*.h borglet/shim_proto.h)
 
 # A unit test links the library, and the archive of the program it is named after, if any.
@@ -83,7 +85,7 @@ $(B)/test/%: $(B)/obj/test/%.o $(B)/raftlog.a $(B)/libcell.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $< $(filter-out $(B)/raftlog.a $(B)/libcell.a,$(filter %.a,$^)) $(B)/raftlog.a $(B)/libcell.a \
 		-o $@ $(shell pkg-config --libs check) $(LDLIBS)
-$(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) -Iborgmaster -Iborglet -Icli -Itest
+$(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) -iquote borgmaster -iquote borglet -iquote cli -iquote test
 
 UNIT_BINS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(filter test/unit/test_%,$(UNIT)))
 BENCH_BINS := $(patsubst test/bench/%.c,$(B)/test/bench/%,$(BENCH))
@@ -104,8 +106,8 @@ check-asan: ## every test again under AddressSanitizer and UBSan
 	scripts/test-run --build build/asan all
 bench: test-programs ## the figures of the README
 	scripts/bench
-lint: arch tidy ## include table, purity, sizes, cppcheck, clang-format
-	scripts/lint
+lint: all ## include table, purity, sizes, clang-format, cppcheck, shellcheck
+	scripts/lint --build $(B)
 arch: all
 	scripts/arch --build $(B)
 tidy:
@@ -115,6 +117,8 @@ fmt: ## format every source
 install: all ## to $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec
 	install -m 755 $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim $(DESTDIR)$(PREFIX)/bin
+flags: # for scripts/arch
+	@printf '%s\n' $(call quoted,$(CFLAGS))
 clean: ## remove what was built
 	rm -rf build
 help:
