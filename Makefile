@@ -25,6 +25,7 @@ CFLAGS := -std=gnu17 -g $(OPT) $(WARN) -D_GNU_SOURCE -DBORG_VERSION='"$(VERSION)
 	$(shell pkg-config --cflags $(PKGS)) $(EXTRA_CFLAGS)
 LDLIBS := $(shell pkg-config --libs $(PKGS) raft) -ljsonnet -lpthread -lm
 
+quoted = '$(subst ','\'',$(1))'
 src = $(wildcard $(1)/*.c)
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
@@ -36,7 +37,7 @@ UNIT := $(call src,test/unit)
 BENCH := $(call src,test/bench)
 TOOLS := $(call src,test/e2e)
 
-.PHONY: all run test bench unit golden e2e check-asan lint arch tidy fmt install clean help
+.PHONY: all run test bench unit golden e2e check-asan lint arch tidy fmt install clean help flags test-programs need-raft
 .SECONDARY:
 
 all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
@@ -61,7 +62,7 @@ $(B)/%.a:
 $(B)/gen/schema_sql.h: borgmaster/schema.sql
 	@mkdir -p $(@D)
 	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
-$(B)/obj/borgmaster/%.o: CFLAGS += -I$(B)/gen
+$(B)/obj/borgmaster/%.o: CFLAGS += -iquote $(B)/gen
 $(call obj,$(call src,borgmaster)): $(B)/gen/schema_sql.h
 
 $(B)/borgmaster: $(B)/obj/borgmaster/main.o $(B)/borgmaster.a $(B)/raftlog.a $(B)/libcell.a
@@ -73,7 +74,7 @@ $(B)/borgctl: $(B)/obj/cli/main.o $(B)/borgctl.a $(B)/libcell.a
 # One shim runs per task: static and without libraries, 60 kB of private memory each.
 $(B)/borg-shim: $(call src,$(SHIM))
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -Iborglet -static $(filter %.c,$^) -o $@
+	$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -iquote borglet -static $(filter %.c,$^) -o $@
 $(B)/borg-shim: $(wildcard $(SHIM)/*.h borglet/shim_proto.h)
 
 # A unit test links the library, and the archive of the program it is named after, if any.
@@ -105,8 +106,8 @@ check-asan: ## every test again under AddressSanitizer and UBSan
 	scripts/test-run --build build/asan all
 bench: test-programs ## the figures of the README
 	scripts/bench
-lint: arch tidy ## include table, purity, sizes, cppcheck, clang-format
-	scripts/lint
+lint: all ## include table, purity, sizes, clang-format, cppcheck, shellcheck
+	scripts/lint --build $(B)
 arch: all
 	scripts/arch --build $(B)
 tidy:
@@ -116,6 +117,8 @@ fmt: ## format every source
 install: all ## to $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec
 	install -m 755 $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim $(DESTDIR)$(PREFIX)/bin
+flags: # for scripts/arch
+	@printf '%s\n' $(call quoted,$(CFLAGS))
 clean: ## remove what was built
 	rm -rf build
 help:
