@@ -95,10 +95,8 @@ static void task_running(struct apply *a, struct task *task, const struct report
 
 static void task_lost(struct apply *a, struct task *task, const char *detail)
 {
-    bool killed = task->stopping == CAUSE_KILLED;
-    enum cause cause = killed ? CAUSE_KILLED : CAUSE_LOST;
-    event_add_task(a, killed ? EVENT_KILLED : EVENT_LOST, task, cause, 0, detail);
-    task_end(a, task, killed ? TASK_KILLED : TASK_PENDING, cause, 0);
+    event_add_task(a, EVENT_LOST, task, CAUSE_LOST, 0, detail);
+    task_end(a, task, TASK_PENDING, CAUSE_LOST, 0);
 }
 
 static bool take_report(struct apply *a, machine_id machine, const struct report *report)
@@ -125,7 +123,11 @@ static bool take_report(struct apply *a, machine_id machine, const struct report
             task_failed(a, task, spec, CAUSE_START_ERROR, report->exit_code, report->detail);
         return true;
     case REPORT_LOST:
-        task_lost(a, task, report->detail);
+        /* Also said of an attempt that was told to stop before its borglet ever heard of it. */
+        if (task->stopping != CAUSE_NONE)
+            task_stopped(a, task, 0, report->detail);
+        else
+            task_lost(a, task, report->detail);
         return true;
     case REPORT_KIND_COUNT:
         break;
