@@ -4,8 +4,6 @@
 #include "link_diff.h"
 #include "testlib.h"
 
-#include <check.h>
-
 enum { NOW_MS = 50000, RESEND_MS = 1000 };
 
 /* A cell with one machine and a job of one task assigned to it. */
@@ -274,9 +272,5 @@ int main(void)
     tcase_add_test(tc, told_to_run_and_killed_before_it_said_a_word_is_stopped);
     tcase_add_test(tc, tasks_are_found_in_any_order_of_arrival);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return t_main(suite);
 }
