@@ -19,8 +19,9 @@ PKGS := libuv sqlite3 msgpack gnutls jansson smartcols
 RAFT := $(shell pkg-config --exact-version=0.15.0 raft 2>/dev/null && echo ok)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wimplicit-fallthrough -Wswitch-enum -Wformat=2 -Wundef -Wvla -Wpointer-arith -Wno-format-truncation -Werror
+# -iquote, not -I: limits.h and sched.h are also names of the system.
 CFLAGS := -std=gnu17 -g $(OPT) $(WARN) -D_GNU_SOURCE -DBORG_VERSION='"$(VERSION)"' \
-	-Ilibcell/base -Ilibcell/model -Ilibcell/sched -Ilibcell/proto -Ilibcell/io -Iraftlog \
+	$(addprefix -iquote ,libcell/base libcell/model libcell/sched libcell/proto libcell/io raftlog) \
 	$(shell pkg-config --cflags $(PKGS)) $(EXTRA_CFLAGS)
 LDLIBS := $(shell pkg-config --libs $(PKGS) raft) -ljsonnet -lpthread -lm
 
@@ -83,7 +84,7 @@ $(B)/test/%: $(B)/obj/test/%.o $(B)/raftlog.a $(B)/libcell.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $< $(filter-out $(B)/raftlog.a $(B)/libcell.a,$(filter %.a,$^)) $(B)/raftlog.a $(B)/libcell.a \
 		-o $@ $(shell pkg-config --libs check) $(LDLIBS)
-$(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) -Iborgmaster -Iborglet -Icli -Itest
+$(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) $(addprefix -iquote ,borgmaster borglet cli test)
 
 UNIT_BINS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(filter test/unit/test_%,$(UNIT)))
 BENCH_BINS := $(patsubst test/bench/%.c,$(B)/test/bench/%,$(BENCH))
