@@ -80,10 +80,6 @@ $(B)/borg-shim: $(call src,$(SHIM))
 	$(call run,LD $@,$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -iquote borglet -static $(filter %.c,$^) -o $@)
 $(B)/borg-shim: $(wildcard $(SHIM)/*.h borglet/shim_proto.h)
 
-# A unit test links the library, and the archive of the program it is named after, if any.
-$(B)/test/unit/test_borgmaster_%: $(B)/borgmaster.a
-$(B)/test/unit/test_borglet_%: $(B)/borglet.a
-$(B)/test/unit/test_cli_%: $(B)/borgctl.a
 $(B)/test/%: $(B)/obj/test/%.o $(B)/raftlog.a $(B)/libcell.a
 	@mkdir -p $(@D)
 	$(call run,LD $@,$(CC) $(CFLAGS) $< $(filter-out $(B)/raftlog.a $(B)/libcell.a,$(filter %.a,$^)) \
@@ -93,6 +89,11 @@ $(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) $(addprefix -iqu
 UNIT_BINS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(filter test/unit/test_%,$(UNIT)))
 BENCH_BINS := $(patsubst test/bench/%.c,$(B)/test/bench/%,$(BENCH))
 TOOL_BINS := $(patsubst test/e2e/%.c,$(B)/test/e2e/%,$(TOOLS))
+
+# A unit test links the library, and the archive of the program it is named after, if any.
+$(filter $(B)/test/unit/test_borgmaster_%,$(UNIT_BINS)): $(B)/borgmaster.a
+$(filter $(B)/test/unit/test_borglet_%,$(UNIT_BINS)): $(B)/borglet.a $(B)/borg-shim
+$(filter $(B)/test/unit/test_cli_%,$(UNIT_BINS)): $(B)/borgctl.a
 
 test-programs: all $(UNIT_BINS) $(BENCH_BINS) $(TOOL_BINS)
 
