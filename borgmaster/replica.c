@@ -162,6 +162,10 @@ static void on_prepare(uv_prepare_t *prepare)
 static void *on_snapshot_begin(void *data, uint64_t index, uint64_t term)
 {
     struct replica *r = data;
+    /* After a restart the database is ahead until the log has caught up: its image would then hold
+     * more than `index` says, and be applied twice by who restores it. */
+    if (r->cell->applied_index > index)
+        return NULL;
     replica_flush(r);
     log_info("snapshot.begin index=%" PRIu64 " term=%" PRIu64, index, term);
     return store_snapshot_begin(r->store);
