@@ -132,7 +132,8 @@ static void draw_victims(uint64_t *seed, const struct cell *cell, struct cmd_sch
     p->victim_first = body->victim_count;
     if (machine == NULL || draw_below(seed, 2) == 0)
         return;
-    LIST_EACH(l, &machine->tasks) {
+    LIST_EACH(l, &machine->tasks)
+    {
         if (body->victim_count < 16 && draw_below(seed, 3) > 0) {
             body->victims[body->victim_count++] = attempt_of(CONTAINER_OF(l, struct task, link));
             p->victim_count++;
@@ -189,8 +190,8 @@ static void draw_wake(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
     cmd->wake.tasks = xcalloc(64, sizeof *cmd->wake.tasks);
     cmd->wake.tasks[cmd->wake.task_count++] = draw_attempt(seed, cell).task;
     LIST_EACH(l, &cell->backing_off)
-        if (cmd->wake.task_count < 64)
-            cmd->wake.tasks[cmd->wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
+    if (cmd->wake.task_count < 64)
+        cmd->wake.tasks[cmd->wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
 }
 
 static struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
