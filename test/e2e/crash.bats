@@ -37,8 +37,8 @@ events_at_least() # JOB KIND COUNT
 }
 
 @test "its events tell the exit code, its log what it said" {
-    same "exit codes" 3 "$(ask "SELECT DISTINCT exit_code FROM events WHERE kind = 'failed' AND job =
-        (SELECT id FROM jobs WHERE name = 'crash')")"
+    same "exit codes" 3 "$(ask "SELECT DISTINCT exit_code FROM events WHERE kind = 'failed' AND
+        job = (SELECT id FROM jobs WHERE name = 'crash')")"
     same "stderr" boom "$(borgctl logs --err --attempt 1 crash/0)"
     task_is crash 0 cause exit
 }

@@ -187,6 +187,14 @@ start_time()
     sed -E 's/.*\) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20 | grep . || echo gone
 }
 
+still_there() # LINES of running_tasks: do those processes live, and are they the same?
+{
+    local pid start
+    while read -r _ _ pid start _; do
+        same "start time of $pid" "$start" "$(start_time "$pid")"
+    done <<<"$1"
+}
+
 task_field() # JOB INDEX FIELD
 {
     borgctl -o json tasks | jq -r --arg job "$1" --argjson index "$2" \
