@@ -191,7 +191,7 @@ still_there() # LINES of running_tasks: do those processes live, and are they th
 {
     local pid start
     while read -r _ _ pid start _; do
-        same "start time of $pid" "$start" "$(start_time "$pid")"
+        same "start time of $pid" "$start" "$(start_time "$pid")" || return 1
     done <<<"$1"
 }
 
