@@ -15,8 +15,7 @@ teardown_file()
 
 events_of() # JOB KIND
 {
-    ask "SELECT count(*) FROM events WHERE kind = '$2' AND job =
-        (SELECT id FROM jobs WHERE name = '$1')"
+    ask "SELECT count(*) FROM events WHERE kind = '$2' AND job_name = '$1'"
 }
 
 events_at_least() # JOB KIND COUNT
@@ -29,8 +28,8 @@ events_at_least() # JOB KIND COUNT
         '.task.restart = "on-failure" | .task.backoff = "500ms" | .task.max_backoff = "60s"'
     wait_until 30 events_at_least crash running 4
     local gaps
-    gaps="$(ask "SELECT time_ms FROM events WHERE kind = 'running' AND job =
-        (SELECT id FROM jobs WHERE name = 'crash') ORDER BY seq LIMIT 4" |
+    gaps="$(ask "SELECT time_ms FROM events WHERE kind = 'running' AND
+        job_name = 'crash' ORDER BY seq LIMIT 4" |
         awk 'NR > 1 { print $1 - last } { last = $1 }')"
     figure "a crashing task ran again after" "$(tr '\n' ' ' <<<"$gaps")ms (500 1000 2000 asked)"
     awk 'NR == 1 && $1 < 500 || NR == 2 && $1 < 1000 || NR == 3 && $1 < 2000 { exit 1 }' <<<"$gaps"
@@ -38,7 +37,7 @@ events_at_least() # JOB KIND COUNT
 
 @test "its events tell the exit code, its log what it said" {
     same "exit codes" 3 "$(ask "SELECT DISTINCT exit_code FROM events WHERE kind = 'failed' AND
-        job = (SELECT id FROM jobs WHERE name = 'crash')")"
+        job_name = 'crash'")"
     same "stderr" boom "$(borgctl logs --err --attempt 1 crash/0)"
     task_is crash 0 cause exit
 }

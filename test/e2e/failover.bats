@@ -73,16 +73,16 @@ enough_acks()
 @test "every acknowledged job is there, none twice" {
     same "jobs" "$(cut -d' ' -f1 "$SPECS"/acks.* | sort)" \
         "$(ask_fresh "SELECT name FROM jobs WHERE name LIKE 'load-%'" | sort)"
-    same "submitted more than once" "" "$(ask "SELECT job FROM events WHERE kind = 'submitted'
-        GROUP BY job HAVING count(*) > 1")"
-    same "tasks" $((SUBMITTERS * EACH)) "$(ask "SELECT count(*) FROM tasks JOIN jobs ON
-        jobs.id = tasks.job WHERE jobs.name LIKE 'load-%'")"
+    same "submitted more than once" "" "$(ask "SELECT job_name FROM events WHERE kind =
+        'submitted' GROUP BY job_name HAVING count(*) > 1")"
+    same "tasks" $((SUBMITTERS * EACH)) "$(ask "SELECT count(*) FROM task_list
+        WHERE job LIKE 'load-%'")"
 }
 
 @test "running tasks did not notice" {
     same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
-    same "attempts" 4 "$(ask "SELECT count(*) FROM events WHERE kind = 'assigned' AND job =
-        (SELECT id FROM jobs WHERE name = 'steady')")"
+    same "attempts" 4 "$(ask "SELECT count(*) FROM events WHERE kind = 'assigned' AND
+        job_name = 'steady'")"
 }
 
 @test "the dead replica comes back and holds the same" {

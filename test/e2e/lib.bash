@@ -65,12 +65,7 @@ pids_of_programs()
 
 pid_of_borglet() # MACHINE
 {
-    local pid
-    for pid in $(pids_of_programs); do
-        tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qE "(^|[/=])$1(\$|[./])" && echo "$pid" && return
-    done
-    echo "no borglet of machine $1" >&2
-    return 1
+    cut -d' ' -f1 "$BORG_CELL/run/$1.pid"
 }
 
 # What somebody who looks for the reason wants to see first.

@@ -50,8 +50,7 @@ teardown_file()
 @test "a job that ends well is finished" {
     submit once 100 2 10m 'exit 0'
     wait_until 20 job_is once finished
-    wait_sql 5 2 "SELECT count(*) FROM events WHERE kind = 'finished' AND job =
-        (SELECT id FROM jobs WHERE name = 'once')"
+    wait_sql 5 2 "SELECT count(*) FROM events WHERE kind = 'finished' AND job_name = 'once'"
 }
 
 @test "a killed job's processes are gone" {
