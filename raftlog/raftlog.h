@@ -115,7 +115,8 @@ struct raftlog_status {
 };
 struct raftlog_status raftlog_status(const struct raftlog *log);
 
-/* Pending requests get ERR_UNKNOWN_OUTCOME; `cb` comes when the memory is gone. */
+/* Pending requests get ERR_UNKNOWN_OUTCOME; `cb` comes when the memory is gone. Any handler may
+ * call it, on_fatal too. */
 void raftlog_close(struct raftlog *log, void (*cb)(void *data), void *data);
 
 #endif

@@ -1,0 +1,632 @@
+/*
+ * raftlog.c - proposals, barriers, roles and the life of the log.
+ *
+ * The library is entered from few places only. Requests are queued and submitted from an idle
+ * handle, in the loop turn after: never from one of the library's callbacks, because while it fails
+ * requests it still thinks to be the leader and crashes on a new one (cowsql 54d63472 99cd85d4).
+ * What the library reports is recorded in its callback and told to the owner from there as well.
+ */
+#include "raftlog_impl.h"
+
+#include "clock.h"
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum {
+    ELECTION_TIMEOUT_MS = 300,
+    HEARTBEAT_MS = 50,
+    SNAPSHOT_THRESHOLD = 16384,
+    SNAPSHOT_TRAILING = 4096,
+    DISK_FREE_MIN_BYTES = 67108864,
+    WATCH_MS = 1000,
+    STUCK_DISK_MS = 10000,
+    CONNECT_RETRY_MS = 100,
+};
+
+struct proposal {
+    struct list link;
+    struct raft_apply req;
+    struct raftlog *log;
+    struct raftlog_proposal *request; /* the caller's */
+    struct raft_buffer buf;           /* ours until it is submitted */
+    int status;
+};
+
+struct barrier {
+    struct list link;
+    struct raftlog_barrier *request; /* the caller's */
+    int status;
+};
+
+/* Barriers that share one entry of the log. */
+struct barrier_group {
+    struct raft_barrier req;
+    struct raftlog *log;
+    struct list barriers;
+};
+
+void raftlog_fail(struct raftlog *log, enum err_code code, const char *fmt, ...)
+{
+    struct err err;
+    char text[ERR_MSG_MAX];
+    va_list args;
+    if (log->failed)
+        return;
+    log->failed = true;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    err_set(&err, code, "raft log in %s: %s", log->dir, text);
+    log->options.handlers->on_fatal(log->options.data, &err);
+}
+
+static void raftlog_on_guard_fatal(void *data, const char *what)
+{
+    raftlog_fail(data, ERR_IO, "%s", what);
+}
+
+static bool raftlog_leads(const struct raftlog *log)
+{
+    return log->started && !log->failed && !log->closing && log->raft.state == RAFT_LEADER;
+}
+
+/* The id of the known leader, 0 when none is known. */
+static uint64_t raftlog_leader(const struct raftlog *log)
+{
+    raft_id id = 0;
+    const char *address = NULL;
+    if (log->started && log->raft.state != RAFT_UNAVAILABLE)
+        raft_leader((struct raft *)&log->raft, &id, &address); /* only reads */
+    return id;
+}
+
+static int raftlog_refuse(const struct raftlog *log, struct err *err)
+{
+    uint64_t leader_id = raftlog_leader(log);
+    if (log->failed || log->closing)
+        return err_set(err, ERR_NOT_LEADER, "this replica is stopping; ask another one");
+    if (leader_id != 0 && leader_id != log->options.id)
+        return err_set(err, ERR_NOT_LEADER, "replica %" PRIu64 " is the leader", leader_id);
+    return err_set(err, ERR_NOT_LEADER, "no replica is known to be the leader now; try again");
+}
+
+static void raftlog_on_idle(uv_idle_t *idle);
+
+static void raftlog_kick(struct raftlog *log)
+{
+    if (log->handles > 0 && !uv_is_closing((uv_handle_t *)&log->idle))
+        ASSERT(uv_idle_start(&log->idle, raftlog_on_idle) == 0);
+}
+
+static void proposal_done(struct proposal *p, int status)
+{
+    p->status = status;
+    list_remove(&p->link);
+    list_push(&p->log->proposals_done, &p->link);
+    raftlog_kick(p->log);
+}
+
+static void raftlog_on_applied(struct raft_apply *req, int status, void *result)
+{
+    struct proposal *p = CONTAINER_OF(req, struct proposal, req);
+    (void)result;
+    if (status == 0 && !p->log->failed) {
+        ASSERT(req->index == p->log->applied_index);
+        p->request->index = req->index;
+    } else {
+        status = -ERR_UNKNOWN_OUTCOME;
+    }
+    proposal_done(p, status);
+}
+
+static void proposal_submit(struct proposal *p)
+{
+    struct raftlog *log = p->log;
+    if (raftlog_leads(log)) {
+        list_remove(&p->link);
+        list_push(&log->proposals_sent, &p->link);
+        if (raft_apply(&log->raft, &p->req, &p->buf, 1, raftlog_on_applied) == 0)
+            return;
+    }
+    raft_free(p->buf.base);
+    proposal_done(p, -ERR_UNKNOWN_OUTCOME);
+}
+
+static void raftlog_submit_proposals(struct raftlog *log)
+{
+    for (struct list *l; (l = log->proposals_waiting.next) != &log->proposals_waiting;)
+        proposal_submit(CONTAINER_OF(l, struct proposal, link));
+}
+
+static void raftlog_answer_proposals(struct raftlog *log)
+{
+    struct list done; /* callbacks may propose again: those wait for the next turn */
+    list_init(&done);
+    for (struct list *l; (l = list_pop(&log->proposals_done)) != NULL;)
+        list_push(&done, l);
+    for (struct list *l; (l = list_pop(&done)) != NULL;) {
+        struct proposal *p = CONTAINER_OF(l, struct proposal, link);
+        struct raftlog_proposal *request = p->request;
+        int status = p->status;
+        free(p);
+        log->proposals_count--;
+        request->impl = NULL;
+        request->cb(request, status);
+    }
+}
+
+int raftlog_propose(struct raftlog *log, struct raftlog_proposal *req, const void *bytes,
+                    size_t size, raftlog_proposal_cb cb, struct err *err)
+{
+    if (!raftlog_leads(log))
+        return raftlog_refuse(log, err);
+    if (size > RAFTLOG_ENTRY_BYTES_MAX)
+        return err_set(err, ERR_LIMIT, "entry of %zu bytes, at most %d are possible", size,
+                       RAFTLOG_ENTRY_BYTES_MAX);
+    if (log->proposals_count >= PROPOSALS_IN_FLIGHT_MAX)
+        return err_set(err, ERR_LIMIT, "%d proposals are under way; wait for one of them",
+                       PROPOSALS_IN_FLIGHT_MAX);
+    struct proposal *p = xcalloc(1, sizeof *p);
+    p->log = log;
+    p->request = req;
+    p->buf = raftlog_frame(bytes, size);
+    list_init(&p->link);
+    list_push(&log->proposals_waiting, &p->link);
+    log->proposals_count++;
+    req->cb = cb;
+    req->impl = p;
+    raftlog_kick(log);
+    return 0;
+}
+
+static void raftlog_on_barrier(struct raft_barrier *req, int status)
+{
+    struct barrier_group *group = CONTAINER_OF(req, struct barrier_group, req);
+    struct raftlog *log = group->log;
+    for (struct list *l; (l = list_pop(&group->barriers)) != NULL;) {
+        struct barrier *b = CONTAINER_OF(l, struct barrier, link);
+        b->status = status == 0 && !log->failed ? 0 : -ERR_UNKNOWN_OUTCOME;
+        list_push(&log->barriers_done, &b->link);
+    }
+    log->barrier_groups--;
+    free(group);
+    raftlog_kick(log);
+}
+
+/* All that wait share one entry: it is newer than everything committed before any of them. */
+static void raftlog_submit_barriers(struct raftlog *log)
+{
+    if (list_empty(&log->barriers_waiting) || log->barrier_groups >= RAFTLOG_BARRIER_GROUPS_MAX)
+        return;
+    struct barrier_group *group = xcalloc(1, sizeof *group);
+    group->log = log;
+    list_init(&group->barriers);
+    for (struct list *l; (l = list_pop(&log->barriers_waiting)) != NULL;)
+        list_push(&group->barriers, l);
+    log->barrier_groups++;
+    if (!raftlog_leads(log) || raft_barrier(&log->raft, &group->req, raftlog_on_barrier) != 0)
+        raftlog_on_barrier(&group->req, RAFT_LEADERSHIPLOST);
+}
+
+static void raftlog_answer_barriers(struct raftlog *log)
+{
+    struct list done;
+    list_init(&done);
+    for (struct list *l; (l = list_pop(&log->barriers_done)) != NULL;)
+        list_push(&done, l);
+    for (struct list *l; (l = list_pop(&done)) != NULL;) {
+        struct barrier *b = CONTAINER_OF(l, struct barrier, link);
+        struct raftlog_barrier *request = b->request;
+        int status = b->status;
+        free(b);
+        log->barriers_count--;
+        request->impl = NULL;
+        request->cb(request, status);
+    }
+}
+
+int raftlog_barrier(struct raftlog *log, struct raftlog_barrier *req, raftlog_barrier_cb cb,
+                    struct err *err)
+{
+    if (!raftlog_leads(log))
+        return raftlog_refuse(log, err);
+    if (log->barriers_count >= RAFTLOG_BARRIERS_MAX)
+        return err_set(err, ERR_LIMIT, "%d reads wait already; try again", RAFTLOG_BARRIERS_MAX);
+    struct barrier *b = xcalloc(1, sizeof *b);
+    b->request = req;
+    list_init(&b->link);
+    list_push(&log->barriers_waiting, &b->link);
+    log->barriers_count++;
+    req->cb = cb;
+    req->impl = b;
+    raftlog_kick(log);
+    return 0;
+}
+
+static void raftlog_free(struct raftlog *log)
+{
+    void (*cb)(void *data) = log->close_cb;
+    void *data = log->close_data;
+    if (log->dir_fd >= 0)
+        close(log->dir_fd);
+    free(log->dir);
+    free(log);
+    if (cb != NULL)
+        cb(data);
+}
+
+static void raftlog_on_handle_closed(uv_handle_t *handle)
+{
+    struct raftlog *log = handle->data;
+    if (--log->handles == 0)
+        raftlog_free(log);
+}
+
+/* The library is gone, and with it everybody who could still answer. */
+static void raftlog_on_raft_closed(struct raft *r)
+{
+    struct raftlog *log = r->data;
+    raft_uv_close(&log->io);
+    raftlog_guard_release(&log->guard);
+    raftlog_submit_proposals(log); /* nobody leads any more: all fail */
+    while (!list_empty(&log->barriers_waiting))
+        raftlog_submit_barriers(log);
+    /* After a fatal failure the library has not been told of everything. */
+    for (struct list *l; (l = log->proposals_sent.next) != &log->proposals_sent;)
+        proposal_done(CONTAINER_OF(l, struct proposal, link), -ERR_UNKNOWN_OUTCOME);
+    raftlog_answer_proposals(log);
+    raftlog_answer_barriers(log);
+    if (log->handles == 0) {
+        raftlog_free(log);
+        return;
+    }
+    uv_close((uv_handle_t *)&log->prepare, raftlog_on_handle_closed);
+    uv_close((uv_handle_t *)&log->idle, raftlog_on_handle_closed);
+    uv_close((uv_handle_t *)&log->watch, raftlog_on_handle_closed);
+}
+
+static void raftlog_on_idle(uv_idle_t *idle)
+{
+    struct raftlog *log = idle->data;
+    if (log->closing) {
+        uv_idle_stop(idle);
+        if (!log->close_begun)
+            raft_close(&log->raft, raftlog_on_raft_closed);
+        log->close_begun = true;
+        return;
+    }
+    raftlog_submit_proposals(log);
+    raftlog_submit_barriers(log);
+    raftlog_answer_proposals(log);
+    raftlog_answer_barriers(log);
+    bool more = !list_empty(&log->proposals_waiting) || !list_empty(&log->proposals_done) ||
+                !list_empty(&log->barriers_done);
+    if (!more)
+        uv_idle_stop(idle);
+}
+
+static enum raftlog_role raftlog_role_of(unsigned short state)
+{
+    if (state == RAFT_LEADER)
+        return RAFTLOG_LEADER;
+    return state == RAFT_CANDIDATE ? RAFTLOG_CANDIDATE : RAFTLOG_FOLLOWER;
+}
+
+/* Every loop turn. The term is compared too: leader, follower, leader may happen in one. */
+static void raftlog_on_prepare(uv_prepare_t *prepare)
+{
+    struct raftlog *log = prepare->data;
+    struct raft *r = &log->raft;
+    if (log->failed || log->closing)
+        return;
+    if (r->state == RAFT_UNAVAILABLE) {
+        raftlog_fail(log, ERR_UNAVAILABLE, "the library gave up (%s); restart this replica",
+                     r->errmsg[0] != '\0' ? r->errmsg : "no reason given");
+        return;
+    }
+    enum raftlog_role role = raftlog_role_of(r->state);
+    uint64_t leader_id = raftlog_leader(log);
+    if (role == log->role && r->current_term == log->term && leader_id == log->leader_id)
+        return;
+    log->role = role;
+    log->term = r->current_term;
+    log->leader_id = leader_id;
+    if (log->options.handlers->on_role != NULL)
+        log->options.handlers->on_role(log->options.data, role, log->term, leader_id);
+}
+
+static int disk_check(const char *dir, uint64_t free_min_bytes, struct err *err)
+{
+    struct statvfs fs;
+    if (statvfs(dir, &fs) != 0)
+        return err_errno(err, errno, "cannot see how full the disk of %s is", dir);
+    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    if (free_bytes < free_min_bytes)
+        return err_set(err, ERR_LIMIT,
+                       "the disk of %s has %" PRIu64 " MiB free, %" PRIu64
+                       " MiB are needed; make room",
+                       dir, free_bytes >> 20, free_min_bytes >> 20);
+    return 0;
+}
+
+/* The library cannot survive a full disk and does not notice one that hangs. */
+static void raftlog_on_watch(uv_timer_t *timer)
+{
+    struct raftlog *log = timer->data;
+    struct raft *r = &log->raft;
+    struct err err;
+    uint64_t now_ms = clock_mono_ms();
+    if (log->failed || log->closing)
+        return;
+    if (disk_check(log->dir, log->options.disk_free_min_bytes, &err) != 0) {
+        raftlog_fail(log, err.code, "%s", err.msg);
+        return;
+    }
+    if (r->last_stored != log->stored_index || raft_last_index(r) <= r->last_stored) {
+        log->stored_index = r->last_stored;
+        log->stored_ms = now_ms;
+    } else if (now_ms - log->stored_ms > STUCK_DISK_MS) {
+        raftlog_fail(log, ERR_IO,
+                     "nothing stored for %d s while entries wait; check the disk of %s",
+                     STUCK_DISK_MS / 1000, log->dir);
+    }
+}
+
+struct raftlog_status raftlog_status(const struct raftlog *log)
+{
+    struct raft *r = (struct raft *)&log->raft; /* the library's getters only read */
+    return (struct raftlog_status){.role = raftlog_role_of(r->state),
+                                   .term = r->current_term,
+                                   .leader_id = raftlog_leader(log),
+                                   .last_index = raft_last_index(r),
+                                   .stored_index = r->last_stored,
+                                   .commit_index = r->commit_index,
+                                   .applied_index = r->last_applied,
+                                   .snapshot_index = r->log.snapshot.last_index,
+                                   .in_flight = log->proposals_count};
+}
+
+/* The library is closed in the next loop turn: our caller may be one of its callbacks. */
+void raftlog_close(struct raftlog *log, void (*cb)(void *data), void *data)
+{
+    ASSERT(!log->closing);
+    log->closing = true;
+    log->close_cb = cb;
+    log->close_data = data;
+    raftlog_kick(log);
+}
+
+static const struct raftlog_member *options_self(const struct raftlog_options *options)
+{
+    for (size_t i = 0; i < options->member_count; i++) {
+        if (options->members[i].id == options->id)
+            return &options->members[i];
+    }
+    return NULL;
+}
+
+static int options_check(const struct raftlog_options *options, struct err *err)
+{
+    const struct identity *self = tls_context_identity(options->tls);
+    char name[CELL_NAME_MAX + 1];
+    if (options->member_count == 0 || options->member_count > RAFTLOG_MEMBERS_MAX)
+        return err_set(err, ERR_INVALID, "%zu replicas given, possible are 1 to %d",
+                       options->member_count, RAFTLOG_MEMBERS_MAX);
+    for (size_t i = 0; i < options->member_count; i++) {
+        const struct raftlog_member *m = &options->members[i];
+        if (m->id == 0 || m->address[0] == '\0')
+            return err_set(err, ERR_INVALID, "replica %zu has no number or no address", i + 1);
+        for (size_t k = 0; k < i; k++) {
+            if (m->id == options->members[k].id ||
+                strcmp(m->address, options->members[k].address) == 0)
+                return err_set(err, ERR_INVALID,
+                               "replica %" PRIu64 " (%s) is given twice; numbers and addresses "
+                               "must differ",
+                               m->id, m->address);
+        }
+    }
+    if (options->heartbeat_ms > options->election_timeout_ms / 2)
+        return err_set(err, ERR_INVALID,
+                       "a heartbeat each %u ms is too slow for an election timeout of %u ms; twice "
+                       "as many must fit",
+                       options->heartbeat_ms, options->election_timeout_ms);
+    if (options_self(options) == NULL)
+        return err_set(err, ERR_INVALID, "replica %" PRIu64 " is not in the list of replicas",
+                       options->id);
+    snprintf(name, sizeof name, "%" PRIu64, options->id);
+    if (self->role != ROLE_MASTER || strcmp(self->name, name) != 0)
+        return err_set(err, ERR_DENIED,
+                       "our certificate says %s, replica %" PRIu64 " needs master/%" PRIu64,
+                       identity_text(self).text, options->id, options->id);
+    return 0;
+}
+
+/* Make the directory and lock it: two processes would destroy each other's log. */
+static int raftlog_take_dir(struct raftlog *log, struct err *err)
+{
+    if (mkdir(log->dir, 0700) != 0 && errno != EEXIST)
+        return err_errno(err, errno, "cannot make the raft directory %s", log->dir);
+    log->dir_fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (log->dir_fd < 0)
+        return err_errno(err, errno, "cannot open the raft directory %s", log->dir);
+    if (flock(log->dir_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(err, ERR_STATE, "another process uses the raft directory %s; stop it first",
+                       log->dir);
+    return disk_check(log->dir, log->options.disk_free_min_bytes, err);
+}
+
+static int raftlog_library_err(struct raftlog *log, int rv, const char *doing, struct err *err)
+{
+    const char *why = raft_strerror(rv);
+    if (log->restore_err.code != ERR_OK)
+        why = log->restore_err.msg;
+    else if (log->transport.listen_err.code != ERR_OK)
+        why = log->transport.listen_err.msg;
+    else if (log->io.errmsg[0] != '\0')
+        why = log->io.errmsg;
+    else if (log->raft.errmsg[0] != '\0')
+        why = log->raft.errmsg;
+    return err_set(err, rv == RAFT_CORRUPT || rv == RAFT_MALFORMED ? ERR_CORRUPT : ERR_IO,
+                   "cannot %s the raft log in %s: %s", doing, log->dir, why);
+}
+
+static int raftlog_bootstrap(struct raftlog *log, struct err *err)
+{
+    struct raft_configuration conf;
+    int rv = 0;
+    raft_configuration_init(&conf);
+    for (size_t i = 0; i < log->options.member_count && rv == 0; i++)
+        rv = raft_configuration_add(&conf, log->options.members[i].id,
+                                    log->options.members[i].address, RAFT_VOTER);
+    if (rv == 0)
+        rv = raft_bootstrap(&log->raft, &conf);
+    raft_configuration_close(&conf);
+    if (rv != 0 && rv != RAFT_CANTBOOTSTRAP) /* that: it was done in an earlier life */
+        return raftlog_library_err(log, rv, "begin", err);
+    return 0;
+}
+
+/* The library goes on with the replicas of its first start; say so instead of never connecting. */
+static int raftlog_check_members(const struct raftlog *log, struct err *err)
+{
+    const struct raft_configuration *conf = &log->raft.configuration;
+    for (unsigned i = 0; i < conf->n; i++) {
+        bool known = false;
+        for (size_t k = 0; k < log->options.member_count; k++) {
+            const struct raftlog_member *m = &log->options.members[k];
+            known = known || (m->id == conf->servers[i].id &&
+                              strcmp(m->address, conf->servers[i].address) == 0);
+        }
+        if (!known || conf->n != log->options.member_count)
+            return err_set(err, ERR_STATE,
+                           "the raft log in %s belongs to a cell of %u replicas, among them "
+                           "replica %llu at %s; start with those",
+                           log->dir, conf->n, conf->servers[i].id, conf->servers[i].address);
+    }
+    return 0;
+}
+
+static void raftlog_on_init_failed(struct raft_uv_transport *uv)
+{
+    struct raftlog *log = CONTAINER_OF(uv, struct raftlog, transport.uv);
+    raftlog_free(log);
+}
+
+/* The library with our transport, our state machine and the guard; not started. */
+static int raftlog_init_library(struct raftlog *log, struct err *err)
+{
+    const struct raftlog_options *o = &log->options;
+    raftlog_transport_init(&log->transport, log->loop, o->tls, log->options.members,
+                           o->member_count);
+    raftlog_fsm_init(log);
+    int rv = raft_uv_init(&log->io, log->loop, log->dir, &log->transport.uv);
+    if (rv != 0) {
+        raftlog_library_err(log, rv, "open", err);
+        raftlog_free(log);
+        return -(int)err->code;
+    }
+    log->io.version = 2; /* 0.15.0 has asynchronous snapshots and forgets to say so (269e541) */
+    rv = raft_init(&log->raft, &log->io, &log->fsm, o->id, options_self(o)->address);
+    if (rv != 0) {
+        raftlog_library_err(log, rv, "open", err);
+        raft_uv_close(&log->io);
+        if (log->transport.sweep_open)
+            log->transport.uv.close(&log->transport.uv, raftlog_on_init_failed);
+        else
+            raftlog_free(log);
+        return -(int)err->code;
+    }
+    log->raft.data = log;
+    raftlog_guard_install(&log->guard, &log->raft, 0, raftlog_on_guard_fatal, log);
+    raft_set_election_timeout(&log->raft, o->election_timeout_ms);
+    raft_set_heartbeat_timeout(&log->raft, o->heartbeat_ms);
+    raft_set_pre_vote(&log->raft, true); /* safer, and failover is faster */
+    raft_set_snapshot_threshold(&log->raft, o->snapshot_threshold);
+    raft_set_snapshot_trailing(&log->raft, o->snapshot_trailing);
+    raft_uv_set_connect_retry_delay(&log->io, CONNECT_RETRY_MS);
+    raft_uv_set_auto_recovery(&log->io, false); /* would cut a corrupt log short in silence */
+    return 0;
+}
+
+static void raftlog_start_handles(struct raftlog *log)
+{
+    ASSERT(uv_prepare_init(log->loop, &log->prepare) == 0);
+    ASSERT(uv_idle_init(log->loop, &log->idle) == 0);
+    ASSERT(uv_timer_init(log->loop, &log->watch) == 0);
+    log->prepare.data = log;
+    log->idle.data = log;
+    log->watch.data = log;
+    log->handles = 3;
+    log->stored_ms = clock_mono_ms();
+    ASSERT(uv_prepare_start(&log->prepare, raftlog_on_prepare) == 0);
+    ASSERT(uv_timer_start(&log->watch, raftlog_on_watch, WATCH_MS, WATCH_MS) == 0);
+}
+
+static struct raftlog *raftlog_new(const struct raftlog_options *options)
+{
+    struct raftlog *log = xcalloc(1, sizeof *log);
+    struct raftlog_options *o = &log->options;
+    *o = *options;
+    log->loop = options->loop;
+    log->dir = xstrdup(options->dir);
+    log->dir_fd = -1;
+    o->dir = log->dir;
+    o->election_timeout_ms =
+        o->election_timeout_ms > 0 ? o->election_timeout_ms : ELECTION_TIMEOUT_MS;
+    o->heartbeat_ms = o->heartbeat_ms > 0 ? o->heartbeat_ms : HEARTBEAT_MS;
+    o->snapshot_threshold = o->snapshot_threshold > 0 ? o->snapshot_threshold : SNAPSHOT_THRESHOLD;
+    o->snapshot_trailing = o->snapshot_trailing > 0 ? o->snapshot_trailing : SNAPSHOT_TRAILING;
+    o->disk_free_min_bytes =
+        o->disk_free_min_bytes > 0 ? o->disk_free_min_bytes : DISK_FREE_MIN_BYTES;
+    list_init(&log->proposals_waiting);
+    list_init(&log->proposals_sent);
+    list_init(&log->proposals_done);
+    list_init(&log->barriers_waiting);
+    list_init(&log->barriers_done);
+    return log;
+}
+
+/* After raft_init() only a close of the library frees it; the loop finishes that. */
+static int raftlog_abandon(struct raftlog *log, const struct err *err)
+{
+    log->closing = true;
+    raft_close(&log->raft, raftlog_on_raft_closed);
+    return -(int)err->code;
+}
+
+int raftlog_open(const struct raftlog_options *options, struct raftlog **ret, struct err *err)
+{
+    struct err local;
+    err = err != NULL ? err : &local; /* its code is needed here */
+    *ret = NULL;
+    struct raftlog *log = raftlog_new(options);
+    if (options_check(&log->options, err) != 0 || raftlog_take_dir(log, err) != 0) {
+        raftlog_free(log);
+        return -(int)err->code;
+    }
+    if (raftlog_init_library(log, err) != 0)
+        return -(int)err->code;
+    if (raftlog_bootstrap(log, err) != 0)
+        return raftlog_abandon(log, err);
+    int rv = raft_start(&log->raft);
+    if (rv != 0) {
+        raftlog_library_err(log, rv, "start", err);
+        return raftlog_abandon(log, err);
+    }
+    if (raftlog_check_members(log, err) != 0)
+        return raftlog_abandon(log, err);
+    log->started = true;
+    raftlog_start_handles(log);
+    *ret = log;
+    return 0;
+}

@@ -1,0 +1,648 @@
+/*
+ * raftlog_guard.c - the rules of raftlog_guard.h, one function each.
+ *
+ * "Raft" is Ongaro's thesis; numbers with # are pull requests of canonical/raft, hashes with
+ * "cowsql" are commits of the living fork. None of them is in 0.15.0, and Debian has no newer one.
+ *
+ * The library finds its state by io->data, both implementations of raft_io theirs by io->impl. So
+ * a copy of the inner raft_io is a working raft_io, and only the methods that matter are replaced.
+ */
+#include "raftlog_guard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct guard_held {
+    struct list link;
+    struct raft_message message;
+    char address[]; /* what message.server_address points to */
+};
+
+struct guard_append {
+    struct raft_io_append req;
+    struct raft_io_append *request; /* the library's */
+    struct raftlog_guard *guard;
+};
+
+struct guard_send {
+    struct raft_io_send req;
+    struct raft_io_send *request; /* the library's */
+    struct guard_peer *peer;
+    size_t bytes;
+};
+
+static struct raftlog_guard *guard_of(struct raft_io *io)
+{
+    return CONTAINER_OF(io, struct raftlog_guard, io);
+}
+
+static bool guard_on(const struct raftlog_guard *g, enum guard_rule rule)
+{
+    return (g->off & BIT(rule)) == 0;
+}
+
+raft_term raftlog_guard_term_of(const struct raft_log *log, raft_index index)
+{
+    size_t count =
+        log->front <= log->back ? log->back - log->front : log->size - log->front + log->back;
+    if (index != 0 && index == log->snapshot.last_index)
+        return log->snapshot.last_term;
+    if (index <= log->offset || index > log->offset + count)
+        return 0;
+    return log->entries[(log->front + (size_t)(index - log->offset - 1)) % log->size].term;
+}
+
+/* pending is our own snapshot; a put without it is one that a leader sends us. */
+static bool guard_installing(const struct raft *r)
+{
+    return r->snapshot.put.data != NULL && r->snapshot.pending.term == 0;
+}
+
+bool raftlog_guard_writing(const struct raftlog_guard *g)
+{
+    return g->appends > 0 || guard_installing(g->raft);
+}
+
+static struct guard_held *held_new(const struct raft_message *m)
+{
+    const char *address = m->server_address != NULL ? m->server_address : "";
+    size_t size = strlen(address) + 1;
+    struct guard_held *h = xcalloc(1, sizeof *h + size);
+    list_init(&h->link);
+    h->message = *m;
+    memcpy(h->address, address, size);
+    h->message.server_address = h->address;
+    return h;
+}
+
+static void held_drop(struct raftlog_guard *g)
+{
+    for (struct list *l; (l = list_pop(&g->held)) != NULL;)
+        free(CONTAINER_OF(l, struct guard_held, link));
+    g->held_count = 0;
+}
+
+/* The receiver of a message owns its entries or its snapshot; that is us when we drop it. */
+static void message_release(struct raft_message *m)
+{
+    if (m->type == RAFT_IO_APPEND_ENTRIES) {
+        if (m->append_entries.n_entries > 0)
+            raft_free(m->append_entries.entries[0].batch);
+        raft_free(m->append_entries.entries);
+    } else if (m->type == RAFT_IO_INSTALL_SNAPSHOT) {
+        raft_configuration_close(&m->install_snapshot.conf);
+        raft_free(m->install_snapshot.data.base);
+    }
+}
+
+/* The library has no words for its newer codes. */
+static const char *guard_error_text(int status)
+{
+    if (status == RAFT_NOSPACE)
+        return "the disk is full or the file too large";
+    if (status == RAFT_TOOMANY)
+        return "a limit of the system was hit (fs.aio-max-nr?)";
+    return raft_strerror(status);
+}
+
+/*
+ * G4. A failed write makes the library truncate the log and use the same indexes again in the same
+ * term, drop references that are still in use, or go on with a log in memory that no disk has
+ * (#321, #460, #466, #483, issues #314 #320, dqlite #857; on a full disk it crashes). Every failed
+ * write of entries, of term and vote, of a truncation or of a snapshot therefore ends the instance:
+ * the library does not hear of it, nothing passes any more, and the process should exit.
+ */
+static bool guard_disk_failed(struct raftlog_guard *g, int status, const char *what)
+{
+    if (status == 0 || status == RAFT_CANCELED || !guard_on(g, GUARD_DISK_FATAL))
+        return false;
+    char text[RAFT_ERRMSG_BUF_SIZE + 128];
+    snprintf(text, sizeof text, "%s: %s%s%s", what, guard_error_text(status),
+             g->inner->errmsg[0] != '\0' ? ": " : "", g->inner->errmsg);
+    g->dead = true;
+    g->used[GUARD_DISK_FATAL]++;
+    held_drop(g);
+    if (g->fatal == NULL) {
+        fprintf(stderr, "raftlog: %s\n", text);
+        abort();
+    }
+    g->fatal(g->fatal_data, text);
+    return true;
+}
+
+/*
+ * G1. "A leader cannot determine commitment using log entries from older terms" (Raft 3.6.2,
+ * figure 3.7): 0.15.0 counts replicas of any entry (#336, issue #220, fixed in 0.17.1). A new
+ * leader appends a barrier at once and hears no results until it is on its own disk. From then on
+ * last_stored, the only index the library ever counts, is an entry of the leader's own term.
+ */
+static bool guard_barrier_stored(const struct raftlog_guard *g)
+{
+    return g->barrier_term == g->raft->current_term && g->raft->last_stored >= g->barrier_index;
+}
+
+static bool guard_hold_result(struct raftlog_guard *g, const struct raft_message *m)
+{
+    const struct raft *r = g->raft;
+    if (!guard_on(g, GUARD_OWN_TERM) || m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
+        return false;
+    if (r->state != RAFT_LEADER || m->append_entries_result.term != r->current_term ||
+        guard_barrier_stored(g))
+        return false;
+    g->used[GUARD_OWN_TERM]++;
+    if (g->held_count >= GUARD_HELD_MAX) /* like a message lost: the next heartbeat asks again */
+        return true;
+    list_push(&g->held, &held_new(m)->link);
+    g->held_count++;
+    return true;
+}
+
+static void guard_on_barrier(struct raft_barrier *req, int status)
+{
+    (void)status;
+    raft_free(req);
+}
+
+static void guard_append_barrier(struct raftlog_guard *g)
+{
+    struct raft *r = g->raft;
+    struct raft_barrier *req = raft_malloc(sizeof *req);
+    if (req == NULL)
+        PANIC("out of memory");
+    held_drop(g); /* of an older term of ours */
+    raft_index index = raft_last_index(r) + 1;
+    if (raft_barrier(r, req, guard_on_barrier) != 0) {
+        /* Refused while an old transfer is pending. Results stay held, so this is safe: again at
+         * the next event. A disk failure has been seen by guard_append. */
+        raft_free(req);
+        return;
+    }
+    g->barrier_term = r->current_term;
+    g->barrier_index = index;
+}
+
+/*
+ * G2. The library answers an AppendEntries with the end of its own log (cowsql 66ed6afd, 446f8d21),
+ * also with entries of a deposed leader that this leader has never compared: it then commits with a
+ * false quorum. "AppendEntries returns successfully: the follower's log is identical up through
+ * the new entries" (Raft 3.5) - that much may be acknowledged, and what is committed. The limit
+ * belongs to a term: a write that a former leader asked for may end when there is a new one, and
+ * the library would report it to the new one.
+ */
+static raft_index guard_ack_limit(const struct raftlog_guard *g)
+{
+    const struct raft *r = g->raft;
+    raft_index limit = r->commit_index;
+    if (g->checked_term == r->current_term)
+        limit = MAX(limit, g->checked_index);
+    if (g->answering)
+        limit = MAX(limit, g->answer_max);
+    return limit;
+}
+
+/* The entry in our log has the term that the leader says: equal up to here (Log Matching). */
+static void guard_note_checked(struct raftlog_guard *g, raft_term leader_term, raft_index index,
+                               raft_term entry_term)
+{
+    const struct raft *r = g->raft;
+    if (leader_term != r->current_term || index == 0 ||
+        raftlog_guard_term_of(&r->log, index) != entry_term)
+        return;
+    if (g->checked_term != leader_term)
+        g->checked_index = 0;
+    g->checked_term = leader_term;
+    g->checked_index = MAX(g->checked_index, index);
+}
+
+/*
+ * G3. An election counts the log in memory, so entries that are not on disk yet win votes and are
+ * then committed by a leader that may forget them (#429, #467, issue #386); an answer that was
+ * prepared as a follower and is sent as a candidate reads its address from the wrong member of a
+ * union (#340 #342 #353 #357 #367). A follower that is writing does not look at its timer.
+ */
+static bool guard_skip_tick(struct raftlog_guard *g)
+{
+    if (!guard_on(g, GUARD_STABLE_LOG) || g->raft->state != RAFT_FOLLOWER ||
+        !raftlog_guard_writing(g))
+        return false;
+    g->used[GUARD_STABLE_LOG]++;
+    return true;
+}
+
+/* G3. The leader sends TimeoutNow once only (#477): keep it until the disk is done. */
+static bool guard_delay_timeout_now(struct raftlog_guard *g, const struct raft_message *m)
+{
+    if (!guard_on(g, GUARD_STABLE_LOG) || m->type != RAFT_IO_TIMEOUT_NOW ||
+        !raftlog_guard_writing(g))
+        return false;
+    g->used[GUARD_STABLE_LOG]++;
+    free(g->timeout_now);
+    g->timeout_now = held_new(m);
+    return true;
+}
+
+/* G3. An answer to nobody: the leader changed while we were writing. The leader asks again. */
+static bool guard_stray_answer(struct raftlog_guard *g, const struct raft_message *m)
+{
+    const struct raft *r = g->raft;
+    if (!guard_on(g, GUARD_STABLE_LOG) || g->answering)
+        return false;
+    bool member = false;
+    for (unsigned i = 0; i < r->configuration.n; i++)
+        member = member || r->configuration.servers[i].id == m->server_id;
+    if (r->state == RAFT_FOLLOWER && member && m->server_address != NULL)
+        return false;
+    g->used[GUARD_STABLE_LOG]++;
+    return true;
+}
+
+/*
+ * G5. "If a server receives a RequestVote within the minimum election timeout of hearing from a
+ * current leader" it refuses (Raft 4.2.3); the library refuses until its own, longer and random
+ * timer has fired, so an election needs most of the survivors to time out. Not while writing: the
+ * answer that follows needs the leader.
+ */
+static void guard_forget_leader(struct raftlog_guard *g, const struct raft_message *m)
+{
+    struct raft *r = g->raft;
+    if (!guard_on(g, GUARD_FORGET_LEADER) || m->type != RAFT_IO_REQUEST_VOTE ||
+        r->state != RAFT_FOLLOWER || raftlog_guard_writing(g))
+        return;
+    if (r->follower_state.current_leader.id == 0 ||
+        g->inner->time(g->inner) - r->election_timer_start < r->election_timeout)
+        return;
+    r->follower_state.current_leader.id = 0;
+    g->used[GUARD_FORGET_LEADER]++;
+}
+
+/*
+ * G6. The library tests only its own last stored entry for a majority (#336, cowsql d61a743d):
+ * under steady load nothing commits until followers have caught up completely. Show it the
+ * acknowledged index instead while it works on that answer. Safe because of G1: every index from
+ * the barrier on has our own term.
+ */
+static raft_index guard_lower_stored(struct raftlog_guard *g, const struct raft_message *m)
+{
+    struct raft *r = g->raft;
+    const struct raft_append_entries_result *result = &m->append_entries_result;
+    raft_index stored = r->last_stored;
+    if (!guard_on(g, GUARD_COMMIT_EARLY) || !guard_on(g, GUARD_OWN_TERM) ||
+        m->type != RAFT_IO_APPEND_ENTRIES_RESULT || r->state != RAFT_LEADER)
+        return stored;
+    if (result->rejected != 0 || result->term != r->current_term || !guard_barrier_stored(g))
+        return stored;
+    if (result->last_log_index < g->barrier_index || result->last_log_index >= stored ||
+        result->last_log_index <= r->commit_index)
+        return stored;
+    r->last_stored = result->last_log_index;
+    g->used[GUARD_COMMIT_EARLY]++;
+    return stored;
+}
+
+/*
+ * G7. A truncation that arrives while a snapshot is being written may never reach the disk, and
+ * the replica does not start again (#344 #435, issues #324 #332 #372). Lose the message; the leader
+ * repeats it.
+ */
+static bool guard_conflict_in_snapshot(struct raftlog_guard *g, const struct raft_message *m)
+{
+    const struct raft *r = g->raft;
+    const struct raft_append_entries *args = &m->append_entries;
+    if (!guard_on(g, GUARD_KEEP_LOG) || m->type != RAFT_IO_APPEND_ENTRIES)
+        return false;
+    if (r->snapshot.put.data == NULL && r->snapshot.pending.term == 0)
+        return false;
+    for (unsigned i = 0; i < args->n_entries; i++) {
+        raft_term term = raftlog_guard_term_of(&r->log, args->prev_log_index + 1 + i);
+        if (term != 0 && term != args->entries[i].term) {
+            g->used[GUARD_KEEP_LOG]++;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* G8. A former leader grants its transferee a vote although it has voted (cowsql ad19f79a). */
+static bool guard_second_vote(struct raftlog_guard *g, const struct raft_message *m)
+{
+    const struct raft *r = g->raft;
+    const struct raft_request_vote *args = &m->request_vote;
+    if (!guard_on(g, GUARD_ONE_VOTE) || m->type != RAFT_IO_REQUEST_VOTE || args->pre_vote)
+        return false;
+    if (r->transfer == NULL || r->transfer->id != args->candidate_id ||
+        args->term != r->current_term || r->voted_for == 0 || r->voted_for == args->candidate_id)
+        return false;
+    g->used[GUARD_ONE_VOTE]++;
+    return true;
+}
+
+/*
+ * G9. "We have all entries of this snapshot" is also answered when they are not on disk yet, and
+ * when our entry at its last index is another one, of a higher term (cowsql e514f78f af243f81). The
+ * first is cut in guard_send; the second cannot be repaired from outside: not answering keeps the
+ * cell safe and this replica behind until its directory is replaced.
+ */
+static bool guard_snapshot_conflict(struct raftlog_guard *g, const struct raft_message *m)
+{
+    const struct raft *r = g->raft;
+    const struct raft_install_snapshot *args = &m->install_snapshot;
+    if (!guard_on(g, GUARD_ACK_STORED) || m->type != RAFT_IO_INSTALL_SNAPSHOT ||
+        args->last_index <= r->commit_index)
+        return false;
+    if (raftlog_guard_term_of(&r->log, args->last_index) <= args->last_term)
+        return false;
+    g->used[GUARD_ACK_STORED]++;
+    return true;
+}
+
+/* Give a message to the library and note what it may acknowledge in its answer. */
+static void guard_deliver(struct raftlog_guard *g, struct raft_message *m)
+{
+    raft_term leader_term = 0;
+    raft_term entry_term = 0;
+    g->answering = true;
+    g->answer_max = 0;
+    g->answer_stored = false;
+    if (m->type == RAFT_IO_APPEND_ENTRIES) {
+        const struct raft_append_entries *args = &m->append_entries;
+        leader_term = args->term;
+        g->answer_max = args->prev_log_index + args->n_entries;
+        entry_term =
+            args->n_entries > 0 ? args->entries[args->n_entries - 1].term : args->prev_log_term;
+    } else if (m->type == RAFT_IO_INSTALL_SNAPSHOT) {
+        g->answer_max = m->install_snapshot.last_index;
+        g->answer_stored = true;
+    }
+    raft_index checked = g->answer_max;
+    raft_index stored = guard_lower_stored(g, m);
+    raft_index shown = g->raft->last_stored;
+    g->recv(&g->io, m);
+    if (shown != stored) {
+        ASSERT(g->raft->last_stored == shown);
+        g->raft->last_stored = stored;
+    }
+    g->answering = false;
+    if (leader_term != 0)
+        guard_note_checked(g, leader_term, checked, entry_term);
+}
+
+/* After every event: what the event made necessary or possible. */
+static void guard_settle(struct raftlog_guard *g)
+{
+    const struct raft *r = g->raft;
+    if (!g->dead && g->timeout_now != NULL && !raftlog_guard_writing(g)) {
+        struct guard_held *h = g->timeout_now;
+        g->timeout_now = NULL;
+        guard_deliver(g, &h->message);
+        free(h);
+    }
+    if (g->dead || !guard_on(g, GUARD_OWN_TERM))
+        return;
+    if (r->state == RAFT_LEADER && g->barrier_term != r->current_term)
+        guard_append_barrier(g);
+    while (!list_empty(&g->held) && r->state == RAFT_LEADER && guard_barrier_stored(g)) {
+        struct guard_held *h = CONTAINER_OF(list_pop(&g->held), struct guard_held, link);
+        g->held_count--;
+        guard_deliver(g, &h->message);
+        free(h);
+    }
+    if (r->state != RAFT_LEADER)
+        held_drop(g);
+}
+
+static void guard_recv(struct raft_io *inner, struct raft_message *m)
+{
+    struct raftlog_guard *g = inner->data;
+    if (g->dead || guard_conflict_in_snapshot(g, m) || guard_second_vote(g, m) ||
+        guard_snapshot_conflict(g, m)) {
+        message_release(m);
+        return;
+    }
+    if (guard_hold_result(g, m) || guard_delay_timeout_now(g, m))
+        return;
+    guard_forget_leader(g, m);
+    guard_deliver(g, m);
+    guard_settle(g);
+}
+
+static void guard_tick(struct raft_io *inner)
+{
+    struct raftlog_guard *g = inner->data;
+    if (g->dead || guard_skip_tick(g))
+        return;
+    g->tick(&g->io);
+    guard_settle(g);
+}
+
+static int guard_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
+                       raft_io_recv_cb recv)
+{
+    struct raftlog_guard *g = guard_of(io);
+    g->tick = tick;
+    g->recv = recv;
+    return g->inner->start(g->inner, msecs, guard_tick, guard_recv);
+}
+
+static void guard_on_close(struct raft_io *inner)
+{
+    struct raftlog_guard *g = inner->data;
+    g->close_cb(&g->io);
+}
+
+static void guard_close(struct raft_io *io, raft_io_close_cb cb)
+{
+    struct raftlog_guard *g = guard_of(io);
+    g->close_cb = cb;
+    held_drop(g);
+    g->inner->close(g->inner, guard_on_close);
+}
+
+static struct guard_peer *guard_peer(struct raftlog_guard *g, raft_id id)
+{
+    for (size_t i = 0; i < GUARD_PEERS_MAX; i++) {
+        if (g->peers[i].id == 0)
+            g->peers[i].id = id;
+        if (g->peers[i].id == id)
+            return &g->peers[i];
+    }
+    return NULL;
+}
+
+static void guard_on_sent(struct raft_io_send *req, int status)
+{
+    struct guard_send *s = req->data;
+    struct raft_io_send *request = s->request;
+    s->peer->sending_bytes -= s->bytes;
+    raft_free(s);
+    request->cb(request, status);
+}
+
+/*
+ * G10. The library sends as fast as it can, and a transport that pushes back only moves the queue
+ * into libuv: one stopped follower makes the leader grow without end (cowsql 6b0b1bf3 73249dc0).
+ * While more than GUARD_SEND_BYTES_MAX of entries are under way to a follower further ones are
+ * refused; the library counts a refused message as not sent and tries again with the heartbeat.
+ */
+static int guard_send_entries(struct raftlog_guard *g, struct raft_io_send *req,
+                              const struct raft_message *m, raft_io_send_cb cb)
+{
+    struct guard_peer *peer = guard_peer(g, m->server_id);
+    size_t bytes = 0;
+    for (unsigned i = 0; i < m->append_entries.n_entries; i++)
+        bytes += m->append_entries.entries[i].buf.len;
+    if (peer == NULL || bytes == 0)
+        return g->inner->send(g->inner, req, m, cb);
+    if (peer->sending_bytes > 0 && peer->sending_bytes + bytes > GUARD_SEND_BYTES_MAX) {
+        g->used[GUARD_BOUNDED_SENDS]++;
+        return RAFT_NOCONNECTION;
+    }
+    struct guard_send *s = raft_malloc(sizeof *s);
+    if (s == NULL)
+        PANIC("out of memory");
+    *s = (struct guard_send){.request = req, .peer = peer, .bytes = bytes};
+    s->req.data = s;
+    req->cb = cb;
+    peer->sending_bytes += bytes;
+    int rv = g->inner->send(g->inner, &s->req, m, guard_on_sent);
+    if (rv != 0) {
+        peer->sending_bytes -= bytes;
+        raft_free(s);
+    }
+    return rv;
+}
+
+static int guard_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
+                      raft_io_send_cb cb)
+{
+    struct raftlog_guard *g = guard_of(io);
+    if (g->dead)
+        return RAFT_NOCONNECTION;
+    if (m->type == RAFT_IO_APPEND_ENTRIES && guard_on(g, GUARD_BOUNDED_SENDS))
+        return guard_send_entries(g, req, m, cb);
+    if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
+        return g->inner->send(g->inner, req, m, cb);
+    if (guard_stray_answer(g, m))
+        return RAFT_NOCONNECTION;
+    struct raft_message copy = *m;
+    struct raft_append_entries_result *result = &copy.append_entries_result;
+    raft_index limit = guard_ack_limit(g);
+    if (guard_on(g, GUARD_ACK_CHECKED) && result->rejected == 0 && result->last_log_index > limit) {
+        result->last_log_index = limit;
+        g->used[GUARD_ACK_CHECKED]++;
+    }
+    if (guard_on(g, GUARD_ACK_STORED) && g->answering && g->answer_stored &&
+        result->rejected == 0 && result->last_log_index > g->raft->last_stored) {
+        result->last_log_index = g->raft->last_stored;
+        g->used[GUARD_ACK_STORED]++;
+    }
+    return g->inner->send(g->inner, req, &copy, cb);
+}
+
+static void guard_on_appended(struct raft_io_append *req, int status)
+{
+    struct guard_append *a = req->data;
+    struct raftlog_guard *g = a->guard;
+    struct raft_io_append *request = a->request;
+    raft_free(a);
+    g->appends--;
+    if (g->dead || guard_disk_failed(g, status, "cannot store log entries"))
+        return;
+    request->cb(request, status);
+    guard_settle(g);
+}
+
+static int guard_append(struct raft_io *io, struct raft_io_append *req,
+                        const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
+{
+    struct raftlog_guard *g = guard_of(io);
+    struct guard_append *a = raft_malloc(sizeof *a);
+    if (a == NULL)
+        PANIC("out of memory");
+    *a = (struct guard_append){.request = req, .guard = g};
+    a->req.data = a;
+    req->cb = cb;
+    g->appends++;
+    int rv = g->inner->append(g->inner, &a->req, entries, n, guard_on_appended);
+    if (rv != 0) {
+        g->appends--;
+        raft_free(a);
+        /* The library would keep the entries in memory as if they were on their way (follower). */
+        guard_disk_failed(g, rv, "cannot start to store log entries");
+    }
+    return rv;
+}
+
+static int guard_truncate(struct raft_io *io, raft_index index)
+{
+    struct raftlog_guard *g = guard_of(io);
+    int rv = g->inner->truncate(g->inner, index);
+    guard_disk_failed(g, rv, "cannot truncate the log");
+    return rv;
+}
+
+static int guard_set_term(struct raft_io *io, raft_term term)
+{
+    struct raftlog_guard *g = guard_of(io);
+    int rv = g->inner->set_term(g->inner, term);
+    guard_disk_failed(g, rv, "cannot store the term");
+    return rv;
+}
+
+static int guard_set_vote(struct raft_io *io, raft_id id)
+{
+    struct raftlog_guard *g = guard_of(io);
+    int rv = g->inner->set_vote(g->inner, id);
+    guard_disk_failed(g, rv, "cannot store the vote");
+    return rv;
+}
+
+static void guard_on_put(struct raft_io_snapshot_put *req, int status)
+{
+    struct raftlog_guard *g = req->data;
+    if (g->dead || guard_disk_failed(g, status, "cannot store a snapshot"))
+        return;
+    g->put_cb(g->put_request, status);
+    guard_settle(g);
+}
+
+static int guard_snapshot_put(struct raft_io *io, unsigned trailing,
+                              struct raft_io_snapshot_put *req,
+                              const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+    struct raftlog_guard *g = guard_of(io);
+    g->put.data = g;
+    g->put_request = req;
+    g->put_cb = cb;
+    int rv = g->inner->snapshot_put(g->inner, trailing, &g->put, snapshot, guard_on_put);
+    guard_disk_failed(g, rv, "cannot start to store a snapshot");
+    return rv;
+}
+
+void raftlog_guard_install(struct raftlog_guard *g, struct raft *r, uint32_t off,
+                           void (*fatal)(void *data, const char *what), void *data)
+{
+    struct raft_io *inner = r->io;
+    ASSERT(inner->data == r);
+    *g = (struct raftlog_guard){.io = *inner, .inner = inner, .raft = r, .off = off};
+    list_init(&g->held);
+    g->fatal = fatal;
+    g->fatal_data = data;
+    g->io.start = guard_start;
+    g->io.close = guard_close;
+    g->io.send = guard_send;
+    g->io.append = guard_append;
+    g->io.truncate = guard_truncate;
+    g->io.set_term = guard_set_term;
+    g->io.set_vote = guard_set_vote;
+    g->io.snapshot_put = guard_snapshot_put;
+    inner->data = g;
+    r->io = &g->io;
+}
+
+void raftlog_guard_release(struct raftlog_guard *g)
+{
+    held_drop(g);
+    free(g->timeout_now);
+    g->timeout_now = NULL;
+}

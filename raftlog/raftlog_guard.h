@@ -1,0 +1,89 @@
+/*
+ * raftlog_guard.h - stands between canonical/raft 0.15.0 and its raft_io, and keeps it honest.
+ *
+ * 0.15.0 loses acknowledged entries in partitions and corrupts itself when a disk write fails
+ * (README.md). Each rule below repairs one such fault from outside, by delaying, changing or
+ * dropping what passes between the library and its I/O. The guard is a raft_io of its own: the
+ * library talks to guard->io, the guard to guard->inner, so it works on libuv and on
+ * raft/fixture.h alike and needs no table of instances.
+ *
+ * It reads, and in two places writes, public fields of struct raft: this exact version or none.
+ */
+#ifndef RAFTLOG_GUARD_H
+#define RAFTLOG_GUARD_H
+
+#include "list.h"
+
+#include <raft.h>
+
+enum guard_rule {
+    GUARD_OWN_TERM,      /* G1 commit nothing before an entry of our own term is on our disk */
+    GUARD_ACK_CHECKED,   /* G2 acknowledge only what this term's leader has compared */
+    GUARD_STABLE_LOG,    /* G3 no candidate, and no stray answer, while the log is being written */
+    GUARD_DISK_FATAL,    /* G4 a failed disk write ends the instance */
+    GUARD_FORGET_LEADER, /* G5 a leader not heard of for an election timeout protects nobody */
+    GUARD_COMMIT_EARLY,  /* G6 commit what a majority has, not only our last entry */
+    GUARD_KEEP_LOG,      /* G7 no truncation while a snapshot is being written */
+    GUARD_ONE_VOTE,      /* G8 one vote a term, also for the target of a transfer */
+    GUARD_ACK_STORED,    /* G9 acknowledge a snapshot only as far as our disk goes */
+    GUARD_BOUNDED_SENDS, /* G10 bounded bytes under way to a slow follower */
+    GUARD_RULE_COUNT
+};
+
+enum {
+    GUARD_PEERS_MAX = 16,
+    GUARD_HELD_MAX = 1024,          /* messages kept while G1 waits for our disk */
+    GUARD_SEND_BYTES_MAX = 8388608, /* entries under way to one follower */
+};
+
+struct guard_peer {
+    raft_id id;
+    size_t sending_bytes; /* of AppendEntries given to the transport and not yet done */
+};
+
+struct raftlog_guard {
+    struct raft_io io;     /* what the library sees */
+    struct raft_io *inner; /* what does the work; its data points to us */
+    struct raft *raft;
+    uint32_t off; /* BIT(rule): rules switched off, for tests that prove that a rule is needed */
+    bool dead;    /* after a fatal failure: nothing passes any more */
+
+    raft_io_tick_cb tick; /* the library's callbacks */
+    raft_io_recv_cb recv;
+    raft_io_close_cb close_cb;
+    struct raft_io_snapshot_put put; /* one at a time; the library's request is put_request */
+    struct raft_io_snapshot_put *put_request;
+    raft_io_snapshot_put_cb put_cb;
+
+    unsigned appends;         /* disk writes of entries under way */
+    raft_term barrier_term;   /* G1: the term of ours whose barrier has been appended */
+    raft_index barrier_index; /* and where it is in the log */
+    struct list held;         /* AppendEntries results that wait for it */
+    size_t held_count;
+
+    raft_term checked_term; /* G2: highest index that the leader of this term has compared */
+    raft_index checked_index;
+    bool answering;        /* the library is working on a message that it may answer */
+    raft_index answer_max; /* an answer may acknowledge this much if it accepts the message */
+    bool answer_stored;    /* and no more than is on our disk (G9) */
+
+    struct guard_held *timeout_now; /* G3: waits for our disk */
+    struct guard_peer peers[GUARD_PEERS_MAX];
+    uint64_t used[GUARD_RULE_COUNT]; /* how often a rule changed what happened */
+
+    void (*fatal)(void *data, const char *what); /* NULL: abort */
+    void *fatal_data;
+};
+
+/* After raft_init, before raft_start. The guard must outlive the close callback of `r`. */
+void raftlog_guard_install(struct raftlog_guard *g, struct raft *r, uint32_t off,
+                           void (*fatal)(void *data, const char *what), void *data);
+/* After the close callback. */
+void raftlog_guard_release(struct raftlog_guard *g);
+
+/* Term of the entry at `index`, 0 when the log does not know it. */
+raft_term raftlog_guard_term_of(const struct raft_log *log, raft_index index);
+/* Entries or a snapshot of a leader are on their way to our disk. */
+bool raftlog_guard_writing(const struct raftlog_guard *g);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * raftlog_impl.h - what raftlog.c and raftlog_fsm.c share. Nobody else includes it.
+ */
+#ifndef RAFTLOG_IMPL_H
+#define RAFTLOG_IMPL_H
+
+#include "raftlog.h"
+
+#include "raftlog_guard.h"
+#include "raftlog_transport.h"
+
+enum {
+    RAFTLOG_FRAME_BYTES = 8,        /* before the bytes of an entry */
+    RAFTLOG_IMAGE_HEAD_BYTES = 32,  /* before the bytes of a snapshot */
+    RAFTLOG_BARRIERS_MAX = 65536,   /* requests that wait for a barrier */
+    RAFTLOG_BARRIER_GROUPS_MAX = 4, /* barrier entries under way */
+};
+
+struct raftlog {
+    uv_loop_t *loop;
+    struct raftlog_options options; /* its pointers are borrowed, except dir */
+    char *dir;
+    int dir_fd; /* holds the lock on the directory */
+    struct raft raft;
+    struct raft_io io;
+    struct raft_fsm fsm;
+    struct raftlog_guard guard;
+    struct raftlog_transport transport;
+
+    uv_prepare_t prepare; /* looks for a change of role: the library has no callback for that */
+    uv_idle_t idle;       /* runs when there is something to submit or to answer */
+    uv_timer_t watch;     /* looks at the disk */
+    unsigned handles;     /* of the three, those that are open */
+
+    enum raftlog_role role; /* as last told by on_role */
+    uint64_t term;
+    uint64_t leader_id;
+
+    struct list proposals_waiting; /* to be submitted in the next loop turn */
+    struct list proposals_sent;
+    struct list proposals_done; /* to be answered in the next loop turn */
+    size_t proposals_count;     /* in the three lists */
+    struct list barriers_waiting;
+    struct list barriers_done;
+    size_t barriers_count; /* in these lists and in groups */
+    unsigned barrier_groups;
+
+    uint64_t applied_index; /* last entry given to on_apply, or of the snapshot restored */
+    void *snapshot_token;   /* of the snapshot being written */
+    uint64_t snapshot_index;
+    uint64_t snapshot_term;
+    struct err restore_err; /* why on_restore failed */
+
+    uint64_t stored_index; /* as last seen by the watch */
+    uint64_t stored_ms;    /* when it last moved, or had nothing to do */
+
+    bool started; /* raft_start succeeded */
+    bool failed;  /* on_fatal was called */
+    bool closing;
+    bool close_begun; /* the library knows */
+    void (*close_cb)(void *data);
+    void *close_data;
+};
+
+/* Call on_fatal, the first time. `msg` says what happened. */
+void raftlog_fail(struct raftlog *log, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* raftlog_fsm.c: the library's view of the replicated state machine. */
+void raftlog_fsm_init(struct raftlog *log);
+/* An entry with its frame, from raft_malloc. */
+struct raft_buffer raftlog_frame(const void *bytes, size_t size);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * raftlog_transport.h - carries the library's connections over our TLS streams.
+ *
+ * The library's own TCP transport has no authentication, no time-outs, no TCP_NODELAY and no
+ * back-pressure. It works on any uv_stream_t, though: it gets one end of a socket pair, and a link
+ * pumps between the other end and a `struct stream`.
+ *
+ *     library <-- socket pair --> link.inner | link.stream <-- TLS 1.3 --> the other replica
+ *
+ * A connection carries messages one way, from the side that connected. It opens with a hello (id
+ * and address of that side); the certificate must say master/ID on both sides.
+ */
+#ifndef RAFTLOG_TRANSPORT_H
+#define RAFTLOG_TRANSPORT_H
+
+#include "raftlog.h"
+
+#include "list.h"
+#include "stream.h"
+
+#include <raft/uv.h>
+
+enum {
+    TRANSPORT_QUEUE_BYTES_MAX = 2097152, /* of a stream; reading pauses at half of it */
+    TRANSPORT_HELLO_TIMEOUT_MS = 3000,
+    TRANSPORT_CONNECTIONS_MAX = 64, /* incoming, those without a hello included */
+};
+
+struct raftlog_transport {
+    struct raft_uv_transport uv; /* for raft_uv_init */
+    uv_loop_t *loop;
+    struct tls_context *tls;
+    const struct raftlog_member *members; /* only these may connect; borrowed */
+    size_t member_count;
+    uint64_t id;
+    char address[CELL_ADDR_MAX + 1];
+
+    struct stream_listener *listener;
+    raft_uv_accept_cb accept_cb;
+    raft_uv_transport_close_cb close_cb;
+    uv_timer_t sweep; /* closes connections that do not say hello */
+    bool sweep_open;
+    bool closing;
+    struct list links;
+    struct err listen_err; /* why listening failed; the library only knows a number */
+    char read_buf[65536];
+};
+
+/* `members` are borrowed. The library closes it, with its own close. */
+void raftlog_transport_init(struct raftlog_transport *t, uv_loop_t *loop, struct tls_context *tls,
+                            const struct raftlog_member *members, size_t member_count);
+
+#endif

@@ -1,0 +1,278 @@
+/*
+ * test_raftlog.c - replicas that agree: elections, proposals, restarts, snapshots, barriers.
+ */
+#include "raftlog_cell.h"
+
+START_TEST(three_replicas_elect_a_leader_and_apply_the_same)
+{
+    struct cell *c = cell_open(3);
+    propose_entries(c, 1000);
+    check_all_equal(c);
+    ck_assert_uint_ge(c->replicas[0].state.count, 1000);
+    struct raftlog_status status = raftlog_status(wait_leader(c)->log);
+    ck_assert_int_eq(status.role, RAFTLOG_LEADER);
+    ck_assert_uint_gt(status.commit_index, 1000);
+    ck_assert_uint_eq(status.in_flight, 0);
+    cell_free(c);
+}
+END_TEST
+
+START_TEST(entries_of_odd_lengths_survive_a_restart_of_all)
+{
+    struct cell *c = cell_open(3);
+    propose_entries(c, 600);
+    check_all_equal(c);
+    for (size_t i = 0; i < 3; i++)
+        replica_close(&c->replicas[i]);
+    for (size_t i = 0; i < 3; i++)
+        replica_open(&c->replicas[i]);
+    propose_entries(c, 10);
+    check_all_equal(c);
+    ck_assert_uint_ge(c->replicas[0].state.count, 610);
+    cell_free(c);
+}
+END_TEST
+
+START_TEST(follower_that_was_away_catches_up)
+{
+    struct cell *c = cell_open(3);
+    propose_entries(c, 50);
+    struct replica *away = a_follower(c);
+    replica_close(away);
+    propose_entries(c, 200);
+    replica_open(away);
+    check_all_equal(c);
+    ck_assert_uint_eq(away->restored, 0);
+    propose_entries(c, 50);
+    check_all_equal(c);
+    cell_free(c);
+}
+END_TEST
+
+static bool follower_is_new(struct cell *c, const void *arg)
+{
+    const struct replica *r = arg;
+    (void)c;
+    return r->restored > 0;
+}
+
+START_TEST(follower_far_behind_gets_a_snapshot)
+{
+    struct cell *c = cell_new(3);
+    c->options.snapshot_threshold = 64;
+    c->options.snapshot_trailing = 16;
+    for (size_t i = 0; i < 3; i++)
+        replica_open(&c->replicas[i]);
+    propose_entries(c, 20);
+    struct replica *away = a_follower(c);
+    replica_close(away);
+    propose_entries(c, 500);
+    run_until(c, all_have_snapshots, NULL, "snapshots");
+    replica_open(away);
+    ck_assert_uint_eq(away->restored, 0);
+    run_until(c, follower_is_new, away, "a snapshot from the leader");
+    check_all_equal(c);
+    propose_entries(c, 100);
+    check_all_equal(c);
+
+    for (size_t i = 0; i < 3; i++)
+        replica_close(&c->replicas[i]);
+    for (size_t i = 0; i < 3; i++) {
+        replica_open(&c->replicas[i]);
+        ck_assert_uint_eq(c->replicas[i].restored, 1);
+    }
+    propose_entries(c, 10);
+    check_all_equal(c);
+    cell_free(c);
+}
+END_TEST
+
+START_TEST(work_goes_on_when_the_leader_leaves)
+{
+    struct cell *c = cell_open(5);
+    struct err err;
+    propose_entries(c, 100);
+    for (unsigned round = 0; round < 2; round++) {
+        struct replica *leader = wait_leader(c);
+        while (propose_on(leader, &err) == 0)
+            continue;
+        replica_close(leader); /* with proposals under way */
+        ck_assert_uint_eq(c->under_way, 0);
+        propose_entries(c, 100);
+    }
+    for (size_t i = 0; i < 5; i++) {
+        if (c->replicas[i].closed)
+            replica_open(&c->replicas[i]);
+    }
+    propose_entries(c, 10);
+    check_all_equal(c);
+    cell_free(c);
+}
+END_TEST
+
+struct read {
+    struct raftlog_barrier req;
+    int status;
+    bool done;
+};
+
+static void on_barrier(struct raftlog_barrier *req, int status)
+{
+    struct read *read = req->data;
+    ck_assert(!read->done);
+    read->status = status;
+    read->done = true;
+}
+
+static bool reads_done(struct cell *c, const void *arg)
+{
+    const struct read *reads = arg;
+    (void)c;
+    return reads[0].done && reads[1].done && reads[2].done;
+}
+
+START_TEST(barriers_come_after_what_was_committed)
+{
+    struct cell *c = cell_open(3);
+    struct read reads[3] = {0};
+    struct err err;
+    propose_entries(c, 10);
+    struct replica *leader = wait_leader(c);
+    uint64_t index = raftlog_status(leader->log).last_index;
+    for (size_t i = 0; i < 3; i++) {
+        reads[i].req.data = &reads[i];
+        ck_assert_int_eq(raftlog_barrier(leader->log, &reads[i].req, on_barrier, &err), 0);
+        ck_assert(!reads[i].done);
+    }
+    run_until(c, reads_done, reads, "barriers");
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_int_eq(reads[i].status, 0);
+    /* They shared one entry. */
+    ck_assert_uint_eq(raftlog_status(leader->log).last_index, index + 1);
+    ck_assert_uint_ge(raftlog_status(leader->log).applied_index, index + 1);
+    cell_free(c);
+}
+END_TEST
+
+START_TEST(followers_refuse_and_name_the_leader)
+{
+    struct cell *c = cell_open(3);
+    struct read read = {0};
+    struct err err;
+    char expected[64];
+    struct replica *follower = a_follower(c);
+    snprintf(expected, sizeof expected, "replica %" PRIu64 " is the leader", wait_leader(c)->id);
+    ck_assert_int_eq(propose_on(follower, &err), -ERR_NOT_LEADER);
+    ck_assert_str_eq(err.msg, expected);
+    ck_assert_int_eq(raftlog_barrier(follower->log, &read.req, on_barrier, &err), -ERR_NOT_LEADER);
+    ck_assert_str_eq(err.msg, expected);
+    cell_free(c);
+}
+END_TEST
+
+START_TEST(proposals_under_way_are_limited)
+{
+    struct cell *c = cell_open(1);
+    static uint8_t bytes[RAFTLOG_ENTRY_BYTES_MAX + 1];
+    struct raftlog_proposal req;
+    struct err err;
+    struct replica *leader = wait_leader(c);
+    for (unsigned i = 0; i < PROPOSALS_IN_FLIGHT_MAX; i++)
+        ck_assert_int_eq(propose_on(leader, &err), 0);
+    ck_assert_int_eq(propose_on(leader, &err), -ERR_LIMIT);
+    ck_assert_uint_eq(c->answered, 0);
+    run_until(c, none_under_way, NULL, "answers");
+    ck_assert_uint_eq(acked_count(c), PROPOSALS_IN_FLIGHT_MAX);
+    ck_assert_int_eq(raftlog_propose(leader->log, &req, bytes, sizeof bytes, on_proposed, &err),
+                     -ERR_LIMIT);
+    cell_free(c);
+}
+END_TEST
+
+START_TEST(close_answers_what_is_pending)
+{
+    struct cell *c = cell_open(1);
+    struct read reads[3] = {0};
+    struct err err;
+    struct replica *leader = wait_leader(c);
+    for (size_t i = 0; i < 3; i++) {
+        reads[i].req.data = &reads[i];
+        ck_assert_int_eq(propose_on(leader, &err), 0);
+        ck_assert_int_eq(raftlog_barrier(leader->log, &reads[i].req, on_barrier, &err), 0);
+    }
+    replica_close(leader);
+    ck_assert_uint_eq(c->unknown, 3);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_int_eq(reads[i].status, -ERR_UNKNOWN_OUTCOME);
+    cell_free(c);
+}
+END_TEST
+
+static void count_big(struct raftlog_proposal *req, int status)
+{
+    size_t *answered = req->data;
+    ck_assert_int_eq(status, 0);
+    ++*answered;
+}
+
+static bool all_answered(struct cell *c, const void *arg)
+{
+    const size_t *answered = arg;
+    (void)c;
+    return *answered == PROPOSALS_IN_FLIGHT_MAX;
+}
+
+/* More than any queue on the way holds: every link has to pause and to go on. */
+START_TEST(entries_of_a_megabyte_pass)
+{
+    struct cell *c = cell_new(3);
+    struct raftlog_proposal reqs[PROPOSALS_IN_FLIGHT_MAX];
+    struct err err;
+    uint8_t *bytes = xcalloc(1, RAFTLOG_ENTRY_BYTES_MAX);
+    size_t answered = 0;
+    c->options.election_timeout_ms = 2000; /* a slow disk is not what is tested */
+    c->options.heartbeat_ms = 100;
+    for (size_t i = 0; i < 3; i++)
+        replica_open(&c->replicas[i]);
+    struct replica *leader = wait_leader(c);
+    for (uint64_t i = 0; i < PROPOSALS_IN_FLIGHT_MAX; i++) {
+        memset(bytes, (int)i, RAFTLOG_ENTRY_BYTES_MAX);
+        memcpy(bytes, &i, sizeof i);
+        reqs[i].data = &answered;
+        ck_assert_int_eq(
+            raftlog_propose(leader->log, &reqs[i], bytes, RAFTLOG_ENTRY_BYTES_MAX, count_big, &err),
+            0);
+        c->acked[i] = true;
+    }
+    run_until(c, all_answered, &answered, "big entries");
+    check_all_equal(c);
+    free(bytes);
+    cell_free(c);
+}
+END_TEST
+
+int main(void)
+{
+    log_open(LOG_ERROR, "test");
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    Suite *suite = suite_create("raftlog");
+    TCase *t = tcase_create("replicas");
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, three_replicas_elect_a_leader_and_apply_the_same);
+    tcase_add_test(t, entries_of_odd_lengths_survive_a_restart_of_all);
+    tcase_add_test(t, follower_that_was_away_catches_up);
+    tcase_add_test(t, follower_far_behind_gets_a_snapshot);
+    tcase_add_test(t, work_goes_on_when_the_leader_leaves);
+    tcase_add_test(t, barriers_come_after_what_was_committed);
+    tcase_add_test(t, followers_refuse_and_name_the_leader);
+    tcase_add_test(t, proposals_under_way_are_limited);
+    tcase_add_test(t, close_answers_what_is_pending);
+    tcase_add_test(t, entries_of_a_megabyte_pass);
+    suite_add_tcase(suite, t);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
