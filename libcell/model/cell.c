@@ -15,13 +15,18 @@ const char *machine_state_text(enum machine_state state)
     return texts[state];
 }
 
-struct cell *cell_new(void)
+static void cell_init(struct cell *cell)
 {
-    struct cell *cell = xcalloc(1, sizeof *cell);
-    cell->next_job = 1;
+    *cell = (struct cell){.next_job = 1};
     list_init(&cell->jobs);
     list_init(&cell->dead_jobs);
     list_init(&cell->backing_off);
+}
+
+struct cell *cell_new(void)
+{
+    struct cell *cell = xcalloc(1, sizeof *cell);
+    cell_init(cell);
     return cell;
 }
 
@@ -32,10 +37,8 @@ static void job_free(struct job *job)
     free(job);
 }
 
-void cell_free(struct cell *cell)
+void cell_clear(struct cell *cell)
 {
-    if (cell == NULL)
-        return;
     for (struct list *l; (l = list_pop(&cell->jobs)) != NULL;)
         job_free(CONTAINER_OF(l, struct job, link));
     for (uint32_t i = 0; i < cell->machine_count; i++)
@@ -46,6 +49,14 @@ void cell_free(struct cell *cell)
     namemap_release(&cell->jobs_by_name);
     idmap_release(&cell->jobs_by_id);
     idmap_release(&cell->requests_by_id);
+    cell_init(cell);
+}
+
+void cell_free(struct cell *cell)
+{
+    if (cell == NULL)
+        return;
+    cell_clear(cell);
     free(cell);
 }
 

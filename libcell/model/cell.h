@@ -84,6 +84,7 @@ struct cell {
 
 struct cell *cell_new(void);
 void cell_free(struct cell *cell);
+void cell_clear(struct cell *cell); /* empty again, as cell_new() made it */
 
 const struct machine *cell_machine(const struct cell *cell, machine_id id); /* NULL: none */
 const struct machine *cell_machine_named(const struct cell *cell, const char *name);

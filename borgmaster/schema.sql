@@ -1,0 +1,175 @@
+-- schema.sql - the tables and views of cell.db.
+--
+-- You are probably here because something is wrong. What to know first:
+--
+--  * This database is a picture of the cell, written by borgmaster as the Raft log is applied. Read
+--    as you like; never write: a changed row makes this replica differ from the others, and the
+--    next start notices (meta.digest) and sets the file aside.
+--  * Start with the views: job_list, task_list, machine_list, pending_list, event_list. They have
+--    names instead of ids. The tables below them are what the views are made of.
+--  * Times are milliseconds since 1970 of the cell's clock: datetime(changed_ms / 1000, 'unixepoch').
+--    cpu_milli are thousandths of a cpu. Bytes are bytes.
+--  * "borgctl sql" reads a live replica; "sqlite3 cell.db" reads a checkpoint or a stopped one.
+--
+-- Every change here raises user_version; store_open() refuses versions it does not know.
+
+PRAGMA application_id = 1114600039; -- "Borg"
+PRAGMA user_version = 1;
+
+-- How far this picture goes. One row.
+CREATE TABLE meta (
+    id            INTEGER PRIMARY KEY CHECK (id = 1),
+    applied_index INTEGER NOT NULL, -- of the last Raft entry in these tables
+    applied_term  INTEGER NOT NULL,
+    now_ms        INTEGER NOT NULL, -- the cell's clock: the latest time any command carried
+    event_seq     INTEGER NOT NULL, -- of the last event
+    next_job      INTEGER NOT NULL, -- id of the next job
+    request_seq   INTEGER NOT NULL, -- of the last answer remembered
+    digest        TEXT    NOT NULL  -- of the whole cell: equal on all replicas at equal index
+);
+INSERT INTO meta VALUES (1, 0, 0, 0, 0, 1, 0, '');
+
+-- Machines stay for ever, also when they are down.
+CREATE TABLE machines (
+    id                 INTEGER PRIMARY KEY,
+    name               TEXT    NOT NULL UNIQUE,
+    addr               TEXT    NOT NULL, -- of its borglet
+    state              TEXT    NOT NULL, -- up, down
+    cpu_milli          INTEGER NOT NULL, -- capacity
+    ram_bytes          INTEGER NOT NULL,
+    disk_bytes         INTEGER NOT NULL,
+    ports              INTEGER NOT NULL, -- how many
+    reserved_cpu_milli INTEGER NOT NULL, -- the limits of the tasks there, those stopping included
+    reserved_ram_bytes INTEGER NOT NULL,
+    reserved_disk_bytes INTEGER NOT NULL,
+    reserved_ports     INTEGER NOT NULL,
+    task_count         INTEGER NOT NULL, -- assigned and running
+    changed_ms         INTEGER NOT NULL
+);
+
+-- A dead job (all its tasks have ended) stays for a while and may share its name with a newer one:
+-- the one with the largest id is meant when somebody says the name.
+CREATE TABLE jobs (
+    id           INTEGER PRIMARY KEY,
+    name         TEXT    NOT NULL,
+    user         TEXT    NOT NULL,
+    priority     INTEGER NOT NULL, -- 0 to 450
+    band         TEXT    NOT NULL, -- free, batch, production, monitoring
+    appclass     TEXT    NOT NULL, -- batch, latency-sensitive
+    policy       TEXT    NOT NULL, -- how to choose a machine: best-fit, worst-fit
+    replicas     INTEGER NOT NULL,
+    cpu_milli    INTEGER NOT NULL, -- limits of one task
+    ram_bytes    INTEGER NOT NULL,
+    disk_bytes   INTEGER NOT NULL,
+    ports        INTEGER NOT NULL,
+    submitted_ms INTEGER NOT NULL,
+    state        TEXT    NOT NULL, -- pending, running, stopping, finished, failed, killed
+    dead         INTEGER NOT NULL, -- 1: all its tasks have ended
+    killed       INTEGER NOT NULL, -- 1: told to end by its user
+    pending      INTEGER NOT NULL, -- tasks per state; they add up to replicas
+    assigned     INTEGER NOT NULL,
+    running      INTEGER NOT NULL,
+    finished     INTEGER NOT NULL,
+    failed       INTEGER NOT NULL,
+    killed_tasks INTEGER NOT NULL,
+    stopping     INTEGER NOT NULL, -- of those assigned and running: told to stop
+    reason       TEXT    NOT NULL, -- why the pending ones are pending; '' when none are
+    changed_ms   INTEGER NOT NULL
+);
+CREATE INDEX jobs_by_name ON jobs (name);
+
+-- What never changes about a job and may be long; apart from jobs, whose rows change all the time.
+CREATE TABLE job_specs (
+    job_id  INTEGER PRIMARY KEY,
+    command TEXT NOT NULL, -- for reading; quoted where a shell would need it
+    spec    BLOB NOT NULL  -- msgpack, see libcell/proto/cmd_pack.h
+);
+
+CREATE TABLE tasks (
+    job_id        INTEGER NOT NULL,
+    idx           INTEGER NOT NULL, -- 0 to jobs.replicas - 1; a task is called NAME/IDX
+    state         TEXT    NOT NULL, -- pending, assigned, running, finished, failed, killed
+    attempt       INTEGER NOT NULL, -- of the present or last run, from 1; 0: never assigned
+    machine_id    INTEGER,          -- of the present attempt; NULL unless assigned or running
+    cause         TEXT    NOT NULL, -- how the last attempt ended: exit, signal, preempted, ...
+    stopping      TEXT    NOT NULL, -- told to stop: why; '' when not
+    failures      INTEGER NOT NULL, -- attempts that ended by exit, signal or start error
+    pid           INTEGER NOT NULL, -- on its machine; 0 when unknown
+    exit_code     INTEGER NOT NULL, -- of the last attempt that ended; negative: the signal
+    ports         TEXT    NOT NULL, -- JSON list, in the order of the spec's names
+    not_before_ms INTEGER NOT NULL, -- backing off until then; 0: not
+    started_ms    INTEGER NOT NULL, -- when the present attempt was seen running
+    changed_ms    INTEGER NOT NULL,
+    PRIMARY KEY (job_id, idx)
+) WITHOUT ROWID;
+CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
+
+-- The history, the last million facts. Rows outlive the jobs they speak of.
+CREATE TABLE events (
+    seq        INTEGER PRIMARY KEY,
+    time_ms    INTEGER NOT NULL,
+    kind       TEXT    NOT NULL, -- submitted, assigned, running, finished, failed, evicting, ...
+    job_id     INTEGER,          -- NULL: of a machine
+    job_name   TEXT,
+    task_index INTEGER,          -- NULL: of the whole job
+    attempt    INTEGER NOT NULL,
+    machine_id INTEGER,
+    cause      TEXT    NOT NULL,
+    exit_code  INTEGER NOT NULL,
+    detail     TEXT    NOT NULL
+);
+CREATE INDEX events_by_job ON events (job_name) WHERE job_name IS NOT NULL;
+
+-- Answers given lately, so that a repeated command is answered and not carried out again. A ring:
+-- a new row takes the place of an old one.
+CREATE TABLE requests (
+    slot       INTEGER PRIMARY KEY,
+    seq        INTEGER NOT NULL,
+    id_high    INTEGER NOT NULL, -- the request's id, 128 bits as two signed numbers
+    id_low     INTEGER NOT NULL,
+    code       INTEGER NOT NULL, -- enum err_code, 0: accepted
+    job_id     INTEGER NOT NULL,
+    msg        TEXT    NOT NULL
+);
+
+-- Jobs, the newest last. `WHERE NOT dead` for those that matter now.
+CREATE VIEW job_list AS
+SELECT j.name AS job, j.user, j.priority, j.band, j.state, j.replicas, j.pending, j.assigned,
+       j.running, j.stopping, j.finished, j.failed, j.killed_tasks AS killed, j.reason,
+       j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.appclass, j.policy, j.submitted_ms,
+       j.changed_ms, s.command, j.dead, j.id AS job_id
+FROM jobs j JOIN job_specs s ON s.job_id = j.id;
+
+-- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile.
+CREATE VIEW task_list AS
+SELECT j.name || '/' || t.idx AS task, j.name AS job, t.idx, j.user, j.priority, j.band,
+       CASE WHEN t.stopping <> '' THEN 'stopping' ELSE t.state END AS state,
+       m.name AS machine, m.addr AS machine_addr, t.attempt, t.failures,
+       CASE WHEN t.stopping <> '' THEN t.stopping ELSE t.cause END AS cause,
+       t.exit_code, t.pid, t.ports, t.started_ms, t.not_before_ms, t.changed_ms, j.dead, t.job_id
+FROM tasks t JOIN jobs j ON j.id = t.job_id LEFT JOIN machines m ON m.id = t.machine_id;
+
+-- Machines and what is free there for new work; what is stopping is not free yet. A free amount
+-- below zero: the machine came back smaller, and what is too much there is being stopped.
+CREATE VIEW machine_list AS
+SELECT name AS machine, addr, state, task_count AS tasks,
+       cpu_milli, cpu_milli - reserved_cpu_milli AS cpu_free_milli,
+       ram_bytes, ram_bytes - reserved_ram_bytes AS ram_free_bytes,
+       disk_bytes, disk_bytes - reserved_disk_bytes AS disk_free_bytes,
+       ports, ports - reserved_ports AS ports_free, changed_ms, id AS machine_id
+FROM machines;
+
+-- What waits, in the order in which it will be served, and why.
+CREATE VIEW pending_list AS
+SELECT j.name AS job, j.user, j.priority, j.band, j.pending, j.reason,
+       j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.submitted_ms, j.id AS job_id
+FROM jobs j WHERE j.pending > 0 ORDER BY j.priority DESC, j.id;
+
+-- What happened, with names. `ORDER BY seq DESC LIMIT 50` for the latest.
+CREATE VIEW event_list AS
+SELECT e.seq, e.time_ms, datetime(e.time_ms / 1000, 'unixepoch') AS time, e.kind,
+       e.job_name AS job, e.task_index AS idx,
+       CASE WHEN e.task_index IS NULL THEN e.job_name
+            ELSE e.job_name || '/' || e.task_index END AS task,
+       e.attempt, m.name AS machine, e.cause, e.exit_code, e.detail, e.job_id
+FROM events e LEFT JOIN machines m ON m.id = e.machine_id;

@@ -1,0 +1,292 @@
+/*
+ * store.c - the store's life, its queue and the thread that writes.
+ *
+ * The writer takes deltas from the queue as long as there are any and writes them in one
+ * transaction (up to STORE_RUN_ROWS_MAX rows): the more it is behind, the cheaper a row becomes.
+ * After a write has failed nothing is written any more; what is queued is dropped, the log has it.
+ */
+#include "store_private.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+uint64_t store_index(const struct store *store)
+{
+    return __atomic_load_n(&store->index, __ATOMIC_ACQUIRE);
+}
+
+size_t store_backlog(const struct store *store)
+{
+    return __atomic_load_n(&store->backlog, __ATOMIC_RELAXED);
+}
+
+static void set_index(struct store *store, uint64_t index)
+{
+    __atomic_store_n(&store->index, index, __ATOMIC_RELEASE);
+}
+
+void store_put(struct store *store, struct delta *delta)
+{
+    ASSERT(!delta->full);
+    struct store_item *item = xcalloc(1, sizeof *item);
+    item->delta = delta_ref(delta);
+    uv_mutex_lock(&store->lock);
+    list_push(&store->items, &item->link);
+    __atomic_fetch_add(&store->backlog, 1, __ATOMIC_RELAXED);
+    uv_cond_broadcast(&store->changed);
+    uv_mutex_unlock(&store->lock);
+}
+
+void store_on_fatal(struct store *store, void (*cb)(void *data, const struct err *err), void *data)
+{
+    uv_mutex_lock(&store->lock);
+    store->on_fatal = cb;
+    store->on_fatal_data = data;
+    uv_mutex_unlock(&store->lock);
+}
+
+/* The next item, or NULL when there is none; with `wait`, NULL means that the writer is to end. */
+static struct store_item *take_item(struct store *store, bool wait)
+{
+    uv_mutex_lock(&store->lock);
+    while (wait && list_empty(&store->items) && !store->stop)
+        uv_cond_wait(&store->changed, &store->lock);
+    struct list *first = list_pop(&store->items);
+    uv_mutex_unlock(&store->lock);
+    return first == NULL ? NULL : CONTAINER_OF(first, struct store_item, link);
+}
+
+static void give_item_back(struct store *store, struct store_item *item)
+{
+    uv_mutex_lock(&store->lock);
+    struct list *first = store->items.next;
+    /* list_push() adds before the link it is given. */
+    list_push(first, &item->link);
+    uv_mutex_unlock(&store->lock);
+}
+
+static void item_done(struct store *store, struct store_item *item)
+{
+    if (item->delta != NULL)
+        __atomic_fetch_sub(&store->backlog, 1, __ATOMIC_RELAXED);
+    delta_unref(item->delta);
+    free(item);
+}
+
+static bool has_failed(struct store *store)
+{
+    uv_mutex_lock(&store->lock);
+    bool failed = store->failed;
+    uv_mutex_unlock(&store->lock);
+    return failed;
+}
+
+/* Once: tell the replica, which must exit; its log knows what is missing here. */
+static void fail(struct store *store, const struct err *err)
+{
+    uv_mutex_lock(&store->lock);
+    store->failed = true;
+    void (*cb)(void *, const struct err *) = store->on_fatal;
+    void *data = store->on_fatal_data;
+    uv_mutex_unlock(&store->lock);
+    log_error("store.failed path=%s err=%s", log_quoted(store->path), log_quoted(err->msg));
+    if (cb != NULL)
+        cb(data, err);
+}
+
+static void discard_item(struct store *store, struct store_item *item)
+{
+    if (item->image != NULL) {
+        uv_mutex_lock(&store->lock);
+        store_image_fail(store, item->image);
+        uv_mutex_unlock(&store->lock);
+    }
+    item_done(store, item);
+}
+
+/*
+ * Write deltas from `first` on as one transaction, until the queue is empty, an image is to be
+ * begun or the transaction is large. `done` collects them: they count as queued until committed.
+ */
+static int write_run(struct store *store, struct store_item *first, struct list *done,
+                     uint64_t *ret_index, struct err *err)
+{
+    size_t rows = 0;
+    int rv = store_rows_begin(&store->rows, err);
+    for (struct store_item *item = first; item != NULL;) {
+        list_push(done, &item->link);
+        if (rv == 0)
+            rv = store_rows_put(&store->rows, item->delta, err);
+        if (rv != 0)
+            return rv;
+        *ret_index = item->delta->index;
+        rows += store_rows_of(item->delta);
+        item = rows < STORE_RUN_ROWS_MAX ? take_item(store, false) : NULL;
+        if (item != NULL && item->delta == NULL) {
+            give_item_back(store, item);
+            item = NULL;
+        }
+    }
+    return store_rows_commit(&store->rows, err);
+}
+
+static void write_items(struct store *store, struct store_item *first)
+{
+    struct list done;
+    struct err err = {0};
+    uint64_t index = 0;
+    list_init(&done);
+    int rv = write_run(store, first, &done, &index, &err);
+    if (rv != 0) {
+        sqlite3_exec(store->rows.db, "ROLLBACK", NULL, NULL, NULL);
+        fail(store, &err);
+    }
+    for (struct list *l; (l = list_pop(&done)) != NULL;)
+        item_done(store, CONTAINER_OF(l, struct store_item, link));
+    if (rv != 0)
+        return;
+    uv_mutex_lock(&store->lock);
+    set_index(store, index);
+    uv_cond_broadcast(&store->changed); /* queries wait for it */
+    uv_mutex_unlock(&store->lock);
+}
+
+static void writer_run(void *arg)
+{
+    struct store *store = arg;
+    for (struct store_item *item; (item = take_item(store, true)) != NULL;) {
+        if (has_failed(store)) {
+            discard_item(store, item);
+        } else if (item->delta != NULL) {
+            write_items(store, item);
+        } else {
+            store_image_begin(store, item->image);
+            item_done(store, item);
+        }
+    }
+}
+
+static void writer_start(struct store *store)
+{
+    store->stop = false;
+    int rc = uv_thread_create(&store->writer, writer_run, store);
+    if (rc != 0)
+        PANIC("uv_thread_create: %s", uv_strerror(rc));
+}
+
+/* Waits until everything queued is written. */
+static void writer_stop(struct store *store)
+{
+    uv_mutex_lock(&store->lock);
+    store->stop = true;
+    uv_cond_broadcast(&store->changed);
+    uv_mutex_unlock(&store->lock);
+    uv_thread_join(&store->writer);
+    ASSERT(list_empty(&store->items));
+    ASSERT(store_backlog(store) == 0);
+}
+
+/* Open the file and load it. ERR_CORRUPT: nothing is open and the cell is empty. */
+static int open_and_load(struct store *store, struct cell *cell, struct err *err)
+{
+    int rv = store_rows_open(&store->rows, store->path, err);
+    if (rv == 0)
+        rv = store_load(store->rows.db, cell, err);
+    if (rv != 0) {
+        store_rows_close(&store->rows);
+        return err_wrap(err, "%s", store->path);
+    }
+    set_index(store, cell->applied_index);
+    return 0;
+}
+
+static int open_or_set_aside(struct store *store, struct cell *cell, struct err *err)
+{
+    struct err why = {0};
+    int rv = open_and_load(store, cell, &why);
+    if (rv != -ERR_CORRUPT) {
+        if (rv != 0 && err != NULL)
+            *err = why;
+        return rv;
+    }
+    log_error("store.corrupt err=%s, set aside and begun anew: the log or a snapshot fills it",
+              log_quoted(why.msg));
+    rv = store_set_aside(store->path, err);
+    return rv != 0 ? rv : open_and_load(store, cell, err);
+}
+
+int store_open(const char *dir, struct cell *cell, struct store **ret, struct err *err)
+{
+    struct store *store = xcalloc(1, sizeof *store);
+    int n = snprintf(store->path, sizeof store->path, "%s/cell.db", dir);
+    int rv = 0;
+    if (n < 0 || (size_t)n >= sizeof store->path)
+        rv = err_set(err, ERR_INVALID, "directory %.64s...: its path is longer than %zu bytes", dir,
+                     sizeof store->path - 16);
+    if (rv == 0)
+        rv = open_or_set_aside(store, cell, err);
+    if (rv != 0) {
+        free(store);
+        return rv;
+    }
+    list_init(&store->items);
+    list_init(&store->queries);
+    if (uv_mutex_init(&store->lock) != 0 || uv_cond_init(&store->changed) != 0)
+        PANIC("no mutex for the store");
+    writer_start(store);
+    store_readers_start(store);
+    *ret = store;
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    ASSERT(store->image == NULL); /* store_snapshot_end() comes first */
+    store_readers_stop(store);
+    writer_stop(store);
+    store_rows_close(&store->rows);
+    uv_cond_destroy(&store->changed);
+    uv_mutex_destroy(&store->lock);
+    free(store);
+}
+
+/* With writer and readers at rest. When the image is refused, all is as it was. */
+static int replace_file(struct store *store, const void *bytes, size_t size, struct cell *cell,
+                        struct err *err)
+{
+    char temporary[1040];
+    snprintf(temporary, sizeof temporary, "%s.new", store->path);
+    int rv = store_image_check(temporary, bytes, size, cell, err);
+    if (rv != 0)
+        return rv;
+    store_rows_close(&store->rows);
+    rv = store_image_install(temporary, store->path, err);
+    if (rv == 0)
+        rv = store_rows_open(&store->rows, store->path, err);
+    if (rv == 0) {
+        set_index(store, cell->applied_index);
+        return 0;
+    }
+    /* Halfway: no database is open, nothing more can be written. */
+    store->failed = true;
+    cell_clear(cell);
+    return rv;
+}
+
+int store_replace(struct store *store, const void *bytes, size_t size, struct cell *cell,
+                  struct err *err)
+{
+    store_readers_pause(store);
+    writer_stop(store);
+    int rv = replace_file(store, bytes, size, cell, err);
+    writer_start(store);
+    store_readers_resume(store);
+    return rv;
+}

@@ -1,0 +1,260 @@
+/*
+ * store_image.c - the database as one piece of bytes: out as a snapshot, in as a replacement.
+ *
+ * An image is begun by the writer between two transactions: it opens a connection of its own and
+ * starts to read, from then on SQLite shows that connection the state of this moment. Copying the
+ * pages takes as long as it takes and stops nobody.
+ *
+ *     WAITING -- writer: connection reads --> READY -- snapshot_write --> (copied)
+ *        +------ writer fails or is stopped --> FAILED
+ */
+#include "store_private.h"
+
+#include "clock.h"
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum image_state { IMAGE_WAITING, IMAGE_READY, IMAGE_FAILED };
+
+struct store_image {
+    struct store *store;
+    enum image_state state; /* under store->lock */
+    sqlite3 *db;            /* reading since READY */
+};
+
+/* Close a connection that may be the last one on a file that has been replaced: closing must not
+ * tidy up, it would remove the new file's write-ahead log by its name. */
+static void close_reader(sqlite3 *db)
+{
+    if (db == NULL)
+        return;
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_close(db);
+}
+
+void *store_snapshot_begin(struct store *store)
+{
+    if (store->image != NULL)
+        return NULL;
+    struct store_item *item = xcalloc(1, sizeof *item);
+    struct store_image *image = xcalloc(1, sizeof *image);
+    image->store = store;
+    item->image = image;
+    store->image = image;
+    uv_mutex_lock(&store->lock);
+    if (store->failed || store->stop) {
+        image->state = IMAGE_FAILED;
+        free(item);
+    } else {
+        list_push(&store->items, &item->link);
+    }
+    uv_cond_broadcast(&store->changed);
+    uv_mutex_unlock(&store->lock);
+    return image;
+}
+
+void store_image_fail(struct store *store, struct store_image *image)
+{
+    image->state = IMAGE_FAILED;
+    uv_cond_broadcast(&store->changed);
+}
+
+void store_image_begin(struct store *store, struct store_image *image)
+{
+    struct err err = {0};
+    sqlite3 *db = NULL;
+    int64_t index = 0;
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX;
+    int rv = 0;
+    if (sqlite3_open_v2(store->path, &db, flags, NULL) != SQLITE_OK ||
+        sqlite3_exec(db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
+        rv = store_sqlite_err(db, "cannot read the database", &err);
+    /* BEGIN alone reads nothing yet: the first read fixes what is seen. */
+    if (rv == 0)
+        rv = store_number(db, "SELECT applied_index FROM meta", &index, &err);
+    ASSERT_IMPLIES(rv == 0, (uint64_t)index == store_index(store));
+    if (rv != 0) {
+        log_warn("store.snapshot_failed err=%s, the next one is tried later", log_quoted(err.msg));
+        close_reader(db);
+        db = NULL;
+    }
+    uv_mutex_lock(&store->lock);
+    image->db = db;
+    image->state = rv == 0 ? IMAGE_READY : IMAGE_FAILED;
+    uv_cond_broadcast(&store->changed);
+    uv_mutex_unlock(&store->lock);
+}
+
+int store_snapshot_write(void *token, void **ret_bytes, size_t *ret_size)
+{
+    enum { WRITE_VERSION = 18, READ_VERSION = 19, ROLLBACK_JOURNAL = 1, HEADER_BYTES = 100 };
+    struct store_image *image = token;
+    struct store *store = image->store;
+    uv_mutex_lock(&store->lock);
+    while (image->state == IMAGE_WAITING)
+        uv_cond_wait(&store->changed, &store->lock);
+    enum image_state state = image->state;
+    uv_mutex_unlock(&store->lock);
+    if (state == IMAGE_FAILED)
+        return -ERR_IO;
+    sqlite3_int64 size = 0;
+    unsigned char *pages = sqlite3_serialize(image->db, "main", &size, 0);
+    if (pages == NULL || size < HEADER_BYTES) {
+        log_warn("store.snapshot_failed err=%s, the next one is tried later",
+                 log_quoted(sqlite3_errmsg(image->db)));
+        sqlite3_free(pages);
+        return -ERR_IO;
+    }
+    /* SQLite's own heap cannot be freed with free(). */
+    uint8_t *bytes = xrealloc(NULL, (size_t)size, 1);
+    memcpy(bytes, pages, (size_t)size);
+    sqlite3_free(pages);
+    /* An image is a file without a write-ahead log; say so, or nobody could open it read-only. */
+    bytes[WRITE_VERSION] = ROLLBACK_JOURNAL;
+    bytes[READ_VERSION] = ROLLBACK_JOURNAL;
+    *ret_bytes = bytes;
+    *ret_size = (size_t)size;
+    return 0;
+}
+
+/* The writer must have let go of the image: it may end before it was begun. */
+void store_snapshot_end(struct store *store, void *token)
+{
+    struct store_image *image = token;
+    ASSERT(store->image == image);
+    uv_mutex_lock(&store->lock);
+    while (image->state == IMAGE_WAITING)
+        uv_cond_wait(&store->changed, &store->lock);
+    uv_mutex_unlock(&store->lock);
+    close_reader(image->db);
+    free(image);
+    store->image = NULL;
+}
+
+static int rename_if_there(const char *from, const char *to, struct err *err)
+{
+    if (rename(from, to) == 0 || errno == ENOENT)
+        return 0;
+    return err_errno(err, errno, "cannot set %s aside as %s", from, to);
+}
+
+int store_set_aside(const char *path, struct err *err)
+{
+    static const char *const suffixes[] = {"-wal", "-shm", ""};
+    uint64_t now_ms = clock_wall_ms();
+    for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+        char from[1100], to[1200];
+        snprintf(from, sizeof from, "%s%s", path, suffixes[i]);
+        snprintf(to, sizeof to, "%s.corrupt-%" PRIu64 "%s", path, now_ms, suffixes[i]);
+        int rv = rename_if_there(from, to, err);
+        if (rv != 0)
+            return rv;
+    }
+    return 0;
+}
+
+static int write_file(const char *path, const uint8_t *bytes, size_t size, struct err *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(err, errno, "cannot make %s", path);
+    int rv = 0;
+    while (rv == 0 && size > 0) {
+        ssize_t n = write(fd, bytes, size);
+        if (n < 0 && errno != EINTR)
+            rv = err_errno(err, errno, "cannot write %s", path);
+        bytes += MAX(n, 0);
+        size -= (size_t)MAX(n, 0);
+    }
+    if (rv == 0 && fsync(fd) != 0)
+        rv = err_errno(err, errno, "cannot write %s to the disk", path);
+    close(fd);
+    return rv;
+}
+
+static int quick_check(sqlite3 *db, struct err *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int rv = 0;
+    if (sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW)
+        rv = store_sqlite_err(db, "cannot be read", err);
+    const char *said = rv == 0 ? (const char *)sqlite3_column_text(statement, 0) : "";
+    if (rv == 0 && (said == NULL || strcmp(said, "ok") != 0))
+        rv = err_set(err, ERR_CORRUPT, "%s", said == NULL ? "no memory to check it" : said);
+    sqlite3_finalize(statement);
+    return rv;
+}
+
+static int image_load(sqlite3 *db, struct cell *cell, struct err *err)
+{
+    int64_t application, version;
+    int rv;
+    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    if ((rv = store_number(db, "PRAGMA application_id", &application, err)) != 0 ||
+        (rv = store_number(db, "PRAGMA user_version", &version, err)) != 0)
+        return rv;
+    if (application != STORE_APPLICATION_ID || version != STORE_SCHEMA)
+        return err_set(err, ERR_CORRUPT,
+                       "it is not the database of a cell with schema %d, but application %" PRId64
+                       " with schema %" PRId64,
+                       STORE_SCHEMA, application, version);
+    rv = quick_check(db, err);
+    return rv != 0 ? rv : store_load(db, cell, err);
+}
+
+int store_image_check(const char *temporary, const void *bytes, size_t size, struct cell *cell,
+                      struct err *err)
+{
+    sqlite3 *db = NULL;
+    int rv = write_file(temporary, bytes, size, err);
+    if (rv == 0 && sqlite3_open_v2(temporary, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
+        rv = store_sqlite_err(db, "cannot be opened", err);
+    if (rv == 0)
+        rv = image_load(db, cell, err);
+    sqlite3_close(db);
+    if (rv != 0)
+        unlink(temporary);
+    return rv == 0 ? 0 : err_wrap(err, "image of %zu bytes", size);
+}
+
+static int sync_directory_of(const char *path, struct err *err)
+{
+    char directory[1100];
+    str_copy(directory, sizeof directory, path);
+    char *slash = strrchr(directory, '/');
+    if (slash != NULL)
+        slash[slash == directory] = '\0';
+    int fd = open(slash == NULL ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : fsync(fd);
+    int rv = rc == 0 ? 0 : err_errno(err, errno, "cannot write the directory of %s", path);
+    if (fd >= 0)
+        close(fd);
+    return rv;
+}
+
+/*
+ * The old write-ahead log goes first: found beside the new file after a crash, it would be taken
+ * for the new one's. Without it the old file is only older, and the snapshot comes again.
+ */
+int store_image_install(const char *temporary, const char *path, struct err *err)
+{
+    static const char *const suffixes[] = {"-wal", "-shm"};
+    for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+        char name[1100];
+        snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
+        if (unlink(name) != 0 && errno != ENOENT)
+            return err_errno(err, errno, "cannot remove %s", name);
+    }
+    int rv = sync_directory_of(path, err);
+    if (rv == 0 && rename(temporary, path) != 0)
+        rv = err_errno(err, errno, "cannot put %s in the place of %s", temporary, path);
+    return rv != 0 ? rv : sync_directory_of(path, err);
+}

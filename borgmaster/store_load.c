@@ -1,0 +1,239 @@
+/*
+ * store_load.c - a cell from the rows of a database.
+ *
+ * The rows are the cell's own, but the disk is not to be trusted: texts that are no state, ids out
+ * of order or a digest that does not fit are ERR_CORRUPT, and the cell is empty again.
+ */
+#include "store_private.h"
+
+#include "cmd_pack.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int store_sqlite_err(sqlite3 *db, const char *what, struct err *err)
+{
+    int code = db == NULL ? SQLITE_NOMEM : sqlite3_errcode(db) & 0xff;
+    const char *msg = db == NULL ? "out of memory" : sqlite3_errmsg(db);
+    bool corrupt = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+    return err_set(err, corrupt ? ERR_CORRUPT : ERR_IO, "%s: %s", what, msg);
+}
+
+static void statement_release(sqlite3_stmt **statement)
+{
+    sqlite3_finalize(*statement);
+}
+
+int store_number(sqlite3 *db, const char *sql, int64_t *ret, struct err *err)
+{
+    sqlite3_stmt *statement CLEANUP(statement_release) = NULL;
+    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW)
+        return store_sqlite_err(db, "cannot read the database", err);
+    *ret = sqlite3_column_int64(statement, 0);
+    return 0;
+}
+
+/* The columns of a row, taken one after the other. */
+struct columns {
+    sqlite3_stmt *statement;
+    int at;
+};
+
+static uint64_t take_u64(struct columns *c)
+{
+    return (uint64_t)sqlite3_column_int64(c->statement, c->at++);
+}
+
+static uint32_t take_u32(struct columns *c)
+{
+    return (uint32_t)take_u64(c);
+}
+
+static const char *take_text(struct columns *c)
+{
+    const char *text = (const char *)sqlite3_column_text(c->statement, c->at++);
+    return text == NULL ? "" : text;
+}
+
+/* The number whose text stands in the column; `count` when it is none. */
+#define TAKE_ENUM(columns, text_of, count) \
+    ({ \
+        const char *taken_ = take_text(columns); \
+        unsigned n_ = 0; \
+        while (n_ < (unsigned)(count) && strcmp(taken_, text_of(n_)) != 0) \
+            n_++; \
+        n_; \
+    })
+
+static void take_resources(struct columns *c, struct resources *to)
+{
+    for (int i = 0; i < RES_COUNT; i++)
+        to->v[i] = (int64_t)take_u64(c);
+}
+
+/* "[8080,8081]" */
+static int take_ports(struct columns *c, uint16_t *ports, struct err *err)
+{
+    const char *at = take_text(c), *text = at;
+    bool right = *at++ == '[';
+    for (size_t i = 0; right && *at != ']'; i++) {
+        char *end = NULL;
+        unsigned long port = i < SPEC_PORTS_MAX ? strtoul(at, &end, 10) : UINT16_MAX + 1UL;
+        right = port <= UINT16_MAX && end != at && (*end == ',' || *end == ']');
+        if (right)
+            ports[i] = (uint16_t)port;
+        at = right && *end == ',' ? end + 1 : end;
+    }
+    return right ? 0 : err_set(err, ERR_CORRUPT, "\"%.40s\" are no ports", text);
+}
+
+static int load_machine(struct cell *cell, struct columns *c, struct err *err)
+{
+    struct machine row = {.id = {take_u32(c)}};
+    str_copy(row.name, sizeof row.name, take_text(c));
+    str_copy(row.addr, sizeof row.addr, take_text(c));
+    row.state = TAKE_ENUM(c, machine_state_text, MACHINE_STATE_COUNT);
+    take_resources(c, &row.capacity);
+    row.changed_ms = take_u64(c);
+    return cell_load_machine(cell, &row, err);
+}
+
+static int load_job(struct cell *cell, struct columns *c, struct err *err)
+{
+    struct job row = {.id = {take_u64(c)}};
+    row.killed = take_u64(c) != 0;
+    row.submitted_ms = take_u64(c);
+    row.changed_ms = take_u64(c);
+    str_copy(row.reason, sizeof row.reason, take_text(c));
+    const void *spec = sqlite3_column_blob(c->statement, c->at);
+    int size = sqlite3_column_bytes(c->statement, c->at);
+    int rv = spec_unpack(spec, spec == NULL ? 0 : (size_t)size, &row.spec, err);
+    if (rv != 0)
+        return err_wrap(err, "job %" PRIu64, row.id.v);
+    rv = cell_load_job(cell, &row, err);
+    spec_release(&row.spec);
+    return rv;
+}
+
+static int load_task(struct cell *cell, struct columns *c, struct err *err)
+{
+    job_id job = {take_u64(c)};
+    uint64_t index = take_u64(c);
+    if (index >= CELL_TASKS_PER_JOB_MAX)
+        return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%" PRIu64 ": no such index", job.v,
+                       index);
+    struct task row = {.id = task_id_of(job, (uint32_t)index)};
+    row.state = TAKE_ENUM(c, task_state_text, TASK_STATE_COUNT);
+    row.attempt = take_u32(c);
+    row.machine.v = take_u32(c);
+    row.cause = TAKE_ENUM(c, cause_text, CAUSE_COUNT);
+    row.stopping = TAKE_ENUM(c, cause_text, CAUSE_COUNT);
+    row.failures = take_u32(c);
+    row.pid = (int32_t)take_u32(c);
+    row.exit_code = (int32_t)take_u32(c);
+    int rv = take_ports(c, row.ports, err);
+    row.not_before_ms = take_u64(c);
+    row.started_ms = take_u64(c);
+    row.changed_ms = take_u64(c);
+    return rv != 0 ? rv : cell_load_task(cell, &row, err);
+}
+
+static int load_request(struct cell *cell, struct columns *c, struct err *err)
+{
+    uint64_t seq = take_u64(c);
+    struct remembered row = {.request_id = {take_u64(c), 0}};
+    row.request_id[1] = take_u64(c);
+    uint64_t code = take_u64(c);
+    if (code > ERR_CLOSED || (row.request_id[0] == 0 && row.request_id[1] == 0))
+        return err_set(err, ERR_CORRUPT, "request %" PRIu64 ": no such answer", seq);
+    row.code = (enum err_code)code;
+    row.job.v = take_u64(c);
+    str_copy(row.msg, sizeof row.msg, take_text(c));
+    cell_load_request(cell, seq, &row);
+    return 0;
+}
+
+static int load_meta(struct cell *cell, struct columns *c, struct err *err)
+{
+    (void)err;
+    cell->applied_index = take_u64(c);
+    cell->applied_term = take_u64(c);
+    cell->now_ms = take_u64(c);
+    cell->event_seq = take_u64(c);
+    cell->next_job = take_u64(c);
+    return 0;
+}
+
+/* In the order that cell.h asks for. */
+static const struct table {
+    const char *sql;
+    int (*load)(struct cell *cell, struct columns *c, struct err *err);
+} tables[] = {
+    {"SELECT applied_index, applied_term, now_ms, event_seq, next_job FROM meta", load_meta},
+    {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, changed_ms "
+     "FROM machines ORDER BY id",
+     load_machine},
+    {"SELECT id, killed, submitted_ms, changed_ms, reason, spec "
+     "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",
+     load_job},
+    {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
+     "ports, not_before_ms, started_ms, changed_ms FROM tasks ORDER BY job_id, idx",
+     load_task},
+    {"SELECT seq, id_high, id_low, code, job_id, msg FROM requests ORDER BY seq", load_request},
+};
+
+static int load_table(sqlite3 *db, const struct table *table, struct cell *cell, struct err *err)
+{
+    sqlite3_stmt *statement CLEANUP(statement_release) = NULL;
+    int rc = SQLITE_ROW;
+    if (sqlite3_prepare_v2(db, table->sql, -1, &statement, NULL) != SQLITE_OK)
+        return store_sqlite_err(db, "cannot read the database", err);
+    while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        struct columns columns = {statement, 0};
+        int rv = table->load(cell, &columns, err);
+        if (rv != 0)
+            return rv;
+    }
+    return rc == SQLITE_DONE ? 0 : store_sqlite_err(db, "cannot read the database", err);
+}
+
+/* What was loaded must be what was written. */
+static int digest_matches(sqlite3 *db, const struct cell *cell, struct err *err)
+{
+    sqlite3_stmt *statement CLEANUP(statement_release) = NULL;
+    const char *sql = "SELECT digest, request_seq FROM meta";
+    char digest[17];
+    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK)
+        return store_sqlite_err(db, "cannot read the database", err);
+    if (sqlite3_step(statement) != SQLITE_ROW)
+        return err_set(err, ERR_CORRUPT, "it has no row in meta");
+    struct columns c = {statement, 0};
+    const char *stored = take_text(&c);
+    if (stored[0] == '\0' && cell->applied_index == 0)
+        return 0; /* nothing was ever written */
+    if (take_u64(&c) != cell->request_seq)
+        return err_set(err, ERR_CORRUPT, "its last request is missing");
+    store_digest_text(cell_digest(cell), digest);
+    return strcmp(digest, stored) == 0
+               ? 0
+               : err_set(err, ERR_CORRUPT,
+                         "its rows have the digest %s, at index %" PRIu64 " it was %.16s", digest,
+                         cell->applied_index, stored);
+}
+
+int store_load(sqlite3 *db, struct cell *cell, struct err *err)
+{
+    ASSERT(cell->machine_count == 0);
+    ASSERT(cell->job_count == 0);
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < ARRAY_SIZE(tables); i++)
+        rv = load_table(db, &tables[i], cell, err);
+    if (rv == 0)
+        rv = cell_load_done(cell, err);
+    if (rv == 0)
+        rv = digest_matches(db, cell, err);
+    if (rv != 0)
+        cell_clear(cell);
+    return rv;
+}

@@ -1,0 +1,135 @@
+/*
+ * store_private.h - the inside of the store: what its files share.
+ *
+ *     loop thread -- store_put, snapshot_begin --> queue --> writer thread --> cell.db
+ *                 -- store_query --> queries --> reader threads --> uv_async --> loop
+ *
+ * `lock` guards the queues, the fatal error and the flags; `changed` is signalled when any of them
+ * or the index moves. Readers have threads of their own: the libuv pool writes the Raft log, and
+ * a slow query must not hold that up.
+ */
+#ifndef BORGMASTER_STORE_PRIVATE_H
+#define BORGMASTER_STORE_PRIVATE_H
+
+#include "store.h"
+
+#include "list.h"
+
+#include <sqlite3.h>
+
+enum {
+    STORE_APPLICATION_ID = 0x426f7267, /* "Borg", as in schema.sql */
+    STORE_SCHEMA = 1,                  /* user_version in schema.sql */
+    STORE_RUN_ROWS_MAX = 50000,        /* rows in one transaction, about */
+    STORE_READERS = 4,
+    STORE_QUERIES_MAX = 256 /* waiting; more are refused */
+};
+
+#define STORE_STATEMENTS(X) \
+    X(BEGIN) \
+    X(COMMIT) \
+    X(META_PUT) \
+    X(MACHINE_PUT) \
+    X(JOB_UPDATE) \
+    X(JOB_INSERT) \
+    X(SPEC_PUT) \
+    X(TASK_PUT) \
+    X(EVENT_PUT) \
+    X(EVENTS_PRUNE) \
+    X(REQUEST_PUT) \
+    X(JOB_FORGET) \
+    X(SPEC_FORGET) \
+    X(TASKS_FORGET)
+
+enum store_statement {
+#define X(name) STATEMENT_##name,
+    STORE_STATEMENTS(X)
+#undef X
+        STATEMENT_COUNT
+};
+
+/* The connection that writes, with its statements. */
+struct store_rows {
+    sqlite3 *db;
+    sqlite3_stmt *statements[STATEMENT_COUNT];
+};
+
+/* One thing the writer has to do: a delta, or an image to be begun. */
+struct store_item {
+    struct list link;
+    struct delta *delta; /* a reference; NULL: begin `image` */
+    struct store_image *image;
+};
+
+struct store_reader {
+    struct store *store;
+    uv_thread_t thread;
+    sqlite3 *db;         /* opened at the first query; NULL until then */
+    uint64_t generation; /* of the file it has open */
+    uint64_t deadline_ns;
+};
+
+struct store {
+    char path[1024]; /* DIR/cell.db */
+    struct store_rows rows;
+    uv_thread_t writer;
+
+    uv_mutex_t lock;
+    uv_cond_t changed;
+    struct list items; /* struct store_item */
+    bool stop;         /* the writer ends when `items` is empty */
+    bool failed;       /* a write failed: nothing is written any more */
+    void (*on_fatal)(void *data, const struct err *err);
+    void *on_fatal_data;
+    struct store_image *image; /* under way; loop thread only */
+
+    struct list queries; /* struct store_request */
+    size_t query_count;
+    size_t readers_busy;
+    uint64_t generation; /* counts replacements of the file */
+    bool paused;         /* readers let go: the file is being replaced */
+    bool closing;
+    struct store_reader readers[STORE_READERS];
+
+    uint64_t index; /* atomic: committed */
+    size_t backlog; /* atomic: deltas queued */
+};
+
+/* store_rows.c: everything that is written. */
+int store_rows_open(struct store_rows *rows, const char *path, struct err *err) MUST_USE;
+void store_rows_close(struct store_rows *rows);
+int store_rows_begin(struct store_rows *rows, struct err *err) MUST_USE;
+/* Write one delta inside begin and commit. */
+int store_rows_put(struct store_rows *rows, const struct delta *delta, struct err *err) MUST_USE;
+int store_rows_commit(struct store_rows *rows, struct err *err) MUST_USE;
+/* About how many rows a delta writes. */
+size_t store_rows_of(const struct delta *delta);
+/* How a digest stands in meta; `to` has 17 bytes. */
+void store_digest_text(uint64_t digest, char *to);
+
+/* store_load.c: a cell from the rows. On ERR_CORRUPT `cell` is empty again. */
+int store_load(sqlite3 *db, struct cell *cell, struct err *err) MUST_USE;
+/* What SQLite last said, as ERR_CORRUPT or ERR_IO with `what` before it. */
+int store_sqlite_err(sqlite3 *db, const char *what, struct err *err);
+/* One number from a statement without parameters. */
+int store_number(sqlite3 *db, const char *sql, int64_t *ret, struct err *err) MUST_USE;
+
+/* store_image.c: files as a whole. */
+void store_image_begin(struct store *store, struct store_image *image); /* writer thread */
+void store_image_fail(struct store *store, struct store_image *image);  /* `lock` is held */
+/* Rename the database and its write-ahead log to cell.db.corrupt-<ms>. */
+int store_set_aside(const char *path, struct err *err) MUST_USE;
+/* Put an image at `temporary` and load it into `cell`, or refuse and leave nothing behind. */
+int store_image_check(const char *temporary, const void *bytes, size_t size, struct cell *cell,
+                      struct err *err) MUST_USE;
+/* `temporary` becomes the database at `path`; nobody has it open for writing. */
+int store_image_install(const char *temporary, const char *path, struct err *err) MUST_USE;
+
+/* store_query.c: the readers. */
+void store_readers_start(struct store *store);
+void store_readers_stop(struct store *store); /* answers what waits with ERR_CLOSED */
+/* Let go of the file; queries wait. Then go on with a new one. */
+void store_readers_pause(struct store *store);
+void store_readers_resume(struct store *store);
+
+#endif

@@ -1,0 +1,440 @@
+/*
+ * store_rows.c - deltas as rows: one prepared statement per kind of row.
+ *
+ * A row in a delta is the whole truth about it, so every write is "put": insert or replace what is
+ * there. What never changes about a job is written once.
+ */
+#include "store_private.h"
+
+#include "cmd_pack.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const statement_sql[STATEMENT_COUNT] = {
+    [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
+    [STATEMENT_COMMIT] = "COMMIT",
+    [STATEMENT_META_PUT] =
+        "UPDATE meta SET applied_index = ?, applied_term = ?, now_ms = ?, event_seq = ?, "
+        "next_job = ?, request_seq = ?, digest = ?",
+    [STATEMENT_MACHINE_PUT] =
+        "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET addr = excluded.addr, state = excluded.state, "
+        "cpu_milli = excluded.cpu_milli, ram_bytes = excluded.ram_bytes, "
+        "disk_bytes = excluded.disk_bytes, ports = excluded.ports, "
+        "reserved_cpu_milli = excluded.reserved_cpu_milli, "
+        "reserved_ram_bytes = excluded.reserved_ram_bytes, "
+        "reserved_disk_bytes = excluded.reserved_disk_bytes, "
+        "reserved_ports = excluded.reserved_ports, task_count = excluded.task_count, "
+        "changed_ms = excluded.changed_ms",
+    /* The order of what changes is the same in both, so that one function binds it. */
+    [STATEMENT_JOB_UPDATE] =
+        "UPDATE jobs SET state = ?2, dead = ?3, killed = ?4, pending = ?5, assigned = ?6, "
+        "running = ?7, finished = ?8, failed = ?9, killed_tasks = ?10, stopping = ?11, "
+        "reason = ?12, changed_ms = ?13 WHERE id = ?1",
+    [STATEMENT_JOB_INSERT] =
+        "INSERT INTO jobs (id, state, dead, killed, pending, assigned, running, finished, failed, "
+        "killed_tasks, stopping, reason, changed_ms, name, user, priority, band, appclass, policy, "
+        "replicas, cpu_milli, ram_bytes, disk_bytes, ports, submitted_ms) VALUES (?, ?, ?, ?, ?, "
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
+    [STATEMENT_TASK_PUT] =
+        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (job_id, idx) DO UPDATE SET state = excluded.state, "
+        "attempt = excluded.attempt, machine_id = excluded.machine_id, cause = excluded.cause, "
+        "stopping = excluded.stopping, failures = excluded.failures, pid = excluded.pid, "
+        "exit_code = excluded.exit_code, ports = excluded.ports, "
+        "not_before_ms = excluded.not_before_ms, started_ms = excluded.started_ms, "
+        "changed_ms = excluded.changed_ms",
+    [STATEMENT_EVENT_PUT] =
+        "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, (SELECT name FROM jobs WHERE id = "
+        "?4), ?5, ?6, ?7, ?8, ?9, ?10)",
+    [STATEMENT_EVENTS_PRUNE] = "DELETE FROM events WHERE seq <= ?",
+    [STATEMENT_REQUEST_PUT] = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)",
+    [STATEMENT_JOB_FORGET] = "DELETE FROM jobs WHERE id = ?",
+    [STATEMENT_SPEC_FORGET] = "DELETE FROM job_specs WHERE job_id = ?",
+    [STATEMENT_TASKS_FORGET] = "DELETE FROM tasks WHERE job_id = ?",
+};
+
+/* Values bound one after the other. Binding fails only for a wrong number of them. */
+struct row {
+    sqlite3_stmt *statement;
+    int at;
+};
+
+static struct row row_begin(struct store_rows *rows, enum store_statement which)
+{
+    return (struct row){rows->statements[which], 0};
+}
+
+static void row_int(struct row *row, int64_t value)
+{
+    int rc = sqlite3_bind_int64(row->statement, ++row->at, value);
+    ASSERT(rc == SQLITE_OK);
+}
+
+static void row_u64(struct row *row, uint64_t value)
+{
+    row_int(row, (int64_t)value);
+}
+
+/* `text` has to live until row_end(). */
+static void row_text(struct row *row, const char *text)
+{
+    int rc = sqlite3_bind_text(row->statement, ++row->at, text, -1, SQLITE_STATIC);
+    ASSERT(rc == SQLITE_OK);
+}
+
+static void row_bytes(struct row *row, const struct buf *bytes)
+{
+    int rc = sqlite3_bind_blob(row->statement, ++row->at, buf_text(bytes), (int)bytes->size,
+                               SQLITE_STATIC);
+    ASSERT(rc == SQLITE_OK);
+}
+
+/* NULL stands for none, so that joins and partial indexes leave it out. */
+static void row_id(struct row *row, uint64_t id)
+{
+    if (id != 0) {
+        row_u64(row, id);
+        return;
+    }
+    int rc = sqlite3_bind_null(row->statement, ++row->at);
+    ASSERT(rc == SQLITE_OK);
+}
+
+static int row_end(struct row *row, struct err *err)
+{
+    ASSERT(row->at == sqlite3_bind_parameter_count(row->statement));
+    int rc = sqlite3_step(row->statement);
+    sqlite3 *db = sqlite3_db_handle(row->statement);
+    int rv = rc == SQLITE_DONE ? 0 : store_sqlite_err(db, "cannot write the database", err);
+    sqlite3_reset(row->statement);
+    return rv;
+}
+
+static int run(struct store_rows *rows, enum store_statement which, struct err *err)
+{
+    struct row row = row_begin(rows, which);
+    return row_end(&row, err);
+}
+
+static void row_resources(struct row *row, const struct resources *r)
+{
+    for (int i = 0; i < RES_COUNT; i++)
+        row_int(row, r->v[i]);
+}
+
+static int put_machine(struct store_rows *rows, const struct machine *machine, struct err *err)
+{
+    struct row row = row_begin(rows, STATEMENT_MACHINE_PUT);
+    row_u64(&row, machine->id.v);
+    row_text(&row, machine->name);
+    row_text(&row, machine->addr);
+    row_text(&row, machine_state_text(machine->state));
+    row_resources(&row, &machine->capacity);
+    row_resources(&row, &machine->reserved);
+    row_int(&row, machine->task_count);
+    row_u64(&row, machine->changed_ms);
+    return row_end(&row, err);
+}
+
+/* A word as one would have to write it in a shell. */
+static void command_word(struct buf *to, const char *word)
+{
+    bool plain = word[0] != '\0';
+    for (const char *c = word; *c != '\0'; c++)
+        plain = plain && (strchr("+,-./:=@_%", *c) != NULL || (*c >= '0' && *c <= '9') ||
+                          (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z'));
+    if (plain) {
+        buf_append(to, word, strlen(word));
+        return;
+    }
+    buf_append(to, "'", 1);
+    for (const char *c = word; *c != '\0'; c++)
+        if (*c == '\'')
+            buf_append(to, "'\\''", 4);
+        else
+            buf_append(to, c, 1);
+    buf_append(to, "'", 1);
+}
+
+static void command_text(struct buf *to, const struct words *argv)
+{
+    for (const char *word = words_first(argv); word != NULL; word = words_next(argv, word)) {
+        if (to->size > 0)
+            buf_append(to, " ", 1);
+        command_word(to, word);
+    }
+}
+
+static int put_spec(struct store_rows *rows, const struct job_row *job, struct err *err)
+{
+    struct buf command CLEANUP(buf_release) = {0}, spec CLEANUP(buf_release) = {0};
+    struct row row = row_begin(rows, STATEMENT_SPEC_PUT);
+    command_text(&command, &job->spec.argv);
+    spec_pack(&job->spec, &spec);
+    row_u64(&row, job->id.v);
+    row_text(&row, buf_text(&command));
+    row_bytes(&row, &spec);
+    return row_end(&row, err);
+}
+
+static void row_job_state(struct row *row, const struct job_row *job)
+{
+    row_u64(row, job->id.v);
+    row_text(row, job->state);
+    row_int(row, job->dead);
+    row_int(row, job->killed);
+    for (int s = 0; s < TASK_STATE_COUNT; s++)
+        row_int(row, job->counts[s]);
+    row_int(row, job->stopping);
+    row_text(row, job->reason);
+    row_u64(row, job->changed_ms);
+}
+
+static int insert_job(struct store_rows *rows, const struct job_row *job, struct err *err)
+{
+    struct row row = row_begin(rows, STATEMENT_JOB_INSERT);
+    row_job_state(&row, job);
+    row_text(&row, job->spec.name);
+    row_text(&row, job->spec.user);
+    row_int(&row, job->spec.priority);
+    row_text(&row, band_text(band_of(job->spec.priority)));
+    row_text(&row, appclass_text(job->spec.appclass));
+    row_text(&row, policy_text(job->spec.policy));
+    row_int(&row, job->spec.replicas);
+    row_resources(&row, &job->spec.limit);
+    row_u64(&row, job->submitted_ms);
+    return row_end(&row, err);
+}
+
+static int put_job(struct store_rows *rows, const struct job_row *job, struct err *err)
+{
+    _Static_assert(TASK_PENDING == 0 && TASK_KILLED == 5, "the columns follow the states");
+    struct row row = row_begin(rows, STATEMENT_JOB_UPDATE);
+    row_job_state(&row, job);
+    int rv = row_end(&row, err);
+    if (rv != 0 || sqlite3_changes(rows->db) > 0)
+        return rv;
+    rv = insert_job(rows, job, err);
+    return rv != 0 ? rv : put_spec(rows, job, err);
+}
+
+/* "[8080,8081]"; ports behind the last one are 0. `to` has room for all. */
+static void ports_text(const uint16_t *ports, char *to)
+{
+    size_t count = SPEC_PORTS_MAX;
+    while (count > 0 && ports[count - 1] == 0)
+        count--;
+    char *at = to;
+    *at++ = '[';
+    for (size_t i = 0; i < count; i++)
+        at += sprintf(at, "%s%u", i == 0 ? "" : ",", ports[i]);
+    *at++ = ']';
+    *at = '\0';
+}
+
+static int put_task(struct store_rows *rows, const struct task *task, struct err *err)
+{
+    char ports[SPEC_PORTS_MAX * 6 + 3];
+    struct row row = row_begin(rows, STATEMENT_TASK_PUT);
+    ports_text(task->ports, ports);
+    row_u64(&row, task_job(task->id).v);
+    row_int(&row, task_index(task->id));
+    row_text(&row, task_state_text(task->state));
+    row_int(&row, task->attempt);
+    row_id(&row, task->machine.v);
+    row_text(&row, cause_text(task->cause));
+    row_text(&row, cause_text(task->stopping));
+    row_int(&row, task->failures);
+    row_int(&row, task->pid);
+    row_int(&row, task->exit_code);
+    row_text(&row, ports);
+    row_u64(&row, task->not_before_ms);
+    row_u64(&row, task->started_ms);
+    row_u64(&row, task->changed_ms);
+    return row_end(&row, err);
+}
+
+static int put_event(struct store_rows *rows, const struct event *event, struct err *err)
+{
+    struct row row = row_begin(rows, STATEMENT_EVENT_PUT);
+    row_u64(&row, event->seq);
+    row_u64(&row, event->time_ms);
+    row_text(&row, event_kind_text(event->kind));
+    row_id(&row, event->job.v);
+    if (event->task_index >= 0)
+        row_int(&row, event->task_index);
+    else
+        row_id(&row, 0);
+    row_int(&row, event->attempt);
+    row_id(&row, event->machine.v);
+    row_text(&row, cause_text(event->cause));
+    row_int(&row, event->exit_code);
+    row_text(&row, event->detail);
+    return row_end(&row, err);
+}
+
+static int put_request(struct store_rows *rows, const struct request_row *request, struct err *err)
+{
+    const struct remembered *remembered = &request->remembered;
+    struct row row = row_begin(rows, STATEMENT_REQUEST_PUT);
+    row_u64(&row, request->seq % CELL_REQUESTS_MAX);
+    row_u64(&row, request->seq);
+    row_u64(&row, remembered->request_id[0]);
+    row_u64(&row, remembered->request_id[1]);
+    row_int(&row, (int64_t)remembered->code);
+    row_u64(&row, remembered->job.v);
+    row_text(&row, remembered->msg);
+    return row_end(&row, err);
+}
+
+static int forget_job(struct store_rows *rows, uint64_t id, struct err *err)
+{
+    static const enum store_statement statements[] = {STATEMENT_TASKS_FORGET, STATEMENT_SPEC_FORGET,
+                                                      STATEMENT_JOB_FORGET};
+    for (size_t i = 0; i < ARRAY_SIZE(statements); i++) {
+        struct row row = row_begin(rows, statements[i]);
+        row_u64(&row, id);
+        int rv = row_end(&row, err);
+        if (rv != 0)
+            return rv;
+    }
+    return 0;
+}
+
+/* History first: an event of a job that is forgotten still finds its name. */
+static int put_history(struct store_rows *rows, const struct delta *delta, struct err *err)
+{
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && i < delta->event_count; i++)
+        rv = put_event(rows, &delta->events[i], err);
+    for (size_t i = 0; rv == 0 && i < delta->request_count; i++)
+        rv = put_request(rows, &delta->requests[i], err);
+    for (size_t i = 0; rv == 0 && i < delta->forgotten_count; i++)
+        rv = forget_job(rows, delta->forgotten[i], err);
+    if (rv != 0 || delta->event_count == 0 || delta->event_seq <= CELL_EVENTS_MAX)
+        return rv;
+    struct row row = row_begin(rows, STATEMENT_EVENTS_PRUNE);
+    row_u64(&row, delta->event_seq - CELL_EVENTS_MAX);
+    return row_end(&row, err);
+}
+
+void store_digest_text(uint64_t digest, char *to)
+{
+    sprintf(to, "%016" PRIx64, digest);
+}
+
+static int put_meta(struct store_rows *rows, const struct delta *delta, struct err *err)
+{
+    char digest[17];
+    struct row row = row_begin(rows, STATEMENT_META_PUT);
+    store_digest_text(delta->digest, digest);
+    row_u64(&row, delta->index);
+    row_u64(&row, delta->term);
+    row_u64(&row, delta->now_ms);
+    row_u64(&row, delta->event_seq);
+    row_u64(&row, delta->next_job);
+    row_u64(&row, delta->request_seq);
+    row_text(&row, digest);
+    return row_end(&row, err);
+}
+
+int store_rows_put(struct store_rows *rows, const struct delta *delta, struct err *err)
+{
+    int rv = 0;
+    ASSERT(!delta->full);
+    for (size_t i = 0; rv == 0 && i < delta->machine_count; i++)
+        rv = put_machine(rows, &delta->machines[i], err);
+    for (size_t i = 0; rv == 0 && i < delta->job_count; i++)
+        rv = put_job(rows, &delta->jobs[i], err);
+    for (size_t i = 0; rv == 0 && i < delta->task_count; i++)
+        rv = put_task(rows, &delta->tasks[i], err);
+    if (rv == 0)
+        rv = put_history(rows, delta, err);
+    return rv != 0 ? rv : put_meta(rows, delta, err);
+}
+
+size_t store_rows_of(const struct delta *delta)
+{
+    return 1 + delta->machine_count + delta->job_count + delta->task_count + delta->event_count +
+           delta->request_count + delta->forgotten_count;
+}
+
+int store_rows_begin(struct store_rows *rows, struct err *err)
+{
+    return run(rows, STATEMENT_BEGIN, err);
+}
+
+int store_rows_commit(struct store_rows *rows, struct err *err)
+{
+    return run(rows, STATEMENT_COMMIT, err);
+}
+
+static int execute(sqlite3 *db, const char *sql, struct err *err)
+{
+    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK
+               ? 0
+               : store_sqlite_err(db, "cannot set up the database", err);
+}
+
+/* A new file gets the schema; an old one must have this program's. */
+static int schema_ready(sqlite3 *db, struct err *err)
+{
+    static const char schema[] = {
+#include "schema_sql.h"
+    };
+    int64_t application, version, tables;
+    int rv;
+    if ((rv = store_number(db, "PRAGMA application_id", &application, err)) != 0 ||
+        (rv = store_number(db, "PRAGMA user_version", &version, err)) != 0 ||
+        (rv = store_number(db, "SELECT count(*) FROM sqlite_schema", &tables, err)) != 0)
+        return rv;
+    if (application == 0 && version == 0 && tables == 0) {
+        struct buf sql CLEANUP(buf_release) = {0};
+        buf_printf(&sql, "BEGIN IMMEDIATE;\n%s\nCOMMIT;", schema);
+        return execute(db, buf_text(&sql), err);
+    }
+    if (application != STORE_APPLICATION_ID)
+        return err_set(err, ERR_CORRUPT, "it is not the database of a cell");
+    if (version != STORE_SCHEMA)
+        return err_set(err, ERR_STATE,
+                       "its schema is version %" PRId64 ", this borgmaster knows %d: start the "
+                       "version that wrote it, or move the file away to have it filled again from "
+                       "the other replicas",
+                       version, STORE_SCHEMA);
+    return 0;
+}
+
+int store_rows_open(struct store_rows *rows, const char *path, struct err *err)
+{
+    *rows = (struct store_rows){0};
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    if (sqlite3_open_v2(path, &rows->db, flags, NULL) != SQLITE_OK)
+        return store_sqlite_err(rows->db, "cannot open the database", err);
+    sqlite3_extended_result_codes(rows->db, 1);
+    sqlite3_busy_timeout(rows->db, 5000);
+    sqlite3_db_config(rows->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    int rv = execute(rows->db,
+                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+                     "PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = OFF;"
+                     "PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;"
+                     "PRAGMA cache_size = -65536;",
+                     err);
+    if (rv == 0)
+        rv = schema_ready(rows->db, err);
+    for (int i = 0; rv == 0 && i < STATEMENT_COUNT; i++)
+        if (sqlite3_prepare_v3(rows->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+                               &rows->statements[i], NULL) != SQLITE_OK)
+            rv = store_sqlite_err(rows->db, "cannot prepare the database", err);
+    return rv;
+}
+
+void store_rows_close(struct store_rows *rows)
+{
+    for (int i = 0; i < STATEMENT_COUNT; i++)
+        sqlite3_finalize(rows->statements[i]);
+    sqlite3_close(rows->db);
+    *rows = (struct store_rows){0};
+}
