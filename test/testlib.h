@@ -57,6 +57,7 @@ static struct err t_err UNUSED;
             ck_abort_msg("\"%s\" does not contain \"%s\"", t_text_, (part)); \
     } while (0)
 
+static char t_base[32]; /* where t_main() collects them, for tests that fail or abort */
 static char t_dirs[T_DIRS_MAX][64];
 static size_t t_dir_count;
 static pid_t t_dir_owner; /* children of a test must not remove its directories */
@@ -86,7 +87,10 @@ static UNUSED const char *t_dir(void)
     }
     ck_assert_uint_lt(t_dir_count, T_DIRS_MAX);
     char *dir = t_dirs[t_dir_count++];
-    snprintf(dir, sizeof t_dirs[0], "/tmp/cell-test-XXXXXX");
+    if (t_base[0] == '\0')
+        snprintf(dir, sizeof t_dirs[0], "/tmp/cell-test-XXXXXX");
+    else
+        snprintf(dir, sizeof t_dirs[0], "%s/XXXXXX", t_base);
     ck_assert_ptr_nonnull(mkdtemp(dir));
     return dir;
 }
@@ -186,13 +190,19 @@ static UNUSED struct tls_context *t_tls(const char *dir, const char *common_name
     return ctx;
 }
 
-/* What main() returns: run the suite, in parallel processes as check does it by default. */
+/* What main() returns: run the suite, each test in a process of its own unless CK_FORK=no. */
 static UNUSED int t_main(Suite *suite)
 {
     SRunner *runner = srunner_create(suite);
+    str_copy(t_base, sizeof t_base, "/tmp/cell-test-XXXXXX");
+    if (mkdtemp(t_base) == NULL) {
+        perror(t_base);
+        return EXIT_FAILURE;
+    }
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
+    nftw(t_base, t_remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

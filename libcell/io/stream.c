@@ -307,7 +307,7 @@ static void stream_fail_tls(struct stream *s, int rc)
     uv_buf_t part = uv_buf_init(s->wire.bytes, (unsigned)s->wire.size);
     if (!s->writing && s->wire.size > 0)
         uv_try_write((uv_stream_t *)&s->tcp, &part, 1);
-    stream_fail(s, ERR_DENIED, "TLS: %s", gnutls_strerror(rc));
+    stream_fail(s, s->opened ? ERR_CORRUPT : ERR_DENIED, "TLS: %s", gnutls_strerror(rc));
 }
 
 static void stream_refuse_peer(struct stream *s, const struct err *why)

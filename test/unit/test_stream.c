@@ -538,26 +538,75 @@ START_TEST(holders_of_another_ca_are_refused_on_both_sides)
 }
 END_TEST
 
+/* Append a file to another. */
+static void append_file(const char *to, const char *from)
+{
+    char bytes[8192];
+    FILE *in = fopen(from, "r"), *out = fopen(to, "a");
+    ck_assert(in != NULL && out != NULL);
+    size_t n = fread(bytes, 1, sizeof bytes, in);
+    ck_assert(n > 0 && fwrite(bytes, 1, n, out) == n);
+    fclose(in);
+    ck_assert_int_eq(fclose(out), 0);
+}
+
+START_TEST(a_certificate_signed_by_a_borglet_is_refused)
+{
+    struct bed bed;
+    struct end end = {0};
+    struct identity master = {ROLE_MASTER, "1"};
+    struct tls_context *forged;
+    bed_init(&bed);
+    /* The borglet's own pair in the place of a CA, and a chain up to the real one. */
+    const char *dir = t_dir();
+    append_file(t_path(dir, "ca.crt"), t_path(bed.pki, "borglet-m1.crt"));
+    append_file(t_path(dir, "ca.key"), t_path(bed.pki, "borglet-m1.key"));
+    T_OK(pki_make_cert(dir, "forged", &master, &t_err));
+    append_file(t_path(dir, "forged.crt"), t_path(bed.pki, "borglet-m1.crt"));
+    T_OK(tls_context_open(t_path(bed.pki, "ca.crt"), t_path(dir, "forged.crt"),
+                          t_path(dir, "forged.key"), &forged, &t_err));
+    struct stream_options options = options_of(&bed, forged, &end);
+    T_OK(stream_connect(&options, stream_listener_address(bed.listener), &end.s, &t_err));
+    T_RUN(&bed.loop, end.closed == 1 && stream_listener_refused(bed.listener) == 1);
+    ck_assert_uint_eq(bed.accepted_count, 0);
+    ck_assert_int_eq(end.why.code, ERR_DENIED);
+    tls_context_close(forged);
+    bed_release(&bed);
+}
+END_TEST
+
+/* A client of plain GnuTLS on a thread, which believes everything. */
 struct bare_client {
     uv_thread_t thread;
     int fd;
-    int rc; /* of the first record */
+    const char *priority;
+    const char *crt, *key; /* NULL: shows no certificate */
+    const char *junk;      /* sent without encryption after the handshake */
+    size_t junk_size;
+    int rc; /* of the handshake, then of the first record */
 };
 
-/* A client of plain GnuTLS that believes everything. With TLS 1.3 it hears of the server's refusal
- * after its own handshake is over: with the first record. */
+/* With TLS 1.3 a client hears of its refusal after its own handshake: with the first record. */
 static void bare_client_run(void *arg)
 {
     struct bare_client *client = arg;
     gnutls_certificate_credentials_t credentials;
     gnutls_session_t session;
+    char bytes[16];
     gnutls_certificate_allocate_credentials(&credentials);
+    if (client->crt != NULL)
+        gnutls_certificate_set_x509_key_file(credentials, client->crt, client->key,
+                                             GNUTLS_X509_FMT_PEM);
     gnutls_init(&session, GNUTLS_CLIENT);
-    gnutls_set_default_priority(session);
+    gnutls_priority_set_direct(session, client->priority, NULL);
     gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
     gnutls_transport_set_int(session, client->fd);
-    char bytes[16];
     client->rc = gnutls_handshake(session);
+    if (client->rc == 0 && client->junk != NULL &&
+        send(client->fd, client->junk, client->junk_size, MSG_NOSIGNAL) < 0)
+        client->rc = -1;
+    if (client->rc == 0 && client->junk_size == 0 && client->junk != NULL)
+        shutdown(client->fd, SHUT_RDWR);
     if (client->rc == 0)
         client->rc = (int)gnutls_record_recv(session, bytes, sizeof bytes);
     gnutls_deinit(session);
@@ -574,17 +623,75 @@ static int raw_connect(struct bed *bed)
     return fd;
 }
 
+static struct bare_client bare_client(struct bed *bed, bool with_certificate, const char *priority)
+{
+    struct bare_client client = {.fd = raw_connect(bed), .priority = priority};
+    if (with_certificate) {
+        client.crt = t_path(bed->pki, "borglet-m1.crt");
+        client.key = t_path(bed->pki, "borglet-m1.key");
+    }
+    return client;
+}
+
 START_TEST(a_client_without_a_certificate_is_refused)
 {
     struct bed bed;
     bed_init(&bed);
-    struct bare_client client = {.fd = raw_connect(&bed)};
+    struct bare_client client = bare_client(&bed, false, "NORMAL");
     uv_thread_create(&client.thread, bare_client_run, &client);
     T_RUN(&bed.loop, stream_listener_refused(bed.listener) == 1);
     uv_thread_join(&client.thread);
     ck_assert_int_lt(client.rc, 0);
     ck_assert_uint_eq(bed.accepted_count, 0);
     close(client.fd);
+    bed_release(&bed);
+}
+END_TEST
+
+START_TEST(older_tls_is_refused_even_with_a_good_certificate)
+{
+    struct bed bed;
+    bed_init(&bed);
+    struct bare_client client = bare_client(&bed, true, "NORMAL:-VERS-ALL:+VERS-TLS1.2");
+    uv_thread_create(&client.thread, bare_client_run, &client);
+    T_RUN(&bed.loop, stream_listener_refused(bed.listener) == 1);
+    uv_thread_join(&client.thread);
+    ck_assert_int_lt(client.rc, 0);
+    ck_assert_uint_eq(bed.accepted_count, 0);
+    close(client.fd);
+    bed_release(&bed);
+}
+END_TEST
+
+START_TEST(a_stream_ends_when_its_records_are_forged_or_its_peer_vanishes)
+{
+    static const char zeros[40000];
+    static const struct {
+        const char *junk;
+        size_t size;
+        enum err_code code;
+    } cases[] = {
+        {"\x17\x03\x03\x00\x20 0123456789abcdef0123456789abcde", 37, ERR_CORRUPT},
+        {"\x15\x03\x03\x00\x02\x02\x28", 7, ERR_CORRUPT}, /* an alert in the clear */
+        {"\x17\x03\x03\xff\xff", 5, ERR_CORRUPT},
+        {zeros, sizeof zeros, ERR_CORRUPT},
+        {"", 0, ERR_CLOSED}, /* gone without a farewell */
+    };
+    struct bed bed;
+    bed_init(&bed);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct bare_client client = bare_client(&bed, true, "NORMAL");
+        client.junk = cases[i].junk;
+        client.junk_size = cases[i].size;
+        uv_thread_create(&client.thread, bare_client_run, &client);
+        T_RUN(&bed.loop, bed.accepted_count == i + 1 && bed.accepted[i].closed == 1);
+        uv_thread_join(&client.thread);
+        ck_assert_msg(bed.accepted[i].why.code == cases[i].code, "case %zu: %s", i,
+                      bed.accepted[i].why.msg);
+        ck_assert_uint_eq(bed.accepted[i].received, 0);
+        close(client.fd);
+    }
+    ck_assert_uint_eq(stream_listener_refused(bed.listener), 0);
     bed_release(&bed);
 }
 END_TEST
@@ -804,6 +911,9 @@ int main(void)
     tcase_add_test(refusals, a_peer_that_is_not_the_expected_one_is_refused);
     tcase_add_test(refusals, holders_of_another_ca_are_refused_on_both_sides);
     tcase_add_test(refusals, a_client_without_a_certificate_is_refused);
+    tcase_add_test(refusals, a_certificate_signed_by_a_borglet_is_refused);
+    tcase_add_test(refusals, older_tls_is_refused_even_with_a_good_certificate);
+    tcase_add_test(refusals, a_stream_ends_when_its_records_are_forged_or_its_peer_vanishes);
     tcase_add_test(refusals, peers_that_do_not_speak_tls_are_refused);
     tcase_add_test(refusals, a_peer_that_hangs_up_during_the_handshake_is_counted);
     tcase_add_test(refusals, silent_peers_are_dropped_after_the_open_timeout_on_both_sides);
