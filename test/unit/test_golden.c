@@ -12,7 +12,7 @@
  *   place JOB/I MACHINE [evict JOB/I]...           by hand; `pass` lets the scheduler decide
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
  *   wait 10s                                       time goes on; then `wake` wakes who is due
- *   tasks JOB | why JOB | cell                     print; `events` of each command come by
+ *   tasks JOB | why JOB | cell                     print
  * themselves
  *
  * `request=N` after any command gives it a request id.
