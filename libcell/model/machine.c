@@ -99,8 +99,8 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
     machine_touch(a, machine);
     uint32_t stopped = stop_surplus(a, machine);
     if (stopped > 0)
-        answer_say(a, "machine \"%s\" is up (told to stop for lack of room: %u)",
-                   body->name, stopped);
+        answer_say(a, "machine \"%s\" is up (told to stop for lack of room: %u)", body->name,
+                   stopped);
     else
         answer_say(a, "machine \"%s\" is up", body->name);
 }

@@ -13,7 +13,6 @@
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
  *   wait 10s                                       time goes on; then `wake` wakes who is due
  *   tasks JOB | why JOB | cell                     print
- * themselves
  *
  * `request=N` after any command gives it a request id.
  */
