@@ -111,8 +111,8 @@ void apply_job_kill(struct apply *a, const struct cmd_job_kill *body)
         else if (task_is_live(task))
             task_stop(a, task, CAUSE_KILLED);
     }
-    answer_say(a, "job \"%s\" of %s is killed: %u tasks were pending, %u are told to stop",
-               body->name, job->spec.user, pending, live);
+    answer_say(a, "job \"%s\" of %s is killed (pending: %u, told to stop: %u)", body->name,
+               job->spec.user, pending, live);
 }
 
 void job_forget_old(struct apply *a)

@@ -99,8 +99,8 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
     machine_touch(a, machine);
     uint32_t stopped = stop_surplus(a, machine);
     if (stopped > 0)
-        answer_say(a, "machine \"%s\" is up; %u tasks have no room left and are told to stop",
-                   body->name, stopped);
+        answer_say(a, "machine \"%s\" is up (told to stop for lack of room: %u)", body->name,
+                   stopped);
     else
         answer_say(a, "machine \"%s\" is up", body->name);
 }
@@ -129,5 +129,5 @@ void apply_machine_down(struct apply *a, const struct cmd_machine_down *body)
         task_end(a, task, killed ? TASK_KILLED : TASK_PENDING, cause, 0);
     }
     ASSERT(machine->task_count == 0);
-    answer_say(a, "machine \"%s\" is down; %u tasks are lost", machine->name, count);
+    answer_say(a, "machine \"%s\" is down (tasks lost: %u)", machine->name, count);
 }

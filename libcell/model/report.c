@@ -147,7 +147,7 @@ void apply_report(struct apply *a, const struct cmd_report *body)
         else
             a->answer->refused++;
     }
-    answer_say(a, "%u reports taken, %u about attempts that are over", a->answer->accepted,
+    answer_say(a, "reports taken: %u, about attempts that are over: %u", a->answer->accepted,
                a->answer->refused);
 }
 
@@ -164,5 +164,5 @@ void apply_wake(struct apply *a, const struct cmd_wake *body)
         task_set(a, task, &next);
         a->answer->accepted++;
     }
-    answer_say(a, "%u woken, %u not", a->answer->accepted, a->answer->refused);
+    answer_say(a, "woken: %u, not due: %u", a->answer->accepted, a->answer->refused);
 }

@@ -28,7 +28,7 @@ void preempt_release(struct preempt *preempt);
 uint32_t preempt_best(struct preempt *preempt, const struct view *view, const struct view_job *job,
                       uint32_t victims_max);
 
-/* explain.c */
-void explain_job(const struct view *view, const struct view_job *job, struct buf *to);
+/* explain.c: true when it does fit somewhere. */
+bool explain_job(const struct view *view, const struct view_job *job, struct buf *to);
 
 #endif

@@ -89,18 +89,19 @@ static void print_change(struct buf *to, const struct explanation *e, const stru
     resource_print(to, (enum resource)best, need->v[best]);
 }
 
-void explain_job(const struct view *view, const struct view_job *job, struct buf *to)
+bool explain_job(const struct view *view, const struct view_job *job, struct buf *to)
 {
     if (view->machine_count == 0) {
         buf_printf(to, "no machine fits: the cell has no machines yet");
-        return;
+        return false;
     }
     struct explanation e = look(view, job);
     if (e.counts[LACKS_NOTHING] > 0) {
         buf_printf(to, "fits %u of %u machines now", e.counts[LACKS_NOTHING], view->machine_count);
-        return;
+        return true;
     }
     buf_printf(to, "no machine fits: ");
     print_counts(to, &e, view->machine_count);
     print_change(to, &e, &job->limit);
+    return false;
 }

@@ -162,8 +162,10 @@ static void say(struct sched *sched)
         struct view_job *job = CONTAINER_OF(list_pop(&view->unsaid), struct view_job, unsaid);
         char reason[CELL_REASON_MAX + 1];
         buf_clear(&text);
-        explain_job(view, job, &text);
         sched->stats.machines_scanned += view->machine_count;
+        /* An eviction of this very pass may have left room: the next pass wakes the job then. */
+        if (explain_job(view, job, &text))
+            continue;
         str_copy(reason, sizeof reason, buf_text(&text));
         if (strcmp(reason, job->reason) == 0)
             continue;

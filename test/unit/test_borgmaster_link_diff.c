@@ -42,10 +42,9 @@ static struct scene scene_assigned(void)
     cmd_release(&submit);
     s.ref = (struct attempt_ref){task_id_of(answer.job, 0), 1};
     struct placement placement = {.task = {s.ref.task, 0}, .machine = {1}};
-    struct cmd schedule = {
-        .kind = CMD_SCHEDULE,
-        .time_ms = 3,
-        .schedule = {.placements = &placement, .placement_count = 1}};
+    struct cmd schedule = {.kind = CMD_SCHEDULE,
+                           .time_ms = 3,
+                           .schedule = {.placements = &placement, .placement_count = 1}};
     scene_apply(&s, &schedule);
     return s;
 }

@@ -11,7 +11,8 @@ static struct resources oracle_room(const struct cell *cell, const struct machin
                                     uint32_t priority, bool evicting)
 {
     struct resources room = machine->capacity;
-    LIST_EACH(l, &machine->tasks) {
+    LIST_EACH(l, &machine->tasks)
+    {
         const struct task *task = CONTAINER_OF(l, struct task, link);
         const struct job_spec *spec = &cell_job(cell, task_job(task->id))->spec;
         if (task->stopping != CAUSE_NONE)
@@ -48,7 +49,8 @@ static bool has_waiting(const struct job *job)
 
 static void expect_no_better_claim(const struct cell *cell, uint32_t priority)
 {
-    LIST_EACH(l, &cell->jobs) {
+    LIST_EACH(l, &cell->jobs)
+    {
         const struct job *job = CONTAINER_OF(l, struct job, link);
         if (job->spec.priority > priority && has_waiting(job))
             ck_assert_msg(!oracle_fits_anywhere(cell, &job->spec.limit, job->spec.priority, true),
@@ -111,8 +113,8 @@ static void expect_true_hint(const struct cell *cell, const struct job_spec *spe
     if (hint == NULL)
         return;
     char name[16], amount[32], old[32];
-    ck_assert_int_eq(
-        sscanf(hint, "would fit with %15s %31s instead of %31s", name, amount, old), 3);
+    ck_assert_int_eq(sscanf(hint, "would fit with %15s %31s instead of %31s", name, amount, old),
+                     3);
     struct resources need = spec->limit;
     for (enum resource r = 0; r < RES_COUNT; r++) {
         if (strcmp(name, resource_name(r)) != 0)
@@ -150,13 +152,13 @@ static void expect_true_explanation(const struct cell *cell, struct sched *sched
 
 static void expect_settled(struct world *w, struct sched *sched)
 {
-    LIST_EACH(l, &w->cell->jobs) {
+    LIST_EACH(l, &w->cell->jobs)
+    {
         const struct job *job = CONTAINER_OF(l, struct job, link);
         if (!has_waiting(job))
             continue;
-        ck_assert_msg(
-            !oracle_fits_anywhere(w->cell, &job->spec.limit, job->spec.priority, true),
-            "%s fits and is not placed", job->spec.name);
+        ck_assert_msg(!oracle_fits_anywhere(w->cell, &job->spec.limit, job->spec.priority, true),
+                      "%s fits and is not placed", job->spec.name);
         ck_assert_msg(job->reason[0] != '\0', "%s has no reason", job->spec.name);
         expect_true_explanation(w->cell, sched, job);
     }
@@ -213,7 +215,8 @@ static struct cmd draw_report_cmd(uint64_t *seed, const struct cell *cell)
     const struct machine *machine = cell_machine(cell, cmd.report.machine);
     if (machine == NULL)
         return cmd;
-    LIST_EACH(l, &machine->tasks) {
+    LIST_EACH(l, &machine->tasks)
+    {
         if (cmd.report.report_count == 4 || draw_below(seed, 3) == 0)
             continue;
         cmd.report.reports[cmd.report.report_count++] =
@@ -241,8 +244,8 @@ static struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         cmd = (struct cmd){.kind = CMD_WAKE};
         cmd.wake.tasks = xcalloc(8, sizeof *cmd.wake.tasks);
         LIST_EACH(l, &cell->backing_off)
-            if (cmd.wake.task_count < 8)
-                cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
+        if (cmd.wake.task_count < 8)
+            cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
     }
     cmd.time_ms = cell->now_ms + draw_below(seed, 2000);
     return cmd;

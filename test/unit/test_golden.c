@@ -1,0 +1,377 @@
+/*
+ * test_golden.c - stories: commands to a cell and what it answers, in test/golden/<story>.txt.
+ *
+ * A story is blocks of comments and commands, a line `----`, and the expected output up to an empty
+ * line. REWRITE=1 writes what came out instead of comparing; read the difference before you
+ * commit it. Run from the top of the tree. Commands:
+ *
+ *   machine NAME cpu=4 ram=8Gi disk=0 ports=4      register; `down NAME`
+ *   submit NAME user=U priority=P replicas=N cpu=1 ram=1Gi restart=always failures=3 backoff=1s
+ *          backoff_max=1m policy=worst-fit         each but NAME may be left out
+ *   kill NAME user=U
+ *   place JOB/I MACHINE [evict JOB/I]...           by hand; `pass` lets the scheduler decide
+ *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
+ *   wait 10s                                       time goes on; then `wake` wakes who is due
+ *   tasks JOB | why JOB | cell                     print
+ *
+ * `request=N` after any command gives it a request id.
+ */
+#include "quantity.h"
+#include "sched_fixture.h"
+
+#include <glob.h>
+
+enum { WORDS_MAX = 24 };
+
+struct story {
+    struct world w;
+    struct sched *sched;
+    uint64_t now_ms;
+    struct buf *out;
+    char *words[WORDS_MAX];
+    int word_count;
+};
+
+/* The value of KEY=VALUE among the words, or the default. */
+static const char *value_of(const struct story *s, const char *key, const char *otherwise)
+{
+    size_t length = strlen(key);
+    for (int i = 1; i < s->word_count; i++)
+        if (strncmp(s->words[i], key, length) == 0 && s->words[i][length] == '=')
+            return s->words[i] + length + 1;
+    return otherwise;
+}
+
+static int64_t number_of(const struct story *s, const char *key, const char *otherwise)
+{
+    return strtoll(value_of(s, key, otherwise), NULL, 10);
+}
+
+static int64_t ms_of(const struct story *s, const char *key, const char *otherwise)
+{
+    struct err err;
+    int64_t ms;
+    ck_assert_msg(quantity_parse_ms(value_of(s, key, otherwise), &ms, &err) == 0, "%s", err.msg);
+    return ms;
+}
+
+static struct resources resources_of(const struct story *s)
+{
+    struct resources r = {{0}};
+    struct err err;
+    ck_assert(quantity_parse_milli(value_of(s, "cpu", "1"), &r.v[RES_CPU], &err) == 0);
+    ck_assert(quantity_parse_bytes(value_of(s, "ram", "1Gi"), &r.v[RES_RAM], &err) == 0);
+    ck_assert(quantity_parse_bytes(value_of(s, "disk", "0"), &r.v[RES_DISK], &err) == 0);
+    r.v[RES_PORTS] = number_of(s, "ports", "0");
+    return r;
+}
+
+static const struct task *task_named(const struct story *s, const char *name)
+{
+    char job[CELL_NAME_MAX + 1];
+    const char *slash = strrchr(name, '/');
+    ck_assert_msg(slash != NULL, "\"%s\" is not JOB/INDEX", name);
+    str_copy(job, MIN(sizeof job, (size_t)(slash - name) + 1), name);
+    const struct job *found = cell_job_named(s->w.cell, job);
+    ck_assert_msg(found != NULL, "no job \"%s\"", job);
+    return world_task(&s->w, found->id, (uint32_t)strtoul(slash + 1, NULL, 10));
+}
+
+static void print_event(const struct story *s, const struct event *e)
+{
+    const struct job *job = cell_job(s->w.cell, e->job);
+    buf_printf(s->out, "  %s", event_kind_text(e->kind));
+    if (job != NULL)
+        buf_printf(s->out, " %s", job->spec.name);
+    if (e->task_index >= 0)
+        buf_printf(s->out, "/%" PRId64 " attempt=%u", e->task_index, e->attempt);
+    if (e->machine.v != 0)
+        buf_printf(s->out, " machine=%s", cell_machine(s->w.cell, e->machine)->name);
+    if (e->cause != CAUSE_NONE)
+        buf_printf(s->out, " cause=%s", cause_text(e->cause));
+    if (e->exit_code != 0)
+        buf_printf(s->out, " exit=%d", e->exit_code);
+    if (e->detail[0] != '\0' && e->task_index >= 0)
+        buf_printf(s->out, " \"%s\"", e->detail);
+    buf_printf(s->out, "\n");
+}
+
+/* Apply and print: the answer, the events, the reasons that changed. */
+static void apply(struct story *s, struct cmd *cmd)
+{
+    cmd->time_ms = s->now_ms;
+    cmd->request_id[0] = (uint64_t)number_of(s, "request", "0");
+    str_copy(cmd->user, sizeof cmd->user, value_of(s, "user", ""));
+    world_apply(&s->w, cmd);
+    buf_printf(s->out, "%s: %s\n", err_code_text(s->w.answer.code), s->w.answer.msg);
+    for (size_t i = 0; i < s->w.changes.event_count; i++)
+        print_event(s, &s->w.changes.events[i]);
+    world_tell(&s->w, s->sched);
+}
+
+static void do_machine(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
+    struct cmd_machine_register *body = &cmd.machine_register;
+    str_copy(body->name, sizeof body->name, s->words[1]);
+    snprintf(body->addr, sizeof body->addr, "%s:7700", s->words[1]);
+    body->capacity = resources_of(s);
+    apply(s, &cmd);
+}
+
+static void do_down(struct story *s)
+{
+    const struct machine *machine = cell_machine_named(s->w.cell, s->words[1]);
+    struct cmd cmd = {.kind = CMD_MACHINE_DOWN};
+    ck_assert_ptr_nonnull(machine);
+    cmd.machine_down.machine = machine->id;
+    apply(s, &cmd);
+}
+
+static void do_submit(struct story *s)
+{
+    struct job_spec spec = spec_named(s->words[1], "", (uint32_t)number_of(s, "priority", "100"));
+    spec.replicas = (uint32_t)number_of(s, "replicas", "1");
+    spec.limit = resources_of(s);
+    for (int64_t i = 0; i < spec.limit.v[RES_PORTS]; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "p%d", (int)i);
+        words_add(&spec.ports, name);
+    }
+    spec.restart = (enum restart)restart_parse(value_of(s, "restart", "on-failure"));
+    spec.policy = (enum policy)policy_parse(value_of(s, "policy", "best-fit"));
+    spec.failures_max = (uint32_t)number_of(s, "failures", "0");
+    spec.backoff_ms = (uint32_t)ms_of(s, "backoff", "1s");
+    spec.backoff_max_ms = (uint32_t)ms_of(s, "backoff_max", "1m");
+    struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec};
+    apply(s, &cmd);
+}
+
+static void do_kill(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_JOB_KILL};
+    str_copy(cmd.job_kill.name, sizeof cmd.job_kill.name, s->words[1]);
+    apply(s, &cmd);
+}
+
+static void do_place(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_SCHEDULE};
+    struct cmd_schedule *body = &cmd.schedule;
+    const struct machine *machine = cell_machine_named(s->w.cell, s->words[2]);
+    ck_assert_ptr_nonnull(machine);
+    body->placements = xcalloc(1, sizeof *body->placements);
+    body->victims = xcalloc(WORDS_MAX, sizeof *body->victims);
+    for (int i = 3; i + 1 < s->word_count && strcmp(s->words[i], "evict") == 0; i += 2)
+        body->victims[body->victim_count++] = attempt_of(task_named(s, s->words[i + 1]));
+    body->placements[body->placement_count++] =
+        (struct placement){.task = attempt_of(task_named(s, s->words[1])),
+                           .machine = machine->id,
+                           .victim_count = body->victim_count};
+    apply(s, &cmd);
+}
+
+static void do_pass(struct story *s)
+{
+    struct cmd_schedule decided;
+    if (!sched_pass(s->sched, &decided)) {
+        buf_printf(s->out, "nothing to propose\n");
+        return;
+    }
+    struct cmd cmd = cmd_of_decision(&decided);
+    apply(s, &cmd);
+    for (uint32_t i = 0; i < decided.verdict_count; i++)
+        buf_printf(s->out, "  %s waits: %s\n",
+                   cell_job(s->w.cell, decided.verdicts[i].job)->spec.name,
+                   decided.verdicts[i].reason);
+}
+
+static void report(struct story *s, enum report_kind kind)
+{
+    const struct task *task = task_named(s, s->words[1]);
+    /* `machine=M` and `attempt=N`: a report about another one than the present. */
+    const char *name = value_of(s, "machine", NULL);
+    struct cmd cmd = {.kind = CMD_REPORT};
+    cmd.report.machine = task->machine;
+    if (name != NULL)
+        cmd.report.machine = cell_machine_named(s->w.cell, name)->id;
+    cmd.report.reports = xcalloc(1, sizeof *cmd.report.reports);
+    cmd.report.report_count = 1;
+    struct report *r = cmd.report.reports;
+    r->task = attempt_of(task);
+    if (value_of(s, "attempt", NULL) != NULL)
+        r->task.attempt = (uint32_t)number_of(s, "attempt", "0");
+    r->kind = kind;
+    r->pid = (int32_t)number_of(s, "pid", "0");
+    r->exit_code = (int32_t)number_of(s, "code", "0");
+    str_copy(r->detail, sizeof r->detail, value_of(s, "why", ""));
+    apply(s, &cmd);
+}
+
+static void do_running(struct story *s)
+{
+    report(s, REPORT_RUNNING);
+}
+
+static void do_exited(struct story *s)
+{
+    report(s, REPORT_EXITED);
+}
+
+static void do_start_error(struct story *s)
+{
+    report(s, REPORT_START_ERROR);
+}
+
+static void do_lost(struct story *s)
+{
+    report(s, REPORT_LOST);
+}
+
+static void do_wait(struct story *s)
+{
+    int64_t ms;
+    ck_assert_int_eq(quantity_parse_ms(s->words[1], &ms, NULL), 0);
+    s->now_ms += (uint64_t)ms;
+    buf_printf(s->out, "now %" PRIu64 "\n", s->now_ms);
+}
+
+static void do_wake(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_WAKE};
+    uint32_t room = 0;
+    LIST_EACH(l, &s->w.cell->backing_off)
+    room++;
+    cmd.wake.tasks = xcalloc(room, sizeof *cmd.wake.tasks);
+    LIST_EACH(l, &s->w.cell->backing_off)
+    cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
+    apply(s, &cmd);
+}
+
+static void do_tasks(struct story *s)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+    char before[CELL_NAME_MAX + 16];
+    cell_text(&text, s->w.cell);
+    snprintf(before, sizeof before, "task %s/", s->words[1]);
+    const char *rest = text.bytes;
+    for (const char *line; (line = strstr(rest, before)) != NULL; rest = strchr(line, '\n') + 1)
+        buf_printf(s->out, "%.*s\n", (int)(strchr(line, '\n') - line), line);
+}
+
+static void do_why(struct story *s)
+{
+    sched_explain(s->sched, cell_job_named(s->w.cell, s->words[1])->id, s->out);
+    buf_printf(s->out, "\n");
+}
+
+static void do_cell(struct story *s)
+{
+    cell_text(s->out, s->w.cell);
+}
+
+static const struct {
+    const char *name;
+    int words_min;
+    void (*run)(struct story *s);
+} commands[] = {
+    {"machine", 2, do_machine}, {"down", 2, do_down},     {"submit", 2, do_submit},
+    {"kill", 2, do_kill},       {"place", 3, do_place},   {"pass", 1, do_pass},
+    {"running", 2, do_running}, {"exited", 2, do_exited}, {"start-error", 2, do_start_error},
+    {"lost", 2, do_lost},       {"wait", 2, do_wait},     {"wake", 1, do_wake},
+    {"tasks", 2, do_tasks},     {"why", 2, do_why},       {"cell", 1, do_cell},
+};
+
+static void run_line(struct story *s, char *line)
+{
+    s->word_count = 0;
+    for (char *rest = line, *word; (word = strtok_r(rest, " ", &rest)) != NULL;) {
+        ck_assert_int_lt(s->word_count, WORDS_MAX);
+        s->words[s->word_count++] = word;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (strcmp(s->words[0], commands[i].name) != 0)
+            continue;
+        ck_assert_msg(s->word_count >= commands[i].words_min, "%s: too few words", s->words[0]);
+        commands[i].run(s);
+        return;
+    }
+    ck_abort_msg("no command \"%s\"", s->words[0]);
+}
+
+static void read_file(const char *path, struct buf *to)
+{
+    FILE *file = fopen(path, "r");
+    ck_assert_msg(file != NULL, "cannot open %s", path);
+    char chunk[4096];
+    for (size_t n; (n = fread(chunk, 1, sizeof chunk, file)) > 0;)
+        buf_append(to, chunk, n);
+    fclose(file);
+}
+
+/* Copy comments and commands, put what really comes out after each `----`. */
+static void run_story(char *text, struct buf *to)
+{
+    struct story s = {.w = world_new(), .sched = sched_new(), .now_ms = 1000, .out = to};
+    CLEANUP(buf_release) struct buf out = {0};
+    bool skipping = false; /* the expected output of before */
+    s.out = &out;
+    for (char *line; (line = strsep(&text, "\n")) != NULL;) {
+        if (skipping) {
+            skipping = line[0] != '\0';
+        } else if (strcmp(line, "----") == 0) {
+            buf_printf(to, "----\n%s\n", buf_text(&out));
+            buf_clear(&out);
+            skipping = true;
+        } else if (line[0] == '\0') {
+            buf_printf(to, "%s", text == NULL ? "" : "\n");
+        } else {
+            buf_printf(to, "%s\n", line);
+            if (line[0] != '#')
+                run_line(&s, line);
+        }
+    }
+    ck_assert_msg(out.size == 0, "commands after the last ----");
+    sched_free(s.sched);
+    world_release(&s.w);
+}
+
+static glob_t stories;
+
+START_TEST(a_story_goes_as_it_is_written)
+{
+    const char *path = stories.gl_pathv[_i];
+    CLEANUP(buf_release) struct buf written = {0};
+    CLEANUP(buf_release) struct buf text = {0};
+    CLEANUP(buf_release) struct buf real = {0};
+    read_file(path, &written);
+    buf_append(&text, written.bytes, written.size);
+    run_story(text.bytes, &real);
+    while (real.size >= 2 && memcmp(real.bytes + real.size - 2, "\n\n", 2) == 0)
+        real.bytes[--real.size] = '\0';
+    if (getenv("REWRITE") != NULL) {
+        FILE *file = fopen(path, "w");
+        ck_assert_ptr_nonnull(file);
+        fputs(buf_text(&real), file);
+        ck_assert_int_eq(fclose(file), 0);
+        return;
+    }
+    if (strcmp(buf_text(&written), buf_text(&real)) != 0)
+        ck_abort_msg("%s goes like this now (REWRITE=1 writes it):\n%s", path, buf_text(&real));
+}
+END_TEST
+
+int main(void)
+{
+    if (glob("test/golden/*.txt", 0, NULL, &stories) != 0) {
+        fprintf(stderr, "no stories in test/golden: run this from the top of the tree\n");
+        return 1;
+    }
+    Suite *suite = suite_create("golden");
+    TCase *tcase = tcase_create("stories");
+    tcase_add_loop_test(tcase, a_story_goes_as_it_is_written, 0, (int)stories.gl_pathc);
+    suite_add_tcase(suite, tcase);
+    int failed = run_suite(suite);
+    globfree(&stories);
+    return failed;
+}

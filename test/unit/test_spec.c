@@ -1,0 +1,320 @@
+/*
+ * test_spec.c - bands, names, back-off, and every way a spec is refused.
+ */
+#include "cell_fixture.h"
+
+START_TEST(bands_begin_and_end_where_borg_says)
+{
+    static const struct {
+        uint32_t priority;
+        enum band band;
+        bool prod;
+    } rows[] = {
+        {0, BAND_FREE, false},        {99, BAND_FREE, false},       {100, BAND_BATCH, false},
+        {119, BAND_BATCH, false},     {120, BAND_PRODUCTION, true}, {359, BAND_PRODUCTION, true},
+        {360, BAND_MONITORING, true}, {450, BAND_MONITORING, true},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        ck_assert_int_eq(band_of(rows[i].priority), rows[i].band);
+        ck_assert(priority_is_prod(rows[i].priority) == rows[i].prod);
+    }
+}
+END_TEST
+
+START_TEST(only_strictly_lower_work_that_is_not_prod_may_be_evicted)
+{
+    for (uint32_t by = 0; by <= PRIORITY_MAX; by++)
+        for (uint32_t victim = 0; victim <= PRIORITY_MAX; victim++)
+            ck_assert(priority_may_evict(by, victim) == (victim < by && victim < 120));
+}
+END_TEST
+
+START_TEST(texts_and_their_parsers_are_inverse)
+{
+    for (int i = 0; i < APPCLASS_COUNT; i++)
+        ck_assert_int_eq(appclass_parse(appclass_text((enum appclass)i)), i);
+    for (int i = 0; i < RESTART_COUNT; i++)
+        ck_assert_int_eq(restart_parse(restart_text((enum restart)i)), i);
+    for (int i = 0; i < POLICY_COUNT; i++)
+        ck_assert_int_eq(policy_parse(policy_text((enum policy)i)), i);
+    ck_assert_int_eq(appclass_parse("Batch"), -1);
+    ck_assert_int_eq(restart_parse(""), -1);
+    ck_assert_int_eq(policy_parse("best"), -1);
+}
+END_TEST
+
+START_TEST(names_are_short_lower_case_and_start_alphanumeric)
+{
+    char longest[CELL_NAME_MAX + 2];
+    memset(longest, 'a', sizeof longest);
+    longest[CELL_NAME_MAX] = '\0';
+    const char *good[] = {"a", "0", "web-1.x_y", longest};
+    const char *bad[] = {"", "-a", ".a", "_a", "A", "a b", "a/b", "\xc3\xa4", "a\n"};
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+        ck_assert_msg(name_valid(good[i]), "%s", good[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        ck_assert_msg(!name_valid(bad[i]), "%s", bad[i]);
+    longest[CELL_NAME_MAX] = 'a';
+    longest[CELL_NAME_MAX + 1] = '\0';
+    ck_assert(!name_valid(longest));
+}
+END_TEST
+
+START_TEST(back_off_doubles_up_to_its_bound)
+{
+    struct job_spec spec;
+    spec_init(&spec);
+    spec.backoff_ms = 1000;
+    spec.backoff_max_ms = 5000;
+    static const uint32_t waits[] = {1000, 2000, 4000, 5000, 5000};
+    for (uint32_t i = 0; i < ARRAY_SIZE(waits); i++)
+        ck_assert_uint_eq(spec_backoff_ms(&spec, i + 1), waits[i]);
+    ck_assert_uint_eq(spec_backoff_ms(&spec, UINT32_MAX), 5000);
+    spec.backoff_ms = 0;
+    ck_assert_uint_eq(spec_backoff_ms(&spec, UINT32_MAX), 0);
+}
+END_TEST
+
+START_TEST(words_are_walked_in_order_and_copied_whole)
+{
+    struct words words = {0};
+    ck_assert_ptr_null(words_first(&words));
+    words_add(&words, "one");
+    words_add(&words, "");
+    words_add(&words, "three");
+    struct words copy = words_copy(&words);
+    words_release(&words);
+    const char *w = words_first(&copy);
+    ck_assert_str_eq(w, "one");
+    ck_assert_str_eq(w = words_next(&copy, w), "");
+    ck_assert_str_eq(w = words_next(&copy, w), "three");
+    ck_assert_ptr_null(words_next(&copy, w));
+    words_release(&copy);
+}
+END_TEST
+
+/* Each breaks a valid spec in one way. */
+static void break_name(struct job_spec *s)
+{
+    str_copy(s->name, sizeof s->name, "No");
+}
+static void break_user(struct job_spec *s)
+{
+    str_copy(s->user, sizeof s->user, "a b");
+}
+static void break_priority(struct job_spec *s)
+{
+    s->priority = 451;
+}
+static void break_appclass(struct job_spec *s)
+{
+    s->appclass = APPCLASS_COUNT;
+}
+static void break_policy(struct job_spec *s)
+{
+    s->policy = POLICY_COUNT;
+}
+static void break_restart(struct job_spec *s)
+{
+    s->restart = RESTART_COUNT;
+}
+static void no_replicas(struct job_spec *s)
+{
+    s->replicas = 0;
+}
+static void many_replicas(struct job_spec *s)
+{
+    s->replicas = CELL_TASKS_PER_JOB_MAX + 1;
+}
+static void no_command(struct job_spec *s)
+{
+    words_release(&s->argv);
+}
+static void no_cpu(struct job_spec *s)
+{
+    s->limit.v[RES_CPU] = 0;
+}
+static void no_ram(struct job_spec *s)
+{
+    s->limit.v[RES_RAM] = 0;
+}
+static void negative_disk(struct job_spec *s)
+{
+    s->limit.v[RES_DISK] = -1;
+}
+static void huge_ram(struct job_spec *s)
+{
+    s->limit.v[RES_RAM] = RESOURCE_AMOUNT_MAX + 1;
+}
+static void ports_do_not_match(struct job_spec *s)
+{
+    s->limit.v[RES_PORTS] = 1;
+}
+static void long_backoff(struct job_spec *s)
+{
+    s->backoff_max_ms = BACKOFF_MS_MAX + 1;
+}
+static void backoff_above_max(struct job_spec *s)
+{
+    s->backoff_ms = s->backoff_max_ms + 1;
+}
+static void long_grace(struct job_spec *s)
+{
+    s->grace_ms = GRACE_MS_MAX + 1;
+}
+static void env_without_value(struct job_spec *s)
+{
+    words_add(&s->env, "HOME");
+}
+static void env_without_name(struct job_spec *s)
+{
+    words_add(&s->env, "=x");
+}
+static void damaged_words(struct job_spec *s)
+{
+    s->argv.count = 2;
+}
+
+static void empty_command(struct job_spec *s)
+{
+    words_release(&s->argv);
+    words_add(&s->argv, "");
+}
+
+static void bad_port_name(struct job_spec *s)
+{
+    words_add(&s->ports, "HTTP");
+    s->limit.v[RES_PORTS] = 1;
+}
+
+static void port_twice(struct job_spec *s)
+{
+    words_add(&s->ports, "http");
+    words_add(&s->ports, "http");
+    s->limit.v[RES_PORTS] = 2;
+}
+
+static void many_args(struct job_spec *s)
+{
+    for (int i = 0; i < SPEC_ARGS_MAX; i++)
+        words_add(&s->argv, "x");
+}
+
+static void many_env(struct job_spec *s)
+{
+    for (int i = 0; i <= SPEC_ENV_MAX; i++)
+        words_add(&s->env, "A=1");
+}
+
+static void many_ports(struct job_spec *s)
+{
+    for (int i = 0; i <= SPEC_PORTS_MAX; i++)
+        words_add(&s->ports, "http");
+}
+
+static void long_command(struct job_spec *s)
+{
+    static char text[SPEC_BYTES_MAX];
+    memset(text, 'x', sizeof text - 1);
+    words_add(&s->argv, text);
+}
+
+static const struct {
+    void (*breaks)(struct job_spec *spec);
+    const char *path;
+} refusals[] = {
+    {break_name, "name: \"No\""},
+    {break_user, "user: \"a b\""},
+    {break_priority, "priority: 451 is not between 0 and 450"},
+    {break_appclass, "appclass: "},
+    {break_policy, "policy: "},
+    {break_restart, "task.restart: "},
+    {no_replicas, "replicas: 0"},
+    {many_replicas, "replicas: "},
+    {no_command, "task.command: is missing"},
+    {empty_command, "task.command: is missing"},
+    {damaged_words, "task.command: the list is damaged"},
+    {many_args, "task.command: 257 entries"},
+    {long_command, "task.command, task.env: "},
+    {many_env, "task.env: 257 entries"},
+    {env_without_value, "task.env: \"HOME\""},
+    {env_without_name, "task.env: \"=x\""},
+    {many_ports, "task.ports: 17 entries"},
+    {bad_port_name, "task.ports: \"HTTP\""},
+    {port_twice, "task.ports: \"http\" is there twice"},
+    {ports_do_not_match, "task.resources.ports: 1"},
+    {no_cpu, "task.resources.cpu: "},
+    {no_ram, "task.resources.ram: "},
+    {negative_disk, "task.resources.disk: "},
+    {huge_ram, "task.resources.ram: "},
+    {backoff_above_max, "task.backoff_max_ms: "},
+    {long_backoff, "task.backoff_max_ms: "},
+    {long_grace, "task.grace_ms: "},
+};
+
+START_TEST(each_mistake_is_refused_with_its_path)
+{
+    struct job_spec spec = spec_named("web", "ada", 100);
+    struct err err = {0};
+    ck_assert_int_eq(spec_valid(&spec, &err), 0);
+    refusals[_i].breaks(&spec);
+    ck_assert_int_eq(spec_valid(&spec, &err), -ERR_INVALID);
+    ck_assert_int_eq(spec_valid(&spec, NULL), -ERR_INVALID);
+    ck_assert_msg(strncmp(err.msg, refusals[_i].path, strlen(refusals[_i].path)) == 0, "%s",
+                  err.msg);
+    spec_release(&spec);
+}
+END_TEST
+
+START_TEST(defaults_lack_only_a_name_and_a_command)
+{
+    struct job_spec spec;
+    spec_init(&spec);
+    str_copy(spec.name, sizeof spec.name, "web");
+    words_add(&spec.argv, "true");
+    ck_assert_int_eq(spec_valid(&spec, NULL), 0);
+    struct job_spec copy;
+    spec_copy(&copy, &spec);
+    ck_assert_ptr_ne(copy.argv.bytes, spec.argv.bytes);
+    spec_release(&spec);
+    ck_assert_int_eq(spec_valid(&copy, NULL), 0);
+    spec_release(&copy);
+}
+END_TEST
+
+START_TEST(resources_fit_only_in_every_part)
+{
+    struct resources room = amounts(10, 10, 10, 10);
+    ck_assert(resources_fit(&room, &room));
+    for (int r = 0; r < RES_COUNT; r++) {
+        struct resources need = {{0}};
+        need.v[r] = 11;
+        ck_assert(!resources_fit(&need, &room));
+    }
+    struct resources sum = room;
+    resources_add(&sum, &room);
+    resources_subtract(&sum, &room);
+    ck_assert_mem_eq(&sum, &room, sizeof sum);
+    CLEANUP(buf_release) struct buf text = {0};
+    struct resources print = amounts(500, INT64_C(1) << 30, 0, 1);
+    resources_print(&text, &print);
+    ck_assert_str_eq(buf_text(&text), "cpu 500m, ram 1Gi, disk 0, ports 1");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("spec");
+    TCase *tcase = tcase_create("spec");
+    tcase_add_test(tcase, bands_begin_and_end_where_borg_says);
+    tcase_add_test(tcase, only_strictly_lower_work_that_is_not_prod_may_be_evicted);
+    tcase_add_test(tcase, texts_and_their_parsers_are_inverse);
+    tcase_add_test(tcase, names_are_short_lower_case_and_start_alphanumeric);
+    tcase_add_test(tcase, back_off_doubles_up_to_its_bound);
+    tcase_add_test(tcase, words_are_walked_in_order_and_copied_whole);
+    tcase_add_loop_test(tcase, each_mistake_is_refused_with_its_path, 0, ARRAY_SIZE(refusals));
+    tcase_add_test(tcase, defaults_lack_only_a_name_and_a_command);
+    tcase_add_test(tcase, resources_fit_only_in_every_part);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
