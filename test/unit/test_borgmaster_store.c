@@ -1,9 +1,7 @@
 /*
  * test_borgmaster_store.c - what is put comes back, whatever happens to the process or the file.
  */
-#include "draw_cmd.h"
-#include "store.h"
-#include "testlib.h"
+#include "store_fixture.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -14,61 +12,6 @@
 
 enum { COMMANDS = 400, KILLS = 12, BULK_TASKS = 100000 };
 
-/* A cell that is driven by random commands, the same ones for the same seed. */
-struct driver {
-    struct cell *cell;
-    struct changes changes;
-    uint64_t seed;
-};
-
-static struct driver driver_new(uint64_t seed)
-{
-    return (struct driver){.cell = cell_new(), .seed = seed};
-}
-
-static void driver_release(struct driver *d)
-{
-    cell_free(d->cell);
-    changes_release(&d->changes);
-}
-
-/* Apply the next command as the next Raft entry and return what it changed. */
-static struct delta *driver_step(struct driver *d)
-{
-    struct answer answer;
-    struct cmd cmd = draw_cmd(&d->seed, d->cell);
-    changes_clear(&d->changes);
-    cell_apply(d->cell, &cmd, &d->changes, &answer);
-    cmd_release(&cmd);
-    d->cell->applied_index++;
-    d->cell->applied_term = 1 + d->cell->applied_index / 100;
-    return delta_collect(d->cell, &d->changes);
-}
-
-static void driver_put(struct driver *d, struct store *store)
-{
-    struct delta *delta = driver_step(d);
-    store_put(store, delta);
-    delta_unref(delta);
-}
-
-static struct store *open_store(const char *dir, struct cell *cell)
-{
-    struct store *store = NULL;
-    T_OK(store_open(dir, cell, &store, &t_err));
-    return store;
-}
-
-/* Wait until everything put is in the database; what does it is the writer, not time. */
-static void wait_written(struct store *store, uint64_t index)
-{
-    uint64_t end = clock_mono_ms() + T_DEADLINE_MS;
-    while (store_index(store) < index) {
-        ck_assert_msg(clock_mono_ms() < end, "index %" PRIu64 " is not written", index);
-        usleep(1000);
-    }
-}
-
 static size_t count_files(const char *dir, const char *part)
 {
     char command[256], said[32] = "";
@@ -77,70 +20,6 @@ static size_t count_files(const char *dir, const char *part)
     ck_assert_ptr_nonnull(fgets(said, sizeof said, pipe));
     pclose(pipe);
     return strtoul(said, NULL, 10);
-}
-
-/* The answer to a query. */
-struct got {
-    bool done;
-    int calls;
-    struct err err;
-    struct wire_rows rows;
-};
-
-static void got_release(struct got *got)
-{
-    wire_rows_release(&got->rows);
-    *got = (struct got){0};
-}
-
-static void on_rows(void *data, const struct err *err, const void *rows, size_t size)
-{
-    struct got *got = data;
-    got->done = true;
-    got->calls++;
-    if (err != NULL)
-        got->err = *err;
-    else
-        T_OK(wire_unpack_rows(rows, size, &got->rows, &t_err));
-}
-
-static struct got query_at(struct store *store, const char *sql, uint64_t index_min)
-{
-    struct t_loop loop;
-    struct got got = {0};
-    t_loop_init(&loop);
-    store_query(store, &loop.uv, sql, index_min, on_rows, &got);
-    ck_assert(!got.done); /* never before the call returns */
-    T_RUN(&loop, got.done);
-    t_loop_close(&loop);
-    ck_assert_int_eq(got.calls, 1);
-    return got;
-}
-
-static struct got query(struct store *store, const char *sql)
-{
-    return query_at(store, sql, 0);
-}
-
-static int64_t query_number(struct store *store, const char *sql)
-{
-    struct got got = query(store, sql);
-    ck_assert_msg(got.err.code == ERR_OK, "%s: %s", sql, got.err.msg);
-    ck_assert_uint_eq(got.rows.row_count, 1);
-    ck_assert_int_eq(got.rows.values[0].type, WIRE_INTEGER);
-    int64_t number = got.rows.values[0].integer;
-    got_release(&got);
-    return number;
-}
-
-static void expect_text(struct store *store, const char *sql, const char *text)
-{
-    struct got got = query(store, sql);
-    ck_assert_msg(got.err.code == ERR_OK, "%s: %s", sql, got.err.msg);
-    ck_assert_uint_eq(got.rows.row_count, 1);
-    ck_assert_int_eq(got.rows.values[0].type, WIRE_TEXT);
-    ck_assert_str_eq(got.rows.values[0].text, text);
-    got_release(&got);
 }
 
 /* The sums of the tables, which nothing but the tests computes in SQL. */
@@ -422,11 +301,12 @@ static void change(const char *dir, const char *sql)
 /* The store opens with an empty cell, and the bad file is still there under another name. */
 static void expect_set_aside(const char *dir)
 {
-    struct cell *cell = cell_new();
+    struct cell *cell = cell_new(), *fresh = cell_new();
     struct store *store = open_store(dir, cell);
     ck_assert_uint_eq(cell->applied_index, 0);
     ck_assert_uint_eq(cell->machine_count + cell->job_count, 0);
-    ck_assert_uint_eq(cell_digest(cell), cell_digest(cell_new()));
+    ck_assert_uint_eq(cell_digest(cell), cell_digest(fresh));
+    cell_free(fresh);
     ck_assert_uint_eq(count_files(dir, "cell.db.corrupt-[0-9]*$"), 1);
     struct driver d = driver_new(3);
     driver_put(&d, store);
@@ -496,104 +376,6 @@ START_TEST(a_schema_of_another_version_is_refused_and_kept)
 }
 END_TEST
 
-/* A cell with one job of three tasks, one of which runs on the machine "m1". */
-static struct world small_world(void)
-{
-    struct world w = world_new();
-    machine_id machine = world_machine(&w, "m1", amounts(2500, 100, 0, 10));
-    struct job_spec spec = spec_named("web", "ada", 200);
-    words_add(&spec.argv, "it's");
-    words_add(&spec.argv, "--port=8080");
-    words_add(&spec.argv, "");
-    words_add(&spec.ports, "http");
-    spec.limit.v[RES_PORTS] = 1;
-    spec.replicas = 3;
-    job_id job = world_job(&w, spec);
-    ck_assert(world_place(&w, attempt_of(world_task(&w, job, 0)), machine, NULL, 0));
-    ck_assert(world_place(&w, attempt_of(world_task(&w, job, 1)), machine, NULL, 0));
-    struct report report = {.task = attempt_of(world_task(&w, job, 0)),
-                            .kind = REPORT_RUNNING,
-                            .pid = 42,
-                            .ports = {8080}};
-    ck_assert(world_report(&w, machine, report));
-    return w;
-}
-
-/* Everything there is in the world, as one delta with the events given. */
-static struct delta *world_delta(struct world *w, const struct event *events, size_t event_count)
-{
-    struct delta *delta = delta_full(w->cell);
-    delta->full = false;
-    delta->index = 1;
-    delta->events = xcalloc(event_count, sizeof *events);
-    delta->event_count = event_count;
-    for (size_t i = 0; i < event_count; i++)
-        delta->events[i] = events[i];
-    if (event_count > 0)
-        delta->event_seq = events[event_count - 1].seq;
-    return delta;
-}
-
-static struct store *small_store(struct delta *delta)
-{
-    struct cell *empty = cell_new();
-    struct store *store = open_store(t_dir(), empty);
-    store_put(store, delta);
-    delta_unref(delta);
-    wait_written(store, 1);
-    cell_free(empty);
-    return store;
-}
-
-START_TEST(the_views_speak_in_names)
-{
-    struct world w = small_world();
-    struct event events[] = {
-        {.seq = 1, .time_ms = 1000, .kind = EVENT_SUBMITTED, .job = {1}, .task_index = -1},
-        {.seq = 2,
-         .time_ms = 1000,
-         .kind = EVENT_LOST,
-         .job = {1},
-         .task_index = 2,
-         .machine = {1},
-         .cause = CAUSE_MACHINE_DOWN,
-         .detail = "gone"},
-        {.seq = 3, .time_ms = 1000, .kind = EVENT_MACHINE_UP, .task_index = -1, .machine = {1}},
-    };
-    struct store *store = small_store(world_delta(&w, events, 3));
-    expect_text(store, "SELECT command FROM job_list", "true 'it'\\''s' --port=8080 ''");
-    expect_text(store, "SELECT band || state || pending || running FROM job_list",
-                "productionrunning11");
-    expect_text(store,
-                "SELECT machine || pid || ports || state FROM task_list WHERE task = 'web/0'",
-                "m142[8080]running");
-    expect_text(store, "SELECT state || ports FROM task_list WHERE task = 'web/2'", "pending[]");
-    expect_text(store, "SELECT cpu_free_milli || ' ' || ports_free FROM machine_list", "500 8");
-    expect_text(store, "SELECT job || ' ' || pending FROM pending_list", "web 1");
-    expect_text(store,
-                "SELECT task || machine || cause || detail || time FROM event_list WHERE seq = 2",
-                "web/2m1machine-downgone1970-01-01 00:00:01");
-    expect_text(store, "SELECT task FROM event_list WHERE seq = 1", "web");
-    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM event_list WHERE job = 'web'"), 2);
-    store_close(store);
-    world_release(&w);
-}
-END_TEST
-
-START_TEST(a_task_told_to_stop_is_shown_as_stopping)
-{
-    struct world w = small_world();
-    ck_assert_int_eq(world_kill(&w, "web"), ERR_OK);
-    struct store *store = small_store(world_delta(&w, NULL, 0));
-    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM task_list WHERE state = 'stopping' "
-                                         "AND cause = 'killed'"),
-                     2);
-    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM pending_list"), 0);
-    store_close(store);
-    world_release(&w);
-}
-END_TEST
-
 START_TEST(a_forgotten_job_takes_its_tasks_along)
 {
     struct world w = small_world();
@@ -633,158 +415,6 @@ START_TEST(only_so_many_events_are_kept)
     ck_assert_int_eq(query_number(store, "SELECT min(seq) FROM events"), 7);
     ck_assert_int_eq(query_number(store, "SELECT count(*) FROM events"), 6);
     store_close(store);
-    world_release(&w);
-}
-END_TEST
-
-#define COUNT_TO(n) "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT " #n ") "
-
-static const struct refusal {
-    const char *sql;
-    enum err_code code;
-    const char *message; /* a part of it */
-} refusals[] = {
-    {"", ERR_INVALID, "no statement"},
-    {" -- nothing", ERR_INVALID, "no statement"},
-    {"SELEC 1", ERR_INVALID, "at byte 0, \"SELEC 1\": near \"SELEC\": syntax error"},
-    {"SELECT nosuch FROM jobs", ERR_INVALID, "at byte 7, \"nosuch FROM jobs\": no such column"},
-    {"SELECT * FROM nosuch", ERR_INVALID, "no such table: nosuch"},
-    {"SELECT 1; SELECT 2", ERR_INVALID, "at byte 9, \" SELECT 2\": a second statement"},
-    {"SELECT 1; rubbish", ERR_INVALID, "a second statement"},
-    {"SELECT ?", ERR_INVALID, "parameters"},
-    {"UPDATE meta SET now_ms = 1", ERR_DENIED, "queries can read"},
-    {"DELETE FROM jobs", ERR_DENIED, "queries can read"},
-    {"INSERT INTO jobs SELECT * FROM jobs RETURNING id", ERR_DENIED, "queries can read"},
-    {"DROP TABLE jobs", ERR_DENIED, "queries can read"},
-    {"CREATE TEMP TABLE t (a)", ERR_DENIED, "queries can read"},
-    {"CREATE TEMP VIEW jobs AS SELECT 1", ERR_DENIED, "queries can read"},
-    {"ATTACH '/etc/passwd' AS x", ERR_DENIED, "queries can read"},
-    {"DETACH main", ERR_DENIED, "queries can read"},
-    {"VACUUM INTO '/tmp/x'", ERR_DENIED, "queries can read"},
-    {"BEGIN", ERR_DENIED, "queries can read"},
-    {"COMMIT", ERR_DENIED, "queries can read"},
-    {"SAVEPOINT x", ERR_DENIED, "queries can read"},
-    {"ANALYZE", ERR_DENIED, "queries can read"},
-    {"REINDEX", ERR_DENIED, "queries can read"},
-    {"PRAGMA journal_mode = DELETE", ERR_DENIED, "queries can read"},
-    {"PRAGMA user_version = 7", ERR_DENIED, "queries can read"},
-    {"PRAGMA query_only = 0", ERR_DENIED, "queries can read"},
-    {"PRAGMA wal_checkpoint", ERR_DENIED, "queries can read"},
-    {"SELECT * FROM pragma_integrity_check", ERR_DENIED, ""},
-    {"SELECT load_extension('/tmp/x.so')", ERR_DENIED, "not authorized"},
-    {"SELECT length(zeroblob(100000000))", ERR_LIMIT, "too big"},
-    {COUNT_TO(100001) "SELECT i FROM n", ERR_LIMIT, "more than 100000 rows"},
-    {COUNT_TO(99999) "SELECT i, 'a text that is not all too short' FROM n", ERR_LIMIT,
-     "more than 4194304 bytes"},
-};
-
-START_TEST(a_statement_that_does_more_than_read_is_refused)
-{
-    struct world w = small_world();
-    struct store *store = small_store(world_delta(&w, NULL, 0));
-    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
-        struct got got = query(store, refusals[i].sql);
-        ck_assert_msg(got.err.code == refusals[i].code, "%s: %s: %s", refusals[i].sql,
-                      err_code_text(got.err.code), got.err.msg);
-        ck_assert_msg(strstr(got.err.msg, refusals[i].message) != NULL, "%s: %s", refusals[i].sql,
-                      got.err.msg);
-        got_release(&got);
-    }
-    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM jobs"), 1);
-    ck_assert_int_eq(access("/tmp/x", F_OK), -1);
-    store_close(store);
-    world_release(&w);
-}
-END_TEST
-
-START_TEST(what_reads_is_answered)
-{
-    struct world w = small_world();
-    struct store *store = small_store(world_delta(&w, NULL, 0));
-    struct got got = query(store, "SELECT NULL AS a, 1, 2.5 AS c, 'x' AS d, x'0aff', '' ; -- so");
-    ck_assert_msg(got.err.code == ERR_OK, "%s", got.err.msg);
-    ck_assert_uint_eq(got.rows.applied_index, 1);
-    ck_assert_uint_eq(got.rows.column_count, 6);
-    ck_assert_uint_eq(got.rows.row_count, 1);
-    ck_assert_str_eq(got.rows.columns[0], "a");
-    ck_assert_str_eq(got.rows.columns[1], "1");
-    ck_assert_int_eq(got.rows.values[0].type, WIRE_NULL);
-    ck_assert_int_eq(got.rows.values[1].integer, 1);
-    ck_assert_double_eq(got.rows.values[2].real, 2.5);
-    ck_assert_str_eq(got.rows.values[3].text, "x");
-    ck_assert_str_eq(got.rows.values[4].text, "0aff");
-    ck_assert_str_eq(got.rows.values[5].text, "");
-    got_release(&got);
-    got = query(store, COUNT_TO(100000) "SELECT i FROM n");
-    ck_assert_uint_eq(got.rows.row_count, QUERY_ROWS_MAX);
-    ck_assert_int_eq(got.rows.values[QUERY_ROWS_MAX - 1].integer, QUERY_ROWS_MAX);
-    got_release(&got);
-    got = query(store, "SELECT * FROM jobs WHERE 0");
-    ck_assert_uint_eq(got.rows.row_count, 0);
-    ck_assert_uint_gt(got.rows.column_count, 10);
-    got_release(&got);
-    expect_text(store, "SELECT name FROM pragma_table_info('jobs') WHERE cid = 1", "name");
-    ck_assert_int_eq(query_number(store, "SELECT value FROM tasks, json_each(ports)"), 8080);
-    got = query(store, "EXPLAIN QUERY PLAN SELECT * FROM task_list WHERE job = 'web'");
-    ck_assert_int_eq(got.err.code, ERR_OK);
-    got_release(&got);
-    store_close(store);
-    world_release(&w);
-}
-END_TEST
-
-START_TEST(queries_end_in_time_and_wait_for_their_index)
-{
-    struct t_loop loop;
-    struct world w = small_world();
-    struct store *store = small_store(world_delta(&w, NULL, 0));
-    struct got endless[6] = {0}, early = {0}, late = {0};
-    t_loop_init(&loop);
-    store_query(store, &loop.uv, "SELECT applied_index FROM meta", 3, on_rows, &early);
-    store_query(store, &loop.uv, "SELECT applied_index FROM meta", 99, on_rows, &late);
-    for (uint64_t index = 2; index <= 3; index++) {
-        ck_assert(!early.done);
-        struct delta *delta = world_delta(&w, NULL, 0);
-        delta->index = index;
-        store_put(store, delta);
-        delta_unref(delta);
-        wait_written(store, index);
-    }
-    T_RUN(&loop, early.done);
-    ck_assert_int_eq(early.rows.values[0].integer, 3);
-    for (size_t i = 0; i < ARRAY_SIZE(endless); i++) /* more than there are readers */
-        store_query(store, &loop.uv,
-                    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) "
-                    "SELECT count(*) FROM n",
-                    0, on_rows, &endless[i]);
-    T_RUN_FOR(&loop, 4 * QUERY_TIME_MS_MAX, late.done);
-    ck_assert_int_eq(late.err.code, ERR_TIMEOUT);
-    T_CONTAINS(late.err.msg, "99 did not come");
-    for (size_t i = 0; i < ARRAY_SIZE(endless); i++) {
-        T_RUN_FOR(&loop, 4 * QUERY_TIME_MS_MAX, endless[i].done);
-        ck_assert(endless[i].err.code == ERR_LIMIT || endless[i].err.code == ERR_TIMEOUT);
-    }
-    ck_assert_int_eq(endless[0].err.code, ERR_LIMIT);
-    T_CONTAINS(endless[0].err.msg, "more than 5000 ms");
-    got_release(&early);
-    store_close(store);
-    t_loop_close(&loop);
-    world_release(&w);
-}
-END_TEST
-
-START_TEST(closing_answers_what_waits)
-{
-    struct t_loop loop;
-    struct world w = small_world();
-    struct store *store = small_store(world_delta(&w, NULL, 0));
-    struct got waiting = {0};
-    t_loop_init(&loop);
-    store_query(store, &loop.uv, "SELECT 1", 99, on_rows, &waiting);
-    store_close(store);
-    T_RUN(&loop, waiting.done);
-    ck_assert_int_eq(waiting.err.code, ERR_CLOSED);
-    t_loop_close(&loop);
     world_release(&w);
 }
 END_TEST
@@ -907,14 +537,5 @@ int main(void)
     tcase_add_test(images, a_file_that_is_no_database_is_set_aside);
     tcase_add_test(images, a_schema_of_another_version_is_refused_and_kept);
     suite_add_tcase(suite, images);
-    TCase *queries = tcase_create("queries");
-    tcase_set_timeout(queries, 120);
-    tcase_add_test(queries, the_views_speak_in_names);
-    tcase_add_test(queries, a_task_told_to_stop_is_shown_as_stopping);
-    tcase_add_test(queries, a_statement_that_does_more_than_read_is_refused);
-    tcase_add_test(queries, what_reads_is_answered);
-    tcase_add_test(queries, queries_end_in_time_and_wait_for_their_index);
-    tcase_add_test(queries, closing_answers_what_waits);
-    suite_add_tcase(suite, queries);
     return t_main(suite);
 }
