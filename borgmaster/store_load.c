@@ -13,10 +13,18 @@
 
 int store_sqlite_err(sqlite3 *db, const char *what, struct err *err)
 {
-    int code = db == NULL ? SQLITE_NOMEM : sqlite3_errcode(db) & 0xff;
     const char *msg = db == NULL ? "out of memory" : sqlite3_errmsg(db);
-    bool corrupt = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
-    return err_set(err, corrupt ? ERR_CORRUPT : ERR_IO, "%s: %s", what, msg);
+    enum err_code code = ERR_IO;
+    switch (db == NULL ? SQLITE_NOMEM : sqlite3_errcode(db) & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    /* Our own statements are right, so it is the tables or rows that are not ours. */
+    case SQLITE_ERROR:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+        code = ERR_CORRUPT;
+    }
+    return err_set(err, code, "%s: %s", what, msg);
 }
 
 static void statement_release(sqlite3_stmt **statement)
@@ -198,6 +206,19 @@ static int load_table(sqlite3 *db, const struct table *table, struct cell *cell,
     return rc == SQLITE_DONE ? 0 : store_sqlite_err(db, "cannot read the database", err);
 }
 
+/* A task that never moved loads the same from no row at all; queries would miss it. */
+static int tasks_are_there(sqlite3 *db, struct err *err)
+{
+    int64_t missing;
+    int rv = store_number(db,
+                          "SELECT (SELECT coalesce(sum(replicas), 0) FROM jobs) - "
+                          "(SELECT count(*) FROM tasks)",
+                          &missing, err);
+    if (rv != 0 || missing == 0)
+        return rv;
+    return err_set(err, ERR_CORRUPT, "%" PRId64 " rows of tasks are missing", missing);
+}
+
 /* What was loaded must be what was written. */
 static int digest_matches(sqlite3 *db, const struct cell *cell, struct err *err)
 {
@@ -233,6 +254,8 @@ int store_load(sqlite3 *db, struct cell *cell, struct err *err)
         rv = cell_load_done(cell, err);
     if (rv == 0)
         rv = digest_matches(db, cell, err);
+    if (rv == 0)
+        rv = tasks_are_there(db, err);
     if (rv != 0)
         cell_clear(cell);
     return rv;

@@ -64,9 +64,10 @@ struct store_item {
 struct store_reader {
     struct store *store;
     uv_thread_t thread;
-    sqlite3 *db;         /* opened at the first query; NULL until then */
-    uint64_t generation; /* of the file it has open */
-    uint64_t deadline_ns;
+    sqlite3 *db;          /* opened at the first query; NULL until then */
+    uint64_t generation;  /* of the file it has open */
+    uint64_t deadline_ns; /* of the query it runs */
+    bool denied;          /* the query wanted more than reading */
 };
 
 struct store {

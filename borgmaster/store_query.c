@@ -86,30 +86,41 @@ void store_query(struct store *store, uv_loop_t *loop, const char *sql, uint64_t
     uv_mutex_unlock(&store->lock);
 }
 
-/* Reading of tables, functions, recursive queries; of pragmas those that describe the schema. */
-static int authorize(void *data, int action, const char *a, const char *b, const char *database,
-                     const char *trigger)
+/* Pragmas that describe the schema, also as tables; and the other tables that are functions. */
+static const char *const pragmas[] = {"table_info", "table_xinfo", "table_list",
+                                      "index_list", "index_info",  "index_xinfo"};
+static const char table_functions[] =
+    "SELECT 1 FROM pragma_table_info('meta'), pragma_table_xinfo('meta'), pragma_table_list, "
+    "pragma_index_list('jobs'), pragma_index_info('jobs_by_name'), "
+    "pragma_index_xinfo('jobs_by_name'), json_each('[]'), json_tree('[]')";
+
+static bool may(int action, const char *a, const char *b)
 {
-    static const char *const pragmas[] = {"table_info", "table_xinfo", "table_list",
-                                          "index_list", "index_info",  "index_xinfo"};
-    (void)data, (void)database, (void)trigger;
     switch (action) {
     case SQLITE_SELECT:
     case SQLITE_READ:
     case SQLITE_RECURSIVE:
-        return SQLITE_OK;
+        return true;
     case SQLITE_FUNCTION:
-        return strcasecmp(b, "load_extension") == 0 || strcasecmp(b, "fts3_tokenizer") == 0
-                   ? SQLITE_DENY
-                   : SQLITE_OK;
+        return strcasecmp(b, "load_extension") != 0 && strcasecmp(b, "fts3_tokenizer") != 0;
     case SQLITE_PRAGMA:
         for (size_t i = 0; i < ARRAY_SIZE(pragmas); i++)
             if (strcasecmp(a, pragmas[i]) == 0)
-                return SQLITE_OK;
-        return SQLITE_DENY;
+                return true;
+        return false;
     default:
-        return SQLITE_DENY;
+        return false;
     }
+}
+
+static int authorize(void *data, int action, const char *a, const char *b,
+                     const char *database UNUSED, const char *trigger UNUSED)
+{
+    struct store_reader *reader = data;
+    if (may(action, a, b))
+        return SQLITE_OK;
+    reader->denied = true;
+    return SQLITE_DENY;
 }
 
 static int is_over(void *data)
@@ -164,6 +175,8 @@ static int reader_open(struct store_reader *reader, struct err *err)
     sqlite3_busy_timeout(reader->db, 1000);
     sqlite3_progress_handler(reader->db, PROGRESS_OPS, is_over, reader);
     limit(reader->db);
+    /* The first use makes the tables, which the authorizer would take for writing. */
+    sqlite3_exec(reader->db, table_functions, NULL, NULL, NULL);
     return 0;
 }
 
@@ -173,6 +186,8 @@ static int statement_err(struct store_reader *reader, const char *sql, struct er
     int code = sqlite3_errcode(reader->db);
     int offset = sqlite3_error_offset(reader->db);
     const char *msg = sqlite3_errmsg(reader->db);
+    if (reader->denied)
+        return err_set(err, ERR_DENIED, "SQL: %s; queries can read and nothing else", msg);
     switch (code) {
     case SQLITE_INTERRUPT:
         if (uv_hrtime() <= reader->deadline_ns)
@@ -181,7 +196,6 @@ static int statement_err(struct store_reader *reader, const char *sql, struct er
                        QUERY_TIME_MS_MAX);
     case SQLITE_TOOBIG:
         return err_set(err, ERR_LIMIT, "SQL: %s", msg);
-    case SQLITE_AUTH:
     case SQLITE_READONLY:
         return err_set(err, ERR_DENIED, "SQL: %s; queries can read and nothing else", msg);
     case SQLITE_ERROR:
@@ -336,6 +350,7 @@ static int run_query(struct store_reader *reader, const char *sql, struct result
                      struct err *err)
 {
     int64_t index = 0;
+    reader->denied = false;
     int rv = reader_open(reader, err);
     if (rv != 0)
         return rv;
@@ -345,7 +360,7 @@ static int run_query(struct store_reader *reader, const char *sql, struct result
         rv = statement_err(reader, "", err); /* it may have been interrupted */
     } else {
         r->rows.applied_index = (uint64_t)index;
-        sqlite3_set_authorizer(reader->db, authorize, NULL);
+        sqlite3_set_authorizer(reader->db, authorize, reader);
         rv = run_statement(reader, sql, r, err);
         sqlite3_set_authorizer(reader->db, NULL, NULL);
     }

@@ -1,0 +1,190 @@
+/*
+ * draw_cmd.h - random commands for a cell as it is: mostly sensible, some stale, wrong or unknown.
+ */
+#ifndef TEST_DRAW_CMD_H
+#define TEST_DRAW_CMD_H
+
+#include "cell_fixture.h"
+
+enum { DRAW_REPLICAS_MAX = 5, DRAW_MACHINES = 6 };
+
+static inline void draw_register(uint64_t *seed, struct cmd *cmd)
+{
+    struct cmd_machine_register *body = &cmd->machine_register;
+    cmd->kind = CMD_MACHINE_REGISTER;
+    snprintf(body->name, sizeof body->name, "m%u", draw_below(seed, DRAW_MACHINES));
+    snprintf(body->addr, sizeof body->addr, "h%u:1", draw_below(seed, 2));
+    body->capacity = amounts(1000 * draw_below(seed, 6), 10 * draw_below(seed, 6), 5, 3);
+}
+
+static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
+{
+    static const uint32_t priorities[] = {0, 50, 100, 110, 119, 120, 200, 359, 360, 450, 451};
+    char name[8], user[8];
+    snprintf(name, sizeof name, "j%u", draw_below(seed, 12));
+    snprintf(user, sizeof user, "u%u", draw_below(seed, 3));
+    struct job_spec spec =
+        spec_named(name, user, priorities[draw_below(seed, ARRAY_SIZE(priorities))]);
+    spec.replicas = 1 + draw_below(seed, DRAW_REPLICAS_MAX);
+    spec.limit = amounts(500 + 500 * draw_below(seed, 3), 1 + 5 * draw_below(seed, 4),
+                         draw_below(seed, 2), draw_below(seed, 2));
+    if (spec.limit.v[RES_PORTS] > 0)
+        words_add(&spec.ports, "http");
+    spec.restart = draw_below(seed, RESTART_COUNT);
+    spec.failures_max = draw_below(seed, 4);
+    spec.backoff_ms = draw_below(seed, 2) * 1000;
+    spec.backoff_max_ms = spec.backoff_ms * 4;
+    cmd->kind = CMD_JOB_SUBMIT;
+    cmd->job_submit = spec;
+}
+
+/* Mostly an attempt that exists, sometimes one that is stale or never was. */
+static inline struct attempt_ref draw_attempt(uint64_t *seed, const struct cell *cell)
+{
+    struct attempt_ref ref = {
+        task_id_of((job_id){draw_below(seed, (uint32_t)cell->next_job + 1)}, draw_below(seed, 5)),
+        draw_below(seed, 3)};
+    uint32_t tries = draw_below(seed, 8);
+    for (uint32_t i = 0; i < tries; i++) {
+        const struct task *task = cell_task(cell, ref.task);
+        if (task != NULL && !task_is_final(task))
+            break;
+        ref.task = task_id_of((job_id){1 + draw_below(seed, (uint32_t)cell->next_job)},
+                              draw_below(seed, 5));
+    }
+    const struct task *task = cell_task(cell, ref.task);
+    if (task != NULL && draw_below(seed, 10) > 0)
+        ref.attempt = task->attempt;
+    return ref;
+}
+
+static inline machine_id draw_machine(uint64_t *seed)
+{
+    return (machine_id){draw_below(seed, DRAW_MACHINES + 2)};
+}
+
+static inline void draw_victims(uint64_t *seed, const struct cell *cell, struct cmd_schedule *body,
+                                struct placement *p)
+{
+    const struct machine *machine = cell_machine(cell, p->machine);
+    p->victim_first = body->victim_count;
+    if (machine == NULL || draw_below(seed, 2) == 0)
+        return;
+    LIST_EACH(l, &machine->tasks)
+    {
+        if (body->victim_count < 16 && draw_below(seed, 3) > 0) {
+            body->victims[body->victim_count++] = attempt_of(CONTAINER_OF(l, struct task, link));
+            p->victim_count++;
+        }
+    }
+    if (draw_below(seed, 20) == 0)
+        p->victim_count += 20; /* beyond the array */
+}
+
+static inline void draw_schedule(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
+{
+    struct cmd_schedule *body = &cmd->schedule;
+    cmd->kind = CMD_SCHEDULE;
+    body->placement_count = draw_below(seed, 5);
+    body->placements = xcalloc(body->placement_count, sizeof *body->placements);
+    body->victims = xcalloc(16, sizeof *body->victims);
+    for (uint32_t i = 0; i < body->placement_count; i++) {
+        body->placements[i].task = draw_attempt(seed, cell);
+        body->placements[i].machine = draw_machine(seed);
+        draw_victims(seed, cell, body, &body->placements[i]);
+    }
+    body->verdict_count = draw_below(seed, 3);
+    body->verdicts = xcalloc(body->verdict_count, sizeof *body->verdicts);
+    for (uint32_t i = 0; i < body->verdict_count; i++) {
+        body->verdicts[i].job.v = draw_below(seed, (uint32_t)cell->next_job + 1);
+        snprintf(body->verdicts[i].reason, sizeof body->verdicts[i].reason, "reason %u",
+                 draw_below(seed, 3));
+    }
+}
+
+static inline void draw_report(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
+{
+    struct cmd_report *body = &cmd->report;
+    cmd->kind = CMD_REPORT;
+    body->machine = draw_machine(seed);
+    body->report_count = draw_below(seed, 5);
+    body->reports = xcalloc(body->report_count, sizeof *body->reports);
+    for (uint32_t i = 0; i < body->report_count; i++) {
+        struct report *r = &body->reports[i];
+        r->task = draw_attempt(seed, cell);
+        const struct task *task = cell_task(cell, r->task.task);
+        if (i == 0 && task != NULL && task_is_live(task))
+            body->machine = task->machine;
+        r->kind = draw_below(seed, REPORT_KIND_COUNT + 1);
+        r->pid = r->kind == REPORT_RUNNING ? 1 + (int32_t)draw_below(seed, 3) : 0;
+        r->exit_code = r->kind == REPORT_EXITED ? (int32_t)draw_below(seed, 4) - 2 : 0;
+        r->ports[0] = (uint16_t)draw_below(seed, 3);
+    }
+}
+
+static inline void draw_wake(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
+{
+    cmd->kind = CMD_WAKE;
+    cmd->wake.tasks = xcalloc(64, sizeof *cmd->wake.tasks);
+    cmd->wake.tasks[cmd->wake.task_count++] = draw_attempt(seed, cell).task;
+    LIST_EACH(l, &cell->backing_off)
+    if (cmd->wake.task_count < 64)
+        cmd->wake.tasks[cmd->wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
+}
+
+static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
+{
+    struct cmd cmd = {.time_ms = cell->now_ms + draw_below(seed, 3000)};
+    if (draw_below(seed, 10) == 0)
+        cmd.time_ms /= 2; /* a leader whose clock is behind */
+    if (draw_below(seed, 3) == 0)
+        cmd.request_id[1] = 1 + draw_below(seed, 300);
+    if (draw_below(seed, 2) == 0)
+        str_copy(cmd.user, sizeof cmd.user, "alice");
+    switch (draw_below(seed, 16)) {
+    case 0:
+    case 1:
+        draw_register(seed, &cmd);
+        break;
+    case 2:
+        cmd.kind = CMD_MACHINE_DOWN;
+        cmd.machine_down.machine = draw_machine(seed);
+        break;
+    case 3:
+    case 4:
+        draw_submit(seed, &cmd);
+        break;
+    case 5:
+        cmd.kind = CMD_JOB_KILL;
+        snprintf(cmd.job_kill.name, sizeof cmd.job_kill.name, "j%u", draw_below(seed, 13));
+        break;
+    case 6:
+    case 7:
+        draw_wake(seed, cell, &cmd);
+        break;
+    case 8:
+    case 9:
+    case 10:
+    case 11:
+        draw_schedule(seed, cell, &cmd);
+        break;
+    case 12:
+        cmd.kind = 77; /* of a release to come */
+        break;
+    default:
+        draw_report(seed, cell, &cmd);
+    }
+    return cmd;
+}
+
+static inline void expect_same(const struct cell *a, const struct cell *b)
+{
+    CLEANUP(buf_release) struct buf text_a = {0};
+    CLEANUP(buf_release) struct buf text_b = {0};
+    cell_text(&text_a, a);
+    cell_text(&text_b, b);
+    ck_assert_str_eq(buf_text(&text_a), buf_text(&text_b));
+    ck_assert_uint_eq(cell_digest(a), cell_digest(b));
+}
+
+#endif

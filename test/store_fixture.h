@@ -1,0 +1,180 @@
+/*
+ * store_fixture.h - what tests of the store share: cells that change, and answers to queries.
+ */
+#ifndef TEST_STORE_FIXTURE_H
+#define TEST_STORE_FIXTURE_H
+
+#include "draw_cmd.h"
+#include "store.h"
+#include "testlib.h"
+
+/* A cell that is driven by random commands, the same ones for the same seed. */
+struct driver {
+    struct cell *cell;
+    struct changes changes;
+    uint64_t seed;
+};
+
+static inline struct driver driver_new(uint64_t seed)
+{
+    return (struct driver){.cell = cell_new(), .seed = seed};
+}
+
+static inline void driver_release(struct driver *d)
+{
+    cell_free(d->cell);
+    changes_release(&d->changes);
+}
+
+/* Apply the next command as the next Raft entry and return what it changed. */
+static inline struct delta *driver_step(struct driver *d)
+{
+    struct answer answer;
+    struct cmd cmd = draw_cmd(&d->seed, d->cell);
+    changes_clear(&d->changes);
+    cell_apply(d->cell, &cmd, &d->changes, &answer);
+    cmd_release(&cmd);
+    d->cell->applied_index++;
+    d->cell->applied_term = 1 + d->cell->applied_index / 100;
+    return delta_collect(d->cell, &d->changes);
+}
+
+static inline void driver_put(struct driver *d, struct store *store)
+{
+    struct delta *delta = driver_step(d);
+    store_put(store, delta);
+    delta_unref(delta);
+}
+
+static inline struct store *open_store(const char *dir, struct cell *cell)
+{
+    struct store *store = NULL;
+    T_OK(store_open(dir, cell, &store, &t_err));
+    return store;
+}
+
+/* Wait until everything put is in the database; what does it is the writer, not time. */
+static inline void wait_written(struct store *store, uint64_t index)
+{
+    uint64_t end = clock_mono_ms() + T_DEADLINE_MS;
+    while (store_index(store) < index) {
+        ck_assert_msg(clock_mono_ms() < end, "index %" PRIu64 " is not written", index);
+        usleep(1000);
+    }
+}
+
+/* The answer to a query. */
+struct got {
+    bool done;
+    int calls;
+    struct err err;
+    struct wire_rows rows;
+};
+
+static inline void got_release(struct got *got)
+{
+    wire_rows_release(&got->rows);
+    *got = (struct got){0};
+}
+
+static inline void on_rows(void *data, const struct err *err, const void *rows, size_t size)
+{
+    struct got *got = data;
+    got->done = true;
+    got->calls++;
+    if (err != NULL)
+        got->err = *err;
+    else
+        T_OK(wire_unpack_rows(rows, size, &got->rows, &t_err));
+}
+
+static inline struct got query_at(struct store *store, const char *sql, uint64_t index_min)
+{
+    struct t_loop loop;
+    struct got got = {0};
+    t_loop_init(&loop);
+    store_query(store, &loop.uv, sql, index_min, on_rows, &got);
+    ck_assert(!got.done); /* never before the call returns */
+    T_RUN(&loop, got.done);
+    t_loop_close(&loop);
+    ck_assert_int_eq(got.calls, 1);
+    return got;
+}
+
+static inline struct got query(struct store *store, const char *sql)
+{
+    return query_at(store, sql, 0);
+}
+
+static inline int64_t query_number(struct store *store, const char *sql)
+{
+    struct got got = query(store, sql);
+    ck_assert_msg(got.err.code == ERR_OK, "%s: %s", sql, got.err.msg);
+    ck_assert_uint_eq(got.rows.row_count, 1);
+    ck_assert_int_eq(got.rows.values[0].type, WIRE_INTEGER);
+    int64_t number = got.rows.values[0].integer;
+    got_release(&got);
+    return number;
+}
+
+static inline void expect_text(struct store *store, const char *sql, const char *text)
+{
+    struct got got = query(store, sql);
+    ck_assert_msg(got.err.code == ERR_OK, "%s: %s", sql, got.err.msg);
+    ck_assert_uint_eq(got.rows.row_count, 1);
+    ck_assert_int_eq(got.rows.values[0].type, WIRE_TEXT);
+    ck_assert_str_eq(got.rows.values[0].text, text);
+    got_release(&got);
+}
+
+/* A cell with one job of three tasks, one of which runs on the machine "m1". */
+static inline struct world small_world(void)
+{
+    struct world w = world_new();
+    machine_id machine = world_machine(&w, "m1", amounts(2500, 100, 0, 10));
+    struct job_spec spec = spec_named("web", "ada", 200);
+    words_add(&spec.argv, "it's");
+    words_add(&spec.argv, "--port=8080");
+    words_add(&spec.argv, "");
+    words_add(&spec.ports, "http");
+    spec.limit.v[RES_PORTS] = 1;
+    spec.replicas = 3;
+    job_id job = world_job(&w, spec);
+    ck_assert(world_place(&w, attempt_of(world_task(&w, job, 0)), machine, NULL, 0));
+    ck_assert(world_place(&w, attempt_of(world_task(&w, job, 1)), machine, NULL, 0));
+    struct report report = {.task = attempt_of(world_task(&w, job, 0)),
+                            .kind = REPORT_RUNNING,
+                            .pid = 42,
+                            .ports = {8080}};
+    ck_assert(world_report(&w, machine, report));
+    return w;
+}
+
+/* Everything there is in the world, as one delta with the events given. */
+static inline struct delta *world_delta(struct world *w, const struct event *events,
+                                        size_t event_count)
+{
+    struct delta *delta = delta_full(w->cell);
+    delta->full = false;
+    delta->index = 1;
+    delta->events = xcalloc(event_count, sizeof *events);
+    delta->event_count = event_count;
+    for (size_t i = 0; i < event_count; i++)
+        delta->events[i] = events[i];
+    if (event_count > 0)
+        delta->event_seq = events[event_count - 1].seq;
+    return delta;
+}
+
+static inline struct store *small_store(struct delta *delta)
+{
+    struct cell *empty = cell_new();
+    struct store *store = open_store(t_dir(), empty);
+    store_put(store, delta);
+    delta_unref(delta);
+    wait_written(store, 1);
+    cell_free(empty);
+    return store;
+}
+
+#endif

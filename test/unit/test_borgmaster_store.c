@@ -1,0 +1,541 @@
+/*
+ * test_borgmaster_store.c - what is put comes back, whatever happens to the process or the file.
+ */
+#include "store_fixture.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+enum { COMMANDS = 400, KILLS = 12, BULK_TASKS = 100000 };
+
+static size_t count_files(const char *dir, const char *part)
+{
+    char command[256], said[32] = "";
+    snprintf(command, sizeof command, "ls %s | grep -c -- '%s'", dir, part);
+    FILE *pipe = popen(command, "r");
+    ck_assert_ptr_nonnull(fgets(said, sizeof said, pipe));
+    pclose(pipe);
+    return strtoul(said, NULL, 10);
+}
+
+/* The sums of the tables, which nothing but the tests computes in SQL. */
+static void expect_sums_hold(struct store *store)
+{
+    ck_assert_int_eq(
+        query_number(store, "SELECT count(*) FROM jobs j WHERE replicas <> pending + assigned + "
+                            "running + finished + failed + killed_tasks OR pending <> (SELECT "
+                            "count(*) FROM tasks WHERE job_id = j.id AND state = 'pending') OR "
+                            "replicas <> (SELECT count(*) FROM tasks WHERE job_id = j.id)"),
+        0);
+    ck_assert_int_eq(
+        query_number(store, "SELECT count(*) FROM machines m WHERE task_count <> (SELECT count(*) "
+                            "FROM tasks WHERE machine_id = m.id) OR reserved_cpu_milli <> (SELECT "
+                            "coalesce(sum(cpu_milli), 0) FROM tasks t JOIN jobs j ON j.id = "
+                            "t.job_id WHERE machine_id = m.id)"),
+        0);
+}
+
+START_TEST(what_is_put_is_loaded_again)
+{
+    struct driver d = driver_new((uint64_t)_i + 1);
+    const char *dir = t_dir();
+    struct cell *empty = cell_new();
+    struct store *store = open_store(dir, empty);
+    ck_assert_uint_eq(store_index(store), 0);
+    cell_free(empty);
+    for (int i = 0; i < COMMANDS; i++) {
+        driver_put(&d, store);
+        if (draw_below(&d.seed, 60) != 0)
+            continue;
+        store_close(store);
+        struct cell *loaded = cell_new();
+        store = open_store(dir, loaded);
+        cell_check(loaded);
+        expect_same(d.cell, loaded);
+        ck_assert_uint_eq(loaded->applied_index, d.cell->applied_index);
+        ck_assert_uint_eq(loaded->applied_term, d.cell->applied_term);
+        ck_assert_uint_eq(store_index(store), d.cell->applied_index);
+        expect_sums_hold(store);
+        cell_free(d.cell); /* from here on with what was loaded */
+        d.cell = loaded;
+    }
+    store_close(store);
+    ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
+    driver_release(&d);
+}
+END_TEST
+
+/* What child and parent share: how much the child has put. */
+struct progress {
+    uint64_t put;
+};
+
+static void put_until_killed(const char *dir, uint64_t seed, struct progress *progress)
+{
+    struct driver d = driver_new(seed);
+    struct cell *empty = cell_new();
+    struct store *store = open_store(dir, empty);
+    for (int i = 0; i < COMMANDS; i++) {
+        /* Sometimes all at once, sometimes one transaction per entry. */
+        if (draw_below(&d.seed, 2) == 0)
+            wait_written(store, d.cell->applied_index);
+        __atomic_store_n(&progress->put, d.cell->applied_index + 1, __ATOMIC_SEQ_CST);
+        driver_put(&d, store);
+    }
+    for (;;)
+        pause();
+}
+
+static void kill_at(uint64_t seed, uint64_t target)
+{
+    uint64_t digests[COMMANDS + 1];
+    struct progress *progress =
+        mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    const char *dir = t_dir();
+    pid_t child = fork();
+    if (child == 0)
+        put_until_killed(dir, seed, progress);
+    while (__atomic_load_n(&progress->put, __ATOMIC_SEQ_CST) < target) {
+        ck_assert_int_eq(waitpid(child, NULL, WNOHANG), 0);
+        sched_yield();
+    }
+    ck_assert_int_eq(kill(child, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(child, NULL, 0), child);
+
+    struct driver d = driver_new(seed);
+    struct cell *loaded = cell_new();
+    digests[0] = cell_digest(d.cell);
+    for (int i = 0; i < COMMANDS; i++) {
+        (void)draw_below(&d.seed, 2); /* as the child did */
+        delta_unref(driver_step(&d));
+        digests[i + 1] = cell_digest(d.cell);
+    }
+    struct store *store = open_store(dir, loaded);
+    ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
+    ck_assert_uint_le(loaded->applied_index, progress->put);
+    ck_assert_uint_eq(cell_digest(loaded), digests[loaded->applied_index]);
+    expect_sums_hold(store);
+    store_close(store);
+    cell_free(loaded);
+    driver_release(&d);
+    munmap(progress, sizeof *progress);
+}
+
+START_TEST(a_killed_writer_leaves_a_state_that_was)
+{
+    uint64_t seed = (uint64_t)_i * 1000 + 7;
+    kill_at(seed, 1 + draw_below(&seed, COMMANDS));
+}
+END_TEST
+
+/* An image being written while the driver goes on. */
+struct imaging {
+    void *token;
+    void *bytes;
+    size_t size;
+    int rv;
+};
+
+static void imaging_run(void *arg)
+{
+    struct imaging *imaging = arg;
+    imaging->rv = store_snapshot_write(imaging->token, &imaging->bytes, &imaging->size);
+}
+
+static void write_bytes(const char *path, const void *bytes, size_t size)
+{
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(bytes, 1, size, file), size);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* The image is a database that plain SQLite reads, and the cell in it is the one expected. */
+static void expect_image(const void *bytes, size_t size, uint64_t index, uint64_t digest)
+{
+    const char *dir = t_dir();
+    struct cell *cell = cell_new();
+    sqlite3 *db = NULL;
+    write_bytes(t_path(dir, "cell.db"), bytes, size);
+    ck_assert_int_eq(sqlite3_open_v2(t_path(dir, "cell.db"), &db, SQLITE_OPEN_READONLY, NULL), 0);
+    ck_assert_int_eq(sqlite3_exec(db, "SELECT * FROM task_list", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+    struct store *store = open_store(dir, cell);
+    ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
+    ck_assert_uint_eq(cell->applied_index, index);
+    ck_assert_uint_eq(cell_digest(cell), digest);
+    store_close(store);
+    cell_free(cell);
+}
+
+START_TEST(an_image_is_the_state_at_its_beginning)
+{
+    struct driver d = driver_new(11);
+    struct cell *empty = cell_new();
+    struct store *store = open_store(t_dir(), empty);
+    for (int round = 0; round < 8; round++) {
+        uv_thread_t thread;
+        for (uint32_t n = draw_below(&d.seed, 40); n > 0; n--)
+            driver_put(&d, store);
+        struct imaging imaging = {.token = store_snapshot_begin(store)};
+        uint64_t index = d.cell->applied_index, digest = cell_digest(d.cell);
+        ck_assert_ptr_nonnull(imaging.token);
+        ck_assert_ptr_null(store_snapshot_begin(store)); /* one at a time */
+        ck_assert_int_eq(uv_thread_create(&thread, imaging_run, &imaging), 0);
+        for (uint32_t n = 1 + draw_below(&d.seed, 40); n > 0; n--)
+            driver_put(&d, store);
+        wait_written(store, d.cell->applied_index); /* the image stops nobody */
+        uv_thread_join(&thread);
+        ck_assert_int_eq(imaging.rv, 0);
+        store_snapshot_end(store, imaging.token);
+        expect_image(imaging.bytes, imaging.size, index, index == 0 ? cell_digest(empty) : digest);
+        free(imaging.bytes);
+    }
+    store_close(store);
+    cell_free(empty);
+    driver_release(&d);
+}
+END_TEST
+
+static struct imaging image_of(struct store *store)
+{
+    struct imaging imaging = {.token = store_snapshot_begin(store)};
+    imaging_run(&imaging);
+    ck_assert_int_eq(imaging.rv, 0);
+    store_snapshot_end(store, imaging.token);
+    return imaging;
+}
+
+START_TEST(an_image_replaces_the_database)
+{
+    struct driver a = driver_new(21), b = driver_new(22);
+    struct cell *scratch = cell_new(), *restored = cell_new();
+    const char *dir_a = t_dir();
+    struct store *store_a = open_store(dir_a, scratch), *store_b = open_store(t_dir(), scratch);
+    for (int i = 0; i < 60; i++) {
+        driver_put(&a, store_a);
+        driver_put(&b, store_b);
+        driver_put(&b, store_b);
+    }
+    struct imaging image = image_of(store_b);
+    ck_assert_int_ge(query_number(store_a, "SELECT applied_index FROM meta"), 0);
+    T_OK(store_replace(store_a, image.bytes, image.size, restored, &t_err));
+    expect_same(b.cell, restored);
+    ck_assert_uint_eq(store_index(store_a), 120);
+    ck_assert_uint_eq(store_backlog(store_a), 0);
+    ck_assert_int_eq(query_number(store_a, "SELECT applied_index FROM meta"), 120);
+    driver_put(&b, store_a); /* and it goes on from there */
+    wait_written(store_a, 121);
+    ck_assert_int_eq(query_number(store_a, "SELECT applied_index FROM meta"), 121);
+    store_close(store_a);
+    store_close(store_b);
+    cell_clear(restored);
+    store_a = open_store(dir_a, restored);
+    expect_same(b.cell, restored);
+    ck_assert_uint_eq(count_files(dir_a, "new"), 0);
+    store_close(store_a);
+    free(image.bytes);
+    cell_free(scratch), cell_free(restored);
+    driver_release(&a), driver_release(&b);
+}
+END_TEST
+
+START_TEST(an_image_that_is_none_is_refused_and_harms_nothing)
+{
+    struct driver d = driver_new(31);
+    struct cell *scratch = cell_new();
+    const char *dir = t_dir();
+    struct store *store = open_store(dir, scratch);
+    for (int i = 0; i < 100; i++)
+        driver_put(&d, store);
+    struct imaging image = image_of(store);
+    uint8_t *bytes = image.bytes;
+    T_REFUSED(store_replace(store, "", 0, scratch, &t_err), ERR_CORRUPT);
+    T_REFUSED(store_replace(store, "no database at all", 18, scratch, &t_err), ERR_CORRUPT);
+    T_REFUSED(store_replace(store, bytes, image.size / 2, scratch, &t_err), ERR_CORRUPT);
+    memset(bytes + image.size / 2, 0x5a, 4096);
+    T_REFUSED(store_replace(store, bytes, image.size, scratch, &t_err), ERR_CORRUPT);
+    ck_assert_uint_eq(scratch->machine_count + scratch->job_count, 0);
+    driver_put(&d, store);
+    wait_written(store, 101);
+    expect_sums_hold(store);
+    store_close(store);
+    store = open_store(dir, scratch);
+    expect_same(d.cell, scratch);
+    ck_assert_uint_eq(count_files(dir, "new"), 0);
+    store_close(store);
+    free(image.bytes);
+    cell_free(scratch);
+    driver_release(&d);
+}
+END_TEST
+
+/* A database of 100 entries, closed. */
+static const char *filled_dir(uint64_t seed)
+{
+    struct driver d = driver_new(seed);
+    struct cell *empty = cell_new();
+    const char *dir = t_dir();
+    struct store *store = open_store(dir, empty);
+    for (int i = 0; i < 100; i++)
+        driver_put(&d, store);
+    store_close(store);
+    cell_free(empty);
+    driver_release(&d);
+    return dir;
+}
+
+static void change(const char *dir, const char *sql)
+{
+    sqlite3 *db;
+    char *msg = NULL;
+    ck_assert_int_eq(sqlite3_open(t_path(dir, "cell.db"), &db), SQLITE_OK);
+    ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, &msg) == SQLITE_OK, "%s: %s", sql, msg);
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+/* The store opens with an empty cell, and the bad file is still there under another name. */
+static void expect_set_aside(const char *dir)
+{
+    struct cell *cell = cell_new(), *fresh = cell_new();
+    struct store *store = open_store(dir, cell);
+    ck_assert_uint_eq(cell->applied_index, 0);
+    ck_assert_uint_eq(cell->machine_count + cell->job_count, 0);
+    ck_assert_uint_eq(cell_digest(cell), cell_digest(fresh));
+    cell_free(fresh);
+    ck_assert_uint_eq(count_files(dir, "cell.db.corrupt-[0-9]*$"), 1);
+    struct driver d = driver_new(3);
+    driver_put(&d, store);
+    wait_written(store, 1);
+    store_close(store);
+    cell_free(cell);
+    driver_release(&d);
+}
+
+static const char *const damages[] = {
+    "UPDATE meta SET digest = 'ffffffffffffffff'",
+    "UPDATE meta SET now_ms = now_ms + 1",
+    "UPDATE meta SET request_seq = request_seq + 1",
+    "DELETE FROM meta",
+    "UPDATE tasks SET failures = failures + 1 WHERE job_id = 1 AND idx = 0",
+    "UPDATE tasks SET state = 'sleeping' WHERE job_id = 1 AND idx = 0",
+    "UPDATE tasks SET ports = '[1,2' WHERE job_id = 1 AND idx = 0",
+    "UPDATE tasks SET idx = 1000000 WHERE job_id = 1 AND idx = 0",
+    "DELETE FROM tasks WHERE job_id = 1 AND idx = 0",
+    "DELETE FROM job_specs WHERE job_id = 1",
+    "UPDATE job_specs SET spec = x'00' WHERE job_id = 1",
+    "UPDATE jobs SET id = 1000000 WHERE id = 1",
+    "UPDATE machines SET state = 'upside-down' WHERE id = 1",
+    "UPDATE machines SET name = 'No Name' WHERE id = 1",
+    "UPDATE machines SET id = 100 WHERE id = 1",
+    "UPDATE requests SET code = 99",
+    "UPDATE requests SET id_high = 0, id_low = 0",
+    "DROP TABLE requests",
+    "PRAGMA application_id = 1",
+};
+
+START_TEST(rows_that_contradict_the_digest_are_set_aside)
+{
+    const char *dir = filled_dir(5);
+    change(dir, damages[_i]);
+    expect_set_aside(dir);
+}
+END_TEST
+
+START_TEST(a_file_that_is_no_database_is_set_aside)
+{
+    const char *dir = filled_dir(5);
+    write_bytes(t_path(dir, "cell.db"), "this was a database once, long ago ..............", 48);
+    expect_set_aside(dir);
+    dir = filled_dir(5);
+    ck_assert_int_eq(truncate(t_path(dir, "cell.db"), 8192), 0);
+    expect_set_aside(dir);
+}
+END_TEST
+
+START_TEST(a_schema_of_another_version_is_refused_and_kept)
+{
+    const char *dir = filled_dir(5);
+    struct cell *cell = cell_new();
+    struct store *store = NULL;
+    change(dir, "PRAGMA user_version = 2");
+    T_REFUSED(store_open(dir, cell, &store, &t_err), ERR_STATE);
+    T_CONTAINS(t_err.msg, "schema is version 2");
+    T_REFUSED(store_open("/nonexistent", cell, &store, &t_err), ERR_IO);
+    T_CONTAINS(t_err.msg, "/nonexistent/cell.db");
+    ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
+    change(dir, "PRAGMA user_version = 1");
+    store = open_store(dir, cell);
+    ck_assert_uint_eq(cell->applied_index, 100);
+    store_close(store);
+    cell_free(cell);
+}
+END_TEST
+
+START_TEST(a_forgotten_job_takes_its_tasks_along)
+{
+    struct world w = small_world();
+    world_job(&w, spec_named("other", "ada", 100));
+    struct store *store = small_store(world_delta(&w, NULL, 0));
+    struct event event = {.seq = 1, .kind = EVENT_FORGOTTEN, .job = {1}, .task_index = -1};
+    struct delta *delta = xcalloc(1, sizeof *delta);
+    delta->index = 2;
+    delta->references = 1;
+    delta->forgotten = xcalloc(1, sizeof *delta->forgotten);
+    delta->forgotten[0] = 1;
+    delta->forgotten_count = 1;
+    delta->events = xcalloc(1, sizeof event);
+    delta->events[0] = event;
+    delta->event_count = delta->event_seq = 1;
+    store_put(store, delta);
+    delta_unref(delta);
+    wait_written(store, 2);
+    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM jobs"), 1);
+    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM job_specs"), 1);
+    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM tasks"), 1);
+    expect_text(store, "SELECT task FROM event_list WHERE kind = 'forgotten'", "web");
+    store_close(store);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(only_so_many_events_are_kept)
+{
+    struct world w = small_world();
+    struct event events[12] = {0};
+    for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+        events[i] = (struct event){.seq = i + 1, .kind = EVENT_MACHINE_UP, .task_index = -1};
+    for (size_t i = 10; i < ARRAY_SIZE(events); i++)
+        events[i].seq = CELL_EVENTS_MAX + i - 5;
+    struct store *store = small_store(world_delta(&w, events, ARRAY_SIZE(events)));
+    ck_assert_int_eq(query_number(store, "SELECT min(seq) FROM events"), 7);
+    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM events"), 6);
+    store_close(store);
+    world_release(&w);
+}
+END_TEST
+
+struct fatal {
+    int calls;
+    struct err err;
+};
+
+static void on_fatal(void *data, const struct err *err)
+{
+    struct fatal *fatal = data;
+    fatal->err = *err;
+    __atomic_fetch_add(&fatal->calls, 1, __ATOMIC_SEQ_CST);
+}
+
+START_TEST(a_full_disk_is_told_once_and_harms_nothing)
+{
+    struct driver d = driver_new(41);
+    struct cell *empty = cell_new();
+    struct fatal fatal = {0};
+    const char *dir = t_dir();
+    struct store *store = open_store(dir, empty);
+    uint64_t digests[2000];
+    store_on_fatal(store, on_fatal, &fatal);
+    signal(SIGXFSZ, SIG_IGN); /* then a write says EFBIG */
+    struct rlimit old, small;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){300000, old.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    digests[0] = cell_digest(d.cell);
+    uint64_t end = clock_mono_ms() + T_DEADLINE_MS;
+    while (__atomic_load_n(&fatal.calls, __ATOMIC_SEQ_CST) == 0) {
+        ck_assert_uint_lt(clock_mono_ms(), end);
+        ck_assert_uint_lt(d.cell->applied_index, ARRAY_SIZE(digests) - 1);
+        driver_put(&d, store);
+        digests[d.cell->applied_index] = cell_digest(d.cell);
+        while (store_backlog(store) > 0) /* a transaction of its own for each */
+            usleep(100);
+    }
+    driver_put(&d, store); /* dropped */
+    uint64_t index = store_index(store);
+    ck_assert_uint_lt(index, d.cell->applied_index);
+    void *token = store_snapshot_begin(store);
+    struct imaging imaging = {.token = token};
+    imaging_run(&imaging);
+    ck_assert_int_ne(imaging.rv, 0);
+    store_snapshot_end(store, token);
+    store_close(store);
+    ck_assert_int_eq(fatal.calls, 1);
+    ck_assert_int_eq(fatal.err.code, ERR_IO);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+    store = open_store(dir, empty);
+    ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
+    ck_assert_uint_eq(empty->applied_index, index);
+    ck_assert_uint_eq(cell_digest(empty), digests[index]);
+    store_close(store);
+    cell_free(empty);
+    driver_release(&d);
+}
+END_TEST
+
+/* Put every task of the job `rounds` times; returns rows per second. */
+static uint64_t put_all_tasks(struct store *store, struct world *w, uint64_t first_index)
+{
+    uint64_t start_us = clock_mono_us();
+    for (uint64_t round = 0; round < 3; round++) {
+        struct delta *delta = world_delta(w, NULL, 0);
+        delta->index = first_index + round;
+        store_put(store, delta);
+        delta_unref(delta);
+    }
+    wait_written(store, first_index + 2);
+    return UINT64_C(3) * BULK_TASKS * 1000000 / (clock_mono_us() - start_us);
+}
+
+START_TEST(a_large_job_is_written_and_loaded)
+{
+    struct world w = world_new();
+    struct cell *cell = cell_new();
+    const char *dir = t_dir();
+    struct store *store = open_store(dir, cell);
+    struct job_spec spec = spec_named("bulk", "ada", 100);
+    spec.replicas = BULK_TASKS;
+    world_job(&w, spec);
+    uint64_t rows_per_s = put_all_tasks(store, &w, 1);
+    w.cell->applied_index = 3;
+    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM tasks"), BULK_TASKS);
+    store_close(store);
+    uint64_t start_us = clock_mono_us();
+    store = open_store(dir, cell);
+    printf("store: %" PRIu64 " task rows/s written, %" PRIu64 " task rows/s loaded\n", rows_per_s,
+           UINT64_C(1000000) * BULK_TASKS / (clock_mono_us() - start_us));
+    ck_assert_uint_eq(cell_digest(cell), cell_digest(w.cell));
+    store_close(store);
+    cell_free(cell);
+    world_release(&w);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("borgmaster_store");
+    TCase *rows = tcase_create("rows");
+    tcase_set_timeout(rows, 120);
+    tcase_add_loop_test(rows, what_is_put_is_loaded_again, 0, 6);
+    tcase_add_loop_test(rows, a_killed_writer_leaves_a_state_that_was, 0, KILLS);
+    tcase_add_test(rows, a_forgotten_job_takes_its_tasks_along);
+    tcase_add_test(rows, only_so_many_events_are_kept);
+    tcase_add_test(rows, a_full_disk_is_told_once_and_harms_nothing);
+    tcase_add_test(rows, a_large_job_is_written_and_loaded);
+    suite_add_tcase(suite, rows);
+    TCase *images = tcase_create("images");
+    tcase_set_timeout(images, 120);
+    tcase_add_test(images, an_image_is_the_state_at_its_beginning);
+    tcase_add_test(images, an_image_replaces_the_database);
+    tcase_add_test(images, an_image_that_is_none_is_refused_and_harms_nothing);
+    tcase_add_loop_test(images, rows_that_contradict_the_digest_are_set_aside, 0,
+                        ARRAY_SIZE(damages));
+    tcase_add_test(images, a_file_that_is_no_database_is_set_aside);
+    tcase_add_test(images, a_schema_of_another_version_is_refused_and_kept);
+    suite_add_tcase(suite, images);
+    return t_main(suite);
+}

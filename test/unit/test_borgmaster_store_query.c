@@ -1,0 +1,220 @@
+/*
+ * test_borgmaster_store_query.c - what a query gets, what it may not do, and when it ends.
+ */
+#include "store_fixture.h"
+
+START_TEST(the_views_speak_in_names)
+{
+    struct world w = small_world();
+    struct event events[] = {
+        {.seq = 1, .time_ms = 1000, .kind = EVENT_SUBMITTED, .job = {1}, .task_index = -1},
+        {.seq = 2,
+         .time_ms = 1000,
+         .kind = EVENT_LOST,
+         .job = {1},
+         .task_index = 2,
+         .machine = {1},
+         .cause = CAUSE_MACHINE_DOWN,
+         .detail = "gone"},
+        {.seq = 3, .time_ms = 1000, .kind = EVENT_MACHINE_UP, .task_index = -1, .machine = {1}},
+    };
+    struct store *store = small_store(world_delta(&w, events, 3));
+    expect_text(store, "SELECT command FROM job_list", "true 'it'\\''s' --port=8080 ''");
+    expect_text(store, "SELECT band || state || pending || running FROM job_list",
+                "productionrunning11");
+    expect_text(store,
+                "SELECT machine || pid || ports || state FROM task_list WHERE task = 'web/0'",
+                "m142[8080]running");
+    expect_text(store, "SELECT state || ports FROM task_list WHERE task = 'web/2'", "pending[]");
+    expect_text(store, "SELECT cpu_free_milli || ' ' || ports_free FROM machine_list", "500 8");
+    expect_text(store, "SELECT job || ' ' || pending FROM pending_list", "web 1");
+    expect_text(store,
+                "SELECT task || machine || cause || detail || time FROM event_list WHERE seq = 2",
+                "web/2m1machine-downgone1970-01-01 00:00:01");
+    expect_text(store, "SELECT task FROM event_list WHERE seq = 1", "web");
+    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM event_list WHERE job = 'web'"), 2);
+    store_close(store);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_task_told_to_stop_is_shown_as_stopping)
+{
+    struct world w = small_world();
+    ck_assert_int_eq(world_kill(&w, "web"), ERR_OK);
+    struct store *store = small_store(world_delta(&w, NULL, 0));
+    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM task_list WHERE state = 'stopping' "
+                                         "AND cause = 'killed'"),
+                     2);
+    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM pending_list"), 0);
+    store_close(store);
+    world_release(&w);
+}
+END_TEST
+
+#define COUNT_TO(n) "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT " #n ") "
+
+static const struct refusal {
+    const char *sql;
+    enum err_code code;
+    const char *message; /* a part of it */
+} refusals[] = {
+    {"", ERR_INVALID, "no statement"},
+    {" -- nothing", ERR_INVALID, "no statement"},
+    {"SELEC 1", ERR_INVALID, "at byte 0, \"SELEC 1\": near \"SELEC\": syntax error"},
+    {"SELECT nosuch FROM jobs", ERR_INVALID, "at byte 7, \"nosuch FROM jobs\": no such column"},
+    {"SELECT * FROM nosuch", ERR_INVALID, "no such table: nosuch"},
+    {"SELECT 1; SELECT 2", ERR_INVALID, "at byte 9, \" SELECT 2\": a second statement"},
+    {"SELECT 1; rubbish", ERR_INVALID, "a second statement"},
+    {"SELECT ?", ERR_INVALID, "parameters"},
+    {"UPDATE meta SET now_ms = 1", ERR_DENIED, "queries can read"},
+    {"DELETE FROM jobs", ERR_DENIED, "queries can read"},
+    {"INSERT INTO jobs SELECT * FROM jobs RETURNING id", ERR_DENIED, "queries can read"},
+    {"DROP TABLE jobs", ERR_DENIED, "queries can read"},
+    {"CREATE TEMP TABLE t (a)", ERR_DENIED, "queries can read"},
+    {"CREATE TEMP VIEW jobs AS SELECT 1", ERR_DENIED, "queries can read"},
+    {"ATTACH '/etc/passwd' AS x", ERR_DENIED, "queries can read"},
+    {"DETACH main", ERR_DENIED, "queries can read"},
+    {"VACUUM INTO '/tmp/x'", ERR_DENIED, "queries can read"},
+    {"BEGIN", ERR_DENIED, "queries can read"},
+    {"COMMIT", ERR_DENIED, "queries can read"},
+    {"SAVEPOINT x", ERR_DENIED, "queries can read"},
+    {"ANALYZE", ERR_DENIED, "queries can read"},
+    {"REINDEX", ERR_DENIED, "queries can read"},
+    {"PRAGMA journal_mode = DELETE", ERR_DENIED, "queries can read"},
+    {"PRAGMA user_version = 7", ERR_DENIED, "queries can read"},
+    {"PRAGMA query_only = 0", ERR_DENIED, "queries can read"},
+    {"PRAGMA wal_checkpoint", ERR_DENIED, "queries can read"},
+    {"SELECT * FROM pragma_integrity_check", ERR_DENIED, ""},
+    {"SELECT load_extension('/tmp/x.so')", ERR_DENIED, "not authorized"},
+    {"SELECT length(zeroblob(100000000))", ERR_LIMIT, "too big"},
+    {COUNT_TO(100001) "SELECT i FROM n", ERR_LIMIT, "more than 100000 rows"},
+    {COUNT_TO(99999) "SELECT i, 'a text that is not all too short' FROM n", ERR_LIMIT,
+     "more than 4194304 bytes"},
+};
+
+START_TEST(a_statement_that_does_more_than_read_is_refused)
+{
+    struct world w = small_world();
+    struct store *store = small_store(world_delta(&w, NULL, 0));
+    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+        struct got got = query(store, refusals[i].sql);
+        ck_assert_msg(got.err.code == refusals[i].code, "%s: %s: %s", refusals[i].sql,
+                      err_code_text(got.err.code), got.err.msg);
+        ck_assert_msg(strstr(got.err.msg, refusals[i].message) != NULL, "%s: %s", refusals[i].sql,
+                      got.err.msg);
+        got_release(&got);
+    }
+    ck_assert_int_eq(query_number(store, "SELECT count(*) FROM jobs"), 1);
+    ck_assert_int_eq(access("/tmp/x", F_OK), -1);
+    store_close(store);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(what_reads_is_answered)
+{
+    struct world w = small_world();
+    struct store *store = small_store(world_delta(&w, NULL, 0));
+    struct got got = query(store, "SELECT NULL AS a, 1, 2.5 AS c, 'x' AS d, x'0aff', '' ; -- so");
+    ck_assert_msg(got.err.code == ERR_OK, "%s", got.err.msg);
+    ck_assert_uint_eq(got.rows.applied_index, 1);
+    ck_assert_uint_eq(got.rows.column_count, 6);
+    ck_assert_uint_eq(got.rows.row_count, 1);
+    ck_assert_str_eq(got.rows.columns[0], "a");
+    ck_assert_str_eq(got.rows.columns[1], "1");
+    ck_assert_int_eq(got.rows.values[0].type, WIRE_NULL);
+    ck_assert_int_eq(got.rows.values[1].integer, 1);
+    ck_assert_double_eq(got.rows.values[2].real, 2.5);
+    ck_assert_str_eq(got.rows.values[3].text, "x");
+    ck_assert_str_eq(got.rows.values[4].text, "0aff");
+    ck_assert_str_eq(got.rows.values[5].text, "");
+    got_release(&got);
+    got = query(store, COUNT_TO(100000) "SELECT i FROM n");
+    ck_assert_uint_eq(got.rows.row_count, QUERY_ROWS_MAX);
+    ck_assert_int_eq(got.rows.values[QUERY_ROWS_MAX - 1].integer, QUERY_ROWS_MAX);
+    got_release(&got);
+    got = query(store, "SELECT * FROM jobs WHERE 0");
+    ck_assert_uint_eq(got.rows.row_count, 0);
+    ck_assert_uint_gt(got.rows.column_count, 10);
+    got_release(&got);
+    expect_text(store, "SELECT name FROM pragma_table_info('jobs') WHERE cid = 1", "name");
+    ck_assert_int_eq(query_number(store, "SELECT value FROM tasks, json_each(ports)"), 8080);
+    got = query(store, "EXPLAIN QUERY PLAN SELECT * FROM task_list WHERE job = 'web'");
+    ck_assert_int_eq(got.err.code, ERR_OK);
+    got_release(&got);
+    store_close(store);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(queries_end_in_time_and_wait_for_their_index)
+{
+    struct t_loop loop;
+    struct world w = small_world();
+    struct store *store = small_store(world_delta(&w, NULL, 0));
+    struct got endless[6] = {0}, early = {0}, late = {0};
+    t_loop_init(&loop);
+    store_query(store, &loop.uv, "SELECT applied_index FROM meta", 3, on_rows, &early);
+    store_query(store, &loop.uv, "SELECT applied_index FROM meta", 99, on_rows, &late);
+    for (uint64_t index = 2; index <= 3; index++) {
+        ck_assert(!early.done);
+        struct delta *delta = world_delta(&w, NULL, 0);
+        delta->index = index;
+        store_put(store, delta);
+        delta_unref(delta);
+        wait_written(store, index);
+    }
+    T_RUN(&loop, early.done);
+    ck_assert_int_eq(early.rows.values[0].integer, 3);
+    for (size_t i = 0; i < ARRAY_SIZE(endless); i++) /* more than there are readers */
+        store_query(store, &loop.uv,
+                    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) "
+                    "SELECT count(*) FROM n",
+                    0, on_rows, &endless[i]);
+    T_RUN_FOR(&loop, 4 * QUERY_TIME_MS_MAX, late.done);
+    ck_assert_int_eq(late.err.code, ERR_TIMEOUT);
+    T_CONTAINS(late.err.msg, "99 did not come");
+    for (size_t i = 0; i < ARRAY_SIZE(endless); i++) {
+        T_RUN_FOR(&loop, 4 * QUERY_TIME_MS_MAX, endless[i].done);
+        ck_assert(endless[i].err.code == ERR_LIMIT || endless[i].err.code == ERR_TIMEOUT);
+    }
+    ck_assert_int_eq(endless[0].err.code, ERR_LIMIT);
+    T_CONTAINS(endless[0].err.msg, "more than 5000 ms");
+    got_release(&early);
+    store_close(store);
+    t_loop_close(&loop);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(closing_answers_what_waits)
+{
+    struct t_loop loop;
+    struct world w = small_world();
+    struct store *store = small_store(world_delta(&w, NULL, 0));
+    struct got waiting = {0};
+    t_loop_init(&loop);
+    store_query(store, &loop.uv, "SELECT 1", 99, on_rows, &waiting);
+    store_close(store);
+    T_RUN(&loop, waiting.done);
+    ck_assert_int_eq(waiting.err.code, ERR_CLOSED);
+    t_loop_close(&loop);
+    world_release(&w);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("borgmaster_store_query");
+    TCase *queries = tcase_create("queries");
+    tcase_set_timeout(queries, 120);
+    tcase_add_test(queries, the_views_speak_in_names);
+    tcase_add_test(queries, a_task_told_to_stop_is_shown_as_stopping);
+    tcase_add_test(queries, a_statement_that_does_more_than_read_is_refused);
+    tcase_add_test(queries, what_reads_is_answered);
+    tcase_add_test(queries, queries_end_in_time_and_wait_for_their_index);
+    tcase_add_test(queries, closing_answers_what_waits);
+    suite_add_tcase(suite, queries);
+    return t_main(suite);
+}
