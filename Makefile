@@ -19,8 +19,9 @@ PKGS := libuv sqlite3 msgpack gnutls jansson smartcols
 RAFT := $(shell pkg-config --exact-version=0.15.0 raft 2>/dev/null && echo ok)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wimplicit-fallthrough -Wswitch-enum -Wformat=2 -Wundef -Wvla -Wpointer-arith -Wno-format-truncation -Werror
+# -iquote, not -I: limits.h and sched.h are also names of the system.
 CFLAGS := -std=gnu17 -g $(OPT) $(WARN) -D_GNU_SOURCE -DBORG_VERSION='"$(VERSION)"' \
-	-Ilibcell/base -Ilibcell/model -Ilibcell/sched -Ilibcell/proto -Ilibcell/io -Iraftlog \
+	$(addprefix -iquote ,libcell/base libcell/model libcell/sched libcell/proto libcell/io raftlog) \
 	$(shell pkg-config --cflags $(PKGS)) $(EXTRA_CFLAGS)
 LDLIBS := $(shell pkg-config --libs $(PKGS) raft) -ljsonnet -lpthread -lm
 
@@ -75,19 +76,20 @@ $(B)/borg-shim: $(call src,$(SHIM))
 	$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -Iborglet -static $(filter %.c,$^) -o $@
 $(B)/borg-shim: $(wildcard $(SHIM)/*.h borglet/shim_proto.h)
 
-# A unit test links the library, and the archive of the program it is named after, if any.
-$(B)/test/unit/test_borgmaster_%: $(B)/borgmaster.a
-$(B)/test/unit/test_borglet_%: $(B)/borglet.a
-$(B)/test/unit/test_cli_%: $(B)/borgctl.a
 $(B)/test/%: $(B)/obj/test/%.o $(B)/raftlog.a $(B)/libcell.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $< $(filter-out $(B)/raftlog.a $(B)/libcell.a,$(filter %.a,$^)) $(B)/raftlog.a $(B)/libcell.a \
 		-o $@ $(shell pkg-config --libs check) $(LDLIBS)
-$(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) -Iborgmaster -Iborglet -Icli -Itest
+$(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) $(addprefix -iquote ,borgmaster borglet cli test)
 
 UNIT_BINS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(filter test/unit/test_%,$(UNIT)))
 BENCH_BINS := $(patsubst test/bench/%.c,$(B)/test/bench/%,$(BENCH))
 TOOL_BINS := $(patsubst test/e2e/%.c,$(B)/test/e2e/%,$(TOOLS))
+
+# A unit test links the library, and the archive of the program it is named after, if any.
+$(filter $(B)/test/unit/test_borgmaster_%,$(UNIT_BINS)): $(B)/borgmaster.a
+$(filter $(B)/test/unit/test_borglet_%,$(UNIT_BINS)): $(B)/borglet.a $(B)/borg-shim
+$(filter $(B)/test/unit/test_cli_%,$(UNIT_BINS)): $(B)/borgctl.a
 
 test-programs: all $(UNIT_BINS) $(BENCH_BINS) $(TOOL_BINS)
 
