@@ -44,8 +44,11 @@ int stream_connect(const struct stream_options *options, const char *address, st
                    struct err *err) MUST_USE;
 /* All or nothing; queued until sent. 0, -ERR_LIMIT or -ERR_CLOSED. */
 int stream_write(struct stream *s, const void *bytes, size_t size) MUST_USE;
+int stream_writev(struct stream *s, const uv_buf_t *parts, size_t part_count) MUST_USE;
 size_t stream_queued(const struct stream *s); /* bytes accepted and not yet given to the kernel */
-void stream_pause(struct stream *s);          /* no on_data until resumed */
+/* Ask for one more on_drain, in a later turn, once no more than `bytes` are queued. */
+void stream_wait_drain(struct stream *s, size_t bytes);
+void stream_pause(struct stream *s); /* no on_data until resumed */
 void stream_resume(struct stream *s);
 const struct identity *stream_peer(const struct stream *s); /* valid from on_open / on_accept */
 const char *stream_peer_address(const struct stream *s);    /* "127.0.0.1:40312" */
@@ -65,10 +68,14 @@ int stream_listen(const struct stream_options *options, const char *address, siz
                   struct err *err) MUST_USE;
 /* The bound address with the real port (for port 0). Borrowed. */
 const char *stream_listener_address(const struct stream_listener *l);
+/* How many connections were refused since the start: handshake failed or too many. */
+uint64_t stream_listener_refused(const struct stream_listener *l);
 /* Stops accepting; its streams live on. Freed by the loop. */
 void stream_listener_close(struct stream_listener *l);
 
 /* "host:port" -> socket address; names are resolved (blocking) only when not numeric. */
 int address_parse(const char *address, struct sockaddr_storage *ret, struct err *err) MUST_USE;
+/* The numeric text of a socket address, the inverse of address_parse(). */
+void address_print(const struct sockaddr_storage *address, char ret[CELL_ADDR_MAX + 1]);
 
 #endif

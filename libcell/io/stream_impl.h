@@ -1,0 +1,96 @@
+/*
+ * stream_impl.h - what stream.c and stream_listener.c know of each other; nobody else's.
+ */
+#ifndef CELL_STREAM_IMPL_H
+#define CELL_STREAM_IMPL_H
+
+#include "buf.h"
+#include "list.h"
+#include "stream.h"
+#include "tls_session.h"
+
+/*
+ *  CONNECTING --tcp--> HANDSHAKE --peer known--> OPEN --stream_close--> CLOSING --sent--> LINGER
+ *
+ * Any of them goes to DEAD: failure, time-out, end of file. In CLOSING the queue is sent; in LINGER
+ * the owner has had its on_close and we wait for the peer's end of file, because closing a socket
+ * with unread bytes makes the kernel throw away what the peer has not fetched yet.
+ */
+enum stream_state {
+    STREAM_CONNECTING,
+    STREAM_HANDSHAKE,
+    STREAM_OPEN,
+    STREAM_CLOSING,
+    STREAM_LINGER,
+    STREAM_DEAD, /* uv_close() is under way; the last of the three callbacks frees the stream */
+};
+
+struct stream {
+    uv_tcp_t tcp;
+    uv_timer_t timer; /* limit of opening, later of closing */
+    uv_idle_t idle;   /* active: there is work for the next loop turn */
+    unsigned handle_count;
+    uv_connect_t connect;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+
+    struct stream_options options;
+    struct stream_listener *listener; /* NULL on the connecting side */
+    struct list handshake_link;       /* in listener->handshakes */
+    enum stream_state state;
+    bool opened;  /* the handshake is done */
+    bool owned;   /* somebody waits for on_close */
+    bool paused;  /* by the owner */
+    bool reading; /* uv_read_start() is in force */
+    bool writing; /* `sending` belongs to libuv */
+    bool bye;     /* our close_notify is in `wire` or sent */
+    bool high;    /* the queue was over half: on_drain is due when it no longer is */
+    bool waited;  /* stream_wait_drain() */
+    size_t waited_bytes;
+    struct err why;
+
+    struct identity peer;
+    char peer_address[CELL_ADDR_MAX + 1];
+
+    gnutls_session_t session;
+    const char *in; /* encrypted input that the session may pull */
+    size_t in_size;
+    struct buf rest; /* encrypted input kept while paused */
+
+    struct buf out; /* plain output from out_at on */
+    size_t out_at;
+    struct buf wire;    /* encrypted output, waiting */
+    struct buf sending; /* encrypted output, with libuv from sending_at on */
+    size_t sending_at;
+};
+
+struct stream_listener {
+    uv_tcp_t tcp;
+    struct stream_options options;
+    stream_accept_cb on_accept;
+    size_t connections_max;
+    size_t stream_count; /* alive, in any state: they hold the listener */
+    bool closing;
+    bool closed; /* the socket is gone; freed when stream_count is 0 as well */
+    struct list handshakes;
+    char address[CELL_ADDR_MAX + 1];
+    uint64_t refused_count;
+    uint64_t log_second; /* refusals are logged LOG_LINES_PER_S times a second at the most */
+    unsigned log_lines;
+};
+
+/* A stream whose socket is not connected yet. */
+struct stream *stream_new(const struct stream_options *options);
+/* The socket is connected: begin the handshake. */
+void stream_start(struct stream *s);
+/* End at once, with `why` for whoever is interested. Only from callbacks of the loop, or for a
+ * stream that has no owner. */
+void stream_die(struct stream *s, const struct err *why);
+
+/* From stream.c: the handshake of an accepted stream is done, it failed, the stream is gone. */
+void stream_listener_on_open(struct stream_listener *l, struct stream *s);
+void stream_listener_on_refused(struct stream_listener *l, const char *peer_address,
+                                const struct err *why);
+void stream_listener_on_gone(struct stream_listener *l);
+
+#endif

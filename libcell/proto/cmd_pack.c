@@ -1,0 +1,248 @@
+/*
+ * cmd_pack.c - commands, specs and envelopes as bytes.
+ */
+#include "cmd_pack.h"
+#include "pack.h"
+#include "spec_fields.h"
+
+#include <string.h>
+
+enum { CMD_FORMAT = 1, ENVELOPE_HEAD_BYTES = 4 };
+
+static void machine_register_fields(struct pack *p, struct cmd_machine_register *r)
+{
+    pack_fields(p, 3);
+    pack_text(p, r->name, sizeof r->name);
+    pack_text(p, r->addr, sizeof r->addr);
+    resources_fields(p, &r->capacity);
+}
+
+static void placement_fields(struct pack *p, void *placement)
+{
+    struct placement *l = placement;
+    pack_fields(p, 4);
+    attempt_ref_fields(p, &l->task);
+    pack_u32(p, &l->machine.v);
+    pack_u32(p, &l->victim_first);
+    pack_u32(p, &l->victim_count);
+}
+
+static void verdict_fields(struct pack *p, void *verdict)
+{
+    struct verdict *v = verdict;
+    pack_fields(p, 2);
+    pack_u64(p, &v->job.v);
+    pack_text(p, v->reason, sizeof v->reason);
+}
+
+/* Counts that limits.h has no word for are bounded by the bytes of the command. */
+static void schedule_fields(struct pack *p, struct cmd_schedule *s)
+{
+    pack_fields(p, 3);
+    pack_list(p, &s->placements, &s->placement_count, CMD_PLACEMENTS_MAX, sizeof *s->placements,
+              placement_fields);
+    pack_list(p, &s->victims, &s->victim_count, CMD_BYTES_MAX, sizeof *s->victims,
+              attempt_ref_fields);
+    pack_list(p, &s->verdicts, &s->verdict_count, CMD_BYTES_MAX, sizeof *s->verdicts,
+              verdict_fields);
+    for (uint32_t i = 0; i < s->placement_count; i++) {
+        const struct placement *l = &s->placements[i];
+        if ((uint64_t)l->victim_first + l->victim_count > s->victim_count)
+            pack_fail(p, "placement with victims that are not there");
+    }
+}
+
+static void cmd_report_fields(struct pack *p, struct cmd_report *r)
+{
+    pack_fields(p, 2);
+    pack_u32(p, &r->machine.v);
+    pack_list(p, &r->reports, &r->report_count, CMD_REPORTS_MAX, sizeof *r->reports, report_fields);
+}
+
+static void task_id_fields(struct pack *p, void *id)
+{
+    pack_u64(p, &((task_id *)id)->v);
+}
+
+static void wake_fields(struct pack *p, struct cmd_wake *w)
+{
+    pack_fields(p, 1);
+    pack_list(p, &w->tasks, &w->task_count, CMD_BYTES_MAX, sizeof *w->tasks, task_id_fields);
+}
+
+static void body_fields(struct pack *p, struct cmd *cmd)
+{
+    switch (cmd->kind) {
+    case CMD_MACHINE_REGISTER:
+        machine_register_fields(p, &cmd->machine_register);
+        return;
+    case CMD_MACHINE_DOWN:
+        pack_fields(p, 1);
+        pack_u32(p, &cmd->machine_down.machine.v);
+        return;
+    case CMD_JOB_SUBMIT:
+        spec_fields(p, &cmd->job_submit);
+        return;
+    case CMD_JOB_KILL:
+        pack_fields(p, 1);
+        pack_text(p, cmd->job_kill.name, sizeof cmd->job_kill.name);
+        return;
+    case CMD_SCHEDULE:
+        schedule_fields(p, &cmd->schedule);
+        return;
+    case CMD_REPORT:
+        cmd_report_fields(p, &cmd->report);
+        return;
+    case CMD_WAKE:
+        wake_fields(p, &cmd->wake);
+        return;
+    }
+    pack_fail(p, "unknown kind of command");
+}
+
+/* Reading leaves kind 0 in a command of which nothing has to be released. */
+static void cmd_fields(struct pack *p, struct cmd *cmd)
+{
+    uint32_t format = CMD_FORMAT;
+    enum cmd_kind kind = cmd->kind;
+    pack_fields(p, 7);
+    pack_u32(p, &format);
+    if (pack_ok(p) && format != CMD_FORMAT)
+        pack_fail(p, "format of another version");
+    pack_u64(p, &cmd->request_id[0]);
+    pack_u64(p, &cmd->request_id[1]);
+    pack_text(p, cmd->user, sizeof cmd->user);
+    pack_u64(p, &cmd->time_ms);
+    pack_enum(p, &kind, CMD_WAKE + 1);
+    if (!pack_ok(p))
+        return;
+    if (p->reading)
+        cmd->kind = kind;
+    body_fields(p, cmd);
+}
+
+static size_t spec_size(const struct job_spec *spec)
+{
+    struct buf bytes CLEANUP(buf_release) = {0};
+    spec_pack(spec, &bytes);
+    return bytes.size;
+}
+
+/* What pack asserts must be refused here first: the command comes from a user's program. */
+static int cmd_packable(const struct cmd *cmd, struct err *err)
+{
+    if (cmd->kind == CMD_SCHEDULE && cmd->schedule.placement_count > CMD_PLACEMENTS_MAX)
+        return err_set(err, ERR_LIMIT, "a command places %u tasks, at most %d",
+                       cmd->schedule.placement_count, CMD_PLACEMENTS_MAX);
+    if (cmd->kind == CMD_SCHEDULE && cmd->schedule.victim_count > CMD_BYTES_MAX)
+        return err_set(err, ERR_LIMIT, "a command evicts %u tasks, too many to pack",
+                       cmd->schedule.victim_count);
+    if (cmd->kind == CMD_SCHEDULE && cmd->schedule.verdict_count > CMD_BYTES_MAX)
+        return err_set(err, ERR_LIMIT, "a command judges %u jobs, too many to pack",
+                       cmd->schedule.verdict_count);
+    if (cmd->kind == CMD_REPORT && cmd->report.report_count > CMD_REPORTS_MAX)
+        return err_set(err, ERR_LIMIT, "a command reports %u tasks, at most %d",
+                       cmd->report.report_count, CMD_REPORTS_MAX);
+    if (cmd->kind == CMD_WAKE && cmd->wake.task_count > CMD_BYTES_MAX)
+        return err_set(err, ERR_LIMIT, "a command wakes %u tasks, too many to pack",
+                       cmd->wake.task_count);
+    if (cmd->kind != CMD_JOB_SUBMIT)
+        return 0;
+    const struct job_spec *spec = &cmd->job_submit;
+    if (spec->argv.count > SPEC_ARGS_MAX || spec->env.count > SPEC_ENV_MAX ||
+        spec->ports.count > SPEC_PORTS_MAX)
+        return err_set(err, ERR_LIMIT,
+                       "job has %u arguments, %u variables, %u ports, at most "
+                       "%d, %d, %d",
+                       spec->argv.count, spec->env.count, spec->ports.count, SPEC_ARGS_MAX,
+                       SPEC_ENV_MAX, SPEC_PORTS_MAX);
+    if (spec_size(spec) > SPEC_BYTES_MAX)
+        return err_set(err, ERR_LIMIT,
+                       "job spec takes %zu bytes, at most %d: shorten its command or environment",
+                       spec_size(spec), SPEC_BYTES_MAX);
+    return 0;
+}
+
+int cmd_pack(const struct cmd *cmd, struct buf *to, struct err *err)
+{
+    int rv = cmd_packable(cmd, err);
+    if (rv != 0)
+        return rv;
+    size_t before = to->size;
+    struct pack p;
+    pack_to(&p, to);
+    cmd_fields(&p, (struct cmd *)cmd);
+    size_t size = to->size - before;
+    if (size <= CMD_BYTES_MAX)
+        return 0;
+    to->size = before;
+    to->bytes[before] = '\0';
+    return err_set(err, ERR_LIMIT, "command %s takes %zu bytes, at most %d",
+                   cmd_kind_text(cmd->kind), size, CMD_BYTES_MAX);
+}
+
+int cmd_unpack(const void *bytes, size_t size, struct cmd *ret, struct err *err)
+{
+    memset(ret, 0, sizeof *ret);
+    if (size > CMD_BYTES_MAX)
+        return err_set(err, ERR_CORRUPT, "command: %zu bytes, at most %d", size, CMD_BYTES_MAX);
+    struct pack p;
+    pack_from(&p, bytes, size);
+    cmd_fields(&p, ret);
+    int rv = pack_end(&p, "command", err);
+    if (rv != 0 && ret->kind != 0)
+        cmd_release(ret);
+    return rv;
+}
+
+void spec_pack(const struct job_spec *spec, struct buf *to)
+{
+    struct pack p;
+    pack_to(&p, to);
+    spec_fields(&p, (struct job_spec *)spec);
+}
+
+int spec_unpack(const void *bytes, size_t size, struct job_spec *ret, struct err *err)
+{
+    memset(ret, 0, sizeof *ret);
+    struct pack p;
+    pack_from(&p, bytes, size);
+    spec_fields(&p, ret);
+    int rv = pack_end(&p, "job spec", err);
+    if (rv != 0)
+        spec_release(ret);
+    return rv;
+}
+
+void envelope_add(struct buf *envelope, const void *cmd_bytes, size_t size)
+{
+    ASSERT(size > 0);
+    ASSERT(size <= CMD_BYTES_MAX);
+    uint8_t head[ENVELOPE_HEAD_BYTES] = {(uint8_t)(size >> 24), (uint8_t)(size >> 16),
+                                         (uint8_t)(size >> 8), (uint8_t)size};
+    buf_append(envelope, head, sizeof head);
+    buf_append(envelope, cmd_bytes, size);
+}
+
+int envelope_next(const void *envelope, size_t size, size_t *at, const void **ret_cmd,
+                  size_t *ret_size, struct err *err)
+{
+    *ret_cmd = NULL;
+    *ret_size = 0;
+    ASSERT(*at <= size);
+    if (*at == size)
+        return 0;
+    const uint8_t *bytes = (const uint8_t *)envelope + *at;
+    size_t left = size - *at;
+    if (left < ENVELOPE_HEAD_BYTES)
+        return err_set(err, ERR_CORRUPT, "envelope: cut in a length at byte %zu of %zu", *at, size);
+    size_t length =
+        (size_t)bytes[0] << 24 | (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3];
+    if (length == 0 || length > CMD_BYTES_MAX || length > left - ENVELOPE_HEAD_BYTES)
+        return err_set(err, ERR_CORRUPT, "envelope: command of %zu bytes at byte %zu of %zu",
+                       length, *at, size);
+    *ret_cmd = bytes + ENVELOPE_HEAD_BYTES;
+    *ret_size = length;
+    *at += ENVELOPE_HEAD_BYTES + length;
+    return 0;
+}

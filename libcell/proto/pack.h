@@ -1,0 +1,83 @@
+/*
+ * pack.h - one walk over the fields of a struct that serves both ends: writing and reading msgpack.
+ *
+ * A `struct pack` either writes to a buffer (msgpack-c) or reads bytes (by hand, because nothing
+ * may be allocated for what is not there). A struct has one function that names its fields in
+ * order, `static void report_fields(struct pack *p, void *item)`; it is called for both directions
+ * and never changes the struct when writing.
+ *
+ * Errors stick: after the first mistake every further read does nothing, and pack_end() tells it.
+ * So field functions need no checks, but must not trust a value they read unless pack_ok().
+ * What is read into has to be zeroed before.
+ */
+#ifndef CELL_PACK_H
+#define CELL_PACK_H
+
+#include "buf.h"
+#include "err.h"
+
+#include <msgpack/pack.h>
+
+struct pack {
+    bool reading;
+    struct buf *to;         /* writing: where to */
+    msgpack_packer packer;  /* writing */
+    const uint8_t *start;   /* reading: the first byte */
+    const uint8_t *at;      /* reading: the next byte */
+    const uint8_t *end;     /* reading: behind the last byte */
+    const char *wrong;      /* reading: the first mistake; NULL so far */
+    const uint8_t *mistake; /* reading: where it is */
+};
+
+void pack_to(struct pack *p, struct buf *to);
+void pack_from(struct pack *p, const void *bytes, size_t size);
+static inline bool pack_ok(const struct pack *p)
+{
+    return p->wrong == NULL;
+}
+/* Bytes written to the buffer or read so far. */
+size_t pack_position(const struct pack *p);
+/* Reading: note a mistake unless there is one already. Writing: a panic, it is the program's. */
+void pack_fail(struct pack *p, const char *why);
+/* Reading: everything was read and right, or ERR_CORRUPT naming `what`. */
+int pack_end(const struct pack *p, const char *what, struct err *err) MUST_USE;
+
+/* The head of an array of exactly `count` fields. */
+void pack_fields(struct pack *p, uint32_t count);
+/* The head of a list: how many there are; reading refuses more than `max` or than bytes left. */
+void pack_count(struct pack *p, uint32_t *count, size_t max);
+
+void pack_u16(struct pack *p, uint16_t *value);
+void pack_u32(struct pack *p, uint32_t *value);
+void pack_u64(struct pack *p, uint64_t *value);
+void pack_i32(struct pack *p, int32_t *value);
+void pack_i64(struct pack *p, int64_t *value);
+void pack_bool(struct pack *p, bool *value);
+void pack_real(struct pack *p, double *value);
+/* Of an enumeration 0, 1, ... count - 1. */
+void pack_enum(struct pack *p, unsigned *value, unsigned count);
+/* Text in an array of `size` bytes, NUL included; `pack_text(p, x.name, sizeof x.name)`. */
+void pack_text(struct pack *p, char *text, size_t size);
+/* Text of at most `max` bytes on the heap. */
+void pack_string(struct pack *p, char **text, size_t max);
+/* Bytes, borrowed from what is read. */
+void pack_bytes(struct pack *p, const void **bytes, size_t *size);
+
+/* Reading: the text that follows, borrowed and not terminated; no NUL is in it. NULL on mistakes.
+ */
+const char *pack_text_view(struct pack *p, size_t *ret_size, size_t max);
+/* Reading: what kind of value comes next. */
+enum pack_type { PACK_NIL, PACK_BOOL, PACK_INTEGER, PACK_REAL, PACK_TEXT, PACK_BYTES, PACK_OTHER };
+enum pack_type pack_peek(const struct pack *p);
+void pack_nil(struct pack *p);
+
+/*
+ * A list of structs in an array on the heap: `*items` points to `*count` of `item_size` bytes.
+ * Reading grows it as items are found to be there, each zeroed before `fields` fills it; after a
+ * mistake the last one may be half filled, and the caller releases the list as if it were whole.
+ */
+typedef void (*pack_fields_fn)(struct pack *p, void *item);
+void pack_list(struct pack *p, void *items, uint32_t *count, size_t max, size_t item_size,
+               pack_fields_fn fields);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * spec_fields.c - the fields of structs that both commands and messages carry.
+ *
+ * The order of the fields is the format: only append, and count the head up.
+ */
+#include "spec_fields.h"
+
+#include <string.h>
+
+void resources_fields(struct pack *p, void *resources)
+{
+    struct resources *r = resources;
+    _Static_assert(RES_COUNT == 4, "a new resource is appended to the packed ones");
+    pack_fields(p, RES_COUNT);
+    for (int i = 0; i < RES_COUNT; i++)
+        pack_i64(p, &r->v[i]);
+}
+
+void attempt_ref_fields(struct pack *p, void *attempt_ref)
+{
+    struct attempt_ref *ref = attempt_ref;
+    pack_fields(p, 2);
+    pack_u64(p, &ref->task.v);
+    pack_u32(p, &ref->attempt);
+}
+
+/* Ports up to the last that is not 0: most tasks have none. */
+static void ports_fields(struct pack *p, uint16_t *ports)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < SPEC_PORTS_MAX && !p->reading; i++)
+        count = ports[i] != 0 ? i + 1 : count;
+    pack_count(p, &count, SPEC_PORTS_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        pack_u16(p, &ports[i]);
+}
+
+void report_fields(struct pack *p, void *report)
+{
+    struct report *r = report;
+    pack_fields(p, 6);
+    attempt_ref_fields(p, &r->task);
+    pack_enum(p, &r->kind, REPORT_KIND_COUNT);
+    pack_i32(p, &r->pid);
+    pack_i32(p, &r->exit_code);
+    ports_fields(p, r->ports);
+    pack_text(p, r->detail, sizeof r->detail);
+}
+
+static void words_write(struct pack *p, const struct words *words)
+{
+    const char *word = words->bytes;
+    for (uint32_t i = 0; i < words->count; i++) {
+        size_t length = strlen(word);
+        msgpack_pack_str_with_body(&p->packer, word, length);
+        word += length + 1;
+    }
+}
+
+static void words_read(struct pack *p, struct words *words, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        size_t length;
+        const char *word = pack_text_view(p, &length, SPEC_BYTES_MAX);
+        if (word == NULL)
+            return;
+        words->bytes = xrealloc(words->bytes, words->size + length + 1, 1);
+        memcpy(words->bytes + words->size, word, length);
+        words->bytes[words->size + length] = '\0';
+        words->size += (uint32_t)length + 1;
+        words->count++;
+    }
+}
+
+static void words_fields(struct pack *p, struct words *words, uint32_t max)
+{
+    uint32_t count = words->count;
+    pack_count(p, &count, max);
+    if (p->reading)
+        words_read(p, words, count);
+    else
+        words_write(p, words);
+}
+
+void spec_fields(struct pack *p, void *job_spec)
+{
+    struct job_spec *s = job_spec;
+    size_t start = pack_position(p);
+    pack_fields(p, 15);
+    pack_text(p, s->name, sizeof s->name);
+    pack_text(p, s->user, sizeof s->user);
+    pack_u32(p, &s->priority);
+    pack_enum(p, &s->appclass, APPCLASS_COUNT);
+    pack_enum(p, &s->policy, POLICY_COUNT);
+    pack_u32(p, &s->replicas);
+    resources_fields(p, &s->limit);
+    words_fields(p, &s->argv, SPEC_ARGS_MAX);
+    words_fields(p, &s->env, SPEC_ENV_MAX);
+    words_fields(p, &s->ports, SPEC_PORTS_MAX);
+    pack_enum(p, &s->restart, RESTART_COUNT);
+    pack_u32(p, &s->failures_max);
+    pack_u32(p, &s->backoff_ms);
+    pack_u32(p, &s->backoff_max_ms);
+    pack_u32(p, &s->grace_ms);
+    /* Written ones are checked by cmd_pack(), which can refuse. */
+    if (p->reading && pack_position(p) - start > SPEC_BYTES_MAX)
+        pack_fail(p, "job spec too large");
+}

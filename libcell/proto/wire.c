@@ -1,0 +1,304 @@
+/*
+ * wire.c - the bodies of messages as msgpack, all but the rows of a query (wire_rows.c).
+ *
+ * Each body has one function that names its fields; the order of the fields is the format. Lists
+ * are bounded by the bytes of their message: RPC_FRAME_BYTES_MAX is the bound of the stream.
+ */
+#include "wire.h"
+#include "pack.h"
+#include "spec_fields.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void write_body(struct buf *to, const void *body, pack_fields_fn fields)
+{
+    struct pack p;
+    pack_to(&p, to);
+    /* Field functions change nothing when writing. */
+    fields(&p, (void *)body);
+}
+
+/* `ret` is zeroed before; what it owns after a mistake is the caller's to release. */
+static int read_body(const void *bytes, size_t size, void *ret, size_t ret_size,
+                     pack_fields_fn fields, const char *what, struct err *err)
+{
+    memset(ret, 0, ret_size);
+    struct pack p;
+    pack_from(&p, bytes, size);
+    fields(&p, ret);
+    return pack_end(&p, what, err);
+}
+
+static void answer_fields(struct pack *p, void *body)
+{
+    struct wire_answer *a = body;
+    pack_fields(p, 6);
+    pack_enum(p, &a->code, ERR_CLOSED + 1);
+    pack_u64(p, &a->job);
+    pack_u32(p, &a->accepted);
+    pack_u32(p, &a->refused);
+    pack_u64(p, &a->index);
+    pack_text(p, a->msg, sizeof a->msg);
+}
+
+void wire_pack_answer(struct buf *to, const struct wire_answer *a)
+{
+    write_body(to, a, answer_fields);
+}
+
+int wire_unpack_answer(const void *bytes, size_t size, struct wire_answer *ret, struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, answer_fields, "answer", err);
+}
+
+static void query_fields(struct pack *p, void *body)
+{
+    struct wire_query *q = body;
+    pack_fields(p, 3);
+    pack_string(p, &q->sql, QUERY_SQL_MAX);
+    pack_u64(p, &q->index_min);
+    pack_bool(p, &q->fresh);
+}
+
+void wire_pack_query(struct buf *to, const struct wire_query *q)
+{
+    write_body(to, q, query_fields);
+}
+
+int wire_unpack_query(const void *bytes, size_t size, struct wire_query *ret, struct err *err)
+{
+    int rv = read_body(bytes, size, ret, sizeof *ret, query_fields, "query", err);
+    if (rv != 0)
+        wire_query_release(ret);
+    return rv;
+}
+
+void wire_query_release(struct wire_query *q)
+{
+    free(q->sql);
+    *q = (struct wire_query){0};
+}
+
+static void status_fields(struct pack *p, void *body)
+{
+    struct wire_status *s = body;
+    uint64_t *numbers[] = {&s->term,           &s->leader,          &s->last_index,
+                           &s->stored_index,   &s->commit_index,    &s->applied_index,
+                           &s->snapshot_index, &s->projected_index, &s->digest,
+                           &s->links,          &s->machines,        &s->jobs,
+                           &s->pending,        &s->uptime_ms};
+    pack_fields(p, 5 + ARRAY_SIZE(numbers));
+    pack_u64(p, &s->id);
+    pack_text(p, s->addr, sizeof s->addr);
+    pack_i64(p, &s->pid);
+    pack_text(p, s->role, sizeof s->role);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+        pack_u64(p, numbers[i]);
+    pack_text(p, s->version, sizeof s->version);
+}
+
+void wire_pack_status(struct buf *to, const struct wire_status *s)
+{
+    write_body(to, s, status_fields);
+}
+
+int wire_unpack_status(const void *bytes, size_t size, struct wire_status *ret, struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, status_fields, "status", err);
+}
+
+static void number_fields(struct pack *p, void *number)
+{
+    pack_u32(p, number);
+}
+
+static void alive_fields(struct pack *p, void *body)
+{
+    struct wire_alive *a = body;
+    pack_fields(p, 1);
+    pack_list(p, &a->machines, &a->machine_count, CELL_MACHINES_MAX, sizeof *a->machines,
+              number_fields);
+}
+
+void wire_pack_alive(struct buf *to, const struct wire_alive *a)
+{
+    write_body(to, a, alive_fields);
+}
+
+int wire_unpack_alive(const void *bytes, size_t size, struct wire_alive *ret, struct err *err)
+{
+    int rv = read_body(bytes, size, ret, sizeof *ret, alive_fields, "machines alive", err);
+    if (rv != 0)
+        wire_alive_release(ret);
+    return rv;
+}
+
+void wire_alive_release(struct wire_alive *a)
+{
+    free(a->machines);
+    *a = (struct wire_alive){0};
+}
+
+static void hello_fields(struct pack *p, void *body)
+{
+    struct wire_hello *h = body;
+    pack_fields(p, 5);
+    pack_text(p, h->name, sizeof h->name);
+    pack_text(p, h->addr, sizeof h->addr);
+    resources_fields(p, &h->capacity);
+    pack_u64(p, &h->seen_index);
+    pack_list(p, &h->reports, &h->report_count, RPC_FRAME_BYTES_MAX, sizeof *h->reports,
+              report_fields);
+}
+
+void wire_pack_hello(struct buf *to, const struct wire_hello *h)
+{
+    write_body(to, h, hello_fields);
+}
+
+int wire_unpack_hello(const void *bytes, size_t size, struct wire_hello *ret, struct err *err)
+{
+    int rv = read_body(bytes, size, ret, sizeof *ret, hello_fields, "hello", err);
+    if (rv != 0)
+        wire_hello_release(ret);
+    return rv;
+}
+
+void wire_hello_release(struct wire_hello *h)
+{
+    free(h->reports);
+    *h = (struct wire_hello){0};
+}
+
+static void welcome_fields(struct pack *p, void *body)
+{
+    struct wire_welcome *w = body;
+    pack_fields(p, 2);
+    pack_u32(p, &w->machine);
+    pack_u64(p, &w->heartbeat_ms);
+}
+
+void wire_pack_welcome(struct buf *to, const struct wire_welcome *w)
+{
+    write_body(to, w, welcome_fields);
+}
+
+int wire_unpack_welcome(const void *bytes, size_t size, struct wire_welcome *ret, struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, welcome_fields, "welcome", err);
+}
+
+static void reports_fields(struct pack *p, void *body)
+{
+    struct wire_reports *r = body;
+    pack_fields(p, 1);
+    pack_list(p, &r->reports, &r->report_count, RPC_FRAME_BYTES_MAX, sizeof *r->reports,
+              report_fields);
+}
+
+void wire_pack_reports(struct buf *to, const struct wire_reports *r)
+{
+    write_body(to, r, reports_fields);
+}
+
+int wire_unpack_reports(const void *bytes, size_t size, struct wire_reports *ret, struct err *err)
+{
+    int rv = read_body(bytes, size, ret, sizeof *ret, reports_fields, "reports", err);
+    if (rv != 0)
+        wire_reports_release(ret);
+    return rv;
+}
+
+void wire_reports_release(struct wire_reports *r)
+{
+    free(r->reports);
+    *r = (struct wire_reports){0};
+}
+
+static void intent_fields(struct pack *p, void *item)
+{
+    struct intent *i = item;
+    pack_fields(p, 6);
+    attempt_ref_fields(p, &i->task);
+    pack_enum(p, &i->action, INTENT_ACTION_COUNT);
+    pack_enum(p, &i->cause, CAUSE_COUNT);
+    pack_u32(p, &i->grace_ms);
+    pack_u64(p, &i->assigned_seq);
+    if (i->action == INTENT_RUN)
+        spec_fields(p, &i->spec);
+    else
+        pack_nil(p);
+}
+
+static void intents_fields(struct pack *p, void *body)
+{
+    struct wire_intents *i = body;
+    pack_fields(p, 3);
+    pack_u64(p, &i->index);
+    pack_bool(p, &i->full);
+    pack_list(p, &i->intents, &i->intent_count, RPC_FRAME_BYTES_MAX, sizeof *i->intents,
+              intent_fields);
+}
+
+void wire_pack_intents(struct buf *to, const struct wire_intents *i)
+{
+    write_body(to, i, intents_fields);
+}
+
+int wire_unpack_intents(const void *bytes, size_t size, struct wire_intents *ret, struct err *err)
+{
+    int rv = read_body(bytes, size, ret, sizeof *ret, intents_fields, "intents", err);
+    if (rv != 0)
+        wire_intents_release(ret);
+    return rv;
+}
+
+void wire_intents_release(struct wire_intents *i)
+{
+    for (uint32_t n = 0; n < i->intent_count; n++)
+        spec_release(&i->intents[n].spec);
+    free(i->intents);
+    *i = (struct wire_intents){0};
+}
+
+static void logs_fields(struct pack *p, void *body)
+{
+    struct wire_logs *l = body;
+    pack_fields(p, 6);
+    pack_text(p, l->job, sizeof l->job);
+    pack_u64(p, &l->task);
+    pack_u32(p, &l->attempt);
+    pack_bool(p, &l->err);
+    pack_bool(p, &l->follow);
+    pack_u64(p, &l->tail_bytes);
+}
+
+void wire_pack_logs(struct buf *to, const struct wire_logs *l)
+{
+    write_body(to, l, logs_fields);
+}
+
+int wire_unpack_logs(const void *bytes, size_t size, struct wire_logs *ret, struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, logs_fields, "request for logs", err);
+}
+
+static void log_chunk_fields(struct pack *p, void *body)
+{
+    struct wire_log_chunk *c = body;
+    pack_fields(p, 2);
+    pack_bytes(p, &c->bytes, &c->size);
+    pack_u64(p, &c->offset);
+}
+
+void wire_pack_log_chunk(struct buf *to, const struct wire_log_chunk *c)
+{
+    write_body(to, c, log_chunk_fields);
+}
+
+int wire_unpack_log_chunk(const void *bytes, size_t size, struct wire_log_chunk *ret,
+                          struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, log_chunk_fields, "piece of a log", err);
+}
