@@ -43,8 +43,8 @@ int shim_spec_write(int dir_fd, struct shim_spec *spec, const struct words *argv
     buf_append(&bytes, argv->bytes, argv->size);
     buf_append(&bytes, env->bytes, env->size);
 
-    CLEANUP(fd_close) int fd = openat(dir_fd, "spec", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-                                      0600);
+    CLEANUP(fd_close)
+    int fd = openat(dir_fd, "spec", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(err, errno, "cannot create the attempt's spec");
     errno = ENOSPC;
@@ -123,8 +123,8 @@ static int spawn_child(const char *shim_path, const char *dir, int child_fd, pid
     posix_spawn_file_actions_adddup2(&actions, child_fd, SHIM_FD);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                              POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     int error = posix_spawn(ret_pid, shim_path, &actions, &attributes, argv, env);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);

@@ -73,13 +73,13 @@ enum shim_stage {
 struct shim_state {
     int32_t phase; /* enum shim_phase */
     int32_t shim_pid;
-    int32_t task_pid;  /* 0 before it exists */
-    int32_t stopping;  /* STOP was asked for */
-    int32_t end;       /* enum shim_end; NONE until ENDED */
-    int32_t code;      /* exit code or number of the signal */
-    int32_t stage;     /* START_ERROR: enum shim_stage */
-    int32_t error;     /* START_ERROR: errno */
-    int32_t recorded;  /* this state is in the record: nobody else needs to keep it */
+    int32_t task_pid; /* 0 before it exists */
+    int32_t stopping; /* STOP was asked for */
+    int32_t end;      /* enum shim_end; NONE until ENDED */
+    int32_t code;     /* exit code or number of the signal */
+    int32_t stage;    /* START_ERROR: enum shim_stage */
+    int32_t error;    /* START_ERROR: errno */
+    int32_t recorded; /* this state is in the record: nobody else needs to keep it */
     int32_t zero;
     uint64_t starttime; /* of the task's process, field 22 of /proc/PID/stat */
     uint64_t started_ms;
