@@ -23,8 +23,12 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-protot
 CFLAGS := -std=gnu17 -g $(OPT) $(WARN) -D_GNU_SOURCE -DBORG_VERSION='"$(VERSION)"' \
 	$(addprefix -iquote ,libcell/base libcell/model libcell/sched libcell/proto libcell/io raftlog) \
 	$(shell pkg-config --cflags $(PKGS)) $(EXTRA_CFLAGS)
+CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
 LDLIBS := $(shell pkg-config --libs $(PKGS) raft) -ljsonnet -lpthread -lm
 
+quoted = '$(subst ','\'',$(1))'
+# A line per step; `make V=1` shows the commands.
+run = @echo '  $(1)'; $(if $(V),set -x;) $(2)
 src = $(wildcard $(1)/*.c)
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
@@ -36,7 +40,7 @@ UNIT := $(call src,test/unit)
 BENCH := $(call src,test/bench)
 TOOLS := $(call src,test/e2e)
 
-.PHONY: all run test bench unit golden e2e check-asan lint arch tidy fmt install clean help
+.PHONY: all run test bench unit golden e2e check-asan lint arch tidy fmt install clean help flags test-programs need-raft
 .SECONDARY:
 
 all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
@@ -46,7 +50,7 @@ need-raft:
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call run,CC $<,$(CC) $(CFLAGS) -MMD -MP -c $< -o $@)
 
 $(B)/libcell.a: $(call obj,$(LIBCELL))
 $(B)/raftlog.a: $(call obj,$(RAFTLOG))
@@ -55,31 +59,31 @@ $(B)/borglet.a: $(call obj,$(filter-out %/main.c,$(call src,borglet)))
 $(B)/borgctl.a: $(call obj,$(filter-out %/main.c,$(call src,cli)))
 $(B)/%.a:
 	@rm -f $@
-	ar rcs $@ $^
+	$(call run,AR $@,ar rcs $@ $^)
 
 # The SQL schema is compiled into borgmaster as a string.
 $(B)/gen/schema_sql.h: borgmaster/schema.sql
 	@mkdir -p $(@D)
-	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
-$(B)/obj/borgmaster/%.o: CFLAGS += -I$(B)/gen
+	@sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+$(B)/obj/borgmaster/%.o: CFLAGS += -iquote $(B)/gen
 $(call obj,$(call src,borgmaster)): $(B)/gen/schema_sql.h
 
 $(B)/borgmaster: $(B)/obj/borgmaster/main.o $(B)/borgmaster.a $(B)/raftlog.a $(B)/libcell.a
-	$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
+	$(call run,LD $@,$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS))
 $(B)/borglet: $(B)/obj/borglet/main.o $(B)/borglet.a $(B)/libcell.a
-	$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
+	$(call run,LD $@,$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS))
 $(B)/borgctl: $(B)/obj/cli/main.o $(B)/borgctl.a $(B)/libcell.a
-	$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
+	$(call run,LD $@,$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS))
 # One shim runs per task: static and without libraries, 60 kB of private memory each.
 $(B)/borg-shim: $(call src,$(SHIM))
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -Iborglet -static $(filter %.c,$^) -o $@
+	$(call run,LD $@,$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -iquote borglet -static $(filter %.c,$^) -o $@)
 $(B)/borg-shim: $(wildcard $(SHIM)/*.h borglet/shim_proto.h)
 
 $(B)/test/%: $(B)/obj/test/%.o $(B)/raftlog.a $(B)/libcell.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $< $(filter-out $(B)/raftlog.a $(B)/libcell.a,$(filter %.a,$^)) $(B)/raftlog.a $(B)/libcell.a \
-		-o $@ $(shell pkg-config --libs check) $(LDLIBS)
+	$(call run,LD $@,$(CC) $(CFLAGS) $< $(filter-out $(B)/raftlog.a $(B)/libcell.a,$(filter %.a,$^)) \
+		$(B)/raftlog.a $(B)/libcell.a -o $@ $(CHECK_LIBS) $(LDLIBS))
 $(B)/obj/test/%.o: CFLAGS += $(shell pkg-config --cflags check) $(addprefix -iquote ,borgmaster borglet cli test)
 
 UNIT_BINS := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(filter test/unit/test_%,$(UNIT)))
@@ -106,8 +110,8 @@ check-asan: ## every test again under AddressSanitizer and UBSan
 	scripts/test-run --build build/asan all
 bench: test-programs ## the figures of the README
 	scripts/bench
-lint: arch tidy ## include table, purity, sizes, cppcheck, clang-format
-	scripts/lint
+lint: all ## include table, purity, sizes, clang-format, cppcheck, shellcheck
+	scripts/lint --build $(B)
 arch: all
 	scripts/arch --build $(B)
 tidy:
@@ -117,6 +121,8 @@ fmt: ## format every source
 install: all ## to $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec
 	install -m 755 $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim $(DESTDIR)$(PREFIX)/bin
+flags: # for scripts/arch
+	@printf '%s\n' $(call quoted,$(CFLAGS))
 clean: ## remove what was built
 	rm -rf build
 help:

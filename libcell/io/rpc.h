@@ -59,12 +59,14 @@ void *rpc_data(const struct rpc_conn *conn);
 void rpc_set_data(struct rpc_conn *conn, void *data);
 /* Bytes waiting to be sent: senders of streams (logs) look here and wait for rpc_on_drain. */
 size_t rpc_queued(const struct rpc_conn *conn);
+/* Call `cb` once, in a later turn, when the queue has fallen to half of what it is now. */
 void rpc_on_drain(struct rpc_conn *conn, void (*cb)(struct rpc_conn *conn));
 
 /*
  * Call. `cb` comes exactly once, in a later loop turn: err is NULL and body borrowed, or err says
  * what the other side refused (its code and message), ERR_TIMEOUT, or ERR_CLOSED. Returns an error
- * (and no callback) when the connection is closed or too much is queued.
+ * (and no callback) when the connection is closed or too much is queued. May be called before
+ * on_open: the call is sent then. `timeout_ms` 0: wait as long as the connection lives.
  */
 typedef void (*rpc_answer_cb)(void *data, const struct err *err, const void *body, size_t size);
 int rpc_request(struct rpc_conn *conn, uint32_t method, const void *body, size_t size,

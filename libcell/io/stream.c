@@ -25,6 +25,7 @@ enum {
     WIRE_BYTES_MAX = 131072,  /* encrypted bytes made ahead */
     TURN_BYTES_MAX = 1048576, /* sent by one stream in one loop turn, then others are served */
     KEEP_BYTES_MAX = 65536,   /* memory that an idle stream may keep per buffer */
+    TURN_SHAKES_MAX = 16,     /* steps of handshakes in one turn, about half a millisecond each */
     CLOSE_TIMEOUT_MS = 1000,  /* to send what is queued, and to see the peer's end */
     KEEPALIVE_S = 10,         /* a peer that vanished is noticed without traffic */
 };
@@ -351,6 +352,22 @@ static void stream_opened(struct stream *s)
     }
 }
 
+/*
+ * When a whole cell connects at once the loop must go on beating (Raft's timers are on it): more
+ * steps than a turn may hold wait in `rest` for the next. Turns are told apart by the loop's time.
+ */
+static bool stream_may_shake(const struct stream *s)
+{
+    static _Thread_local uint64_t turn_ms;
+    static _Thread_local unsigned shakes;
+    uint64_t now_ms = uv_now(s->options.loop);
+    if (now_ms != turn_ms) {
+        turn_ms = now_ms;
+        shakes = 0;
+    }
+    return shakes++ < TURN_SHAKES_MAX;
+}
+
 static void stream_shake(struct stream *s)
 {
     int rc;
@@ -378,29 +395,6 @@ static void stream_receive(struct stream *s)
     }
 }
 
-/* Feed encrypted bytes to the session. What it does not take (paused) is kept. */
-static void stream_input(struct stream *s, const char *bytes, size_t size)
-{
-    s->in = bytes;
-    s->in_size = size;
-    if (s->state == STREAM_HANDSHAKE)
-        stream_shake(s);
-    stream_receive(s);
-    if (s->state == STREAM_OPEN && s->in_size > 0) {
-        /* `in` may point into `rest`: it is appended to a new buffer first. */
-        struct buf rest = {0};
-        buf_append(&rest, s->in, s->in_size);
-        buf_release(&s->rest);
-        s->rest = rest;
-    } else {
-        buf_release(&s->rest);
-    }
-    s->in = NULL;
-    s->in_size = 0;
-    if (s->state < STREAM_LINGER && s->wire.size > 0)
-        stream_pump(s);
-}
-
 static void stream_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
     (void)handle;
@@ -408,27 +402,13 @@ static void stream_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret
     *ret = uv_buf_init(read_bytes, sizeof read_bytes);
 }
 
-static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part)
-{
-    struct stream *s = tcp->data;
-    if (n == 0 || s->state == STREAM_DEAD)
-        return;
-    if (n < 0 && s->state == STREAM_HANDSHAKE)
-        stream_fail(s, ERR_CLOSED, "%s during the TLS handshake",
-                    n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
-    else if (n < 0)
-        stream_fail(s, ERR_CLOSED, "%s", n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
-    else if (s->state <= STREAM_OPEN) {
-        ASSERT(s->rest.size == 0);
-        stream_input(s, part->base, (size_t)n);
-    }
-    /* After stream_close() what comes is read and forgotten, see STREAM_LINGER. */
-}
+static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part);
 
 static void stream_set_reading(struct stream *s)
 {
-    bool wanted = s->state >= STREAM_HANDSHAKE && s->state != STREAM_DEAD &&
-                  !(s->state == STREAM_OPEN && s->paused);
+    bool wanted = s->state == STREAM_CLOSING || s->state == STREAM_LINGER;
+    if (s->state == STREAM_HANDSHAKE || s->state == STREAM_OPEN)
+        wanted = s->rest.size == 0 && !(s->state == STREAM_OPEN && s->paused);
     if (wanted == s->reading)
         return;
     s->reading = wanted;
@@ -441,6 +421,56 @@ static void stream_set_reading(struct stream *s)
         stream_fail(s, ERR_CLOSED, "read: %s", uv_strerror(rc));
 }
 
+/* Keep encrypted bytes for a later turn; nothing more is read before. */
+static void stream_keep(struct stream *s, const char *bytes, size_t size)
+{
+    /* `bytes` may point into `rest`: copied before that goes. */
+    struct buf rest = {0};
+    if (size > 0)
+        buf_append(&rest, bytes, size);
+    buf_release(&s->rest);
+    s->rest = rest;
+    stream_set_reading(s);
+}
+
+/* Feed encrypted bytes to the session. What it does not take is kept. */
+static void stream_input(struct stream *s, const char *bytes, size_t size)
+{
+    if (s->state == STREAM_HANDSHAKE && size > 0 && !stream_may_shake(s)) {
+        if (bytes != s->rest.bytes)
+            stream_keep(s, bytes, size);
+        stream_kick(s);
+        return;
+    }
+    s->in = bytes;
+    s->in_size = size;
+    if (s->state == STREAM_HANDSHAKE)
+        stream_shake(s);
+    stream_receive(s);
+    if (s->state != STREAM_DEAD)
+        stream_keep(s, s->in, s->state == STREAM_OPEN ? s->in_size : 0);
+    s->in = NULL;
+    s->in_size = 0;
+    if (s->state < STREAM_LINGER && s->wire.size > 0)
+        stream_pump(s);
+}
+
+static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part)
+{
+    struct stream *s = tcp->data;
+    if (n == 0 || s->state == STREAM_DEAD)
+        return;
+    if (n < 0 && s->state == STREAM_HANDSHAKE)
+        stream_fail(s, ERR_CLOSED, "%s during the TLS handshake",
+                    n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
+    else if (n < 0)
+        stream_fail(s, ERR_CLOSED, "%s", n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
+    if (s->state > STREAM_OPEN)
+        return; /* after stream_close() what comes is read and forgotten, see STREAM_LINGER */
+    ASSERT(s->rest.size == 0);
+    stream_input(s, part->base, (size_t)n);
+}
+
 static void stream_on_idle(uv_idle_t *idle)
 {
     struct stream *s = idle->data;
@@ -449,7 +479,8 @@ static void stream_on_idle(uv_idle_t *idle)
         stream_fail(s, ERR_CLOSED, "closed here before it was open");
         return;
     }
-    if (s->state == STREAM_OPEN && !s->paused && s->rest.size > 0)
+    bool open = s->state == STREAM_HANDSHAKE || (s->state == STREAM_OPEN && !s->paused);
+    if (open && s->rest.size > 0)
         stream_input(s, s->rest.bytes, s->rest.size);
     if (s->state != STREAM_DEAD)
         stream_set_reading(s);

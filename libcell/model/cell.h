@@ -32,6 +32,7 @@ struct machine {
 struct job {
     job_id id;
     struct job_spec spec;              /* never changes */
+    uint64_t spec_hash;                /* of it, computed once */
     bool killed;                       /* by its user: nothing of it starts again */
     uint32_t counts[TASK_STATE_COUNT]; /* tasks per state; they add up to spec.replicas */
     uint32_t stopping;                 /* live tasks that have been told to stop */

@@ -14,6 +14,9 @@ enum resource {
     RES_COUNT
 };
 
+/* No machine has and no task asks for more: sums over a machine then stay far from overflow. */
+#define RESOURCE_AMOUNT_MAX (INT64_C(1) << 50)
+
 struct resources {
     int64_t v[RES_COUNT]; /* never negative in a machine or a spec; differences may be */
 };

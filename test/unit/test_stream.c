@@ -12,7 +12,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-enum { QUEUE_BYTES_MAX = 4 << 20, ACCEPTED_MAX = 32 };
+enum { QUEUE_BYTES_MAX = 4 << 20, ACCEPTED_MAX = 256 };
 
 /* One end of a stream and all that happened to it. */
 struct end {
@@ -437,6 +437,38 @@ START_TEST(a_stream_may_be_closed_at_any_moment)
 }
 END_TEST
 
+START_TEST(two_hundred_that_connect_at_once_are_all_served)
+{
+    enum { COUNT = 200 };
+    static struct bed bed;
+    static struct end ends[COUNT];
+    size_t opened = 0, received = 0;
+    bed_init(&bed);
+    bed.echo = true;
+    for (size_t i = 0; i < COUNT; i++) {
+        bed_connect(&bed, &ends[i]);
+        ck_assert_int_eq(end_write(&ends[i], "hello", 5), 0);
+        if (i % 2 == 0)
+            stream_pause(ends[i].s); /* stops data, not the handshake */
+    }
+    while (opened < COUNT || received < COUNT / 2 * 5) {
+        opened = received = 0;
+        for (size_t i = 0; i < COUNT; i++) {
+            ck_assert_int_eq(ends[i].closed, 0);
+            opened += (size_t)ends[i].opened;
+            received += ends[i].received;
+        }
+        uv_run(&bed.loop.uv, UV_RUN_ONCE);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        ck_assert_uint_eq(ends[i].received, i % 2 == 0 ? 0 : 5);
+        end_close(&ends[i]);
+    }
+    ck_assert_uint_eq(bed.accepted_count, COUNT);
+    bed_release(&bed);
+}
+END_TEST
+
 START_TEST(a_listener_that_closes_leaves_its_streams_alone)
 {
     struct bed bed;
@@ -764,6 +796,7 @@ int main(void)
     tcase_add_test(ends, what_was_sent_before_close_arrives_although_the_peer_is_talking);
     tcase_add_test(ends, closing_a_stream_that_cannot_send_takes_no_longer_than_a_second);
     tcase_add_test(ends, a_stream_may_be_closed_at_any_moment);
+    tcase_add_test(ends, two_hundred_that_connect_at_once_are_all_served);
     tcase_add_test(ends, a_listener_that_closes_leaves_its_streams_alone);
     suite_add_tcase(suite, ends);
     TCase *refusals = tcase_create("refusals");

@@ -1,0 +1,36 @@
+/*
+ * leader.h - what only the leader does about time: silent machines, back-offs that are over.
+ *
+ * leader_due() decides, purely; the shell has a timer and proposes. Who was heard when is volatile
+ * and starts afresh with each leadership, so a change of leader never makes a machine look silent.
+ */
+#ifndef BORGMASTER_LEADER_H
+#define BORGMASTER_LEADER_H
+
+#include "replica.h"
+
+enum {
+    LEADER_TICK_MS = 100,
+    LEADER_ALIVE_MS = 1000,  /* shards tell the leader this often whom they hear */
+    LEADER_SILENT_MS = 8000, /* DESIGN: unreachable after this, whatever the size of the cell */
+    LEADER_DUE_MAX = 64,     /* commands decided per tick */
+    LEADER_WAKE_MAX = 1024,  /* tasks in one wake command */
+};
+
+struct leader;
+
+struct leader *leader_new(struct replica *replica);
+/* The role changed: start or stop. */
+void leader_on_role(struct leader *leader, bool leads);
+/* A shard has lately heard of these machines. */
+void leader_heard(struct leader *leader, const struct wire_alive *alive);
+
+/*
+ * The commands that are due at mono_ms (silence is measured on the monotonic clock; heard_ms[id -
+ * 1] is when a machine was last heard) and wall_ms (back-offs are in cell time). Wake commands
+ * point into `wake_scratch`, LEADER_WAKE_MAX items. Returns how many of LEADER_DUE_MAX were filled.
+ */
+size_t leader_due(const struct cell *cell, const uint64_t *heard_ms, uint64_t mono_ms,
+                  uint64_t wall_ms, task_id *wake_scratch, struct cmd *ret_cmds);
+
+#endif

@@ -1,0 +1,192 @@
+/*
+ * link_diff.c - the comparison of cell and borglet. No I/O, no clock.
+ */
+#include "link_diff.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { GRACE_MS_DEFAULT = 10000 }; /* for attempts whose job is forgotten */
+
+static int ref_compare(struct attempt_ref a, struct attempt_ref b)
+{
+    if (a.task.v != b.task.v)
+        return a.task.v < b.task.v ? -1 : 1;
+    if (a.attempt != b.attempt)
+        return a.attempt < b.attempt ? -1 : 1;
+    return 0;
+}
+
+/* The first position whose attempt is not before `ref`. */
+static size_t position_of(const struct link_tasks *tasks, struct attempt_ref ref)
+{
+    size_t low = 0;
+    size_t high = tasks->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (ref_compare(tasks->items[middle].ref, ref) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void link_tasks_release(struct link_tasks *tasks)
+{
+    free(tasks->items);
+    *tasks = (struct link_tasks){0};
+}
+
+struct link_task *link_tasks_find(const struct link_tasks *tasks, struct attempt_ref ref)
+{
+    size_t at = position_of(tasks, ref);
+    bool found = at < tasks->count && ref_compare(tasks->items[at].ref, ref) == 0;
+    return found ? &tasks->items[at] : NULL;
+}
+
+struct link_task *link_tasks_put(struct link_tasks *tasks, struct attempt_ref ref)
+{
+    size_t at = position_of(tasks, ref);
+    if (at < tasks->count && ref_compare(tasks->items[at].ref, ref) == 0)
+        return &tasks->items[at];
+    if (tasks->count == tasks->capacity) {
+        tasks->capacity = MAX((size_t)8, tasks->capacity * 2);
+        tasks->items = xrealloc(tasks->items, tasks->capacity, sizeof *tasks->items);
+    }
+    memmove(&tasks->items[at + 1], &tasks->items[at], (tasks->count - at) * sizeof *tasks->items);
+    tasks->count++;
+    tasks->items[at] = (struct link_task){.ref = ref};
+    return &tasks->items[at];
+}
+
+void link_todo_clear(struct link_todo *todo)
+{
+    todo->intent_count = 0;
+    todo->report_count = 0;
+    todo->unsettled = false;
+}
+
+void link_todo_release(struct link_todo *todo)
+{
+    free(todo->intents);
+    free(todo->reports);
+    *todo = (struct link_todo){0};
+}
+
+static struct intent *add_intent(struct link_todo *todo, enum intent_action action,
+                                 struct attempt_ref ref)
+{
+    if (todo->intent_count == todo->intent_capacity) {
+        todo->intent_capacity = MAX((size_t)16, todo->intent_capacity * 2);
+        todo->intents = xrealloc(todo->intents, todo->intent_capacity, sizeof *todo->intents);
+    }
+    struct intent *intent = &todo->intents[todo->intent_count++];
+    *intent = (struct intent){.task = ref, .action = action};
+    return intent;
+}
+
+static void add_report(struct link_todo *todo, const struct report *report)
+{
+    if (todo->report_count == todo->report_capacity) {
+        todo->report_capacity = MAX((size_t)16, todo->report_capacity * 2);
+        todo->reports = xrealloc(todo->reports, todo->report_capacity, sizeof *todo->reports);
+    }
+    todo->reports[todo->report_count++] = *report;
+}
+
+static bool has_ended(const struct link_task *lt)
+{
+    return lt->reported && lt->report.kind != REPORT_RUNNING;
+}
+
+/* Does the cell already say what the borglet reported of this live task? */
+static bool cell_knows(const struct task *task, const struct report *report)
+{
+    return report->kind == REPORT_RUNNING && task->state == TASK_RUNNING &&
+           task->pid == report->pid && memcmp(task->ports, report->ports, sizeof task->ports) == 0;
+}
+
+static void diff_live(const struct cell *cell, const struct task *task, struct link_task *lt,
+                      bool full, uint64_t now_ms, uint64_t resend_ms, struct link_todo *todo)
+{
+    bool lost = !lt->reported && !lt->run_sent && task->state == TASK_RUNNING;
+    if (lost)
+        lt->report = (struct report){.task = lt->ref, .kind = REPORT_LOST};
+    if (lost || (lt->reported && !cell_knows(task, &lt->report))) {
+        todo->unsettled = true;
+        if (lt->proposed_ms == 0 || now_ms - lt->proposed_ms >= resend_ms) {
+            add_report(todo, &lt->report);
+            lt->proposed_ms = now_ms;
+        }
+    }
+    if (lost)
+        return;
+    const struct job *job = cell_job(cell, task_job(task->id));
+    if (task->stopping != CAUSE_NONE) {
+        if (!has_ended(lt) && (full || !lt->stop_sent)) {
+            struct intent *stop = add_intent(todo, INTENT_STOP, lt->ref);
+            stop->cause = task->stopping;
+            stop->grace_ms = job->spec.grace_ms;
+            lt->stop_sent = true;
+        }
+        return;
+    }
+    if (full || (!lt->reported && !lt->run_sent)) {
+        struct intent *run = add_intent(todo, INTENT_RUN, lt->ref);
+        run->grace_ms = job->spec.grace_ms;
+        run->assigned_seq = task->changed_ms;
+        run->spec = job->spec;
+        lt->run_sent = true;
+    }
+}
+
+/* The cell has nothing (any more) for this attempt here. True when the borglet has neither. */
+static bool diff_gone(const struct cell *cell, struct link_task *lt, bool full,
+                      struct link_todo *todo)
+{
+    if (has_ended(lt)) {
+        add_intent(todo, INTENT_FORGET, lt->ref);
+        return true;
+    }
+    if (!lt->reported && !lt->run_sent)
+        return true;
+    if (full || !lt->stop_sent) {
+        const struct job *job = cell_job(cell, task_job(lt->ref.task));
+        struct intent *stop = add_intent(todo, INTENT_STOP, lt->ref);
+        stop->cause = CAUSE_LOST;
+        stop->grace_ms = job == NULL ? GRACE_MS_DEFAULT : job->spec.grace_ms;
+        lt->stop_sent = true;
+    }
+    return false;
+}
+
+static const struct task *live_here(const struct cell *cell, const struct machine *machine,
+                                    struct attempt_ref ref)
+{
+    const struct task *task = cell_task(cell, ref.task);
+    bool here = task != NULL && task_is_live(task) && task->attempt == ref.attempt &&
+                task->machine.v == machine->id.v;
+    return here ? task : NULL;
+}
+
+void link_diff(const struct cell *cell, const struct machine *machine, struct link_tasks *tasks,
+               bool full, uint64_t now_ms, uint64_t resend_ms, struct link_todo *todo)
+{
+    LIST_EACH(l, &machine->tasks)
+    {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        (void)link_tasks_put(tasks, (struct attempt_ref){task->id, task->attempt});
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < tasks->count; i++) {
+        struct link_task *lt = &tasks->items[i];
+        const struct task *task = live_here(cell, machine, lt->ref);
+        if (task != NULL)
+            diff_live(cell, task, lt, full, now_ms, resend_ms, todo);
+        else if (diff_gone(cell, lt, full, todo))
+            continue;
+        tasks->items[kept++] = *lt;
+    }
+    tasks->count = kept;
+}

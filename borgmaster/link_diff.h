@@ -1,0 +1,59 @@
+/*
+ * link_diff.h - what a borglet must be told and what the cell must be told, as a pure function.
+ *
+ * For one machine: the cell's live tasks on it against what its borglet has reported.
+ *
+ *   cell                     borglet                 decision
+ *   live, not stopping       unknown, assigned       RUN
+ *   live, not stopping       unknown, was running    report LOST (rebooted, wiped)
+ *   live, stopping           anything but ended      STOP
+ *   live                     says more than the cell report it
+ *   not live here            running                 STOP (lost and rescheduled, or killed)
+ *   not live here            ended                   FORGET
+ */
+#ifndef BORGMASTER_LINK_DIFF_H
+#define BORGMASTER_LINK_DIFF_H
+
+#include "wire.h"
+
+/* One attempt on one machine, as its link knows it. */
+struct link_task {
+    struct attempt_ref ref;
+    bool reported; /* `report` is what the borglet said last */
+    bool run_sent; /* on this connection */
+    bool stop_sent;
+    uint64_t proposed_ms; /* when the report was last given to the leader; 0: never */
+    struct report report;
+};
+
+/* A growing array, ordered by task and attempt. */
+struct link_tasks {
+    struct link_task *items;
+    size_t count, capacity;
+};
+void link_tasks_release(struct link_tasks *tasks);
+struct link_task *link_tasks_find(const struct link_tasks *tasks, struct attempt_ref ref);
+struct link_task *link_tasks_put(struct link_tasks *tasks,
+                                 struct attempt_ref ref); /* find or add */
+
+struct link_todo {
+    struct intent
+        *intents; /* specs are shallow copies of the cell's: pack at once, do not release */
+    size_t intent_count, intent_capacity;
+    struct report *reports;
+    size_t report_count, report_capacity;
+    bool unsettled; /* the borglet has reported something that the cell does not say yet */
+};
+void link_todo_clear(struct link_todo *todo);
+void link_todo_release(struct link_todo *todo);
+
+/*
+ * Decide, and note in `tasks` what was sent (the caller does send it). Reports given to the leader
+ * less than `resend_ms` before now_ms are not repeated. `full`: list every live task that is not
+ * stopping, whether sent before or not, for a full set of intents. Attempts that are over on both
+ * sides leave `tasks`.
+ */
+void link_diff(const struct cell *cell, const struct machine *machine, struct link_tasks *tasks,
+               bool full, uint64_t now_ms, uint64_t resend_ms, struct link_todo *todo);
+
+#endif

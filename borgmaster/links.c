@@ -1,0 +1,382 @@
+/*
+ * links.c - connections to borglets: hello, reports in, intents out.
+ */
+#include "links.h"
+
+#include "clock.h"
+#include "link_diff.h"
+#include "list.h"
+#include "log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINKS_TICK_MS = 250 };
+
+enum link_state {
+    LINK_OPEN,        /* no hello yet */
+    LINK_REGISTERING, /* hello came, the cell is being told of the machine */
+    LINK_WAITING,     /* welcome was said, our cell is older than what the borglet has seen */
+    LINK_UP,
+};
+
+struct link {
+    uint64_t id; /* of this connection; callbacks find the link by it */
+    struct links *links;
+    struct rpc_conn *conn;
+    struct rpc_call *hello; /* unanswered, in LINK_REGISTERING */
+    enum link_state state;
+    struct wire_hello said;
+    machine_id machine; /* from LINK_WAITING on */
+    struct link_tasks tasks;
+    uint64_t heard_ms;
+    bool unsettled; /* the tick looks again */
+    struct list all;
+};
+
+struct links {
+    struct replica *replica;
+    struct list all;
+    size_t count; /* in LINK_UP or LINK_WAITING */
+    uint64_t next_id;
+    struct idmap by_id;
+    struct idmap by_machine; /* machine id -> struct link, LINK_WAITING and LINK_UP */
+    struct link_todo todo;   /* scratch */
+    struct buf body;         /* scratch */
+    uv_timer_t tick;
+    uint64_t leader_seen_ms;
+};
+
+/* Give reports to the cell; whether they arrived shows in the cell itself. */
+static void propose_reports(struct links *links, struct link *link)
+{
+    for (size_t at = 0; at < links->todo.report_count; at += CMD_REPORTS_MAX) {
+        size_t count = MIN((size_t)CMD_REPORTS_MAX, links->todo.report_count - at);
+        struct cmd cmd = {.kind = CMD_REPORT,
+                          .report = {.machine = link->machine,
+                                     .reports = links->todo.reports + at,
+                                     .report_count = (uint32_t)count}};
+        replica_command(links->replica, &cmd, NULL, NULL);
+    }
+}
+
+static void send_intents(struct links *links, struct link *link, bool full)
+{
+    struct wire_intents intents = {.index = replica_cell(links->replica)->applied_index,
+                                   .full = full,
+                                   .intents = links->todo.intents,
+                                   .intent_count = (uint32_t)links->todo.intent_count};
+    buf_clear(&links->body);
+    wire_pack_intents(&links->body, &intents);
+    if (rpc_notify(link->conn, WIRE_INTEND, links->body.bytes, links->body.size) == 0)
+        return;
+    log_warn("link.stuck machine=%s, closing", log_quoted(link->said.name));
+    rpc_close(link->conn);
+}
+
+static void link_sync(struct link *link, bool full)
+{
+    struct links *links = link->links;
+    const struct cell *cell = replica_cell(links->replica);
+    const struct machine *machine = cell_machine(cell, link->machine);
+    if (link->state != LINK_UP || machine == NULL)
+        return;
+    link_todo_clear(&links->todo);
+    link_diff(cell, machine, &link->tasks, full, clock_mono_ms(), LINKS_RESEND_MS, &links->todo);
+    link->unsettled = links->todo.unsettled;
+    if (full || links->todo.intent_count > 0)
+        send_intents(links, link, full);
+    propose_reports(links, link);
+}
+
+/* From waiting to up as soon as our cell is as new as what the borglet has seen. */
+static void link_try_up(struct link *link)
+{
+    const struct cell *cell = replica_cell(link->links->replica);
+    if (link->state != LINK_WAITING || cell->applied_index < link->said.seen_index)
+        return;
+    link->state = LINK_UP;
+    link_sync(link, /* full= */ true);
+}
+
+static void link_welcome(struct link *link, const struct machine *machine)
+{
+    struct links *links = link->links;
+    struct link *older = idmap_get(&links->by_machine, machine->id.v);
+    if (older != NULL) {
+        log_info("link.replaced machine=%s", log_quoted(machine->name));
+        rpc_close(older->conn);
+        older->state = LINK_OPEN;
+        links->count--;
+    }
+    link->machine = machine->id;
+    link->state = LINK_WAITING;
+    links->count++;
+    idmap_put(&links->by_machine, machine->id.v, link);
+    struct wire_welcome welcome = {.machine = machine->id.v, .heartbeat_ms = LINKS_HEARTBEAT_MS};
+    buf_clear(&links->body);
+    wire_pack_welcome(&links->body, &welcome);
+    rpc_reply(link->hello, links->body.bytes, links->body.size);
+    link->hello = NULL;
+    log_info("link.up machine=%s id=%" PRIu32 " tasks=%zu", log_quoted(machine->name),
+             machine->id.v, link->tasks.count);
+    link_try_up(link);
+}
+
+static void link_refuse(struct link *link, const struct err *err)
+{
+    log_warn("link.refused machine=%s reason=%s", log_quoted(link->said.name),
+             log_quoted(err->msg));
+    rpc_refuse(link->hello, err);
+    link->hello = NULL;
+    link->state = LINK_OPEN;
+}
+
+/* Is the machine in the cell as the hello describes it? */
+static const struct machine *machine_as_said(const struct link *link)
+{
+    const struct machine *m =
+        cell_machine_named(replica_cell(link->links->replica), link->said.name);
+    bool same = m != NULL && m->state == MACHINE_UP && strcmp(m->addr, link->said.addr) == 0 &&
+                memcmp(&m->capacity, &link->said.capacity, sizeof m->capacity) == 0;
+    return same ? m : NULL;
+}
+
+/* What a callback of replica_command() needs to find its link again, which may be gone by then. */
+struct registration {
+    struct links *links;
+    uint64_t link_id;
+};
+
+static void on_registered(void *data, const struct err *err, const struct wire_answer *answer)
+{
+    struct registration *registration = data;
+    struct link *link = idmap_get(&registration->links->by_id, registration->link_id);
+    free(registration);
+    if (link == NULL || link->state != LINK_REGISTERING)
+        return;
+    struct err own;
+    if (err == NULL && answer->code != ERR_OK) {
+        err_set(&own, answer->code, "%s", answer->msg);
+        err = &own;
+    }
+    if (err != NULL) {
+        link_refuse(link, err);
+        return;
+    }
+    /* The leader has applied it; we may be a little behind: the tick tries until we have it too. */
+    const struct machine *machine = machine_as_said(link);
+    if (machine != NULL)
+        link_welcome(link, machine);
+}
+
+static void link_register(struct link *link)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
+    str_copy(cmd.machine_register.name, sizeof cmd.machine_register.name, link->said.name);
+    str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, link->said.addr);
+    cmd.machine_register.capacity = link->said.capacity;
+    struct registration *registration = xcalloc(1, sizeof *registration);
+    *registration = (struct registration){link->links, link->id};
+    link->state = LINK_REGISTERING;
+    replica_command(link->links->replica, &cmd, on_registered, registration);
+}
+
+static int hello_check(const struct link *link, struct err *err)
+{
+    if (link->state != LINK_OPEN || link->hello != NULL)
+        return err_set(err, ERR_STATE, "a second hello on one connection");
+    if (!replica_ready(link->links->replica))
+        return err_set(err, ERR_UNAVAILABLE, "this replica has no leader yet: try another");
+    if (strcmp(rpc_peer(link->conn)->name, link->said.name) != 0)
+        return err_set(err, ERR_DENIED, "the certificate is of machine \"%s\", not of \"%s\"",
+                       rpc_peer(link->conn)->name, link->said.name);
+    return 0;
+}
+
+static void take_reports(struct link *link, const struct report *reports, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct link_task *lt = link_tasks_put(&link->tasks, reports[i].task);
+        lt->reported = true;
+        lt->report = reports[i];
+        lt->proposed_ms = 0;
+    }
+}
+
+void links_on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct link *link = rpc_data(conn);
+    struct wire_hello hello;
+    struct err err;
+    if (wire_unpack_hello(body, size, &hello, &err) != 0) {
+        log_warn("link.refused peer=%s reason=%s", log_quoted(rpc_peer(conn)->name),
+                 log_quoted(err.msg));
+        rpc_refuse(call, &err);
+        return;
+    }
+    if (link->state == LINK_OPEN && link->hello == NULL)
+        link->said = hello;
+    int rv = hello_check(link, &err);
+    if (rv == 0) {
+        link->hello = call;
+        link->heard_ms = clock_mono_ms();
+        take_reports(link, hello.reports, hello.report_count);
+        const struct machine *machine = machine_as_said(link);
+        if (machine != NULL)
+            link_welcome(link, machine);
+        else
+            link_register(link);
+    } else {
+        log_warn("link.refused machine=%s reason=%s", log_quoted(hello.name), log_quoted(err.msg));
+        rpc_refuse(call, &err);
+    }
+    wire_hello_release(&hello);
+    link->said.reports = NULL;
+    link->said.report_count = 0;
+}
+
+void links_on_report(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct link *link = rpc_data(conn);
+    struct wire_reports reports;
+    struct err err;
+    ASSERT(call == NULL);
+    link->heard_ms = clock_mono_ms();
+    if (wire_unpack_reports(body, size, &reports, &err) != 0) {
+        log_warn("link.garbage machine=%s reason=%s, closing", log_quoted(rpc_peer(conn)->name),
+                 log_quoted(err.msg));
+        rpc_close(conn);
+        return;
+    }
+    take_reports(link, reports.reports, reports.report_count);
+    if (reports.report_count > 0)
+        link_sync(link, /* full= */ false);
+    wire_reports_release(&reports);
+}
+
+void links_on_open(struct links *links, struct rpc_conn *conn)
+{
+    struct link *link = xcalloc(1, sizeof *link);
+    link->id = ++links->next_id;
+    link->links = links;
+    link->conn = conn;
+    link->heard_ms = clock_mono_ms();
+    list_push(&links->all, &link->all);
+    idmap_put(&links->by_id, link->id, link);
+    rpc_set_data(conn, link);
+}
+
+void links_on_close(struct rpc_conn *conn)
+{
+    struct link *link = rpc_data(conn);
+    struct links *links = link->links;
+    struct err err;
+    if (link->hello != NULL) {
+        err_set(&err, ERR_CLOSED, "the connection was closed");
+        rpc_refuse(link->hello, &err);
+    }
+    if (idmap_get(&links->by_machine, link->machine.v) == link) {
+        idmap_remove(&links->by_machine, link->machine.v);
+        links->count--;
+        log_info("link.down machine=%s", log_quoted(link->said.name));
+    }
+    idmap_remove(&links->by_id, link->id);
+    list_remove(&link->all);
+    link_tasks_release(&link->tasks);
+    free(link);
+}
+
+void links_touch(struct links *links, const uint64_t *machines, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct link *link = idmap_get(&links->by_machine, machines[i]);
+        if (link != NULL)
+            link_sync(link, /* full= */ false);
+    }
+}
+
+void links_reset(struct links *links)
+{
+    LIST_EACH(l, &links->all)
+    rpc_close(CONTAINER_OF(l, struct link, all)->conn);
+}
+
+struct wire_alive links_alive(const struct links *links)
+{
+    struct wire_alive alive = {.machines = xcalloc(links->count + 1, sizeof *alive.machines)};
+    uint64_t now_ms = clock_mono_ms();
+    LIST_EACH(l, &links->all)
+    {
+        const struct link *link = CONTAINER_OF(l, struct link, all);
+        bool drives = link->state == LINK_UP || link->state == LINK_WAITING;
+        if (drives && now_ms - link->heard_ms <= LINKS_HEARTBEAT_MS * 5 / 2)
+            alive.machines[alive.machine_count++] = link->machine.v;
+    }
+    return alive;
+}
+
+size_t links_count(const struct links *links)
+{
+    return links->count;
+}
+
+static void link_tick(struct link *link, uint64_t now_ms)
+{
+    const struct machine *machine;
+    if (now_ms - link->heard_ms > LINKS_SILENT_MS) {
+        log_warn("link.silent machine=%s for_ms=%" PRIu64 ", closing",
+                 log_quoted(rpc_peer(link->conn)->name), now_ms - link->heard_ms);
+        rpc_close(link->conn);
+        return;
+    }
+    switch (link->state) {
+    case LINK_REGISTERING:
+        machine = machine_as_said(link);
+        if (machine != NULL)
+            link_welcome(link, machine);
+        break;
+    case LINK_WAITING:
+        link_try_up(link);
+        break;
+    case LINK_UP:
+        machine = cell_machine(replica_cell(link->links->replica), link->machine);
+        /* Declared down although it talks to us: it must say hello again to be up. */
+        if (machine == NULL || machine->state != MACHINE_UP)
+            rpc_close(link->conn);
+        else if (link->unsettled)
+            link_sync(link, /* full= */ false);
+        break;
+    case LINK_OPEN:
+        break;
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct links *links = timer->data;
+    uint64_t now_ms = clock_mono_ms();
+    if (replica_status(links->replica).leader != 0)
+        links->leader_seen_ms = now_ms;
+    if (now_ms - links->leader_seen_ms > LINKS_LEADERLESS_MS && links->count > 0) {
+        log_warn("links.leaderless for_ms=%" PRIu64 ", closing %zu links so that they find a "
+                 "replica that has a leader",
+                 now_ms - links->leader_seen_ms, links->count);
+        links_reset(links);
+        return;
+    }
+    LIST_EACH(l, &links->all)
+    link_tick(CONTAINER_OF(l, struct link, all), now_ms);
+}
+
+struct links *links_new(struct replica *replica)
+{
+    struct links *links = xcalloc(1, sizeof *links);
+    links->replica = replica;
+    links->leader_seen_ms = clock_mono_ms();
+    list_init(&links->all);
+    uv_timer_init(replica_opts(replica)->loop, &links->tick);
+    links->tick.data = links;
+    uv_timer_start(&links->tick, on_tick, LINKS_TICK_MS, LINKS_TICK_MS);
+    return links;
+}

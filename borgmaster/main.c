@@ -1,0 +1,223 @@
+/*
+ * main.c - borgmaster: flags, signals, one replica.
+ */
+#include "clock.h"
+#include "log.h"
+#include "replica.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "usage: borgmaster --cell FILE --id N --dir DIR --cert FILE --key FILE [options]\n"
+    "\n"
+    "One of the masters (replicas) of a cell. Usually started by `borgctl cell up`.\n"
+    "\n"
+    "  --cell FILE              cell.json: where the replicas are\n"
+    "  --id N                   which of them this is\n"
+    "  --dir DIR                its data: the Raft log and cell.db (made if missing)\n"
+    "  --cert FILE --key FILE   its certificate, master/N\n"
+    "  --election-timeout-ms N  without a leader for so long: elect (default 300)\n"
+    "  --heartbeat-ms N         the leader says that it is there (default 50)\n"
+    "  --snapshot-threshold N   log entries between snapshots (default 16384)\n"
+    "  --log-level LEVEL        debug, info (default), warn or error\n"
+    "  --help --version\n";
+
+struct flags {
+    const char *cell, *dir, *cert, *key;
+    uint64_t id;
+    unsigned election_timeout_ms, heartbeat_ms, snapshot_threshold;
+    int log_level;
+};
+
+_Noreturn static void PRINTF_LIKE(1, 2) usage_error(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fputs("borgmaster: ", stderr);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputs("; see borgmaster --help\n", stderr);
+    exit(2);
+}
+
+static uint64_t number(const char *flag, const char *text, uint64_t max)
+{
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno != 0 || *end != '\0' || end == text || *text == '-' || value == 0 || value > max)
+        usage_error("--%s: \"%s\" is not a number from 1 to %" PRIu64, flag, text, max);
+    return value;
+}
+
+static void flag_take(struct flags *flags, const char *name, const char *value)
+{
+    if (strcmp(name, "cell") == 0)
+        flags->cell = value;
+    else if (strcmp(name, "dir") == 0)
+        flags->dir = value;
+    else if (strcmp(name, "cert") == 0)
+        flags->cert = value;
+    else if (strcmp(name, "key") == 0)
+        flags->key = value;
+    else if (strcmp(name, "id") == 0)
+        flags->id = number(name, value, INT32_MAX);
+    else if (strcmp(name, "election-timeout-ms") == 0)
+        flags->election_timeout_ms = (unsigned)number(name, value, 60000);
+    else if (strcmp(name, "heartbeat-ms") == 0)
+        flags->heartbeat_ms = (unsigned)number(name, value, 10000);
+    else if (strcmp(name, "snapshot-threshold") == 0)
+        flags->snapshot_threshold = (unsigned)number(name, value, 1000000);
+    else if (strcmp(name, "log-level") == 0 && (flags->log_level = log_level_parse(value)) < 0)
+        usage_error("--log-level: \"%s\" is none of debug, info, warn, error", value);
+}
+
+static struct flags flags_parse(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"cell", required_argument, NULL, 'x'},
+        {"id", required_argument, NULL, 'x'},
+        {"dir", required_argument, NULL, 'x'},
+        {"cert", required_argument, NULL, 'x'},
+        {"key", required_argument, NULL, 'x'},
+        {"election-timeout-ms", required_argument, NULL, 'x'},
+        {"heartbeat-ms", required_argument, NULL, 'x'},
+        {"snapshot-threshold", required_argument, NULL, 'x'},
+        {"log-level", required_argument, NULL, 'x'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {0},
+    };
+    struct flags flags = {.log_level = LOG_INFO};
+    int at;
+    for (int c; (c = getopt_long(argc, argv, "", options, &at)) != -1;) {
+        if (c == 'h') {
+            fputs(usage, stdout);
+            exit(0);
+        }
+        if (c == 'v') {
+            puts("borgmaster " BORG_VERSION);
+            exit(0);
+        }
+        if (c != 'x')
+            exit(2); /* getopt has said what is wrong */
+        flag_take(&flags, options[at].name, optarg);
+    }
+    if (optind < argc)
+        usage_error("unexpected argument \"%s\"", argv[optind]);
+    if (flags.cell == NULL || flags.dir == NULL || flags.cert == NULL || flags.key == NULL ||
+        flags.id == 0)
+        usage_error("--cell, --id, --dir, --cert and --key are all needed");
+    return flags;
+}
+
+_Noreturn static void die(const struct err *err)
+{
+    log_error("master.failed reason=%s", log_quoted(err->msg));
+    exit(1);
+}
+
+/* The log or the database is gone: nothing we could still do would be safe. Four others remain. */
+static void on_fatal(void *data, const struct err *err)
+{
+    (void)data;
+    log_error("master.fatal reason=%s, exiting", log_quoted(err->msg));
+    _exit(3);
+}
+
+/* One master per directory: two would corrupt the log. The lock lasts as long as the process. */
+static int dir_lock(const char *dir, struct err *err)
+{
+    char path[CELL_PATH_MAX + 1];
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+        return err_errno(err, errno, "cannot make the directory %s", dir);
+    snprintf(path, sizeof path, "%s/lock", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(err, errno, "cannot open %s", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        return err_set(err, ERR_STATE, "%s is in use by another borgmaster (%s is locked)", dir,
+                       path);
+    }
+    return 0;
+}
+
+static const struct cell_replica *find_self(const struct cell_file *file, uint64_t id)
+{
+    for (size_t i = 0; i < file->replica_count; i++)
+        if (file->replicas[i].id == id)
+            return &file->replicas[i];
+    return NULL;
+}
+
+static void on_closed(void *data)
+{
+    (void)data;
+    log_info("master.stopped");
+    exit(0);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    log_info("master.stopping signal=%d", signum);
+    uv_signal_stop(handle);
+    replica_close(handle->data, on_closed, NULL);
+}
+
+static void stop_on(uv_signal_t *handle, struct replica *replica, int signum)
+{
+    uv_signal_init(replica_opts(replica)->loop, handle);
+    handle->data = replica;
+    uv_signal_start(handle, on_signal, signum);
+}
+
+int main(int argc, char **argv)
+{
+    struct flags flags = flags_parse(argc, argv);
+    struct cell_file file;
+    struct tls_context *tls;
+    struct replica *replica;
+    struct err err;
+    uv_signal_t sigterm, sigint;
+    char who[32];
+    snprintf(who, sizeof who, "master/%" PRIu64, flags.id);
+    log_open((enum log_level)flags.log_level, who);
+    signal(SIGPIPE, SIG_IGN);
+    /* Queries, snapshots and the log's own disk work share libuv's pool. */
+    setenv("UV_THREADPOOL_SIZE", "16", /* overwrite= */ 0);
+    if (cell_file_load(flags.cell, &file, &err) != 0 || dir_lock(flags.dir, &err) != 0 ||
+        tls_context_open(file.ca_path, flags.cert, flags.key, &tls, &err) != 0)
+        die(&err);
+    struct replica_options options = {.loop = uv_default_loop(),
+                                      .file = &file,
+                                      .self = find_self(&file, flags.id),
+                                      .tls = tls,
+                                      .dir = flags.dir,
+                                      .election_timeout_ms = flags.election_timeout_ms,
+                                      .heartbeat_ms = flags.heartbeat_ms,
+                                      .snapshot_threshold = flags.snapshot_threshold,
+                                      .on_fatal = on_fatal};
+    if (options.self == NULL) {
+        err_set(&err, ERR_NOT_FOUND, "%s has no replica with id %" PRIu64, flags.cell, flags.id);
+        die(&err);
+    }
+    if (replica_open(&options, &replica, &err) != 0)
+        die(&err);
+    stop_on(&sigterm, replica, SIGTERM);
+    stop_on(&sigint, replica, SIGINT);
+    log_info("master.started rpc=%s raft=%s index=%" PRIu64, options.self->rpc, options.self->raft,
+             replica_cell(replica)->applied_index);
+    uv_run(options.loop, UV_RUN_DEFAULT);
+    return 0;
+}

@@ -1,0 +1,149 @@
+/*
+ * peers.c - keeping one connection to every other replica.
+ */
+#include "peers.h"
+
+#include "cmd_pack.h"
+#include "log.h"
+#include "rpc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PEER_RETRY_MS = 100, PEER_FORWARD_TIMEOUT_MS = 5000 };
+
+struct peer {
+    struct peers *peers;
+    uint64_t id;
+    const char *addr;      /* of its rpc server; borrowed from the cell file */
+    struct rpc_conn *conn; /* NULL while there is none */
+    bool open;
+    bool reported; /* that it cannot be reached: once, until it can */
+};
+
+struct peers {
+    struct rpc_options rpc;
+    struct peer peers[CELL_REPLICAS_MAX];
+    size_t count;
+    uv_timer_t retry;
+};
+
+/* A forwarded command that waits for its answer. */
+struct forwarded {
+    replica_answer_cb cb;
+    void *data;
+};
+
+static void on_open(struct rpc_conn *conn)
+{
+    struct peer *peer = rpc_data(conn);
+    peer->open = true;
+    peer->reported = false;
+    log_info("peer.connected replica=%" PRIu64, peer->id);
+}
+
+static void on_close(struct rpc_conn *conn, const struct err *why)
+{
+    struct peer *peer = rpc_data(conn);
+    if (!peer->reported)
+        log_warn("peer.lost replica=%" PRIu64 " reason=%s, retrying", peer->id,
+                 log_quoted(why->msg));
+    peer->reported = true;
+    peer->conn = NULL;
+    peer->open = false;
+}
+
+static void peer_connect(struct peer *peer)
+{
+    struct err err;
+    struct identity expect = {.role = ROLE_MASTER};
+    snprintf(expect.name, sizeof expect.name, "%" PRIu64, peer->id);
+    struct rpc_options rpc = peer->peers->rpc;
+    rpc.data = peer;
+    if (rpc_connect(&rpc, peer->addr, &expect, &peer->conn, &err) != 0) {
+        peer->conn = NULL;
+        if (!peer->reported)
+            log_warn("peer.unreachable replica=%" PRIu64 " reason=%s, retrying", peer->id,
+                     log_quoted(err.msg));
+        peer->reported = true;
+    }
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct peers *peers = timer->data;
+    for (size_t i = 0; i < peers->count; i++)
+        if (peers->peers[i].conn == NULL)
+            peer_connect(&peers->peers[i]);
+}
+
+struct peers *peers_new(const struct replica_options *options)
+{
+    struct peers *peers = xcalloc(1, sizeof *peers);
+    peers->rpc = (struct rpc_options){
+        .loop = options->loop, .tls = options->tls, .on_open = on_open, .on_close = on_close};
+    for (size_t i = 0; i < options->file->replica_count; i++) {
+        const struct cell_replica *r = &options->file->replicas[i];
+        if (r->id != options->self->id)
+            peers->peers[peers->count++] =
+                (struct peer){.peers = peers, .id = r->id, .addr = r->rpc};
+    }
+    uv_timer_init(options->loop, &peers->retry);
+    peers->retry.data = peers;
+    uv_timer_start(&peers->retry, on_retry, 0, PEER_RETRY_MS);
+    return peers;
+}
+
+static struct peer *peer_find(struct peers *peers, uint64_t id)
+{
+    for (size_t i = 0; i < peers->count; i++)
+        if (peers->peers[i].id == id)
+            return &peers->peers[i];
+    return NULL;
+}
+
+static void on_answer(void *data, const struct err *err, const void *body, size_t size)
+{
+    struct forwarded *f = data;
+    struct err own;
+    struct wire_answer answer;
+    if (err != NULL && (err->code == ERR_CLOSED || err->code == ERR_TIMEOUT)) {
+        err_set(&own, ERR_UNKNOWN_OUTCOME, "the leader did not answer: %s", err->msg);
+        err = &own;
+    }
+    if (err == NULL && wire_unpack_answer(body, size, &answer, &own) != 0)
+        err = &own;
+    if (f->cb != NULL)
+        f->cb(f->data, err, err == NULL ? &answer : NULL);
+    free(f);
+}
+
+void peers_forward(struct peers *peers, uint64_t to, const struct cmd *cmd, replica_answer_cb cb,
+                   void *data)
+{
+    struct err err;
+    struct buf CLEANUP(buf_release) body = {0};
+    struct peer *peer = peer_find(peers, to);
+    struct forwarded *f = xcalloc(1, sizeof *f);
+    *f = (struct forwarded){cb, data};
+    int rv;
+    if (peer == NULL || !peer->open)
+        rv = err_set(&err, ERR_UNAVAILABLE, "no connection to the leader, replica %" PRIu64, to);
+    else
+        rv = cmd_pack(cmd, &body, &err);
+    if (rv == 0)
+        rv = rpc_request(peer->conn, WIRE_FORWARD, body.bytes, body.size, PEER_FORWARD_TIMEOUT_MS,
+                         on_answer, f, &err);
+    if (rv == 0)
+        return;
+    if (cb != NULL)
+        cb(data, &err, NULL);
+    free(f);
+}
+
+void peers_notify(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body)
+{
+    struct peer *peer = peer_find(peers, to);
+    if (peer != NULL && peer->open)
+        (void)!rpc_notify(peer->conn, method, body->bytes, body->size);
+}

@@ -1,0 +1,21 @@
+/*
+ * peers.h - connections to the other replicas: commands forwarded to the leader, notices to it.
+ *
+ * One connection to each is kept up, so that a new leader can be reached the moment it is known.
+ */
+#ifndef BORGMASTER_PEERS_H
+#define BORGMASTER_PEERS_H
+
+#include "replica.h"
+
+struct peers;
+
+struct peers *peers_new(const struct replica_options *options);
+
+/* As replica_command(), through replica `to`. */
+void peers_forward(struct peers *peers, uint64_t to, const struct cmd *cmd, replica_answer_cb cb,
+                   void *data);
+/* Best effort: nothing is said when it cannot be sent. */
+void peers_notify(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body);
+
+#endif

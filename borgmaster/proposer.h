@@ -1,0 +1,33 @@
+/*
+ * proposer.h - the leader's way into the log: commands are packed into envelopes, answers go back.
+ *
+ * One Raft entry is one envelope: a tag that names its proposer, then packed commands. Entries in
+ * flight are few and large rather than many (RAFT.md: the library copies pending writes
+ * quadratically), so whatever arrives during a loop turn shares an entry.
+ */
+#ifndef BORGMASTER_PROPOSER_H
+#define BORGMASTER_PROPOSER_H
+
+#include "replica.h"
+
+struct proposer;
+
+struct proposer *proposer_new(void);
+
+/* Queue a command; its time is stamped here. The callback is as in replica_command(). */
+void proposer_submit(struct proposer *p, const struct cmd *cmd, replica_answer_cb cb, void *data);
+/* Propose what is queued, as far as the in-flight limit allows. Once per loop turn. */
+void proposer_flush(struct proposer *p, struct raftlog *log);
+/* No longer the leader: what was not proposed yet is refused with ERR_NOT_LEADER. */
+void proposer_drop(struct proposer *p);
+
+/*
+ * Walk a committed entry: proposer_open() checks the tag and says whether it is one of ours still
+ * waiting (NULL if not); after cell_apply of its n-th command call proposer_answer().
+ */
+struct proposal;
+int proposer_open(struct proposer *p, const void *bytes, size_t size, size_t *ret_at,
+                  struct proposal **ret_ours, struct err *err) MUST_USE;
+void proposer_answer(struct proposal *ours, const struct answer *answer, uint64_t index);
+
+#endif

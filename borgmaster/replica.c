@@ -1,0 +1,397 @@
+/*
+ * replica.c - applying what was committed and telling everybody.
+ */
+#include "replica.h"
+
+#include "clock.h"
+#include "cmd_pack.h"
+#include "leader.h"
+#include "links.h"
+#include "log.h"
+#include "peers.h"
+#include "proposer.h"
+#include "scheduler.h"
+#include "service.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    FLUSH_TASKS_MAX = 65536,  /* tasks touched before a delta is made, also within one loop turn */
+    STORE_BACKLOG_MAX = 4096, /* deltas SQLite may be behind before the leader stops proposing */
+};
+
+struct replica {
+    struct replica_options options;
+    struct cell *cell;
+    struct store *store;
+    struct raftlog *log;
+    struct proposer *proposer;
+    struct peers *peers;
+    struct links *links;
+    struct leader *leader;
+    struct scheduler *scheduler;
+    struct service *service;
+
+    enum raftlog_role role;
+    uint64_t term;
+    uint64_t leader_id;
+    bool leads;                     /* see replica_leads() */
+    struct raftlog_barrier barrier; /* of this leadership */
+    bool barrier_pending;
+
+    struct changes changes; /* since the last flush */
+    uint64_t flushed_index;
+    uv_check_t check;
+    uv_prepare_t prepare;
+    uint64_t started_ms;
+    void (*close_cb)(void *data);
+    void *close_data;
+};
+
+/* Make a delta of what changed and hand it to all who keep a copy. */
+static void replica_flush(struct replica *r)
+{
+    if (r->flushed_index == r->cell->applied_index)
+        return;
+    struct delta *delta = delta_collect(r->cell, &r->changes);
+    store_put(r->store, delta);
+    scheduler_put(r->scheduler, delta);
+    delta_unref(delta);
+    links_touch(r->links, r->changes.machines, r->changes.machine_count);
+    changes_clear(&r->changes);
+    r->flushed_index = r->cell->applied_index;
+}
+
+static void apply_envelope(struct replica *r, uint64_t index, const void *bytes, size_t size)
+{
+    struct err err;
+    struct proposal *ours;
+    size_t at, cmd_size;
+    const void *cmd_bytes;
+    if (proposer_open(r->proposer, bytes, size, &at, &ours, &err) != 0)
+        PANIC("log entry %" PRIu64 ": %s", index, err.msg);
+    for (;;) {
+        struct cmd cmd;
+        struct answer answer = {0};
+        if (envelope_next(bytes, size, &at, &cmd_bytes, &cmd_size, &err) != 0)
+            PANIC("log entry %" PRIu64 ": %s", index, err.msg);
+        if (cmd_bytes == NULL)
+            return;
+        if (cmd_unpack(cmd_bytes, cmd_size, &cmd, &err) != 0)
+            PANIC("log entry %" PRIu64 ": %s", index, err.msg);
+        cell_apply(r->cell, &cmd, &r->changes, &answer);
+        cmd_release(&cmd);
+        if (ours != NULL)
+            proposer_answer(ours, &answer, index);
+    }
+}
+
+static void on_apply(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
+{
+    struct replica *r = data;
+    if (index <= r->cell->applied_index)
+        return; /* already in the database this cell was loaded from */
+    r->cell->applied_index = index;
+    r->cell->applied_term = term;
+    apply_envelope(r, index, bytes, size);
+    if (r->changes.task_count >= FLUSH_TASKS_MAX)
+        replica_flush(r);
+}
+
+static void on_barrier(struct raftlog_barrier *req, int status)
+{
+    struct replica *r = req->data;
+    r->barrier_pending = false;
+    if (status != 0 || r->role != RAFTLOG_LEADER)
+        return;
+    replica_flush(r);
+    r->leads = true;
+    log_info("leader.ready term=%" PRIu64 " index=%" PRIu64, r->term, r->cell->applied_index);
+    leader_on_role(r->leader, true);
+    scheduler_start(r->scheduler);
+}
+
+/* Wait until everything of earlier terms is applied here: only then is our cell the newest. */
+static void try_lead(struct replica *r)
+{
+    struct err err;
+    if (r->role != RAFTLOG_LEADER || r->leads || r->barrier_pending)
+        return;
+    r->barrier.data = r;
+    r->barrier_pending = raftlog_barrier(r->log, &r->barrier, on_barrier, &err) == 0;
+}
+
+static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t leader_id)
+{
+    static const char *const names[] = {"follower", "candidate", "leader"};
+    struct replica *r = data;
+    log_info("role.changed role=%s term=%" PRIu64 " leader=%" PRIu64, names[role], term, leader_id);
+    bool lost = r->leads && (role != RAFTLOG_LEADER || term != r->term);
+    r->role = role;
+    r->term = term;
+    r->leader_id = leader_id;
+    if (lost) {
+        r->leads = false;
+        scheduler_stop(r->scheduler);
+        leader_on_role(r->leader, false);
+    }
+    if (role != RAFTLOG_LEADER)
+        proposer_drop(r->proposer);
+}
+
+static void on_check(uv_check_t *check)
+{
+    struct replica *r = check->data;
+    try_lead(r);
+    replica_flush(r);
+    if (store_backlog(r->store) < STORE_BACKLOG_MAX)
+        proposer_flush(r->proposer, r->log);
+}
+
+/* Commands that timers submitted must not wait for the next event. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct replica *r = prepare->data;
+    if (store_backlog(r->store) < STORE_BACKLOG_MAX)
+        proposer_flush(r->proposer, r->log);
+}
+
+static void *on_snapshot_begin(void *data, uint64_t index, uint64_t term)
+{
+    struct replica *r = data;
+    /* After a restart the database is ahead until the log has caught up: its image would then hold
+     * more than `index` says, and be applied twice by who restores it. */
+    if (r->cell->applied_index > index)
+        return NULL;
+    replica_flush(r);
+    log_info("snapshot.begin index=%" PRIu64 " term=%" PRIu64, index, term);
+    return store_snapshot_begin(r->store);
+}
+
+static void on_snapshot_end(void *data, void *token)
+{
+    struct replica *r = data;
+    store_snapshot_end(r->store, token);
+}
+
+static int on_restore(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
+{
+    struct replica *r = data;
+    struct err err;
+    if (index <= r->cell->applied_index) {
+        log_info("snapshot.older index=%" PRIu64 " database=%" PRIu64 ", ignored", index,
+                 r->cell->applied_index);
+        return 0;
+    }
+    struct cell *cell = cell_new();
+    if (store_replace(r->store, bytes, size, cell, &err) != 0) {
+        log_error("snapshot.unusable index=%" PRIu64 " reason=%s", index, log_quoted(err.msg));
+        cell_free(cell);
+        return -(int)err.code;
+    }
+    cell_free(r->cell);
+    r->cell = cell;
+    /* Barriers and membership changes have an index and no delta: the image may name an older one.
+     */
+    r->cell->applied_index = index;
+    r->cell->applied_term = term;
+    r->flushed_index = index;
+    changes_clear(&r->changes);
+    links_reset(r->links);
+    log_info("snapshot.restored index=%" PRIu64 " bytes=%zu", index, size);
+    return 0;
+}
+
+static void on_raftlog_fatal(void *data, const struct err *err)
+{
+    struct replica *r = data;
+    r->options.on_fatal(r->options.data, err);
+}
+
+static const struct raftlog_handlers raftlog_handlers = {
+    .on_apply = on_apply,
+    .on_role = on_role,
+    .snapshot_begin = on_snapshot_begin,
+    .snapshot_write = store_snapshot_write,
+    .snapshot_end = on_snapshot_end,
+    .on_restore = on_restore,
+    .on_fatal = on_raftlog_fatal,
+};
+
+static int open_log(struct replica *r, struct err *err)
+{
+    const struct replica_options *o = &r->options;
+    char dir[CELL_PATH_MAX + 1];
+    snprintf(dir, sizeof dir, "%s/raft", o->dir);
+    struct raftlog_options options = {.loop = o->loop,
+                                      .tls = o->tls,
+                                      .dir = dir,
+                                      .id = o->self->id,
+                                      .member_count = o->file->replica_count,
+                                      .election_timeout_ms = o->election_timeout_ms,
+                                      .heartbeat_ms = o->heartbeat_ms,
+                                      .snapshot_threshold = o->snapshot_threshold,
+                                      .handlers = &raftlog_handlers,
+                                      .data = r};
+    for (size_t i = 0; i < o->file->replica_count; i++) {
+        options.members[i].id = o->file->replicas[i].id;
+        str_copy(options.members[i].address, sizeof options.members[i].address,
+                 o->file->replicas[i].raft);
+    }
+    return raftlog_open(&options, &r->log, err);
+}
+
+static void start_hooks(struct replica *r)
+{
+    uv_check_init(r->options.loop, &r->check);
+    r->check.data = r;
+    uv_check_start(&r->check, on_check);
+    uv_prepare_init(r->options.loop, &r->prepare);
+    r->prepare.data = r;
+    uv_prepare_start(&r->prepare, on_prepare);
+}
+
+int replica_open(const struct replica_options *options, struct replica **ret, struct err *err)
+{
+    struct replica *r = xcalloc(1, sizeof *r);
+    r->options = *options;
+    r->started_ms = clock_mono_ms();
+    r->cell = cell_new();
+    int rv = store_open(options->dir, r->cell, &r->store, err);
+    if (rv != 0) {
+        cell_free(r->cell);
+        free(r);
+        return rv;
+    }
+    store_on_fatal(r->store, options->on_fatal, options->data);
+    r->flushed_index = r->cell->applied_index;
+    r->proposer = proposer_new();
+    r->peers = peers_new(&r->options);
+    r->links = links_new(r);
+    r->leader = leader_new(r);
+    r->scheduler = scheduler_new(r);
+    start_hooks(r);
+    rv = service_open(r, &r->service, err);
+    if (rv == 0)
+        rv = open_log(r, err);
+    *ret = r; /* a failed open ends the process: what is open goes with it */
+    return rv;
+}
+
+static void on_log_closed(void *data)
+{
+    struct replica *r = data;
+    store_close(r->store);
+    r->close_cb(r->close_data);
+}
+
+void replica_close(struct replica *r, void (*cb)(void *data), void *data)
+{
+    r->close_cb = cb;
+    r->close_data = data;
+    r->leads = false;
+    scheduler_stop(r->scheduler);
+    uv_check_stop(&r->check);
+    uv_prepare_stop(&r->prepare);
+    replica_flush(r);
+    raftlog_close(r->log, on_log_closed, r);
+}
+
+const struct cell *replica_cell(const struct replica *r)
+{
+    return r->cell;
+}
+
+const struct replica_options *replica_opts(const struct replica *r)
+{
+    return &r->options;
+}
+
+struct store *replica_store(struct replica *r)
+{
+    return r->store;
+}
+
+struct raftlog *replica_log(struct replica *r)
+{
+    return r->log;
+}
+
+struct links *replica_links(struct replica *r)
+{
+    return r->links;
+}
+
+struct leader *replica_leader(struct replica *r)
+{
+    return r->leader;
+}
+
+struct peers *replica_peers(struct replica *r)
+{
+    return r->peers;
+}
+
+uint64_t replica_leader_id(const struct replica *r)
+{
+    return r->leader_id;
+}
+
+bool replica_leads(const struct replica *r)
+{
+    return r->leads;
+}
+
+bool replica_ready(const struct replica *r)
+{
+    if (r->log == NULL || r->leader_id == 0)
+        return false;
+    struct raftlog_status status = raftlog_status(r->log);
+    return status.applied_index >= status.commit_index;
+}
+
+struct wire_status replica_status(struct replica *r)
+{
+    static const char *const names[] = {"follower", "candidate", "leader"};
+    struct raftlog_status log = raftlog_status(r->log);
+    struct wire_status status = {.id = r->options.self->id,
+                                 .pid = getpid(),
+                                 .term = log.term,
+                                 .leader = log.leader_id,
+                                 .last_index = log.last_index,
+                                 .stored_index = log.stored_index,
+                                 .commit_index = log.commit_index,
+                                 .applied_index = r->cell->applied_index,
+                                 .snapshot_index = log.snapshot_index,
+                                 .projected_index = store_index(r->store),
+                                 .digest = cell_digest(r->cell),
+                                 .links = links_count(r->links),
+                                 .machines = r->cell->machine_count,
+                                 .jobs = r->cell->job_count,
+                                 .uptime_ms = clock_mono_ms() - r->started_ms};
+    LIST_EACH(l, &r->cell->jobs)
+    status.pending += CONTAINER_OF(l, struct job, link)->counts[TASK_PENDING];
+    str_copy(status.addr, sizeof status.addr, r->options.self->rpc);
+    str_copy(status.role, sizeof status.role, names[log.role]);
+    str_copy(status.version, sizeof status.version, BORG_VERSION);
+    return status;
+}
+
+void replica_command(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
+{
+    struct err err;
+    if (r->role == RAFTLOG_LEADER) {
+        proposer_submit(r->proposer, cmd, cb, data);
+    } else if (r->leader_id != 0) {
+        peers_forward(r->peers, r->leader_id, cmd, cb, data);
+    } else if (cb != NULL) {
+        err_set(&err, ERR_UNAVAILABLE,
+                "replica %" PRIu64 " knows of no leader: an election is under way or fewer than "
+                "half of the masters are up",
+                r->options.self->id);
+        cb(data, &err, NULL);
+    }
+}

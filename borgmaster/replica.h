@@ -1,0 +1,69 @@
+/*
+ * replica.h - one of the cell's masters: the log, the cell it builds, and who is told of changes.
+ *
+ *      raftlog --on_apply--> cell_apply --changes--> replica_flush --delta--> store (SQLite thread)
+ *                                                                  +-------> scheduler (thread)
+ *                                                                  +-ids---> links (borglets)
+ *
+ * All of it runs on the loop's thread. Every replica applies the same commands; only the leader
+ * stamps, schedules and watches for silence (leader.h, scheduler.h).
+ */
+#ifndef BORGMASTER_REPLICA_H
+#define BORGMASTER_REPLICA_H
+
+#include "cell_file.h"
+#include "raftlog.h"
+#include "store.h"
+#include "tls.h"
+
+struct replica_options {
+    uv_loop_t *loop;
+    const struct cell_file *file;    /* borrowed */
+    const struct cell_replica *self; /* one of file->replicas */
+    struct tls_context *tls;         /* borrowed */
+    const char *dir;
+    unsigned election_timeout_ms; /* 0: raftlog's default; so the next two */
+    unsigned heartbeat_ms;
+    unsigned snapshot_threshold;
+    void (*on_fatal)(void *data, const struct err *err); /* any thread; the process must exit */
+    void *data;
+};
+
+struct replica;
+
+int replica_open(const struct replica_options *options, struct replica **ret,
+                 struct err *err) MUST_USE;
+/*
+ * Stop the log and write what is queued to SQLite, then cb: the process may exit. A replica lives
+ * as long as its process, so nothing else is taken apart.
+ */
+void replica_close(struct replica *replica, void (*cb)(void *data), void *data);
+
+const struct cell *replica_cell(const struct replica *replica);
+const struct replica_options *replica_opts(const struct replica *replica);
+struct store *replica_store(struct replica *replica);
+struct raftlog *replica_log(struct replica *replica);
+struct links *replica_links(struct replica *replica);
+struct leader *replica_leader(struct replica *replica);
+struct peers *replica_peers(struct replica *replica);
+/* Id of the leader we know of; 0: none. */
+uint64_t replica_leader_id(const struct replica *replica);
+/* True while this replica is the leader and has applied everything of earlier terms. */
+bool replica_leads(const struct replica *replica);
+/* Follows or leads, and has applied all it knew to be committed when it found its leader: before
+ * that its cell may be old, and it drives no borglets. */
+bool replica_ready(const struct replica *replica);
+struct wire_status replica_status(struct replica *replica);
+
+/*
+ * Have a command committed: by ourselves when leading, else through the leader. The command is
+ * borrowed for the call. `cb` (may be NULL) comes exactly once, in a later loop turn or in this
+ * call for refusals: with the answer, or with err: ERR_UNAVAILABLE and ERR_NOT_LEADER (it did not
+ * happen), ERR_UNKNOWN_OUTCOME (it may have), ERR_LIMIT (too large, or too much is waiting).
+ */
+typedef void (*replica_answer_cb)(void *data, const struct err *err,
+                                  const struct wire_answer *answer);
+void replica_command(struct replica *replica, const struct cmd *cmd, replica_answer_cb cb,
+                     void *data);
+
+#endif

@@ -1,0 +1,340 @@
+/*
+ * service.c - the rpc methods of a replica.
+ */
+#include "service.h"
+
+#include "clock.h"
+#include "cmd_pack.h"
+#include "leader.h"
+#include "links.h"
+#include "list.h"
+#include "log.h"
+#include "peers.h"
+#include "rpc.h"
+
+#include <stdlib.h>
+
+enum {
+    QUERY_POLL_MS = 2,       /* how often queries that wait for an index look again */
+    QUERIES_RUNNING_MAX = 4, /* the rest of the pool's threads belong to the log */
+    QUERIES_WAITING_MAX = 1024,
+};
+
+struct service {
+    struct replica *replica;
+    struct rpc_server *server;
+    struct list waiting; /* queries: for an index, or for a place in the pool */
+    size_t waiting_count;
+    size_t running;
+    uv_timer_t poll;
+    uv_timer_t alive;
+};
+
+struct query {
+    struct list link;
+    struct service *service;
+    struct rpc_call *call;
+    struct wire_query asked;
+    struct raftlog_barrier barrier;
+    uint64_t deadline_ms;
+};
+
+static struct service *service_of(struct rpc_conn *conn)
+{
+    return rpc_data(conn);
+}
+
+/* Commands */
+
+static void on_answer(void *data, const struct err *err, const struct wire_answer *answer)
+{
+    struct rpc_call *call = data;
+    if (err != NULL) {
+        rpc_refuse(call, err);
+        return;
+    }
+    struct buf CLEANUP(buf_release) body = {0};
+    wire_pack_answer(&body, answer);
+    rpc_reply(call, body.bytes, body.size);
+}
+
+/* What a user may ask for, in the user's own name: the certificate says who, never the message. */
+static int user_command_check(struct cmd *cmd, const char *user, struct err *err)
+{
+    str_copy(cmd->user, sizeof cmd->user, user);
+    switch (cmd->kind) {
+    case CMD_JOB_SUBMIT:
+        str_copy(cmd->job_submit.user, sizeof cmd->job_submit.user, user);
+        return spec_valid(&cmd->job_submit, err);
+    case CMD_JOB_KILL:
+        return 0;
+    case CMD_MACHINE_REGISTER:
+    case CMD_MACHINE_DOWN:
+    case CMD_SCHEDULE:
+    case CMD_REPORT:
+    case CMD_WAKE:
+        break;
+    }
+    return err_set(err, ERR_DENIED, "a user may not send the command %s", cmd_kind_text(cmd->kind));
+}
+
+static void on_command(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct err err;
+    struct cmd cmd;
+    if (cmd_unpack(body, size, &cmd, &err) != 0) {
+        rpc_refuse(call, &err);
+        return;
+    }
+    if (user_command_check(&cmd, rpc_peer(conn)->name, &err) != 0) {
+        log_warn("command.refused user=%s kind=%s reason=%s", log_quoted(cmd.user),
+                 cmd_kind_text(cmd.kind), log_quoted(err.msg));
+        rpc_refuse(call, &err);
+    } else {
+        replica_command(service_of(conn)->replica, &cmd, on_answer, call);
+    }
+    cmd_release(&cmd);
+}
+
+static void on_forward(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct replica *replica = service_of(conn)->replica;
+    struct err err;
+    struct cmd cmd;
+    int rv = 0;
+    /* Never forwarded twice: who asks us believes that we lead. */
+    if (replica_leader_id(replica) != replica_opts(replica)->self->id)
+        rv = err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " is not the leader",
+                     replica_opts(replica)->self->id);
+    if (rv == 0)
+        rv = cmd_unpack(body, size, &cmd, &err);
+    if (rv != 0) {
+        rpc_refuse(call, &err);
+        return;
+    }
+    replica_command(replica, &cmd, on_answer, call);
+    cmd_release(&cmd);
+}
+
+/* Queries */
+
+static void query_free(struct query *query)
+{
+    wire_query_release(&query->asked);
+    free(query);
+}
+
+static void query_refuse(struct query *query, const struct err *err)
+{
+    rpc_refuse(query->call, err);
+    query_free(query);
+}
+
+static void run_ready(struct service *service);
+
+static void on_poll(uv_timer_t *timer)
+{
+    run_ready(timer->data);
+}
+
+static void on_rows(void *data, const struct err *err, const void *rows, size_t size)
+{
+    struct query *query = data;
+    struct service *service = query->service;
+    service->running--;
+    if (err != NULL)
+        rpc_refuse(query->call, err);
+    else
+        rpc_reply(query->call, rows, size);
+    query_free(query);
+    run_ready(service);
+}
+
+static void query_park(struct query *query)
+{
+    struct service *service = query->service;
+    struct err err;
+    if (service->waiting_count >= QUERIES_WAITING_MAX) {
+        err_set(&err, ERR_UNAVAILABLE, "%d queries are waiting already: try again later",
+                QUERIES_WAITING_MAX);
+        query_refuse(query, &err);
+        return;
+    }
+    query->deadline_ms = clock_mono_ms() + QUERY_TIME_MS_MAX;
+    list_push(&service->waiting, &query->link);
+    service->waiting_count++;
+    run_ready(service);
+}
+
+static void unpark(struct query *query)
+{
+    list_remove(&query->link);
+    query->service->waiting_count--;
+}
+
+/* Start the queries whose index SQLite has reached, refuse those that waited too long. */
+static void run_ready(struct service *service)
+{
+    struct store *store = replica_store(service->replica);
+    uint64_t index = store_index(store);
+    uint64_t now_ms = clock_mono_ms();
+    struct list *l = service->waiting.next;
+    while (l != &service->waiting) {
+        struct query *query = CONTAINER_OF(l, struct query, link);
+        l = l->next;
+        if (query->asked.index_min <= index && service->running < QUERIES_RUNNING_MAX) {
+            unpark(query);
+            service->running++;
+            store_query(store, replica_opts(service->replica)->loop, query->asked.sql,
+                        query->asked.index_min, on_rows, query);
+        } else if (now_ms > query->deadline_ms) {
+            struct err err;
+            err_set(&err, ERR_UNAVAILABLE,
+                    "this replica is at index %" PRIu64 ", the query waits for %" PRIu64
+                    ": try another",
+                    index, query->asked.index_min);
+            unpark(query);
+            query_refuse(query, &err);
+        }
+    }
+    if (list_empty(&service->waiting))
+        uv_timer_stop(&service->poll);
+    else if (!uv_is_active((uv_handle_t *)&service->poll))
+        uv_timer_start(&service->poll, on_poll, QUERY_POLL_MS, QUERY_POLL_MS);
+}
+
+static void on_fresh(struct raftlog_barrier *req, int status)
+{
+    struct query *query = req->data;
+    struct err err;
+    if (status == 0) {
+        query->asked.index_min =
+            MAX(query->asked.index_min, replica_cell(query->service->replica)->applied_index);
+        query_park(query);
+        return;
+    }
+    err_set(&err, ERR_UNAVAILABLE, "leadership was lost before the read was known to be fresh");
+    query_refuse(query, &err);
+}
+
+/* See everything that was acknowledged before now: only the leader can tell. */
+static void query_fresh(struct query *query)
+{
+    struct replica *replica = query->service->replica;
+    struct err err;
+    int rv;
+    query->barrier.data = query;
+    if (replica_leads(replica))
+        rv = raftlog_barrier(replica_log(replica), &query->barrier, on_fresh, &err);
+    else
+        rv = err_set(&err, ERR_NOT_LEADER,
+                     "a fresh read needs the leader, which is replica %" PRIu64,
+                     replica_leader_id(replica));
+    if (rv != 0)
+        query_refuse(query, &err);
+}
+
+static void on_query(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct err err;
+    struct query *query = xcalloc(1, sizeof *query);
+    query->service = service_of(conn);
+    query->call = call;
+    list_init(&query->link);
+    if (wire_unpack_query(body, size, &query->asked, &err) != 0) {
+        rpc_refuse(call, &err);
+        free(query);
+    } else if (query->asked.fresh) {
+        query_fresh(query);
+    } else {
+        query_park(query);
+    }
+}
+
+/* The rest */
+
+static void on_status(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    (void)body;
+    (void)size;
+    struct wire_status status = replica_status(service_of(conn)->replica);
+    struct buf CLEANUP(buf_release) to = {0};
+    wire_pack_status(&to, &status);
+    rpc_reply(call, to.bytes, to.size);
+}
+
+static void on_alive(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct wire_alive alive;
+    (void)call;
+    if (wire_unpack_alive(body, size, &alive, NULL) != 0)
+        return;
+    leader_heard(replica_leader(service_of(conn)->replica), &alive);
+    wire_alive_release(&alive);
+}
+
+static void on_alive_timer(uv_timer_t *timer)
+{
+    struct service *service = timer->data;
+    struct replica *replica = service->replica;
+    struct wire_alive alive = links_alive(replica_links(replica));
+    uint64_t leader = replica_leader_id(replica);
+    if (leader == replica_opts(replica)->self->id) {
+        leader_heard(replica_leader(replica), &alive);
+    } else if (leader != 0) {
+        struct buf CLEANUP(buf_release) body = {0};
+        wire_pack_alive(&body, &alive);
+        peers_notify(replica_peers(replica), leader, WIRE_ALIVE, &body);
+    }
+    wire_alive_release(&alive);
+}
+
+static void on_open(struct rpc_conn *conn)
+{
+    if (rpc_peer(conn)->role == ROLE_BORGLET)
+        links_on_open(replica_links(service_of(conn)->replica), conn);
+}
+
+static void on_close(struct rpc_conn *conn, const struct err *why)
+{
+    (void)why;
+    if (rpc_peer(conn)->role == ROLE_BORGLET)
+        links_on_close(conn);
+}
+
+static const struct rpc_method methods[] = {
+    {WIRE_COMMAND, "command", BIT(ROLE_USER), on_command},
+    {WIRE_QUERY, "query", BIT(ROLE_USER), on_query},
+    {WIRE_STATUS, "status", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_status},
+    {WIRE_FORWARD, "forward", BIT(ROLE_MASTER), on_forward},
+    {WIRE_ALIVE, "alive", BIT(ROLE_MASTER), on_alive},
+    {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), links_on_hello},
+    {WIRE_REPORT, "report", BIT(ROLE_BORGLET), links_on_report},
+};
+
+int service_open(struct replica *replica, struct service **ret, struct err *err)
+{
+    const struct replica_options *options = replica_opts(replica);
+    struct service *service = xcalloc(1, sizeof *service);
+    service->replica = replica;
+    list_init(&service->waiting);
+    uv_timer_init(options->loop, &service->poll);
+    service->poll.data = service;
+    uv_timer_init(options->loop, &service->alive);
+    service->alive.data = service;
+    struct rpc_options rpc = {.loop = options->loop,
+                              .tls = options->tls,
+                              .methods = methods,
+                              .method_count = ARRAY_SIZE(methods),
+                              .data = service,
+                              .on_open = on_open,
+                              .on_close = on_close};
+    int rv = rpc_listen(&rpc, options->self->rpc, &service->server, err);
+    if (rv != 0) {
+        free(service);
+        return rv;
+    }
+    uv_timer_start(&service->alive, on_alive_timer, LEADER_ALIVE_MS, LEADER_ALIVE_MS);
+    *ret = service;
+    return 0;
+}

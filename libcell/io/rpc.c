@@ -1,0 +1,566 @@
+/*
+ * rpc.c - calls over streams: ids, time-outs, roles, and what to do with a peer that floods.
+ *
+ * A connection holds three things of others: calls of ours without an answer (`pending`, ended with
+ * ERR_CLOSED at the latest), calls of the peer without an answer (`calls`, which outlive the
+ * connection until their owner answers), and received bytes that are no whole frame yet (`in`).
+ */
+#include "rpc.h"
+
+#include "clock.h"
+#include "idmap.h"
+#include "list.h"
+#include "log.h"
+#include "rpc_frame.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    IN_KEEP_BYTES_MAX = 65536, /* memory that `in` may keep when empty */
+    DENIED_LOG_MS = 1000,      /* between two lines about the same connection */
+};
+
+struct rpc_conn {
+    struct rpc_options options;
+    struct stream *stream;
+    struct rpc_server *server; /* NULL on the connecting side */
+    struct list server_link;   /* in server->conns */
+    void *data;
+    bool closing; /* rpc_close() was called, or the peer broke the rules */
+    bool closed;  /* the stream has ended */
+    struct err why;
+
+    struct buf in;
+    struct buf head; /* of the frame being sent */
+    bool paused;     /* the peer does not read our answers: its calls wait */
+    void (*on_drain)(struct rpc_conn *conn);
+    size_t drain_bytes;
+
+    uint64_t id_next;
+    struct idmap pending_by_id;
+    struct list pending; /* ordered by deadline */
+    uv_timer_t timer;    /* for the first of them */
+    struct list calls;
+    size_t call_count;
+    uint64_t denied_count;
+    uint64_t denied_log_ms;
+};
+
+struct rpc_pending {
+    struct list link;
+    uint64_t id;
+    uint64_t deadline_ms; /* of clock_mono_ms(); UINT64_MAX: none */
+    rpc_answer_cb cb;
+    void *data;
+};
+
+struct rpc_call {
+    struct list link;      /* in conn->calls */
+    struct rpc_conn *conn; /* NULL when it has closed */
+    uint64_t id;
+};
+
+struct rpc_server {
+    struct rpc_options options;
+    struct stream_listener *listener; /* NULL once closing */
+    struct list conns;
+};
+
+/* The peer broke the rules, or does not read: no more of it. */
+static void rpc_fail(struct rpc_conn *conn, const struct err *why)
+{
+    if (conn->closing || conn->closed)
+        return;
+    log_warn("rpc.broken peer=%s address=%s reason=%s", identity_text(rpc_peer(conn)).text,
+             rpc_peer_address(conn), log_quoted(why->msg));
+    conn->why = *why;
+    rpc_close(conn);
+}
+
+static int rpc_send(struct rpc_conn *conn, const struct rpc_frame *frame, struct err *err)
+{
+    if (conn->closing || conn->closed)
+        return err_set(err, ERR_CLOSED, "%s: the connection is closed", rpc_peer_address(conn));
+    buf_clear(&conn->head);
+    int rc = rpc_frame_pack_head(&conn->head, frame, err);
+    if (rc != 0)
+        return rc;
+    uv_buf_t parts[2] = {
+        {.base = conn->head.bytes, .len = conn->head.size},
+        {.base = (char *)(uintptr_t)frame->body, .len = frame->body_size},
+    };
+    rc = stream_writev(conn->stream, parts, ARRAY_SIZE(parts));
+    if (rc == -ERR_LIMIT)
+        return err_set(err, ERR_LIMIT, "%s: %zu bytes wait to be sent, the peer is too slow",
+                       rpc_peer_address(conn), stream_queued(conn->stream));
+    if (rc != 0)
+        return err_set(err, ERR_CLOSED, "%s: the connection is closed", rpc_peer_address(conn));
+    return 0;
+}
+
+static void rpc_answer(struct rpc_conn *conn, uint64_t id, const struct err *refusal,
+                       const void *body, size_t size)
+{
+    struct err err;
+    struct rpc_frame frame = {.kind = RPC_ANSWER, .id = id, .body = body, .body_size = size};
+    if (refusal != NULL) {
+        frame.code = (uint32_t)refusal->code;
+        frame.msg = refusal->msg;
+        frame.msg_size = strnlen(refusal->msg, sizeof refusal->msg);
+    }
+    int rc = rpc_send(conn, &frame, &err);
+    if (rc == -ERR_LIMIT && size > RPC_QUEUE_BYTES_MAX / 8) {
+        /* A small answer in place of a large one that does not go. */
+        frame = (struct rpc_frame){.kind = RPC_ANSWER, .id = id, .code = ERR_LIMIT};
+        frame.msg = err.msg;
+        frame.msg_size = strlen(err.msg);
+        struct err again;
+        rc = rpc_send(conn, &frame, &again);
+    }
+    if (rc == -ERR_LIMIT)
+        rpc_fail(conn, &err);
+    else if (rc == 0 && stream_queued(conn->stream) >= RPC_QUEUE_BYTES_MAX / 2 && !conn->paused) {
+        conn->paused = true;
+        stream_pause(conn->stream);
+    }
+}
+
+static const struct rpc_method *rpc_method_find(const struct rpc_conn *conn, uint32_t id)
+{
+    for (size_t i = 0; i < conn->options.method_count; i++)
+        if (conn->options.methods[i].id == id)
+            return &conn->options.methods[i];
+    return NULL;
+}
+
+static void rpc_deny(struct rpc_conn *conn, const struct rpc_method *method, struct err *ret)
+{
+    char allowed[64] = "";
+    for (int role = ROLE_NONE + 1; role < ROLE_COUNT; role++)
+        if ((method->roles & BIT(role)) != 0) {
+            size_t n = strlen(allowed);
+            snprintf(allowed + n, sizeof allowed - n, "%s%s", n == 0 ? "" : " or ",
+                     role_text((enum role)role));
+        }
+    err_set(ret, ERR_DENIED, "%s may not call %s: it takes the role %s",
+            identity_text(rpc_peer(conn)).text, method->name,
+            allowed[0] == '\0' ? "none" : allowed);
+    uint64_t now_ms = clock_mono_ms();
+    conn->denied_count++;
+    if (conn->denied_log_ms != 0 && now_ms - conn->denied_log_ms < DENIED_LOG_MS)
+        return;
+    conn->denied_log_ms = now_ms;
+    log_warn("rpc.denied peer=%s address=%s method=%s denied=%" PRIu64,
+             identity_text(rpc_peer(conn)).text, rpc_peer_address(conn), method->name,
+             conn->denied_count);
+}
+
+/* May the peer call this now? */
+static int rpc_admit(struct rpc_conn *conn, const struct rpc_frame *frame,
+                     const struct rpc_method **ret, struct err *err)
+{
+    *ret = rpc_method_find(conn, frame->method);
+    if (*ret == NULL)
+        return err_set(err, ERR_NOT_FOUND, "no method %" PRIu32 " is served here", frame->method);
+    if (((*ret)->roles & BIT(rpc_peer(conn)->role)) == 0) {
+        rpc_deny(conn, *ret, err);
+        return -ERR_DENIED;
+    }
+    if (frame->kind == RPC_CALL && conn->call_count >= RPC_CALLS_MAX)
+        return err_set(err, ERR_LIMIT, "%d calls of this connection wait already, the limit",
+                       RPC_CALLS_MAX);
+    return 0;
+}
+
+static void rpc_serve(struct rpc_conn *conn, const struct rpc_frame *frame)
+{
+    const struct rpc_method *method;
+    struct err err;
+    int rc = rpc_admit(conn, frame, &method, &err);
+    if (frame->kind == RPC_NOTICE) {
+        if (rc == 0)
+            method->handler(conn, NULL, frame->body, frame->body_size);
+        else if (rc == -ERR_NOT_FOUND)
+            log_debug("rpc.unknown_notice peer=%s method=%" PRIu32 ", ignored",
+                      identity_text(rpc_peer(conn)).text, frame->method);
+        return;
+    }
+    if (rc != 0) {
+        rpc_answer(conn, frame->id, &err, NULL, 0);
+        return;
+    }
+    struct rpc_call *call = xcalloc(1, sizeof *call);
+    call->conn = conn;
+    call->id = frame->id;
+    list_push(&conn->calls, &call->link);
+    conn->call_count++;
+    method->handler(conn, call, frame->body, frame->body_size);
+}
+
+static void rpc_pending_end(struct rpc_conn *conn, struct rpc_pending *pending,
+                            const struct err *err, const void *body, size_t size)
+{
+    rpc_answer_cb cb = pending->cb;
+    void *data = pending->data;
+    idmap_remove(&conn->pending_by_id, pending->id);
+    list_remove(&pending->link);
+    free(pending);
+    cb(data, err, body, size);
+}
+
+static void rpc_take_answer(struct rpc_conn *conn, const struct rpc_frame *frame)
+{
+    struct err err;
+    struct rpc_pending *pending = idmap_get(&conn->pending_by_id, frame->id);
+    if (frame->id >= conn->id_next) {
+        err_set(&err, ERR_CORRUPT, "an answer to call %" PRIu64 ", which was not made", frame->id);
+        rpc_fail(conn, &err);
+        return;
+    }
+    if (pending == NULL)
+        return; /* came after its time-out */
+    if (frame->code == 0) {
+        rpc_pending_end(conn, pending, NULL, frame->body, frame->body_size);
+        return;
+    }
+    err_set(&err, (enum err_code)frame->code, "%.*s", (int)MIN(frame->msg_size, sizeof err.msg),
+            frame->msg);
+    rpc_pending_end(conn, pending, &err, NULL, 0);
+}
+
+/* Serve the whole frames in `bytes`; how many bytes they are. */
+static size_t rpc_take_frames(struct rpc_conn *conn, const char *bytes, size_t size)
+{
+    size_t at = 0;
+    while (!conn->paused && !conn->closing && size - at >= RPC_LENGTH_BYTES) {
+        struct rpc_frame frame;
+        struct err err;
+        size_t length;
+        int rc = rpc_frame_length(bytes + at, &length, &err);
+        if (rc == 0 && size - at - RPC_LENGTH_BYTES < length)
+            break;
+        if (rc == 0)
+            rc = rpc_frame_unpack(bytes + at + RPC_LENGTH_BYTES, length, &frame, &err);
+        if (rc != 0) {
+            rpc_fail(conn, &err);
+            break;
+        }
+        at += RPC_LENGTH_BYTES + length;
+        if (frame.kind == RPC_ANSWER)
+            rpc_take_answer(conn, &frame);
+        else
+            rpc_serve(conn, &frame);
+    }
+    return at;
+}
+
+static void rpc_take_kept(struct rpc_conn *conn)
+{
+    buf_consume(&conn->in, rpc_take_frames(conn, conn->in.bytes, conn->in.size));
+    if (conn->in.size == 0 && conn->in.capacity > IN_KEEP_BYTES_MAX)
+        buf_release(&conn->in);
+}
+
+static void rpc_on_data(struct stream *s, void *data, const void *bytes, size_t size)
+{
+    struct rpc_conn *conn = data;
+    (void)s;
+    if (conn->in.size > 0) {
+        buf_append(&conn->in, bytes, size);
+        rpc_take_kept(conn);
+        return;
+    }
+    size_t taken = rpc_take_frames(conn, bytes, size);
+    if (taken < size && !conn->closing)
+        buf_append(&conn->in, (const char *)bytes + taken, size - taken);
+}
+
+static void rpc_on_stream_drain(struct stream *s, void *data)
+{
+    struct rpc_conn *conn = data;
+    if (conn->paused && stream_queued(s) < RPC_QUEUE_BYTES_MAX / 2) {
+        conn->paused = false;
+        rpc_take_kept(conn);
+        if (!conn->paused && !conn->closing)
+            stream_resume(s);
+    }
+    if (conn->on_drain != NULL && !conn->closing && stream_queued(s) <= conn->drain_bytes) {
+        void (*cb)(struct rpc_conn *) = conn->on_drain;
+        conn->on_drain = NULL;
+        cb(conn);
+    }
+}
+
+static void rpc_on_stream_open(struct stream *s, void *data)
+{
+    struct rpc_conn *conn = data;
+    (void)s;
+    if (conn->options.on_open != NULL)
+        conn->options.on_open(conn);
+}
+
+static void rpc_on_timer_closed(uv_handle_t *handle)
+{
+    struct rpc_conn *conn = handle->data;
+    idmap_release(&conn->pending_by_id);
+    buf_release(&conn->in);
+    buf_release(&conn->head);
+    free(conn);
+}
+
+static void rpc_server_free_if_done(struct rpc_server *server)
+{
+    if (server->listener == NULL && list_empty(&server->conns))
+        free(server);
+}
+
+static void rpc_on_stream_close(struct stream *s, void *data, const struct err *why)
+{
+    struct rpc_conn *conn = data;
+    (void)s;
+    conn->closed = true;
+    if (conn->why.code == ERR_OK)
+        conn->why = *why;
+    for (struct list *l; (l = list_pop(&conn->calls)) != NULL;)
+        CONTAINER_OF(l, struct rpc_call, link)->conn = NULL;
+    struct err closed = conn->why;
+    closed.code = ERR_CLOSED;
+    while (!list_empty(&conn->pending))
+        rpc_pending_end(conn, CONTAINER_OF(conn->pending.next, struct rpc_pending, link), &closed,
+                        NULL, 0);
+    if (conn->options.on_close != NULL)
+        conn->options.on_close(conn, &conn->why);
+    list_remove(&conn->server_link);
+    if (conn->server != NULL)
+        rpc_server_free_if_done(conn->server);
+    uv_close((uv_handle_t *)&conn->timer, rpc_on_timer_closed);
+}
+
+static const struct stream_handlers rpc_stream_handlers = {
+    .on_open = rpc_on_stream_open,
+    .on_data = rpc_on_data,
+    .on_drain = rpc_on_stream_drain,
+    .on_close = rpc_on_stream_close,
+};
+
+static struct rpc_conn *rpc_conn_new(const struct rpc_options *options)
+{
+    struct rpc_conn *conn = xcalloc(1, sizeof *conn);
+    conn->options = *options;
+    conn->data = options->data;
+    conn->id_next = 1;
+    list_init(&conn->server_link);
+    list_init(&conn->pending);
+    list_init(&conn->calls);
+    uv_timer_init(options->loop, &conn->timer);
+    conn->timer.data = conn;
+    return conn;
+}
+
+static struct stream_options rpc_stream_options(const struct rpc_options *options, void *data)
+{
+    return (struct stream_options){.loop = options->loop,
+                                   .tls = options->tls,
+                                   .handlers = &rpc_stream_handlers,
+                                   .data = data,
+                                   .queue_bytes_max = RPC_QUEUE_BYTES_MAX};
+}
+
+static void rpc_on_accept(struct stream_listener *l, struct stream *s, void *data)
+{
+    struct rpc_server *server = data;
+    (void)l;
+    struct rpc_conn *conn = rpc_conn_new(&server->options);
+    conn->stream = s;
+    conn->server = server;
+    list_push(&server->conns, &conn->server_link);
+    stream_set_data(s, conn);
+    rpc_on_stream_open(s, conn);
+}
+
+int rpc_listen(const struct rpc_options *options, const char *address, struct rpc_server **ret,
+               struct err *err)
+{
+    struct rpc_server *server = xcalloc(1, sizeof *server);
+    server->options = *options;
+    list_init(&server->conns);
+    struct stream_options stream_options = rpc_stream_options(options, server);
+    int rc = stream_listen(&stream_options, address, RPC_CONNECTIONS_MAX, rpc_on_accept,
+                           &server->listener, err);
+    if (rc != 0) {
+        free(server);
+        return rc;
+    }
+    *ret = server;
+    return 0;
+}
+
+const char *rpc_server_address(const struct rpc_server *server)
+{
+    return stream_listener_address(server->listener);
+}
+
+void rpc_server_close(struct rpc_server *server)
+{
+    stream_listener_close(server->listener);
+    server->listener = NULL;
+    LIST_EACH(l, &server->conns)
+    rpc_close(CONTAINER_OF(l, struct rpc_conn, server_link));
+    rpc_server_free_if_done(server);
+}
+
+int rpc_connect(const struct rpc_options *options, const char *address,
+                const struct identity *expect, struct rpc_conn **ret, struct err *err)
+{
+    struct rpc_conn *conn = rpc_conn_new(options);
+    struct stream_options stream_options = rpc_stream_options(options, conn);
+    stream_options.expect = expect == NULL ? (struct identity){.role = ROLE_MASTER} : *expect;
+    int rc = stream_connect(&stream_options, address, &conn->stream, err);
+    if (rc != 0) {
+        uv_close((uv_handle_t *)&conn->timer, rpc_on_timer_closed);
+        return rc;
+    }
+    *ret = conn;
+    return 0;
+}
+
+void rpc_close(struct rpc_conn *conn)
+{
+    if (conn->closing || conn->closed)
+        return;
+    conn->closing = true;
+    stream_close(conn->stream);
+}
+
+const struct identity *rpc_peer(const struct rpc_conn *conn)
+{
+    return stream_peer(conn->stream);
+}
+
+const char *rpc_peer_address(const struct rpc_conn *conn)
+{
+    return stream_peer_address(conn->stream);
+}
+
+void *rpc_data(const struct rpc_conn *conn)
+{
+    return conn->data;
+}
+
+void rpc_set_data(struct rpc_conn *conn, void *data)
+{
+    conn->data = data;
+}
+
+size_t rpc_queued(const struct rpc_conn *conn)
+{
+    return conn->closed ? 0 : stream_queued(conn->stream);
+}
+
+void rpc_on_drain(struct rpc_conn *conn, void (*cb)(struct rpc_conn *conn))
+{
+    if (conn->closing || conn->closed)
+        return;
+    conn->on_drain = cb;
+    conn->drain_bytes = stream_queued(conn->stream) / 2;
+    stream_wait_drain(conn->stream, conn->drain_bytes);
+}
+
+static void rpc_arm(struct rpc_conn *conn);
+
+static void rpc_on_timer(uv_timer_t *timer)
+{
+    struct rpc_conn *conn = timer->data;
+    uint64_t now_ms = clock_mono_ms();
+    while (!conn->closing && !list_empty(&conn->pending)) {
+        struct rpc_pending *first = CONTAINER_OF(conn->pending.next, struct rpc_pending, link);
+        struct err err;
+        if (first->deadline_ms > now_ms)
+            break;
+        err_set(&err, ERR_TIMEOUT, "%s: no answer in time", rpc_peer_address(conn));
+        rpc_pending_end(conn, first, &err, NULL, 0);
+    }
+    rpc_arm(conn);
+}
+
+/* Set the timer for the call whose time is over first. */
+static void rpc_arm(struct rpc_conn *conn)
+{
+    uint64_t now_ms = clock_mono_ms();
+    if (conn->closing || list_empty(&conn->pending))
+        return;
+    uint64_t at_ms = CONTAINER_OF(conn->pending.next, struct rpc_pending, link)->deadline_ms;
+    if (at_ms != UINT64_MAX)
+        uv_timer_start(&conn->timer, rpc_on_timer, at_ms > now_ms ? at_ms - now_ms : 0, 0);
+}
+
+static void rpc_pending_add(struct rpc_conn *conn, struct rpc_pending *pending)
+{
+    /* Time-outs are mostly alike, so the place is mostly at the end. */
+    struct list *before = conn->pending.prev;
+    while (before != &conn->pending &&
+           CONTAINER_OF(before, struct rpc_pending, link)->deadline_ms > pending->deadline_ms)
+        before = before->prev;
+    list_push(before->next, &pending->link);
+    idmap_put(&conn->pending_by_id, pending->id, pending);
+    if (before == &conn->pending)
+        rpc_arm(conn);
+}
+
+int rpc_request(struct rpc_conn *conn, uint32_t method, const void *body, size_t size,
+                uint64_t timeout_ms, rpc_answer_cb cb, void *data, struct err *err)
+{
+    struct rpc_frame frame = {
+        .kind = RPC_CALL, .id = conn->id_next, .method = method, .body = body, .body_size = size};
+    if (conn->pending_by_id.count >= RPC_CALLS_MAX)
+        return err_set(err, ERR_LIMIT, "%s: %d calls without an answer, the limit",
+                       rpc_peer_address(conn), RPC_CALLS_MAX);
+    int rc = rpc_send(conn, &frame, err);
+    if (rc != 0)
+        return rc;
+    struct rpc_pending *pending = xcalloc(1, sizeof *pending);
+    pending->id = conn->id_next++;
+    pending->deadline_ms = timeout_ms == 0 ? UINT64_MAX : clock_mono_ms() + timeout_ms;
+    pending->cb = cb;
+    pending->data = data;
+    rpc_pending_add(conn, pending);
+    return 0;
+}
+
+int rpc_notify(struct rpc_conn *conn, uint32_t method, const void *body, size_t size)
+{
+    struct rpc_frame frame = {
+        .kind = RPC_NOTICE, .method = method, .body = body, .body_size = size};
+    return rpc_send(conn, &frame, NULL);
+}
+
+static void rpc_call_end(struct rpc_call *call, const struct err *refusal, const void *body,
+                         size_t size)
+{
+    struct rpc_conn *conn = call->conn;
+    uint64_t id = call->id;
+    list_remove(&call->link);
+    free(call);
+    if (conn == NULL || conn->closing)
+        return;
+    conn->call_count--;
+    rpc_answer(conn, id, refusal, body, size);
+}
+
+void rpc_reply(struct rpc_call *call, const void *body, size_t size)
+{
+    rpc_call_end(call, NULL, body, size);
+}
+
+void rpc_refuse(struct rpc_call *call, const struct err *err)
+{
+    ASSERT(err->code != ERR_OK);
+    rpc_call_end(call, err, NULL, 0);
+}
+
+struct rpc_conn *rpc_call_conn(const struct rpc_call *call)
+{
+    return call->conn;
+}

@@ -1,0 +1,96 @@
+/*
+ * apply.c - one command against one cell: repetition, time, dispatch, answer.
+ */
+#include "cell_write.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static void say(struct apply *a, const char *fmt, va_list args)
+{
+    if (a->answer->msg[0] == '\0')
+        vsnprintf(a->answer->msg, sizeof a->answer->msg, fmt, args);
+}
+
+void answer_refuse(struct apply *a, enum err_code code, const char *fmt, ...)
+{
+    ASSERT(code != ERR_OK);
+    a->answer->code = code;
+    va_list args;
+    va_start(args, fmt);
+    say(a, fmt, args);
+    va_end(args);
+}
+
+void answer_say(struct apply *a, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    say(a, fmt, args);
+    va_end(args);
+}
+
+static void dispatch(struct apply *a, const struct cmd *cmd)
+{
+    switch (cmd->kind) {
+    case CMD_MACHINE_REGISTER:
+        apply_machine_register(a, &cmd->machine_register);
+        return;
+    case CMD_MACHINE_DOWN:
+        apply_machine_down(a, &cmd->machine_down);
+        return;
+    case CMD_JOB_SUBMIT:
+        apply_job_submit(a, &cmd->job_submit);
+        return;
+    case CMD_JOB_KILL:
+        apply_job_kill(a, &cmd->job_kill);
+        return;
+    case CMD_SCHEDULE:
+        apply_schedule(a, &cmd->schedule);
+        return;
+    case CMD_REPORT:
+        apply_report(a, &cmd->report);
+        return;
+    case CMD_WAKE:
+        apply_wake(a, &cmd->wake);
+        return;
+    }
+    answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);
+}
+
+static void remember(struct apply *a)
+{
+    const struct cmd *cmd = a->cmd;
+    struct remembered row = {
+        .request_id = {cmd->request_id[0], cmd->request_id[1]},
+        .code = a->answer->code,
+        .job = a->answer->job,
+    };
+    str_copy(row.msg, sizeof row.msg, a->answer->msg);
+    uint64_t seq = a->cell->request_seq + 1;
+    cell_remember(a->cell, seq, &row);
+    changes_note_request(a->changes, seq);
+}
+
+void cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *changes,
+                struct answer *ret)
+{
+    *ret = (struct answer){0};
+    bool has_request_id = cmd->request_id[0] != 0 || cmd->request_id[1] != 0;
+    if (has_request_id) {
+        const struct remembered *old = cell_remembered(cell, cmd->request_id);
+        if (old != NULL) {
+            ret->code = old->code;
+            ret->job = old->job;
+            str_copy(ret->msg, sizeof ret->msg, old->msg);
+            return;
+        }
+    }
+    cell->now_ms = MAX(cell->now_ms, cmd->time_ms);
+    struct apply a = {.cell = cell, .cmd = cmd, .changes = changes, .answer = ret};
+    dispatch(&a, cmd);
+    touch_flush(&a);
+    job_forget_old(&a);
+    if (has_request_id)
+        remember(&a);
+}

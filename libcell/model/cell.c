@@ -1,0 +1,206 @@
+/*
+ * cell.c - what a cell is made of: its rows, the maps that find them, the answers remembered.
+ */
+#include "cell_write.h"
+
+#include "hash.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *machine_state_text(enum machine_state state)
+{
+    static const char *const texts[MACHINE_STATE_COUNT] = {"up", "down"};
+    ASSERT(state < MACHINE_STATE_COUNT);
+    return texts[state];
+}
+
+struct cell *cell_new(void)
+{
+    struct cell *cell = xcalloc(1, sizeof *cell);
+    cell->next_job = 1;
+    list_init(&cell->jobs);
+    list_init(&cell->dead_jobs);
+    list_init(&cell->backing_off);
+    return cell;
+}
+
+static void job_free(struct job *job)
+{
+    spec_release(&job->spec);
+    free(job->tasks);
+    free(job);
+}
+
+void cell_free(struct cell *cell)
+{
+    if (cell == NULL)
+        return;
+    for (struct list *l; (l = list_pop(&cell->jobs)) != NULL;)
+        job_free(CONTAINER_OF(l, struct job, link));
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        free(cell->machines[i]);
+    free(cell->machines);
+    free(cell->requests);
+    namemap_release(&cell->machines_by_name);
+    namemap_release(&cell->jobs_by_name);
+    idmap_release(&cell->jobs_by_id);
+    idmap_release(&cell->requests_by_id);
+    free(cell);
+}
+
+struct machine *machine_find(const struct cell *cell, machine_id id)
+{
+    return id.v == 0 || id.v > cell->machine_count ? NULL : cell->machines[id.v - 1];
+}
+
+struct job *job_find(const struct cell *cell, job_id id)
+{
+    return id.v == 0 ? NULL : idmap_get(&cell->jobs_by_id, id.v);
+}
+
+struct task *task_find(const struct cell *cell, task_id id)
+{
+    struct job *job = job_find(cell, task_job(id));
+    return job == NULL || task_index(id) >= job->spec.replicas ? NULL : &job->tasks[task_index(id)];
+}
+
+const struct machine *cell_machine(const struct cell *cell, machine_id id)
+{
+    return machine_find(cell, id);
+}
+
+const struct machine *cell_machine_named(const struct cell *cell, const char *name)
+{
+    return namemap_get(&cell->machines_by_name, name);
+}
+
+const struct job *cell_job(const struct cell *cell, job_id id)
+{
+    return job_find(cell, id);
+}
+
+const struct job *cell_job_named(const struct cell *cell, const char *name)
+{
+    return namemap_get(&cell->jobs_by_name, name);
+}
+
+const struct task *cell_task(const struct cell *cell, task_id id)
+{
+    return task_find(cell, id);
+}
+
+uint64_t cell_digest(const struct cell *cell)
+{
+    const uint64_t counters[] = {cell->now_ms,        cell->event_seq,  cell->next_job,
+                                 cell->live_tasks,    cell->job_count,  cell->dead_job_count,
+                                 cell->machine_count, cell->request_seq};
+    uint64_t hash = cell->digest_sum;
+    for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+        hash = hash_add(hash, counters[i]);
+    return hash;
+}
+
+struct machine *cell_add_machine(struct cell *cell, const char *name)
+{
+    uint32_t count = cell->machine_count;
+    if ((count & (count - 1)) == 0) /* full at each power of two */
+        cell->machines = xrealloc(cell->machines, MAX(count * 2, 1U), sizeof *cell->machines);
+    struct machine *machine = xcalloc(1, sizeof *machine);
+    cell->machines[count] = machine;
+    cell->machine_count = count + 1;
+    machine->id.v = count + 1;
+    str_copy(machine->name, sizeof machine->name, name);
+    list_init(&machine->tasks);
+    namemap_put(&cell->machines_by_name, machine->name, machine);
+    return machine;
+}
+
+struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *spec)
+{
+    struct job *job = xcalloc(1, sizeof *job);
+    job->id = id;
+    spec_copy(&job->spec, spec);
+    job->spec_hash = spec_row_hash(&job->spec);
+    job->tasks = xcalloc(spec->replicas, sizeof *job->tasks);
+    job->counts[TASK_PENDING] = spec->replicas;
+    for (uint32_t i = 0; i < spec->replicas; i++) {
+        job->tasks[i].id = task_id_of(id, i);
+        list_init(&job->tasks[i].link);
+    }
+    list_push(&cell->jobs, &job->link);
+    list_init(&job->dead);
+    cell->job_count++;
+    cell->live_tasks += spec->replicas;
+    idmap_put(&cell->jobs_by_id, id.v, job);
+    namemap_put(&cell->jobs_by_name, job->spec.name, job);
+    return job;
+}
+
+/* A dead job never changes again, so its changed_ms is when it died; inside one millisecond the id
+ * decides, for a checkpoint knows no other order. */
+static bool died_before(const struct job *a, const struct job *b)
+{
+    return a->changed_ms != b->changed_ms ? a->changed_ms < b->changed_ms : a->id.v < b->id.v;
+}
+
+void cell_add_dead(struct cell *cell, struct job *job)
+{
+    struct list *after = cell->dead_jobs.prev;
+    while (after != &cell->dead_jobs && died_before(job, CONTAINER_OF(after, struct job, dead)))
+        after = after->prev;
+    list_push(after->next, &job->dead);
+    cell->dead_job_count++;
+    cell->live_tasks -= job->spec.replicas;
+}
+
+void cell_remove_job(struct cell *cell, struct job *job)
+{
+    ASSERT(job_is_dead(job));
+    for (uint32_t i = 0; i < job->spec.replicas; i++)
+        cell->digest_sum -= job->tasks[i].row_hash;
+    cell->digest_sum -= job->row_hash;
+    if (namemap_get(&cell->jobs_by_name, job->spec.name) == job)
+        namemap_remove(&cell->jobs_by_name, job->spec.name);
+    idmap_remove(&cell->jobs_by_id, job->id.v);
+    list_remove(&job->link);
+    list_remove(&job->dead);
+    cell->job_count--;
+    cell->dead_job_count--;
+    job_free(job);
+}
+
+static uint64_t request_key(const uint64_t request_id[2])
+{
+    uint64_t key = hash_add(hash_add(0, request_id[0]), request_id[1]);
+    return key == 0 ? 1 : key;
+}
+
+static bool same_request(const uint64_t a[2], const uint64_t b[2])
+{
+    return a[0] == b[0] && a[1] == b[1];
+}
+
+const struct remembered *cell_remembered(const struct cell *cell, const uint64_t request_id[2])
+{
+    const struct remembered *row = idmap_get(&cell->requests_by_id, request_key(request_id));
+    return row != NULL && same_request(row->request_id, request_id) ? row : NULL;
+}
+
+void cell_remember(struct cell *cell, uint64_t seq, const struct remembered *row)
+{
+    if (cell->requests == NULL)
+        cell->requests = xcalloc(CELL_REQUESTS_MAX, sizeof *cell->requests);
+    struct remembered *slot = &cell->requests[seq % CELL_REQUESTS_MAX];
+    if (slot->request_id[0] != 0 || slot->request_id[1] != 0) {
+        uint64_t key = request_key(slot->request_id);
+        cell->digest_sum -= request_row_hash(seq - CELL_REQUESTS_MAX, slot);
+        /* Two ids may share a key; the newer one has the entry then. */
+        if (idmap_get(&cell->requests_by_id, key) == slot)
+            idmap_remove(&cell->requests_by_id, key);
+    }
+    *slot = *row;
+    idmap_put(&cell->requests_by_id, request_key(row->request_id), slot);
+    cell->digest_sum += request_row_hash(seq, row);
+    cell->request_seq = seq;
+}

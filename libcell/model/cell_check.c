@@ -1,0 +1,153 @@
+/*
+ * cell_check.c - every invariant of the cell, recomputed the slow way.
+ */
+#include "cell_write.h"
+
+#include <string.h>
+
+/* What the walk over jobs adds up, to be compared with the sums kept. */
+struct sums {
+    uint64_t digest, live_tasks, dead_jobs, jobs, backing_off, live_on_machines;
+};
+
+static void check_task(const struct cell *cell, const struct job *job, uint32_t index,
+                       struct sums *sums)
+{
+    const struct task *task = &job->tasks[index];
+    bool live = task_is_live(task);
+    ASSERT(task->id.v == task_id_of(job->id, index).v);
+    ASSERT(task->state < TASK_STATE_COUNT);
+    ASSERT(live == (task->machine.v != 0));
+    ASSERT_IMPLIES(task->stopping != CAUSE_NONE, live);
+    ASSERT_IMPLIES(live, task->attempt > 0);
+    ASSERT_IMPLIES(live, task->not_before_ms == 0);
+    ASSERT_IMPLIES(task->not_before_ms != 0, task->state == TASK_PENDING);
+    ASSERT_IMPLIES(!live, task->pid == 0);
+    ASSERT_IMPLIES(job->killed, task->state != TASK_PENDING);
+    ASSERT_IMPLIES(job->killed && live, task->stopping == CAUSE_KILLED);
+    ASSERT_IMPLIES(job->spec.failures_max != 0, task->failures <= job->spec.failures_max);
+    ASSERT(task->changed_ms <= cell->now_ms);
+    ASSERT(task->row_hash == task_row_hash(task));
+    ASSERT(list_empty(&task->link) == (!live && task->not_before_ms == 0));
+    sums->digest += task->row_hash;
+    sums->backing_off += task->not_before_ms != 0;
+    sums->live_on_machines += live;
+}
+
+static void check_job(const struct cell *cell, const struct job *job, struct sums *sums)
+{
+    uint32_t counts[TASK_STATE_COUNT] = {0};
+    uint32_t stopping = 0;
+    for (uint32_t i = 0; i < job->spec.replicas; i++) {
+        check_task(cell, job, i, sums);
+        counts[job->tasks[i].state]++;
+        stopping += job->tasks[i].stopping != CAUSE_NONE;
+    }
+    ASSERT(memcmp(counts, job->counts, sizeof counts) == 0);
+    ASSERT(stopping == job->stopping);
+    ASSERT(spec_valid(&job->spec, NULL) == 0);
+    ASSERT(job->spec.user[0] != '\0');
+    ASSERT(job->id.v < cell->next_job);
+    ASSERT(cell_job(cell, job->id) == job);
+    ASSERT_IMPLIES(!job_is_dead(job), cell_job_named(cell, job->spec.name) == job);
+    ASSERT(cell_job_named(cell, job->spec.name)->id.v >= job->id.v);
+    ASSERT_IMPLIES(counts[TASK_PENDING] == 0, job->reason[0] == '\0');
+    ASSERT(job->spec_hash == spec_row_hash(&job->spec));
+    ASSERT(job->row_hash == job_row_hash(job));
+    ASSERT(list_empty(&job->dead) == !job_is_dead(job));
+    sums->digest += job->row_hash;
+    sums->jobs++;
+    if (job_is_dead(job))
+        sums->dead_jobs++;
+    else
+        sums->live_tasks += job->spec.replicas;
+}
+
+static void check_machine(const struct cell *cell, const struct machine *machine, struct sums *sums)
+{
+    struct resources reserved = {0};
+    struct resources stopping = {0};
+    uint32_t count = 0;
+    LIST_EACH(l, &machine->tasks)
+    {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        const struct resources *limit = &cell_job(cell, task_job(task->id))->spec.limit;
+        ASSERT(task_is_live(task));
+        ASSERT(task->machine.v == machine->id.v);
+        resources_add(&reserved, limit);
+        if (task->stopping != CAUSE_NONE)
+            resources_add(&stopping, limit);
+        count++;
+    }
+    ASSERT(machine->state < MACHINE_STATE_COUNT);
+    ASSERT(count == machine->task_count);
+    ASSERT_IMPLIES(machine->state == MACHINE_DOWN, count == 0);
+    ASSERT(memcmp(&reserved, &machine->reserved, sizeof reserved) == 0);
+    ASSERT(memcmp(&stopping, &machine->stopping, sizeof stopping) == 0);
+    resources_subtract(&reserved, &stopping);
+    ASSERT(resources_fit(&reserved, &machine->capacity));
+    ASSERT(cell_machine_named(cell, machine->name) == machine);
+    ASSERT(machine->row_hash == machine_row_hash(machine));
+    sums->digest += machine->row_hash;
+    sums->live_on_machines -= count;
+}
+
+static void check_dead_jobs(const struct cell *cell)
+{
+    uint64_t count = 0;
+    const struct job *last = NULL;
+    LIST_EACH(l, &cell->dead_jobs)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, dead);
+        ASSERT_IMPLIES(last != NULL,
+                       last->changed_ms < job->changed_ms ||
+                           (last->changed_ms == job->changed_ms && last->id.v < job->id.v));
+        last = job;
+        count++;
+    }
+    ASSERT(count == cell->dead_job_count);
+    ASSERT(count <= CELL_JOBS_DEAD_MAX);
+}
+
+static void check_requests(const struct cell *cell, struct sums *sums)
+{
+    uint64_t count = cell->requests == NULL ? 0 : MIN(cell->request_seq, CELL_REQUESTS_MAX);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t seq = cell->request_seq - i;
+        const struct remembered *row = &cell->requests[seq % CELL_REQUESTS_MAX];
+        if (row->request_id[0] != 0 || row->request_id[1] != 0)
+            sums->digest += request_row_hash(seq, row);
+    }
+}
+
+void cell_check(const struct cell *cell)
+{
+    struct sums sums = {0};
+    uint64_t last_id = 0;
+    LIST_EACH(l, &cell->jobs)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, link);
+        ASSERT(job->id.v > last_id);
+        last_id = job->id.v;
+        check_job(cell, job, &sums);
+    }
+    for (uint32_t i = 0; i < cell->machine_count; i++) {
+        ASSERT(cell->machines[i]->id.v == i + 1);
+        check_machine(cell, cell->machines[i], &sums);
+    }
+    LIST_EACH(l, &cell->backing_off)
+    {
+        ASSERT(CONTAINER_OF(l, struct task, link)->not_before_ms != 0);
+        sums.backing_off--;
+    }
+    check_dead_jobs(cell);
+    check_requests(cell, &sums);
+    ASSERT(sums.backing_off == 0);
+    ASSERT(sums.live_on_machines == 0);
+    ASSERT(sums.jobs == cell->job_count);
+    ASSERT(sums.jobs == cell->jobs_by_id.count);
+    ASSERT(sums.dead_jobs == cell->dead_job_count);
+    ASSERT(sums.live_tasks == cell->live_tasks);
+    ASSERT(sums.live_tasks <= CELL_TASKS_MAX);
+    ASSERT(sums.digest == cell->digest_sum);
+}

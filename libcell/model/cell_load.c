@@ -1,0 +1,165 @@
+/*
+ * cell_load.c - a cell from the rows of a checkpoint.
+ *
+ * What is stored is taken as it is; what follows from it (sums, counts, lists, hashes) is computed
+ * once at the end, so a checkpoint cannot smuggle in sums that do not hold.
+ */
+#include "cell_write.h"
+
+#include <stdlib.h>
+
+int cell_load_machine(struct cell *cell, const struct machine *row, struct err *err)
+{
+    if (row->id.v != cell->machine_count + 1)
+        return err_set(err, ERR_CORRUPT, "machine %u: the rows before it end at %u", row->id.v,
+                       cell->machine_count);
+    if (!name_valid(row->name) || cell_machine_named(cell, row->name) != NULL)
+        return err_set(err, ERR_CORRUPT, "machine %u: its name \"%.63s\" is bad or taken",
+                       row->id.v, row->name);
+    if (row->state >= MACHINE_STATE_COUNT)
+        return err_set(err, ERR_CORRUPT, "machine %u: state %d is none", row->id.v,
+                       (int)row->state);
+    for (enum resource r = 0; r < RES_COUNT; r++)
+        if (row->capacity.v[r] < 0 || row->capacity.v[r] > RESOURCE_AMOUNT_MAX)
+            return err_set(err, ERR_CORRUPT, "machine %u: %s is out of range", row->id.v,
+                           resource_name(r));
+    struct machine *machine = cell_add_machine(cell, row->name);
+    str_copy(machine->addr, sizeof machine->addr, row->addr);
+    machine->state = row->state;
+    machine->capacity = row->capacity;
+    machine->changed_ms = row->changed_ms;
+    return 0;
+}
+
+int cell_load_job(struct cell *cell, const struct job *row, struct err *err)
+{
+    struct err why;
+    if (!list_empty(&cell->jobs) &&
+        CONTAINER_OF(cell->jobs.prev, struct job, link)->id.v >= row->id.v)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": out of order", row->id.v);
+    if (row->id.v == 0 || row->id.v >= cell->next_job || row->id.v > UINT64_MAX >> TASK_INDEX_BITS)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": ids end before %" PRIu64, row->id.v,
+                       cell->next_job);
+    if (spec_valid(&row->spec, &why) != 0 || row->spec.user[0] == '\0')
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": its spec is bad: %s", row->id.v,
+                       row->spec.user[0] == '\0' ? "no user" : why.msg);
+    struct job *job = cell_add_job(cell, row->id, &row->spec);
+    job->killed = row->killed;
+    job->submitted_ms = row->submitted_ms;
+    job->changed_ms = row->changed_ms;
+    str_copy(job->reason, sizeof job->reason, row->reason);
+    for (uint32_t i = 0; i < job->spec.replicas; i++)
+        job->tasks[i].changed_ms = row->submitted_ms;
+    return 0;
+}
+
+static const char *task_row_wrong(const struct cell *cell, const struct task *row)
+{
+    const struct machine *machine = machine_find(cell, row->machine);
+    if (row->state >= TASK_STATE_COUNT)
+        return "its state is none";
+    if (row->cause >= CAUSE_COUNT || row->stopping >= CAUSE_COUNT)
+        return "its cause is none";
+    if (!task_is_live(row))
+        return row->machine.v != 0           ? "not live, but on a machine"
+               : row->stopping != CAUSE_NONE ? "not live, but stopping"
+               : row->not_before_ms != 0 && row->state != TASK_PENDING ? "final, but backing off"
+                                                                       : NULL;
+    if (machine == NULL || machine->state != MACHINE_UP)
+        return "live, but its machine is not";
+    if (row->attempt == 0)
+        return "live without an attempt";
+    return row->not_before_ms != 0 ? "live, but backing off" : NULL;
+}
+
+int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
+{
+    struct task *task = task_find(cell, row->id);
+    if (task == NULL)
+        return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: no such job or index",
+                       task_job(row->id).v, task_index(row->id));
+    const char *wrong = task_row_wrong(cell, row);
+    if (wrong != NULL)
+        return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: %s", task_job(row->id).v,
+                       task_index(row->id), wrong);
+    struct list link = task->link; /* points to itself until load_done */
+    *task = *row;
+    task->link = link;
+    return 0;
+}
+
+void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row)
+{
+    cell_remember(cell, seq, row);
+}
+
+static void derive_task(struct cell *cell, struct job *job, struct task *task)
+{
+    job->counts[task->state]++;
+    job->stopping += task->stopping != CAUSE_NONE;
+    task->row_hash = task_row_hash(task);
+    cell->digest_sum += task->row_hash;
+    if (task->not_before_ms != 0)
+        list_push(&cell->backing_off, &task->link);
+    if (!task_is_live(task))
+        return;
+    struct machine *machine = machine_find(cell, task->machine);
+    list_push(&machine->tasks, &task->link);
+    machine->task_count++;
+    resources_add(&machine->reserved, &job->spec.limit);
+    if (task->stopping != CAUSE_NONE)
+        resources_add(&machine->stopping, &job->spec.limit);
+}
+
+static int derive_job(struct cell *cell, struct job *job, struct err *err)
+{
+    job->counts[TASK_PENDING] = 0; /* cell_add_job() took all for pending */
+    for (uint32_t i = 0; i < job->spec.replicas; i++)
+        derive_task(cell, job, &job->tasks[i]);
+    if (job->counts[TASK_PENDING] == 0 && job->reason[0] != '\0')
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": a reason, but nothing pending",
+                       job->id.v);
+    if (job->killed && (job->counts[TASK_PENDING] > 0 ||
+                        job->stopping != job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING]))
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": killed, but not all tasks know",
+                       job->id.v);
+    if (!job_is_dead(job) && cell_job_named(cell, job->spec.name) != job)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": live, but \"%s\" is a newer one",
+                       job->id.v, job->spec.name);
+    job->row_hash = job_row_hash(job);
+    cell->digest_sum += job->row_hash;
+    if (job_is_dead(job))
+        cell_add_dead(cell, job);
+    return 0;
+}
+
+static int derive_machine(struct cell *cell, struct machine *machine, struct err *err)
+{
+    struct resources room = machine->capacity;
+    resources_add(&room, &machine->stopping);
+    if (!resources_fit(&machine->reserved, &room))
+        return err_set(err, ERR_CORRUPT, "machine %u: its tasks exceed its capacity",
+                       machine->id.v);
+    machine->row_hash = machine_row_hash(machine);
+    cell->digest_sum += machine->row_hash;
+    return 0;
+}
+
+int cell_load_done(struct cell *cell, struct err *err)
+{
+    LIST_EACH(l, &cell->jobs)
+    {
+        int rc = derive_job(cell, CONTAINER_OF(l, struct job, link), err);
+        if (rc != 0)
+            return rc;
+    }
+    for (uint32_t i = 0; i < cell->machine_count; i++) {
+        int rc = derive_machine(cell, cell->machines[i], err);
+        if (rc != 0)
+            return rc;
+    }
+    if (cell->live_tasks > CELL_TASKS_MAX || cell->job_count > CELL_JOBS_MAX ||
+        cell->machine_count > CELL_MACHINES_MAX)
+        return err_set(err, ERR_CORRUPT, "more rows than a cell may have");
+    return 0;
+}

@@ -1,0 +1,95 @@
+/*
+ * cell_text.c - the cell as text, one row a line, only what is not at its default.
+ */
+#include "cell.h"
+
+static void machine_text(struct buf *to, const struct machine *machine)
+{
+    buf_printf(to, "machine %u %s %s addr=%s capacity=\"", machine->id.v, machine->name,
+               machine_state_text(machine->state), machine->addr);
+    resources_print(to, &machine->capacity);
+    buf_printf(to, "\" reserved=\"");
+    resources_print(to, &machine->reserved);
+    buf_printf(to, "\" stopping=\"");
+    resources_print(to, &machine->stopping);
+    buf_printf(to, "\" tasks=%u changed=%" PRIu64 "\n", machine->task_count, machine->changed_ms);
+}
+
+static void words_text(struct buf *to, const char *key, const struct words *words)
+{
+    buf_printf(to, " %s=[", key);
+    for (const char *w = words_first(words); w != NULL; w = words_next(words, w))
+        buf_printf(to, "%s\"%s\"", w == words->bytes ? "" : " ", w);
+    buf_printf(to, "]");
+}
+
+static void job_text(struct buf *to, const struct job *job)
+{
+    const struct job_spec *spec = &job->spec;
+    buf_printf(to, "job %" PRIu64 " %s %s user=%s priority=%u replicas=%u", job->id.v, spec->name,
+               job_state_text(job), spec->user, spec->priority, spec->replicas);
+    buf_printf(to, " appclass=%s policy=%s limit=\"", appclass_text(spec->appclass),
+               policy_text(spec->policy));
+    resources_print(to, &spec->limit);
+    buf_printf(to, "\"");
+    words_text(to, "argv", &spec->argv);
+    words_text(to, "env", &spec->env);
+    words_text(to, "ports", &spec->ports);
+    buf_printf(to, " restart=%s failures_max=%u backoff=%u..%u grace=%u",
+               restart_text(spec->restart), spec->failures_max, spec->backoff_ms,
+               spec->backoff_max_ms, spec->grace_ms);
+    for (enum task_state s = 0; s < TASK_STATE_COUNT; s++)
+        if (job->counts[s] != 0)
+            buf_printf(to, " %s=%u", task_state_text(s), job->counts[s]);
+    if (job->stopping != 0)
+        buf_printf(to, " stopping=%u", job->stopping);
+    if (job->killed)
+        buf_printf(to, " killed");
+    buf_printf(to, " submitted=%" PRIu64 " changed=%" PRIu64, job->submitted_ms, job->changed_ms);
+    if (job->reason[0] != '\0')
+        buf_printf(to, " reason=\"%s\"", job->reason);
+    buf_printf(to, "\n");
+}
+
+static void task_text(struct buf *to, const struct cell *cell, const struct job *job,
+                      const struct task *task)
+{
+    buf_printf(to, "task %s/%u %s attempt=%u", job->spec.name, task_index(task->id),
+               task_state_text(task->state), task->attempt);
+    if (task->machine.v != 0)
+        buf_printf(to, " machine=%s", cell_machine(cell, task->machine)->name);
+    if (task->stopping != CAUSE_NONE)
+        buf_printf(to, " stopping=%s", cause_text(task->stopping));
+    if (task->cause != CAUSE_NONE)
+        buf_printf(to, " cause=%s", cause_text(task->cause));
+    if (task->exit_code != 0)
+        buf_printf(to, " exit=%d", task->exit_code);
+    if (task->failures != 0)
+        buf_printf(to, " failures=%u", task->failures);
+    if (task->pid != 0)
+        buf_printf(to, " pid=%d", task->pid);
+    for (int i = 0; i < SPEC_PORTS_MAX && task->ports[i] != 0; i++)
+        buf_printf(to, "%s%u", i == 0 ? " ports=" : ",", task->ports[i]);
+    if (task->not_before_ms != 0)
+        buf_printf(to, " not_before=%" PRIu64, task->not_before_ms);
+    if (task->started_ms != 0)
+        buf_printf(to, " started=%" PRIu64, task->started_ms);
+    buf_printf(to, " changed=%" PRIu64 "\n", task->changed_ms);
+}
+
+void cell_text(struct buf *to, const struct cell *cell)
+{
+    buf_printf(to,
+               "cell now=%" PRIu64 " events=%" PRIu64 " next_job=%" PRIu64 " live_tasks=%" PRIu64
+               " requests=%" PRIu64 "\n",
+               cell->now_ms, cell->event_seq, cell->next_job, cell->live_tasks, cell->request_seq);
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        machine_text(to, cell->machines[i]);
+    LIST_EACH(l, &cell->jobs)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, link);
+        job_text(to, job);
+        for (uint32_t i = 0; i < job->spec.replicas; i++)
+            task_text(to, cell, job, &job->tasks[i]);
+    }
+}

@@ -1,0 +1,82 @@
+/*
+ * cell_write.h - the mutators of the cell. Only the files of libcell/model may include this.
+ *
+ * A row changes in three steps that belong together: its fields, the sums it is part of, its hash.
+ * For tasks task_set() does all three. For jobs and machines *_touch() notes the row, and its hash
+ * is renewed once the command turns to another row or ends (touch_flush), for a command may change
+ * the counters of one job a thousand times.
+ */
+#ifndef CELL_CELL_WRITE_H
+#define CELL_CELL_WRITE_H
+
+#include "cmd.h"
+
+/* One command being applied. */
+struct apply {
+    struct cell *cell;
+    const struct cmd *cmd;
+    struct changes *changes;
+    struct answer *answer;
+    struct job *job;         /* touched and not yet hashed again, or NULL */
+    struct machine *machine; /* the same */
+};
+
+/* cell.c */
+struct machine *machine_find(const struct cell *cell, machine_id id); /* NULL: none */
+struct job *job_find(const struct cell *cell, job_id id);
+struct task *task_find(const struct cell *cell, task_id id);
+struct machine *cell_add_machine(struct cell *cell, const char *name);
+struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *spec);
+void cell_add_dead(struct cell *cell, struct job *job); /* keeps dead_jobs in order */
+void cell_remove_job(struct cell *cell, struct job *job);
+const struct remembered *cell_remembered(const struct cell *cell, const uint64_t request_id[2]);
+void cell_remember(struct cell *cell, uint64_t seq, const struct remembered *row);
+
+/* row_hash.c: over every stored field, never over what is derived from other rows' fields only */
+uint64_t spec_row_hash(const struct job_spec *spec);
+uint64_t machine_row_hash(const struct machine *machine);
+uint64_t job_row_hash(const struct job *job);
+uint64_t task_row_hash(const struct task *task);
+uint64_t request_row_hash(uint64_t seq, const struct remembered *row);
+
+/* row_set.c */
+void machine_touch(struct apply *a, struct machine *machine);
+void job_touch(struct apply *a, struct job *job);
+void touch_flush(struct apply *a);
+/* Make the row `next`, with everything that follows from it: machine, job, lists, sums, hash. */
+void task_set(struct apply *a, struct task *task, const struct task *next);
+/* The present attempt is over; `state` is PENDING or final. */
+void task_end(struct apply *a, struct task *task, enum task_state state, enum cause cause,
+              int32_t exit_code);
+/* Tell a live task to stop. */
+void task_stop(struct apply *a, struct task *task, enum cause cause);
+/* The live tasks of a machine by id: their order in its list is not the same on a replica that was
+ * loaded from a checkpoint. The caller frees the array. */
+struct task **machine_tasks_by_id(const struct machine *machine);
+
+/* delta.c */
+void changes_note_machine(struct changes *changes, machine_id id);
+void changes_note_job(struct changes *changes, job_id id);
+void changes_note_task(struct changes *changes, task_id id);
+void changes_note_forgotten(struct changes *changes, job_id id);
+void changes_note_request(struct changes *changes, uint64_t seq);
+struct event *event_add(struct apply *a, enum event_kind kind);
+/* About a task as it is now (before its row changes). */
+void event_add_task(struct apply *a, enum event_kind kind, const struct task *task,
+                    enum cause cause, int32_t exit_code, const char *detail);
+
+/* apply.c: the answer; the first message stands */
+void answer_refuse(struct apply *a, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void answer_say(struct apply *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* The commands: machine.c, job.c, schedule.c, report.c */
+void apply_machine_register(struct apply *a, const struct cmd_machine_register *body);
+void apply_machine_down(struct apply *a, const struct cmd_machine_down *body);
+void apply_job_submit(struct apply *a, const struct job_spec *body);
+void apply_job_kill(struct apply *a, const struct cmd_job_kill *body);
+void job_forget_old(struct apply *a);
+void apply_schedule(struct apply *a, const struct cmd_schedule *body);
+void apply_report(struct apply *a, const struct cmd_report *body);
+void apply_wake(struct apply *a, const struct cmd_wake *body);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * cmd.c - texts of the commands and what they own.
+ */
+#include "cmd.h"
+
+#include <stdlib.h>
+
+const char *cmd_kind_text(enum cmd_kind kind)
+{
+    switch (kind) {
+#define X(name, number, text) \
+    case CMD_##name: \
+        return text;
+        CMD_KINDS(X)
+#undef X
+    }
+    return "unknown";
+}
+
+void cmd_release(struct cmd *cmd)
+{
+    switch (cmd->kind) {
+    case CMD_JOB_SUBMIT:
+        spec_release(&cmd->job_submit);
+        break;
+    case CMD_SCHEDULE:
+        free(cmd->schedule.placements);
+        free(cmd->schedule.victims);
+        free(cmd->schedule.verdicts);
+        break;
+    case CMD_REPORT:
+        free(cmd->report.reports);
+        break;
+    case CMD_WAKE:
+        free(cmd->wake.tasks);
+        break;
+    case CMD_MACHINE_REGISTER:
+    case CMD_MACHINE_DOWN:
+    case CMD_JOB_KILL:
+        break;
+    }
+    *cmd = (struct cmd){0};
+}

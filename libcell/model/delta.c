@@ -1,0 +1,271 @@
+/*
+ * delta.c - noting what a command touched, and copying those rows out.
+ */
+#include "cell_write.h"
+
+#include <stdlib.h>
+
+const char *event_kind_text(enum event_kind kind)
+{
+    switch (kind) {
+#define X(name, number, text) \
+    case EVENT_##name: \
+        return text;
+        EVENT_KINDS(X)
+#undef X
+    }
+    return "unknown";
+}
+
+void changes_clear(struct changes *changes)
+{
+    changes->machine_count = 0;
+    changes->job_count = 0;
+    changes->task_count = 0;
+    changes->forgotten_count = 0;
+    changes->request_count = 0;
+    changes->event_count = 0;
+}
+
+void changes_release(struct changes *changes)
+{
+    free(changes->machines);
+    free(changes->jobs);
+    free(changes->tasks);
+    free(changes->forgotten);
+    free(changes->requests);
+    free(changes->events);
+    *changes = (struct changes){0};
+}
+
+bool changes_empty(const struct changes *changes)
+{
+    return changes->machine_count + changes->job_count + changes->task_count +
+               changes->forgotten_count + changes->request_count + changes->event_count ==
+           0;
+}
+
+static void note(uint64_t **ids, size_t *count, size_t *capacity, uint64_t id)
+{
+    if (*count > 0 && (*ids)[*count - 1] == id)
+        return;
+    if (*count == *capacity) {
+        *capacity = MAX(*capacity * 2, (size_t)16);
+        *ids = xrealloc(*ids, *capacity, sizeof **ids);
+    }
+    (*ids)[(*count)++] = id;
+}
+
+void changes_note_machine(struct changes *c, machine_id id)
+{
+    note(&c->machines, &c->machine_count, &c->machine_capacity, id.v);
+}
+
+void changes_note_job(struct changes *c, job_id id)
+{
+    note(&c->jobs, &c->job_count, &c->job_capacity, id.v);
+}
+
+void changes_note_task(struct changes *c, task_id id)
+{
+    note(&c->tasks, &c->task_count, &c->task_capacity, id.v);
+}
+
+void changes_note_forgotten(struct changes *c, job_id id)
+{
+    note(&c->forgotten, &c->forgotten_count, &c->forgotten_capacity, id.v);
+}
+
+void changes_note_request(struct changes *c, uint64_t seq)
+{
+    note(&c->requests, &c->request_count, &c->request_capacity, seq);
+}
+
+struct event *event_add(struct apply *a, enum event_kind kind)
+{
+    struct changes *c = a->changes;
+    if (c->event_count == c->event_capacity) {
+        c->event_capacity = MAX(c->event_capacity * 2, (size_t)16);
+        c->events = xrealloc(c->events, c->event_capacity, sizeof *c->events);
+    }
+    struct event *event = &c->events[c->event_count++];
+    *event = (struct event){
+        .seq = ++a->cell->event_seq, .time_ms = a->cell->now_ms, .kind = kind, .task_index = -1};
+    return event;
+}
+
+void event_add_task(struct apply *a, enum event_kind kind, const struct task *task,
+                    enum cause cause, int32_t exit_code, const char *detail)
+{
+    struct event *event = event_add(a, kind);
+    event->job = task_job(task->id);
+    event->task_index = task_index(task->id);
+    event->attempt = task->attempt;
+    event->machine = task->machine;
+    event->cause = cause;
+    event->exit_code = exit_code;
+    str_copy(event->detail, sizeof event->detail, detail);
+}
+
+static int by_value(const void *x, const void *y)
+{
+    uint64_t a = *(const uint64_t *)x;
+    uint64_t b = *(const uint64_t *)y;
+    return a < b ? -1 : a > b;
+}
+
+/* A copy of the ids, ascending, each once. */
+static uint64_t *ids_sorted(const uint64_t *ids, size_t count, size_t *ret_count)
+{
+    uint64_t *sorted = xcalloc(count, sizeof *sorted);
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = ids[i];
+    qsort(sorted, count, sizeof *sorted, by_value);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (kept == 0 || sorted[kept - 1] != sorted[i])
+            sorted[kept++] = sorted[i];
+    *ret_count = kept;
+    return sorted;
+}
+
+static struct delta *delta_new(const struct cell *cell)
+{
+    struct delta *delta = xcalloc(1, sizeof *delta);
+    delta->index = cell->applied_index;
+    delta->term = cell->applied_term;
+    delta->now_ms = cell->now_ms;
+    delta->event_seq = cell->event_seq;
+    delta->next_job = cell->next_job;
+    delta->request_seq = cell->request_seq;
+    delta->digest = cell_digest(cell);
+    delta->references = 1;
+    return delta;
+}
+
+static void job_row_fill(struct job_row *row, const struct job *job)
+{
+    *row = (struct job_row){
+        .id = job->id,
+        .state = job_state_text(job),
+        .killed = job->killed,
+        .dead = job_is_dead(job),
+        .stopping = job->stopping,
+        .submitted_ms = job->submitted_ms,
+        .changed_ms = job->changed_ms,
+    };
+    spec_copy(&row->spec, &job->spec);
+    for (int s = 0; s < TASK_STATE_COUNT; s++)
+        row->counts[s] = job->counts[s];
+    str_copy(row->reason, sizeof row->reason, job->reason);
+}
+
+static void collect_machines(struct delta *delta, const struct cell *cell,
+                             const struct changes *changes)
+{
+    size_t count;
+    CLEANUP(free_ptr)
+    uint64_t *ids = ids_sorted(changes->machines, changes->machine_count, &count);
+    delta->machines = xcalloc(count, sizeof *delta->machines);
+    for (size_t i = 0; i < count; i++)
+        delta->machines[delta->machine_count++] =
+            *cell_machine(cell, (machine_id){(uint32_t)ids[i]});
+}
+
+static void collect_jobs(struct delta *delta, const struct cell *cell,
+                         const struct changes *changes)
+{
+    size_t count;
+    CLEANUP(free_ptr) uint64_t *ids = ids_sorted(changes->jobs, changes->job_count, &count);
+    delta->jobs = xcalloc(count, sizeof *delta->jobs);
+    for (size_t i = 0; i < count; i++) {
+        const struct job *job = cell_job(cell, (job_id){ids[i]});
+        if (job != NULL) /* else forgotten since */
+            job_row_fill(&delta->jobs[delta->job_count++], job);
+    }
+}
+
+static void collect_tasks(struct delta *delta, const struct cell *cell,
+                          const struct changes *changes)
+{
+    size_t count;
+    CLEANUP(free_ptr) uint64_t *ids = ids_sorted(changes->tasks, changes->task_count, &count);
+    delta->tasks = xcalloc(count, sizeof *delta->tasks);
+    for (size_t i = 0; i < count; i++) {
+        const struct task *task = cell_task(cell, (task_id){ids[i]});
+        if (task != NULL)
+            delta->tasks[delta->task_count++] = *task;
+    }
+}
+
+static void collect_requests(struct delta *delta, const struct cell *cell,
+                             const struct changes *changes)
+{
+    delta->requests = xcalloc(changes->request_count, sizeof *delta->requests);
+    for (size_t i = 0; i < changes->request_count; i++) {
+        uint64_t seq = changes->requests[i];
+        if (cell->request_seq - seq >= CELL_REQUESTS_MAX)
+            continue; /* overwritten since */
+        delta->requests[delta->request_count++] =
+            (struct request_row){seq, cell->requests[seq % CELL_REQUESTS_MAX]};
+    }
+}
+
+struct delta *delta_collect(const struct cell *cell, const struct changes *changes)
+{
+    struct delta *delta = delta_new(cell);
+    collect_machines(delta, cell, changes);
+    collect_jobs(delta, cell, changes);
+    collect_tasks(delta, cell, changes);
+    collect_requests(delta, cell, changes);
+    delta->forgotten =
+        ids_sorted(changes->forgotten, changes->forgotten_count, &delta->forgotten_count);
+    delta->event_count = changes->event_count;
+    delta->events = xcalloc(changes->event_count, sizeof *delta->events);
+    for (size_t i = 0; i < changes->event_count; i++)
+        delta->events[i] = changes->events[i];
+    return delta;
+}
+
+struct delta *delta_full(const struct cell *cell)
+{
+    struct delta *delta = delta_new(cell);
+    delta->full = true;
+    delta->machines = xcalloc(cell->machine_count, sizeof *delta->machines);
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        delta->machines[delta->machine_count++] = *cell->machines[i];
+    size_t tasks = 0;
+    LIST_EACH(l, &cell->jobs)
+    tasks += CONTAINER_OF(l, struct job, link)->spec.replicas;
+    delta->jobs = xcalloc(cell->job_count, sizeof *delta->jobs);
+    delta->tasks = xcalloc(tasks, sizeof *delta->tasks);
+    LIST_EACH(l, &cell->jobs)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, link);
+        job_row_fill(&delta->jobs[delta->job_count++], job);
+        for (uint32_t i = 0; i < job->spec.replicas; i++)
+            delta->tasks[delta->task_count++] = job->tasks[i];
+    }
+    return delta;
+}
+
+struct delta *delta_ref(struct delta *delta)
+{
+    __atomic_fetch_add(&delta->references, 1, __ATOMIC_RELAXED);
+    return delta;
+}
+
+void delta_unref(struct delta *delta)
+{
+    if (delta == NULL || __atomic_sub_fetch(&delta->references, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    for (size_t i = 0; i < delta->job_count; i++)
+        spec_release(&delta->jobs[i].spec);
+    free(delta->machines);
+    free(delta->jobs);
+    free(delta->tasks);
+    free(delta->forgotten);
+    free(delta->requests);
+    free(delta->events);
+    free(delta);
+}

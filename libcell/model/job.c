@@ -1,0 +1,129 @@
+/*
+ * job.c - jobs are submitted, killed, die, and are forgotten.
+ */
+#include "cell_write.h"
+
+bool job_is_dead(const struct job *job)
+{
+    return job->counts[TASK_PENDING] + job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING] == 0;
+}
+
+const char *job_state_text(const struct job *job)
+{
+    if (job_is_dead(job)) {
+        /* One killed or failed task makes the job what people will look into. */
+        if (job->counts[TASK_KILLED] > 0)
+            return "killed";
+        return job->counts[TASK_FAILED] > 0 ? "failed" : "finished";
+    }
+    if (job->killed)
+        return "stopping";
+    return job->counts[TASK_RUNNING] > 0 ? "running" : "pending";
+}
+
+static int job_submit_valid(const struct cell *cell, const struct job_spec *spec, struct err *err)
+{
+    int rc = spec_valid(spec, err);
+    if (rc != 0)
+        return rc;
+    if (spec->user[0] == '\0')
+        return err_set(err, ERR_INVALID, "user: is missing; it comes with the certificate");
+    const struct job *old = cell_job_named(cell, spec->name);
+    if (old != NULL && !job_is_dead(old))
+        return err_set(err, ERR_EXISTS,
+                       "job \"%s\" exists and is live; kill it first or choose another name",
+                       spec->name);
+    if (cell->live_tasks + spec->replicas > CELL_TASKS_MAX)
+        return err_set(err, ERR_LIMIT,
+                       "job \"%s\": the cell has %" PRIu64 " live tasks, %u more would exceed %d; "
+                       "kill jobs or ask for fewer replicas",
+                       spec->name, cell->live_tasks, spec->replicas, CELL_TASKS_MAX);
+    if (cell->job_count >= CELL_JOBS_MAX)
+        return err_set(err, ERR_LIMIT, "job \"%s\": the cell has %d jobs, no more are allowed",
+                       spec->name, CELL_JOBS_MAX);
+    return 0;
+}
+
+/* New rows are not moves: their hashes are added here, their sums by cell_add_job(). */
+static void tasks_start(struct apply *a, struct job *job)
+{
+    for (uint32_t i = 0; i < job->spec.replicas; i++) {
+        struct task *task = &job->tasks[i];
+        task->changed_ms = a->cell->now_ms;
+        task->row_hash = task_row_hash(task);
+        a->cell->digest_sum += task->row_hash;
+        changes_note_task(a->changes, task->id);
+    }
+}
+
+void apply_job_submit(struct apply *a, const struct job_spec *body)
+{
+    struct cell *cell = a->cell;
+    struct job_spec spec = *body; /* borrows its words */
+    if (a->cmd->user[0] != '\0')
+        str_copy(spec.user, sizeof spec.user, a->cmd->user);
+    struct err err;
+    if (job_submit_valid(cell, &spec, &err) != 0) {
+        answer_refuse(a, err.code, "%s", err.msg);
+        return;
+    }
+    struct job *job = cell_add_job(cell, (job_id){cell->next_job++}, &spec);
+    job->submitted_ms = cell->now_ms;
+    job_touch(a, job);
+    tasks_start(a, job);
+    struct event *event = event_add(a, EVENT_SUBMITTED);
+    event->job = job->id;
+    str_copy(event->detail, sizeof event->detail, spec.name);
+    a->answer->job = job->id;
+    answer_say(a, "job \"%s\" is submitted with %u task%s", spec.name, spec.replicas,
+               spec.replicas == 1 ? "" : "s");
+}
+
+void apply_job_kill(struct apply *a, const struct cmd_job_kill *body)
+{
+    struct job *job = namemap_get(&a->cell->jobs_by_name, body->name);
+    if (job == NULL) {
+        answer_refuse(a, ERR_NOT_FOUND, "no job \"%s\"", body->name);
+        return;
+    }
+    a->answer->job = job->id;
+    if (job_is_dead(job)) {
+        answer_refuse(a, ERR_STATE, "job \"%s\" of %s is %s already", body->name, job->spec.user,
+                      job_state_text(job));
+        return;
+    }
+    if (job->killed) {
+        answer_say(a, "job \"%s\" of %s is being killed already", body->name, job->spec.user);
+        return;
+    }
+    uint32_t pending = job->counts[TASK_PENDING];
+    uint32_t live = job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING];
+    job->killed = true;
+    job_touch(a, job);
+    struct event *event = event_add(a, EVENT_KILLING); /* stands for its pending tasks too */
+    event->job = job->id;
+    event->cause = CAUSE_KILLED;
+    str_copy(event->detail, sizeof event->detail, a->cmd->user);
+    for (uint32_t i = 0; i < job->spec.replicas; i++) {
+        struct task *task = &job->tasks[i];
+        if (task->state == TASK_PENDING)
+            task_end(a, task, TASK_KILLED, CAUSE_KILLED, task->exit_code);
+        else if (task_is_live(task))
+            task_stop(a, task, CAUSE_KILLED);
+    }
+    answer_say(a, "job \"%s\" of %s is killed: %u tasks were pending, %u are told to stop",
+               body->name, job->spec.user, pending, live);
+}
+
+void job_forget_old(struct apply *a)
+{
+    struct cell *cell = a->cell;
+    while (cell->dead_job_count > CELL_JOBS_DEAD_MAX) {
+        struct job *job = CONTAINER_OF(cell->dead_jobs.next, struct job, dead);
+        struct event *event = event_add(a, EVENT_FORGOTTEN);
+        event->job = job->id;
+        str_copy(event->detail, sizeof event->detail, job->spec.name);
+        changes_note_forgotten(a->changes, job->id);
+        cell_remove_job(cell, job);
+    }
+}

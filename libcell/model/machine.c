@@ -1,0 +1,133 @@
+/*
+ * machine.c - machines come, change, and fall silent.
+ */
+#include "cell_write.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Stop order when a machine turns out smaller: lowest priority first, newest first. */
+struct stop_candidate {
+    struct task *task;
+    const struct job *job;
+};
+
+static int by_stop_order(const void *x, const void *y)
+{
+    const struct stop_candidate *a = x;
+    const struct stop_candidate *b = y;
+    if (a->job->spec.priority != b->job->spec.priority)
+        return a->job->spec.priority < b->job->spec.priority ? -1 : 1;
+    return a->task->id.v > b->task->id.v ? -1 : a->task->id.v < b->task->id.v;
+}
+
+/* Would stopping work of this size bring the machine nearer to its capacity? */
+static bool helps(const struct machine *machine, const struct resources *limit)
+{
+    for (int r = 0; r < RES_COUNT; r++)
+        if (limit->v[r] > 0 &&
+            machine->reserved.v[r] - machine->stopping.v[r] > machine->capacity.v[r])
+            return true;
+    return false;
+}
+
+static uint32_t stop_surplus(struct apply *a, struct machine *machine)
+{
+    CLEANUP(free_ptr) struct task **tasks = machine_tasks_by_id(machine);
+    uint32_t count = machine->task_count;
+    uint32_t stopped = 0;
+    CLEANUP(free_ptr)
+    struct stop_candidate *candidates = xcalloc(count, sizeof *candidates);
+    for (uint32_t i = 0; i < count; i++)
+        candidates[i] =
+            (struct stop_candidate){tasks[i], job_find(a->cell, task_job(tasks[i]->id))};
+    qsort(candidates, count, sizeof *candidates, by_stop_order);
+    for (uint32_t i = 0; i < count; i++) {
+        struct task *task = candidates[i].task;
+        if (task->stopping != CAUSE_NONE || !helps(machine, &candidates[i].job->spec.limit))
+            continue;
+        event_add_task(a, EVENT_EVICTING, task, CAUSE_OUT_OF_RESOURCES, 0, "");
+        task_stop(a, task, CAUSE_OUT_OF_RESOURCES);
+        stopped++;
+    }
+    return stopped;
+}
+
+static int machine_register_valid(const struct cmd_machine_register *body, struct err *err)
+{
+    if (!name_valid(body->name))
+        return err_set(err, ERR_INVALID,
+                       "machine name \"%s\": 1 to %d of a-z 0-9 . _ - and starting with a letter "
+                       "or a digit",
+                       body->name, CELL_NAME_MAX);
+    if (body->addr[0] == '\0')
+        return err_set(err, ERR_INVALID, "machine \"%s\": its address is missing", body->name);
+    for (enum resource r = 0; r < RES_COUNT; r++)
+        if (body->capacity.v[r] < 0 || body->capacity.v[r] > RESOURCE_AMOUNT_MAX)
+            return err_set(err, ERR_INVALID,
+                           "machine \"%s\": %s %" PRId64 " is not between 0 and %" PRId64,
+                           body->name, resource_name(r), body->capacity.v[r], RESOURCE_AMOUNT_MAX);
+    return 0;
+}
+
+void apply_machine_register(struct apply *a, const struct cmd_machine_register *body)
+{
+    struct err err;
+    if (machine_register_valid(body, &err) != 0) {
+        answer_refuse(a, err.code, "%s", err.msg);
+        return;
+    }
+    struct machine *machine = namemap_get(&a->cell->machines_by_name, body->name);
+    if (machine == NULL && a->cell->machine_count >= CELL_MACHINES_MAX) {
+        answer_refuse(a, ERR_LIMIT, "machine \"%s\": the cell has %d machines, no more are allowed",
+                      body->name, CELL_MACHINES_MAX);
+        return;
+    }
+    bool is_new = machine == NULL;
+    if (is_new)
+        machine = cell_add_machine(a->cell, body->name);
+    if (!is_new && machine->state == MACHINE_UP && strcmp(machine->addr, body->addr) == 0 &&
+        memcmp(&machine->capacity, &body->capacity, sizeof machine->capacity) == 0) {
+        answer_say(a, "machine \"%s\" is up as before", body->name);
+        return;
+    }
+    if (is_new || machine->state != MACHINE_UP)
+        event_add(a, EVENT_MACHINE_UP)->machine = machine->id;
+    machine->state = MACHINE_UP;
+    str_copy(machine->addr, sizeof machine->addr, body->addr);
+    machine->capacity = body->capacity;
+    machine_touch(a, machine);
+    uint32_t stopped = stop_surplus(a, machine);
+    if (stopped > 0)
+        answer_say(a, "machine \"%s\" is up; %u tasks have no room left and are told to stop",
+                   body->name, stopped);
+    else
+        answer_say(a, "machine \"%s\" is up", body->name);
+}
+
+void apply_machine_down(struct apply *a, const struct cmd_machine_down *body)
+{
+    struct machine *machine = machine_find(a->cell, body->machine);
+    if (machine == NULL) {
+        answer_refuse(a, ERR_NOT_FOUND, "no machine %u", body->machine.v);
+        return;
+    }
+    if (machine->state == MACHINE_DOWN) {
+        answer_refuse(a, ERR_STATE, "machine \"%s\" is down already", machine->name);
+        return;
+    }
+    machine->state = MACHINE_DOWN;
+    machine_touch(a, machine);
+    event_add(a, EVENT_MACHINE_DOWN)->machine = machine->id;
+    CLEANUP(free_ptr) struct task **tasks = machine_tasks_by_id(machine);
+    uint32_t count = machine->task_count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct task *task = tasks[i];
+        bool killed = task->stopping == CAUSE_KILLED;
+        enum cause cause = killed ? CAUSE_KILLED : CAUSE_MACHINE_DOWN;
+        event_add_task(a, killed ? EVENT_KILLED : EVENT_LOST, task, cause, 0, "machine down");
+        task_end(a, task, killed ? TASK_KILLED : TASK_PENDING, cause, 0);
+    }
+    ASSERT(machine->task_count == 0);
+    answer_say(a, "machine \"%s\" is down; %u tasks are lost", machine->name, count);
+}

@@ -1,0 +1,168 @@
+/*
+ * report.c - what borglets saw of their tasks, and back-offs that end.
+ *
+ * A report speaks of one attempt on one machine; about any other it changes nothing, so reports
+ * may be repeated, late and out of order.
+ *
+ * Restarts: a failure (exit code, signal, start error) makes the next attempt wait
+ * spec_backoff_ms(failures), and `failures` reaching failures_max is the end. An attempt that ran
+ * HEALTHY_BACKOFFS times the longest wait was a healthy one: the failures before it are forgotten,
+ * so that a service that crashes once a day is back after the shortest wait. An exit with code 0
+ * under restart=always is no failure: the next attempt always waits backoff_ms.
+ */
+#include "cell_write.h"
+
+#include <string.h>
+
+enum { HEALTHY_BACKOFFS = 10 };
+
+static void end_pending(struct apply *a, struct task *task, enum cause cause, int32_t exit_code,
+                        uint32_t failures, uint32_t wait_ms)
+{
+    task_end(a, task, TASK_PENDING, cause, exit_code);
+    struct task next = *task;
+    next.failures = failures;
+    next.not_before_ms = wait_ms == 0 ? 0 : a->cell->now_ms + wait_ms;
+    task_set(a, task, &next);
+}
+
+static bool was_healthy(const struct cell *cell, const struct job_spec *spec,
+                        const struct task *task)
+{
+    return task->state == TASK_RUNNING &&
+           cell->now_ms - task->started_ms >= (uint64_t)HEALTHY_BACKOFFS * spec->backoff_max_ms;
+}
+
+static void task_failed(struct apply *a, struct task *task, const struct job_spec *spec,
+                        enum cause cause, int32_t exit_code, const char *detail)
+{
+    uint32_t before = was_healthy(a->cell, spec, task) ? 0 : task->failures;
+    uint32_t failures = before == UINT32_MAX ? before : before + 1;
+    event_add_task(a, EVENT_FAILED, task, cause, exit_code, detail);
+    bool last = spec->restart == RESTART_NEVER ||
+                (spec->failures_max != 0 && failures >= spec->failures_max);
+    if (!last) {
+        end_pending(a, task, cause, exit_code, failures, spec_backoff_ms(spec, failures));
+        return;
+    }
+    struct task next = *task;
+    next.failures = failures;
+    task_set(a, task, &next);
+    task_end(a, task, TASK_FAILED, cause, exit_code);
+}
+
+/* An attempt that was told to stop did: that is the end we asked for, not a failure. */
+static void task_stopped(struct apply *a, struct task *task, int32_t exit_code, const char *detail)
+{
+    enum cause cause = task->stopping;
+    bool killed = cause == CAUSE_KILLED;
+    event_add_task(a, killed ? EVENT_KILLED : EVENT_EVICTED, task, cause, exit_code, detail);
+    task_end(a, task, killed ? TASK_KILLED : TASK_PENDING, cause, exit_code);
+}
+
+static void task_exited(struct apply *a, struct task *task, const struct job_spec *spec,
+                        int32_t exit_code, const char *detail)
+{
+    if (exit_code != 0) {
+        enum cause cause = exit_code < 0 ? CAUSE_SIGNAL : CAUSE_EXIT;
+        task_failed(a, task, spec, cause, exit_code, detail);
+        return;
+    }
+    event_add_task(a, EVENT_FINISHED, task, CAUSE_EXIT, 0, detail);
+    if (spec->restart == RESTART_ALWAYS)
+        end_pending(a, task, CAUSE_EXIT, 0, was_healthy(a->cell, spec, task) ? 0 : task->failures,
+                    spec->backoff_ms);
+    else
+        task_end(a, task, TASK_FINISHED, CAUSE_EXIT, 0);
+}
+
+static void task_running(struct apply *a, struct task *task, const struct report *report)
+{
+    if (task->state == TASK_RUNNING && task->pid == report->pid &&
+        memcmp(task->ports, report->ports, sizeof task->ports) == 0)
+        return;
+    bool is_new = task->state == TASK_ASSIGNED;
+    struct task next = *task;
+    next.state = TASK_RUNNING;
+    next.pid = report->pid;
+    memcpy(next.ports, report->ports, sizeof next.ports);
+    if (is_new)
+        next.started_ms = a->cell->now_ms;
+    task_set(a, task, &next);
+    if (is_new)
+        event_add_task(a, EVENT_RUNNING, task, CAUSE_NONE, 0, report->detail);
+}
+
+static void task_lost(struct apply *a, struct task *task, const char *detail)
+{
+    event_add_task(a, EVENT_LOST, task, CAUSE_LOST, 0, detail);
+    task_end(a, task, TASK_PENDING, CAUSE_LOST, 0);
+}
+
+static bool take_report(struct apply *a, machine_id machine, const struct report *report)
+{
+    struct task *task = task_find(a->cell, report->task.task);
+    if (task == NULL || !task_is_live(task) || task->attempt != report->task.attempt ||
+        task->machine.v != machine.v)
+        return false;
+    const struct job_spec *spec = &job_find(a->cell, task_job(task->id))->spec;
+    switch (report->kind) {
+    case REPORT_RUNNING:
+        task_running(a, task, report);
+        return true;
+    case REPORT_EXITED:
+        if (task->stopping != CAUSE_NONE)
+            task_stopped(a, task, report->exit_code, report->detail);
+        else
+            task_exited(a, task, spec, report->exit_code, report->detail);
+        return true;
+    case REPORT_START_ERROR:
+        if (task->stopping != CAUSE_NONE)
+            task_stopped(a, task, report->exit_code, report->detail);
+        else
+            task_failed(a, task, spec, CAUSE_START_ERROR, report->exit_code, report->detail);
+        return true;
+    case REPORT_LOST:
+        /* Also said of an attempt that was told to stop before its borglet ever heard of it. */
+        if (task->stopping != CAUSE_NONE)
+            task_stopped(a, task, 0, report->detail);
+        else
+            task_lost(a, task, report->detail);
+        return true;
+    case REPORT_KIND_COUNT:
+        break;
+    }
+    return false;
+}
+
+void apply_report(struct apply *a, const struct cmd_report *body)
+{
+    if (machine_find(a->cell, body->machine) == NULL) {
+        answer_refuse(a, ERR_NOT_FOUND, "no machine %u", body->machine.v);
+        return;
+    }
+    for (uint32_t i = 0; i < body->report_count; i++) {
+        if (take_report(a, body->machine, &body->reports[i]))
+            a->answer->accepted++;
+        else
+            a->answer->refused++;
+    }
+    answer_say(a, "%u reports taken, %u about attempts that are over", a->answer->accepted,
+               a->answer->refused);
+}
+
+void apply_wake(struct apply *a, const struct cmd_wake *body)
+{
+    for (uint32_t i = 0; i < body->task_count; i++) {
+        struct task *task = task_find(a->cell, body->tasks[i]);
+        if (task == NULL || task->not_before_ms == 0 || a->cell->now_ms < task->not_before_ms) {
+            a->answer->refused++;
+            continue;
+        }
+        struct task next = *task;
+        next.not_before_ms = 0;
+        task_set(a, task, &next);
+        a->answer->accepted++;
+    }
+    answer_say(a, "%u woken, %u not", a->answer->accepted, a->answer->refused);
+}

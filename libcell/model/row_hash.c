@@ -1,0 +1,73 @@
+/*
+ * row_hash.c - what each row adds to the digest of its cell.
+ *
+ * Every field that a checkpoint stores goes in, in a fixed order; pointers, list links and
+ * structs as bytes (padding) never do.
+ */
+#include "cell_write.h"
+
+#include "hash.h"
+
+static uint64_t add_all(uint64_t hash, const uint64_t *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        hash = hash_add(hash, values[i]);
+    return hash;
+}
+
+static uint64_t add_resources(uint64_t hash, const struct resources *r)
+{
+    for (int i = 0; i < RES_COUNT; i++)
+        hash = hash_add(hash, (uint64_t)r->v[i]);
+    return hash;
+}
+
+static uint64_t add_words(uint64_t hash, const struct words *words)
+{
+    return hash_bytes(hash_add(hash, words->count), words->bytes, words->size);
+}
+
+uint64_t spec_row_hash(const struct job_spec *spec)
+{
+    const uint64_t values[] = {spec->priority,   spec->appclass,       spec->policy,
+                               spec->replicas,   spec->restart,        spec->failures_max,
+                               spec->backoff_ms, spec->backoff_max_ms, spec->grace_ms};
+    uint64_t hash = hash_text(hash_text(1, spec->name), spec->user);
+    hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &spec->limit);
+    return add_words(add_words(add_words(hash, &spec->argv), &spec->env), &spec->ports);
+}
+
+uint64_t machine_row_hash(const struct machine *machine)
+{
+    const uint64_t values[] = {machine->id.v, machine->state, machine->task_count,
+                               machine->changed_ms};
+    uint64_t hash = hash_text(hash_text(2, machine->name), machine->addr);
+    hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &machine->capacity);
+    return add_resources(add_resources(hash, &machine->reserved), &machine->stopping);
+}
+
+uint64_t job_row_hash(const struct job *job)
+{
+    const uint64_t values[] = {job->id.v,     job->spec_hash,    job->killed,
+                               job->stopping, job->submitted_ms, job->changed_ms};
+    uint64_t hash = add_all(3, values, ARRAY_SIZE(values));
+    for (int s = 0; s < TASK_STATE_COUNT; s++)
+        hash = hash_add(hash, job->counts[s]);
+    return hash_text(hash, job->reason);
+}
+
+uint64_t task_row_hash(const struct task *task)
+{
+    const uint64_t values[] = {task->id.v,          task->state,         task->attempt,
+                               task->machine.v,     task->cause,         task->stopping,
+                               task->failures,      (uint64_t)task->pid, (uint64_t)task->exit_code,
+                               task->not_before_ms, task->started_ms,    task->changed_ms};
+    uint64_t hash = add_all(4, values, ARRAY_SIZE(values));
+    return hash_bytes(hash, task->ports, sizeof task->ports);
+}
+
+uint64_t request_row_hash(uint64_t seq, const struct remembered *row)
+{
+    const uint64_t values[] = {seq, row->request_id[0], row->request_id[1], row->code, row->job.v};
+    return hash_text(add_all(5, values, ARRAY_SIZE(values)), row->msg);
+}

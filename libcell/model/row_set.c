@@ -1,0 +1,171 @@
+/*
+ * row_set.c - the one place where rows of machines, jobs and tasks change.
+ */
+#include "cell_write.h"
+
+#include <stdlib.h>
+
+static void machine_rehash(struct cell *cell, struct machine *machine)
+{
+    uint64_t hash = machine_row_hash(machine);
+    cell->digest_sum += hash - machine->row_hash;
+    machine->row_hash = hash;
+}
+
+static void job_rehash(struct cell *cell, struct job *job)
+{
+    uint64_t hash = job_row_hash(job);
+    cell->digest_sum += hash - job->row_hash;
+    job->row_hash = hash;
+}
+
+void touch_flush(struct apply *a)
+{
+    if (a->machine != NULL)
+        machine_rehash(a->cell, a->machine);
+    if (a->job != NULL)
+        job_rehash(a->cell, a->job);
+    a->machine = NULL;
+    a->job = NULL;
+}
+
+void machine_touch(struct apply *a, struct machine *machine)
+{
+    machine->changed_ms = a->cell->now_ms;
+    if (a->machine == machine)
+        return;
+    if (a->machine != NULL)
+        machine_rehash(a->cell, a->machine);
+    a->machine = machine;
+    changes_note_machine(a->changes, machine->id);
+}
+
+void job_touch(struct apply *a, struct job *job)
+{
+    job->changed_ms = a->cell->now_ms;
+    if (a->job == job)
+        return;
+    if (a->job != NULL)
+        job_rehash(a->cell, a->job);
+    a->job = job;
+    changes_note_job(a->changes, job->id);
+}
+
+static void machine_account(struct apply *a, const struct job *job, const struct task *was,
+                            const struct task *next)
+{
+    bool was_live = task_is_live(was);
+    bool is_live = task_is_live(next);
+    if (!was_live && !is_live)
+        return;
+    struct machine *machine = machine_find(a->cell, was_live ? was->machine : next->machine);
+    ASSERT(machine != NULL);
+    if (was_live && was->stopping != CAUSE_NONE)
+        resources_subtract(&machine->stopping, &job->spec.limit);
+    if (was_live && !is_live) {
+        resources_subtract(&machine->reserved, &job->spec.limit);
+        machine->task_count--;
+    }
+    if (!was_live && is_live) {
+        resources_add(&machine->reserved, &job->spec.limit);
+        machine->task_count++;
+    }
+    if (is_live && next->stopping != CAUSE_NONE)
+        resources_add(&machine->stopping, &job->spec.limit);
+    machine_touch(a, machine);
+}
+
+static void job_account(struct apply *a, struct job *job, const struct task *was,
+                        const struct task *next)
+{
+    job->counts[was->state]--;
+    job->counts[next->state]++;
+    job->stopping -= was->stopping != CAUSE_NONE;
+    job->stopping += next->stopping != CAUSE_NONE;
+    if (job->counts[TASK_PENDING] == 0)
+        job->reason[0] = '\0';
+    job_touch(a, job);
+    if (!task_is_final(was) && job_is_dead(job))
+        cell_add_dead(a->cell, job);
+}
+
+static struct list *list_of(struct cell *cell, const struct task *task)
+{
+    if (task_is_live(task))
+        return &machine_find(cell, task->machine)->tasks;
+    return task->not_before_ms != 0 ? &cell->backing_off : NULL;
+}
+
+void task_set(struct apply *a, struct task *task, const struct task *next)
+{
+    struct cell *cell = a->cell;
+    struct job *job = job_find(cell, task_job(task->id));
+    struct task was = *task;
+    ASSERT(was.id.v == next->id.v);
+    ASSERT(was.state == next->state || task_may_move(was.state, next->state));
+    ASSERT(task_is_live(next) == (next->machine.v != 0));
+    ASSERT_IMPLIES(next->stopping != CAUSE_NONE, task_is_live(next));
+    ASSERT_IMPLIES(next->not_before_ms != 0, next->state == TASK_PENDING);
+    ASSERT_IMPLIES(task_is_live(&was) && task_is_live(next), was.machine.v == next->machine.v);
+
+    struct list *from = list_of(cell, &was);
+    struct list *to = list_of(cell, next);
+    if (from != to && from != NULL)
+        list_remove(&task->link);
+    struct list link = task->link;
+    *task = *next;
+    task->link = link;
+    if (from == NULL || from != to)
+        list_init(&task->link);
+    if (from != to && to != NULL)
+        list_push(to, &task->link);
+    task->changed_ms = cell->now_ms;
+    task->row_hash = task_row_hash(task);
+    cell->digest_sum += task->row_hash - was.row_hash;
+    changes_note_task(a->changes, task->id);
+    machine_account(a, job, &was, task);
+    job_account(a, job, &was, task);
+}
+
+void task_end(struct apply *a, struct task *task, enum task_state state, enum cause cause,
+              int32_t exit_code)
+{
+    struct task next = *task;
+    next.state = state;
+    next.machine = (machine_id){0};
+    next.cause = cause;
+    next.stopping = CAUSE_NONE;
+    next.pid = 0;
+    next.exit_code = exit_code;
+    next.not_before_ms = 0;
+    next.started_ms = 0;
+    for (int i = 0; i < SPEC_PORTS_MAX; i++)
+        next.ports[i] = 0;
+    task_set(a, task, &next);
+}
+
+void task_stop(struct apply *a, struct task *task, enum cause cause)
+{
+    ASSERT(task_is_live(task));
+    struct task next = *task;
+    next.stopping = cause;
+    task_set(a, task, &next);
+}
+
+static int by_id(const void *x, const void *y)
+{
+    const struct task *a = *(struct task *const *)x;
+    const struct task *b = *(struct task *const *)y;
+    return a->id.v < b->id.v ? -1 : a->id.v > b->id.v;
+}
+
+struct task **machine_tasks_by_id(const struct machine *machine)
+{
+    struct task **tasks = xcalloc(machine->task_count, sizeof(struct task *));
+    uint32_t count = 0;
+    LIST_EACH(l, &machine->tasks)
+    tasks[count++] = CONTAINER_OF(l, struct task, link);
+    ASSERT(count == machine->task_count);
+    qsort(tasks, count, sizeof(struct task *), by_id);
+    return tasks;
+}

@@ -1,0 +1,308 @@
+/*
+ * spec.c - defaults, copies and validation of job specs.
+ */
+#include "spec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const bands[BAND_COUNT] = {"free", "batch", "production", "monitoring"};
+static const char *const appclasses[APPCLASS_COUNT] = {"batch", "latency-sensitive"};
+static const char *const restarts[RESTART_COUNT] = {"on-failure", "always", "never"};
+static const char *const policies[POLICY_COUNT] = {"best-fit", "worst-fit"};
+
+enum band band_of(uint32_t priority)
+{
+    if (priority < 100)
+        return BAND_FREE;
+    if (priority < 120)
+        return BAND_BATCH;
+    return priority < 360 ? BAND_PRODUCTION : BAND_MONITORING;
+}
+
+const char *band_text(enum band band)
+{
+    ASSERT(band < BAND_COUNT);
+    return bands[band];
+}
+
+bool priority_is_prod(uint32_t priority)
+{
+    return band_of(priority) >= BAND_PRODUCTION;
+}
+
+bool priority_may_evict(uint32_t by, uint32_t victim)
+{
+    return victim < by && !priority_is_prod(victim);
+}
+
+static int parse(const char *const *texts, int count, const char *text)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(texts[i], text) == 0)
+            return i;
+    return -1;
+}
+
+const char *appclass_text(enum appclass a)
+{
+    ASSERT(a < APPCLASS_COUNT);
+    return appclasses[a];
+}
+
+const char *restart_text(enum restart r)
+{
+    ASSERT(r < RESTART_COUNT);
+    return restarts[r];
+}
+
+const char *policy_text(enum policy p)
+{
+    ASSERT(p < POLICY_COUNT);
+    return policies[p];
+}
+
+int appclass_parse(const char *text)
+{
+    return parse(appclasses, APPCLASS_COUNT, text);
+}
+
+int restart_parse(const char *text)
+{
+    return parse(restarts, RESTART_COUNT, text);
+}
+
+int policy_parse(const char *text)
+{
+    return parse(policies, POLICY_COUNT, text);
+}
+
+void words_add(struct words *words, const char *word)
+{
+    size_t size = strlen(word) + 1;
+    ASSERT(size <= UINT32_MAX - words->size);
+    words->bytes = xrealloc(words->bytes, words->size + size, 1);
+    memcpy(words->bytes + words->size, word, size);
+    words->size += (uint32_t)size;
+    words->count++;
+}
+
+void words_release(struct words *words)
+{
+    free(words->bytes);
+    *words = (struct words){0};
+}
+
+struct words words_copy(const struct words *words)
+{
+    struct words copy = {.size = words->size, .count = words->count};
+    if (words->size > 0) {
+        copy.bytes = xcalloc(words->size, 1);
+        memcpy(copy.bytes, words->bytes, words->size);
+    }
+    return copy;
+}
+
+const char *words_first(const struct words *words)
+{
+    return words->count == 0 ? NULL : words->bytes;
+}
+
+const char *words_next(const struct words *words, const char *word)
+{
+    const char *next = word + strlen(word) + 1;
+    return next < words->bytes + words->size ? next : NULL;
+}
+
+void spec_init(struct job_spec *spec)
+{
+    *spec = (struct job_spec){
+        .priority = PRIORITY_DEFAULT,
+        .appclass = APPCLASS_BATCH,
+        .policy = POLICY_BEST_FIT,
+        .replicas = 1,
+        .limit = {{[RES_CPU] = 100, [RES_RAM] = INT64_C(128) << 20}},
+        .restart = RESTART_ON_FAILURE,
+        .backoff_ms = 1000,
+        .backoff_max_ms = 300000,
+        .grace_ms = 10000,
+    };
+}
+
+void spec_release(struct job_spec *spec)
+{
+    words_release(&spec->argv);
+    words_release(&spec->env);
+    words_release(&spec->ports);
+}
+
+void spec_copy(struct job_spec *to, const struct job_spec *from)
+{
+    *to = *from;
+    to->argv = words_copy(&from->argv);
+    to->env = words_copy(&from->env);
+    to->ports = words_copy(&from->ports);
+}
+
+static bool is_alphanumeric(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+bool name_valid(const char *name)
+{
+    size_t length = strnlen(name, CELL_NAME_MAX + 1);
+    if (length == 0 || length > CELL_NAME_MAX || !is_alphanumeric(name[0]))
+        return false;
+    for (size_t i = 1; i < length; i++)
+        if (!is_alphanumeric(name[i]) && strchr("._-", name[i]) == NULL)
+            return false;
+    return true;
+}
+
+static int name_check(const char *path, const char *name, struct err *err)
+{
+    if (name_valid(name))
+        return 0;
+    return err_set(err, ERR_INVALID,
+                   "%s: \"%.80s\" is not a name: 1 to %d of a-z 0-9 . _ - and starting with a "
+                   "letter or a digit",
+                   path, name, CELL_NAME_MAX);
+}
+
+static int range_check(const char *path, int64_t value, int64_t min, int64_t max, struct err *err)
+{
+    if (value >= min && value <= max)
+        return 0;
+    return err_set(err, ERR_INVALID, "%s: %" PRId64 " is not between %" PRId64 " and %" PRId64,
+                   path, value, min, max);
+}
+
+/* A list of words whose bytes are not `count` words came from a broken program, not from a user. */
+static int words_check(const char *path, const struct words *words, uint32_t count_max,
+                       struct err *err)
+{
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < words->size; i++)
+        found += words->bytes[i] == '\0';
+    if (found != words->count || (words->size > 0 && words->bytes[words->size - 1] != '\0'))
+        return err_set(err, ERR_INVALID, "%s: the list is damaged", path);
+    if (words->count > count_max)
+        return err_set(err, ERR_INVALID, "%s: %u entries are too many, at most %u are allowed",
+                       path, words->count, count_max);
+    return 0;
+}
+
+static int env_check(const struct words *env, struct err *err)
+{
+    for (const char *w = words_first(env); w != NULL; w = words_next(env, w)) {
+        const char *equals = strchr(w, '=');
+        if (equals == NULL || equals == w)
+            return err_set(err, ERR_INVALID, "task.env: \"%.80s\" is not of the form NAME=value",
+                           w);
+    }
+    return 0;
+}
+
+static int ports_check(const struct job_spec *spec, struct err *err)
+{
+    const struct words *ports = &spec->ports;
+    for (const char *w = words_first(ports); w != NULL; w = words_next(ports, w)) {
+        int rc = name_check("task.ports", w, err);
+        if (rc != 0)
+            return rc;
+        for (const char *v = words_first(ports); v != w; v = words_next(ports, v))
+            if (strcmp(v, w) == 0)
+                return err_set(err, ERR_INVALID, "task.ports: \"%s\" is there twice", w);
+    }
+    if (spec->limit.v[RES_PORTS] != ports->count)
+        return err_set(err, ERR_INVALID,
+                       "task.resources.ports: %" PRId64 " is not the number of task.ports, %u",
+                       spec->limit.v[RES_PORTS], ports->count);
+    return 0;
+}
+
+static int limit_check(const struct resources *limit, struct err *err)
+{
+    for (enum resource r = 0; r < RES_COUNT; r++) {
+        int64_t min = r == RES_CPU || r == RES_RAM ? 1 : 0;
+        if (limit->v[r] < min)
+            return err_set(err, ERR_INVALID, "task.resources.%s: must be %s", resource_name(r),
+                           min == 1 ? "more than 0" : "at least 0");
+        if (limit->v[r] > RESOURCE_AMOUNT_MAX)
+            return err_set(err, ERR_INVALID, "task.resources.%s: is more than any machine has",
+                           resource_name(r));
+    }
+    return 0;
+}
+
+static int words_all_check(const struct job_spec *spec, struct err *err)
+{
+    int rc = words_check("task.command", &spec->argv, SPEC_ARGS_MAX, err);
+    if (rc == 0)
+        rc = words_check("task.env", &spec->env, SPEC_ENV_MAX, err);
+    if (rc == 0)
+        rc = words_check("task.ports", &spec->ports, SPEC_PORTS_MAX, err);
+    if (rc != 0)
+        return rc;
+    if (spec->argv.count == 0 || spec->argv.bytes[0] == '\0')
+        return err_set(err, ERR_INVALID, "task.command: is missing; say what to run");
+    /* Packed, a word takes at most 5 bytes more than its text and the other fields 512. */
+    uint64_t words = spec->argv.count + spec->env.count + spec->ports.count;
+    uint64_t bytes =
+        (uint64_t)spec->argv.size + spec->env.size + spec->ports.size + 5 * words + 512;
+    if (bytes > SPEC_BYTES_MAX)
+        return err_set(err, ERR_INVALID,
+                       "task.command, task.env: %" PRIu64 " bytes are too many, %d are allowed; "
+                       "put long texts into a file",
+                       bytes, SPEC_BYTES_MAX);
+    return 0;
+}
+
+static int numbers_check(const struct job_spec *spec, struct err *err)
+{
+    const struct {
+        const char *path;
+        int64_t value, min, max;
+    } ranges[] = {
+        {"priority", spec->priority, 0, PRIORITY_MAX},
+        {"appclass", (int64_t)spec->appclass, 0, APPCLASS_COUNT - 1},
+        {"policy", (int64_t)spec->policy, 0, POLICY_COUNT - 1},
+        {"replicas", spec->replicas, 1, CELL_TASKS_PER_JOB_MAX},
+        {"task.restart", (int64_t)spec->restart, 0, RESTART_COUNT - 1},
+        {"task.backoff_ms", spec->backoff_ms, 0, BACKOFF_MS_MAX},
+        {"task.backoff_max_ms", spec->backoff_max_ms, spec->backoff_ms, BACKOFF_MS_MAX},
+        {"task.grace_ms", spec->grace_ms, 0, GRACE_MS_MAX},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
+        int rc = range_check(ranges[i].path, ranges[i].value, ranges[i].min, ranges[i].max, err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+int spec_valid(const struct job_spec *spec, struct err *err)
+{
+    int rc = name_check("name", spec->name, err);
+    if (rc == 0 && spec->user[0] != '\0')
+        rc = name_check("user", spec->user, err);
+    if (rc == 0)
+        rc = numbers_check(spec, err);
+    if (rc == 0)
+        rc = words_all_check(spec, err);
+    if (rc == 0)
+        rc = limit_check(&spec->limit, err);
+    if (rc == 0)
+        rc = env_check(&spec->env, err);
+    return rc == 0 ? ports_check(spec, err) : rc;
+}
+
+uint32_t spec_backoff_ms(const struct job_spec *spec, uint32_t failures)
+{
+    ASSERT(failures >= 1);
+    uint64_t wait = spec->backoff_ms;
+    for (uint32_t i = 1; i < failures && wait > 0 && wait < spec->backoff_max_ms; i++)
+        wait *= 2;
+    return (uint32_t)MIN(wait, (uint64_t)spec->backoff_max_ms);
+}

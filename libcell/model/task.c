@@ -1,0 +1,46 @@
+/*
+ * task.c - texts and predicates of the task table. The moves are made in task_set.c.
+ */
+#include "task.h"
+
+const char *task_state_text(enum task_state state)
+{
+    static const char *const texts[TASK_STATE_COUNT] = {"pending",  "assigned", "running",
+                                                        "finished", "failed",   "killed"};
+    ASSERT(state < TASK_STATE_COUNT);
+    return texts[state];
+}
+
+const char *cause_text(enum cause cause)
+{
+    static const char *const texts[CAUSE_COUNT] = {
+        "",     "exit",  "signal",           "start-error", "preempted", "machine-down",
+        "lost", "drain", "out-of-resources", "update",      "killed"};
+    ASSERT(cause < CAUSE_COUNT);
+    return texts[cause];
+}
+
+bool task_is_live(const struct task *task)
+{
+    return task->state == TASK_ASSIGNED || task->state == TASK_RUNNING;
+}
+
+bool task_is_final(const struct task *task)
+{
+    return task->state >= TASK_FINISHED;
+}
+
+bool task_may_move(enum task_state from, enum task_state to)
+{
+    static const uint32_t arrows[TASK_STATE_COUNT] = {
+        [TASK_PENDING] = BIT(TASK_ASSIGNED) | BIT(TASK_KILLED),
+        /* A short task may end before anybody saw it running. */
+        [TASK_ASSIGNED] = BIT(TASK_PENDING) | BIT(TASK_RUNNING) | BIT(TASK_FINISHED) |
+                          BIT(TASK_FAILED) | BIT(TASK_KILLED),
+        [TASK_RUNNING] =
+            BIT(TASK_PENDING) | BIT(TASK_FINISHED) | BIT(TASK_FAILED) | BIT(TASK_KILLED),
+    };
+    ASSERT(from < TASK_STATE_COUNT);
+    ASSERT(to < TASK_STATE_COUNT);
+    return (arrows[from] & BIT(to)) != 0;
+}

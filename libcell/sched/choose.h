@@ -1,0 +1,34 @@
+/*
+ * choose.h - the questions the pass asks the view: where does it fit, who would have to go, why
+ * not.
+ */
+#ifndef CELL_CHOOSE_H
+#define CELL_CHOOSE_H
+
+#include "view.h"
+
+/* feasible.c */
+bool feasible_fits(const struct view *view, const struct view_job *job, uint32_t machine);
+/* What the machine has for this job, work it may evict included; -1 in every part when down. */
+struct resources feasible_room(const struct view *view, const struct view_job *job,
+                               uint32_t machine);
+/* score.c: the best machine without evicting anybody, by the job's policy; or VIEW_NO_MACHINE. */
+uint32_t score_best(const struct view *view, const struct view_job *job);
+
+/* preempt.c */
+struct preempt {
+    struct view_task **victims; /* of the plan last made, in the order they were chosen */
+    uint32_t victim_count;
+    uint32_t victim_capacity;
+    struct plan_cache *caches; /* what each machine would cost, per kind of task asked for lately */
+    uint64_t clock;
+};
+void preempt_release(struct preempt *preempt);
+/* The cheapest machine and its victims (at most victims_max); or VIEW_NO_MACHINE. */
+uint32_t preempt_best(struct preempt *preempt, const struct view *view, const struct view_job *job,
+                      uint32_t victims_max);
+
+/* explain.c */
+void explain_job(const struct view *view, const struct view_job *job, struct buf *to);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * feasible.c - does a task of this job fit a machine, now or over somebody's notice?
+ */
+#include "choose.h"
+
+bool feasible_fits(const struct view *view, const struct view_job *job, uint32_t machine)
+{
+    bool fits = true;
+    for (int r = 0; r < RES_COUNT; r++)
+        fits &= job->limit.v[r] <= view->room[r][machine];
+    return fits;
+}
+
+struct resources feasible_room(const struct view *view, const struct view_job *job,
+                               uint32_t machine)
+{
+    struct resources room;
+    for (int r = 0; r < RES_COUNT; r++)
+        room.v[r] = view->room[r][machine];
+    if (!view->up[machine])
+        return room;
+    if (priority_is_prod(job->priority)) { /* all that is not prod: the sum is kept */
+        for (int r = 0; r < RES_COUNT; r++)
+            room.v[r] += view->evictable[r][machine];
+        return room;
+    }
+    LIST_EACH(l, view->tasks[machine])
+    {
+        const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
+        if (!task->stopping && priority_may_evict(job->priority, task->job->priority))
+            resources_add(&room, &task->job->limit);
+    }
+    return room;
+}

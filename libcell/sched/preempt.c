@@ -1,0 +1,173 @@
+/*
+ * preempt.c - who has to go, where that hurts least.
+ *
+ * On one machine: the lowest priorities first, inside one the larger task first (fewer victims),
+ * then the newer; whoever turns out unneeded is spared, the highest priority first. Among machines:
+ * the lowest highest-victim priority, then the fewest victims, then the lowest id. Tasks that stop
+ * already are never victims, for their room is counted as free. Borg paper 3.2; a victim has a
+ * strictly lower priority and is never prod, so evictions cannot cascade without end.
+ */
+#include "choose.h"
+
+#include <stdlib.h>
+
+enum { CACHES = 4 };
+static const uint64_t COST_NONE = UINT64_MAX;
+
+/* For one kind of task (priority and limit): the cost at each machine, valid at a stamp. */
+struct plan_cache {
+    bool in_use;
+    uint32_t priority;
+    struct resources limit;
+    uint64_t used_at;
+    uint32_t count;
+    uint64_t *stamps;
+    uint64_t *costs; /* highest victim priority << 32 | number of victims */
+};
+
+void preempt_release(struct preempt *preempt)
+{
+    for (int i = 0; preempt->caches != NULL && i < CACHES; i++) {
+        free(preempt->caches[i].stamps);
+        free(preempt->caches[i].costs);
+    }
+    free(preempt->caches);
+    free(preempt->victims);
+    *preempt = (struct preempt){0};
+}
+
+static bool same_limit(const struct resources *a, const struct resources *b)
+{
+    return resources_fit(a, b) && resources_fit(b, a);
+}
+
+static struct plan_cache *cache_for(struct preempt *preempt, const struct view *view,
+                                    const struct view_job *job)
+{
+    if (preempt->caches == NULL)
+        preempt->caches = xcalloc(CACHES, sizeof *preempt->caches);
+    struct plan_cache *cache = &preempt->caches[0];
+    for (int i = 0; i < CACHES; i++) {
+        struct plan_cache *c = &preempt->caches[i];
+        if (c->in_use && c->priority == job->priority && same_limit(&c->limit, &job->limit)) {
+            cache = c;
+            break;
+        }
+        if (c->used_at < cache->used_at)
+            cache = c;
+    }
+    if (!cache->in_use || cache->priority != job->priority ||
+        !same_limit(&cache->limit, &job->limit))
+        cache->count = 0;
+    cache->in_use = true;
+    cache->priority = job->priority;
+    cache->limit = job->limit;
+    cache->used_at = ++preempt->clock;
+    if (cache->count < view->machine_count) {
+        cache->stamps = xrealloc(cache->stamps, view->machine_count, sizeof(uint64_t));
+        cache->costs = xrealloc(cache->costs, view->machine_count, sizeof(uint64_t));
+        for (uint32_t m = cache->count; m < view->machine_count; m++)
+            cache->stamps[m] = 0; /* no machine ever has this stamp */
+        cache->count = view->machine_count;
+    }
+    return cache;
+}
+
+static int by_choice(const void *x, const void *y)
+{
+    const struct view_task *a = *(struct view_task *const *)x;
+    const struct view_task *b = *(struct view_task *const *)y;
+    if (a->job->priority != b->job->priority)
+        return a->job->priority < b->job->priority ? -1 : 1;
+    for (int r = 0; r < RES_COUNT; r++)
+        if (a->job->limit.v[r] != b->job->limit.v[r])
+            return a->job->limit.v[r] > b->job->limit.v[r] ? -1 : 1;
+    uint64_t id_a = view_attempt(a).task.v;
+    uint64_t id_b = view_attempt(b).task.v;
+    return id_a > id_b ? -1 : id_a < id_b;
+}
+
+static void candidates_collect(struct preempt *p, const struct view *view,
+                               const struct view_job *job, uint32_t machine)
+{
+    p->victim_count = 0;
+    LIST_EACH(l, view->tasks[machine])
+    {
+        struct view_task *task = CONTAINER_OF(l, struct view_task, link);
+        if (task->stopping || !priority_may_evict(job->priority, task->job->priority))
+            continue;
+        if (p->victim_count == p->victim_capacity) {
+            p->victim_capacity = MAX(p->victim_capacity * 2, 64U);
+            p->victims = xrealloc(p->victims, p->victim_capacity, sizeof(struct view_task *));
+        }
+        p->victims[p->victim_count++] = task;
+    }
+    if (p->victim_count > 1)
+        qsort(p->victims, p->victim_count, sizeof(struct view_task *), by_choice);
+}
+
+/* Keep the first candidates that make room, without those that are not needed. */
+static bool candidates_reduce(struct preempt *p, const struct resources *need,
+                              struct resources room)
+{
+    uint32_t count = 0;
+    while (count < p->victim_count && !resources_fit(need, &room))
+        resources_add(&room, &p->victims[count++]->job->limit);
+    if (!resources_fit(need, &room))
+        return false;
+    p->victim_count = count;
+    for (uint32_t i = count; i-- > 0;) {
+        struct resources without = room;
+        resources_subtract(&without, &p->victims[i]->job->limit);
+        if (!resources_fit(need, &without))
+            continue;
+        room = without;
+        p->victim_count--;
+        for (uint32_t j = i; j < p->victim_count; j++)
+            p->victims[j] = p->victims[j + 1];
+    }
+    return true;
+}
+
+/* Leaves the victims in `p`, returns what they cost. */
+static uint64_t plan_machine(struct preempt *p, const struct view *view, const struct view_job *job,
+                             uint32_t machine)
+{
+    struct resources room;
+    bool possible = view->up[machine];
+    for (int r = 0; r < RES_COUNT; r++) {
+        room.v[r] = view->room[r][machine];
+        possible &= job->limit.v[r] <= room.v[r] + view->evictable[r][machine];
+    }
+    p->victim_count = 0;
+    if (!possible)
+        return COST_NONE;
+    candidates_collect(p, view, job, machine);
+    if (!candidates_reduce(p, &job->limit, room))
+        return COST_NONE;
+    uint32_t highest = 0;
+    for (uint32_t i = 0; i < p->victim_count; i++)
+        highest = MAX(highest, p->victims[i]->job->priority);
+    return (uint64_t)highest << 32 | p->victim_count;
+}
+
+uint32_t preempt_best(struct preempt *preempt, const struct view *view, const struct view_job *job,
+                      uint32_t victims_max)
+{
+    struct plan_cache *cache = cache_for(preempt, view, job);
+    uint32_t best = VIEW_NO_MACHINE;
+    uint64_t best_cost = COST_NONE;
+    for (uint32_t m = 0; m < view->machine_count; m++) {
+        if (cache->stamps[m] != view->stamp[m]) {
+            cache->stamps[m] = view->stamp[m];
+            cache->costs[m] = plan_machine(preempt, view, job, m);
+        }
+        if (cache->costs[m] < best_cost && (uint32_t)cache->costs[m] <= victims_max) {
+            best = m;
+            best_cost = cache->costs[m];
+        }
+    }
+    if (best != VIEW_NO_MACHINE)
+        ASSERT(plan_machine(preempt, view, job, best) == best_cost);
+    return best;
+}

@@ -1,0 +1,214 @@
+/*
+ * sched.c - the pass: wake who may fit now, place by priority and turn, say why not.
+ *
+ * One command must not exceed CMD_BYTES_MAX, so victims and verdicts are bounded as placements are;
+ * what does not go into this command goes into the next.
+ */
+#include "sched.h"
+
+#include "choose.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Packed sizes at most: 31 bytes a placement, 16 a victim, 525 a verdict. */
+enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 24 };
+_Static_assert(CMD_PLACEMENTS_MAX * 31 + VICTIMS_MAX * 16 + VERDICTS_MAX * 525 + 256 <=
+                   CMD_BYTES_MAX,
+               "a full batch must fit a command");
+
+struct sched {
+    struct view view;
+    struct preempt preempt;
+    struct sched_stats stats;
+    uint64_t fleet_told; /* view.fleet_version the reasons are about */
+    struct placement placements[CMD_PLACEMENTS_MAX];
+    uint32_t placement_count;
+    struct attempt_ref victims[VICTIMS_MAX];
+    uint32_t victim_count;
+    struct verdict verdicts[VERDICTS_MAX];
+    uint32_t verdict_count;
+};
+
+struct sched *sched_new(void)
+{
+    struct sched *sched = xcalloc(1, sizeof *sched);
+    view_init(&sched->view);
+    return sched;
+}
+
+void sched_free(struct sched *sched)
+{
+    if (sched == NULL)
+        return;
+    view_release(&sched->view);
+    preempt_release(&sched->preempt);
+    free(sched);
+}
+
+void sched_update(struct sched *sched, const struct delta *delta)
+{
+    view_update(&sched->view, delta);
+}
+
+/* Does one of the machines where something changed for the better fit this job now? */
+static bool may_fit(struct sched *sched, const struct view_job *job)
+{
+    const struct view *view = &sched->view;
+    for (uint32_t i = 0; i < view->improved_count; i++) {
+        uint32_t m = view->improved_list[i];
+        sched->stats.machines_scanned++;
+        struct resources room = feasible_room(view, job, m);
+        if (resources_fit(&job->limit, &room))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * What a blocked job can use it gets by something leaving a machine or by a machine growing: a task
+ * that comes only moves its limit from free to evictable. So only those machines are looked at.
+ */
+static void wake_blocked(struct sched *sched)
+{
+    struct view *view = &sched->view;
+    for (struct list *l = view->blocked.next, *next; l != &view->blocked; l = next) {
+        struct view_job *job = CONTAINER_OF(l, struct view_job, blocked_link);
+        next = l->next;
+        if (view->improved_count > 0 && may_fit(sched, job))
+            view_unblock(view, job);
+        else if (view->fleet_version != sched->fleet_told && list_empty(&job->unsaid))
+            list_push(&view->unsaid, &job->unsaid);
+    }
+    for (uint32_t i = 0; i < view->improved_count; i++)
+        view->improved[view->improved_list[i]] = false;
+    view->improved_count = 0;
+    sched->fleet_told = view->fleet_version;
+}
+
+static void propose(struct sched *sched, struct view_job *job, uint32_t machine)
+{
+    struct view_task *task = view_first_waiting(job);
+    struct placement *p = &sched->placements[sched->placement_count++];
+    *p = (struct placement){.task = view_attempt(task),
+                            .machine = {machine + 1},
+                            .victim_first = sched->victim_count,
+                            .victim_count = sched->preempt.victim_count};
+    for (uint32_t i = 0; i < sched->preempt.victim_count; i++) {
+        struct view_task *victim = sched->preempt.victims[i];
+        sched->victims[sched->victim_count++] = view_attempt(victim);
+        view_stop(&sched->view, victim);
+    }
+    sched->stats.preempted += sched->preempt.victim_count;
+    sched->stats.placed++;
+    view_place(&sched->view, task, machine);
+}
+
+/*
+ * Place one task of the job, or find that nothing fits and block it. `hint`: where the task before
+ * it went, if nothing else was placed in between. A best fit becomes a better one by that, so it
+ * stays the best as long as it fits. False when the batch is full.
+ */
+static bool place_one(struct sched *sched, struct view_job *job, uint32_t *hint)
+{
+    struct view *view = &sched->view;
+    uint32_t machine = VIEW_NO_MACHINE;
+    sched->preempt.victim_count = 0;
+    if (sched->placement_count == CMD_PLACEMENTS_MAX)
+        return false;
+    if (*hint != VIEW_NO_MACHINE && job->policy == POLICY_BEST_FIT &&
+        feasible_fits(view, job, *hint))
+        machine = *hint;
+    if (machine == VIEW_NO_MACHINE) {
+        sched->stats.machines_scanned += view->machine_count;
+        machine = score_best(view, job);
+        *hint = machine;
+    }
+    if (machine == VIEW_NO_MACHINE && job->priority > 0) {
+        uint32_t victims_left = VICTIMS_MAX - sched->victim_count;
+        sched->stats.machines_scanned += view->machine_count;
+        machine = preempt_best(&sched->preempt, view, job, victims_left);
+        /* With room for more victims there may be a place: that is for the next batch to see. */
+        if (machine == VIEW_NO_MACHINE && sched->victim_count > 0 &&
+            preempt_best(&sched->preempt, view, job, VICTIMS_MAX) != VIEW_NO_MACHINE)
+            return false;
+    }
+    if (machine == VIEW_NO_MACHINE)
+        view_block(view, job);
+    else
+        propose(sched, job, machine);
+    return true;
+}
+
+static bool place_level(struct sched *sched, struct level *level)
+{
+    queue_level_start(level);
+    while (level->ready > 0) {
+        struct view_job *job = queue_next(level);
+        uint32_t hint = VIEW_NO_MACHINE;
+        do {
+            if (!place_one(sched, job, &hint))
+                return false;
+        } while (level->ready_users == 1 && job->waiting > 0 && !job->blocked);
+    }
+    return true;
+}
+
+static void say(struct sched *sched)
+{
+    struct view *view = &sched->view;
+    CLEANUP(buf_release) struct buf text = {0};
+    while (sched->verdict_count < VERDICTS_MAX && !list_empty(&view->unsaid)) {
+        struct view_job *job = CONTAINER_OF(list_pop(&view->unsaid), struct view_job, unsaid);
+        char reason[CELL_REASON_MAX + 1];
+        buf_clear(&text);
+        explain_job(view, job, &text);
+        sched->stats.machines_scanned += view->machine_count;
+        str_copy(reason, sizeof reason, buf_text(&text));
+        if (strcmp(reason, job->reason) == 0)
+            continue;
+        str_copy(job->reason, sizeof job->reason, reason);
+        struct verdict *verdict = &sched->verdicts[sched->verdict_count++];
+        verdict->job = job->id;
+        str_copy(verdict->reason, sizeof verdict->reason, reason);
+    }
+}
+
+bool sched_pass(struct sched *sched, struct cmd_schedule *out)
+{
+    struct view *view = &sched->view;
+    sched->placement_count = 0;
+    sched->victim_count = 0;
+    sched->verdict_count = 0;
+    sched->stats.passes++;
+    wake_blocked(sched);
+    for (uint32_t p = PRIORITY_MAX + 1; p-- > 0;)
+        if (view->levels[p].ready > 0 && !place_level(sched, &view->levels[p]))
+            break;
+    say(sched);
+    *out = (struct cmd_schedule){
+        .placements = sched->placements,
+        .placement_count = sched->placement_count,
+        .victims = sched->victims,
+        .victim_count = sched->victim_count,
+        .verdicts = sched->verdicts,
+        .verdict_count = sched->verdict_count,
+    };
+    return sched->placement_count > 0 || sched->verdict_count > 0;
+}
+
+struct sched_stats sched_stats(const struct sched *sched)
+{
+    struct sched_stats stats = sched->stats;
+    stats.pending = sched->view.waiting;
+    return stats;
+}
+
+void sched_explain(const struct sched *sched, job_id id, struct buf *to)
+{
+    const struct view_job *job = view_job_find(&sched->view, id);
+    if (job == NULL)
+        buf_printf(to, "no live job %" PRIu64, id.v);
+    else
+        explain_job(&sched->view, job, to);
+}

@@ -1,0 +1,351 @@
+/*
+ * view.c - keeping the scheduler's copy in step with deltas and with its own decisions.
+ */
+#include "view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { NORMAL_BITS = 40, PRECISION_BITS = 20 };
+
+void view_init(struct view *view)
+{
+    *view = (struct view){0};
+    list_init(&view->jobs);
+    list_init(&view->blocked);
+    list_init(&view->unsaid);
+    for (int p = 0; p <= PRIORITY_MAX; p++)
+        list_init(&view->levels[p].turns);
+}
+
+static void improve(struct view *view, uint32_t machine)
+{
+    if (view->improved[machine])
+        return;
+    view->improved[machine] = true;
+    view->improved_list[view->improved_count++] = machine;
+}
+
+/* Room, score and stamp of a machine whose total, used or state changed. */
+static void machine_derive(struct view *view, uint32_t m)
+{
+    int64_t spare = 0;
+    for (int r = 0; r < RES_COUNT; r++) {
+        int64_t room = view->up[m] ? view->total[r][m] - view->used[r][m] : -1;
+        view->room[r][m] = room;
+        spare += (room >> view->shift[r]) * view->factor[r];
+    }
+    view->spare[m] = spare;
+    view->stamp[m] = ++view->stamp_last;
+}
+
+/* Leftovers of different resources are added as shares of the largest machine's amounts. */
+static void rescale(struct view *view)
+{
+    for (int r = 0; r < RES_COUNT; r++) {
+        view->shift[r] = 0;
+        while (view->total_max[r] >> view->shift[r] >= INT64_C(1) << PRECISION_BITS)
+            view->shift[r]++;
+        int64_t top = view->total_max[r] >> view->shift[r];
+        view->factor[r] = top == 0 ? 0 : (INT64_C(1) << NORMAL_BITS) / top;
+    }
+    for (uint32_t m = 0; m < view->machine_count; m++)
+        machine_derive(view, m);
+}
+
+static void grow_column(void *column, uint32_t old_count, uint32_t count, size_t size)
+{
+    char **bytes = column;
+    *bytes = xrealloc(*bytes, count, size);
+    memset(*bytes + old_count * size, 0, (count - old_count) * size);
+}
+
+static void machines_grow(struct view *view, uint32_t count)
+{
+    uint32_t old = view->machine_capacity;
+    if (count > old) {
+        uint32_t now = MAX(count, MAX(old * 2, 16U));
+        for (int r = 0; r < RES_COUNT; r++) {
+            grow_column(&view->total[r], old, now, sizeof(int64_t));
+            grow_column(&view->used[r], old, now, sizeof(int64_t));
+            grow_column(&view->room[r], old, now, sizeof(int64_t));
+            grow_column(&view->evictable[r], old, now, sizeof(int64_t));
+        }
+        grow_column(&view->up, old, now, sizeof(bool));
+        grow_column(&view->spare, old, now, sizeof(int64_t));
+        grow_column(&view->stamp, old, now, sizeof(uint64_t));
+        grow_column(&view->improved, old, now, sizeof(bool));
+        grow_column(&view->tasks, old, now, sizeof(struct list *));
+        grow_column(&view->improved_list, old, now, sizeof(uint32_t));
+        view->machine_capacity = now;
+    }
+    for (uint32_t m = view->machine_count; m < count; m++) {
+        view->tasks[m] = xcalloc(1, sizeof(struct list));
+        list_init(view->tasks[m]);
+        machine_derive(view, m);
+    }
+    view->machine_count = MAX(view->machine_count, count);
+}
+
+static void take_machine(struct view *view, const struct machine *row)
+{
+    uint32_t m = row->id.v - 1;
+    bool up = row->state == MACHINE_UP;
+    bool changed = m >= view->machine_count;
+    bool larger = false;
+    machines_grow(view, row->id.v);
+    changed |= view->up[m] != up;
+    view->up[m] = up;
+    for (int r = 0; r < RES_COUNT; r++) {
+        changed |= view->total[r][m] != row->capacity.v[r];
+        view->total[r][m] = row->capacity.v[r];
+        larger |= row->capacity.v[r] > view->total_max[r];
+        view->total_max[r] = MAX(view->total_max[r], row->capacity.v[r]);
+    }
+    if (!changed)
+        return;
+    view->fleet_version++;
+    improve(view, m);
+    if (larger)
+        rescale(view);
+    else
+        machine_derive(view, m);
+}
+
+/* Count the limit of a task in (+1) or out of (-1) what its machine has used. */
+static void account(struct view *view, const struct view_job *job, uint32_t machine, int sign)
+{
+    bool evictable = !priority_is_prod(job->priority);
+    for (int r = 0; r < RES_COUNT; r++) {
+        view->used[r][machine] += sign * job->limit.v[r];
+        if (evictable)
+            view->evictable[r][machine] += sign * job->limit.v[r];
+    }
+    machine_derive(view, machine);
+    if (sign < 0)
+        improve(view, machine);
+}
+
+static bool ready(const struct view_job *job)
+{
+    return job->waiting > 0 && !job->blocked;
+}
+
+static void waiting_add(struct view *view, struct view_job *job, int change)
+{
+    bool was_ready = ready(job);
+    job->waiting += (uint32_t)change;
+    view->waiting += (uint64_t)(int64_t)change;
+    if (job->waiting == 0 && job->blocked) {
+        job->blocked = false;
+        list_remove(&job->blocked_link);
+        list_remove(&job->unsaid);
+    }
+    if (was_ready != ready(job))
+        queue_ready(view, job, was_ready ? -1 : 1);
+}
+
+void view_block(struct view *view, struct view_job *job)
+{
+    ASSERT(ready(job));
+    job->blocked = true;
+    list_push(&view->blocked, &job->blocked_link);
+    list_remove(&job->unsaid);
+    list_push(&view->unsaid, &job->unsaid);
+    queue_ready(view, job, -1);
+}
+
+void view_unblock(struct view *view, struct view_job *job)
+{
+    ASSERT(job->blocked);
+    job->blocked = false;
+    list_remove(&job->blocked_link);
+    list_remove(&job->unsaid);
+    if (ready(job))
+        queue_ready(view, job, 1);
+}
+
+uint32_t view_task_index(const struct view_task *task)
+{
+    return (uint32_t)(task - task->job->tasks);
+}
+
+struct attempt_ref view_attempt(const struct view_task *task)
+{
+    return (struct attempt_ref){task_id_of(task->job->id, view_task_index(task)), task->attempt};
+}
+
+static void task_leave(struct view *view, struct view_task *task)
+{
+    if (task->state == VIEW_WAITING)
+        waiting_add(view, task->job, -1);
+    if (task->state == VIEW_LIVE) {
+        list_remove(&task->link);
+        if (!task->stopping)
+            account(view, task->job, task->machine, -1);
+    }
+    task->state = VIEW_OVER;
+    task->stopping = false;
+}
+
+static void task_enter(struct view *view, struct view_task *task, enum view_task_state state,
+                       uint32_t machine, bool stopping)
+{
+    struct view_job *job = task->job;
+    task->state = state;
+    if (state == VIEW_WAITING) {
+        job->waiting_from = MIN(job->waiting_from, view_task_index(task));
+        waiting_add(view, job, 1);
+    }
+    if (state == VIEW_LIVE) {
+        task->machine = machine;
+        task->stopping = stopping;
+        list_push(view->tasks[machine], &task->link);
+        if (!stopping)
+            account(view, job, machine, 1);
+    }
+}
+
+void view_place(struct view *view, struct view_task *task, uint32_t machine)
+{
+    ASSERT(task->state == VIEW_WAITING);
+    task_leave(view, task);
+    task->attempt++;
+    task_enter(view, task, VIEW_LIVE, machine, false);
+}
+
+void view_stop(struct view *view, struct view_task *task)
+{
+    ASSERT(task->state == VIEW_LIVE);
+    ASSERT(!task->stopping);
+    task->stopping = true;
+    account(view, task->job, task->machine, -1);
+}
+
+struct view_task *view_first_waiting(struct view_job *job)
+{
+    ASSERT(job->waiting > 0);
+    while (job->tasks[job->waiting_from].state != VIEW_WAITING)
+        job->waiting_from++;
+    return &job->tasks[job->waiting_from];
+}
+
+struct view_job *view_job_find(const struct view *view, job_id id)
+{
+    return id.v == 0 ? NULL : idmap_get(&view->jobs_by_id, id.v);
+}
+
+static struct view_job *job_add(struct view *view, const struct job_row *row)
+{
+    struct view_job *job = xcalloc(1, sizeof *job);
+    job->id = row->id;
+    job->priority = row->spec.priority;
+    job->policy = row->spec.policy;
+    job->replicas = row->spec.replicas;
+    job->limit = row->spec.limit;
+    job->tasks = xcalloc(job->replicas, sizeof *job->tasks);
+    for (uint32_t i = 0; i < job->replicas; i++) {
+        job->tasks[i].job = job;
+        list_init(&job->tasks[i].link);
+    }
+    list_init(&job->blocked_link);
+    list_init(&job->unsaid);
+    list_push(&view->jobs, &job->link);
+    idmap_put(&view->jobs_by_id, job->id.v, job);
+    queue_add(view, job, row->spec.user);
+    return job;
+}
+
+static void job_remove(struct view *view, struct view_job *job)
+{
+    for (uint32_t i = 0; i < job->replicas; i++)
+        task_leave(view, &job->tasks[i]);
+    queue_remove(view, job);
+    idmap_remove(&view->jobs_by_id, job->id.v);
+    list_remove(&job->blocked_link);
+    list_remove(&job->unsaid);
+    list_remove(&job->link);
+    free(job->tasks);
+    free(job);
+}
+
+static void take_job(struct view *view, const struct job_row *row)
+{
+    struct view_job *job = view_job_find(view, row->id);
+    if (row->dead) {
+        if (job != NULL)
+            job_remove(view, job);
+        return;
+    }
+    if (job == NULL)
+        job = job_add(view, row);
+    str_copy(job->reason, sizeof job->reason, row->reason);
+    /* A reason that was lost on the way (its command was refused or not committed) is told again.
+     */
+    if (job->blocked && row->reason[0] == '\0' && list_empty(&job->unsaid))
+        list_push(&view->unsaid, &job->unsaid);
+}
+
+static void take_task(struct view *view, const struct task *row)
+{
+    struct view_job *job = view_job_find(view, task_job(row->id));
+    if (job == NULL)
+        return; /* of a job that is dead */
+    struct view_task *task = &job->tasks[task_index(row->id)];
+    enum view_task_state state = task_is_final(row)        ? VIEW_OVER
+                                 : task_is_live(row)       ? VIEW_LIVE
+                                 : row->not_before_ms != 0 ? VIEW_HELD
+                                                           : VIEW_WAITING;
+    bool stopping = row->stopping != CAUSE_NONE;
+    uint32_t machine = state == VIEW_LIVE ? row->machine.v - 1 : VIEW_NO_MACHINE;
+    task->attempt = row->attempt;
+    if (state == task->state && stopping == task->stopping &&
+        (state != VIEW_LIVE || machine == task->machine))
+        return; /* as assumed */
+    task_leave(view, task);
+    task_enter(view, task, state, machine, stopping);
+}
+
+void view_update(struct view *view, const struct delta *delta)
+{
+    if (delta->full) {
+        uint64_t stamp_last = view->stamp_last;
+        view_release(view);
+        view_init(view);
+        view->stamp_last = stamp_last;
+    }
+    for (size_t i = 0; i < delta->forgotten_count; i++) {
+        struct view_job *job = view_job_find(view, (job_id){delta->forgotten[i]});
+        if (job != NULL)
+            job_remove(view, job);
+    }
+    for (size_t i = 0; i < delta->machine_count; i++)
+        take_machine(view, &delta->machines[i]);
+    for (size_t i = 0; i < delta->job_count; i++)
+        take_job(view, &delta->jobs[i]);
+    for (size_t i = 0; i < delta->task_count; i++)
+        take_task(view, &delta->tasks[i]);
+}
+
+void view_release(struct view *view)
+{
+    while (!list_empty(&view->jobs))
+        job_remove(view, CONTAINER_OF(view->jobs.next, struct view_job, link));
+    for (int r = 0; r < RES_COUNT; r++) {
+        free(view->total[r]);
+        free(view->used[r]);
+        free(view->room[r]);
+        free(view->evictable[r]);
+    }
+    for (uint32_t m = 0; m < view->machine_count; m++)
+        free(view->tasks[m]);
+    free(view->up);
+    free(view->spare);
+    free(view->stamp);
+    free(view->improved);
+    free(view->tasks);
+    free(view->improved_list);
+    idmap_release(&view->jobs_by_id);
+    for (int p = 0; p <= PRIORITY_MAX; p++)
+        namemap_release(&view->levels[p].queues);
+}

@@ -1,0 +1,123 @@
+/*
+ * view.h - the scheduler's own copy of the cell, laid out for scanning.
+ *
+ * Machines are columns (struct of arrays), index = machine id - 1. What a machine has left is
+ * counted here, from the tasks as they are in the view, assumed placements included; of a machine's
+ * row only capacity and state are taken. So an assumption lasts until a row about that very task
+ * comes by, whatever else happens on the machine.
+ *
+ * Invariant: room = total - (limits of live tasks that are not stopping), -1 when down.
+ */
+#ifndef CELL_VIEW_H
+#define CELL_VIEW_H
+
+#include "cmd.h"
+
+enum { VIEW_NO_MACHINE = UINT32_MAX };
+
+enum view_task_state {
+    VIEW_OVER,    /* final, or not told of yet */
+    VIEW_WAITING, /* pending and free to start */
+    VIEW_HELD,    /* pending and backing off */
+    VIEW_LIVE
+};
+
+struct view_task {
+    struct list link; /* live: in its machine's tasks */
+    struct view_job *job;
+    uint32_t attempt;
+    uint32_t machine; /* index, while live */
+    enum view_task_state state;
+    bool stopping;
+};
+
+struct view_job {
+    job_id id;
+    uint32_t priority;
+    enum policy policy;
+    uint32_t replicas;
+    struct resources limit;
+    uint32_t waiting;      /* tasks in VIEW_WAITING */
+    uint32_t waiting_from; /* none of them has a lower index */
+    bool blocked;          /* did not fit, and nothing changed that may help */
+    char reason[CELL_REASON_MAX + 1];
+    struct view_task *tasks;
+    struct list link;         /* in view.jobs */
+    struct list blocked_link; /* in view.blocked */
+    struct list unsaid;       /* in view.unsaid: its reason is to be told (again) */
+    struct list queued;       /* in queue->jobs, by id */
+    struct queue *queue;
+};
+
+/* The jobs of one user at one priority. */
+struct queue {
+    char user[CELL_NAME_MAX + 1];
+    struct list jobs; /* by id */
+    struct list turn; /* in level.turns */
+    struct list *at;  /* where this pass has come in `jobs` */
+    uint32_t job_count;
+    uint32_t ready; /* jobs that have waiting tasks and are not blocked */
+};
+
+/* One priority: its users take turns. */
+struct level {
+    struct list turns; /* who is first is next */
+    struct namemap queues;
+    uint32_t ready; /* sum over its queues */
+    uint32_t ready_users;
+};
+
+struct view {
+    uint32_t machine_count;
+    uint32_t machine_capacity; /* of the columns */
+    bool *up;
+    int64_t *total[RES_COUNT];
+    int64_t *used[RES_COUNT];      /* by live tasks that are not stopping */
+    int64_t *room[RES_COUNT];      /* total - used, -1 when down */
+    int64_t *evictable[RES_COUNT]; /* the part of `used` that is not prod */
+    int64_t *spare;                /* room normalized and summed over resources: the score */
+    uint64_t *stamp;               /* differs from all earlier ones after each change */
+    bool *improved;                /* is in the list below */
+    struct list **tasks;           /* heads, of live tasks */
+
+    uint32_t *improved_list; /* machines where something left or grew since the last pass */
+    uint32_t improved_count;
+    uint64_t stamp_last;
+    uint64_t fleet_version; /* differs when a machine came, went or changed size */
+    int shift[RES_COUNT];   /* normalized = (amount >> shift) * factor */
+    int64_t factor[RES_COUNT];
+    int64_t total_max[RES_COUNT];
+
+    struct list jobs;
+    struct list blocked;
+    struct list unsaid;
+    struct idmap jobs_by_id;
+    struct level levels[PRIORITY_MAX + 1];
+    uint64_t waiting;
+};
+
+void view_init(struct view *view);
+void view_release(struct view *view);
+void view_update(struct view *view, const struct delta *delta);
+struct view_job *view_job_find(const struct view *view, job_id id);
+uint32_t view_task_index(const struct view_task *task);
+struct attempt_ref view_attempt(const struct view_task *task);
+/* Assume what has just been decided. */
+void view_place(struct view *view, struct view_task *task, uint32_t machine);
+void view_stop(struct view *view, struct view_task *task);
+/* Nothing fits it now; and: look at it again. */
+void view_block(struct view *view, struct view_job *job);
+void view_unblock(struct view *view, struct view_job *job);
+/* The waiting task of the lowest index; there is one. */
+struct view_task *view_first_waiting(struct view_job *job);
+
+/* queue.c: keeps jobs by priority, user and id. */
+void queue_add(struct view *view, struct view_job *job, const char *user);
+void queue_remove(struct view *view, struct view_job *job);
+/* To be called with +1 when a job becomes ready, -1 when it is no longer. */
+void queue_ready(struct view *view, struct view_job *job, int change);
+void queue_level_start(struct level *level);
+/* The job whose turn it is in this level, its user then being last; NULL when none is ready. */
+struct view_job *queue_next(struct level *level);
+
+#endif

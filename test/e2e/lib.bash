@@ -1,0 +1,274 @@
+# lib.bash - what the stories share: a cell of their own, waiting with a deadline, asking.
+#
+# A story is a file: setup_file makes its cell, the tests follow one another, teardown_file takes
+# the cell away. Stories run in parallel with each other and share nothing.
+# shellcheck shell=bash
+
+ROOT="$(readlink -f "$BATS_TEST_DIRNAME/../..")"
+BUILD="$(readlink -f "${BORG_BUILD:-$ROOT/build}")"
+# shellcheck disable=SC2034 # for the stories
+TOOLS="$BUILD/test/e2e"
+
+# The descriptors that bats keeps for itself must not be held open by what runs on after us.
+borgctl()
+{
+    "$BUILD/borgctl" "$@" </dev/null 3>&- 4>&- 5>&- 6>&-
+}
+
+# --- the cell ------------------------------------------------------------------------------------
+
+# Start the story's cell, with these arguments for `cell up`.
+cell_up()
+{
+    local base="${BORG_E2E_DIR:-$BATS_FILE_TMPDIR}"
+    export BORG_CELL="$base/cell" SPECS="$base/specs"
+    mkdir -p "$SPECS"
+    timeout -k 5 60 "$BUILD/borgctl" cell up --dir "$BORG_CELL" "$@" \
+        </dev/null >"$SPECS/up.out" 2>&1 3>&- 4>&- 5>&- 6>&- && return
+    cat "$SPECS/up.out"
+    last_logs
+    return 1
+}
+
+# Take the cell away; whatever is still there afterwards dies and is told.
+cell_away()
+{
+    local rc=0 pid left
+    timeout -k 5 40 "$BUILD/borgctl" cell down --dir "$BORG_CELL" --tasks --wipe \
+        </dev/null 3>&- 4>&- || rc=$?
+    left="$(pids_of_cell)"
+    for pid in $left; do
+        echo "left over: $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")"
+        kill -KILL "$pid" 2>/dev/null || true
+    done
+    [[ $rc -eq 0 && -z "$left" ]]
+}
+
+pids_of_cell()
+{
+    {
+        grep -lsF -- "$BORG_CELL" /proc/[0-9]*/cmdline || true
+        find /proc/[0-9]*/cwd -maxdepth 0 -lname "$BORG_CELL*" 2>/dev/null || true
+    } | cut -d/ -f3 | sort -un
+}
+
+# Of its masters and borglets, not of the tasks and their shims.
+pids_of_programs()
+{
+    local pid
+    for pid in $(pids_of_cell); do
+        case "$(readlink "/proc/$pid/exe" 2>/dev/null)" in
+            "$BUILD"/borgmaster* | "$BUILD"/borglet*) echo "$pid" ;;
+        esac
+    done
+}
+
+pid_of_borglet() # MACHINE
+{
+    cut -d' ' -f1 "$BORG_CELL/run/$1.pid"
+}
+
+# What somebody who looks for the reason wants to see first.
+last_logs()
+{
+    local log
+    {
+        borgctl --timeout 3 cell status || true
+        borgctl --timeout 3 jobs || true
+        borgctl --timeout 3 tasks || true
+        find "$BORG_CELL" -name '*.log' -size +0 | sort | while read -r log; do
+            echo "--- ${log#"$BORG_CELL"/}"
+            tail -n 12 "$log" | cut -c 1-300
+        done
+    } 2>&1
+}
+
+# --- waiting -------------------------------------------------------------------------------------
+
+now_ms()
+{
+    local t="${EPOCHREALTIME//[.,]/}"
+    echo "$((t / 1000))"
+}
+
+# wait_until SECONDS COMMAND...: until it succeeds; fails with all there is to know.
+wait_until()
+{
+    local deadline=$(($(now_ms) + $1 * 1000)) seconds="$1"
+    shift
+    until "$@" >/dev/null 2>&1; do
+        if (($(now_ms) > deadline)); then
+            echo "not within $seconds s: $*"
+            last_logs
+            return 1
+        fi
+        sleep 0.15
+    done
+}
+
+# wait_sql SECONDS EXPECTED SQL: until the query answers exactly that.
+wait_sql()
+{
+    wait_until "$1" sql_is "$2" "$3" && return
+    echo "expected: $2"
+    echo "answered: $(ask "$3" 2>&1)"
+    return 1
+}
+
+sql_is()
+{
+    [[ "$(ask "$2")" == "$1" ]]
+}
+
+# --- asking --------------------------------------------------------------------------------------
+
+# The rows of an SQL query, columns separated by tabs.
+ask()
+{
+    borgctl -o json query "$1" | jq -r '.[] | [.[]] | @tsv'
+}
+
+# The same through a fresh read: sees everything acknowledged before.
+ask_fresh()
+{
+    borgctl -o json query --fresh "$1" | jq -r '.[] | [.[]] | @tsv'
+}
+
+# Of `cell status`: FIELD of the leader, of replica N.
+status_json()
+{
+    borgctl -o json cell status
+}
+
+leader_id()
+{
+    status_json | jq -er '.leader | select(. != null and . != 0)'
+}
+
+pid_of_replica()
+{
+    status_json | jq -er --argjson id "$1" '.replicas[] | select(.id == $id) | .pid | select(. > 0)'
+}
+
+live_replica_ids()
+{
+    status_json | jq -r '.replicas[] | select((.pid // 0) > 0) | .id'
+}
+
+# Do COUNT replicas answer, with one leader, and the same digest at the same index?
+replicas_agree()
+{
+    status_json | jq -e --argjson count "$1" '
+        .leader as $leader
+        | [.replicas[] | select((.pid // 0) > 0)]
+        | length == $count
+          and ([.[] | select(.role == "leader")] | length) == 1
+          and ([.[] | "\(.applied_index) \(.digest)"] | unique | length) == 1'
+}
+
+# "JOB/INDEX attempt pid starttime machine" of each running task of the jobs: equal means untouched.
+running_tasks()
+{
+    borgctl -o json tasks | jq -r '.[] | select(.state == "running" and .pid > 0)
+        | "\(.job)/\(.index) \(.attempt) \(.pid) \(.machine)"' | sort |
+        while read -r task attempt pid machine; do
+            echo "$task $attempt $pid $(start_time "$pid") $machine"
+        done
+}
+
+# In clock ticks since boot; tells two processes with the same pid apart. "gone" when there is none.
+start_time()
+{
+    sed -E 's/.*\) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20 | grep . || echo gone
+}
+
+still_there() # LINES of running_tasks: do those processes live, and are they the same?
+{
+    local pid start
+    while read -r _ _ pid start _; do
+        same "start time of $pid" "$start" "$(start_time "$pid")" || return 1
+    done <<<"$1"
+}
+
+task_field() # JOB INDEX FIELD
+{
+    borgctl -o json tasks | jq -r --arg job "$1" --argjson index "$2" \
+        ".[] | select(.job == \$job and .index == \$index) | .$3"
+}
+
+task_is() # JOB INDEX FIELD VALUE
+{
+    [[ "$(task_field "$1" "$2" "$3")" == "$4" ]]
+}
+
+job_runs() # JOB COUNT
+{
+    borgctl -o json jobs | jq -e --arg job "$1" --argjson count "$2" \
+        '[.[] | select(.job == $job)] | length == 1 and .[0].running == $count'
+}
+
+job_is() # JOB STATE
+{
+    borgctl -o json jobs | jq -e --arg job "$1" --arg state "$2" \
+        'any(.[]; .job == $job and .state == $state)'
+}
+
+is_gone() # PID
+{
+    [[ ! -d "/proc/$1" ]] || grep -q '^State:.Z' "/proc/$1/status"
+}
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+# spec NAME PRIORITY REPLICAS CPU COMMAND [JQ-CHANGE]: write a job spec, print its path.
+spec()
+{
+    jq -n --arg name "$1" --argjson priority "$2" --argjson replicas "$3" --arg cpu "$4" \
+        --arg command "$5" '{name: $name, priority: $priority, replicas: $replicas,
+            task: {command: $command, resources: {cpu: $cpu, ram: "16Mi"}, grace: "2s"}}
+            | '"${6:-.}" >"$SPECS/$1.json"
+    echo "$SPECS/$1.json"
+}
+
+submit() # as spec
+{
+    borgctl submit "$(spec "$@")"
+}
+
+# --- checks --------------------------------------------------------------------------------------
+
+# expect_exit CODE COMMAND...: runs it, keeps what it printed in $output.
+expect_exit()
+{
+    local expected="$1" rc=0
+    shift
+    output="$("$@" 2>&1)" || rc=$?
+    if [[ $rc -ne $expected ]]; then
+        echo "exit code $rc instead of $expected: $*"
+        echo "$output"
+        return 1
+    fi
+}
+
+# expect_text REGEX: in $output.
+expect_text()
+{
+    grep -Eq -- "$1" <<<"$output" && return
+    echo "expected text matching: $1"
+    echo "in: $output"
+    return 1
+}
+
+same() # WHAT EXPECTED ACTUAL
+{
+    [[ "$2" == "$3" ]] && return
+    echo "$1 differ:"
+    diff <(echo "$2") <(echo "$3")
+    return 1
+}
+
+# A number for the reader of the test report.
+figure()
+{
+    echo "# figure $*" >&3
+}

@@ -1,0 +1,79 @@
+#!/usr/bin/env bats
+# preempt.bats - production work displaces batch work in a full cell, with notice.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 3 --borglets 1 --capacity cpu=2,ram=1Gi,disk=1Gi
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+# The index of the batch task in state $1.
+batch_in_state()
+{
+    borgctl -o json tasks crunch | jq -er --arg state "$1" \
+        '[.[] | select(.state == $state)] | select(length == 1) | .[0].index'
+}
+
+@test "batch work fills the cell" {
+    wait_until 20 replicas_agree 3
+    submit crunch 100 2 1 \
+        'trap "echo told to stop; exit 0" TERM; echo up; while :; do sleep 0.1; done'
+    wait_until 20 job_runs crunch 2
+    both_up()
+    {
+        [[ "$(borgctl logs crunch/0)$(borgctl logs crunch/1)" == upup ]]
+    }
+    wait_until 10 both_up
+}
+
+@test "a batch job of the same priority waits" {
+    submit more 100 1 1 'exec sleep 1000'
+    wait_sql 10 1 "SELECT count(*) FROM jobs WHERE name = 'more' AND reason <> ''"
+    job_runs crunch 2
+    borgctl kill more
+    wait_until 10 job_is more killed
+}
+
+@test "a production job gets the place of one batch task" {
+    submit urgent 200 1 1 'exec sleep 1000'
+    wait_until 20 job_runs urgent 1
+    local index
+    index="$(batch_in_state pending)"
+    batch_in_state running
+    task_is crunch "$index" cause preempted
+    echo "$index" >"$SPECS/displaced"
+}
+
+@test "the displaced task had notice: SIGTERM came first" {
+    same "log" "up
+told to stop" "$(borgctl logs --attempt 1 "crunch/$(cat "$SPECS/displaced")")"
+    wait_sql 5 1 "SELECT count(*) FROM events WHERE kind = 'evicted' AND cause = 'preempted'"
+}
+
+@test "while it waits, jobs says why" {
+    wait_sql 10 1 "SELECT count(*) FROM jobs WHERE name = 'crunch' AND reason LIKE '%cpu%'"
+}
+
+@test "production never displaces production" {
+    submit second 200 2 1 'exec sleep 1000'
+    wait_until 20 job_runs second 1
+    wait_sql 10 1 "SELECT count(*) FROM jobs WHERE name = 'second' AND reason <> ''"
+    job_runs urgent 1
+    borgctl kill second
+    wait_until 10 job_is second killed
+}
+
+@test "when the production job is gone, all batch tasks run again" {
+    borgctl kill urgent
+    wait_until 20 job_runs crunch 2
+    (($(task_field crunch "$(cat "$SPECS/displaced")" attempt) >= 2))
+}
+
+@test "all replicas hold the same" {
+    wait_until 20 replicas_agree 3
+}

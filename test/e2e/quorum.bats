@@ -1,0 +1,62 @@
+#!/usr/bin/env bats
+# quorum.bats - two dead masters of five: the cell goes on; three: it holds still, tasks run on.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 5 --borglets 2
+    wait_until 20 replicas_agree 5
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+kill_replicas() # COUNT: followers, of those that live
+{
+    local leader id pid count="$1"
+    leader="$(leader_id)"
+    for id in $(live_replica_ids); do
+        [[ "$id" != "$leader" && "$count" -gt 0 ]] || continue
+        pid="$(pid_of_replica "$id")"
+        kill -KILL "$pid"
+        wait_until 5 is_gone "$pid"
+        count=$((count - 1))
+    done
+    [[ $count -eq 0 ]]
+}
+
+@test "two dead masters: jobs are taken and run" {
+    kill_replicas 2
+    submit web 200 3 50m 'exec sleep 1000'
+    wait_until 20 job_runs web 3
+    wait_until 20 replicas_agree 3
+    running_tasks >"$SPECS/before"
+}
+
+@test "the third dead: borgctl says there is no leader and exits with 3" {
+    kill_replicas 1
+    expect_exit 3 borgctl --timeout 3 submit "$(spec late 200 1 50m 'exec sleep 1000')"
+    expect_text 'leader'
+}
+
+@test "status still answers from those that are there" {
+    borgctl --timeout 3 cell status || true
+    same "replicas that answer" 2 "$(borgctl --timeout 3 -o json cell status |
+        jq '[.replicas[] | select((.pid // 0) > 0)] | length')"
+}
+
+@test "the tasks go on" {
+    still_there "$(cat "$SPECS/before")"
+}
+
+@test "they come back and all is well" {
+    cell_up --replicas 5 --borglets 2
+    wait_until 20 replicas_agree 5
+    wait_until 20 job_runs web 3
+    same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
+    submit after 200 1 50m 'exec sleep 1000'
+    wait_until 20 job_runs after 1
+    wait_until 20 replicas_agree 5
+}

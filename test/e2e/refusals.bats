@@ -1,0 +1,98 @@
+#!/usr/bin/env bats
+# refusals.bats - what cannot be done is told: what, where, why, and by the exit code.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 3 --borglets 2 --capacity cpu=2,ram=1Gi,disk=1Gi
+    wait_until 20 replicas_agree 3
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+@test "a job that can never fit stays pending, with the reason" {
+    submit huge 200 1 64 'exit 0'
+    reason_told()
+    {
+        borgctl -o json jobs | jq -e '.[] | select(.job == "huge") | .state == "pending" and
+            .pending == 1 and (.reason | test("cpu"))'
+    }
+    wait_until 15 reason_told
+    borgctl jobs huge | grep -i cpu || borgctl job huge | grep -i cpu
+}
+
+@test "a malformed spec: every mistake is listed with its path, and nothing is sent" {
+    cat >"$SPECS/wrong.json" <<'END'
+{"name": "Not A Name", "priority": 451, "replicas": 0, "surprise": 1,
+ "task": {"command": [], "resources": {"cpu": "lots", "ram": -1}, "restart": "sometimes"}}
+END
+    expect_exit 2 borgctl submit "$SPECS/wrong.json"
+    expect_text 'name'
+    expect_text 'priority'
+    expect_text 'replicas'
+    expect_text 'surprise'
+    expect_text 'task\.command'
+    expect_text 'task\.resources\.cpu'
+    expect_text 'task\.resources\.ram'
+    expect_text 'task\.restart'
+    same "jobs" 0 "$(ask_fresh "SELECT count(*) FROM jobs WHERE name <> 'huge'")"
+}
+
+@test "a spec that is no Jsonnet is told with the line" {
+    printf '{\n  name: "x",\n  task: {{\n}\n' >"$SPECS/broken.jsonnet"
+    expect_exit 2 borgctl submit "$SPECS/broken.jsonnet"
+    expect_text 'broken\.jsonnet:[0-9]+'
+}
+
+@test "a file that is not there" {
+    borgctl submit "$SPECS/nothing.json" && return 1
+    expect_exit 2 borgctl submit "$SPECS/nothing.json" ||
+        expect_exit 1 borgctl submit "$SPECS/nothing.json"
+    expect_text 'nothing\.json'
+}
+
+@test "a name that is taken by a live job" {
+    submit taken 100 1 10m 'exec sleep 1000'
+    expect_exit 1 borgctl submit "$SPECS/taken.json"
+    expect_text 'taken'
+    same "jobs of that name" 1 "$(ask_fresh "SELECT count(*) FROM jobs WHERE name = 'taken'")"
+}
+
+@test "an unknown job" {
+    expect_exit 1 borgctl kill nobody
+    expect_text 'nobody'
+    expect_exit 1 borgctl logs nobody/0
+    expect_text 'nobody'
+}
+
+@test "wrong command lines exit with 2" {
+    expect_exit 2 borgctl
+    expect_exit 2 borgctl frobnicate
+    expect_exit 2 borgctl jobs --frobnicate
+    expect_exit 2 borgctl kill
+    expect_exit 2 borgctl -o xml jobs
+}
+
+@test "queries can only read, one statement, and say what is wrong" {
+    expect_exit 1 borgctl query "DELETE FROM jobs"
+    expect_exit 1 borgctl query "SELECT nothing FROM jobs"
+    expect_text 'nothing'
+    expect_exit 1 borgctl query "ATTACH '/tmp/x' AS x"
+    expect_exit 1 borgctl query "SELECT 1; DELETE FROM jobs"
+    expect_exit 1 borgctl query "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+        SELECT count(*) FROM n"
+    expect_exit 1 borgctl query "PRAGMA journal_mode = DELETE"
+    same "jobs" 2 "$(ask_fresh "SELECT count(*) FROM jobs")"
+}
+
+@test "a cell that is not there" {
+    expect_exit 1 borgctl --cell "$SPECS/no-such-cell" jobs
+    expect_text 'no-such-cell'
+}
+
+@test "all replicas hold the same" {
+    wait_until 20 replicas_agree 3
+}

@@ -1,0 +1,204 @@
+/*
+ * random_cmd.h - random contents for the structs that are packed, from a seed.
+ *
+ * Every field is filled, so that one that is forgotten on the way shows. Numbers are drawn from
+ * all sizes of msgpack integers. Structs are zeroed first: same_bytes() may compare them whole.
+ */
+#ifndef TEST_RANDOM_CMD_H
+#define TEST_RANDOM_CMD_H
+
+#include "cmd.h"
+#include "hash.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct random {
+    uint64_t state;
+};
+
+static inline uint64_t random_u64(struct random *r)
+{
+    r->state += UINT64_C(0x9e3779b97f4a7c15);
+    return hash_u64(r->state);
+}
+
+static inline uint32_t random_below(struct random *r, uint32_t bound)
+{
+    return (uint32_t)(random_u64(r) % bound);
+}
+
+/* Of a random width, so that small numbers are as likely as large ones. */
+static inline uint64_t random_number(struct random *r)
+{
+    return random_u64(r) >> random_below(r, 64);
+}
+
+static inline void random_text(struct random *r, char *to, size_t size)
+{
+    size_t length = random_below(r, (uint32_t)size);
+    for (size_t i = 0; i < length; i++)
+        to[i] = (char)(1 + random_below(r, 255));
+    to[length] = '\0';
+}
+
+static inline void random_words(struct random *r, struct words *words, uint32_t max)
+{
+    uint32_t count = random_below(r, max + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        char word[80];
+        random_text(r, word, sizeof word);
+        words_add(words, word);
+    }
+}
+
+static inline void random_resources(struct random *r, struct resources *to)
+{
+    for (int i = 0; i < RES_COUNT; i++)
+        to->v[i] = (int64_t)random_number(r) * (random_below(r, 2) ? 1 : -1);
+}
+
+static inline void random_spec(struct random *r, struct job_spec *s)
+{
+    memset(s, 0, sizeof *s);
+    random_text(r, s->name, sizeof s->name);
+    random_text(r, s->user, sizeof s->user);
+    s->priority = (uint32_t)random_number(r);
+    s->appclass = random_below(r, APPCLASS_COUNT);
+    s->policy = random_below(r, POLICY_COUNT);
+    s->replicas = (uint32_t)random_number(r);
+    random_resources(r, &s->limit);
+    random_words(r, &s->argv, 40);
+    random_words(r, &s->env, 40);
+    random_words(r, &s->ports, SPEC_PORTS_MAX);
+    s->restart = random_below(r, RESTART_COUNT);
+    s->failures_max = (uint32_t)random_number(r);
+    s->backoff_ms = (uint32_t)random_number(r);
+    s->backoff_max_ms = (uint32_t)random_number(r);
+    s->grace_ms = (uint32_t)random_number(r);
+}
+
+static inline struct attempt_ref random_attempt(struct random *r)
+{
+    return (struct attempt_ref){{random_number(r)}, (uint32_t)random_number(r)};
+}
+
+static inline void random_report(struct random *r, struct report *to)
+{
+    memset(to, 0, sizeof *to);
+    to->task.task.v = random_number(r);
+    to->task.attempt = (uint32_t)random_number(r);
+    to->kind = random_below(r, REPORT_KIND_COUNT);
+    to->pid = (int32_t)random_number(r);
+    to->exit_code = (int32_t)random_number(r);
+    uint32_t ports = random_below(r, SPEC_PORTS_MAX + 1);
+    for (uint32_t i = 0; i < ports; i++)
+        to->ports[i] = (uint16_t)random_number(r);
+    random_text(r, to->detail, sizeof to->detail);
+}
+
+static inline struct report *random_reports(struct random *r, uint32_t count)
+{
+    struct report *reports = xcalloc((size_t)count + 1, sizeof *reports);
+    for (uint32_t i = 0; i < count; i++)
+        random_report(r, &reports[i]);
+    return reports;
+}
+
+static inline void random_schedule(struct random *r, struct cmd_schedule *s)
+{
+    s->placement_count = random_below(r, 20);
+    s->victim_count = random_below(r, 20);
+    s->verdict_count = random_below(r, 4);
+    s->placements = xcalloc((size_t)s->placement_count + 1, sizeof *s->placements);
+    s->victims = xcalloc((size_t)s->victim_count + 1, sizeof *s->victims);
+    s->verdicts = xcalloc((size_t)s->verdict_count + 1, sizeof *s->verdicts);
+    for (uint32_t i = 0; i < s->placement_count; i++) {
+        s->placements[i].task.task.v = random_number(r);
+        s->placements[i].task.attempt = (uint32_t)random_number(r);
+        s->placements[i].machine.v = (uint32_t)random_number(r);
+        s->placements[i].victim_first = random_below(r, s->victim_count + 1);
+        s->placements[i].victim_count =
+            random_below(r, s->victim_count - s->placements[i].victim_first + 1);
+    }
+    for (uint32_t i = 0; i < s->victim_count; i++)
+        s->victims[i] = random_attempt(r);
+    for (uint32_t i = 0; i < s->verdict_count; i++) {
+        s->verdicts[i].job.v = random_number(r);
+        random_text(r, s->verdicts[i].reason, sizeof s->verdicts[i].reason);
+    }
+}
+
+static inline void random_wake(struct random *r, struct cmd_wake *w)
+{
+    w->task_count = random_below(r, 40);
+    w->tasks = xcalloc((size_t)w->task_count + 1, sizeof *w->tasks);
+    for (uint32_t i = 0; i < w->task_count; i++)
+        w->tasks[i].v = random_number(r);
+}
+
+static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *cmd)
+{
+    memset(cmd, 0, sizeof *cmd);
+    cmd->request_id[0] = random_number(r);
+    cmd->request_id[1] = random_number(r);
+    random_text(r, cmd->user, sizeof cmd->user);
+    cmd->time_ms = random_number(r);
+    cmd->kind = kind;
+    switch (kind) {
+    case CMD_MACHINE_REGISTER:
+        random_text(r, cmd->machine_register.name, sizeof cmd->machine_register.name);
+        random_text(r, cmd->machine_register.addr, sizeof cmd->machine_register.addr);
+        random_resources(r, &cmd->machine_register.capacity);
+        return;
+    case CMD_MACHINE_DOWN:
+        cmd->machine_down.machine.v = (uint32_t)random_number(r);
+        return;
+    case CMD_JOB_SUBMIT:
+        random_spec(r, &cmd->job_submit);
+        return;
+    case CMD_JOB_KILL:
+        random_text(r, cmd->job_kill.name, sizeof cmd->job_kill.name);
+        return;
+    case CMD_SCHEDULE:
+        random_schedule(r, &cmd->schedule);
+        return;
+    case CMD_REPORT:
+        cmd->report.machine.v = (uint32_t)random_number(r);
+        cmd->report.report_count = random_below(r, 8);
+        cmd->report.reports = random_reports(r, cmd->report.report_count);
+        return;
+    case CMD_WAKE:
+        random_wake(r, &cmd->wake);
+        return;
+    }
+    UNREACHABLE("kind of command");
+}
+
+static inline bool same_bytes(const void *a, size_t a_size, const void *b, size_t b_size)
+{
+    return a_size == b_size && (a_size == 0 || memcmp(a, b, a_size) == 0);
+}
+
+static inline bool same_words(const struct words *a, const struct words *b)
+{
+    return a->count == b->count && same_bytes(a->bytes, a->size, b->bytes, b->size);
+}
+
+static inline bool same_specs(const struct job_spec *a, const struct job_spec *b)
+{
+    struct job_spec x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    memset(&x.argv, 0, sizeof x.argv), memset(&y.argv, 0, sizeof y.argv);
+    memset(&x.env, 0, sizeof x.env), memset(&y.env, 0, sizeof y.env);
+    memset(&x.ports, 0, sizeof x.ports), memset(&y.ports, 0, sizeof y.ports);
+    return same_bytes(&x, sizeof x, &y, sizeof y) && same_words(&a->argv, &b->argv) &&
+           same_words(&a->env, &b->env) && same_words(&a->ports, &b->ports);
+}
+
+/* Of one list in two places. */
+#define SAME_LISTS(a, a_count, b, b_count) \
+    same_bytes((a), (a_count) * sizeof *(a), (b), (b_count) * sizeof *(b))
+
+#endif

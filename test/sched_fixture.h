@@ -1,0 +1,59 @@
+/*
+ * sched_fixture.h - a world with a scheduler at work on it.
+ */
+#ifndef TEST_SCHED_FIXTURE_H
+#define TEST_SCHED_FIXTURE_H
+
+#include "cell_fixture.h"
+#include "sched.h"
+
+/* Tell the scheduler what the last command changed. */
+static inline void world_tell(struct world *w, struct sched *sched)
+{
+    struct delta *delta = delta_collect(w->cell, &w->changes);
+    sched_update(sched, delta);
+    delta_unref(delta);
+}
+
+static inline void world_tell_all(struct world *w, struct sched *sched)
+{
+    struct delta *delta = delta_full(w->cell);
+    sched_update(sched, delta);
+    delta_unref(delta);
+}
+
+/* The arrays of a decision are the scheduler's; a command owns its own. */
+static inline struct cmd cmd_of_decision(const struct cmd_schedule *d)
+{
+    struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = *d};
+    struct cmd_schedule *s = &cmd.schedule;
+    s->placements = xcalloc(d->placement_count, sizeof *s->placements);
+    s->victims = xcalloc(d->victim_count, sizeof *s->victims);
+    s->verdicts = xcalloc(d->verdict_count, sizeof *s->verdicts);
+    memcpy(s->placements, d->placements, d->placement_count * sizeof *s->placements);
+    memcpy(s->victims, d->victims, d->victim_count * sizeof *s->victims);
+    memcpy(s->verdicts, d->verdicts, d->verdict_count * sizeof *s->verdicts);
+    return cmd;
+}
+
+/* One pass, applied and told back; false when there was nothing to propose. */
+static inline bool world_pass(struct world *w, struct sched *sched)
+{
+    struct cmd_schedule out;
+    if (!sched_pass(sched, &out))
+        return false;
+    struct cmd cmd = cmd_of_decision(&out);
+    ck_assert_int_eq(world_apply(w, &cmd), ERR_OK);
+    ck_assert_msg(w->answer.refused == 0, "%s", w->answer.msg);
+    world_tell(w, sched);
+    return true;
+}
+
+/* Passes until nothing is left to propose. */
+static inline void world_settle(struct world *w, struct sched *sched)
+{
+    for (int i = 0; world_pass(w, sched); i++)
+        ck_assert_msg(i < 10000, "the scheduler does not come to rest");
+}
+
+#endif

@@ -1,0 +1,276 @@
+/*
+ * test_borgmaster_link_diff.c - what a borglet and the cell are told, row by row of the table.
+ */
+#include "link_diff.h"
+#include "testlib.h"
+
+enum { NOW_MS = 50000, RESEND_MS = 1000 };
+
+/* A cell with one machine and a job of one task assigned to it. */
+struct scene {
+    struct cell *cell;
+    struct changes changes;
+    struct link_tasks tasks;
+    struct link_todo todo;
+    struct attempt_ref ref;
+};
+
+static struct answer scene_apply(struct scene *s, const struct cmd *cmd)
+{
+    struct answer answer = {0};
+    cell_apply(s->cell, cmd, &s->changes, &answer);
+    ck_assert_msg(answer.code == ERR_OK, "%s", answer.msg);
+    return answer;
+}
+
+static struct scene scene_assigned(void)
+{
+    struct scene s = {.cell = cell_new()};
+    struct cmd machine = {.kind = CMD_MACHINE_REGISTER,
+                          .time_ms = 1,
+                          .machine_register = {.name = "m1", .addr = "h:1"}};
+    machine.machine_register.capacity = (struct resources){{4000, 1 << 30, 1 << 30, 100}};
+    scene_apply(&s, &machine);
+    struct cmd submit = {.kind = CMD_JOB_SUBMIT, .time_ms = 2};
+    spec_init(&submit.job_submit);
+    str_copy(submit.job_submit.name, sizeof submit.job_submit.name, "web");
+    str_copy(submit.job_submit.user, sizeof submit.job_submit.user, "ada");
+    submit.job_submit.limit = (struct resources){{1000, 1 << 20, 0, 0}};
+    submit.job_submit.grace_ms = 1234;
+    words_add(&submit.job_submit.argv, "true");
+    struct answer answer = scene_apply(&s, &submit);
+    cmd_release(&submit);
+    s.ref = (struct attempt_ref){task_id_of(answer.job, 0), 1};
+    struct placement placement = {.task = {s.ref.task, 0}, .machine = {1}};
+    struct cmd schedule = {
+        .kind = CMD_SCHEDULE,
+        .time_ms = 3,
+        .schedule = {.placements = &placement, .placement_count = 1}};
+    scene_apply(&s, &schedule);
+    return s;
+}
+
+static void scene_release(struct scene *s)
+{
+    cell_free(s->cell);
+    changes_release(&s->changes);
+    link_tasks_release(&s->tasks);
+    link_todo_release(&s->todo);
+}
+
+static void scene_report(struct scene *s, struct report report)
+{
+    report.task = s->ref;
+    struct cmd cmd = {.kind = CMD_REPORT,
+                      .time_ms = 4,
+                      .report = {.machine = {1}, .reports = &report, .report_count = 1}};
+    scene_apply(s, &cmd);
+}
+
+static void scene_kill(struct scene *s)
+{
+    struct cmd cmd = {.kind = CMD_JOB_KILL, .time_ms = 5};
+    str_copy(cmd.job_kill.name, sizeof cmd.job_kill.name, "web");
+    scene_apply(s, &cmd);
+}
+
+/* The borglet says this of the attempt. */
+static void hear(struct scene *s, struct report report)
+{
+    struct link_task *lt = link_tasks_put(&s->tasks, s->ref);
+    report.task = s->ref;
+    lt->reported = true;
+    lt->report = report;
+    lt->proposed_ms = 0;
+}
+
+static void diff_at(struct scene *s, bool full, uint64_t now_ms)
+{
+    link_todo_clear(&s->todo);
+    link_diff(s->cell, cell_machine(s->cell, (machine_id){1}), &s->tasks, full, now_ms, RESEND_MS,
+              &s->todo);
+}
+
+static void diff(struct scene *s)
+{
+    diff_at(s, false, NOW_MS);
+}
+
+static void expect_intent(const struct scene *s, enum intent_action action)
+{
+    ck_assert_uint_eq(s->todo.intent_count, 1);
+    ck_assert_int_eq(s->todo.intents[0].action, action);
+    ck_assert(s->todo.intents[0].task.task.v == s->ref.task.v);
+    ck_assert_uint_eq(s->todo.intents[0].task.attempt, s->ref.attempt);
+}
+
+static const struct report running = {.kind = REPORT_RUNNING, .pid = 77};
+static const struct report exited = {.kind = REPORT_EXITED, .exit_code = 3};
+
+START_TEST(assigned_and_unknown_is_run_once)
+{
+    struct scene s = scene_assigned();
+    diff(&s);
+    expect_intent(&s, INTENT_RUN);
+    ck_assert_str_eq(s.todo.intents[0].spec.name, "web");
+    diff(&s);
+    ck_assert_uint_eq(s.todo.intent_count, 0);
+    diff_at(&s, true, NOW_MS);
+    expect_intent(&s, INTENT_RUN);
+    ck_assert_uint_eq(s.todo.report_count, 0);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(running_is_reported_until_the_cell_says_so)
+{
+    struct scene s = scene_assigned();
+    diff(&s);
+    hear(&s, running);
+    diff(&s);
+    ck_assert_uint_eq(s.todo.report_count, 1);
+    ck_assert(s.todo.unsettled);
+    diff_at(&s, false, NOW_MS + RESEND_MS - 1);
+    ck_assert_uint_eq(s.todo.report_count, 0);
+    diff_at(&s, false, NOW_MS + RESEND_MS);
+    ck_assert_uint_eq(s.todo.report_count, 1);
+    scene_report(&s, running);
+    diff_at(&s, false, NOW_MS + 2 * RESEND_MS);
+    ck_assert_uint_eq(s.todo.report_count, 0);
+    ck_assert(!s.todo.unsettled);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(running_in_the_cell_and_unknown_to_the_borglet_is_lost)
+{
+    struct scene s = scene_assigned();
+    scene_report(&s, running);
+    diff_at(&s, true, NOW_MS);
+    ck_assert_uint_eq(s.todo.report_count, 1);
+    ck_assert_int_eq(s.todo.reports[0].kind, REPORT_LOST);
+    ck_assert_uint_eq(s.todo.intent_count, 0);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(a_full_set_names_what_runs_already)
+{
+    struct scene s = scene_assigned();
+    scene_report(&s, running);
+    hear(&s, running);
+    diff_at(&s, true, NOW_MS);
+    expect_intent(&s, INTENT_RUN);
+    ck_assert_uint_eq(s.todo.report_count, 0);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(stopping_is_stopped_once_with_its_grace_and_cause)
+{
+    struct scene s = scene_assigned();
+    scene_report(&s, running);
+    hear(&s, running);
+    scene_kill(&s);
+    diff(&s);
+    expect_intent(&s, INTENT_STOP);
+    ck_assert_int_eq(s.todo.intents[0].cause, CAUSE_KILLED);
+    ck_assert_uint_eq(s.todo.intents[0].grace_ms, 1234);
+    diff(&s);
+    ck_assert_uint_eq(s.todo.intent_count, 0);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(stopping_before_the_borglet_heard_of_it_is_stopped_too)
+{
+    struct scene s = scene_assigned();
+    scene_kill(&s);
+    diff(&s);
+    expect_intent(&s, INTENT_STOP);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(ended_is_reported_then_forgotten)
+{
+    struct scene s = scene_assigned();
+    diff(&s);
+    hear(&s, exited);
+    diff(&s);
+    ck_assert_uint_eq(s.todo.report_count, 1);
+    ck_assert_int_eq(s.todo.reports[0].exit_code, 3);
+    ck_assert_uint_eq(s.todo.intent_count, 0);
+    scene_report(&s, exited);
+    diff(&s);
+    expect_intent(&s, INTENT_FORGET);
+    ck_assert_uint_eq(s.tasks.count, 0);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(rescheduled_elsewhere_is_stopped_then_forgotten)
+{
+    struct scene s = scene_assigned();
+    struct cmd down = {.kind = CMD_MACHINE_DOWN, .time_ms = 9, .machine_down = {{1}}};
+    scene_report(&s, running);
+    scene_apply(&s, &down);
+    hear(&s, running);
+    diff(&s);
+    expect_intent(&s, INTENT_STOP);
+    ck_assert_int_eq(s.todo.intents[0].cause, CAUSE_LOST);
+    hear(&s, exited);
+    diff(&s);
+    expect_intent(&s, INTENT_FORGET);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(told_to_run_and_killed_before_it_said_a_word_is_stopped)
+{
+    struct scene s = scene_assigned();
+    struct cmd down = {.kind = CMD_MACHINE_DOWN, .time_ms = 9, .machine_down = {{1}}};
+    diff(&s);
+    scene_apply(&s, &down);
+    diff(&s);
+    expect_intent(&s, INTENT_STOP);
+    diff(&s);
+    ck_assert_uint_eq(s.todo.intent_count, 0);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(tasks_are_found_in_any_order_of_arrival)
+{
+    struct link_tasks tasks = {0};
+    for (uint64_t i = 0; i < 100; i++)
+        link_tasks_put(&tasks, (struct attempt_ref){{(i * 37) % 100 + 1}, 1})->proposed_ms = i;
+    ck_assert_uint_eq(tasks.count, 100);
+    for (uint64_t i = 0; i < 100; i++) {
+        struct link_task *lt =
+            link_tasks_find(&tasks, (struct attempt_ref){{(i * 37) % 100 + 1}, 1});
+        ck_assert_ptr_nonnull(lt);
+        ck_assert_uint_eq(lt->proposed_ms, i);
+    }
+    ck_assert_ptr_null(link_tasks_find(&tasks, (struct attempt_ref){{1}, 2}));
+    link_tasks_release(&tasks);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("link_diff");
+    TCase *tc = tcase_create("decisions");
+    tcase_add_test(tc, assigned_and_unknown_is_run_once);
+    tcase_add_test(tc, running_is_reported_until_the_cell_says_so);
+    tcase_add_test(tc, running_in_the_cell_and_unknown_to_the_borglet_is_lost);
+    tcase_add_test(tc, a_full_set_names_what_runs_already);
+    tcase_add_test(tc, stopping_is_stopped_once_with_its_grace_and_cause);
+    tcase_add_test(tc, stopping_before_the_borglet_heard_of_it_is_stopped_too);
+    tcase_add_test(tc, ended_is_reported_then_forgotten);
+    tcase_add_test(tc, rescheduled_elsewhere_is_stopped_then_forgotten);
+    tcase_add_test(tc, told_to_run_and_killed_before_it_said_a_word_is_stopped);
+    tcase_add_test(tc, tasks_are_found_in_any_order_of_arrival);
+    suite_add_tcase(suite, tc);
+    return t_main(suite);
+}

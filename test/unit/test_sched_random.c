@@ -1,0 +1,327 @@
+/*
+ * test_sched_random.c - the scheduler on random cells, against an oracle that looks at everything.
+ */
+#include "quantity.h"
+#include "sched_fixture.h"
+
+enum { SEEDS = 150, STEPS = 60, MACHINES = 6, JOBS = 10 };
+
+/* What a machine has for work of this priority, by the slow and obvious way. */
+static struct resources oracle_room(const struct cell *cell, const struct machine *machine,
+                                    uint32_t priority, bool evicting)
+{
+    struct resources room = machine->capacity;
+    LIST_EACH(l, &machine->tasks) {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        const struct job_spec *spec = &cell_job(cell, task_job(task->id))->spec;
+        if (task->stopping != CAUSE_NONE)
+            continue;
+        if (!evicting || !priority_may_evict(priority, spec->priority))
+            resources_subtract(&room, &spec->limit);
+    }
+    return room;
+}
+
+static bool oracle_fits(const struct cell *cell, const struct machine *machine,
+                        const struct resources *need, uint32_t priority, bool evicting)
+{
+    struct resources room = oracle_room(cell, machine, priority, evicting);
+    return machine->state == MACHINE_UP && resources_fit(need, &room);
+}
+
+static bool oracle_fits_anywhere(const struct cell *cell, const struct resources *need,
+                                 uint32_t priority, bool evicting)
+{
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        if (oracle_fits(cell, cell->machines[i], need, priority, evicting))
+            return true;
+    return false;
+}
+
+static bool has_waiting(const struct job *job)
+{
+    for (uint32_t i = 0; i < job->spec.replicas; i++)
+        if (job->tasks[i].state == TASK_PENDING && job->tasks[i].not_before_ms == 0)
+            return true;
+    return false;
+}
+
+static void expect_no_better_claim(const struct cell *cell, uint32_t priority)
+{
+    LIST_EACH(l, &cell->jobs) {
+        const struct job *job = CONTAINER_OF(l, struct job, link);
+        if (job->spec.priority > priority && has_waiting(job))
+            ck_assert_msg(!oracle_fits_anywhere(cell, &job->spec.limit, job->spec.priority, true),
+                          "%s of priority %u was passed over", job->spec.name, job->spec.priority);
+    }
+}
+
+/* Everything a placement must obey, against the cell just before it. */
+static void expect_good(const struct cell *cell, const struct placement *p,
+                        const struct attempt_ref *victims)
+{
+    const struct job_spec *spec = &cell_job(cell, task_job(p->task.task))->spec;
+    const struct machine *machine = cell_machine(cell, p->machine);
+    expect_no_better_claim(cell, spec->priority);
+    ck_assert_int_eq(oracle_fits_anywhere(cell, &spec->limit, spec->priority, false),
+                     p->victim_count == 0);
+    struct resources room = oracle_room(cell, machine, spec->priority, false);
+    for (uint32_t i = 0; i < p->victim_count; i++) {
+        const struct job_spec *victim = &cell_job(cell, task_job(victims[i].task))->spec;
+        ck_assert(!priority_is_prod(victim->priority));
+        ck_assert_uint_lt(victim->priority, spec->priority);
+        ck_assert(cell_task(cell, victims[i].task)->stopping == CAUSE_NONE);
+        resources_add(&room, &victim->limit);
+    }
+    ck_assert(resources_fit(&spec->limit, &room));
+    for (uint32_t i = 0; i < p->victim_count; i++) {
+        struct resources without = room;
+        resources_subtract(&without, &cell_job(cell, task_job(victims[i].task))->spec.limit);
+        ck_assert_msg(!resources_fit(&spec->limit, &without), "a victim was not needed");
+    }
+}
+
+/* Apply the placements of one pass one by one, each judged before. */
+static bool judged_pass(struct world *w, struct sched *sched, uint64_t *victims_seen)
+{
+    struct cmd_schedule out;
+    if (!sched_pass(sched, &out))
+        return false;
+    for (uint32_t i = 0; i < out.placement_count; i++) {
+        struct placement p = out.placements[i];
+        const struct attempt_ref *victims = out.victims + p.victim_first;
+        expect_good(w->cell, &p, victims);
+        ck_assert_msg(world_place(w, p.task, p.machine, victims, p.victim_count), "%s",
+                      w->answer.msg);
+        world_tell(w, sched);
+        *victims_seen += p.victim_count;
+    }
+    out.placement_count = 0;
+    out.victim_count = 0;
+    struct cmd cmd = cmd_of_decision(&out);
+    world_apply(w, &cmd);
+    world_tell(w, sched);
+    return true;
+}
+
+/* "... would fit with ram 2Gi instead of 64Gi": it does, and not with the least bit more. */
+static void expect_true_hint(const struct cell *cell, const struct job_spec *spec, const char *text)
+{
+    const char *hint = strstr(text, "would fit with ");
+    if (hint == NULL)
+        return;
+    char name[16], amount[32], old[32];
+    ck_assert_int_eq(
+        sscanf(hint, "would fit with %15s %31s instead of %31s", name, amount, old), 3);
+    struct resources need = spec->limit;
+    for (enum resource r = 0; r < RES_COUNT; r++) {
+        if (strcmp(name, resource_name(r)) != 0)
+            continue;
+        int rc = r == RES_CPU ? quantity_parse_milli(amount, &need.v[r], NULL)
+                              : quantity_parse_bytes(amount, &need.v[r], NULL);
+        ck_assert_int_eq(rc, 0);
+        ck_assert_int_lt(need.v[r], spec->limit.v[r]);
+        ck_assert(oracle_fits_anywhere(cell, &need, spec->priority, true));
+        need.v[r]++;
+        ck_assert(!oracle_fits_anywhere(cell, &need, spec->priority, true));
+    }
+}
+
+static void expect_true_explanation(const struct cell *cell, struct sched *sched,
+                                    const struct job *job)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+    sched_explain(sched, job->id, &text);
+    const char *start = "no machine fits: ";
+    ck_assert_msg(strncmp(buf_text(&text), start, strlen(start)) == 0, "%s", buf_text(&text));
+    uint32_t sum = 0;
+    for (const char *at = buf_text(&text) + strlen(start); at != NULL;) {
+        uint32_t count, total;
+        if (sscanf(at, "%u of %u ", &count, &total) != 2)
+            break;
+        ck_assert_uint_eq(total, cell->machine_count);
+        sum += count;
+        at = strpbrk(at, ",;");
+        at = at != NULL && *at == ',' ? at + 2 : NULL;
+    }
+    ck_assert_msg(sum == cell->machine_count, "%s", buf_text(&text));
+    expect_true_hint(cell, &job->spec, buf_text(&text));
+}
+
+static void expect_settled(struct world *w, struct sched *sched)
+{
+    LIST_EACH(l, &w->cell->jobs) {
+        const struct job *job = CONTAINER_OF(l, struct job, link);
+        if (!has_waiting(job))
+            continue;
+        ck_assert_msg(
+            !oracle_fits_anywhere(w->cell, &job->spec.limit, job->spec.priority, true),
+            "%s fits and is not placed", job->spec.name);
+        ck_assert_msg(job->reason[0] != '\0', "%s has no reason", job->spec.name);
+        expect_true_explanation(w->cell, sched, job);
+    }
+    struct sched *fresh = sched_new();
+    struct cmd_schedule out;
+    world_tell_all(w, fresh);
+    sched_pass(fresh, &out);
+    ck_assert_uint_eq(out.placement_count, 0);
+    ck_assert_uint_eq(sched_stats(fresh).pending, sched_stats(sched).pending);
+    sched_free(fresh);
+}
+
+static struct cmd draw_machine_cmd(uint64_t *seed)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
+    if (draw_below(seed, 4) == 0) {
+        cmd.kind = CMD_MACHINE_DOWN;
+        cmd.machine_down.machine.v = 1 + draw_below(seed, MACHINES);
+        return cmd;
+    }
+    struct cmd_machine_register *body = &cmd.machine_register;
+    snprintf(body->name, sizeof body->name, "m%u", draw_below(seed, MACHINES));
+    str_copy(body->addr, sizeof body->addr, "a:1");
+    body->capacity = amounts(1000 * draw_below(seed, 9), 4 * draw_below(seed, 9),
+                             draw_below(seed, 4), draw_below(seed, 4));
+    return cmd;
+}
+
+static struct cmd draw_submit_cmd(uint64_t *seed)
+{
+    static const uint32_t priorities[] = {0, 50, 100, 110, 119, 120, 200, 360, 450};
+    char name[8], user[8];
+    snprintf(name, sizeof name, "j%u", draw_below(seed, JOBS));
+    snprintf(user, sizeof user, "u%u", draw_below(seed, 3));
+    struct job_spec spec =
+        spec_named(name, user, priorities[draw_below(seed, ARRAY_SIZE(priorities))]);
+    spec.replicas = 1 + draw_below(seed, 6);
+    spec.limit = amounts(500 + 500 * draw_below(seed, 6), 1 + draw_below(seed, 8),
+                         draw_below(seed, 2), draw_below(seed, 2));
+    if (spec.limit.v[RES_PORTS] == 1)
+        words_add(&spec.ports, "http");
+    spec.policy = draw_below(seed, POLICY_COUNT);
+    spec.backoff_ms = 1000 * draw_below(seed, 2);
+    spec.failures_max = draw_below(seed, 3);
+    return (struct cmd){.kind = CMD_JOB_SUBMIT, .job_submit = spec};
+}
+
+/* Ends of live tasks of one machine, told to stop or not. */
+static struct cmd draw_report_cmd(uint64_t *seed, const struct cell *cell)
+{
+    struct cmd cmd = {.kind = CMD_REPORT};
+    cmd.report.reports = xcalloc(4, sizeof *cmd.report.reports);
+    cmd.report.machine.v = 1 + draw_below(seed, MACHINES);
+    const struct machine *machine = cell_machine(cell, cmd.report.machine);
+    if (machine == NULL)
+        return cmd;
+    LIST_EACH(l, &machine->tasks) {
+        if (cmd.report.report_count == 4 || draw_below(seed, 3) == 0)
+            continue;
+        cmd.report.reports[cmd.report.report_count++] =
+            (struct report){.task = attempt_of(CONTAINER_OF(l, struct task, link)),
+                            .kind = draw_below(seed, REPORT_KIND_COUNT),
+                            .exit_code = (int32_t)draw_below(seed, 2)};
+    }
+    return cmd;
+}
+
+static struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
+{
+    struct cmd cmd;
+    uint32_t kind = draw_below(seed, 12);
+    if (kind < 3) {
+        cmd = draw_machine_cmd(seed);
+    } else if (kind < 6) {
+        cmd = draw_submit_cmd(seed);
+    } else if (kind < 7) {
+        cmd = (struct cmd){.kind = CMD_JOB_KILL};
+        snprintf(cmd.job_kill.name, sizeof cmd.job_kill.name, "j%u", draw_below(seed, JOBS));
+    } else if (kind < 11) {
+        cmd = draw_report_cmd(seed, cell);
+    } else {
+        cmd = (struct cmd){.kind = CMD_WAKE};
+        cmd.wake.tasks = xcalloc(8, sizeof *cmd.wake.tasks);
+        LIST_EACH(l, &cell->backing_off)
+            if (cmd.wake.task_count < 8)
+                cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
+    }
+    cmd.time_ms = cell->now_ms + draw_below(seed, 2000);
+    return cmd;
+}
+
+START_TEST(every_decision_stands_before_the_oracle)
+{
+    uint64_t victims = 0;
+    uint64_t placed = 0;
+    for (uint64_t s = 1; s <= SEEDS; s++) {
+        uint64_t seed = s * 7919;
+        struct world w = world_new();
+        struct sched *sched = sched_new();
+        for (int step = 0; step < STEPS; step++) {
+            struct cmd cmd = draw_cmd(&seed, w.cell);
+            world_apply(&w, &cmd);
+            world_tell(&w, sched);
+            while (judged_pass(&w, sched, &victims))
+                ;
+            expect_settled(&w, sched);
+        }
+        placed += sched_stats(sched).placed;
+        sched_free(sched);
+        world_release(&w);
+    }
+    ck_assert_uint_gt(placed, SEEDS * 10);
+    ck_assert_uint_gt(victims, SEEDS);
+}
+END_TEST
+
+/* The cell moves on while the scheduler decides: some of it is refused, and all of it heals. */
+START_TEST(decisions_about_a_cell_that_moved_on_heal)
+{
+    uint64_t refused = 0;
+    for (uint64_t s = 1; s <= SEEDS; s++) {
+        uint64_t seed = s * 104729;
+        struct world w = world_new();
+        struct sched *sched = sched_new();
+        for (int step = 0; step < STEPS; step++) {
+            struct cmd_schedule out;
+            struct cmd cmd = draw_cmd(&seed, w.cell);
+            world_apply(&w, &cmd);
+            world_tell(&w, sched);
+            bool decided = sched_pass(sched, &out);
+            struct cmd decision = decided ? cmd_of_decision(&out) : (struct cmd){0};
+            for (int i = 0; i < 2; i++) { /* two commands come first, and are told first */
+                cmd = draw_cmd(&seed, w.cell);
+                world_apply(&w, &cmd);
+                world_tell(&w, sched);
+            }
+            if (decided) {
+                world_apply(&w, &decision);
+                refused += w.answer.refused;
+                world_tell(&w, sched);
+            }
+            if (step % 5 == 4) {
+                for (int i = 0; sched_pass(sched, &out); i++) {
+                    ck_assert_int_lt(i, 100);
+                    cmd = cmd_of_decision(&out);
+                    world_apply(&w, &cmd);
+                    world_tell(&w, sched);
+                }
+                expect_settled(&w, sched);
+            }
+        }
+        sched_free(sched);
+        world_release(&w);
+    }
+    ck_assert_uint_gt(refused, SEEDS);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("sched_random");
+    TCase *tcase = tcase_create("random");
+    tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, every_decision_stands_before_the_oracle);
+    tcase_add_test(tcase, decisions_about_a_cell_that_moved_on_heal);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
