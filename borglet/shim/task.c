@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { TASK_DESCRIPTORS = 1024 };
+
 struct start_error {
     int32_t stage;
     int32_t error;
@@ -34,11 +36,23 @@ static void child_fail(int fd, enum shim_stage stage)
     _exit(n == (ssize_t)sizeof(e) ? 127 : 126);
 }
 
+/* The borglet has raised its own; programs that use select() rely on the customary soft limit. */
+static void descriptors_lower(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= TASK_DESCRIPTORS)
+        return;
+    limit.rlim_cur = TASK_DESCRIPTORS;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* Runs between fork and exec. */
 static void child_run(const struct shim *s, int error_fd)
 {
     sigset_t none;
 
+    descriptors_lower();
     if (setsid() < 0)
         child_fail(error_fd, SHIM_STAGE_SESSION);
     /* Nothing the task executes may gain rights over us: we could not stop it any more. */

@@ -272,7 +272,7 @@ END_TEST
 
 START_TEST(ports_ranges_are_read_or_refused)
 {
-    static const char *const bad[] = {"",     "20000",   "20000-",      "-5-7", "0-10",
+    static const char *const bad[] = {"",        "20000", "20000-",    "-5-7", "0-10",
                                       "9-65536", "30-20", "20000-20x", "a-b",  "1--2"};
     struct ports ports;
     struct err err;
@@ -286,8 +286,16 @@ END_TEST
 
 START_TEST(attempt_names_read_back_and_others_are_refused)
 {
-    static const char *const bad[] = {"", ".", "web", "web.1.2", "web.1.2.x", ".1.2.3", "web.1.2.",
-                                      "WEB.1.2.3", "web.99999999.1.1", "a/b.1.2.3",
+    static const char *const bad[] = {"",
+                                      ".",
+                                      "web",
+                                      "web.1.2",
+                                      "web.1.2.x",
+                                      ".1.2.3",
+                                      "web.1.2.",
+                                      "WEB.1.2.3",
+                                      "web.99999999.1.1",
+                                      "a/b.1.2.3",
                                       "web.1.2.99999999999"};
     char name[ATTEMPT_NAME_BYTES], job[CELL_NAME_MAX + 1];
     struct attempt_ref task = {task_id_of((job_id){12}, 3), 4}, back;
