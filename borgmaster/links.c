@@ -241,7 +241,8 @@ void links_on_report(struct rpc_conn *conn, struct rpc_call *call, const void *b
     struct link *link = rpc_data(conn);
     struct wire_reports reports;
     struct err err;
-    ASSERT(call == NULL);
+    if (call != NULL)
+        rpc_reply(call, NULL, 0); /* so the borglet knows that we are alive */
     link->heard_ms = clock_mono_ms();
     if (wire_unpack_reports(body, size, &reports, &err) != 0) {
         log_warn("link.garbage machine=%s reason=%s, closing", log_quoted(rpc_peer(conn)->name),

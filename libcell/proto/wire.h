@@ -19,7 +19,8 @@ enum { WIRE_REPLICAS_MAX = 9 };
     X(FORWARD, 10)   /* replica -> leader: packed cmd; answer: wire_answer */ \
     X(ALIVE, 11)     /* replica -> leader, notice: wire_alive */ \
     X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
-    X(REPORT, 21)    /* borglet -> replica, notice: wire_reports; empty ones are the heartbeat */ \
+    X(REPORT, 21)    /* borglet -> replica: wire_reports; as an empty call, answered empty, it is \
+                        the heartbeat: a replica that is stopped keeps its sockets, but is mute */ \
     X(INTEND, 30)    /* replica -> borglet, notice: wire_intents */ \
     X(LOGS, 40)      /* user -> borglet: wire_logs; chunks come first, then the empty answer */ \
     X(LOG_CHUNK, 41) /* borglet -> user, notice: wire_log_chunk */

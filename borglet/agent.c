@@ -1,0 +1,231 @@
+/*
+ * agent.c - link, plan, runner and logs put together.
+ */
+#include "agent.h"
+#include "link.h"
+#include "log.h"
+#include "logs.h"
+#include "plan.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ACTIONS_MAX = 64 };
+
+struct agent {
+    struct agent_options options;
+    struct plan plan;
+    struct runner *runner;
+    struct logs *logs;
+    struct link *link;
+    uv_prepare_t turn; /* active when there is something to do before the loop sleeps */
+    struct plan_attempt *present;
+    size_t present_capacity;
+};
+
+static void agent_on_turn(uv_prepare_t *turn);
+
+static void agent_kick(struct agent *agent)
+{
+    uv_prepare_start(&agent->turn, agent_on_turn);
+}
+
+/* The runner's attempts as the plan sees them. */
+static size_t agent_present(struct agent *agent)
+{
+    size_t count = runner_count(agent->runner), i = 0;
+
+    if (count > agent->present_capacity) {
+        agent->present_capacity = count * 2;
+        agent->present = xrealloc(agent->present, agent->present_capacity, sizeof(*agent->present));
+    }
+    LIST_EACH(l, runner_attempts(agent->runner))
+    {
+        struct attempt *a = CONTAINER_OF(l, struct attempt, link);
+        struct plan_attempt *p = &agent->present[i++];
+        *p = (struct plan_attempt){.task = a->task,
+                                   .ended = a->phase == ATTEMPT_ENDED,
+                                   .stopping = a->stopping || a->phase == ATTEMPT_ORPHANED,
+                                   .grace_ms = a->spec.grace_ms};
+        memcpy(p->limit.v, a->spec.limit, sizeof(p->limit.v));
+    }
+    ASSERT(i == count);
+    return count;
+}
+
+static void agent_report_gone(struct agent *agent, struct attempt_ref task)
+{
+    struct report report = {.task = task, .kind = REPORT_EXITED, .exit_code = -SIGTERM};
+
+    str_copy(report.detail, sizeof(report.detail), "it was not running on its machine");
+    link_report(agent->link, &report);
+}
+
+static void agent_refuse(struct agent *agent, const struct intent *intent)
+{
+    CLEANUP(buf_release) struct buf why = {0};
+
+    buf_printf(&why, "it asks for ");
+    resources_print(&why, &intent->spec.limit);
+    buf_printf(&why, "; the machine has ");
+    resources_print(&why, &agent->options.capacity);
+    runner_refuse(agent->runner, intent, buf_text(&why));
+}
+
+static void agent_act(struct agent *agent, const struct plan_action *action)
+{
+    struct attempt *attempt = runner_find(agent->runner, action->task);
+
+    switch (action->verb) {
+    case PLAN_START:
+        runner_start(agent->runner, action->intent);
+        return;
+    case PLAN_REFUSE:
+        agent_refuse(agent, action->intent);
+        return;
+    case PLAN_GONE:
+        agent_report_gone(agent, action->task);
+        return;
+    case PLAN_STOP:
+        ASSERT(attempt != NULL);
+        runner_stop(agent->runner, attempt, action->grace_ms);
+        return;
+    case PLAN_FORGET:
+        ASSERT(attempt != NULL);
+        runner_forget(agent->runner, attempt);
+        return;
+    }
+}
+
+static void agent_on_turn(uv_prepare_t *turn)
+{
+    struct agent *agent = turn->data;
+    struct plan_action actions[ACTIONS_MAX];
+    size_t count;
+
+    uv_prepare_stop(turn);
+    do {
+        size_t present_count = agent_present(agent);
+        count = plan_next(&agent->plan, agent->present, present_count, &agent->options.capacity,
+                          actions, ACTIONS_MAX);
+        for (size_t i = 0; i < count; i++)
+            agent_act(agent, &actions[i]);
+    } while (count == ACTIONS_MAX);
+    link_flush(agent->link);
+}
+
+static void agent_on_change(void *data, struct attempt *attempt)
+{
+    struct agent *agent = data;
+
+    /* While the runner adopts there is no link yet; its first hello says it all. */
+    if (agent->link == NULL)
+        return;
+    if (attempt->phase != ATTEMPT_STARTING)
+        link_report(agent->link, &attempt->report);
+    if (attempt->phase == ATTEMPT_ENDED)
+        logs_ended(agent->logs, attempt->task);
+    agent_kick(agent);
+}
+
+static void agent_on_hello(void *data, struct wire_hello *hello)
+{
+    struct agent *agent = data;
+
+    hello->seen_index = agent->plan.seen_index;
+    hello->reports = xcalloc(MAX(runner_count(agent->runner), (size_t)1), sizeof(*hello->reports));
+    LIST_EACH(l, runner_attempts(agent->runner))
+    {
+        struct attempt *attempt = CONTAINER_OF(l, struct attempt, link);
+        /* One that is just starting has nothing to say yet. */
+        if (attempt->phase != ATTEMPT_STARTING)
+            hello->reports[hello->report_count++] = attempt->report;
+    }
+}
+
+static void agent_on_intents(void *data, struct wire_intents *in)
+{
+    struct agent *agent = data;
+    struct err err;
+
+    size_t count = agent_present(agent);
+    if (!plan_take(&agent->plan, in, agent->present, count)) {
+        log_warn("intents.old index=%" PRIu64 " seen=%" PRIu64 ", ignored", in->index,
+                 agent->plan.seen_index);
+        return;
+    }
+    if (agent->options.state->seen_index != in->index &&
+        state_dir_see(agent->options.state, in->index, &err) != 0)
+        log_warn("intents.unstored reason=%s, ignored", log_quoted(err.msg));
+    agent_kick(agent);
+}
+
+static void agent_link(struct agent *agent)
+{
+    struct link_options options = {.loop = agent->options.loop,
+                                   .tls = agent->options.tls,
+                                   .cell = agent->options.cell,
+                                   .name = agent->options.name,
+                                   .addr = logs_address(agent->logs),
+                                   .capacity = agent->options.capacity,
+                                   .data = agent,
+                                   .on_hello = agent_on_hello,
+                                   .on_intents = agent_on_intents};
+
+    agent->link = link_open(&options);
+}
+
+int agent_open(const struct agent_options *options, struct agent **ret, struct err *err)
+{
+    struct agent *agent = xcalloc(1, sizeof(*agent));
+    struct runner_options runner = {.loop = options->loop,
+                                    .dir = options->dir,
+                                    .shim_path = options->shim_path,
+                                    .cell = options->cell->name,
+                                    .machine = options->name,
+                                    .ports = options->ports,
+                                    .data = agent,
+                                    .on_change = agent_on_change};
+
+    agent->options = *options;
+    agent->plan.seen_index = options->state->seen_index;
+    int rc = logs_open(options->loop, options->tls, options->listen, &agent->logs, err);
+    if (rc == 0) {
+        rc = runner_open(&runner, &agent->runner, err);
+        if (rc != 0)
+            logs_close(agent->logs);
+    }
+    if (rc != 0) {
+        free(agent);
+        return rc;
+    }
+    logs_serve(agent->logs, agent->runner);
+    uv_prepare_init(options->loop, &agent->turn);
+    agent->turn.data = agent;
+    agent_link(agent);
+    *ret = agent;
+    return 0;
+}
+
+static void agent_on_close(uv_handle_t *handle)
+{
+    struct agent *agent = handle->data;
+
+    plan_release(&agent->plan);
+    free(agent->present);
+    free(agent);
+}
+
+void agent_close(struct agent *agent)
+{
+    link_close(agent->link);
+    logs_close(agent->logs);
+    runner_close(agent->runner);
+    uv_close((uv_handle_t *)&agent->turn, agent_on_close);
+}
+
+const char *agent_address(const struct agent *agent)
+{
+    return logs_address(agent->logs);
+}

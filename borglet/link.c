@@ -1,0 +1,293 @@
+/*
+ * link.c - dial, greet, report, beat; on any failure the next replica.
+ */
+#include "link.h"
+#include "clock.h"
+#include "hash.h"
+#include "log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum link_phase { LINK_WAITING, LINK_DIALLING, LINK_GREETING, LINK_LINKED };
+
+struct link {
+    struct link_options options;
+    enum link_phase phase;
+    struct rpc_conn *conn; /* NULL only when WAITING */
+    size_t replica;        /* which one we talk to, or shall dial next */
+    uint32_t failures;     /* in a row */
+    uv_timer_t timer;      /* WAITING: the next dial; LINKED: the next heartbeat */
+    uint64_t linked_ms;    /* when the welcome came */
+    bool beating;          /* a heartbeat waits for its answer */
+    uint64_t heartbeat_ms;
+    struct report *reports; /* to be sent */
+    size_t report_count, report_capacity;
+    bool closing;
+    bool timer_closed;
+};
+
+static void link_on_open(struct rpc_conn *conn);
+static void link_on_close(struct rpc_conn *conn, const struct err *why);
+static void link_lost(struct link *link, const struct err *why);
+static void link_on_intend(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                           size_t size);
+
+static const struct rpc_method methods[] = {
+    {WIRE_INTEND, "intend", BIT(ROLE_MASTER), link_on_intend},
+};
+
+static const char *link_address(const struct link *link)
+{
+    return link->options.cell->replicas[link->replica].rpc;
+}
+
+static void link_free_if_done(struct link *link)
+{
+    if (!link->closing || !link->timer_closed || link->conn != NULL)
+        return;
+    free(link->reports);
+    free(link);
+}
+
+static void link_dial(struct link *link)
+{
+    struct rpc_options options = {.loop = link->options.loop,
+                                  .tls = link->options.tls,
+                                  .methods = methods,
+                                  .method_count = ARRAY_SIZE(methods),
+                                  .data = link,
+                                  .on_open = link_on_open,
+                                  .on_close = link_on_close};
+    struct err err;
+
+    ASSERT(link->phase == LINK_WAITING);
+    ASSERT(link->conn == NULL);
+    if (rpc_connect(&options, link_address(link), NULL, &link->conn, &err) == 0) {
+        link->phase = LINK_DIALLING;
+        return;
+    }
+    link_lost(link, &err);
+}
+
+static void link_on_dial(uv_timer_t *timer)
+{
+    link_dial(timer->data);
+}
+
+/* How long to wait before the next dial: nothing until every replica has been tried. */
+static uint64_t link_backoff_ms(const struct link *link)
+{
+    uint64_t random[2];
+    uint32_t rounds = link->failures / (uint32_t)link->options.cell->replica_count;
+
+    if (rounds == 0)
+        return 0;
+    uint64_t ms = LINK_BACKOFF_MAX_MS;
+    if (rounds < 6)
+        ms = MIN(ms, (uint64_t)LINK_BACKOFF_MIN_MS << (rounds - 1));
+    /* A whole cell of borglets must not come back in step. */
+    random_id(random);
+    return ms / 2 + random[0] % (ms / 2 + 1);
+}
+
+static void link_retry(struct link *link)
+{
+    if (link->linked_ms != 0 && clock_mono_ms() - link->linked_ms >= LINK_STABLE_MS)
+        link->failures = 0;
+    link->linked_ms = 0;
+    link->failures++;
+    link->phase = LINK_WAITING;
+    link->beating = false;
+    link->report_count = 0;
+    link->replica = (link->replica + 1) % link->options.cell->replica_count;
+    uv_timer_start(&link->timer, link_on_dial, link_backoff_ms(link), 0);
+}
+
+/* `conn` is NULL when there never was one. */
+static void link_lost(struct link *link, const struct err *why)
+{
+    link->conn = NULL;
+    if (link->closing) {
+        link_free_if_done(link);
+        return;
+    }
+    /* Told once; while nobody answers it is not news. */
+    if (link->phase == LINK_LINKED || link->failures == 0)
+        log_warn("link.lost replica=%s reason=%s, trying the next", link_address(link),
+                 log_quoted(why->msg));
+    else
+        log_debug("link.failed replica=%s reason=%s, trying the next", link_address(link),
+                  log_quoted(why->msg));
+    link_retry(link);
+}
+
+static void link_on_close(struct rpc_conn *conn, const struct err *why)
+{
+    link_lost(rpc_data(conn), why);
+}
+
+static void link_on_beat_answer(void *data, const struct err *err, const void *body UNUSED,
+                                size_t size UNUSED)
+{
+    struct link *link = data;
+
+    link->beating = false;
+    if (err == NULL || err->code == ERR_CLOSED || link->conn == NULL)
+        return;
+    log_warn("link.silent replica=%s reason=%s, trying the next", link_address(link),
+             log_quoted(err->msg));
+    rpc_close(link->conn);
+}
+
+static void link_on_beat(uv_timer_t *timer)
+{
+    struct link *link = timer->data;
+    CLEANUP(buf_release) struct buf body = {0};
+    struct wire_reports none = {0};
+    struct err err;
+
+    if (link->phase != LINK_LINKED || link->beating)
+        return;
+    wire_pack_reports(&body, &none);
+    if (rpc_request(link->conn, WIRE_REPORT, body.bytes, body.size,
+                    link->heartbeat_ms * LINK_HEARTBEATS_MAX, link_on_beat_answer, link, &err) == 0)
+        link->beating = true;
+    else
+        rpc_close(link->conn);
+}
+
+static void link_on_welcome(void *data, const struct err *err, const void *body, size_t size)
+{
+    struct link *link = data;
+    struct wire_welcome welcome;
+    struct err bad;
+
+    if (err == NULL && wire_unpack_welcome(body, size, &welcome, &bad) != 0)
+        err = &bad;
+    if (link->closing || link->conn == NULL || link->phase != LINK_GREETING)
+        return;
+    if (err != NULL) {
+        if (link->failures == 0)
+            log_warn("link.refused replica=%s reason=%s, trying the next", link_address(link),
+                     log_quoted(err->msg));
+        rpc_close(link->conn);
+        return;
+    }
+    link->phase = LINK_LINKED;
+    link->linked_ms = clock_mono_ms();
+    link->heartbeat_ms = MIN(MAX(welcome.heartbeat_ms, (uint64_t)LINK_HEARTBEAT_MIN_MS),
+                             (uint64_t)LINK_HEARTBEAT_MAX_MS);
+    log_info("link.up replica=%s machine=%" PRIu32, link_address(link), welcome.machine);
+    uv_timer_start(&link->timer, link_on_beat, link->heartbeat_ms, link->heartbeat_ms);
+    link_flush(link);
+}
+
+static void link_on_open(struct rpc_conn *conn)
+{
+    struct link *link = rpc_data(conn);
+    CLEANUP(buf_release) struct buf body = {0};
+    struct wire_hello hello = {.capacity = link->options.capacity};
+    struct err err;
+
+    if (link->closing)
+        return;
+    link->phase = LINK_GREETING;
+    link->report_count = 0;
+    str_copy(hello.name, sizeof(hello.name), link->options.name);
+    str_copy(hello.addr, sizeof(hello.addr), link->options.addr);
+    link->options.on_hello(link->options.data, &hello);
+    wire_pack_hello(&body, &hello);
+    wire_hello_release(&hello);
+    if (rpc_request(conn, WIRE_HELLO, body.bytes, body.size, LINK_GREETING_MS, link_on_welcome,
+                    link, &err) != 0)
+        rpc_close(conn);
+}
+
+static void link_on_intend(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                           size_t size)
+{
+    struct link *link = rpc_data(conn);
+    struct wire_intents in;
+    struct err err;
+
+    if (call != NULL)
+        rpc_reply(call, NULL, 0);
+    if (link->closing)
+        return;
+    if (wire_unpack_intents(body, size, &in, &err) != 0) {
+        log_error("link.garbage replica=%s reason=%s, closing", link_address(link),
+                  log_quoted(err.msg));
+        rpc_close(conn);
+        return;
+    }
+    link->options.on_intents(link->options.data, &in);
+    wire_intents_release(&in);
+}
+
+void link_report(struct link *link, const struct report *report)
+{
+    if (link->phase != LINK_LINKED && link->phase != LINK_GREETING)
+        return;
+    for (size_t i = 0; i < link->report_count; i++) {
+        struct report *r = &link->reports[i];
+        if (r->task.task.v == report->task.task.v && r->task.attempt == report->task.attempt) {
+            *r = *report;
+            return;
+        }
+    }
+    if (link->report_count == link->report_capacity) {
+        link->report_capacity = MAX((size_t)16, link->report_capacity * 2);
+        link->reports = xrealloc(link->reports, link->report_capacity, sizeof(*link->reports));
+    }
+    link->reports[link->report_count++] = *report;
+}
+
+void link_flush(struct link *link)
+{
+    CLEANUP(buf_release) struct buf body = {0};
+
+    if (link->phase != LINK_LINKED || link->report_count == 0)
+        return;
+    for (size_t at = 0; at < link->report_count; at += CMD_REPORTS_MAX) {
+        struct wire_reports part = {.reports = link->reports + at};
+        part.report_count = (uint32_t)MIN(link->report_count - at, (size_t)CMD_REPORTS_MAX);
+        buf_clear(&body);
+        wire_pack_reports(&body, &part);
+        if (rpc_notify(link->conn, WIRE_REPORT, body.bytes, body.size) != 0) {
+            /* The next hello says it all. */
+            rpc_close(link->conn);
+            break;
+        }
+    }
+    link->report_count = 0;
+}
+
+struct link *link_open(const struct link_options *options)
+{
+    struct link *link = xcalloc(1, sizeof(*link));
+
+    ASSERT(options->cell->replica_count > 0);
+    link->options = *options;
+    link->replica = hash_text(0, options->name) % options->cell->replica_count;
+    uv_timer_init(options->loop, &link->timer);
+    link->timer.data = link;
+    uv_timer_start(&link->timer, link_on_dial, 0, 0);
+    return link;
+}
+
+static void link_on_timer_close(uv_handle_t *handle)
+{
+    struct link *link = handle->data;
+
+    link->timer_closed = true;
+    link_free_if_done(link);
+}
+
+void link_close(struct link *link)
+{
+    link->closing = true;
+    if (link->conn != NULL)
+        rpc_close(link->conn);
+    uv_close((uv_handle_t *)&link->timer, link_on_timer_close);
+}

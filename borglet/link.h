@@ -1,0 +1,54 @@
+/*
+ * link.h - the one connection of a borglet: to whichever replica answers.
+ *
+ *     WAITING -- timer --> DIALLING -- open --> GREETING -- welcome --> LINKED
+ *        ^                    |                    |                      |
+ *        +--- closed, refused, no answer in time: the next replica -------+
+ *
+ * Which replica is first depends on the machine's name, so that machines spread evenly. While none
+ * answers, rounds are LINK_BACKOFF_MIN_MS to LINK_BACKOFF_MAX_MS apart. Each new connection says
+ * everything again (WIRE_HELLO), so nothing needs to be kept for a replica that is gone. The
+ * heartbeat is a call: a replica that is stopped keeps its sockets, but does not answer.
+ */
+#ifndef BORGLET_LINK_H
+#define BORGLET_LINK_H
+
+#include "cell_file.h"
+#include "rpc.h"
+#include "wire.h"
+
+enum {
+    LINK_BACKOFF_MIN_MS = 50,
+    LINK_BACKOFF_MAX_MS = 1000,
+    LINK_GREETING_MS = 3000, /* for the answer to WIRE_HELLO */
+    LINK_HEARTBEATS_MAX = 3, /* so many without an answer: the replica is dead to us */
+    LINK_STABLE_MS = 1000,   /* a link that lived shorter counts as a failure */
+    LINK_HEARTBEAT_MIN_MS = 100,
+    LINK_HEARTBEAT_MAX_MS = 60000,
+};
+
+struct link_options {
+    uv_loop_t *loop;
+    struct tls_context *tls;
+    const struct cell_file *cell; /* borrowed */
+    const char *name;             /* of the machine; borrowed */
+    const char *addr;             /* where our logs are served; borrowed */
+    struct resources capacity;
+    void *data;
+    /* Fill seen_index and the reports (the link frees them). */
+    void (*on_hello)(void *data, struct wire_hello *hello);
+    /* What the cell wants; `in` is the link's, specs may be moved out. */
+    void (*on_intents)(void *data, struct wire_intents *in);
+};
+
+struct link;
+
+struct link *link_open(const struct link_options *options);
+void link_close(struct link *link); /* freed by the loop */
+/* Remember to tell; a later report of the same attempt replaces it. Lost when not linked: the next
+ * hello says it. */
+void link_report(struct link *link, const struct report *report);
+/* Send what is remembered. */
+void link_flush(struct link *link);
+
+#endif

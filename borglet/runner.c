@@ -1,0 +1,583 @@
+/*
+ * runner.c - shims started, adopted and listened to.
+ */
+#include "runner.h"
+#include "env.h"
+#include "log.h"
+#include "lost.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct runner {
+    struct runner_options options;
+    char dir[DIR_BYTES];
+    char shim_path[DIR_BYTES];
+    char cell[CELL_NAME_MAX + 1];
+    char machine[CELL_NAME_MAX + 1];
+    char boot_id[64];
+    int tasks_fd;
+    struct ports ports;
+    struct attic attic;
+    struct list attempts;
+    size_t attempt_count;
+    pid_t *children; /* to be reaped */
+    size_t child_count, child_capacity;
+    uv_signal_t on_child;
+    size_t handles; /* open ones; the last to close frees us */
+    bool closing;
+};
+
+/* A descriptor in the loop for one attempt; outlives it until the loop has closed it. */
+struct watch {
+    uv_poll_t poll;
+    struct runner *runner;
+    struct attempt *attempt;
+    int fd;
+};
+
+static void runner_unref(struct runner *runner)
+{
+    ASSERT(runner->handles > 0);
+    if (--runner->handles > 0)
+        return;
+    ASSERT(runner->closing);
+    close(runner->tasks_fd);
+    attic_close(&runner->attic);
+    free(runner->children);
+    free(runner);
+}
+
+static void child_add(struct runner *runner, pid_t pid)
+{
+    if (pid <= 0)
+        return;
+    if (runner->child_count == runner->child_capacity) {
+        runner->child_capacity = MAX(16, runner->child_capacity * 2);
+        runner->children =
+            xrealloc(runner->children, runner->child_capacity, sizeof(*runner->children));
+    }
+    runner->children[runner->child_count++] = pid;
+}
+
+static void runner_on_child(uv_signal_t *handle, int signal UNUSED)
+{
+    struct runner *runner = handle->data;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < runner->child_count; i++)
+        if (waitpid(runner->children[i], NULL, WNOHANG) == 0)
+            runner->children[kept++] = runner->children[i];
+    runner->child_count = kept;
+}
+
+static void watch_on_close(uv_handle_t *handle)
+{
+    struct watch *watch = handle->data;
+    struct runner *runner = watch->runner;
+
+    close(watch->fd);
+    free(watch);
+    runner_unref(runner);
+}
+
+static void attempt_unwatch(struct attempt *attempt)
+{
+    struct watch *watch = attempt->watch;
+
+    attempt->watch = NULL;
+    if (watch == NULL)
+        return;
+    watch->attempt = NULL;
+    uv_poll_stop(&watch->poll);
+    uv_close((uv_handle_t *)&watch->poll, watch_on_close);
+}
+
+/* Takes `fd`. */
+static void attempt_watch(struct runner *runner, struct attempt *attempt, int fd, uv_poll_cb cb)
+{
+    struct watch *watch = xcalloc(1, sizeof(*watch));
+
+    ASSERT(attempt->watch == NULL);
+    watch->runner = runner;
+    watch->attempt = attempt;
+    watch->fd = fd;
+    watch->poll.data = watch;
+    attempt->watch = watch;
+    if (uv_poll_init(runner->options.loop, &watch->poll, fd) != 0)
+        PANIC("cannot watch descriptor %d of %s", fd, attempt->name);
+    runner->handles++;
+    uv_poll_start(&watch->poll, UV_READABLE, cb);
+}
+
+static void attempt_changed(struct runner *runner, struct attempt *attempt)
+{
+    if (!runner->closing)
+        runner->options.on_change(runner->options.data, attempt);
+}
+
+static struct attempt *attempt_new(struct runner *runner, const char *job, struct attempt_ref task)
+{
+    struct attempt *attempt = xcalloc(1, sizeof(*attempt));
+
+    attempt->task = task;
+    attempt->report.task = task;
+    attempt->report.kind = REPORT_RUNNING;
+    str_copy(attempt->job, sizeof(attempt->job), job);
+    attempt_name(job, task, attempt->name);
+    list_push(&runner->attempts, &attempt->link);
+    runner->attempt_count++;
+    return attempt;
+}
+
+static int attempt_dir_open(const struct runner *runner, const struct attempt *attempt)
+{
+    return openat(runner->tasks_fd, attempt->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+static void attempt_end(struct runner *runner, struct attempt *attempt)
+{
+    ASSERT(attempt->phase != ATTEMPT_ENDED);
+    attempt->phase = ATTEMPT_ENDED;
+    ports_give_back(&runner->ports, attempt->spec.ports, attempt->spec.port_count);
+    attempt_changed(runner, attempt);
+}
+
+static void attempt_end_lost(struct runner *runner, struct attempt *attempt, const char *detail)
+{
+    log_warn("task.lost attempt=%s reason=%s", attempt->name, log_quoted(detail));
+    attempt->report.kind = REPORT_LOST;
+    attempt->report.exit_code = 0;
+    str_copy(attempt->report.detail, sizeof(attempt->report.detail), detail);
+    attempt_end(runner, attempt);
+}
+
+/* Believe what the shim, or its record, says. */
+static void attempt_take_state(struct runner *runner, struct attempt *attempt,
+                               const struct shim_state *state)
+{
+    if (attempt->phase == ATTEMPT_ENDED)
+        return;
+    attempt->state = *state;
+    attempt->stopping = attempt->stopping || state->stopping != 0;
+    attempt->report.pid = state->task_pid;
+    memcpy(attempt->report.ports, attempt->spec.ports, sizeof(attempt->report.ports));
+    if (state->phase == SHIM_RUNNING && attempt->phase == ATTEMPT_STARTING) {
+        attempt->phase = ATTEMPT_RUNNING;
+        log_info("task.started attempt=%s pid=%d", attempt->name, state->task_pid);
+        attempt_changed(runner, attempt);
+    }
+    if (state->phase != SHIM_ENDED)
+        return;
+    shim_end_report(state, attempt->argv0, &attempt->report);
+    log_info("task.ended attempt=%s code=%d detail=%s", attempt->name, attempt->report.exit_code,
+             log_quoted(attempt->report.detail));
+    /* On disk: the shim need not keep it for us any longer. */
+    if (state->recorded && attempt->watch != NULL)
+        (void)!shim_send(attempt->watch->fd, SHIM_ACK_EXIT, 0, NULL);
+    if (state->recorded)
+        attempt_unwatch(attempt);
+    attempt_end(runner, attempt);
+}
+
+static void orphan_kill(struct runner *runner, struct attempt *attempt);
+
+static void runner_on_orphan_end(uv_poll_t *handle, int status UNUSED, int events UNUSED)
+{
+    struct watch *watch = handle->data;
+    struct runner *runner = watch->runner;
+    struct attempt *attempt = watch->attempt;
+
+    attempt_unwatch(attempt);
+    orphan_kill(runner, attempt);
+}
+
+/* The session is ours only while its number cannot have been given to somebody else. */
+static pid_t orphan_session(const struct runner *runner, const struct shim_state *state)
+{
+    if (state->task_pid <= 1 || strcmp(state->boot_id, runner->boot_id) != 0)
+        return 0;
+    if (kill(state->task_pid, 0) < 0 && errno == ESRCH)
+        return state->task_pid;
+    return lost_same_process(state->task_pid, state->starttime, state->boot_id) ? state->task_pid
+                                                                                : 0;
+}
+
+/* Kill what is left; done when nothing is, else wait for the end of one of them. */
+static void orphan_kill(struct runner *runner, struct attempt *attempt)
+{
+    CLEANUP(buf_release) struct buf work = {0};
+    pid_t pid = 0;
+
+    runner_attempt_path(runner, attempt, &work);
+    buf_printf(&work, "/work");
+    while (lost_kill(orphan_session(runner, &attempt->state), buf_text(&work), &pid) > 0) {
+        int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+        if (fd < 0)
+            continue; /* it is gone already */
+        attempt_watch(runner, attempt, fd, runner_on_orphan_end);
+        return;
+    }
+    if (attempt->state.boot_id[0] != '\0' && strcmp(attempt->state.boot_id, runner->boot_id) != 0)
+        attempt_end_lost(runner, attempt, "the machine has been rebooted");
+    else
+        attempt_end_lost(runner, attempt,
+                         "its shim was killed, so its end is unknown; what was left is killed");
+}
+
+/* Nobody answers for the attempt any more. */
+static void attempt_orphaned(struct runner *runner, struct attempt *attempt, int dir_fd)
+{
+    struct shim_state state;
+
+    if (dir_fd >= 0 && shim_record_read(dir_fd, &state, NULL) == 0) {
+        if (state.phase == SHIM_ENDED) {
+            attempt_take_state(runner, attempt, &state);
+            return;
+        }
+        attempt->state = state;
+    }
+    attempt->phase = ATTEMPT_ORPHANED;
+    attempt->report.pid = attempt->state.task_pid;
+    orphan_kill(runner, attempt);
+}
+
+static void runner_on_message(uv_poll_t *handle, int status, int events);
+
+/* Reach a shim that was not started by us, or that cut us off. */
+static void attempt_reach(struct runner *runner, struct attempt *attempt)
+{
+    struct err err;
+    int fd, dir_fd = attempt_dir_open(runner, attempt);
+
+    if (dir_fd >= 0 && shim_connect(dir_fd, &fd, &err) == 0) {
+        attempt_watch(runner, attempt, fd, runner_on_message);
+        /* When this fails the shim is gone, and the watch will say so. */
+        (void)!shim_send(fd, SHIM_SUBSCRIBE, 0, NULL);
+    } else {
+        attempt_orphaned(runner, attempt, dir_fd);
+    }
+    if (dir_fd >= 0)
+        close(dir_fd);
+}
+
+static void runner_on_message(uv_poll_t *handle, int status UNUSED, int events UNUSED)
+{
+    struct watch *watch = handle->data;
+    struct runner *runner = watch->runner;
+    struct attempt *attempt = watch->attempt;
+    struct shim_message message;
+    struct err err;
+    int rc = 0;
+
+    while (watch->attempt != NULL && (rc = shim_receive(watch->fd, &message, &err)) == 1)
+        if (message.kind != SHIM_REFUSED)
+            attempt_take_state(runner, attempt, &message.state);
+    if (watch->attempt == NULL || rc == 0)
+        return;
+    attempt_unwatch(attempt);
+    if (attempt->phase == ATTEMPT_ENDED)
+        return;
+    log_warn("shim.silent attempt=%s reason=%s, trying to reach it", attempt->name,
+             log_quoted(err.msg));
+    attempt_reach(runner, attempt);
+}
+
+void runner_attempt_path(const struct runner *runner, const struct attempt *attempt, struct buf *to)
+{
+    buf_printf(to, "%s/tasks/%s", runner->dir, attempt->name);
+}
+
+static void attempt_end_unstarted(struct runner *runner, struct attempt *attempt,
+                                  const char *detail)
+{
+    log_warn("task.start_failed attempt=%s reason=%s", attempt->name, log_quoted(detail));
+    attempt->report.kind = REPORT_START_ERROR;
+    str_copy(attempt->report.detail, sizeof(attempt->report.detail), detail);
+    attempt_end(runner, attempt);
+}
+
+static int attempt_dir_make(struct runner *runner, struct attempt *attempt, int *ret_fd,
+                            struct err *err)
+{
+    if (mkdirat(runner->tasks_fd, attempt->name, 0700) < 0)
+        return err_errno(err, errno, "cannot create \"%s/tasks/%s\"", runner->dir, attempt->name);
+    attempt->has_dir = true;
+    int fd = attempt_dir_open(runner, attempt);
+    if (fd < 0)
+        return err_errno(err, errno, "cannot open \"%s/tasks/%s\"", runner->dir, attempt->name);
+    if (mkdirat(fd, "work", 0755) < 0) {
+        close(fd);
+        return err_errno(err, errno, "cannot create \"%s/tasks/%s/work\"", runner->dir,
+                         attempt->name);
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static int attempt_spec_write(struct runner *runner, struct attempt *attempt,
+                              const struct job_spec *spec, int dir_fd, struct err *err)
+{
+    CLEANUP(words_release) struct words env = {0};
+    CLEANUP(buf_release) struct buf work = {0};
+
+    runner_attempt_path(runner, attempt, &work);
+    buf_printf(&work, "/work");
+    struct env_facts facts = {.cell = runner->cell,
+                              .machine = runner->machine,
+                              .work_dir = buf_text(&work),
+                              .task = attempt->task,
+                              .ports = attempt->spec.ports};
+    env_build(&env, spec, &facts);
+    return shim_spec_write(dir_fd, &attempt->spec, &spec->argv, &env, err);
+}
+
+static int attempt_start(struct runner *runner, struct attempt *attempt,
+                         const struct intent *intent, struct err *err)
+{
+    CLEANUP(buf_release) struct buf path = {0};
+    int dir_fd = -1, fd;
+    pid_t pid;
+
+    int rc = ports_take(&runner->ports, intent->spec.ports.count, attempt->spec.ports, err);
+    if (rc != 0)
+        return rc;
+    attempt->spec.port_count = intent->spec.ports.count;
+    rc = attempt_dir_make(runner, attempt, &dir_fd, err);
+    if (rc != 0)
+        return rc;
+    rc = attempt_spec_write(runner, attempt, &intent->spec, dir_fd, err);
+    close(dir_fd);
+    if (rc != 0)
+        return rc;
+    runner_attempt_path(runner, attempt, &path);
+    rc = shim_spawn(runner->shim_path, buf_text(&path), &fd, &pid, err);
+    if (rc != 0)
+        return rc;
+    child_add(runner, pid);
+    attempt_watch(runner, attempt, fd, runner_on_message);
+    return 0;
+}
+
+/* Masters check specs, but a path is made of this one. */
+static bool intent_sound(const struct intent *intent)
+{
+    return name_valid(intent->spec.name) && intent->spec.argv.count > 0 &&
+           intent->spec.ports.count <= SPEC_PORTS_MAX;
+}
+
+static struct attempt *attempt_from_intent(struct runner *runner, const struct intent *intent)
+{
+    bool named = name_valid(intent->spec.name);
+    struct attempt *attempt =
+        attempt_new(runner, named ? intent->spec.name : "unnamed", intent->task);
+    struct shim_spec *spec = &attempt->spec;
+
+    ASSERT(runner_find(runner, intent->task) == attempt);
+    spec->task = intent->task.task.v;
+    spec->attempt = intent->task.attempt;
+    spec->grace_ms = intent->spec.grace_ms;
+    memcpy(spec->limit, intent->spec.limit.v, sizeof(spec->limit));
+    spec->log_segment_bytes = SHIM_LOG_SEGMENT_BYTES;
+    spec->log_segments = SHIM_LOG_SEGMENTS;
+    str_copy(spec->job, sizeof(spec->job), attempt->job);
+    if (intent->spec.argv.count > 0)
+        str_copy(attempt->argv0, sizeof(attempt->argv0), words_first(&intent->spec.argv));
+    return attempt;
+}
+
+void runner_start(struct runner *runner, const struct intent *intent)
+{
+    struct attempt *attempt = attempt_from_intent(runner, intent);
+    struct err err;
+
+    if (!intent_sound(intent))
+        attempt_end_unstarted(runner, attempt, "the spec is without a sound name or command");
+    else if (runner->attempt_count > RUNNER_ATTEMPTS_MAX)
+        attempt_end_unstarted(runner, attempt, "too many attempts on this machine");
+    else if (attempt_start(runner, attempt, intent, &err) != 0)
+        attempt_end_unstarted(runner, attempt, err.msg);
+}
+
+void runner_refuse(struct runner *runner, const struct intent *intent, const char *detail)
+{
+    attempt_end_unstarted(runner, attempt_from_intent(runner, intent), detail);
+}
+
+void runner_stop(struct runner *runner, struct attempt *attempt, uint32_t grace_ms)
+{
+    struct err err;
+
+    if (attempt->phase == ATTEMPT_ENDED || attempt->phase == ATTEMPT_ORPHANED)
+        return;
+    attempt->stopping = true;
+    log_info("task.stopping attempt=%s grace_ms=%" PRIu32, attempt->name, grace_ms);
+    if (attempt->watch != NULL && shim_send(attempt->watch->fd, SHIM_STOP, grace_ms, &err) != 0)
+        log_warn("task.stop_failed attempt=%s reason=%s, its shim is gone", attempt->name,
+                 log_quoted(err.msg));
+    (void)runner;
+}
+
+void runner_forget(struct runner *runner, struct attempt *attempt)
+{
+    ASSERT(attempt->phase == ATTEMPT_ENDED);
+    if (attempt->watch != NULL)
+        (void)!shim_send(attempt->watch->fd, SHIM_ACK_EXIT, 0, NULL);
+    attempt_unwatch(attempt);
+    if (attempt->has_dir)
+        child_add(runner,
+                  attic_put(&runner->attic, runner->tasks_fd, attempt->name, attempt->task));
+    list_remove(&attempt->link);
+    runner->attempt_count--;
+    free(attempt);
+}
+
+struct attempt *runner_find(struct runner *runner, struct attempt_ref task)
+{
+    LIST_EACH(l, &runner->attempts)
+    {
+        struct attempt *attempt = CONTAINER_OF(l, struct attempt, link);
+        if (attempt->task.task.v == task.task.v && attempt->task.attempt == task.attempt)
+            return attempt;
+    }
+    return NULL;
+}
+
+struct list *runner_attempts(struct runner *runner)
+{
+    return &runner->attempts;
+}
+
+size_t runner_count(const struct runner *runner)
+{
+    return runner->attempt_count;
+}
+
+const struct attic *runner_attic(const struct runner *runner)
+{
+    return &runner->attic;
+}
+
+static void attempt_adopt(struct runner *runner, struct attempt *attempt)
+{
+    struct shim_state state;
+    struct err err;
+    int dir_fd = attempt_dir_open(runner, attempt);
+
+    attempt->has_dir = true;
+    if (dir_fd < 0 || shim_spec_read(dir_fd, &attempt->spec, attempt->argv0, &err) != 0)
+        memset(&attempt->spec, 0, sizeof(attempt->spec));
+    for (uint32_t i = 0; i < attempt->spec.port_count; i++)
+        ports_mark(&runner->ports, attempt->spec.ports[i]);
+    bool known = dir_fd >= 0 && shim_record_read(dir_fd, &state, NULL) == 0;
+    if (dir_fd >= 0)
+        close(dir_fd);
+    /* What the record says may be told at once; the shim then says what has happened since. */
+    if (known && state.phase != SHIM_ENDED)
+        attempt_take_state(runner, attempt, &state);
+    attempt_reach(runner, attempt);
+}
+
+static int runner_adopt_all(struct runner *runner, struct err *err)
+{
+    int fd = openat(runner->tasks_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *item;
+    struct attempt_ref task;
+    char job[CELL_NAME_MAX + 1];
+
+    if (dir == NULL)
+        return err_errno(err, errno, "cannot read \"%s/tasks\"", runner->dir);
+    while ((item = readdir(dir)) != NULL) {
+        if (item->d_name[0] == '.')
+            continue;
+        if (!attempt_name_parse(item->d_name, job, &task) || runner_find(runner, task) != NULL) {
+            log_warn("attempt.unknown name=%s, ignored", log_quoted(item->d_name));
+            continue;
+        }
+        attempt_adopt(runner, attempt_new(runner, job, task));
+    }
+    closedir(dir);
+    return 0;
+}
+
+static int runner_dirs_open(struct runner *runner, struct err *err)
+{
+    CLEANUP(buf_release) struct buf path = {0};
+
+    buf_printf(&path, "%s/tasks", runner->dir);
+    if (mkdir(buf_text(&path), 0700) < 0 && errno != EEXIST)
+        return err_errno(err, errno, "cannot create \"%s\"", buf_text(&path));
+    int rc = attic_open(&runner->attic, runner->dir, err);
+    if (rc != 0)
+        return rc;
+    runner->tasks_fd = open(buf_text(&path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (runner->tasks_fd >= 0)
+        return 0;
+    rc = err_errno(err, errno, "cannot open \"%s\"", buf_text(&path));
+    attic_close(&runner->attic);
+    return rc;
+}
+
+int runner_open(const struct runner_options *options, struct runner **ret, struct err *err)
+{
+    struct runner *runner = xcalloc(1, sizeof(*runner));
+
+    runner->options = *options;
+    runner->ports = options->ports;
+    str_copy(runner->cell, sizeof(runner->cell), options->cell);
+    str_copy(runner->machine, sizeof(runner->machine), options->machine);
+    str_copy(runner->shim_path, sizeof(runner->shim_path), options->shim_path);
+    list_init(&runner->attempts);
+    boot_id_read(runner->boot_id, sizeof(runner->boot_id));
+    /* Absolute: tasks are told this path. */
+    char *real = realpath(options->dir, NULL);
+    if (real == NULL || strlen(real) >= sizeof(runner->dir)) {
+        free(real);
+        free(runner);
+        return err_errno(err, errno, "cannot use the directory \"%s\"", options->dir);
+    }
+    str_copy(runner->dir, sizeof(runner->dir), real);
+    free(real);
+    int rc = runner_dirs_open(runner, err);
+    if (rc != 0) {
+        free(runner);
+        return rc;
+    }
+    uv_signal_init(options->loop, &runner->on_child);
+    runner->on_child.data = runner;
+    runner->handles = 1;
+    uv_signal_start(&runner->on_child, runner_on_child, SIGCHLD);
+    *ret = runner;
+    rc = runner_adopt_all(runner, err);
+    if (rc != 0)
+        runner_close(runner);
+    return rc;
+}
+
+static void runner_on_signal_close(uv_handle_t *handle)
+{
+    runner_unref(handle->data);
+}
+
+void runner_close(struct runner *runner)
+{
+    struct list *l;
+
+    runner->closing = true;
+    while ((l = list_pop(&runner->attempts)) != NULL) {
+        struct attempt *attempt = CONTAINER_OF(l, struct attempt, link);
+        attempt_unwatch(attempt);
+        free(attempt);
+    }
+    uv_close((uv_handle_t *)&runner->on_child, runner_on_signal_close);
+}

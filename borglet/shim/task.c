@@ -1,0 +1,285 @@
+/*
+ * task.c - the processes of the task: start, reap, kill.
+ *
+ * The shim is their subreaper: whatever the task starts and abandons becomes our child, so when
+ * the task's own process has ended, "waitpid says no child" means that nothing of it is left. Every
+ * death of a child is a SIGCHLD, after which what it abandoned is ours; killing all our children
+ * at each of them ends the whole tree without a timer.
+ */
+#include "shim.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TASK_DESCRIPTORS = 1024 };
+
+struct start_error {
+    int32_t stage;
+    int32_t error;
+};
+
+static void child_fail(int fd, enum shim_stage stage)
+{
+    struct start_error e = {.stage = stage, .error = errno};
+    ssize_t n = write(fd, &e, sizeof(e));
+
+    _exit(n == (ssize_t)sizeof(e) ? 127 : 126);
+}
+
+/* The borglet has raised its own; programs that use select() rely on the customary soft limit. */
+static void descriptors_lower(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= TASK_DESCRIPTORS)
+        return;
+    limit.rlim_cur = TASK_DESCRIPTORS;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Runs between fork and exec. */
+static void child_run(const struct shim *s, int error_fd)
+{
+    sigset_t none;
+
+    descriptors_lower();
+    if (setsid() < 0)
+        child_fail(error_fd, SHIM_STAGE_SESSION);
+    /* Nothing the task executes may gain rights over us: we could not stop it any more. */
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        child_fail(error_fd, SHIM_STAGE_SESSION);
+    if (dup2(s->logs[0].task_fd, 1) < 0 || dup2(s->logs[1].task_fd, 2) < 0)
+        child_fail(error_fd, SHIM_STAGE_PIPES);
+    if (chdir("work") < 0)
+        child_fail(error_fd, SHIM_STAGE_CHDIR);
+    signal(SIGXFSZ, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    environ = s->env;
+    execvp(s->argv[0], s->argv);
+    child_fail(error_fd, SHIM_STAGE_EXEC);
+}
+
+static void start_failed(struct shim *s, enum shim_stage stage, int error)
+{
+    s->state.phase = SHIM_ENDED;
+    s->state.end = SHIM_END_START_ERROR;
+    s->state.stage = stage;
+    s->state.error = error;
+    s->state.ended_ms = now_wall_ms();
+}
+
+/* Field 22 of /proc/PID/stat: with the boot id it makes a pid unique. */
+static uint64_t starttime_of(pid_t pid)
+{
+    char path[40], text[1024];
+    unsigned long long value = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    char *at = strrchr(text, ')');
+    for (int field = 2; at != NULL && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    if (at != NULL)
+        value = strtoull(at + 1, NULL, 10);
+    return value;
+}
+
+void task_start(struct shim *s)
+{
+    struct start_error e;
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        start_failed(s, SHIM_STAGE_PIPES, errno);
+        return;
+    }
+    pid_t pid = fork();
+    if (pid == 0)
+        child_run(s, fds[1]);
+    int error = errno;
+    close(fds[1]);
+    if (pid < 0) {
+        close(fds[0]);
+        start_failed(s, SHIM_STAGE_FORK, error);
+        return;
+    }
+    s->state.task_pid = pid;
+    s->state.starttime = starttime_of(pid);
+    /* Should we die right now, the borglet can still find and kill what we started. */
+    record_write(s);
+    ssize_t n;
+    do
+        n = read(fds[0], &e, sizeof(e));
+    while (n < 0 && errno == EINTR);
+    close(fds[0]);
+    if (n == (ssize_t)sizeof(e)) {
+        waitpid(pid, NULL, 0);
+        s->state.task_pid = 0;
+        start_failed(s, (enum shim_stage)e.stage, e.error);
+        return;
+    }
+    s->state.phase = SHIM_RUNNING;
+    s->state.started_ms = now_wall_ms();
+}
+
+struct process {
+    pid_t pid, parent, group;
+    bool ours;
+};
+
+static bool process_read(const char *pid_text, struct process *ret)
+{
+    char path[300], text[512];
+
+    snprintf(path, sizeof(path), "/proc/%s/stat", pid_text);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    const char *at = strrchr(text, ')');
+    char state;
+    ret->pid = atoi(pid_text);
+    ret->ours = false;
+    return at != NULL && sscanf(at + 1, " %c %d %d", &state, &ret->parent, &ret->group) == 3;
+}
+
+/* All processes of the machine; the caller frees. */
+static struct process *processes_read(size_t *ret_count)
+{
+    DIR *dir = opendir("/proc");
+    struct process *all = NULL;
+    size_t count = 0, capacity = 0;
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (!isdigit((unsigned char)entry->d_name[0]))
+            continue;
+        if (count == capacity) {
+            size_t more = capacity == 0 ? 256 : capacity * 2;
+            struct process *grown = realloc(all, more * sizeof(*all));
+            if (grown == NULL)
+                break;
+            all = grown;
+            capacity = more;
+        }
+        if (process_read(entry->d_name, &all[count]))
+            count++;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    *ret_count = count;
+    return all;
+}
+
+/* Mark what descends from us; returns whether another pass may find more. */
+static bool processes_mark(struct process *all, size_t count, pid_t root)
+{
+    bool again = false;
+
+    for (size_t i = 0; i < count; i++) {
+        if (all[i].ours)
+            continue;
+        bool ours = all[i].parent == root;
+        for (size_t j = 0; j < count && !ours; j++)
+            ours = all[j].ours && all[j].pid == all[i].parent;
+        all[i].ours = ours;
+        again = again || ours;
+    }
+    return again;
+}
+
+void task_signal_all(struct shim *s, int signal)
+{
+    size_t count;
+    pid_t group = s->main_ended ? 0 : s->state.task_pid;
+
+    /* While the task's own process is not reaped its number cannot belong to anybody else. */
+    if (group > 0)
+        kill(-group, signal);
+    struct process *all = processes_read(&count);
+    while (processes_mark(all, count, getpid()))
+        continue;
+    for (size_t i = 0; i < count; i++)
+        if (all[i].ours && (group == 0 || all[i].group != group))
+            kill(all[i].pid, signal);
+    free(all);
+}
+
+void task_stop(struct shim *s, uint32_t grace_ms)
+{
+    uint64_t kill_at = now_mono_ms() + grace_ms;
+
+    if (s->state.phase != SHIM_RUNNING)
+        return;
+    if (s->state.stopping) {
+        /* Asked again: it can only become shorter. */
+        if (s->kill_at_ms != 0 && kill_at < s->kill_at_ms)
+            s->kill_at_ms = kill_at;
+        return;
+    }
+    s->state.stopping = 1;
+    s->kill_at_ms = kill_at;
+    record_write(s);
+    if (grace_ms > 0) {
+        task_signal_all(s, SIGTERM);
+        task_signal_all(s, SIGCONT);
+    }
+}
+
+static void main_reap(struct shim *s)
+{
+    struct rusage used;
+    int status;
+
+    /* Before it is reaped: afterwards the number of its group may mean somebody else. */
+    kill(-s->state.task_pid, SIGKILL);
+    if (wait4(s->state.task_pid, &status, 0, &used) < 0)
+        return;
+    s->main_ended = true;
+    s->state.end = WIFSIGNALED(status) ? SHIM_END_SIGNAL : SHIM_END_EXIT;
+    s->state.code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+    s->state.user_us = (uint64_t)used.ru_utime.tv_sec * 1000000 + (uint64_t)used.ru_utime.tv_usec;
+    s->state.system_us = (uint64_t)used.ru_stime.tv_sec * 1000000 + (uint64_t)used.ru_stime.tv_usec;
+    s->state.rss_max_bytes = (uint64_t)used.ru_maxrss * 1024;
+}
+
+bool task_reap(struct shim *s)
+{
+    for (;;) {
+        siginfo_t info = {.si_pid = 0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+            return s->main_ended; /* ECHILD: nothing is left */
+        if (info.si_pid == 0)
+            break;
+        if (info.si_pid == s->state.task_pid && !s->main_ended)
+            main_reap(s);
+        else
+            waitpid(info.si_pid, NULL, 0);
+    }
+    if (s->main_ended)
+        task_signal_all(s, SIGKILL);
+    return false;
+}

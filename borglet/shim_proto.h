@@ -1,0 +1,144 @@
+/*
+ * shim_proto.h - what a borglet and the shim of a task say to each other, and the files they share.
+ *
+ * A shim may be older than the borglet that talks to it (tasks outlive upgrades): every struct
+ * starts with a version; change one and the version goes up. Both run on one machine, so structs
+ * travel as they lie in memory. This header needs nothing of libcell: the shim links no library.
+ *
+ * Files in the directory of an attempt:
+ *     spec      struct shim_spec, then its words (argv, then env), each with its NUL
+ *     record    two struct shim_record in turns; the valid one with the higher seq counts
+ *     ctl.sock  SOCK_SEQPACKET; shim_request one way, shim_message the other
+ *     out.N     bytes [N * segment, (N + 1) * segment) of stdout; err.N likewise
+ *     work/     where the task runs
+ */
+#ifndef BORGLET_SHIM_PROTO_H
+#define BORGLET_SHIM_PROTO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    SHIM_VERSION = 1,
+    SHIM_FD = 3, /* the shim finds its first client, the borglet that started it, here */
+    SHIM_CLIENTS_MAX = 8,
+    SHIM_NAME_MAX = 63,
+    SHIM_PORTS_MAX = 16,
+    SHIM_WORDS_MAX = 1024,         /* argv and env together */
+    SHIM_WORDS_BYTES_MAX = 131072, /* their bytes, NULs included */
+    SHIM_LOG_SEGMENT_BYTES = 8 << 20,
+    SHIM_LOG_SEGMENTS = 4,
+    SHIM_RECORD_BYTES = 4096,
+    SHIM_RECORD_SLOT_BYTES = SHIM_RECORD_BYTES / 2,
+    SHIM_LINGER_MS = 30000, /* a recorded end that nobody asks for keeps a shim this long */
+};
+
+#define SHIM_SPEC_MAGIC UINT32_C(0x62736830)
+#define SHIM_RECORD_MAGIC UINT32_C(0x62736831)
+
+struct shim_spec {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t crc; /* over everything behind this field, words included */
+    uint32_t words_bytes;
+    uint64_t task;
+    uint32_t attempt;
+    uint32_t grace_ms;
+    int64_t limit[4]; /* in the order of enum resource */
+    uint16_t ports[SHIM_PORTS_MAX];
+    uint32_t port_count;
+    uint32_t argc;
+    uint32_t envc;
+    uint32_t log_segment_bytes;
+    uint32_t log_segments; /* the newest ones are kept */
+    char job[SHIM_NAME_MAX + 1];
+    uint32_t zero;
+};
+
+enum shim_phase { SHIM_STARTING, SHIM_RUNNING, SHIM_ENDED };
+enum shim_end { SHIM_END_NONE, SHIM_END_EXIT, SHIM_END_SIGNAL, SHIM_END_START_ERROR };
+
+/* What the shim was doing when a start failed. */
+enum shim_stage {
+    SHIM_STAGE_SPEC,
+    SHIM_STAGE_RECORD,
+    SHIM_STAGE_CONTROL,
+    SHIM_STAGE_PIPES,
+    SHIM_STAGE_FORK,
+    SHIM_STAGE_SESSION,
+    SHIM_STAGE_CHDIR,
+    SHIM_STAGE_EXEC,
+};
+
+struct shim_state {
+    int32_t phase; /* enum shim_phase */
+    int32_t shim_pid;
+    int32_t task_pid; /* 0 before it exists */
+    int32_t stopping; /* STOP was asked for */
+    int32_t end;      /* enum shim_end; NONE until ENDED */
+    int32_t code;     /* exit code or number of the signal */
+    int32_t stage;    /* START_ERROR: enum shim_stage */
+    int32_t error;    /* START_ERROR: errno */
+    int32_t recorded; /* this state is in the record: nobody else needs to keep it */
+    int32_t zero;
+    uint64_t starttime; /* of the task's process, field 22 of /proc/PID/stat */
+    uint64_t started_ms;
+    uint64_t ended_ms;
+    uint64_t dropped_bytes[2]; /* of stdout and stderr that found no place on the disk */
+    uint64_t user_us, system_us, rss_max_bytes;
+    char boot_id[40];
+};
+
+struct shim_record {
+    uint32_t magic;
+    uint32_t version;
+    uint64_t seq;
+    struct shim_state state;
+    uint32_t crc; /* over everything before this field */
+    uint32_t zero;
+};
+_Static_assert(sizeof(struct shim_record) <= SHIM_RECORD_SLOT_BYTES, "two records in a file");
+
+enum shim_request_kind {
+    SHIM_STATUS,    /* answered with a STATE message */
+    SHIM_SUBSCRIBE, /* the same, and from now on every change */
+    SHIM_SIGNAL,    /* `signal` to the process group of the task */
+    SHIM_STOP,      /* SIGTERM to all of it, `grace_ms` later SIGKILL */
+    SHIM_ACK_EXIT,  /* the end is known: the shim may leave */
+};
+
+struct shim_request {
+    uint32_t version;
+    uint32_t kind; /* enum shim_request_kind */
+    int32_t signal;
+    uint32_t grace_ms;
+};
+
+enum shim_message_kind {
+    SHIM_STATE,   /* answer to STATUS and SUBSCRIBE */
+    SHIM_STARTED, /* event */
+    SHIM_EXIT,    /* event */
+    SHIM_REFUSED, /* a request of another version or without sense */
+};
+
+struct shim_message {
+    uint32_t version;
+    uint32_t kind; /* enum shim_message_kind */
+    struct shim_state state;
+};
+
+/* CRC-32 (the one of zip); start with 0, feed the result back for more. */
+static inline uint32_t shim_crc(uint32_t crc, const void *bytes, size_t size)
+{
+    const unsigned char *b = bytes;
+
+    crc = ~crc;
+    for (size_t i = 0; i < size; i++) {
+        crc ^= b[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc >> 1) ^ (UINT32_C(0xedb88320) & (0U - (crc & 1U)));
+    }
+    return ~crc;
+}
+
+#endif

@@ -1,0 +1,514 @@
+/*
+ * test_borglet_shim.c - the real borg-shim: what a task's end, output and death of the shim leave.
+ */
+#include "shim_client.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WAIT_MS = 20000, PATH_BYTES = 4096 };
+
+struct rig {
+    char dir[64];
+    char shim[PATH_BYTES];
+    int dir_fd;
+    int fd;
+    pid_t shim_pid;
+    struct shim_spec spec;
+    struct shim_message last;
+};
+
+static void rig_init(struct rig *r)
+{
+    char self[PATH_BYTES];
+
+    memset(r, 0, sizeof(*r));
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    ck_assert_int_gt(n, 0);
+    self[n] = '\0';
+    /* build/test/unit/test_x -> build/borg-shim */
+    snprintf(r->shim, sizeof(r->shim), "%.3000s/../../borg-shim", dirname(self));
+    snprintf(r->dir, sizeof(r->dir), "/tmp/borg-shim-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(r->dir));
+    r->dir_fd = open(r->dir, O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_eq(mkdirat(r->dir_fd, "work", 0755), 0);
+    r->spec = (struct shim_spec){.task = 1,
+                                 .attempt = 1,
+                                 .log_segment_bytes = SHIM_LOG_SEGMENT_BYTES,
+                                 .log_segments = SHIM_LOG_SEGMENTS,
+                                 .job = "test"};
+    r->fd = -1;
+}
+
+static void rig_release(struct rig *r)
+{
+    char command[PATH_BYTES];
+
+    if (r->fd >= 0) {
+        (void)!shim_send(r->fd, SHIM_ACK_EXIT, 0, NULL);
+        close(r->fd);
+    }
+    if (r->shim_pid > 0) {
+        if (r->last.state.phase != SHIM_ENDED)
+            kill(r->shim_pid, SIGKILL);
+        waitpid(r->shim_pid, NULL, 0);
+    }
+    close(r->dir_fd);
+    snprintf(command, sizeof(command), "rm -rf %s", r->dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void rig_start(struct rig *r, const char *const *argv)
+{
+    struct words words = {0}, env = {0};
+    struct err err;
+
+    for (size_t i = 0; argv[i] != NULL; i++)
+        words_add(&words, argv[i]);
+    words_add(&env, "PATH=/usr/bin:/bin");
+    words_add(&env, "COLOUR=green");
+    ck_assert_msg(shim_spec_write(r->dir_fd, &r->spec, &words, &env, &err) == 0, "%s", err.msg);
+    ck_assert_msg(shim_spawn(r->shim, r->dir, &r->fd, &r->shim_pid, &err) == 0, "%s", err.msg);
+    words_release(&words);
+    words_release(&env);
+}
+
+static void rig_shell(struct rig *r, const char *script)
+{
+    rig_start(r, (const char *const[]){"sh", "-c", script, NULL});
+}
+
+/* The next message, or a failed test. Returns shim_receive()'s result, never 0. */
+static int rig_next(struct rig *r)
+{
+    struct err err;
+    int rc = 0;
+
+    while (rc == 0) {
+        struct pollfd p = {.fd = r->fd, .events = POLLIN};
+        ck_assert_msg(poll(&p, 1, WAIT_MS) == 1, "the shim said nothing in %d ms", WAIT_MS);
+        rc = shim_receive(r->fd, &r->last, &err);
+    }
+    return rc;
+}
+
+static void rig_started(struct rig *r)
+{
+    ck_assert_int_eq(rig_next(r), 1);
+    ck_assert_uint_eq(r->last.kind, SHIM_STARTED);
+    ck_assert_int_gt(r->last.state.task_pid, 0);
+}
+
+static void rig_ended(struct rig *r)
+{
+    while (r->last.kind != SHIM_EXIT)
+        ck_assert_int_eq(rig_next(r), 1);
+    ck_assert_int_eq(r->last.state.phase, SHIM_ENDED);
+}
+
+static void rig_acknowledge(struct rig *r)
+{
+    int status;
+
+    ck_assert_int_eq(shim_send(r->fd, SHIM_ACK_EXIT, 0, NULL), 0);
+    ck_assert_int_eq(waitpid(r->shim_pid, &status, 0), r->shim_pid);
+    ck_assert_int_eq(status, 0);
+    r->shim_pid = 0;
+}
+
+static size_t file_read(struct rig *r, const char *name, char *text, size_t size)
+{
+    int fd = openat(r->dir_fd, name, O_RDONLY);
+
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, size - 1);
+    close(fd);
+    ck_assert_int_ge(n, 0);
+    text[n] = '\0';
+    return (size_t)n;
+}
+
+/* Wait until the output of the task says it got so far. */
+static void output_wait(struct rig *r, const char *want)
+{
+    char text[4096] = "";
+
+    for (int i = 0; i < WAIT_MS / 5; i++) {
+        if (file_read(r, "out.0", text, sizeof(text)) > 0 && strstr(text, want) != NULL)
+            return;
+        poll(NULL, 0, 5);
+    }
+    ck_abort_msg("\"%s\" never came, only \"%s\"", want, text);
+}
+
+static void gone_wait(pid_t pid)
+{
+    for (int i = 0; i < WAIT_MS / 5; i++) {
+        if (kill(pid, 0) < 0 && errno == ESRCH)
+            return;
+        poll(NULL, 0, 5);
+    }
+    ck_abort_msg("process %d lives on", pid);
+}
+
+static int end_code(const struct shim_state *s)
+{
+    struct report report;
+
+    shim_end_report(s, "", &report);
+    return report.exit_code;
+}
+
+START_TEST(the_end_of_a_task_is_told_and_recorded)
+{
+    static const struct {
+        const char *script;
+        int code;
+    } cases[] = {{"exit 0", 0},         {"exit 3", 3},          {"exit 127", 127},
+                 {"kill -9 $$", -9},    {"kill -TERM $$", -15}, {"kill -SEGV $$", -11},
+                 {"no-such-thing", 127}};
+    struct shim_state recorded;
+    struct rig r;
+
+    rig_init(&r);
+    rig_shell(&r, cases[_i].script);
+    rig_started(&r);
+    rig_ended(&r);
+    ck_assert_int_eq(end_code(&r.last.state), cases[_i].code);
+    ck_assert_int_eq(shim_record_read(r.dir_fd, &recorded, NULL), 0);
+    ck_assert_int_eq(recorded.phase, SHIM_ENDED);
+    ck_assert_int_eq(end_code(&recorded), cases[_i].code);
+    ck_assert_int_eq(r.last.state.recorded, 1);
+    rig_acknowledge(&r);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(two_hundred_short_tasks_lose_no_code_and_no_output)
+{
+    for (int i = 0; i < 200; i++) {
+        char script[64], want[64], got[64] = "";
+        struct rig r;
+        rig_init(&r);
+        snprintf(script, sizeof(script), "echo line %d; exit %d", i, i % 100);
+        snprintf(want, sizeof(want), "line %d\n", i);
+        rig_shell(&r, script);
+        rig_started(&r);
+        rig_ended(&r);
+        ck_assert_int_eq(end_code(&r.last.state), i % 100);
+        file_read(&r, "out.0", got, sizeof(got));
+        ck_assert_str_eq(got, want);
+        rig_acknowledge(&r);
+        rig_release(&r);
+    }
+}
+END_TEST
+
+START_TEST(both_streams_the_environment_and_the_directory_are_the_tasks_own)
+{
+    char out[256] = "", err[256] = "", want[128];
+    struct rig r;
+
+    rig_init(&r);
+    rig_shell(&r, "pwd; echo $COLOUR; echo wrong >&2; cat; env | wc -l");
+    rig_ended(&r);
+    file_read(&r, "out.0", out, sizeof(out));
+    file_read(&r, "err.0", err, sizeof(err));
+    /* PATH, COLOUR and the shell's own PWD: nothing of ours leaks in. */
+    snprintf(want, sizeof(want), "%s/work\ngreen\n3\n", r.dir);
+    ck_assert_str_eq(out, want);
+    ck_assert_str_eq(err, "wrong\n");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_command_that_is_not_there_is_a_start_error)
+{
+    struct report report;
+    struct rig r;
+
+    rig_init(&r);
+    rig_start(&r, (const char *const[]){"no-such-command", "x", NULL});
+    rig_ended(&r);
+    ck_assert_int_eq(r.last.state.end, SHIM_END_START_ERROR);
+    shim_end_report(&r.last.state, "no-such-command", &report);
+    ck_assert_int_eq(report.kind, REPORT_START_ERROR);
+    ck_assert_str_eq(report.detail,
+                     "cannot execute \"no-such-command\": No such file or directory");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_damaged_spec_is_a_start_error)
+{
+    struct rig r;
+    int fd;
+
+    rig_init(&r);
+    fd = openat(r.dir_fd, "spec", O_WRONLY | O_CREAT, 0600);
+    ck_assert_int_eq(write(fd, "rubbish", 7), 7);
+    close(fd);
+    ck_assert_int_eq(shim_spawn(r.shim, r.dir, &r.fd, &r.shim_pid, NULL), 0);
+    rig_ended(&r);
+    ck_assert_int_eq(r.last.state.end, SHIM_END_START_ERROR);
+    ck_assert_int_eq(r.last.state.stage, SHIM_STAGE_SPEC);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(stop_lets_a_task_end_by_itself)
+{
+    char out[64] = "";
+    struct rig r;
+
+    rig_init(&r);
+    rig_shell(&r, "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 1000 & wait; done");
+    rig_started(&r);
+    output_wait(&r, "ready");
+    ck_assert_int_eq(shim_send(r.fd, SHIM_STOP, 60000, NULL), 0);
+    rig_ended(&r);
+    ck_assert_int_eq(end_code(&r.last.state), 5);
+    ck_assert_int_eq(r.last.state.stopping, 1);
+    file_read(&r, "out.0", out, sizeof(out));
+    ck_assert_str_eq(out, "ready\nbye\n");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(stop_kills_a_task_that_ignores_it)
+{
+    struct rig r;
+
+    rig_init(&r);
+    rig_shell(&r, "trap '' TERM; echo ready; while :; do sleep 1000; done");
+    rig_started(&r);
+    output_wait(&r, "ready");
+    ck_assert_int_eq(shim_send(r.fd, SHIM_STOP, 100, NULL), 0);
+    rig_ended(&r);
+    ck_assert_int_eq(end_code(&r.last.state), -9);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(the_stop_ladder_goes_on_without_the_borglet)
+{
+    struct shim_state recorded = {0};
+    struct rig r;
+
+    rig_init(&r);
+    rig_shell(&r, "trap '' TERM; echo ready; while :; do sleep 1000; done");
+    rig_started(&r);
+    output_wait(&r, "ready");
+    ck_assert_int_eq(shim_send(r.fd, SHIM_STOP, 100, NULL), 0);
+    close(r.fd);
+    gone_wait(r.last.state.task_pid);
+    for (int i = 0; i < WAIT_MS / 5 && recorded.phase != SHIM_ENDED; i++) {
+        ck_assert_int_eq(shim_record_read(r.dir_fd, &recorded, NULL), 0);
+        poll(NULL, 0, 5);
+    }
+    ck_assert_int_eq(end_code(&recorded), -9);
+    /* It waits to be asked. */
+    ck_assert_int_eq(shim_connect(r.dir_fd, &r.fd, NULL), 0);
+    ck_assert_int_eq(shim_send(r.fd, SHIM_SUBSCRIBE, 0, NULL), 0);
+    ck_assert_int_eq(rig_next(&r), 1);
+    ck_assert_int_eq(r.last.state.phase, SHIM_ENDED);
+    rig_acknowledge(&r);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(what_the_task_leaves_behind_is_killed)
+{
+    char out[64] = "";
+    struct rig r;
+
+    rig_init(&r);
+    /* One in the background, one in a session of its own, one that has lost its parent. */
+    rig_shell(&r, "sleep 1000 & echo $!; setsid sleep 1000 & echo $!;"
+                  "(setsid sh -c 'echo $$; touch up; exec sleep 1000' &);"
+                  "while [ ! -e up ]; do sleep 0.01; done; exit 4");
+    rig_started(&r);
+    rig_ended(&r);
+    ck_assert_int_eq(end_code(&r.last.state), 4);
+    file_read(&r, "out.0", out, sizeof(out));
+    int pids[3] = {0};
+    ck_assert_int_eq(sscanf(out, "%d %d %d", &pids[0], &pids[1], &pids[2]), 3);
+    for (int i = 0; i < 3; i++)
+        ck_assert_msg(kill(pids[i], 0) < 0 && errno == ESRCH, "process %d lives on", pids[i]);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(logs_rotate_and_keep_the_newest)
+{
+    char text[8192];
+    struct stat st;
+    struct rig r;
+
+    rig_init(&r);
+    r.spec.log_segment_bytes = 4096;
+    r.spec.log_segments = 3;
+    rig_shell(&r, "seq -f %09.0f 1 5000");
+    rig_ended(&r);
+    /* 50000 bytes: segments 0 to 12, of which 10, 11 and 12 are left. */
+    ck_assert_int_lt(fstatat(r.dir_fd, "out.9", &st, 0), 0);
+    for (int i = 10; i <= 11; i++) {
+        snprintf(text, sizeof(text), "out.%d", i);
+        ck_assert_int_eq(fstatat(r.dir_fd, text, &st, 0), 0);
+        ck_assert_int_eq(st.st_size, 4096);
+    }
+    ck_assert_uint_eq(file_read(&r, "out.12", text, sizeof(text)), 50000 - 12 * 4096);
+    ck_assert_str_eq(text + strlen(text) - 10, "000005000\n");
+    ck_assert_int_lt(fstatat(r.dir_fd, "out.13", &st, 0), 0);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_disk_without_room_costs_output_but_neither_task_nor_status)
+{
+    struct shim_state recorded;
+    struct report report;
+    struct rig r;
+
+    /* Files end at 64 KiB for us and what we start: writing more fails like on a full disk. */
+    struct rlimit small = {.rlim_cur = 65536, .rlim_max = 65536};
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    rig_init(&r);
+    rig_shell(&r, "head -c 1000000 /dev/zero && exit 6");
+    rig_ended(&r);
+    ck_assert_int_eq(end_code(&r.last.state), 6);
+    ck_assert_uint_eq(r.last.state.dropped_bytes[0], 1000000 - 65536);
+    ck_assert_int_eq(shim_record_read(r.dir_fd, &recorded, NULL), 0);
+    ck_assert_int_eq(recorded.code, 6);
+    shim_end_report(&recorded, "", &report);
+    ck_assert_str_eq(report.detail, "934464 bytes of its output were lost: no place on disk");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(another_client_is_told_the_state_and_the_end)
+{
+    struct rig r;
+    int go;
+
+    rig_init(&r);
+    ck_assert_int_eq(mkfifoat(r.dir_fd, "work/go", 0600), 0);
+    rig_shell(&r, "read x < go; exit 7");
+    rig_started(&r);
+    pid_t pid = r.last.state.task_pid;
+    close(r.fd);
+    ck_assert_int_eq(shim_connect(r.dir_fd, &r.fd, NULL), 0);
+    ck_assert_int_eq(shim_send(r.fd, SHIM_SUBSCRIBE, 0, NULL), 0);
+    ck_assert_int_eq(rig_next(&r), 1);
+    ck_assert_uint_eq(r.last.kind, SHIM_STATE);
+    ck_assert_int_eq(r.last.state.phase, SHIM_RUNNING);
+    ck_assert_int_eq(r.last.state.task_pid, pid);
+    go = openat(r.dir_fd, "work/go", O_WRONLY);
+    close(go);
+    rig_ended(&r);
+    ck_assert_int_eq(end_code(&r.last.state), 7);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(an_early_acknowledgement_and_nonsense_are_refused)
+{
+    struct shim_request nonsense = {.version = SHIM_VERSION, .kind = 77};
+    struct rig r;
+
+    rig_init(&r);
+    rig_shell(&r, "sleep 1000");
+    rig_started(&r);
+    ck_assert_int_eq(shim_send(r.fd, SHIM_ACK_EXIT, 0, NULL), 0);
+    ck_assert_int_eq(rig_next(&r), 1);
+    ck_assert_uint_eq(r.last.kind, SHIM_REFUSED);
+    ck_assert_int_eq(write(r.fd, &nonsense, sizeof(nonsense)), sizeof(nonsense));
+    ck_assert_int_eq(rig_next(&r), 1);
+    ck_assert_uint_eq(r.last.kind, SHIM_REFUSED);
+    ck_assert_int_eq(write(r.fd, &nonsense, 3), 3);
+    ck_assert_int_eq(rig_next(&r), 1);
+    ck_assert_uint_eq(r.last.kind, SHIM_REFUSED);
+    nonsense =
+        (struct shim_request){.version = SHIM_VERSION, .kind = SHIM_SIGNAL, .signal = SIGINT};
+    ck_assert_int_eq(write(r.fd, &nonsense, sizeof(nonsense)), sizeof(nonsense));
+    rig_ended(&r);
+    ck_assert_int_eq(end_code(&r.last.state), -SIGINT);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_task_outlives_its_shim_without_sigpipe)
+{
+    struct shim_state recorded;
+    struct rig r;
+
+    rig_init(&r);
+    rig_shell(&r, "echo ready; while [ ! -e go ]; do sleep 0.01; done;"
+                  "echo one; echo two; echo done > result; exec sleep 1000");
+    rig_started(&r);
+    output_wait(&r, "ready");
+    kill(r.shim_pid, SIGKILL);
+    ck_assert_int_lt(rig_next(&r), 0);
+    int go = openat(r.dir_fd, "work/go", O_WRONLY | O_CREAT, 0600);
+    close(go);
+    char text[16] = "";
+    for (int i = 0; i < WAIT_MS / 5 && strcmp(text, "done\n") != 0; i++) {
+        file_read(&r, "work/result", text, sizeof(text));
+        poll(NULL, 0, 5);
+    }
+    ck_assert_str_eq(text, "done\n");
+    /* The record says whom to kill. */
+    ck_assert_int_eq(shim_record_read(r.dir_fd, &recorded, NULL), 0);
+    ck_assert_int_eq(recorded.phase, SHIM_RUNNING);
+    ck_assert_int_eq(recorded.task_pid, r.last.state.task_pid);
+    kill(-recorded.task_pid, SIGKILL);
+    ck_assert_int_eq(shim_connect(r.dir_fd, &go, NULL), -ERR_CLOSED);
+    rig_release(&r);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("borglet_shim");
+    TCase *ends = tcase_create("ends"), *output = tcase_create("output"),
+          *ask = tcase_create("ask");
+
+    tcase_set_timeout(ends, 60);
+    tcase_set_timeout(output, 60);
+    tcase_set_timeout(ask, 60);
+    tcase_add_loop_test(ends, the_end_of_a_task_is_told_and_recorded, 0, 7);
+    tcase_add_test(ends, two_hundred_short_tasks_lose_no_code_and_no_output);
+    tcase_add_test(ends, a_command_that_is_not_there_is_a_start_error);
+    tcase_add_test(ends, a_damaged_spec_is_a_start_error);
+    tcase_add_test(ends, stop_lets_a_task_end_by_itself);
+    tcase_add_test(ends, stop_kills_a_task_that_ignores_it);
+    tcase_add_test(ends, the_stop_ladder_goes_on_without_the_borglet);
+    tcase_add_test(ends, what_the_task_leaves_behind_is_killed);
+    tcase_add_test(output, both_streams_the_environment_and_the_directory_are_the_tasks_own);
+    tcase_add_test(output, logs_rotate_and_keep_the_newest);
+    tcase_add_test(output, a_disk_without_room_costs_output_but_neither_task_nor_status);
+    tcase_add_test(ask, another_client_is_told_the_state_and_the_end);
+    tcase_add_test(ask, an_early_acknowledgement_and_nonsense_are_refused);
+    tcase_add_test(ask, a_task_outlives_its_shim_without_sigpipe);
+    suite_add_tcase(suite, ends);
+    suite_add_tcase(suite, output);
+    suite_add_tcase(suite, ask);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
