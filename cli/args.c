@@ -1,0 +1,294 @@
+/*
+ * args.c - the command line, checked against the tables of options and commands.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct option_info {
+    const char *name;
+    char short_name; /* 0: none */
+    const char *metavar;
+    const char *dashed;
+};
+
+static const struct option_info options[OPT_COUNT] = {
+#define X(id, name, short_name, metavar, text) [OPT_##id] = {name, short_name, metavar, "--" name},
+    CLI_OPTIONS(X)
+#undef X
+};
+
+enum {
+    OPTIONS_GLOBAL = BIT(OPT_CELL) | BIT(OPT_USER) | BIT(OPT_OUTPUT) | BIT(OPT_TIMEOUT) |
+                     BIT(OPT_QUIET) | BIT(OPT_HELP) | BIT(OPT_VERSION)
+};
+_Static_assert(OPT_COUNT <= 31, "options are bits of an int");
+
+enum { LONG_BASE = 256, TIMEOUT_MS_DEFAULT = 15000, TIMEOUT_S_MAX = 86400 };
+
+const char *cli_option_name(enum cli_option option)
+{
+    return options[option].dashed;
+}
+
+const char *cli_value(const struct cli *cli, enum cli_option option)
+{
+    for (size_t i = cli->value_count; i-- > 0;) {
+        if (cli->values[i].option == option)
+            return cli->values[i].text;
+    }
+    return NULL;
+}
+
+bool cli_flag(const struct cli *cli, enum cli_option option)
+{
+    return cli_value(cli, option) != NULL;
+}
+
+int cli_number(const struct cli *cli, enum cli_option option, uint64_t min, uint64_t max,
+               uint64_t otherwise, uint64_t *ret, struct err *err)
+{
+    const char *text = cli_value(cli, option);
+    if (text == NULL) {
+        *ret = otherwise;
+        return 0;
+    }
+    char *end = NULL;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    bool digits = text[0] >= '0' && text[0] <= '9' && *end == '\0';
+    if (!digits || errno != 0 || n < min || n > max)
+        return err_set(err, ERR_INVALID,
+                       "%s: \"%s\" is not a whole number from %" PRIu64 " to %" PRIu64,
+                       cli_option_name(option), text, min, max);
+    *ret = n;
+    return 0;
+}
+
+/* Levenshtein distance, bounded: words of a command line and of a spec are short. */
+static size_t word_distance(const char *a, const char *b)
+{
+    enum { WORD_MAX = 40 };
+    size_t la = strlen(a), lb = strlen(b);
+    if (la > WORD_MAX || lb > WORD_MAX)
+        return SIZE_MAX;
+    size_t row[WORD_MAX + 1];
+    for (size_t j = 0; j <= lb; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= la; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= lb; j++) {
+            size_t above = row[j];
+            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            row[j] = MIN(change, MIN(above, row[j - 1]) + 1);
+            diagonal = above;
+        }
+    }
+    return row[lb];
+}
+
+const char *word_nearest(const char *word, const char *const *known, size_t count)
+{
+    const char *best = NULL;
+    size_t best_distance = strlen(word) <= 3 ? 2 : 3; /* farther ones are other words */
+    for (size_t i = 0; i < count; i++) {
+        size_t d = word_distance(word, known[i]);
+        if (d < best_distance) {
+            best = known[i];
+            best_distance = d;
+        }
+    }
+    return best;
+}
+
+static int option_unknown(const char *given, struct err *err)
+{
+    char word[64];
+    str_copy(word, sizeof word, given);
+    char *equals = strchr(word, '=');
+    if (equals != NULL)
+        *equals = '\0';
+    const char *names[OPT_COUNT];
+    for (size_t i = 0; i < OPT_COUNT; i++)
+        names[i] = options[i].dashed;
+    const char *near = word_nearest(word, names, OPT_COUNT);
+    if (near != NULL)
+        return err_set(err, ERR_INVALID, "there is no option %s; did you mean %s?", word, near);
+    return err_set(err, ERR_INVALID, "there is no option %s; see borgctl help", word);
+}
+
+static int option_add(struct cli *cli, enum cli_option option, const char *text, struct err *err)
+{
+    if (cli->value_count == CLI_VALUES_MAX)
+        return err_set(err, ERR_LIMIT, "more than %d options", CLI_VALUES_MAX);
+    cli->values[cli->value_count++] = (struct cli_option_value){option, text ? text : ""};
+    return 0;
+}
+
+/* getopt_long() sorts `argv`: afterwards the words that are no options start at optind. */
+static int options_scan(struct cli *cli, int argc, char **argv, struct err *err)
+{
+    struct option longs[OPT_COUNT + 1] = {0};
+    char shorts[2 * OPT_COUNT + 2] = ":";
+    for (size_t i = 0; i < OPT_COUNT; i++) {
+        longs[i] =
+            (struct option){options[i].name, options[i].metavar != NULL, NULL, (int)i + LONG_BASE};
+        if (options[i].short_name != 0)
+            sprintf(shorts + strlen(shorts), "%c%s", options[i].short_name,
+                    options[i].metavar != NULL ? ":" : "");
+    }
+    opterr = 0;
+    optind = 0; /* glibc: start anew, so that tests can parse many lines */
+    for (int c; (c = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        size_t at = 0;
+        while (at < OPT_COUNT && c != options[at].short_name && c != (int)at + LONG_BASE)
+            at++;
+        if (c == ':')
+            return err_set(err, ERR_INVALID, "%s needs a value", argv[optind - 1]);
+        if (c == '?' && optopt >= LONG_BASE)
+            return err_set(err, ERR_INVALID, "%s takes no value",
+                           options[optopt - LONG_BASE].dashed);
+        if (c == '?' && optopt != 0)
+            return err_set(err, ERR_INVALID, "there is no option -%c; see borgctl help", optopt);
+        if (at == OPT_COUNT)
+            return option_unknown(argv[optind - 1], err);
+        if (option_add(cli, (enum cli_option)at, optarg, err) < 0)
+            return -(int)err->code;
+    }
+    return 0;
+}
+
+const struct command *command_find(const char *const *argv, size_t count, size_t *ret_words)
+{
+    char two[64];
+    for (const struct command *c = cli_commands; c->name != NULL; c++) {
+        if (count >= 1 && strcmp(c->name, argv[0]) == 0) {
+            *ret_words = 1;
+            return c;
+        }
+        snprintf(two, sizeof two, "%.20s %.20s", count >= 1 ? argv[0] : "",
+                 count >= 2 ? argv[1] : "");
+        if (count >= 2 && strcmp(c->name, two) == 0) {
+            *ret_words = 2;
+            return c;
+        }
+    }
+    return NULL;
+}
+
+static int command_unknown(const char *const *words, size_t count, struct err *err)
+{
+    const char *names[64];
+    size_t name_count = 0;
+    char given[64];
+    for (const struct command *c = cli_commands; c->name != NULL; c++) {
+        ASSERT(name_count < ARRAY_SIZE(names));
+        names[name_count++] = c->name;
+    }
+    snprintf(given, sizeof given, "%.30s", words[0]);
+    if (strcmp(given, "cell") == 0 && count > 1)
+        snprintf(given, sizeof given, "cell %.20s", words[1]);
+    else if (strcmp(given, "cell") == 0)
+        return err_set(err, ERR_INVALID, "`cell` needs one of up, down, status");
+    const char *near = word_nearest(given, names, name_count);
+    if (near != NULL)
+        return err_set(err, ERR_INVALID, "there is no command `%s`; did you mean `%s`?", given,
+                       near);
+    return err_set(err, ERR_INVALID, "there is no command `%s`; see borgctl help", given);
+}
+
+static int command_check(const struct cli *cli, struct err *err)
+{
+    const struct command *c = cli->command;
+    for (size_t i = 0; i < cli->value_count; i++) {
+        if ((BIT(cli->values[i].option) & (OPTIONS_GLOBAL | c->options)) == 0)
+            return err_set(err, ERR_INVALID, "`%s` has no option %s; see borgctl help %s", c->name,
+                           cli_option_name(cli->values[i].option), c->name);
+    }
+    if (cli->arg_count < c->args_min)
+        return err_set(err, ERR_INVALID, "`%s` needs %s; see borgctl help %s", c->name, c->args,
+                       c->name);
+    if (cli->arg_count > c->args_max)
+        return err_set(err, ERR_INVALID, "`%s` takes no argument \"%s\"; see borgctl help %s",
+                       c->name, cli->args[c->args_max], c->name);
+    return 0;
+}
+
+static int globals_parse(struct cli *cli, struct err *err)
+{
+    uint64_t timeout_s;
+    if (cli_number(cli, OPT_TIMEOUT, 1, TIMEOUT_S_MAX, TIMEOUT_MS_DEFAULT / 1000, &timeout_s, err) <
+        0)
+        return -(int)err->code;
+    cli->timeout_ms = timeout_s * 1000;
+    cli->quiet = cli_flag(cli, OPT_QUIET);
+    const char *output = cli_value(cli, OPT_OUTPUT);
+    if (output == NULL || strcmp(output, "table") == 0)
+        cli->output = OUTPUT_TABLE;
+    else if (strcmp(output, "json") == 0)
+        cli->output = OUTPUT_JSON;
+    else
+        return err_set(err, ERR_INVALID, "-o: \"%s\" is neither table nor json", output);
+    return 0;
+}
+
+int cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
+{
+    *cli = (struct cli){0};
+    if (options_scan(cli, argc, argv, err) < 0)
+        return -(int)err->code;
+    const char *const *words = (const char *const *)argv + optind;
+    size_t count = (size_t)(argc - optind);
+    size_t used = 0;
+    bool answers_anyway = cli_flag(cli, OPT_HELP) || cli_flag(cli, OPT_VERSION);
+    if (count > 0)
+        cli->command = command_find(words, count, &used);
+    if (answers_anyway)
+        return 0;
+    if (count == 0)
+        return err_set(err, ERR_INVALID, "what to do? see borgctl help");
+    if (cli->command == NULL)
+        return command_unknown(words, count, err);
+    if (count - used > CLI_ARGS_MAX)
+        return err_set(err, ERR_INVALID, "more than %d arguments", CLI_ARGS_MAX);
+    for (size_t i = used; i < count; i++)
+        cli->args[cli->arg_count++] = words[i];
+    int r = command_check(cli, err);
+    return r < 0 ? r : globals_parse(cli, err);
+}
+
+int cli_exit_of(enum err_code code)
+{
+    switch (code) {
+    case ERR_OK:
+        return CLI_OK;
+    case ERR_UNAVAILABLE:
+    case ERR_NOT_LEADER:
+    case ERR_CLOSED:
+    case ERR_TIMEOUT:
+        return CLI_UNREACHABLE;
+    case ERR_UNKNOWN_OUTCOME:
+        return CLI_UNKNOWN;
+    case ERR_INVALID:
+    case ERR_NOT_FOUND:
+    case ERR_EXISTS:
+    case ERR_STATE:
+    case ERR_DENIED:
+    case ERR_LIMIT:
+    case ERR_IO:
+    case ERR_CORRUPT:
+        return CLI_REFUSED;
+    }
+    return CLI_REFUSED;
+}
+
+int cli_fail(const struct err *err)
+{
+    fflush(stdout);
+    fprintf(stderr, "borgctl: %s\n", err->msg);
+    return cli_exit_of(err->code);
+}

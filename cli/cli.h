@@ -1,0 +1,146 @@
+/*
+ * cli.h - one call of borgctl: its options, its arguments, and what its end means to a script.
+ *
+ * The table of commands (commands.c) drives parsing (args.c), help (help.c) and dispatch (main.c);
+ * a command that is not in it does not exist. Errors are told once, on stderr, by cli_fail().
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "err.h"
+#include "limits.h"
+
+#include <stdio.h>
+
+/* What a script can trust; printed by `borgctl help`. */
+#define CLI_EXITS(X) \
+    X(OK, 0, "done") \
+    X(REFUSED, 1, "refused: by the cell (not found, invalid, denied, ...) or by this machine") \
+    X(USAGE, 2, "usage: the command line or the spec is wrong, nothing was sent") \
+    X(UNREACHABLE, 3, "no replica reachable, or no leader within --timeout; nothing was changed") \
+    X(UNKNOWN, 4, "outcome unknown: the command may or may not have been carried out") \
+    X(JOB_FAILED, 5, "--wait ended with a job that failed or was killed") \
+    X(INTERRUPTED, 130, "interrupted by ^C")
+
+enum cli_exit {
+#define X(name, number, text) CLI_##name = (number),
+    CLI_EXITS(X)
+#undef X
+};
+
+enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
+
+/* Every option there is: name, short form or 0, metavariable or NULL, what it means. */
+#define CLI_OPTIONS(X) \
+    X(CELL, "cell", 0, "DIR|FILE", "the cell: its cell.json or the directory it is in") \
+    X(USER, "user", 0, "NAME", "act as this user: the certificate pki/user-NAME.crt") \
+    X(OUTPUT, "output", 'o', "table|json", "for people, or for programs") \
+    X(TIMEOUT, "timeout", 0, "SECONDS", "how long to wait for a leader and for an answer (15)") \
+    X(QUIET, "quiet", 'q', NULL, "no hints, no progress: the result and errors only") \
+    X(HELP, "help", 'h', NULL, "print the help of the command") \
+    X(VERSION, "version", 0, NULL, "print the version") \
+    X(WAIT, "wait", 'w', NULL, "wait for the effect") \
+    X(DIR, "dir", 0, "DIR", "the directory of the embedded cell (default: where --cell points)") \
+    X(REPLICAS, "replicas", 0, "N", "masters: 1, 3, 5, 7 or 9 (5)") \
+    X(BORGLETS, "borglets", 0, "N", "machines to simulate on this one (3)") \
+    X(HOST, "host", 0, "IP", "address the masters and borglets listen on (127.0.0.1)") \
+    X(CAPACITY, "capacity", 0, "cpu=N,ram=N,disk=N", \
+      "what each borglet offers (default: an even share of this machine)") \
+    X(ELECTION, "election-timeout-ms", 0, "MS", "given to every borgmaster") \
+    X(TASKS, "tasks", 0, NULL, "stop the tasks too") \
+    X(WIPE, "wipe", 0, NULL, "stop the tasks too, then remove the directory with all its data") \
+    X(FORMAT, "format", 0, "jsonnet|json|yaml", "what the spec is (default: by its extension)") \
+    X(EXT_STR, "ext-str", 0, "NAME=VALUE", "std.extVar(NAME) in the spec is the string VALUE") \
+    X(TLA_STR, "tla-str", 0, "NAME=VALUE", "call the spec, a function, with NAME='VALUE'") \
+    X(DRY_RUN, "dry-run", 0, NULL, "check the spec and print it with its defaults, send nothing") \
+    X(FOLLOW, "follow", 'f', NULL, "go on as it grows, until ^C or the end") \
+    X(STDERR, "err", 0, NULL, "the task's stderr instead of its stdout") \
+    X(TAIL, "tail", 0, "N", "start with the last N lines") \
+    X(ATTEMPT, "attempt", 0, "N", "of this attempt (default: the newest)") \
+    X(NUMBER, "number", 'n', "N", "the newest N (50)") \
+    X(FRESH, "fresh", 0, NULL, "see everything acknowledged before: ask the leader first") \
+    X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table")
+
+enum cli_option {
+#define X(id, name, short_name, metavar, text) OPT_##id,
+    CLI_OPTIONS(X)
+#undef X
+        OPT_COUNT
+};
+
+struct cli_option_value {
+    enum cli_option option;
+    const char *text; /* borrowed from argv; "" for a flag */
+};
+
+enum { CLI_VALUES_MAX = 256, CLI_ARGS_MAX = 8 };
+
+struct cli {
+    const struct command *command;
+    const char *args[CLI_ARGS_MAX]; /* borrowed from argv, without the command's own words */
+    size_t arg_count;
+    struct cli_option_value values[CLI_VALUES_MAX]; /* as given, in their order */
+    size_t value_count;
+    enum cli_output output;
+    bool quiet;
+    uint64_t timeout_ms;
+};
+
+struct command {
+    const char *name; /* one or two words: "jobs", "cell up" */
+    const char *args; /* for the usage line: "JOB[/INDEX]" */
+    size_t args_min;
+    size_t args_max;
+    uint32_t options;    /* BIT(OPT_x): those it takes beside the global ones */
+    const char *summary; /* one line */
+    const char *details; /* paragraphs, may be NULL */
+    const char *examples;
+    int (*run)(struct cli *cli); /* an enum cli_exit */
+    void (*help_more)(FILE *to); /* printed at the end of its help; may be NULL */
+};
+
+/* The table, ended by one without a name. */
+extern const struct command cli_commands[];
+/* The command whose words `argv` starts with, and how many words those are; NULL when none. */
+const struct command *command_find(const char *const *argv, size_t count, size_t *ret_words);
+
+/*
+ * Options may stand anywhere; "--" ends them. ERR_INVALID with what to do about it. `--help` and
+ * `--version` win over any other mistake in the arguments.
+ */
+int cli_parse(struct cli *cli, int argc, char **argv, struct err *err) MUST_USE;
+/* The last value given, NULL when the option was not. */
+const char *cli_value(const struct cli *cli, enum cli_option option);
+bool cli_flag(const struct cli *cli, enum cli_option option);
+/* A whole number from min to max, or `otherwise` when the option was not given. */
+int cli_number(const struct cli *cli, enum cli_option option, uint64_t min, uint64_t max,
+               uint64_t otherwise, uint64_t *ret, struct err *err) MUST_USE;
+const char *cli_option_name(enum cli_option option); /* "--tail" */
+
+/* Print `borgctl: message` and return the exit code that belongs to the error's code. */
+int cli_fail(const struct err *err);
+int cli_exit_of(enum err_code code);
+
+/* Of the words in `known` (count of them) the one that `word` is most likely meant to be, or NULL.
+ */
+const char *word_nearest(const char *word, const char *const *known, size_t count);
+
+void help_print(FILE *to);
+void help_print_command(FILE *to, const struct command *command);
+void help_print_man(FILE *to);
+
+int cmd_cell_up(struct cli *cli);
+int cmd_cell_down(struct cli *cli);
+int cmd_cell_status(struct cli *cli);
+int cmd_submit(struct cli *cli);
+int cmd_jobs(struct cli *cli);
+int cmd_job(struct cli *cli);
+int cmd_tasks(struct cli *cli);
+int cmd_kill(struct cli *cli);
+int cmd_logs(struct cli *cli);
+int cmd_machines(struct cli *cli);
+int cmd_events(struct cli *cli);
+int cmd_query(struct cli *cli);
+int cmd_help(struct cli *cli);
+
+#endif

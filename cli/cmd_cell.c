@@ -1,0 +1,440 @@
+/*
+ * cmd_cell.c - cell up, down and status.
+ */
+#include "clock.h"
+#include "embed.h"
+#include "listing.h"
+
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { READY_MS = 30000, READY_POLL_MS = 100, READY_QUERY_MS = 1000 };
+
+/* The directory: --dir, else the one that --cell, $BORG_CELL or the default names. */
+static void cell_dir(const struct cli *cli, char ret[CELL_PATH_MAX + 1])
+{
+    const char *dir = cli_value(cli, OPT_DIR);
+    if (dir != NULL) {
+        str_copy(ret, CELL_PATH_MAX + 1, dir);
+        return;
+    }
+    client_cell_path(cli, ret);
+    char *slash = strrchr(ret, '/');
+    if (slash == NULL)
+        str_copy(ret, CELL_PATH_MAX + 1, ".");
+    else
+        *slash = '\0';
+}
+
+/* A client of the cell in `e`, whatever --cell says. */
+static int embed_client(const struct cli *cli, const struct embed *e, struct client **ret,
+                        struct err *err)
+{
+    struct cli *there = xcalloc(1, sizeof *there);
+    char path[CELL_PATH_MAX + 1];
+    *there = *cli;
+    there->quiet = true;
+    there->timeout_ms = READY_QUERY_MS;
+    str_copy(path, sizeof path, e->dir);
+    there->values[0] = (struct cli_option_value){OPT_CELL, path};
+    const char *user = cli_value(cli, OPT_USER);
+    there->value_count = 1;
+    if (user != NULL)
+        there->values[there->value_count++] = (struct cli_option_value){OPT_USER, user};
+    int r = client_open(there, ret, err);
+    free(there);
+    return r;
+}
+
+static const struct client_status *leader_find(const struct client_status *all, size_t count)
+{
+    const struct client_status *leader = NULL;
+    for (size_t i = 0; i < count; i++) {
+        bool leads = all[i].reachable && strcmp(all[i].status.role, "leader") == 0;
+        /* One that was cut off may believe it still leads: the higher term is right. */
+        if (leads && (leader == NULL || all[i].status.term > leader->status.term))
+            leader = &all[i];
+    }
+    return leader;
+}
+
+struct readiness {
+    uint64_t leader; /* id, 0: none */
+    uint64_t links;
+    int64_t machines_up;
+    const struct embed_process *dead; /* one that has ended */
+};
+
+static bool is_ready(const struct embed *e, const struct readiness *r)
+{
+    return r->leader != 0 && r->links >= e->borglet_count &&
+           r->machines_up >= (int64_t)e->borglet_count;
+}
+
+static void readiness_look(struct client *client, struct readiness *r)
+{
+    struct client_status all[CELL_REPLICAS_MAX];
+    struct wire_rows rows;
+    struct err err; /* not ready is not an error: the next look may see more */
+    client_statuses(client, all);
+    const struct client_status *leader = leader_find(all, client->cell.replica_count);
+    r->leader = leader != NULL ? leader->status.id : 0;
+    r->links = 0;
+    for (size_t i = 0; i < client->cell.replica_count; i++)
+        r->links += all[i].reachable ? all[i].status.links : 0;
+    r->machines_up = 0;
+    if (r->leader == 0 ||
+        client_query(client, "SELECT count(*) AS n FROM machines WHERE state = 'up'", false, &rows,
+                     &err) < 0)
+        return;
+    r->machines_up = render_integer(&rows, 0, "n");
+    wire_rows_release(&rows);
+}
+
+static void last_line(const char *path, char to[256])
+{
+    FILE *file = fopen(path, "re");
+    char line[512];
+    to[0] = '\0';
+    if (file == NULL)
+        return;
+    fseek(file, -4096, SEEK_END);
+    while (fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        if (line[0] != '\0')
+            str_copy(to, 256, line);
+    }
+    fclose(file);
+}
+
+static int not_ready(const struct embed *e, const struct readiness *r, uint64_t wait_ms,
+                     struct err *err)
+{
+    char line[256];
+    if (r->dead != NULL) {
+        last_line(r->dead->log_path, line);
+        return err_set(err, ERR_UNAVAILABLE, "%s has ended: %.200s; read %.200s", r->dead->name,
+                       line, r->dead->log_path);
+    }
+    if (r->leader == 0)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "no leader within %" PRIu64 " s; read %.300s/log/master1.log and its "
+                       "neighbours",
+                       wait_ms / 1000, e->dir);
+    return err_set(err, ERR_UNAVAILABLE,
+                   "%" PRId64 " of %u borglets are up within %" PRIu64 " s; read %.300s/log/m1.log "
+                   "and its neighbours",
+                   MIN(r->machines_up, (int64_t)r->links), e->borglet_count, wait_ms / 1000,
+                   e->dir);
+}
+
+static int ready_wait(const struct cli *cli, const struct embed *e, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
+    struct readiness r = {0};
+    uint64_t wait_ms = cli_flag(cli, OPT_TIMEOUT) ? cli->timeout_ms : READY_MS;
+    uint64_t deadline = clock_mono_ms() + wait_ms;
+    int rc = embed_client(cli, e, &client, err);
+    while (rc == 0) {
+        readiness_look(client, &r);
+        size_t count = embed_processes(e, all);
+        for (size_t i = 0; i < count; i++) {
+            if (!all[i].alive)
+                r.dead = &all[i];
+        }
+        if (r.dead == NULL && is_ready(e, &r))
+            break;
+        if (r.dead != NULL || clock_mono_ms() >= deadline)
+            rc = not_ready(e, &r, wait_ms, err);
+        else
+            client_turn(client, READY_POLL_MS);
+    }
+    free(all);
+    return rc;
+}
+
+static void up_tell(const struct cli *cli, const struct embed *e, size_t started)
+{
+    if (cli->output == OUTPUT_JSON) {
+        render_json_print(stdout,
+                          json_pack("{s:s, s:s, s:i, s:i, s:i}", "cell", e->cell.name, "dir",
+                                    e->dir, "replicas", (int)e->replica_count, "borglets",
+                                    (int)e->borglet_count, "started", (int)started));
+        return;
+    }
+    printf("cell %s is up in %s: %u master%s, %u borglet%s%s\n", e->cell.name, e->dir,
+           e->replica_count, e->replica_count == 1 ? "" : "s", e->borglet_count,
+           e->borglet_count == 1 ? "" : "s", started == 0 ? " (nothing was to be done)" : "");
+    if (cli->quiet)
+        return;
+    printf("\n  use it    export BORG_CELL=%s\n"
+           "            borgctl submit examples/hello.jsonnet --wait\n"
+           "            borgctl cell status\n"
+           "  stop it   borgctl cell down --dir %s\n"
+           "  logs      %s/log\n",
+           e->dir, e->dir, e->dir);
+}
+
+static int wish_parse(const struct cli *cli, struct embed_wish *w, struct err *err)
+{
+    uint64_t replicas, borglets, election;
+    if (cli_number(cli, OPT_REPLICAS, 1, CELL_REPLICAS_MAX, 0, &replicas, err) < 0 ||
+        cli_number(cli, OPT_BORGLETS, 1, EMBED_BORGLETS_MAX, 0, &borglets, err) < 0 ||
+        cli_number(cli, OPT_ELECTION, 50, 60000, 0, &election, err) < 0)
+        return -(int)err->code;
+    if (replicas != 0 && replicas % 2 == 0)
+        return err_set(err, ERR_INVALID,
+                       "--replicas: %" PRIu64 " is even; a majority needs 1, 3, "
+                       "5, 7 or 9",
+                       replicas);
+    *w = (struct embed_wish){.replica_count = (uint32_t)replicas,
+                             .borglet_count = (uint32_t)borglets,
+                             .election_timeout_ms = (uint32_t)election,
+                             .host = cli_value(cli, OPT_HOST),
+                             .capacity = cli_value(cli, OPT_CAPACITY)};
+    const struct passwd *pw = getpwuid(geteuid());
+    const char *user = pw != NULL ? pw->pw_name : "root";
+    size_t n = 0;
+    w->users[n++] = user;
+    if (strcmp(user, "root") != 0)
+        w->users[n++] = "root";
+    if (cli_flag(cli, OPT_USER))
+        w->users[n++] = cli_value(cli, OPT_USER);
+    return 0;
+}
+
+int cmd_cell_up(struct cli *cli)
+{
+    char dir[CELL_PATH_MAX + 1];
+    struct embed_wish wish;
+    struct err err;
+    size_t started = 0;
+    if (wish_parse(cli, &wish, &err) < 0) {
+        cli_fail(&err);
+        return CLI_USAGE;
+    }
+    struct embed *e = xcalloc(1, sizeof *e);
+    cell_dir(cli, dir);
+    int r = embed_open(dir, true, cli->timeout_ms, e, &err);
+    if (r == 0) {
+        r = embed_make(e, &wish, &err);
+        if (r == 0 && !cli->quiet && cli->output == OUTPUT_TABLE)
+            fprintf(stderr, "starting %u masters and %u borglets in %s ...\n", e->replica_count,
+                    e->borglet_count, e->dir);
+        if (r == 0)
+            r = embed_start(e, &started, &err);
+        if (r == 0)
+            r = ready_wait(cli, e, &err);
+        if (r == 0)
+            up_tell(cli, e, started);
+        embed_close(e);
+    }
+    free(e);
+    return r < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+struct stopped {
+    size_t programs, tasks, killed, tasks_left;
+    bool wiped;
+};
+
+static int down_run(const struct cli *cli, struct embed *e, struct stopped *ret, struct err *err)
+{
+    char borglets[CELL_PATH_MAX + 128];
+    bool wipe = cli_flag(cli, OPT_WIPE);
+    snprintf(borglets, sizeof borglets, "%s/borglets", e->dir);
+    ret->programs = embed_stop(e);
+    if (wipe || cli_flag(cli, OPT_TASKS))
+        ret->tasks = proc_stop_tasks(borglets, EMBED_STOP_MS, &ret->killed);
+    ret->tasks_left = proc_count_tasks(borglets);
+    ret->wiped = wipe;
+    return wipe ? embed_wipe(e, err) : 0;
+}
+
+static void down_tell(const struct cli *cli, const char *dir, const struct stopped *s)
+{
+    if (cli->output == OUTPUT_JSON) {
+        render_json_print(stdout,
+                          json_pack("{s:s, s:I, s:I, s:I, s:b}", "dir", dir, "stopped",
+                                    (json_int_t)s->programs, "tasks_stopped", (json_int_t)s->tasks,
+                                    "tasks_left", (json_int_t)s->tasks_left, "wiped", s->wiped));
+        return;
+    }
+    printf("%zu masters and borglets stopped", s->programs);
+    if (s->tasks > 0)
+        printf(", %zu task%s stopped", s->tasks, s->tasks == 1 ? "" : "s");
+    printf("%s\n", s->wiped ? ", directory removed" : "");
+    if (s->tasks_left > 0)
+        printf("%zu task%s run%s on: borgctl cell up finds them again, borgctl cell down --tasks "
+               "stops them\n",
+               s->tasks_left, s->tasks_left == 1 ? "" : "s", s->tasks_left == 1 ? "s" : "");
+}
+
+int cmd_cell_down(struct cli *cli)
+{
+    char dir[CELL_PATH_MAX + 1];
+    struct err err;
+    struct stopped stopped = {0};
+    struct embed *e = xcalloc(1, sizeof *e);
+    cell_dir(cli, dir);
+    int r = embed_open(dir, false, cli->timeout_ms, e, &err);
+    if (r == 0) {
+        r = down_run(cli, e, &stopped, &err);
+        if (r == 0)
+            down_tell(cli, e->dir, &stopped);
+        embed_close(e);
+    }
+    free(e);
+    return r < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+static json_t *replica_json(const struct cell_replica *replica, const struct client_status *s)
+{
+    static const char *const unknown[] = {
+        "pid",          "term",          "leader",          "last_index",     "stored_index",
+        "commit_index", "applied_index", "projected_index", "snapshot_index", "digest",
+        "links",        "uptime_ms",     "version"};
+    json_t *o = json_pack("{s:I, s:s, s:s}", "id", (json_int_t)replica->id, "addr", replica->rpc,
+                          "role", s->reachable ? s->status.role : "unreachable");
+    const struct wire_status *w = &s->status;
+    if (!s->reachable) {
+        for (size_t i = 0; i < ARRAY_SIZE(unknown); i++)
+            json_object_set_new(o, unknown[i], json_null());
+        json_object_set_new(o, "error", json_string(s->why.msg));
+        return o;
+    }
+    const int64_t numbers[] = {w->pid,
+                               (int64_t)w->term,
+                               (int64_t)w->leader,
+                               (int64_t)w->last_index,
+                               (int64_t)w->stored_index,
+                               (int64_t)w->commit_index,
+                               (int64_t)w->applied_index,
+                               (int64_t)w->projected_index,
+                               (int64_t)w->snapshot_index,
+                               0,
+                               (int64_t)w->links,
+                               (int64_t)w->uptime_ms};
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+        json_object_set_new(o, unknown[i], json_integer(numbers[i]));
+    char digest[24];
+    snprintf(digest, sizeof digest, "%016" PRIx64, w->digest);
+    json_object_set_new(o, "digest", json_string(digest)); /* more bits than a JSON number has */
+    json_object_set_new(o, "version", json_string(w->version));
+    json_object_set_new(o, "error", json_null());
+    return o;
+}
+
+/* The counts come from the leader, else from whoever has applied most. */
+static const struct client_status *best_find(const struct client_status *all, size_t count)
+{
+    const struct client_status *best = leader_find(all, count);
+    for (size_t i = 0; i < count && (best == NULL || strcmp(best->status.role, "leader") != 0);
+         i++) {
+        if (all[i].reachable &&
+            (best == NULL || all[i].status.applied_index > best->status.applied_index))
+            best = &all[i];
+    }
+    return best;
+}
+
+static json_t *status_json(const struct client *c, const struct client_status *all)
+{
+    const struct client_status *leader = leader_find(all, c->cell.replica_count);
+    const struct client_status *best = best_find(all, c->cell.replica_count);
+    json_t *replicas = json_array();
+    for (size_t i = 0; i < c->cell.replica_count; i++)
+        json_array_append_new(replicas, replica_json(&c->cell.replicas[i], &all[i]));
+    json_t *o =
+        json_pack("{s:s, s:o, s:o}", "cell", c->cell.name, "leader",
+                  leader != NULL ? json_integer((json_int_t)leader->status.id) : json_null(),
+                  "replicas", replicas);
+    const char *const keys[] = {"machines", "jobs", "pending"};
+    const uint64_t counts[] = {best != NULL ? best->status.machines : 0,
+                               best != NULL ? best->status.jobs : 0,
+                               best != NULL ? best->status.pending : 0};
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        json_object_set_new(o, keys[i],
+                            best != NULL ? json_integer((json_int_t)counts[i]) : json_null());
+    return o;
+}
+
+/* The replicas as rows, so that the one renderer of tables serves here too. */
+static void status_table(const struct client *c, const struct client_status *all)
+{
+    static const char *columns[] = {"ID",     "ADDRESS", "ROLE", "TERM", "APPLIED",
+                                    "DIGEST", "LINKS",   "PID",  "NOTE"};
+    static const struct render_column kinds[] = {
+        {"ID", "ID", RENDER_INTEGER},           {"ADDRESS", "ADDRESS", RENDER_TEXT},
+        {"ROLE", "ROLE", RENDER_STATE},         {"TERM", "TERM", RENDER_INTEGER},
+        {"APPLIED", "APPLIED", RENDER_INTEGER}, {"DIGEST", "DIGEST", RENDER_TEXT},
+        {"LINKS", "LINKS", RENDER_INTEGER},     {"PID", "PID", RENDER_INTEGER},
+        {"NOTE", "NOTE", RENDER_TEXT}};
+    enum { COLUMNS = ARRAY_SIZE(columns) };
+    struct wire_value values[CELL_REPLICAS_MAX * COLUMNS] = {0};
+    char digests[CELL_REPLICAS_MAX][24];
+    for (size_t i = 0; i < c->cell.replica_count; i++) {
+        const struct wire_status *s = &all[i].status;
+        struct wire_value *v = &values[i * COLUMNS];
+        snprintf(digests[i], sizeof digests[i], "%016" PRIx64, s->digest);
+        v[0] = (struct wire_value){WIRE_INTEGER, (int64_t)c->cell.replicas[i].id, 0, NULL};
+        v[1] = (struct wire_value){WIRE_TEXT, 0, 0, c->cell.replicas[i].rpc};
+        v[2] = (struct wire_value){WIRE_TEXT, 0, 0, all[i].reachable ? s->role : "unreachable"};
+        if (!all[i].reachable) {
+            v[8] = (struct wire_value){WIRE_TEXT, 0, 0, all[i].why.msg};
+            continue;
+        }
+        v[3] = (struct wire_value){WIRE_INTEGER, (int64_t)s->term, 0, NULL};
+        v[4] = (struct wire_value){WIRE_INTEGER, (int64_t)s->applied_index, 0, NULL};
+        v[5] = (struct wire_value){WIRE_TEXT, 0, 0, digests[i]};
+        v[6] = (struct wire_value){WIRE_INTEGER, (int64_t)s->links, 0, NULL};
+        v[7] = (struct wire_value){WIRE_INTEGER, s->pid, 0, NULL};
+    }
+    const struct wire_rows rows = {.column_count = COLUMNS,
+                                   .row_count = (uint32_t)c->cell.replica_count,
+                                   .columns = columns,
+                                   .values = values};
+    struct render_options options = listing_render_options();
+    struct err err;
+    if (render_table(stdout, &rows, kinds, COLUMNS, &options, &err) < 0)
+        UNREACHABLE(err.msg);
+}
+
+static void status_tell(const struct client *c, const struct client_status *all)
+{
+    const struct client_status *leader = leader_find(all, c->cell.replica_count);
+    const struct client_status *best = best_find(all, c->cell.replica_count);
+    printf("cell %s: ", c->cell.name);
+    if (leader != NULL)
+        printf("replica %" PRIu64 " leads", leader->status.id);
+    else
+        printf("no leader");
+    if (best != NULL)
+        printf(", %" PRIu64 " machines, %" PRIu64 " jobs, %" PRIu64 " tasks pending",
+               best->status.machines, best->status.jobs, best->status.pending);
+    printf("\n\n");
+    status_table(c, all);
+}
+
+int cmd_cell_status(struct cli *cli)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct client_status all[CELL_REPLICAS_MAX];
+    struct err err;
+    if (client_open(cli, &client, &err) < 0)
+        return cli_fail(&err);
+    client_statuses(client, all);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout, status_json(client, all));
+    else
+        status_tell(client, all);
+    if (leader_find(all, client->cell.replica_count) != NULL)
+        return CLI_OK;
+    if (!cli->quiet)
+        fprintf(stderr,
+                "borgctl: no leader answers; `borgctl cell up` starts what is not running\n");
+    return CLI_UNREACHABLE;
+}

@@ -1,0 +1,283 @@
+/*
+ * cmd_job.c - submit and kill, and waiting for what they lead to.
+ */
+#include "cmd_pack.h"
+#include "jobfile.h"
+#include "listing.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { POLL_MS = 100 };
+
+/* How a job stands, as the waiting needs it. */
+struct job_now {
+    bool dead;
+    int64_t replicas, running, pending, live, failed, killed;
+    char state[CELL_NAME_MAX + 1];
+    char reason[CELL_REASON_MAX + 1];
+};
+
+static int job_look(struct client *client, uint64_t id, struct job_now *ret, struct err *err)
+{
+    struct wire_rows rows;
+    if (client_queryf(client, &rows, err,
+                      "SELECT dead, replicas, running, pending, assigned + running AS live, "
+                      "failed, killed_tasks, state, reason FROM jobs WHERE id = %lld",
+                      (long long)id) < 0)
+        return -(int)err->code;
+    bool found = rows.row_count == 1;
+    if (found) {
+        *ret = (struct job_now){.dead = render_integer(&rows, 0, "dead") != 0,
+                                .replicas = render_integer(&rows, 0, "replicas"),
+                                .running = render_integer(&rows, 0, "running"),
+                                .pending = render_integer(&rows, 0, "pending"),
+                                .live = render_integer(&rows, 0, "live"),
+                                .failed = render_integer(&rows, 0, "failed"),
+                                .killed = render_integer(&rows, 0, "killed_tasks")};
+        str_copy(ret->state, sizeof ret->state, render_text(&rows, 0, "state"));
+        str_copy(ret->reason, sizeof ret->reason, render_text(&rows, 0, "reason"));
+    }
+    wire_rows_release(&rows);
+    return found ? 0 : err_set(err, ERR_NOT_FOUND, "the cell no longer knows the job");
+}
+
+static void job_line(struct buf *to, const char *name, const struct job_now *now)
+{
+    buf_printf(to, "job %s: %" PRId64 " of %" PRId64 " tasks run", name, now->running,
+               now->replicas);
+    if (now->pending > 0)
+        buf_printf(to, ", %" PRId64 " pending", now->pending);
+    if (now->reason[0] != '\0') {
+        buf_printf(to, ": ");
+        text_escape(to, now->reason);
+    }
+}
+
+/* Tell on stderr when something has changed. */
+static void progress(const struct cli *cli, struct buf *last, const char *name,
+                     const struct job_now *now)
+{
+    CLEANUP(buf_release) struct buf line = {0};
+    job_line(&line, name, now);
+    if (cli->quiet || strcmp(buf_text(&line), buf_text(last)) == 0)
+        return;
+    fprintf(stderr, "%s\n", buf_text(&line));
+    buf_clear(last);
+    buf_append(last, line.bytes, line.size);
+}
+
+/* Until all tasks run, or the job is dead. */
+static int submit_wait(const struct cli *cli, struct client *client, const char *name, uint64_t id,
+                       struct job_now *now, struct err *err)
+{
+    CLEANUP(buf_release) struct buf last = {0};
+    for (;;) {
+        if (job_look(client, id, now, err) < 0)
+            return err_wrap(err, "job %s is submitted, but waiting for it failed", name);
+        if (now->dead || now->running == now->replicas)
+            return 0;
+        progress(cli, &last, name, now);
+        client_turn(client, POLL_MS);
+    }
+}
+
+struct submitted {
+    uint64_t id;
+    uint64_t index;
+    bool waited;
+    struct job_now now;
+};
+
+static bool has_failed(const struct submitted *s)
+{
+    return s->waited && s->now.dead && (s->now.failed > 0 || s->now.killed > 0);
+}
+
+static json_t *submitted_json(const struct job_spec *spec, const struct submitted *s)
+{
+    json_t *job =
+        json_pack("{s:s, s:I, s:I, s:I}", "job", spec->name, "tasks", (json_int_t)spec->replicas,
+                  "job_id", (json_int_t)s->id, "index", (json_int_t)s->index);
+    if (s->waited) {
+        json_object_set_new(job, "state", json_string(s->now.state));
+        json_object_set_new(job, "running", json_integer(s->now.running));
+        json_object_set_new(job, "failed", json_integer(s->now.failed));
+    }
+    return job;
+}
+
+static void submitted_tell(const struct cli *cli, const struct job_spec *spec,
+                           const struct submitted *s)
+{
+    const char *plural = spec->replicas == 1 ? "" : "s";
+    if (!s->waited) {
+        printf("job %s submitted (%u task%s)\n", spec->name, spec->replicas, plural);
+        if (!cli->quiet)
+            fprintf(stderr,
+                    "see borgctl job %s, borgctl logs %s/0 -f; end it with borgctl kill "
+                    "%s\n",
+                    spec->name, spec->name, spec->name);
+        return;
+    }
+    if (s->now.dead)
+        printf("job %s %s\n", spec->name, s->now.state);
+    else
+        printf("job %s runs (%u task%s)\n", spec->name, spec->replicas, plural);
+    if (has_failed(s) && !cli->quiet)
+        fprintf(stderr, "see borgctl job %s and borgctl logs %s/0 --err\n", spec->name, spec->name);
+}
+
+/* Every job must fit a command before the first is sent. */
+static int jobs_check(const struct jobfile *file, struct err *err)
+{
+    for (size_t i = 0; i < file->job_count; i++) {
+        CLEANUP(buf_release) struct buf packed = {0};
+        struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = file->jobs[i]};
+        if (cmd_pack(&cmd, &packed, err) < 0)
+            return err_wrap(err, "job %s", file->jobs[i].name);
+    }
+    return 0;
+}
+
+static int jobs_submit(const struct cli *cli, const struct jobfile *file, struct submitted *ret,
+                       size_t *ret_count, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    *ret_count = 0;
+    if (client_open(cli, &client, err) < 0)
+        return -(int)err->code;
+    for (size_t i = 0; i < file->job_count; i++) {
+        struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = file->jobs[i]};
+        struct wire_answer answer;
+        if (client_command(client, &cmd, &answer, err) < 0)
+            return err_wrap(err, "job %s", file->jobs[i].name);
+        ret[i] = (struct submitted){.id = answer.job, .index = answer.index};
+        *ret_count = i + 1;
+    }
+    for (size_t i = 0; i < file->job_count && cli_flag(cli, OPT_WAIT); i++) {
+        if (submit_wait(cli, client, file->jobs[i].name, ret[i].id, &ret[i].now, err) < 0)
+            return -(int)err->code;
+        ret[i].waited = true;
+    }
+    return 0;
+}
+
+/* What was submitted is told, also when a later one was refused. */
+static int submit_report(const struct cli *cli, const struct jobfile *file,
+                         const struct submitted *all, size_t count)
+{
+    json_t *array = json_array();
+    int code = CLI_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (cli->output == OUTPUT_JSON)
+            json_array_append_new(array, submitted_json(&file->jobs[i], &all[i]));
+        else
+            submitted_tell(cli, &file->jobs[i], &all[i]);
+        if (has_failed(&all[i]))
+            code = CLI_JOB_FAILED;
+    }
+    if (cli->output == OUTPUT_JSON && file->is_array)
+        render_json_print(stdout, json_incref(array));
+    else if (cli->output == OUTPUT_JSON && count > 0)
+        render_json_print(stdout, json_incref(json_array_get(array, 0)));
+    json_decref(array);
+    return code;
+}
+
+static void submit_dry(const struct jobfile *file)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < file->job_count; i++)
+        json_array_append_new(array, jobfile_json(&file->jobs[i]));
+    render_json_print(stdout,
+                      file->is_array ? json_incref(array) : json_incref(json_array_get(array, 0)));
+    json_decref(array);
+}
+
+static int source_of(const struct cli *cli, struct jobfile_source *ret, struct err *err)
+{
+    *ret = (struct jobfile_source){.path = cli->args[0]};
+    const char *format = cli_value(cli, OPT_FORMAT);
+    int parsed = format != NULL ? jobfile_format_parse(format) : JOBFILE_BY_NAME;
+    if (parsed < 0)
+        return err_set(err, ERR_INVALID, "--format: \"%s\" is none of jsonnet, json, yaml", format);
+    ret->format = (enum jobfile_format)parsed;
+    for (size_t i = 0; i < cli->value_count; i++) {
+        const struct cli_option_value *v = &cli->values[i];
+        if (ret->ext_str_count == JOBFILE_VARIABLES_MAX ||
+            ret->tla_str_count == JOBFILE_VARIABLES_MAX)
+            return err_set(err, ERR_LIMIT, "more than %d variables", JOBFILE_VARIABLES_MAX - 1);
+        if (v->option == OPT_EXT_STR)
+            ret->ext_strs[ret->ext_str_count++] = v->text;
+        else if (v->option == OPT_TLA_STR)
+            ret->tla_strs[ret->tla_str_count++] = v->text;
+    }
+    return 0;
+}
+
+int cmd_submit(struct cli *cli)
+{
+    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(buf_release) struct buf problems = {0};
+    struct jobfile_source source;
+    struct err err;
+    size_t count;
+    if (source_of(cli, &source, &err) < 0 || jobfile_load(&source, &file, &problems, &err) < 0 ||
+        jobs_check(&file, &err) < 0) {
+        cli_fail(&err);
+        fputs(buf_text(&problems), stderr);
+        return CLI_USAGE;
+    }
+    if (cli_flag(cli, OPT_DRY_RUN)) {
+        submit_dry(&file);
+        return CLI_OK;
+    }
+    struct submitted *all = xcalloc(file.job_count, sizeof *all);
+    int r = jobs_submit(cli, &file, all, &count, &err);
+    int code = submit_report(cli, &file, all, count);
+    free(all);
+    return r < 0 ? cli_fail(&err) : code;
+}
+
+static int kill_wait(const struct cli *cli, struct client *client, uint64_t id, struct err *err)
+{
+    CLEANUP(buf_release) struct buf last = {0};
+    struct job_now now;
+    for (;;) {
+        if (job_look(client, id, &now, err) < 0)
+            return err->code == ERR_NOT_FOUND ? 0 : -(int)err->code;
+        if (now.dead && now.live == 0)
+            return 0;
+        progress(cli, &last, cli->args[0], &now);
+        client_turn(client, POLL_MS);
+    }
+}
+
+static int kill_run(struct cli *cli, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct wire_answer answer;
+    struct cmd cmd = {.kind = CMD_JOB_KILL};
+    if (strlen(cli->args[0]) > CELL_NAME_MAX)
+        return err_set(err, ERR_NOT_FOUND, "there is no job of so long a name");
+    str_copy(cmd.job_kill.name, sizeof cmd.job_kill.name, cli->args[0]);
+    if (client_open(cli, &client, err) < 0 || client_command(client, &cmd, &answer, err) < 0)
+        return -(int)err->code;
+    bool wait = cli_flag(cli, OPT_WAIT);
+    if (wait && kill_wait(cli, client, answer.job, err) < 0)
+        return err_wrap(err, "job %s is told to end, but waiting for it failed", cli->args[0]);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout, json_pack("{s:s, s:I, s:I, s:b}", "job", cli->args[0], "job_id",
+                                            (json_int_t)answer.job, "index",
+                                            (json_int_t)answer.index, "ended", wait));
+    else
+        printf("job %s %s\n", cli->args[0], wait ? "has ended" : "is told to end");
+    return 0;
+}
+
+int cmd_kill(struct cli *cli)
+{
+    struct err err;
+    return kill_run(cli, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}

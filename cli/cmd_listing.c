@@ -1,0 +1,208 @@
+/*
+ * cmd_listing.c - jobs, job, tasks, machines, events, query.
+ */
+#include "listing.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { EVENTS_DEFAULT = 50, EVENTS_MAX = 20000, EVENTS_OF_JOB = 20, FOLLOW_MS = 250 };
+
+/* What ends a command: told, and turned into an exit code. */
+static int end(int r, const struct err *err)
+{
+    return r < 0 ? cli_fail(err) : CLI_OK;
+}
+
+static int listing_run(struct cli *cli, enum listing_kind kind, const char *job, bool single,
+                       struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    CLEANUP(listing_release) struct listing list = {0};
+    int64_t id;
+    if (client_open(cli, &client, err) < 0 ||
+        (job != NULL && listing_job_id(client, job, &id, err) < 0) ||
+        listing_fetch(client, kind, job, &list, err) < 0)
+        return -(int)err->code;
+    return listing_print(cli, kind, &list, single, err);
+}
+
+int cmd_jobs(struct cli *cli)
+{
+    struct err err;
+    return end(listing_run(cli, LISTING_JOBS, cli->args[0], false, &err), &err);
+}
+
+int cmd_tasks(struct cli *cli)
+{
+    struct err err;
+    return end(listing_run(cli, LISTING_TASKS, cli->args[0], false, &err), &err);
+}
+
+int cmd_machines(struct cli *cli)
+{
+    struct err err;
+    return end(listing_run(cli, LISTING_MACHINES, NULL, false, &err), &err);
+}
+
+/* Everything about one job, read one after another. */
+struct job_view {
+    struct listing job, tasks, events;
+};
+
+static void job_view_release(struct job_view *v)
+{
+    listing_release(&v->job);
+    listing_release(&v->tasks);
+    listing_release(&v->events);
+}
+
+static int job_json(const struct job_view *v, struct err *err)
+{
+    json_t *job = NULL, *tasks = NULL, *events = NULL;
+    if (listing_json(LISTING_JOBS, &v->job, &job, err) < 0 ||
+        listing_json(LISTING_TASKS, &v->tasks, &tasks, err) < 0 ||
+        listing_json(LISTING_EVENTS, &v->events, &events, err) < 0) {
+        json_decref(job);
+        json_decref(tasks);
+        return -(int)err->code;
+    }
+    json_t *object = json_incref(json_array_get(job, 0));
+    json_decref(job);
+    json_object_set_new(object, "tasks", tasks);
+    json_object_set_new(object, "events", events);
+    render_json_print(stdout, object);
+    return 0;
+}
+
+static int job_table(const struct cli *cli, const struct job_view *v, struct err *err)
+{
+    const struct wire_rows *job = &v->job.rows;
+    CLEANUP(buf_release) struct buf command = {0};
+    CLEANUP(buf_release) struct buf reason = {0};
+    if (listing_print(cli, LISTING_JOBS, &v->job, true, err) < 0)
+        return -(int)err->code;
+    text_escape(&command, render_text(job, 0, "command"));
+    text_escape(&reason, render_text(job, 0, "reason"));
+    printf("\ncommand:  %s\n", buf_text(&command));
+    printf("policy:   %s, %s\n", render_text(job, 0, "policy"), render_text(job, 0, "appclass"));
+    if (reason.size > 0)
+        printf("pending:  %s\n", buf_text(&reason));
+    printf("\n");
+    if (listing_print(cli, LISTING_TASKS, &v->tasks, false, err) < 0)
+        return -(int)err->code;
+    printf("\nlatest events:\n");
+    return listing_print(cli, LISTING_EVENTS, &v->events, false, err);
+}
+
+static int job_run(struct cli *cli, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    CLEANUP(job_view_release) struct job_view v = {0};
+    const char *job = cli->args[0];
+    int64_t id;
+    if (client_open(cli, &client, err) < 0 || listing_job_id(client, job, &id, err) < 0 ||
+        listing_fetch(client, LISTING_JOBS, job, &v.job, err) < 0 ||
+        listing_fetch(client, LISTING_TASKS, job, &v.tasks, err) < 0 ||
+        listing_events(client, job, 0, EVENTS_OF_JOB, &v.events, err) < 0)
+        return -(int)err->code;
+    if (v.job.rows.row_count == 0) /* forgotten between two questions */
+        return err_set(err, ERR_NOT_FOUND, "there is no job \"%.80s\" any more", job);
+    return cli->output == OUTPUT_JSON ? job_json(&v, err) : job_table(cli, &v, err);
+}
+
+int cmd_job(struct cli *cli)
+{
+    struct err err;
+    return end(job_run(cli, &err), &err);
+}
+
+/* One event per line, so that a pipe sees each as it comes. */
+static int events_follow_print(const struct cli *cli, const struct listing *list, struct err *err)
+{
+    json_t *array, *event;
+    size_t i;
+    if (cli->output == OUTPUT_TABLE) {
+        for (size_t row = 0; row < list->rows.row_count; row++) {
+            static const char *const keys[] = {"kind", "task", "machine", "cause", "detail"};
+            CLEANUP(buf_release) struct buf line = {0};
+            render_value(&line, RENDER_TIME, render_cell(&list->rows, row, "time_ms"), 0);
+            for (size_t k = 0; k < ARRAY_SIZE(keys); k++) {
+                const char *text = render_text(&list->rows, row, keys[k]);
+                buf_printf(&line, "%s", text[0] != '\0' ? "  " : "");
+                text_escape(&line, text);
+            }
+            puts(buf_text(&line));
+        }
+        return 0;
+    }
+    if (listing_json(LISTING_EVENTS, list, &array, err) < 0)
+        return -(int)err->code;
+    json_array_foreach(array, i, event)
+    {
+        json_dumpf(event, stdout, JSON_COMPACT);
+        putchar('\n');
+    }
+    json_decref(array);
+    return 0;
+}
+
+static int events_follow(struct cli *cli, struct client *client, uint64_t count, struct err *err)
+{
+    uint64_t seq = 0;
+    for (;;) {
+        CLEANUP(listing_release) struct listing list = {0};
+        if (listing_events(client, cli->args[0], seq, seq == 0 ? count : EVENTS_MAX, &list, err) <
+                0 ||
+            events_follow_print(cli, &list, err) < 0)
+            return -(int)err->code;
+        if (fflush(stdout) != 0)
+            return 0; /* nobody reads any more */
+        if (list.rows.row_count > 0)
+            seq = (uint64_t)render_integer(&list.rows, list.rows.row_count - 1, "seq");
+        client_turn(client, FOLLOW_MS);
+    }
+}
+
+static int events_run(struct cli *cli, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    CLEANUP(listing_release) struct listing list = {0};
+    uint64_t count;
+    if (cli_number(cli, OPT_NUMBER, 1, EVENTS_MAX, EVENTS_DEFAULT, &count, err) < 0 ||
+        client_open(cli, &client, err) < 0)
+        return -(int)err->code;
+    if (cli_flag(cli, OPT_FOLLOW))
+        return events_follow(cli, client, count, err);
+    if (listing_events(client, cli->args[0], 0, count, &list, err) < 0)
+        return -(int)err->code;
+    return listing_print(cli, LISTING_EVENTS, &list, false, err);
+}
+
+int cmd_events(struct cli *cli)
+{
+    struct err err;
+    return end(events_run(cli, &err), &err);
+}
+
+static int query_run(struct cli *cli, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    CLEANUP(wire_rows_release) struct wire_rows rows = {0};
+    if (client_open(cli, &client, err) < 0 ||
+        client_query(client, cli->args[0], cli_flag(cli, OPT_FRESH), &rows, err) < 0)
+        return -(int)err->code;
+    if (cli->output == OUTPUT_JSON) {
+        render_json_print(stdout, render_json_any(&rows));
+    } else {
+        struct render_options options = listing_render_options();
+        render_table_any(stdout, &rows, &options);
+    }
+    return 0;
+}
+
+int cmd_query(struct cli *cli)
+{
+    struct err err;
+    return end(query_run(cli, &err), &err);
+}

@@ -1,0 +1,159 @@
+/*
+ * commands.c - the table of commands.
+ */
+#include "cli.h"
+#include "jobfile.h"
+
+const struct command cli_commands[] = {
+    {
+        .name = "cell up",
+        .args = "",
+        .options = BIT(OPT_DIR) | BIT(OPT_REPLICAS) | BIT(OPT_BORGLETS) | BIT(OPT_HOST) |
+                   BIT(OPT_CAPACITY) | BIT(OPT_ELECTION),
+        .summary = "start a cell of your own on this machine, or what is missing of it",
+        .details =
+            "Makes certificates, finds free ports, starts real masters and borglets in the\n"
+            "background and waits until they are at work. On a directory that holds a cell it\n"
+            "brings the same cell back: what runs is left alone, what does not is started.\n"
+            "Other certificates (--user NAME) and more borglets can be added that way.",
+        .examples = "  borgctl cell up\n"
+                    "  borgctl cell up --dir /tmp/cell --replicas 3 --borglets 2\n"
+                    "  borgctl cell up --borglets 4 --capacity cpu=4,ram=8Gi,disk=10Gi",
+        .run = cmd_cell_up,
+    },
+    {
+        .name = "cell down",
+        .args = "",
+        .options = BIT(OPT_DIR) | BIT(OPT_TASKS) | BIT(OPT_WIPE),
+        .summary = "stop the masters and borglets of your own cell",
+        .details = "Tasks run on, as they do when a cell fails: `cell up` finds them again.\n"
+                   "--tasks stops them too (SIGTERM, 10 s later SIGKILL).",
+        .examples = "  borgctl cell down\n"
+                    "  borgctl cell down --dir /tmp/cell --wipe",
+        .run = cmd_cell_down,
+    },
+    {
+        .name = "cell status",
+        .args = "",
+        .summary = "the replicas: who leads, how far each is, whether they agree",
+        .details = "Replicas that have applied the same index must show the same digest.",
+        .examples = "  borgctl cell status\n"
+                    "  borgctl -o json cell status | jq .leader",
+        .run = cmd_cell_status,
+    },
+    {
+        .name = "submit",
+        .args = "SPEC",
+        .args_min = 1,
+        .args_max = 1,
+        .options = BIT(OPT_WAIT) | BIT(OPT_FORMAT) | BIT(OPT_EXT_STR) | BIT(OPT_TLA_STR) |
+                   BIT(OPT_DRY_RUN),
+        .summary = "hand a job, or several, to the cell",
+        .details =
+            "SPEC is a .jsonnet, .json, .yaml or .yml file, or - for standard input; it gives one\n"
+            "job or an array of jobs. All are checked, and every mistake is told with its path,\n"
+            "before any is submitted. --wait waits until all tasks of the job run or the job has\n"
+            "ended, and ends with 5 if it failed; --timeout does not bound that wait.",
+        .examples = "  borgctl submit examples/hello.jsonnet --wait\n"
+                    "  borgctl submit web.jsonnet --tla-str version=7\n"
+                    "  generate | borgctl submit - --format json\n"
+                    "  borgctl submit web.yaml --dry-run",
+        .run = cmd_submit,
+        .help_more = jobfile_help,
+    },
+    {
+        .name = "jobs",
+        .args = "[JOB]",
+        .args_max = 1,
+        .summary = "list the jobs, or show one",
+        .examples = "  borgctl jobs\n"
+                    "  borgctl -o json jobs | jq '.[] | select(.pending > 0) | .job'",
+        .run = cmd_jobs,
+    },
+    {
+        .name = "job",
+        .args = "JOB",
+        .args_min = 1,
+        .args_max = 1,
+        .summary = "one job: what it is, how it is, its tasks and its latest events",
+        .examples = "  borgctl job web",
+        .run = cmd_job,
+    },
+    {
+        .name = "tasks",
+        .args = "[JOB]",
+        .args_max = 1,
+        .summary = "list the tasks, of all jobs or of one",
+        .examples = "  borgctl tasks web\n"
+                    "  borgctl -o json tasks web | jq '.[].machine'",
+        .run = cmd_tasks,
+    },
+    {
+        .name = "kill",
+        .args = "JOB",
+        .args_min = 1,
+        .args_max = 1,
+        .options = BIT(OPT_WAIT),
+        .summary = "end a job and all its tasks",
+        .details =
+            "Each task gets SIGTERM and, after the job's grace, SIGKILL. --wait waits until\n"
+            "none of its processes is left.",
+        .examples = "  borgctl kill web --wait",
+        .run = cmd_kill,
+    },
+    {
+        .name = "logs",
+        .args = "JOB[/INDEX]",
+        .args_min = 1,
+        .args_max = 1,
+        .options = BIT(OPT_FOLLOW) | BIT(OPT_STDERR) | BIT(OPT_TAIL) | BIT(OPT_ATTEMPT),
+        .summary = "what a task has written (INDEX 0 when there is none)",
+        .details = "-f goes on as it grows; when the task is started again, on this machine or\n"
+                   "another, with its next attempt; it ends with the task.",
+        .examples = "  borgctl logs web/2 --tail 20 -f\n"
+                    "  borgctl logs crash/0 --attempt 1 --err",
+        .run = cmd_logs,
+    },
+    {
+        .name = "machines",
+        .args = "",
+        .summary = "list the machines: state, capacity, what is reserved, what is free",
+        .examples = "  borgctl machines\n"
+                    "  borgctl -o json machines | jq '[.[].cpu_free] | add'",
+        .run = cmd_machines,
+    },
+    {
+        .name = "events",
+        .args = "[JOB]",
+        .args_max = 1,
+        .options = BIT(OPT_NUMBER) | BIT(OPT_FOLLOW),
+        .summary = "what happened, oldest first: of the cell or of one job",
+        .examples = "  borgctl events web\n"
+                    "  borgctl events -n 10 -f",
+        .run = cmd_events,
+    },
+    {
+        .name = "query",
+        .args = "SQL",
+        .args_min = 1,
+        .args_max = 1,
+        .options = BIT(OPT_FRESH),
+        .summary = "any SELECT over the cell's tables",
+        .details = "Read-only, bounded in time and size. The tables explain themselves:\n"
+                   "SELECT name, sql FROM sqlite_schema.",
+        .examples = "  borgctl query 'SELECT state, count(*) FROM tasks GROUP BY state'\n"
+                    "  borgctl query --fresh 'SELECT count(*) AS n FROM jobs' -o json",
+        .run = cmd_query,
+    },
+    {
+        .name = "help",
+        .args = "[COMMAND]",
+        .args_max = 2,
+        .options = BIT(OPT_MAN),
+        .summary = "this, or the help of one command",
+        .examples = "  borgctl help submit\n"
+                    "  borgctl help --man | man -l -",
+        .run = cmd_help,
+    },
+    {.name = NULL},
+};

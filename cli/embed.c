@@ -1,0 +1,465 @@
+/*
+ * embed.c - the embedded cell as files: settings, ports, certificates, and its removal.
+ */
+#include "embed.h"
+#include "clock.h"
+#include "quantity.h"
+#include "spec.h"
+#include "tls.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum { PATH_SIZE = CELL_PATH_MAX + 128 };
+
+static void path_of(const struct embed *e, char to[PATH_SIZE], const char *name)
+{
+    snprintf(to, PATH_SIZE, "%s/%s", e->dir, name);
+}
+
+static bool exists(const struct embed *e, const char *name)
+{
+    char path[PATH_SIZE];
+    path_of(e, path, name);
+    return access(path, F_OK) == 0;
+}
+
+/* mkdir -p */
+static int directories_make(const char *path, struct err *err)
+{
+    char part[PATH_SIZE];
+    str_copy(part, sizeof part, path);
+    for (char *p = part + 1; *p != '\0'; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(part, 0755) < 0 && errno != EEXIST)
+            return err_errno(err, errno, "cannot make the directory %s", part);
+        *p = '/';
+    }
+    if (mkdir(part, 0755) < 0 && errno != EEXIST)
+        return err_errno(err, errno, "cannot make the directory %s", part);
+    return 0;
+}
+
+static int lock_take(struct embed *e, uint64_t wait_ms, struct err *err)
+{
+    char path[PATH_SIZE];
+    struct stat held, there;
+    uint64_t deadline = clock_mono_ms() + wait_ms;
+    path_of(e, path, ".lock");
+    for (;;) {
+        e->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        if (e->lock_fd < 0)
+            return err_errno(err, errno, "cannot open %s", path);
+        bool locked = flock(e->lock_fd, LOCK_EX | LOCK_NB) == 0;
+        /* A lock on a file that --wipe has removed meanwhile is a lock on nothing. */
+        if (locked && fstat(e->lock_fd, &held) == 0 && stat(path, &there) == 0 &&
+            held.st_ino == there.st_ino)
+            return 0;
+        close(e->lock_fd);
+        e->lock_fd = -1;
+        if (access(e->dir, F_OK) < 0)
+            return err_set(err, ERR_NOT_FOUND, "%.400s was removed meanwhile", e->dir);
+        if (clock_mono_ms() >= deadline)
+            return err_set(err, ERR_STATE,
+                           "another borgctl is at work on %.300s; wait for it and try again",
+                           e->dir);
+        usleep(50000);
+    }
+}
+
+static int settings_load(struct embed *e, struct err *err)
+{
+    char path[PATH_SIZE];
+    json_error_t why;
+    path_of(e, path, "embedded.json");
+    json_t *root = json_load_file(path, 0, &why);
+    const char *host = NULL;
+    json_t *list = NULL, *item;
+    int replicas = 0, election = 0;
+    size_t i;
+    if (root == NULL ||
+        json_unpack_ex(root, &why, 0, "{s:s, s:i, s:i, s:o}", "host", &host, "replicas", &replicas,
+                       "election_timeout_ms", &election, "borglets", &list) < 0) {
+        json_decref(root);
+        return err_set(err, ERR_CORRUPT,
+                       "%.300s: line %d: %s; `borgctl cell down --wipe` cannot "
+                       "help here, remove the directory by hand",
+                       path, why.line, why.text);
+    }
+    str_copy(e->host, sizeof e->host, host);
+    e->replica_count = (uint32_t)replicas;
+    e->election_timeout_ms = (uint32_t)election;
+    json_array_foreach(list, i, item)
+    {
+        const char *name, *capacity;
+        int first, last;
+        struct embed_borglet *b = &e->borglets[e->borglet_count];
+        if (i >= EMBED_BORGLETS_MAX ||
+            json_unpack(item, "{s:s, s:s, s:i, s:i}", "name", &name, "capacity", &capacity,
+                        "port_first", &first, "port_last", &last) < 0 ||
+            !name_valid(name)) {
+            json_decref(root);
+            return err_set(err, ERR_CORRUPT, "%.300s: borglets[%zu] is none", path, i);
+        }
+        str_copy(b->name, sizeof b->name, name);
+        str_copy(b->capacity, sizeof b->capacity, capacity);
+        b->port_first = (uint16_t)first;
+        b->port_last = (uint16_t)last;
+        e->borglet_count++;
+    }
+    json_decref(root);
+    return 0;
+}
+
+static int settings_save(const struct embed *e, struct err *err)
+{
+    char path[PATH_SIZE], temporary[PATH_SIZE + 8];
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < e->borglet_count; i++) {
+        const struct embed_borglet *b = &e->borglets[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:i}", "name", b->name, "capacity",
+                                              b->capacity, "port_first", (int)b->port_first,
+                                              "port_last", (int)b->port_last));
+    }
+    json_t *root =
+        json_pack("{s:s, s:i, s:i, s:o}", "host", e->host, "replicas", (int)e->replica_count,
+                  "election_timeout_ms", (int)e->election_timeout_ms, "borglets", list);
+    path_of(e, path, "embedded.json");
+    snprintf(temporary, sizeof temporary, "%s.new", path);
+    int r = json_dump_file(root, temporary, JSON_INDENT(2));
+    json_decref(root);
+    if (r < 0 || rename(temporary, path) < 0)
+        return err_errno(err, errno, "cannot write %s", path);
+    return 0;
+}
+
+static bool directory_is_empty(const char *path)
+{
+    DIR *dir = opendir(path);
+    bool empty = true;
+    if (dir == NULL)
+        return true;
+    for (struct dirent *d; (d = readdir(dir)) != NULL;)
+        empty &= strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0 ||
+                 strcmp(d->d_name, ".lock") == 0;
+    closedir(dir);
+    return empty;
+}
+
+static int absolute(const char *dir, char ret[CELL_PATH_MAX + 1], struct err *err)
+{
+    char *real = realpath(dir, NULL);
+    if (real == NULL)
+        return err_errno(err, errno, "%s", dir);
+    bool fits = strlen(real) <= CELL_PATH_MAX - 100;
+    str_copy(ret, CELL_PATH_MAX + 1, real);
+    free(real);
+    return fits ? 0 : err_set(err, ERR_LIMIT, "the path of %.200s... is too long", dir);
+}
+
+int embed_open(const char *dir, bool make, uint64_t wait_ms, struct embed *ret, struct err *err)
+{
+    *ret = (struct embed){.lock_fd = -1};
+    struct embed *e = ret;
+    char settings[PATH_SIZE];
+    snprintf(settings, sizeof settings, "%s/embedded.json", dir);
+    bool is_cell = access(settings, F_OK) == 0;
+    if (!is_cell && !make)
+        return err_set(err, ERR_NOT_FOUND, "%.300s holds no cell made by `borgctl cell up`", dir);
+    if (!is_cell && !directory_is_empty(dir))
+        return err_set(err, ERR_EXISTS,
+                       "%.300s holds other things; name an empty or new directory with --dir", dir);
+    if (directories_make(dir, err) < 0 || absolute(dir, e->dir, err) < 0 ||
+        lock_take(e, wait_ms, err) < 0)
+        return -(int)err->code;
+    e->is_new = !exists(e, "embedded.json");
+    if (!e->is_new && settings_load(e, err) < 0) {
+        embed_close(e);
+        return -(int)err->code;
+    }
+    return 0;
+}
+
+void embed_close(struct embed *e)
+{
+    if (e->lock_fd >= 0)
+        close(e->lock_fd);
+    e->lock_fd = -1;
+}
+
+/* An even share of what this machine has, cut to whole units that read well. */
+static int share_capacity(const struct embed *e, uint32_t count, char to[128], struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+    cpu_set_t cpus;
+    struct statvfs fs;
+    int64_t milli = 1000;
+    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
+        milli = (int64_t)CPU_COUNT(&cpus) * 1000;
+    uint64_t limit = uv_get_constrained_memory(), total = uv_get_total_memory();
+    int64_t ram = (int64_t)(limit > 0 && limit < total ? limit : total);
+    if (statvfs(e->dir, &fs) < 0)
+        return err_errno(err, errno, "%s", e->dir);
+    int64_t disk = (int64_t)(fs.f_bavail * fs.f_frsize);
+    int64_t mi = INT64_C(1) << 20;
+    buf_printf(&text, "cpu=");
+    quantity_print_milli(&text, MAX(milli / count, 1));
+    buf_printf(&text, ",ram=%" PRId64 "Mi,disk=%" PRId64 "Mi", MAX(ram / count / mi, 1),
+               MAX(disk / count / mi, 1));
+    str_copy(to, 128, buf_text(&text));
+    return 0;
+}
+
+/* "cpu=2,ram=1Gi,disk=1Gi": all three, each once. */
+static int capacity_check(const char *text, struct err *err)
+{
+    static const char *const names[] = {"cpu", "ram", "disk"};
+    int64_t values[3] = {-1, -1, -1};
+    char copy[128];
+    str_copy(copy, sizeof copy, text);
+    char *rest = NULL;
+    for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
+        char *equals = strchr(part, '=');
+        size_t at = 0;
+        if (equals != NULL)
+            *equals = '\0';
+        while (at < ARRAY_SIZE(names) && strcmp(names[at], part) != 0)
+            at++;
+        if (equals == NULL || at == ARRAY_SIZE(names) || values[at] >= 0)
+            return err_set(err, ERR_INVALID, "--capacity: \"%.100s\" is not cpu=N,ram=N,disk=N",
+                           text);
+        int r = at == 0 ? quantity_parse_milli(equals + 1, &values[at], err)
+                        : quantity_parse_bytes(equals + 1, &values[at], err);
+        if (r < 0)
+            return err_wrap(err, "--capacity: %s", part);
+    }
+    if (values[0] <= 0 || values[1] <= 0 || values[2] < 0 || strlen(text) >= sizeof copy)
+        return err_set(err, ERR_INVALID, "--capacity: \"%.100s\" is not cpu=N,ram=N,disk=N", text);
+    return 0;
+}
+
+/* Can we listen there now? Without SO_REUSEADDR's mercy for anything but TIME_WAIT. */
+static bool port_is_free(const char *host, uint16_t port)
+{
+    struct sockaddr_in6 v6;
+    struct sockaddr_in v4;
+    bool is_v6 = uv_ip6_addr(host, port, &v6) == 0;
+    if (!is_v6 && uv_ip4_addr(host, port, &v4) != 0)
+        return false;
+    int one = 1, fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr *a = is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    bool ok = fd >= 0 && bind(fd, a, is_v6 ? sizeof v6 : sizeof v4) == 0 && listen(fd, 1) == 0;
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+/*
+ * `count` ports in a row that nobody uses, below the kernel's own range. A random start, so that
+ * cells made at the same time do not meet.
+ */
+static int ports_find(const char *host, uint32_t count, const struct embed *used, uint16_t *ret,
+                      struct err *err)
+{
+    for (int attempt = 0; attempt < 200; attempt++) {
+        uint64_t id[2];
+        random_id(id);
+        uint32_t first =
+            EMBED_PORT_MIN + (uint32_t)(id[0] % (EMBED_PORT_MAX - EMBED_PORT_MIN - count));
+        bool ok = true;
+        for (uint32_t i = 0; i < used->borglet_count; i++)
+            ok &= first > used->borglets[i].port_last ||
+                  first + count <= used->borglets[i].port_first;
+        for (uint32_t i = 0; i < count && ok; i++)
+            ok = port_is_free(host, (uint16_t)(first + i));
+        *ret = (uint16_t)first;
+        if (ok)
+            return 0;
+    }
+    return err_set(err, ERR_UNAVAILABLE, "no %u free ports in a row between %d and %d on %s", count,
+                   EMBED_PORT_MIN, EMBED_PORT_MAX, host);
+}
+
+/* What was stored stays: the number of replicas and borglets is the cell's identity. */
+static int wish_check(const struct embed *e, const struct embed_wish *w, struct err *err)
+{
+    if (!e->is_new && w->replica_count != 0 && w->replica_count != e->replica_count)
+        return err_set(err, ERR_STATE,
+                       "--replicas: the cell in %.200s has %u replicas; another number needs "
+                       "another --dir (or cell down --wipe first)",
+                       e->dir, e->replica_count);
+    if (!e->is_new && w->borglet_count != 0 && w->borglet_count < e->borglet_count)
+        return err_set(err, ERR_STATE,
+                       "--borglets: the cell in %.200s has %u borglets; they can become more, not "
+                       "fewer",
+                       e->dir, e->borglet_count);
+    if (!e->is_new && w->host != NULL && strcmp(w->host, e->host) != 0)
+        return err_set(err, ERR_STATE, "--host: the cell in %.200s listens on %s", e->dir, e->host);
+    if (w->capacity != NULL && capacity_check(w->capacity, err) < 0)
+        return -(int)err->code;
+    struct sockaddr_in6 v6;
+    struct sockaddr_in v4;
+    if (w->host != NULL && uv_ip4_addr(w->host, 1, &v4) != 0 && uv_ip6_addr(w->host, 1, &v6) != 0)
+        return err_set(err, ERR_INVALID, "--host: \"%.60s\" is not an IP address", w->host);
+    return 0;
+}
+
+static int settings_settle(struct embed *e, const struct embed_wish *w, struct err *err)
+{
+    if (e->is_new) {
+        e->replica_count = w->replica_count != 0 ? w->replica_count : 5;
+        str_copy(e->host, sizeof e->host, w->host != NULL ? w->host : "127.0.0.1");
+    }
+    if (w->election_timeout_ms != 0)
+        e->election_timeout_ms = w->election_timeout_ms;
+    uint32_t count = w->borglet_count != 0 ? w->borglet_count : e->is_new ? 3 : e->borglet_count;
+    while (e->borglet_count < count) {
+        struct embed_borglet *b = &e->borglets[e->borglet_count];
+        if (ports_find(e->host, EMBED_TASK_PORTS, e, &b->port_first, err) < 0)
+            return -(int)err->code;
+        b->port_last = (uint16_t)(b->port_first + EMBED_TASK_PORTS - 1);
+        snprintf(b->name, sizeof b->name, "m%u", e->borglet_count + 1);
+        if (w->capacity == NULL && share_capacity(e, count, b->capacity, err) < 0)
+            return -(int)err->code;
+        e->borglet_count++;
+    }
+    for (uint32_t i = 0; i < e->borglet_count && w->capacity != NULL; i++)
+        str_copy(e->borglets[i].capacity, sizeof e->borglets[i].capacity, w->capacity);
+    return settings_save(e, err);
+}
+
+static int certificate_make(const struct embed *e, const char *file_name, enum role role,
+                            const char *name, struct err *err)
+{
+    char pki[PATH_SIZE], cert[PATH_SIZE + 160];
+    struct identity id = {.role = role};
+    path_of(e, pki, "pki");
+    snprintf(cert, sizeof cert, "%s/%s.crt", pki, file_name);
+    if (access(cert, F_OK) == 0)
+        return 0;
+    str_copy(id.name, sizeof id.name, name);
+    return pki_make_cert(pki, file_name, &id, err);
+}
+
+static int certificates_make(const struct embed *e, const struct embed_wish *w, struct err *err)
+{
+    char file[CELL_NAME_MAX + 32], number[16];
+    for (uint32_t i = 1; i <= e->replica_count; i++) {
+        snprintf(file, sizeof file, "master-%u", i);
+        snprintf(number, sizeof number, "%u", i);
+        if (certificate_make(e, file, ROLE_MASTER, number, err) < 0)
+            return -(int)err->code;
+    }
+    for (uint32_t i = 0; i < e->borglet_count; i++) {
+        snprintf(file, sizeof file, "borglet-%s", e->borglets[i].name);
+        if (certificate_make(e, file, ROLE_BORGLET, e->borglets[i].name, err) < 0)
+            return -(int)err->code;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(w->users) && w->users[i] != NULL; i++) {
+        if (!name_valid(w->users[i]))
+            return err_set(err, ERR_INVALID,
+                           "user \"%.60s\": a cell's users are named by "
+                           "[a-z0-9._-]; choose such a name with --user",
+                           w->users[i]);
+        snprintf(file, sizeof file, "user-%s", w->users[i]);
+        if (certificate_make(e, file, ROLE_USER, w->users[i], err) < 0)
+            return -(int)err->code;
+    }
+    return 0;
+}
+
+static void cell_name(const struct embed *e, char ret[CELL_NAME_MAX + 1])
+{
+    const char *base = strrchr(e->dir, '/');
+    base = base != NULL ? base + 1 : e->dir;
+    str_copy(ret, CELL_NAME_MAX + 1, name_valid(base) ? base : "cell");
+}
+
+static int cell_file_make(struct embed *e, struct err *err)
+{
+    char path[PATH_SIZE];
+    uint16_t first;
+    bool v6 = strchr(e->host, ':') != NULL;
+    path_of(e, path, "cell.json");
+    if (access(path, F_OK) == 0)
+        return cell_file_load(path, &e->cell, err);
+    e->cell = (struct cell_file){.replica_count = e->replica_count, .ca_path = "pki/ca.crt"};
+    cell_name(e, e->cell.name);
+    if (ports_find(e->host, 2 * e->replica_count, e, &first, err) < 0)
+        return -(int)err->code;
+    for (uint32_t i = 0; i < e->replica_count; i++) {
+        struct cell_replica *r = &e->cell.replicas[i];
+        r->id = i + 1;
+        snprintf(r->rpc, sizeof r->rpc, v6 ? "[%.45s]:%u" : "%.45s:%u", e->host, first + 2 * i);
+        snprintf(r->raft, sizeof r->raft, v6 ? "[%.45s]:%u" : "%.45s:%u", e->host,
+                 first + 2 * i + 1);
+    }
+    return cell_file_save(path, &e->cell, err);
+}
+
+static int directories_all_make(const struct embed *e, struct err *err)
+{
+    char path[PATH_SIZE], name[CELL_NAME_MAX + 32];
+    static const char *const names[] = {"pki", "log", "run", "borglets"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        path_of(e, path, names[i]);
+        if (directories_make(path, err) < 0)
+            return -(int)err->code;
+    }
+    for (uint32_t i = 1; i <= e->replica_count; i++) {
+        snprintf(name, sizeof name, "master%u", i);
+        path_of(e, path, name);
+        if (directories_make(path, err) < 0)
+            return -(int)err->code;
+    }
+    for (uint32_t i = 0; i < e->borglet_count; i++) {
+        snprintf(name, sizeof name, "borglets/%s", e->borglets[i].name);
+        path_of(e, path, name);
+        if (directories_make(path, err) < 0)
+            return -(int)err->code;
+    }
+    return 0;
+}
+
+int embed_make(struct embed *e, const struct embed_wish *w, struct err *err)
+{
+    char pki[PATH_SIZE], name[CELL_NAME_MAX + 1];
+    if (wish_check(e, w, err) < 0 || settings_settle(e, w, err) < 0 ||
+        directories_all_make(e, err) < 0)
+        return -(int)err->code;
+    path_of(e, pki, "pki");
+    cell_name(e, name);
+    if (pki_make_ca(pki, name, err) < 0 || certificates_make(e, w, err) < 0)
+        return -(int)err->code;
+    return cell_file_make(e, err);
+}
+
+static int embed_on_remove(const char *path, const struct stat *st UNUSED, int kind UNUSED,
+                           struct FTW *at UNUSED)
+{
+    return remove(path) < 0 && errno != ENOENT ? -1 : 0;
+}
+
+int embed_wipe(struct embed *e, struct err *err)
+{
+    ASSERT(e->lock_fd >= 0);
+    ASSERT(exists(e, "embedded.json"));
+    if (nftw(e->dir, embed_on_remove, 32, FTW_DEPTH | FTW_PHYS) < 0)
+        return err_errno(err, errno, "cannot remove all of %s", e->dir);
+    return 0;
+}

@@ -1,0 +1,80 @@
+/*
+ * embed.h - the embedded cell: real masters and borglets on this machine, below one directory.
+ *
+ *     DIR/embedded.json   what was asked for: borglets, their shares, address, timers
+ *     DIR/cell.json       where the replicas are; written last, so it means "complete"
+ *     DIR/pki             the CA and certificates: master-N borglet-mN user-NAME
+ *     DIR/masterN, DIR/borglets/mN, DIR/log/NAME.log, DIR/run/NAME.pid
+ *
+ * Every step makes only what is missing, so `up` on an existing directory brings the same cell
+ * back. All operations hold DIR/.lock.
+ */
+#ifndef CLI_EMBED_H
+#define CLI_EMBED_H
+
+#include "cell_file.h"
+#include "proc.h"
+
+enum {
+    EMBED_BORGLETS_MAX = 64,
+    EMBED_TASK_PORTS = 100, /* of each borglet */
+    EMBED_PORT_MIN = 10000, /* below the ports the kernel gives to outgoing connections */
+    EMBED_PORT_MAX = 32000,
+    EMBED_STOP_MS = 10000, /* SIGTERM to SIGKILL */
+    EMBED_PROCESSES_MAX = CELL_REPLICAS_MAX + EMBED_BORGLETS_MAX
+};
+
+struct embed_borglet {
+    char name[CELL_NAME_MAX + 1];
+    char capacity[128]; /* cpu=...,ram=...,disk=... */
+    uint16_t port_first, port_last;
+};
+
+struct embed {
+    char dir[CELL_PATH_MAX + 1]; /* absolute */
+    int lock_fd;
+    bool is_new;
+    char host[CELL_ADDR_MAX + 1];
+    uint32_t replica_count;
+    uint32_t election_timeout_ms; /* 0: the master's own default */
+    struct embed_borglet borglets[EMBED_BORGLETS_MAX];
+    uint32_t borglet_count;
+    struct cell_file cell; /* after embed_make() */
+};
+
+/* What `cell up` was told; 0 and NULL: the stored value, or the default of a new cell. */
+struct embed_wish {
+    uint32_t replica_count;
+    uint32_t borglet_count;
+    uint32_t election_timeout_ms;
+    const char *host;
+    const char *capacity;
+    const char *users[4]; /* who gets a certificate; NULL-ended */
+};
+
+/* Lock the directory (waits `wait_ms` for another borgctl) and read what is there. With `make` the
+ * directory is made; without, a directory that holds no embedded cell is ERR_NOT_FOUND. */
+int embed_open(const char *dir, bool make, uint64_t wait_ms, struct embed *ret,
+               struct err *err) MUST_USE;
+void embed_close(struct embed *embed); /* unlocks */
+
+/* Settle what is open, make what is missing: directories, ports, certificates, files. */
+int embed_make(struct embed *embed, const struct embed_wish *wish, struct err *err) MUST_USE;
+
+/* The processes, masters first. `name` is the stem of its log and pid file. */
+struct embed_process {
+    char name[CELL_NAME_MAX + 1];
+    char log_path[CELL_PATH_MAX + 128];
+    char pid_path[CELL_PATH_MAX + 128];
+    struct proc proc;
+    bool alive;
+};
+size_t embed_processes(const struct embed *embed, struct embed_process ret[EMBED_PROCESSES_MAX]);
+/* Start what is not running; *ret_started says how many that were. */
+int embed_start(const struct embed *embed, size_t *ret_started, struct err *err) MUST_USE;
+/* Stop masters and borglets; how many were running. */
+size_t embed_stop(const struct embed *embed);
+/* Remove the directory and everything in it. */
+int embed_wipe(struct embed *embed, struct err *err) MUST_USE;
+
+#endif

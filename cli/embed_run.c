@@ -1,0 +1,205 @@
+/*
+ * embed_run.c - the embedded cell as processes: who runs, start the rest, stop all.
+ */
+#include "embed.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum { ARG_SIZE = 2 * CELL_PATH_MAX, ARGS_MAX = 24 };
+
+static void process_describe(const struct embed *e, const char *stem, struct embed_process *ret)
+{
+    *ret = (struct embed_process){0};
+    str_copy(ret->name, sizeof ret->name, stem);
+    snprintf(ret->log_path, sizeof ret->log_path, "%s/log/%s.log", e->dir, stem);
+    snprintf(ret->pid_path, sizeof ret->pid_path, "%s/run/%s.pid", e->dir, stem);
+    ret->alive = proc_read(ret->pid_path, &ret->proc);
+}
+
+size_t embed_processes(const struct embed *e, struct embed_process ret[EMBED_PROCESSES_MAX])
+{
+    size_t count = 0;
+    char stem[CELL_NAME_MAX + 1];
+    for (uint32_t i = 1; i <= e->replica_count; i++) {
+        snprintf(stem, sizeof stem, "master%u", i);
+        process_describe(e, stem, &ret[count++]);
+    }
+    for (uint32_t i = 0; i < e->borglet_count; i++)
+        process_describe(e, e->borglets[i].name, &ret[count++]);
+    return count;
+}
+
+/* A program of ours: beside borgctl itself, else in PATH. */
+static void program_find(const char *name, char ret[ARG_SIZE])
+{
+    char self[CELL_PATH_MAX + 1];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n > 0) {
+        self[n] = '\0';
+        char *slash = strrchr(self, '/');
+        *slash = '\0';
+        snprintf(ret, ARG_SIZE, "%s/%s", self, name);
+        if (access(ret, X_OK) == 0)
+            return;
+    }
+    snprintf(ret, ARG_SIZE, "%s", name);
+}
+
+/* argv, built word by word in one allocation. */
+struct args {
+    char words[ARGS_MAX][ARG_SIZE];
+    char *argv[ARGS_MAX + 1];
+    size_t count;
+};
+
+static char *args_next(struct args *a)
+{
+    ASSERT(a->count < ARGS_MAX);
+    a->argv[a->count] = a->words[a->count];
+    return a->words[a->count++];
+}
+
+static void args_add(struct args *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void args_add(struct args *a, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(args_next(a), ARG_SIZE, fmt, args);
+    va_end(args);
+}
+
+static void args_option(struct args *a, const char *option, const char *dir, const char *name)
+{
+    args_add(a, "%s", option);
+    args_add(a, "%s/%s", dir, name);
+}
+
+static void master_args(const struct embed *e, uint32_t id, struct args *a)
+{
+    char name[CELL_NAME_MAX + 32];
+    program_find("borgmaster", args_next(a));
+    args_option(a, "--cell", e->dir, "cell.json");
+    args_add(a, "--id");
+    args_add(a, "%u", id);
+    snprintf(name, sizeof name, "master%u", id);
+    args_option(a, "--dir", e->dir, name);
+    snprintf(name, sizeof name, "pki/master-%u.crt", id);
+    args_option(a, "--cert", e->dir, name);
+    snprintf(name, sizeof name, "pki/master-%u.key", id);
+    args_option(a, "--key", e->dir, name);
+    if (e->election_timeout_ms != 0) {
+        args_add(a, "--election-timeout-ms");
+        args_add(a, "%u", e->election_timeout_ms);
+    }
+}
+
+static void borglet_args(const struct embed *e, const struct embed_borglet *b, struct args *a)
+{
+    char name[CELL_NAME_MAX + 32];
+    program_find("borglet", args_next(a));
+    args_option(a, "--cell", e->dir, "cell.json");
+    args_add(a, "--name");
+    args_add(a, "%s", b->name);
+    snprintf(name, sizeof name, "borglets/%s", b->name);
+    args_option(a, "--dir", e->dir, name);
+    snprintf(name, sizeof name, "pki/borglet-%s.crt", b->name);
+    args_option(a, "--cert", e->dir, name);
+    snprintf(name, sizeof name, "pki/borglet-%s.key", b->name);
+    args_option(a, "--key", e->dir, name);
+    args_add(a, "--listen");
+    args_add(a, strchr(e->host, ':') != NULL ? "[%s]:0" : "%s:0", e->host);
+    args_add(a, "--capacity");
+    args_add(a, "%s", b->capacity);
+    args_add(a, "--ports");
+    args_add(a, "%u-%u", b->port_first, b->port_last);
+}
+
+/* A master that is not running must find its addresses free; say who is to blame if not. */
+static int address_check(const char *address, uint32_t id, struct err *err)
+{
+    char host[CELL_ADDR_MAX + 1];
+    str_copy(host, sizeof host, address);
+    char *colon = strrchr(host, ':');
+    ASSERT(colon != NULL);
+    *colon = '\0';
+    int port = atoi(colon + 1);
+    char *bare = host[0] == '[' ? host + 1 : host;
+    bare[strcspn(bare, "]")] = '\0';
+    struct sockaddr_in6 v6 = {0};
+    struct sockaddr_in v4 = {0};
+    bool is_v6 = uv_ip6_addr(bare, port, &v6) == 0;
+    if (!is_v6 && uv_ip4_addr(bare, port, &v4) != 0)
+        return err_set(err, ERR_INVALID, "cell.json: %s is not an address of this machine",
+                       address);
+    int one = 1, fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr *a = is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    bool ok = fd >= 0 && bind(fd, a, is_v6 ? sizeof v6 : sizeof v4) == 0 && listen(fd, 1) == 0;
+    int why = errno;
+    if (fd >= 0)
+        close(fd);
+    if (!ok && why == EADDRINUSE)
+        return err_set(err, ERR_STATE,
+                       "%s, the address of master %u, is taken by another process; find it with "
+                       "`ss -ltnp sport = :%d`, stop it and try again",
+                       address, id, port);
+    return ok ? 0
+              : err_errno(err, why, "cannot listen on %s, the address of master %u", address, id);
+}
+
+static int process_start(const struct embed *e, size_t at, struct embed_process *p, struct err *err)
+{
+    struct args *a = xcalloc(1, sizeof *a);
+    int r = 0;
+    if (at < e->replica_count) {
+        uint32_t id = (uint32_t)at + 1;
+        r = address_check(e->cell.replicas[at].rpc, id, err);
+        if (r == 0)
+            r = address_check(e->cell.replicas[at].raft, id, err);
+        master_args(e, id, a);
+    } else {
+        borglet_args(e, &e->borglets[at - e->replica_count], a);
+    }
+    if (r == 0)
+        r = proc_spawn(a->argv, p->log_path, p->pid_path, &p->proc, err);
+    free(a);
+    return r;
+}
+
+int embed_start(const struct embed *e, size_t *ret_started, struct err *err)
+{
+    struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
+    size_t count = embed_processes(e, all);
+    int r = 0;
+    *ret_started = 0;
+    for (size_t i = 0; i < count && r == 0; i++) {
+        if (all[i].alive)
+            continue;
+        r = process_start(e, i, &all[i], err);
+        *ret_started += r == 0;
+    }
+    free(all);
+    return r;
+}
+
+size_t embed_stop(const struct embed *e)
+{
+    struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
+    struct proc procs[EMBED_PROCESSES_MAX];
+    size_t count = embed_processes(e, all), alive = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (all[i].alive)
+            procs[alive++] = all[i].proc;
+    }
+    proc_stop(procs, alive, EMBED_STOP_MS);
+    for (size_t i = 0; i < count; i++)
+        unlink(all[i].pid_path);
+    free(all);
+    return alive;
+}

@@ -1,0 +1,225 @@
+/*
+ * listing.c - SQL and columns of the lists; reading them page by page.
+ */
+#include "listing.h"
+#include "clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A dead job keeps its rows for a while after its name was used again: the newest is meant. */
+#define NEWEST "(SELECT max(id) FROM jobs n WHERE n.name = j.name)"
+
+struct listing_info {
+    const char *sql; /* %Q: the job's name or NULL; %lld %lld: the key to begin after; %d: rows */
+    const char *key, *key2;
+    const struct render_column *columns;
+    size_t column_count;
+};
+
+static const struct render_column job_columns[] = {
+    {"job", "JOB", RENDER_TEXT},          {"user", "USER", RENDER_TEXT},
+    {"priority", "PRIO", RENDER_INTEGER}, {"band", "BAND", RENDER_TEXT},
+    {"state", "STATE", RENDER_STATE},     {"replicas", "TASKS", RENDER_INTEGER},
+    {"running", "RUN", RENDER_INTEGER},   {"pending", "PEND", RENDER_INTEGER},
+    {"assigned", NULL, RENDER_INTEGER},   {"stopping", NULL, RENDER_INTEGER},
+    {"finished", "DONE", RENDER_INTEGER}, {"failed", "FAIL", RENDER_INTEGER},
+    {"killed", NULL, RENDER_INTEGER},     {"cpu_milli", "CPU", RENDER_MILLI},
+    {"ram_bytes", "RAM", RENDER_BYTES},   {"disk_bytes", NULL, RENDER_BYTES},
+    {"ports", NULL, RENDER_INTEGER},      {"appclass", NULL, RENDER_TEXT},
+    {"policy", NULL, RENDER_TEXT},        {"submitted_ms", "AGE", RENDER_AGE},
+    {"changed_ms", NULL, RENDER_TIME},    {"command", NULL, RENDER_TEXT},
+    {"dead", NULL, RENDER_INTEGER},       {"job_id", NULL, RENDER_INTEGER},
+    {"reason", "REASON", RENDER_TEXT},
+};
+
+static const struct render_column task_columns[] = {
+    {"job", NULL, RENDER_TEXT},
+    {"index", NULL, RENDER_INTEGER},
+    {"task", "TASK", RENDER_TEXT},
+    {"user", NULL, RENDER_TEXT},
+    {"priority", "PRIO", RENDER_INTEGER},
+    {"state", "STATE", RENDER_STATE},
+    {"attempt", "ATTEMPT", RENDER_INTEGER},
+    {"failures", "FAILURES", RENDER_INTEGER},
+    {"machine", "MACHINE", RENDER_TEXT},
+    {"pid", "PID", RENDER_INTEGER},
+    {"ports", "PORTS", RENDER_JSON},
+    {"cause", "CAUSE", RENDER_TEXT},
+    {"exit_code", "EXIT", RENDER_INTEGER},
+    {"started_ms", NULL, RENDER_TIME},
+    {"not_before_ms", NULL, RENDER_TIME},
+    {"changed_ms", "AGE", RENDER_AGE},
+    {"job_id", NULL, RENDER_INTEGER},
+};
+
+static const struct render_column machine_columns[] = {
+    {"machine", "MACHINE", RENDER_TEXT},         {"state", "STATE", RENDER_STATE},
+    {"tasks", "TASKS", RENDER_INTEGER},          {"cpu_capacity", "CPU", RENDER_MILLI},
+    {"cpu_reserved", NULL, RENDER_MILLI},        {"cpu_free", "FREE", RENDER_MILLI},
+    {"ram_capacity", "RAM", RENDER_BYTES},       {"ram_reserved", NULL, RENDER_BYTES},
+    {"ram_free", "FREE", RENDER_BYTES},          {"disk_capacity", "DISK", RENDER_BYTES},
+    {"disk_reserved", NULL, RENDER_BYTES},       {"disk_free", "FREE", RENDER_BYTES},
+    {"ports_capacity", "PORTS", RENDER_INTEGER}, {"ports_reserved", NULL, RENDER_INTEGER},
+    {"ports_free", "FREE", RENDER_INTEGER},      {"changed_ms", NULL, RENDER_TIME},
+    {"machine_id", NULL, RENDER_INTEGER},        {"addr", "ADDRESS", RENDER_TEXT},
+};
+
+static const struct render_column event_columns[] = {
+    {"seq", NULL, RENDER_INTEGER},          {"time_ms", "TIME", RENDER_TIME},
+    {"kind", "EVENT", RENDER_STATE},        {"job", NULL, RENDER_TEXT},
+    {"index", NULL, RENDER_INTEGER},        {"task", "OF", RENDER_TEXT},
+    {"attempt", "ATTEMPT", RENDER_INTEGER}, {"machine", "MACHINE", RENDER_TEXT},
+    {"cause", "CAUSE", RENDER_TEXT},        {"exit_code", "EXIT", RENDER_INTEGER},
+    {"detail", "DETAIL", RENDER_TEXT},
+};
+
+#define COLUMNS(c) .columns = (c), .column_count = ARRAY_SIZE(c)
+
+static const struct listing_info lists[LISTING_KIND_COUNT] = {
+    [LISTING_JOBS] =
+        {"SELECT l.* FROM job_list l JOIN jobs j ON j.id = l.job_id WHERE (%Q IS NULL OR "
+         "j.name = %Q) AND j.id = " NEWEST " AND (j.id, 0) > (%lld, %lld) ORDER BY j.id "
+         "LIMIT %d",
+         "job_id", NULL, COLUMNS(job_columns)},
+    [LISTING_TASKS] =
+        {"SELECT t.job, t.idx AS \"index\", t.task, t.user, t.priority, t.state, "
+         "t.attempt, t.failures, t.machine, nullif(t.pid, 0) AS pid, t.ports, t.cause, "
+         "CASE WHEN t.cause <> '' THEN t.exit_code END AS exit_code, "
+         "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
+         "not_before_ms, t.changed_ms, t.job_id FROM jobs j JOIN task_list t ON "
+         "t.job_id = j.id WHERE (%Q IS NULL OR j.name = %Q) AND j.id = " NEWEST
+         " AND (t.job_id, t.idx) > (%lld, %lld) ORDER BY t.job_id, t.idx LIMIT %d",
+         "job_id", "index", COLUMNS(task_columns)},
+    [LISTING_MACHINES] =
+        {"SELECT name AS machine, addr, state, task_count AS tasks, cpu_milli AS "
+         "cpu_capacity, reserved_cpu_milli AS cpu_reserved, cpu_milli - "
+         "reserved_cpu_milli AS cpu_free, ram_bytes AS ram_capacity, "
+         "reserved_ram_bytes AS ram_reserved, ram_bytes - reserved_ram_bytes AS "
+         "ram_free, disk_bytes AS disk_capacity, reserved_disk_bytes AS "
+         "disk_reserved, disk_bytes - reserved_disk_bytes AS disk_free, ports AS "
+         "ports_capacity, reserved_ports AS ports_reserved, ports - reserved_ports "
+         "AS ports_free, changed_ms, id AS machine_id FROM machines WHERE (%Q IS "
+         "NULL OR name = %Q) AND (id, 0) > (%lld, %lld) ORDER BY id LIMIT %d",
+         "machine_id", NULL, COLUMNS(machine_columns)},
+    [LISTING_EVENTS] =
+        {"SELECT * FROM (SELECT seq, time_ms, kind, job, idx AS \"index\", task, "
+         "nullif(attempt, 0) AS attempt, machine, cause, CASE WHEN kind IN "
+         "('finished', 'failed', 'evicted', 'lost', 'killed') AND cause <> '' THEN "
+         "exit_code END AS exit_code, detail FROM event_list WHERE (%Q IS NULL OR job "
+         "= %Q) AND (seq, 0) > (%lld, %lld) ORDER BY seq DESC LIMIT %d) ORDER BY seq",
+         "seq", NULL, COLUMNS(event_columns)},
+};
+
+void listing_release(struct listing *list)
+{
+    for (size_t i = 0; i < list->page_count; i++)
+        free(list->texts[i]);
+    free(list->texts);
+    wire_rows_release(&list->rows);
+    *list = (struct listing){0};
+}
+
+/* Move a page's rows to the end of the list; its texts stay where they are. */
+static void listing_take_page(struct listing *list, struct wire_rows *page)
+{
+    struct wire_rows *all = &list->rows;
+    list->texts = xrealloc(list->texts, list->page_count + 1, sizeof *list->texts);
+    list->texts[list->page_count++] = page->bytes;
+    page->bytes = NULL;
+    if (list->page_count == 1) {
+        *all = *page;
+        return;
+    }
+    ASSERT(all->column_count == page->column_count);
+    size_t old = (size_t)all->row_count * all->column_count;
+    size_t more = (size_t)page->row_count * page->column_count;
+    all->values = xrealloc(all->values, MAX(old + more, 1), sizeof *all->values);
+    if (more > 0)
+        memcpy(all->values + old, page->values, more * sizeof *page->values);
+    all->row_count += page->row_count;
+    wire_rows_release(page);
+}
+
+int listing_fetch(struct client *client, enum listing_kind kind, const char *job,
+                  struct listing *ret, struct err *err)
+{
+    const struct listing_info *info = &lists[kind];
+    int64_t key = 0, key2 = -1;
+    uint32_t count;
+    *ret = (struct listing){0};
+    ASSERT(kind != LISTING_EVENTS);
+    do {
+        struct wire_rows page;
+        if (client_queryf(client, &page, err, info->sql, job, job, (long long)key, (long long)key2,
+                          (int)LISTING_PAGE_ROWS) < 0) {
+            listing_release(ret);
+            return -(int)err->code;
+        }
+        count = page.row_count;
+        if (count > 0) {
+            key = render_integer(&page, count - 1, info->key);
+            /* A key of one column is compared as (key, 0). */
+            key2 = info->key2 != NULL ? render_integer(&page, count - 1, info->key2) : 0;
+        }
+        listing_take_page(ret, &page);
+    } while (count == LISTING_PAGE_ROWS);
+    return 0;
+}
+
+int listing_events(struct client *client, const char *job, uint64_t seq_after, uint64_t count_max,
+                   struct listing *ret, struct err *err)
+{
+    struct wire_rows page;
+    *ret = (struct listing){0};
+    if (client_queryf(client, &page, err, lists[LISTING_EVENTS].sql, job, job, (long long)seq_after,
+                      0LL, (int)count_max) < 0)
+        return -(int)err->code;
+    listing_take_page(ret, &page);
+    return 0;
+}
+
+struct render_options listing_render_options(void)
+{
+    return (struct render_options){.now_ms = clock_wall_ms(),
+                                   .colors = render_colors_wanted(stdout)};
+}
+
+int listing_json(enum listing_kind kind, const struct listing *list, json_t **ret, struct err *err)
+{
+    return render_json(&list->rows, lists[kind].columns, lists[kind].column_count, ret, err);
+}
+
+int listing_print(const struct cli *cli, enum listing_kind kind, const struct listing *list,
+                  bool single, struct err *err)
+{
+    json_t *array;
+    if (cli->output == OUTPUT_TABLE) {
+        struct render_options options = listing_render_options();
+        return render_table(stdout, &list->rows, lists[kind].columns, lists[kind].column_count,
+                            &options, err);
+    }
+    if (listing_json(kind, list, &array, err) < 0)
+        return -(int)err->code;
+    if (single && json_array_size(array) == 1) {
+        json_t *one = json_incref(json_array_get(array, 0));
+        json_decref(array);
+        array = one;
+    }
+    render_json_print(stdout, array);
+    return 0;
+}
+
+int listing_job_id(struct client *client, const char *job, int64_t *ret, struct err *err)
+{
+    struct wire_rows rows;
+    if (client_queryf(client, &rows, err, "SELECT max(id) AS id FROM jobs WHERE name = %Q", job) <
+        0)
+        return -(int)err->code;
+    *ret = render_integer(&rows, 0, "id");
+    wire_rows_release(&rows);
+    if (*ret == 0)
+        return err_set(err, ERR_NOT_FOUND, "there is no job \"%.80s\"; `borgctl jobs` lists them",
+                       job);
+    return 0;
+}

@@ -1,0 +1,43 @@
+/*
+ * main.c - borgctl: parse, look the command up, run it.
+ */
+#include "cli.h"
+#include "log.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+static void main_on_interrupt(int sig UNUSED)
+{
+    _exit(CLI_INTERRUPTED);
+}
+
+int main(int argc, char **argv)
+{
+    static struct cli cli;
+    struct err err;
+    signal(SIGINT, main_on_interrupt);
+    signal(SIGPIPE, SIG_IGN);
+    log_open(LOG_ERROR, "borgctl");
+    if (cli_parse(&cli, argc, argv, &err) < 0) {
+        cli_fail(&err);
+        return CLI_USAGE;
+    }
+    if (cli_flag(&cli, OPT_VERSION)) {
+        printf("borgctl %s\n", BORG_VERSION);
+        return CLI_OK;
+    }
+    if (cli_flag(&cli, OPT_HELP)) {
+        if (cli.command != NULL)
+            help_print_command(stdout, cli.command);
+        else
+            help_print(stdout);
+        return CLI_OK;
+    }
+    int code = cli.command->run(&cli);
+    if (fflush(stdout) != 0 && code == CLI_OK) {
+        err_set(&err, ERR_IO, "cannot write the result to stdout");
+        return cli_fail(&err);
+    }
+    return code;
+}
