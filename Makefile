@@ -94,6 +94,9 @@ TOOL_BINS := $(patsubst test/e2e/%.c,$(B)/test/e2e/%,$(TOOLS))
 $(filter $(B)/test/unit/test_borgmaster_%,$(UNIT_BINS)): $(B)/borgmaster.a
 $(filter $(B)/test/unit/test_borglet_%,$(UNIT_BINS)): $(B)/borglet.a $(B)/borg-shim
 $(filter $(B)/test/unit/test_cli_%,$(UNIT_BINS)): $(B)/borgctl.a
+# What the benches share.
+$(B)/bench.a: $(call obj,$(call src,test/bench/lib))
+$(BENCH_BINS): $(B)/bench.a
 
 test-programs: all $(UNIT_BINS) $(BENCH_BINS) $(TOOL_BINS)
 
@@ -108,7 +111,7 @@ e2e: test-programs ## the real binaries, killed and cut off
 check-asan: ## every test again under AddressSanitizer and UBSan
 	$(MAKE) BUILD=asan test-programs
 	scripts/test-run --build build/asan all
-bench: test-programs ## the figures of the README
+bench: all $(BENCH_BINS) ## the figures of the README
 	scripts/bench
 lint: all ## include table, purity, sizes, clang-format, cppcheck, shellcheck
 	scripts/lint --build $(B)

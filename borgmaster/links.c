@@ -357,7 +357,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct links *links = timer->data;
     uint64_t now_ms = clock_mono_ms();
-    if (replica_status(links->replica).leader != 0)
+    if (replica_leader_id(links->replica) != 0)
         links->leader_seen_ms = now_ms;
     if (now_ms - links->leader_seen_ms > LINKS_LEADERLESS_MS && links->count > 0) {
         log_warn("links.leaderless for_ms=%" PRIu64 ", closing %zu links so that they find a "

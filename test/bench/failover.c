@@ -1,0 +1,220 @@
+/*
+ * failover.c - how long nothing can be committed when the leader dies, or freezes.
+ *
+ *     failover DIR BORGCTL [--stop] [--count N]
+ *
+ * Every few milliseconds one command is sent, through one replica after the other, whatever became
+ * of those before. The time runs from just before the signal to the answer to the first command
+ * that was sent after it and carried out. Then the dead master is started again (`borgctl cell
+ * up`), or with --stop goes on (SIGCONT), and all five must agree before the next round.
+ */
+#include "lib/bench.h"
+
+#include "clock.h"
+#include "cmd_pack.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SEND_MS = 5,
+    COMMAND_MS = 1000,
+    RECONNECT_MS = 50,
+    WARM_MS = 300,
+    FAILOVER_MS = 30000,
+    PAUSE_MS = 500 /* a healthy cell, before the next round */
+};
+
+static const char usage[] = "failover DIR BORGCTL [--stop] [--count N]";
+
+struct failover;
+
+struct line {
+    struct failover *failover;
+    struct rpc_conn *conn; /* NULL: none */
+    bool open;
+    uint64_t tried_ms;
+};
+
+struct failover {
+    struct bench bench;
+    char *dir, *borgctl;
+    bool stop;
+    struct line lines[CELL_REPLICAS_MAX];
+    size_t next_line;
+    uv_timer_t timer;
+    bool sending;
+    uint64_t number;
+    unsigned outstanding;
+    uint64_t hit_us;   /* when the signal was sent; 0: not yet */
+    uint64_t first_us; /* the answer waited for; 0: not yet */
+    uint64_t committed, failed;
+    struct samples gaps;
+};
+
+struct sent {
+    struct failover *failover;
+    uint64_t us;
+};
+
+static void on_answer(void *data, const struct err *err, const void *body, size_t size)
+{
+    struct sent *sent = data;
+    struct failover *f = sent->failover;
+    struct wire_answer answer;
+    bool good =
+        err == NULL && wire_unpack_answer(body, size, &answer, NULL) == 0 && answer.code == ERR_OK;
+    f->outstanding--;
+    f->committed += good;
+    f->failed += !good;
+    if (good && f->hit_us != 0 && f->first_us == 0 && sent->us >= f->hit_us)
+        f->first_us = clock_mono_us();
+    free(sent);
+}
+
+static void on_open(struct rpc_conn *conn)
+{
+    struct line *line = rpc_data(conn);
+    line->open = true;
+}
+
+static void on_close(struct rpc_conn *conn, const struct err *why)
+{
+    struct line *line = rpc_data(conn);
+    (void)why;
+    line->conn = NULL;
+    line->open = false;
+}
+
+static void line_connect(struct failover *f, size_t i)
+{
+    struct line *line = &f->lines[i];
+    struct rpc_options options = {.loop = &f->bench.loop,
+                                  .tls = f->bench.tls,
+                                  .data = line,
+                                  .on_open = on_open,
+                                  .on_close = on_close};
+    uint64_t now_ms = clock_mono_ms();
+    if (line->conn != NULL || now_ms - line->tried_ms < RECONNECT_MS)
+        return;
+    line->failover = f;
+    line->tried_ms = now_ms;
+    if (rpc_connect(&options, f->bench.cell.replicas[i].rpc, NULL, &line->conn, NULL) != 0)
+        line->conn = NULL;
+}
+
+/* A job that fits nowhere. It stays: they are few. */
+static void send_one(struct failover *f, struct rpc_conn *conn)
+{
+    struct buf CLEANUP(buf_release) body = {0};
+    char name[CELL_NAME_MAX + 1];
+    struct sent *sent = xcalloc(1, sizeof *sent);
+    snprintf(name, sizeof name, "failover-%d-%" PRIu64, f->stop, f->number++);
+    struct cmd cmd = bench_submit(name, 1, RESOURCE_AMOUNT_MAX, INT64_C(1) << 20);
+    *sent = (struct sent){f, clock_mono_us()};
+    int rv = cmd_pack(&cmd, &body, NULL);
+    ASSERT(rv == 0);
+    cmd_release(&cmd);
+    rv = rpc_request(conn, WIRE_COMMAND, body.bytes, body.size, COMMAND_MS, on_answer, sent, NULL);
+    if (rv == 0)
+        f->outstanding++;
+    else
+        free(sent);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct failover *f = timer->data;
+    size_t count = f->bench.cell.replica_count;
+    if (!f->sending)
+        return;
+    for (size_t i = 0; i < count; i++)
+        line_connect(f, i);
+    for (size_t tried = 0; tried < count; tried++) {
+        struct line *line = &f->lines[f->next_line++ % count];
+        if (line->open) {
+            send_one(f, line->conn);
+            return;
+        }
+    }
+}
+
+static void master_back(struct failover *f, int64_t pid)
+{
+    char *up[] = {f->borgctl, "cell", "up", "--dir", f->dir, "-q", NULL};
+    if (f->stop) {
+        kill((pid_t)pid, SIGCONT);
+        return;
+    }
+    int rc = bench_run(up, NULL);
+    if (rc != 0)
+        bench_die("borgctl cell up: exit code %d", rc);
+}
+
+static void round_run(struct failover *f)
+{
+    struct bench_health before = bench_settle(&f->bench);
+    bench_pause(&f->bench, PAUSE_MS);
+    f->hit_us = f->first_us = 0;
+    f->sending = true;
+    bench_pause(&f->bench, WARM_MS);
+    int64_t pid = before.pids[before.leader];
+    f->hit_us = clock_mono_us();
+    if (kill((pid_t)pid, f->stop ? SIGSTOP : SIGKILL) != 0)
+        bench_die("the leader, process %" PRId64 ", is gone", pid);
+    while (f->first_us == 0) {
+        if (clock_mono_us() - f->hit_us > UINT64_C(1000) * FAILOVER_MS)
+            bench_die("nothing was committed for %d s", FAILOVER_MS / 1000);
+        bench_turn(&f->bench);
+    }
+    samples_add(&f->gaps, f->first_us - f->hit_us);
+    f->sending = false;
+    master_back(f, pid);
+    while (f->outstanding > 0)
+        bench_turn(&f->bench);
+}
+
+static void print(struct failover *f, uint64_t count, uint64_t terms)
+{
+    const char *what = f->stop ? "SIGSTOP of the leader" : "kill -9 of the leader";
+    printf("| %s | p50 ms | p90 ms | max ms | terms begun | commands committed | commands without "
+           "an answer in %d ms or refused |\n|---|---|---|---|---|---|---|\n",
+           what, COMMAND_MS);
+    printf("| %" PRIu64 " times | %.0f | %.0f | %.0f | %" PRIu64 " | %" PRIu64 " | %" PRIu64 " |\n",
+           count, samples_ms(&f->gaps, 500), samples_ms(&f->gaps, 900), samples_ms(&f->gaps, 1000),
+           terms, f->committed, f->failed);
+    bench_terms(f->stop ? "failover --stop" : "failover", count, terms);
+    char text[96];
+    snprintf(text, sizeof text, "%s until the next command is committed", what);
+    bench_summary(text, "p50 %.0f ms, max %.0f ms of %" PRIu64, samples_ms(&f->gaps, 500),
+                  samples_ms(&f->gaps, 1000), count);
+}
+
+int main(int argc, char **argv)
+{
+    static struct failover f;
+    uint64_t count = 20;
+    if (argc < 3)
+        bench_die("usage: %s", usage);
+    f.dir = argv[1];
+    f.borgctl = argv[2];
+    for (int i = 3; i < argc; i++) {
+        if (strcmp(argv[i], "--stop") == 0)
+            f.stop = true;
+        else if (strcmp(argv[i], "--count") == 0)
+            count = bench_arg(argc, argv, i++, usage);
+        else
+            bench_die("usage: %s", usage);
+    }
+    bench_open(&f.bench, f.dir);
+    uv_timer_init(&f.bench.loop, &f.timer);
+    f.timer.data = &f;
+    uv_timer_start(&f.timer, on_timer, SEND_MS, SEND_MS);
+    uint64_t term = bench_settle(&f.bench).term;
+    for (uint64_t i = 0; i < count; i++)
+        round_run(&f);
+    print(&f, count, bench_settle(&f.bench).term - term);
+    return 0;
+}
