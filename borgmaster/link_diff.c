@@ -124,7 +124,9 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
         return;
     const struct job *job = cell_job(cell, task_job(task->id));
     if (task->stopping != CAUSE_NONE) {
-        if (!has_ended(lt) && (full || !lt->stop_sent)) {
+        /* A full set names it even when it has ended: unnamed, its record would be dropped before
+         * the cell has taken note. */
+        if (full || (!has_ended(lt) && !lt->stop_sent)) {
             struct intent *stop = add_intent(todo, INTENT_STOP, lt->ref);
             stop->cause = task->stopping;
             stop->grace_ms = job->spec.grace_ms;

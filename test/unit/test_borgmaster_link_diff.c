@@ -208,6 +208,23 @@ START_TEST(ended_is_reported_then_forgotten)
 }
 END_TEST
 
+START_TEST(a_full_set_names_what_has_ended_until_the_cell_knows)
+{
+    struct scene s = scene_assigned();
+    scene_report(&s, running);
+    hear(&s, exited);
+    diff_at(&s, true, NOW_MS);
+    expect_intent(&s, INTENT_RUN);
+    scene_kill(&s);
+    diff_at(&s, true, NOW_MS);
+    expect_intent(&s, INTENT_STOP);
+    scene_report(&s, exited);
+    diff_at(&s, true, NOW_MS);
+    expect_intent(&s, INTENT_FORGET);
+    scene_release(&s);
+}
+END_TEST
+
 START_TEST(rescheduled_elsewhere_is_stopped_then_forgotten)
 {
     struct scene s = scene_assigned();
@@ -267,6 +284,7 @@ int main(void)
     tcase_add_test(tc, stopping_is_stopped_once_with_its_grace_and_cause);
     tcase_add_test(tc, stopping_before_the_borglet_heard_of_it_is_stopped_too);
     tcase_add_test(tc, ended_is_reported_then_forgotten);
+    tcase_add_test(tc, a_full_set_names_what_has_ended_until_the_cell_knows);
     tcase_add_test(tc, rescheduled_elsewhere_is_stopped_then_forgotten);
     tcase_add_test(tc, told_to_run_and_killed_before_it_said_a_word_is_stopped);
     tcase_add_test(tc, tasks_are_found_in_any_order_of_arrival);
