@@ -299,8 +299,6 @@ static int not_found(struct logs *logs, const struct wire_logs *request, struct 
     return err_set(err, ERR_NOT_FOUND, "no log of task %s/%" PRIu32 "%s on this machine; %s%s",
                    request->job, task_index((task_id){request->task}), buf_text(&which),
                    there.size == 0 ? "there is none of that job" : "there are: ", buf_text(&there));
-}), request->attempt,
-                   there.size == 0 ? "there is none of that job" : "there are: ", buf_text(&there));
 }
 
 static int reader_locate(struct reader *reader, const struct wire_logs *request, struct buf *path,

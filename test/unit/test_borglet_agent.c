@@ -358,12 +358,14 @@ END_TEST
 
 START_TEST(a_preemptor_starts_when_its_victim_is_gone)
 {
+    char up[600];
     struct rig r;
 
     rig_init(&r);
     struct replica *replica = link_wait(&r);
-    send_run(&r, 0, 800, "trap '' TERM; while :; do sleep 1000; done");
-    T_RUN(&r.loop, told_kind(replica, 0, REPORT_RUNNING));
+    send_run(&r, 0, 800, "trap '' TERM; touch up; while :; do sleep 1000; done");
+    snprintf(up, sizeof(up), "%s/tasks/web.0.1.1/work/up", r.dir);
+    T_RUN(&r.loop, access(up, F_OK) == 0);
     send_run(&r, 1, 500, "sleep 1000");
     send_other(&r, 0, INTENT_STOP, 200);
     T_RUN(&r.loop, told_kind(replica, 1, REPORT_RUNNING));
