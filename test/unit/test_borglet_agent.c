@@ -26,6 +26,7 @@ struct replica {
     struct report reports[REPORTS_MAX]; /* in order of arrival */
     int report_count;
     int beats;
+    struct rpc_call *unanswered; /* when mute; answered when nobody waits for it any more */
 };
 
 struct rig {
@@ -88,7 +89,9 @@ static void on_report(struct rpc_conn *conn, struct rpc_call *call, const void *
     if (call != NULL) {
         ck_assert_uint_eq(reports.report_count, 0);
         r->beats++;
-        if (!r->mute)
+        if (r->mute)
+            r->unanswered = call;
+        else
             rpc_reply(call, NULL, 0);
     }
     for (uint32_t i = 0; i < reports.report_count; i++) {
@@ -104,6 +107,9 @@ static void on_replica_close(struct rpc_conn *conn, const struct err *why UNUSED
 
     if (r->conn == conn)
         r->conn = NULL;
+    if (r->unanswered != NULL)
+        rpc_reply(r->unanswered, NULL, 0);
+    r->unanswered = NULL;
 }
 
 static const struct rpc_method replica_methods[] = {
