@@ -268,9 +268,9 @@ static bool attempt_locate(struct logs *logs, const struct wire_logs *request, s
     return true;
 }
 
-static void name_attempt(struct buf *to, struct attempt_ref task)
+static void name_attempt(struct buf *to, const char *job, struct attempt_ref task)
 {
-    buf_printf(to, "%s/%" PRIu32 " attempt %" PRIu32, to->size == 0 ? "" : ",",
+    buf_printf(to, "%s%s/%" PRIu32 " attempt %" PRIu32, to->size == 0 ? "" : ", ", job,
                task_index(task.task), task.attempt);
 }
 
@@ -279,6 +279,7 @@ static int not_found(struct logs *logs, const struct wire_logs *request, struct 
 {
     enum { NAMED_BYTES_MAX = 300 };
     CLEANUP(buf_release) struct buf there = {0};
+    CLEANUP(buf_release) struct buf which = {0};
     const struct attic *attic = runner_attic(logs->runner);
     struct attempt_ref task;
     char job[CELL_NAME_MAX + 1];
@@ -287,15 +288,16 @@ static int not_found(struct logs *logs, const struct wire_logs *request, struct 
     {
         struct attempt *a = CONTAINER_OF(l, struct attempt, link);
         if (strcmp(a->job, request->job) == 0 && there.size < NAMED_BYTES_MAX)
-            name_attempt(&there, a->task);
+            name_attempt(&there, a->job, a->task);
     }
     for (size_t i = attic->count; i-- > 0;)
         if (attempt_name_parse(attic->entries[i].name, job, &task) &&
             strcmp(job, request->job) == 0 && there.size < NAMED_BYTES_MAX)
-            name_attempt(&there, task);
-    return err_set(err, ERR_NOT_FOUND,
-                   "no log of task %s/%" PRIu32 " attempt %" PRIu32 " on this machine; %s%s",
-                   request->job, task_index((task_id){request->task}), request->attempt,
+            name_attempt(&there, job, task);
+    if (request->attempt != 0)
+        buf_printf(&which, " attempt %" PRIu32, request->attempt);
+    return err_set(err, ERR_NOT_FOUND, "no log of task %s/%" PRIu32 "%s on this machine; %s%s",
+                   request->job, task_index((task_id){request->task}), buf_text(&which),
                    there.size == 0 ? "there is none of that job" : "there are: ", buf_text(&there));
 }
 

@@ -59,8 +59,8 @@ static int lock_take(const char *dir, struct state_dir *state, struct err *err)
         ssize_t n = pread(state->lock_fd, pid, sizeof(pid) - 1, 0);
         pid[n > 0 ? n : 0] = '\0';
         return err_set(err, ERR_STATE,
-                       "\"%s\" is in use by the borglet with pid %d: stop it or use another --dir",
-                       dir, atoi(pid));
+                       "\"%s\" is in use by the borglet with pid %ld: stop it or use another --dir",
+                       dir, strtol(pid, NULL, 10));
     }
     int size = snprintf(pid, sizeof(pid), "%d\n", getpid());
     if (ftruncate(state->lock_fd, 0) < 0 || pwrite(state->lock_fd, pid, (size_t)size, 0) != size)

@@ -198,7 +198,7 @@ START_TEST(a_killed_shim_takes_its_task_along)
     rig_init(&r);
     struct attempt *a = rig_start(&r, ref(0, 1), "setsid sleep 1000 & echo $!; sleep 1000");
     T_RUN(&r.loop, a->phase == ATTEMPT_RUNNING && output(&r, "tasks", a)[0] != '\0');
-    int child = atoi(output(&r, "tasks", a));
+    pid_t child = (pid_t)strtol(output(&r, "tasks", a), NULL, 10);
     int32_t pid = a->report.pid;
     pid_t shim = a->state.shim_pid;
     if (away)

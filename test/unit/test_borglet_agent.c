@@ -1,0 +1,596 @@
+/*
+ * test_borglet_agent.c - a whole borglet against replicas and users played by the test, over TLS,
+ * with real shims: link, plan, runner and logs together.
+ */
+#include "agent.h"
+#include "inventory.h"
+#include "link.h"
+#include "log.h"
+#include "logs.h"
+#include "testlib.h"
+
+#include <libgen.h>
+#include <sys/stat.h>
+
+enum { REPLICAS = 2, REPORTS_MAX = 64, LOG_BYTES_MAX = 1 << 20, HEARTBEAT_MS = 100 };
+
+struct replica {
+    struct rpc_server *server;
+    struct rpc_conn *conn;
+    bool refuse; /* hellos: not ready */
+    bool mute;   /* answers no heartbeat, like one that is stopped */
+    int hellos;
+    uint64_t seen_index;                /* of the last hello */
+    uint32_t hello_count;               /* reports in it */
+    struct report hello_last;           /* the last of them */
+    struct report reports[REPORTS_MAX]; /* in order of arrival */
+    int report_count;
+    int beats;
+    struct rpc_call *unanswered; /* when mute; answered when nobody waits for it any more */
+};
+
+struct rig {
+    struct t_loop loop;
+    const char *pki;
+    struct tls_context *master, *borglet, *user;
+    struct cell_file cell;
+    struct state_dir state;
+    struct replica replicas[REPLICAS];
+    struct agent *agent;
+    char dir[256];
+    char shim[600];
+    uint64_t index;
+    /* the user who reads a log */
+    struct rpc_conn *reader;
+    char *log;
+    size_t log_size;
+    bool answered, reader_closed;
+    struct err answer;
+};
+
+static struct replica *replica_of(struct rpc_conn *conn)
+{
+    return rpc_data(conn);
+}
+
+static void on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct replica *r = replica_of(conn);
+    struct wire_welcome welcome = {.machine = 7, .heartbeat_ms = HEARTBEAT_MS};
+    CLEANUP(buf_release) struct buf answer = {0};
+    struct wire_hello hello;
+    struct err err;
+
+    T_OK(wire_unpack_hello(body, size, &hello, &t_err));
+    ck_assert_str_eq(hello.name, "m1");
+    ck_assert_int_eq(hello.capacity.v[RES_CPU], 1000);
+    r->hellos++;
+    r->seen_index = hello.seen_index;
+    r->hello_count = hello.report_count;
+    if (hello.report_count > 0)
+        r->hello_last = hello.reports[hello.report_count - 1];
+    wire_hello_release(&hello);
+    if (r->refuse) {
+        err_set(&err, ERR_UNAVAILABLE, "not ready");
+        rpc_refuse(call, &err);
+        return;
+    }
+    r->conn = conn;
+    wire_pack_welcome(&answer, &welcome);
+    rpc_reply(call, answer.bytes, answer.size);
+}
+
+static void on_report(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct replica *r = replica_of(conn);
+    struct wire_reports reports;
+
+    T_OK(wire_unpack_reports(body, size, &reports, &t_err));
+    if (call != NULL) {
+        ck_assert_uint_eq(reports.report_count, 0);
+        r->beats++;
+        if (r->mute)
+            r->unanswered = call;
+        else
+            rpc_reply(call, NULL, 0);
+    }
+    for (uint32_t i = 0; i < reports.report_count; i++) {
+        ck_assert_int_lt(r->report_count, REPORTS_MAX);
+        r->reports[r->report_count++] = reports.reports[i];
+    }
+    wire_reports_release(&reports);
+}
+
+static void on_replica_close(struct rpc_conn *conn, const struct err *why UNUSED)
+{
+    struct replica *r = replica_of(conn);
+
+    if (r->conn == conn)
+        r->conn = NULL;
+    if (r->unanswered != NULL)
+        rpc_reply(r->unanswered, NULL, 0);
+    r->unanswered = NULL;
+}
+
+static const struct rpc_method replica_methods[] = {
+    {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), on_hello},
+    {WIRE_REPORT, "report", BIT(ROLE_BORGLET), on_report},
+};
+
+/* At a free port, which the link finds in the cell file when it dials. */
+static void replica_up(struct rig *r, int i)
+{
+    struct rpc_options options = {.loop = &r->loop.uv,
+                                  .tls = r->master,
+                                  .methods = replica_methods,
+                                  .method_count = ARRAY_SIZE(replica_methods),
+                                  .data = &r->replicas[i],
+                                  .on_close = on_replica_close};
+
+    T_OK(rpc_listen(&options, "127.0.0.1:0", &r->replicas[i].server, &t_err));
+    str_copy(r->cell.replicas[i].rpc, sizeof(r->cell.replicas[i].rpc),
+             rpc_server_address(r->replicas[i].server));
+}
+
+static void replica_down(struct rig *r, int i)
+{
+    rpc_server_close(r->replicas[i].server);
+    r->replicas[i].server = NULL;
+}
+
+static void agent_up(struct rig *r)
+{
+    struct agent_options options = {.loop = &r->loop.uv,
+                                    .tls = r->borglet,
+                                    .cell = &r->cell,
+                                    .name = "m1",
+                                    .dir = r->dir,
+                                    .shim_path = r->shim,
+                                    .listen = "127.0.0.1:0",
+                                    .state = &r->state};
+
+    T_OK(state_dir_open(r->dir, &r->cell, &r->state, &t_err));
+    T_OK(inventory_measure(r->dir, 1000, &options.capacity, &t_err));
+    T_OK(inventory_override("cpu=1,ram=1Gi", &options.capacity, &t_err));
+    T_OK(ports_parse("22000-22999", &options.ports, &t_err));
+    T_OK(agent_open(&options, &r->agent, &t_err));
+}
+
+static void agent_down(struct rig *r)
+{
+    agent_close(r->agent);
+    r->agent = NULL;
+    state_dir_close(&r->state);
+}
+
+static void rig_init(struct rig *r)
+{
+    char self[512];
+
+    memset(r, 0, sizeof(*r));
+    log_open(LOG_ERROR, "test");
+    t_loop_init(&r->loop);
+    r->pki = t_pki();
+    r->master = t_tls(r->pki, "master/1");
+    r->borglet = t_tls(r->pki, "borglet/m1");
+    r->user = t_tls(r->pki, "user/ada");
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    ck_assert_int_gt(n, 0);
+    self[n] = '\0';
+    snprintf(r->shim, sizeof(r->shim), "%s/../../borg-shim", dirname(self));
+    str_copy(r->dir, sizeof(r->dir), t_path(t_dir(), "m1"));
+    str_copy(r->cell.name, sizeof(r->cell.name), "test");
+    str_copy(r->cell.ca_path, sizeof(r->cell.ca_path), t_path(r->pki, "ca.crt"));
+    r->cell.replica_count = REPLICAS;
+    for (int i = 0; i < REPLICAS; i++)
+        replica_up(r, i);
+    agent_up(r);
+    r->log = xcalloc(1, LOG_BYTES_MAX);
+}
+
+/* The replica the borglet is linked to, once it is; -1: none. */
+static int linked(const struct rig *r)
+{
+    for (int i = 0; i < REPLICAS; i++)
+        if (r->replicas[i].conn != NULL)
+            return i;
+    return -1;
+}
+
+static struct replica *link_wait(struct rig *r)
+{
+    T_RUN(&r->loop, linked(r) >= 0);
+    return &r->replicas[linked(r)];
+}
+
+static struct attempt_ref ref(uint32_t index)
+{
+    return (struct attempt_ref){task_id_of((job_id){1}, index), 1};
+}
+
+static void send_intents(struct rig *r, struct intent *intents, uint32_t count, bool full)
+{
+    struct wire_intents in = {
+        .index = ++r->index, .full = full, .intents = intents, .intent_count = count};
+    CLEANUP(buf_release) struct buf body = {0};
+
+    wire_pack_intents(&body, &in);
+    ck_assert_int_eq(rpc_notify(link_wait(r)->conn, WIRE_INTEND, body.bytes, body.size), 0);
+}
+
+static void send_run(struct rig *r, uint32_t index, int64_t cpu_milli, const char *script)
+{
+    struct intent run = {.task = ref(index), .action = INTENT_RUN, .assigned_seq = index};
+
+    spec_init(&run.spec);
+    str_copy(run.spec.name, sizeof(run.spec.name), "web");
+    words_add(&run.spec.argv, "sh");
+    words_add(&run.spec.argv, "-c");
+    words_add(&run.spec.argv, script);
+    run.spec.limit.v[RES_CPU] = cpu_milli;
+    send_intents(r, &run, 1, false);
+    spec_release(&run.spec);
+}
+
+static void send_other(struct rig *r, uint32_t index, enum intent_action action, uint32_t grace_ms)
+{
+    struct intent intent = {.task = ref(index), .action = action, .grace_ms = grace_ms};
+
+    spec_init(&intent.spec);
+    send_intents(r, &intent, 1, false);
+    spec_release(&intent.spec);
+}
+
+/* Everything is stopped and forgotten, all handles are closed. */
+static void rig_release(struct rig *r)
+{
+    char tasks[300];
+
+    for (int i = 0; i < REPLICAS; i++) {
+        r->replicas[i].refuse = false;
+        r->replicas[i].mute = false;
+    }
+    link_wait(r);
+    send_intents(r, NULL, 0, true);
+    snprintf(tasks, sizeof(tasks), "%s/tasks", r->dir);
+    /* A directory without subdirectories has two links. */
+    struct stat st;
+    T_RUN(&r->loop, stat(tasks, &st) == 0 && st.st_nlink == 2);
+    agent_down(r);
+    for (int i = 0; i < REPLICAS; i++)
+        if (r->replicas[i].server != NULL)
+            replica_down(r, i);
+    if (r->reader != NULL)
+        rpc_close(r->reader);
+    t_loop_close(&r->loop);
+    tls_context_close(r->master);
+    tls_context_close(r->borglet);
+    tls_context_close(r->user);
+    free(r->log);
+}
+
+/* The last report about the task that the replica has got; NULL: none. */
+static const struct report *told(const struct replica *replica, uint32_t index)
+{
+    for (int i = replica->report_count; i-- > 0;)
+        if (replica->reports[i].task.task.v == ref(index).task.v)
+            return &replica->reports[i];
+    return NULL;
+}
+
+static bool told_kind(const struct replica *replica, uint32_t index, enum report_kind kind)
+{
+    const struct report *report = told(replica, index);
+
+    return report != NULL && report->kind == kind;
+}
+
+static void on_chunk(struct rpc_conn *conn, struct rpc_call *call UNUSED, const void *body,
+                     size_t size)
+{
+    struct rig *r = rpc_data(conn);
+    struct wire_log_chunk chunk;
+
+    T_OK(wire_unpack_log_chunk(body, size, &chunk, &t_err));
+    ck_assert_uint_lt(r->log_size + chunk.size, LOG_BYTES_MAX);
+    memcpy(r->log + r->log_size, chunk.bytes, chunk.size);
+    r->log_size += chunk.size;
+    r->log[r->log_size] = '\0';
+}
+
+static void on_log_answer(void *data, const struct err *err, const void *body UNUSED,
+                          size_t size UNUSED)
+{
+    struct rig *r = data;
+
+    r->answered = true;
+    r->answer = err == NULL ? (struct err){0} : *err;
+}
+
+static void on_reader_close(struct rpc_conn *conn, const struct err *why UNUSED)
+{
+    struct rig *r = rpc_data(conn);
+
+    r->reader = NULL;
+    r->reader_closed = true;
+}
+
+static const struct rpc_method user_methods[] = {
+    {WIRE_LOG_CHUNK, "chunk", BIT(ROLE_BORGLET), on_chunk},
+};
+
+static void read_log(struct rig *r, struct wire_logs request)
+{
+    struct rpc_options options = {.loop = &r->loop.uv,
+                                  .tls = r->user,
+                                  .methods = user_methods,
+                                  .method_count = ARRAY_SIZE(user_methods),
+                                  .data = r,
+                                  .on_close = on_reader_close};
+    struct identity expect = {.role = ROLE_BORGLET, .name = "m1"};
+    CLEANUP(buf_release) struct buf body = {0};
+
+    str_copy(request.job, sizeof(request.job), request.job[0] == '\0' ? "web" : request.job);
+    if (r->reader == NULL)
+        T_OK(rpc_connect(&options, agent_address(r->agent), &expect, &r->reader, &t_err));
+    r->answered = false;
+    r->log_size = 0;
+    r->log[0] = '\0';
+    wire_pack_logs(&body, &request);
+    T_OK(rpc_request(r->reader, WIRE_LOGS, body.bytes, body.size, 0, on_log_answer, r, &t_err));
+}
+
+START_TEST(a_task_is_run_reported_and_forgotten)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    ck_assert_uint_eq(replica->hello_count, 0);
+    send_run(&r, 0, 100, "exit 3");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_EXITED));
+    ck_assert_int_eq(told(replica, 0)->exit_code, 3);
+    ck_assert_uint_eq(told(replica, 0)->task.attempt, 1);
+    /* Until it is told to forget, every hello says it. */
+    rpc_close(replica->conn);
+    T_RUN(&r.loop, r.replicas[0].hellos + r.replicas[1].hellos == 2 && linked(&r) >= 0);
+    replica = &r.replicas[linked(&r)];
+    ck_assert_uint_eq(replica->hello_count, 1);
+    ck_assert_int_eq(replica->hello_last.kind, REPORT_EXITED);
+    ck_assert_uint_eq(replica->seen_index, 1);
+    send_other(&r, 0, INTENT_FORGET, 0);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_preemptor_starts_when_its_victim_is_gone)
+{
+    char up[600];
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 800, "trap '' TERM; touch up; while :; do sleep 1000; done");
+    snprintf(up, sizeof(up), "%s/tasks/web.0.1.1/work/up", r.dir);
+    T_RUN(&r.loop, access(up, F_OK) == 0);
+    send_run(&r, 1, 500, "sleep 1000");
+    send_other(&r, 0, INTENT_STOP, 200);
+    T_RUN(&r.loop, told_kind(replica, 1, REPORT_RUNNING));
+    ck_assert(told_kind(replica, 0, REPORT_EXITED));
+    ck_assert_int_eq(told(replica, 0)->exit_code, -9);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(what_is_larger_than_the_machine_or_unknown_is_told_at_once)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 1001, "true");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_START_ERROR));
+    T_CONTAINS(told(replica, 0)->detail, "the machine has cpu 1");
+    send_other(&r, 5, INTENT_STOP, 10);
+    T_RUN(&r.loop, told_kind(replica, 5, REPORT_EXITED));
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_replica_that_is_not_ready_is_left_for_the_next)
+{
+    struct rig r;
+
+    rig_init(&r);
+    r.replicas[0].refuse = true;
+    T_RUN(&r.loop, r.replicas[1].conn != NULL);
+    rpc_close(r.replicas[1].conn);
+    T_RUN(&r.loop, r.replicas[0].hellos > 0 && r.replicas[1].hellos > 1);
+    T_RUN(&r.loop, r.replicas[1].conn != NULL);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_replica_that_stopped_answering_is_left_for_the_next)
+{
+    struct rig r;
+
+    rig_init(&r);
+    int first = (link_wait(&r), linked(&r));
+    send_run(&r, 0, 100, "sleep 1000");
+    T_RUN(&r.loop, told_kind(&r.replicas[first], 0, REPORT_RUNNING));
+    T_RUN(&r.loop, r.replicas[first].beats >= 3);
+    r.replicas[first].mute = true;
+    T_RUN(&r.loop, r.replicas[1 - first].conn != NULL);
+    ck_assert_int_eq(r.replicas[1 - first].hello_last.kind, REPORT_RUNNING);
+    ck_assert_int_eq(r.replicas[1 - first].hello_last.pid, told(&r.replicas[first], 0)->pid);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(tasks_go_on_without_masters_and_without_borglet)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 100, "sleep 1000");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_RUNNING));
+    int32_t pid = told(replica, 0)->pid;
+    for (int i = 0; i < REPLICAS; i++)
+        replica_down(&r, i);
+    T_RUN(&r.loop, linked(&r) < 0);
+    agent_down(&r);
+    t_loop_run_ms(&r.loop, 300);
+    agent_up(&r);
+    t_loop_run_ms(&r.loop, 300);
+    ck_assert_int_eq(kill(pid, 0), 0);
+    replica_up(&r, 0);
+    replica = link_wait(&r);
+    ck_assert_uint_eq(replica->hello_count, 1);
+    ck_assert_int_eq(replica->hello_last.kind, REPORT_RUNNING);
+    ck_assert_int_eq(replica->hello_last.pid, pid);
+    /* It has not forgotten what it saw, so a replica that lags cannot take the task away. */
+    ck_assert_uint_eq(replica->seen_index, 1);
+    r.index = -1ULL;
+    send_intents(&r, NULL, 0, true);
+    t_loop_run_ms(&r.loop, 100);
+    ck_assert_int_eq(kill(pid, 0), 0);
+    r.index = 5;
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_log_is_read_from_the_start_and_from_its_tail)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 100, "seq 1 50000; echo oops >&2");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_EXITED));
+    read_log(&r, (struct wire_logs){.task = ref(0).task.v, .tail_bytes = UINT64_MAX});
+    T_RUN(&r.loop, r.answered);
+    ck_assert_int_eq(r.answer.code, ERR_OK);
+    ck_assert_uint_eq(r.log_size, 288894);
+    ck_assert_str_eq(r.log + r.log_size - 12, "49999\n50000\n");
+    read_log(&r, (struct wire_logs){.task = ref(0).task.v, .attempt = 1, .tail_bytes = 6});
+    T_RUN(&r.loop, r.answered);
+    ck_assert_str_eq(r.log, "50000\n");
+    /* Forgotten by the cell, but not gone. */
+    send_other(&r, 0, INTENT_FORGET, 0);
+    read_log(&r, (struct wire_logs){
+                     .task = ref(0).task.v, .err = true, .follow = true, .tail_bytes = UINT64_MAX});
+    T_RUN(&r.loop, r.answered);
+    ck_assert_int_eq(r.answer.code, ERR_OK);
+    ck_assert_str_eq(r.log, "oops\n");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_followed_log_comes_as_it_is_written_and_ends_with_the_task)
+{
+    char go[600];
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 100, "echo one; while [ ! -e go ]; do sleep 0.01; done; echo two; exit 1");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_RUNNING));
+    read_log(&r,
+             (struct wire_logs){.task = ref(0).task.v, .follow = true, .tail_bytes = UINT64_MAX});
+    T_RUN(&r.loop, strcmp(r.log, "one\n") == 0);
+    ck_assert(!r.answered);
+    snprintf(go, sizeof(go), "%s/tasks/web.0.1.1/work/go", r.dir);
+    fclose(fopen(go, "w"));
+    T_RUN(&r.loop, r.answered);
+    ck_assert_int_eq(r.answer.code, ERR_OK);
+    ck_assert_str_eq(r.log, "one\ntwo\n");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_log_that_is_not_here_is_told_with_those_that_are)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 3, 100, "true");
+    T_RUN(&r.loop, told_kind(replica, 3, REPORT_EXITED));
+    read_log(&r, (struct wire_logs){.task = ref(4).task.v});
+    T_RUN(&r.loop, r.answered);
+    ck_assert_int_eq(r.answer.code, ERR_NOT_FOUND);
+    T_CONTAINS(r.answer.msg, "there are: web/3 attempt 1");
+    read_log(&r, (struct wire_logs){.task = ref(3).task.v, .job = "other"});
+    T_RUN(&r.loop, r.answered);
+    ck_assert_int_eq(r.answer.code, ERR_NOT_FOUND);
+    T_CONTAINS(r.answer.msg, "there is none of that job");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_follower_that_leaves_and_one_too_many_do_no_harm)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 100, "while :; do echo x; sleep 0.01; done");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_RUNNING));
+    struct wire_logs follow = {.task = ref(0).task.v, .follow = true};
+    read_log(&r, follow);
+    T_RUN(&r.loop, r.log_size > 4);
+    read_log(&r, follow);
+    T_RUN(&r.loop, r.answered);
+    ck_assert_int_eq(r.answer.code, ERR_STATE);
+    rpc_close(r.reader);
+    T_RUN(&r.loop, r.reader_closed);
+    int beats = replica->beats;
+    T_RUN(&r.loop, replica->beats > beats + 1);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_directory_serves_one_borglet_of_one_cell)
+{
+    struct state_dir second = {.lock_fd = -1, .seen_fd = -1};
+    char pid[24];
+    struct rig r;
+
+    rig_init(&r);
+    T_REFUSED(state_dir_open(r.dir, &r.cell, &second, &t_err), ERR_STATE);
+    snprintf(pid, sizeof(pid), "pid %d:", getpid());
+    T_CONTAINS(t_err.msg, pid);
+    rig_release(&r);
+    str_copy(r.cell.name, sizeof(r.cell.name), "other");
+    T_REFUSED(state_dir_open(r.dir, &r.cell, &second, &t_err), ERR_STATE);
+    T_CONTAINS(t_err.msg, "another cell");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("borglet_agent");
+    TCase *work = tcase_create("work"), *links = tcase_create("links"),
+          *logs = tcase_create("logs");
+
+    tcase_set_timeout(work, 60);
+    tcase_set_timeout(links, 60);
+    tcase_set_timeout(logs, 60);
+    tcase_add_test(work, a_task_is_run_reported_and_forgotten);
+    tcase_add_test(work, a_preemptor_starts_when_its_victim_is_gone);
+    tcase_add_test(work, what_is_larger_than_the_machine_or_unknown_is_told_at_once);
+    tcase_add_test(work, a_directory_serves_one_borglet_of_one_cell);
+    tcase_add_test(links, a_replica_that_is_not_ready_is_left_for_the_next);
+    tcase_add_test(links, a_replica_that_stopped_answering_is_left_for_the_next);
+    tcase_add_test(links, tasks_go_on_without_masters_and_without_borglet);
+    tcase_add_test(logs, a_log_is_read_from_the_start_and_from_its_tail);
+    tcase_add_test(logs, a_followed_log_comes_as_it_is_written_and_ends_with_the_task);
+    tcase_add_test(logs, a_log_that_is_not_here_is_told_with_those_that_are);
+    tcase_add_test(logs, a_follower_that_leaves_and_one_too_many_do_no_harm);
+    suite_add_tcase(suite, work);
+    suite_add_tcase(suite, links);
+    suite_add_tcase(suite, logs);
+    return t_main(suite);
+}
