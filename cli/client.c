@@ -240,8 +240,9 @@ struct retry {
     struct client *client;
     uint64_t started_ms;
     uint64_t deadline_ms;
-    bool told;    /* the user knows that we wait */
-    bool unknown; /* an attempt may have had its effect */
+    bool told;           /* the user knows that we wait */
+    bool unknown;        /* an attempt may have had its effect */
+    uint64_t attempt_ms; /* grows: a slow cell must not be asked for ever and never heard */
 };
 
 static void retry_tell(struct retry *r, const struct err *why)
@@ -319,7 +320,7 @@ static int call_attempt(struct retry *r, const struct call *call, struct exchang
     uint64_t now = clock_mono_ms();
     /* Even the last attempt gets a fair time: better a little late than unknown. */
     uint64_t left = r->deadline_ms > now + 500 ? r->deadline_ms - now : 500;
-    exchange_once(c, call->method, call->request, MIN(call->attempt_ms, left), x);
+    exchange_once(c, call->method, call->request, MIN(r->attempt_ms, left), x);
     if (x->err.code == ERR_OK)
         return call->read(call->ret, buf_text(&x->body), x->body.size, err);
     *err = x->err;
@@ -328,7 +329,7 @@ static int call_attempt(struct retry *r, const struct call *call, struct exchang
 
 static int client_call(struct client *c, const struct call *call, struct err *err)
 {
-    struct retry r = {.client = c, .started_ms = clock_mono_ms()};
+    struct retry r = {.client = c, .started_ms = clock_mono_ms(), .attempt_ms = call->attempt_ms};
     r.deadline_ms = r.started_ms + c->timeout_ms;
     struct exchange x = {0};
     int rc;
@@ -341,6 +342,8 @@ static int client_call(struct client *c, const struct call *call, struct err *er
             r.unknown |= rc == -ERR_UNKNOWN_OUTCOME || rc == -ERR_CLOSED || rc == -ERR_TIMEOUT;
             if (rc == 0 || !may_retry(err->code))
                 break;
+            if (rc == -ERR_TIMEOUT)
+                r.attempt_ms *= 2;
             /* Another replica may know the leader, or be on the right side of a cut. */
             if (c->current != NULL) {
                 c->next = (c->current->replica + 1) % c->cell.replica_count;

@@ -18,7 +18,7 @@ enum {
     CLIENT_STAGGER_MS = 150,  /* before the next replica is tried beside the present one */
     CLIENT_CONNECT_MS = 1000, /* for one replica to answer the handshake */
     CLIENT_STATUS_MS = 2000,  /* for one replica to tell its status */
-    CLIENT_COMMAND_MS = 4000, /* for one attempt of a command */
+    CLIENT_COMMAND_MS = 2000, /* for the first attempt of a command; each time-out doubles it */
     CLIENT_QUERY_MS = 8000,   /* for one attempt of a query: QUERY_TIME_MS_MAX twice, nearly */
     CLIENT_NOTICE_MS = 1000,  /* of waiting, then the user is told what for */
     CLIENT_PAUSE_MS = 100     /* between attempts */

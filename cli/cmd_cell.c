@@ -384,7 +384,10 @@ static void status_table(const struct client *c, const struct client_status *all
         v[1] = (struct wire_value){WIRE_TEXT, 0, 0, c->cell.replicas[i].rpc};
         v[2] = (struct wire_value){WIRE_TEXT, 0, 0, all[i].reachable ? s->role : "unreachable"};
         if (!all[i].reachable) {
-            v[8] = (struct wire_value){WIRE_TEXT, 0, 0, all[i].why.msg};
+            const char *addr = c->cell.replicas[i].rpc, *why = all[i].why.msg;
+            size_t n = strlen(addr); /* it stands in a column of its own */
+            bool again = strncmp(why, addr, n) == 0 && strncmp(why + n, ": ", 2) == 0;
+            v[8] = (struct wire_value){WIRE_TEXT, 0, 0, again ? why + n + 2 : why};
             continue;
         }
         v[3] = (struct wire_value){WIRE_INTEGER, (int64_t)s->term, 0, NULL};

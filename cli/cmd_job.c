@@ -151,7 +151,8 @@ static int jobs_submit(const struct cli *cli, const struct jobfile *file, struct
         struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = file->jobs[i]};
         struct wire_answer answer;
         if (client_command(client, &cmd, &answer, err) < 0)
-            return err_wrap(err, "job %s", file->jobs[i].name);
+            return file->job_count > 1 ? err_wrap(err, "job %s", file->jobs[i].name)
+                                       : -(int)err->code;
         ret[i] = (struct submitted){.id = answer.job, .index = answer.index};
         *ret_count = i + 1;
     }

@@ -35,7 +35,20 @@ size_t embed_processes(const struct embed *e, struct embed_process ret[EMBED_PRO
     return count;
 }
 
-/* A program of ours: beside borgctl itself, else in PATH. */
+static bool in_path(const char *name, char ret[ARG_SIZE])
+{
+    const char *p = getenv("PATH");
+    while (p != NULL && *p != '\0') {
+        size_t n = strcspn(p, ":");
+        snprintf(ret, ARG_SIZE, "%.*s/%s", (int)n, p, name);
+        if (n > 0 && access(ret, X_OK) == 0)
+            return true;
+        p += n + (p[n] == ':');
+    }
+    return false;
+}
+
+/* A program of ours: beside borgctl itself, else in PATH; "" when there is none. */
 static void program_find(const char *name, char ret[ARG_SIZE])
 {
     char self[CELL_PATH_MAX + 1];
@@ -48,7 +61,24 @@ static void program_find(const char *name, char ret[ARG_SIZE])
         if (access(ret, X_OK) == 0)
             return;
     }
-    snprintf(ret, ARG_SIZE, "%s", name);
+    if (!in_path(name, ret))
+        ret[0] = '\0';
+}
+
+/* All three, before the first process is started. */
+static int programs_check(struct err *err)
+{
+    static const char *const names[] = {"borgmaster", "borglet", "borg-shim"};
+    char path[ARG_SIZE];
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        program_find(names[i], path);
+        if (path[0] == '\0')
+            return err_set(err, ERR_NOT_FOUND,
+                           "there is no program %s, neither beside borgctl nor in PATH; build or "
+                           "install it",
+                           names[i]);
+    }
+    return 0;
 }
 
 /* argv, built word by word in one allocation. */
@@ -176,7 +206,7 @@ int embed_start(const struct embed *e, size_t *ret_started, struct err *err)
 {
     struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
     size_t count = embed_processes(e, all);
-    int r = 0;
+    int r = programs_check(err);
     *ret_started = 0;
     for (size_t i = 0; i < count && r == 0; i++) {
         if (all[i].alive)

@@ -46,7 +46,9 @@ void text_escape(struct buf *to, const char *text)
     while (*p != '\0') {
         size_t n = utf8_length(p);
         bool c1 = n == 2 && p[0] == 0xc2 && p[1] < 0xa0; /* controls of 8 bits, as UTF-8 */
-        if (n == 0 || *p < 0x20 || *p == 0x7f || c1)
+        if (*p == '\n' || *p == '\t')
+            buf_printf(to, *p == '\n' ? "\\n" : "\\t");
+        else if (n == 0 || *p < 0x20 || *p == 0x7f || c1)
             buf_printf(to, "\\x%02x", *p);
         else
             buf_append(to, p, n);
@@ -153,6 +155,17 @@ static void integer_print(struct buf *to, enum render_kind kind, int64_t n, uint
     UNREACHABLE("render kind");
 }
 
+static void json_item_print(struct buf *to, const json_t *item)
+{
+    if (json_is_string(item)) {
+        text_escape(to, json_string_value(item));
+        return;
+    }
+    char *text = json_dumps(item, JSON_ENCODE_ANY);
+    buf_printf(to, "%s", text != NULL ? text : "?");
+    free(text);
+}
+
 /* {"http":20001} and ["a"] as people read them: http=20001, a. */
 static bool json_flat_print(struct buf *to, const char *text)
 {
@@ -164,16 +177,15 @@ static bool json_flat_print(struct buf *to, const char *text)
         return false;
     json_object_foreach(value, key, item)
     {
-        char *one = json_dumps(item, JSON_ENCODE_ANY);
-        buf_printf(to, "%s%s=%s", count++ > 0 ? " " : "", key, one);
-        free(one);
+        buf_printf(to, "%s", count++ > 0 ? " " : "");
+        text_escape(to, key);
+        buf_printf(to, "=");
+        json_item_print(to, item);
     }
     json_array_foreach(value, i, item)
     {
-        char *one = json_dumps(item, JSON_ENCODE_ANY);
-        buf_printf(to, "%s%s", i > 0 ? " " : "",
-                   json_is_string(item) ? json_string_value(item) : one);
-        free(one);
+        buf_printf(to, "%s", i > 0 ? " " : "");
+        json_item_print(to, item);
     }
     json_decref(value);
     return true;

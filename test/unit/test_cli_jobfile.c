@@ -1,0 +1,430 @@
+/*
+ * test_cli_jobfile.c - specs: every mistake has its message, all are told at once, defaults are
+ * those of the table, and no spec can hang or break borgctl.
+ */
+#include "jobfile.h"
+
+#include "testlib.h"
+
+struct mistake {
+    const char
+        *spec; /* fields beside name and task.command, or a whole spec when it has "!" first */
+    const char *line; /* what the problems begin with, exactly one line */
+};
+
+static const struct mistake mistakes[] = {
+    {"nam: 1", "nam: unknown field; did you mean \"name\"?"},
+    {"colour: 'red'", "colour: unknown field; see borgctl help submit"},
+    {"cpu: 1", "cpu: unknown field; it belongs at task.resources.cpu"},
+    {"user: 'ada'", "user: comes from the certificate (--user NAME), not from the spec"},
+    {"name: 'Web'", "name: \"Web\" is not a name: "},
+    {"name: ''", "name: \"\" is not a name: "},
+    {"name: 5", "name: must be a string, not a number"},
+    {"name: std.repeat('x', 64)", "name: \"xxxx"},
+    {"priority: 451", "priority: 451 is not between 0 and 450"},
+    {"priority: -1", "priority: -1 is not between 0 and 450"},
+    {"priority: 1.5", "priority: 1.5 is not a whole number"},
+    {"priority: 'prod'", "priority: \"prod\" is none of free, batch, production, monitoring"},
+    {"priority: null", "priority: must be a number, not null"},
+    {"appclass: 'interactive'", "appclass: \"interactive\" is not batch or latency-sensitive"},
+    {"appclass: 1", "appclass: must be a string (batch or latency-sensitive), not a number"},
+    {"policy: 'first-fit'", "policy: \"first-fit\" is not best-fit"},
+    {"replicas: 0", "replicas: 0 is not between 1 and 131072"},
+    {"replicas: 131073", "replicas: 131073 is not between 1 and 131072"},
+    {"replicas: 1e300", "replicas: 1e+300 is not between 1 and 131072"},
+    {"replicas: '3'", "replicas: must be a number, not a string"},
+    {"task: 'sleep'", "task: must be an object, not a string"},
+    {"task+: {command: []}", "task.command: is empty"},
+    {"task+: {command: ''}", "task.command: is empty"},
+    {"task+: {command: ['']}", "task.command[0]: is empty"},
+    {"task+: {command: ['sleep', 5]}", "task.command[1]: must be a string, not a number"},
+    {"task+: {command: {}}", "task.command: must be an array of words, or a string"},
+    {"task+: {command: std.repeat(['x'], 257)}", "task.command: has 257 words, at most 256"},
+    {"task+: {comand: 'x'}", "task.comand: unknown field; did you mean \"command\"?"},
+    {"task+: {priority: 1}", "task.priority: unknown field; it belongs at priority"},
+    {"task+: {env: ['A=1']}", "task.env: must be an object of NAME: value, not an array"},
+    {"task+: {env: {'1A': 'x'}}", "task.env.1A: is not a variable's name"},
+    {"task+: {env: {'': 'x'}}", "task.env.: is not a variable's name"},
+    {"task+: {env: {'A=B': 'x'}}", "task.env.A=B: is not a variable's name"},
+    {"task+: {env: {A: null}}", "task.env.A: must be a string, a number or a boolean, not null"},
+    {"task+: {env: {A: {}}}", "task.env.A: must be a string, a number or a boolean, not an object"},
+    {"task+: {resources: 1}", "task.resources: must be an object, not a number"},
+    {"task+: {resources: {ram: '12Q'}}", "task.resources.ram: \"12Q\" is not a quantity"},
+    {"task+: {resources: {ram: 0}}", "task.resources.ram: must be more than 0"},
+    {"task+: {resources: {ram: -1}}", "task.resources.ram: "},
+    {"task+: {resources: {ram: true}}",
+     "task.resources.ram: must be a string or a number, not a b"},
+    {"task+: {resources: {ram: '8192Pi'}}", "task.resources.ram: "},
+    {"task+: {resources: {disk: '1.00001'}}", "task.resources.disk: "},
+    {"task+: {resources: {cpu: '1Gi'}}", "task.resources.cpu: \"1Gi\" is not a quantity"},
+    {"task+: {resources: {cpu: 0.0001}}", "task.resources.cpu: "},
+    {"task+: {resources: {gpu: 1}}", "task.resources.gpu: unknown field; did you mean \"cpu\"?"},
+    {"task+: {ports: 'http'}", "task.ports: must be an array of names, not a string"},
+    {"task+: {ports: [80]}",
+     "task.ports[0]: must be a name (the cell chooses the numbers), not a n"},
+    {"task+: {ports: ['a', 'a']}", "task.ports[1]: \"a\" is there twice"},
+    {"task+: {ports: ['A']}", "task.ports[0]: \"A\" is not a name"},
+    {"task+: {ports: ['p%d' % i for i in std.range(1, 17)]}",
+     "task.ports: has 17 names, at most 16"},
+    {"task+: {restart: 'maybe'}", "task.restart: \"maybe\" is not on-failure, always or never"},
+    {"task+: {max_failures: -1}", "task.max_failures: -1 is not between 0 and 4294967295"},
+    {"task+: {backoff: '1 parsec'}", "task.backoff: \"1 parsec\" is not a quantity"},
+    {"task+: {backoff: '2h'}", "task.backoff: 2h is more than 1h"},
+    {"task+: {backoff: '9s', max_backoff: '8s'}", "task.max_backoff: is less than task.backoff"},
+    {"task+: {grace: []}", "task.grace: must be a string or a number, not an array"},
+    {"task+: {env: {A: std.repeat('x', 40000)}}", "task.command, task.env: "},
+    {"!{}", "name: is missing"},
+    {"!{name: 'a', task: {}}", "task.command: is missing"},
+    {"!{name: 'a'}", "task: is missing"},
+    {"!5", "a job is an object, not a number"},
+    {"!null", "a job is an object, not null"},
+    {"![{name: 'a', task: {command: 'x'}}, 3]", "[1]: a job is an object, not a number"},
+    {"![{name: 'a', task: {command: 'x'}}, {name: 'b', task: {command: 'x', env: 1}}]",
+     "[1].task.env: must be an object"},
+    {"![{name: 'a', task: {command: 'x'}}, {name: 'a', task: {command: 'x'}}]",
+     "[1].name: \"a\" is the name of [0] as well"},
+};
+
+static const char *write_spec(const char *name, const char *text)
+{
+    const char *path = t_path(t_dir(), name);
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(text, file);
+    ck_assert_int_eq(fclose(file), 0);
+    return path;
+}
+
+static int load(const char *path, struct jobfile *ret, struct buf *problems)
+{
+    struct jobfile_source source = {.path = path, .cpu_s_max = 2};
+    return jobfile_load(&source, ret, problems, &t_err);
+}
+
+static int load_text(const char *name, const char *text, struct jobfile *ret, struct buf *problems)
+{
+    return load(write_spec(name, text), ret, problems);
+}
+
+START_TEST(every_mistake_is_told_with_its_path)
+{
+    const struct mistake *m = &mistakes[_i];
+    CLEANUP(buf_release) struct buf text = {0};
+    CLEANUP(buf_release) struct buf problems = {0};
+    struct jobfile file;
+    if (m->spec[0] == '!')
+        buf_printf(&text, "%s", m->spec + 1);
+    else
+        buf_printf(&text, "{name: 'web', task: {command: 'true'}} + {%s}", m->spec);
+    T_REFUSED(load_text("a.jsonnet", buf_text(&text), &file, &problems), ERR_INVALID);
+    if (strncmp(buf_text(&problems), m->line, strlen(m->line)) != 0)
+        ck_abort_msg("%s\n  told: %s  not: %s", m->spec, buf_text(&problems), m->line);
+    size_t lines = 0;
+    for (const char *p = buf_text(&problems); (p = strchr(p, '\n')) != NULL; p++)
+        lines++;
+    /* An empty job lacks both its name and its task. */
+    size_t expected = strcmp(m->spec, "!{}") == 0 || strncmp(m->spec, "!{}", 3) == 0 ? 2 : 1;
+    ck_assert_msg(lines == expected, "%s: %zu lines: %s", m->spec, lines, buf_text(&problems));
+}
+END_TEST
+
+START_TEST(all_mistakes_are_told_at_once)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    struct jobfile file;
+    T_REFUSED(load_text("a.json",
+                        "[{\"name\": \"A\", \"replicas\": 0, \"task\": {\"command\": 1,"
+                        "\"resources\": {\"ram\": \"12Q\", \"mem\": 1}}}, {\"task\": 7}]",
+                        &file, &problems),
+              ERR_INVALID);
+    T_CONTAINS(t_err.msg, "has 7 mistakes");
+    T_CONTAINS(buf_text(&problems), "[0].name: \"A\" is not a name");
+    T_CONTAINS(buf_text(&problems), "[0].replicas: 0 is not between");
+    T_CONTAINS(buf_text(&problems), "[0].task.command: must be");
+    T_CONTAINS(buf_text(&problems), "[0].task.resources.ram: \"12Q\" is not a quantity");
+    T_CONTAINS(buf_text(&problems), "[0].task.resources.mem: unknown field");
+    T_CONTAINS(buf_text(&problems), "[1].name: is missing");
+    T_CONTAINS(buf_text(&problems), "[1].task: must be an object, not a number");
+}
+END_TEST
+
+START_TEST(mistakes_beyond_the_bound_are_counted)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    struct jobfile file;
+    T_REFUSED(load_text("a.jsonnet", "[1 for i in std.range(1, 60)]", &file, &problems),
+              ERR_INVALID);
+    T_CONTAINS(t_err.msg, "has 60 mistakes");
+    T_CONTAINS(buf_text(&problems), "and 10 more\n");
+}
+END_TEST
+
+START_TEST(defaults_are_those_of_the_cell)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    CLEANUP(jobfile_release) struct jobfile file = {0};
+    struct job_spec d;
+    spec_init(&d);
+    T_OK(load_text("a.jsonnet", "{name: 'a', task: {command: ['x']}}", &file, &problems));
+    const struct job_spec *s = &file.jobs[0];
+    ck_assert_str_eq(s->user, "");
+    ck_assert_uint_eq(s->priority, d.priority);
+    ck_assert_int_eq(s->appclass, d.appclass);
+    ck_assert_int_eq(s->policy, d.policy);
+    ck_assert_uint_eq(s->replicas, d.replicas);
+    for (size_t r = 0; r < RES_COUNT; r++)
+        ck_assert_int_eq(s->limit.v[r], d.limit.v[r]);
+    ck_assert_int_eq(s->restart, d.restart);
+    ck_assert_uint_eq(s->failures_max, d.failures_max);
+    ck_assert_uint_eq(s->backoff_ms, d.backoff_ms);
+    ck_assert_uint_eq(s->backoff_max_ms, d.backoff_max_ms);
+    ck_assert_uint_eq(s->grace_ms, d.grace_ms);
+}
+END_TEST
+
+static const char full_spec[] =
+    "{name: 'web.1', priority: 'production', appclass: 'latency-sensitive', policy: 'worst-fit',"
+    " replicas: 3, task: {command: 'echo $A', env: {A: 'x y', B: 7, C: true, D: 0.5},"
+    " resources: {cpu: 0.5, ram: '1.5Gi', disk: 4096}, ports: ['http', 'admin'],"
+    " restart: 'always', max_failures: 9, backoff: 0.25, max_backoff: '2m', grace: '1500ms'}}";
+
+static void check_full(const struct job_spec *s)
+{
+    static const char *const argv[] = {"/bin/sh", "-c", "echo $A"};
+    static const char *const env[] = {"A=x y", "B=7", "C=true", "D=0.5"};
+    size_t i = 0;
+    ck_assert_str_eq(s->name, "web.1");
+    ck_assert_uint_eq(s->priority, 200);
+    ck_assert_int_eq(s->appclass, APPCLASS_LATENCY_SENSITIVE);
+    ck_assert_int_eq(s->policy, POLICY_WORST_FIT);
+    ck_assert_uint_eq(s->replicas, 3);
+    ck_assert_uint_eq(s->argv.count, 3);
+    for (const char *w = words_first(&s->argv); w; w = words_next(&s->argv, w))
+        ck_assert_str_eq(w, argv[i++]);
+    i = 0;
+    ck_assert_uint_eq(s->env.count, 4);
+    for (const char *w = words_first(&s->env); w; w = words_next(&s->env, w))
+        ck_assert_str_eq(w, env[i++]);
+    ck_assert_int_eq(s->limit.v[RES_CPU], 500);
+    ck_assert_int_eq(s->limit.v[RES_RAM], INT64_C(1610612736));
+    ck_assert_int_eq(s->limit.v[RES_DISK], 4096);
+    ck_assert_int_eq(s->limit.v[RES_PORTS], 2);
+    ck_assert_int_eq(s->restart, RESTART_ALWAYS);
+    ck_assert_uint_eq(s->failures_max, 9);
+    ck_assert_uint_eq(s->backoff_ms, 250);
+    ck_assert_uint_eq(s->backoff_max_ms, 120000);
+    ck_assert_uint_eq(s->grace_ms, 1500);
+}
+
+START_TEST(every_field_arrives)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    CLEANUP(jobfile_release) struct jobfile file = {0};
+    T_OK(load_text("a.jsonnet", full_spec, &file, &problems));
+    ck_assert(!file.is_array);
+    check_full(&file.jobs[0]);
+}
+END_TEST
+
+START_TEST(what_a_dry_run_prints_is_the_same_job)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(jobfile_release) struct jobfile again = {0};
+    T_OK(load_text("a.jsonnet", full_spec, &file, &problems));
+    json_t *json = jobfile_json(&file.jobs[0]);
+    T_OK(jobfile_check(json, &again, &problems, &t_err));
+    json_t *second = jobfile_json(&again.jobs[0]);
+    ck_assert(json_equal(json, second));
+    check_full(&again.jobs[0]);
+    json_decref(json);
+    json_decref(second);
+}
+END_TEST
+
+START_TEST(yaml_gives_the_same_job)
+{
+    static const char yaml[] = "name: web.1\n"
+                               "priority: production\n"
+                               "appclass: latency-sensitive\n"
+                               "policy: worst-fit\n"
+                               "replicas: 3\n"
+                               "task:\n"
+                               "  command: echo $A\n"
+                               "  env: {A: x y, B: 7, C: true, D: .5}\n"
+                               "  resources:\n"
+                               "    cpu: 0.5\n"
+                               "    ram: 1.5Gi\n"
+                               "    disk: 4096\n"
+                               "  ports: [http, admin]\n"
+                               "  restart: always\n"
+                               "  max_failures: 9\n"
+                               "  backoff: 0.25\n"
+                               "  max_backoff: 2m\n"
+                               "  grace: 1500ms\n";
+    CLEANUP(buf_release) struct buf problems = {0};
+    CLEANUP(jobfile_release) struct jobfile file = {0};
+    T_OK(load_text("a.yaml", yaml, &file, &problems));
+    check_full(&file.jobs[0]);
+}
+END_TEST
+
+START_TEST(yaml_keeps_quoted_text_as_text)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    CLEANUP(jobfile_release) struct jobfile file = {0};
+    T_OK(load_text("a.yml",
+                   "name: a\ntask:\n  command: [sleep, \"5\"]\n  env: {A: \"007\", B: 'true'}\n"
+                   "---\nname: b\ntask:\n  command: |\n    one\n    two\n",
+                   &file, &problems));
+    ck_assert(file.is_array);
+    ck_assert_uint_eq(file.job_count, 2);
+    const char *word = words_first(&file.jobs[0].argv);
+    ck_assert_str_eq(words_next(&file.jobs[0].argv, word), "5");
+    ck_assert_str_eq(words_first(&file.jobs[0].env), "A=007");
+    const struct words *argv = &file.jobs[1].argv;
+    word = words_next(argv, words_next(argv, words_first(argv)));
+    ck_assert_str_eq(word, "one\ntwo\n");
+}
+END_TEST
+
+static const struct mistake broken[] = {
+    {"a: [1\nb: 2\n", "line 2: did not find expected"},
+    {"a: &a [*a]\n", "line 1: nested too deeply"},
+    {"a: 1\na: 2\n", "line 2: the same key twice"},
+    {"a: !secret x\n", "line 1: tags"},
+    {"[a]: 1\n", "line 1: a key must be text"},
+    {"", "is empty"},
+    {"a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
+     "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
+     "e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n",
+     "line 1: too many values"},
+};
+
+START_TEST(broken_yaml_is_told_with_its_line)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    struct jobfile file;
+    T_REFUSED(load_text("a.yaml", broken[_i].spec, &file, &problems), ERR_INVALID);
+    T_CONTAINS(t_err.msg, "cannot be evaluated");
+    T_CONTAINS(buf_text(&problems), broken[_i].line);
+}
+END_TEST
+
+START_TEST(jsonnet_errors_are_passed_on)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    struct jobfile file;
+    T_REFUSED(load_text("a.jsonnet", "{a: error 'no such thing'}", &file, &problems), ERR_INVALID);
+    T_CONTAINS(buf_text(&problems), "RUNTIME ERROR: no such thing");
+    T_REFUSED(load_text("b.jsonnet", "{a: [}", &file, &problems), ERR_INVALID);
+    T_CONTAINS(buf_text(&problems), "b.jsonnet:1:6: unexpected");
+}
+END_TEST
+
+START_TEST(imports_and_arguments_reach_the_spec)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    CLEANUP(jobfile_release) struct jobfile file = {0};
+    const char *dir = t_dir();
+    FILE *lib = fopen(t_path(dir, "lib.libsonnet"), "w");
+    fputs("{command: ['run', std.extVar('mode')]}", lib);
+    fclose(lib);
+    const char *path = t_path(dir, "main.jsonnet");
+    FILE *main_file = fopen(path, "w");
+    fputs("function(name) {name: name, task: import 'lib.libsonnet'}", main_file);
+    fclose(main_file);
+    struct jobfile_source source = {.path = path,
+                                    .ext_strs = {"mode=a=b"},
+                                    .ext_str_count = 1,
+                                    .tla_strs = {"name=x1"},
+                                    .tla_str_count = 1};
+    T_OK(jobfile_load(&source, &file, &problems, &t_err));
+    ck_assert_str_eq(file.jobs[0].name, "x1");
+    const char *word = words_first(&file.jobs[0].argv);
+    ck_assert_str_eq(words_next(&file.jobs[0].argv, word), "a=b");
+    source.ext_strs[0] = "mode";
+    struct jobfile none;
+    T_REFUSED(jobfile_load(&source, &none, &problems, &t_err), ERR_INVALID);
+    T_CONTAINS(t_err.msg, "--ext-str: \"mode\" is not NAME=VALUE");
+}
+END_TEST
+
+static const struct mistake runaways[] = {
+    {"local f(x) = f(x + 1) + 1; f(0)", "cannot be evaluated"},
+    {"local f(n, x) = if n == 0 then 0 else f(n - 1, x) + f(n - 1, x); f(200, 1)", "time"},
+    {"std.foldl(function(a, x) a + a, std.range(1, 20), 'xxxxxxxx')",
+     "evaluates to more than 4 MiB"},
+#ifndef __SANITIZE_ADDRESS__
+    {"std.foldl(function(a, x) a + a, std.range(1, 60), 'xxxxxxxx')", "memory"},
+#endif
+};
+
+START_TEST(a_runaway_spec_is_ended)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    struct jobfile file;
+    struct jobfile_source source = {.path = write_spec("a.jsonnet", runaways[_i].spec),
+                                    .cpu_s_max = 2};
+    uint64_t start = clock_mono_ms();
+    T_REFUSED(jobfile_load(&source, &file, &problems, &t_err), ERR_INVALID);
+    T_CONTAINS(t_err.msg, runaways[_i].line);
+    ck_assert_uint_lt(clock_mono_ms() - start, JOBFILE_WALL_MS_MAX + 5000);
+}
+END_TEST
+
+START_TEST(files_that_are_no_specs_are_refused)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    CLEANUP(buf_release) struct buf large = {0};
+    struct jobfile file;
+    T_REFUSED(load_text("a.txt", "{}", &file, &problems), ERR_INVALID);
+    T_CONTAINS(t_err.msg, "--format");
+    T_REFUSED(load("/no/such.json", &file, &problems), ERR_IO);
+    T_CONTAINS(t_err.msg, "/no/such.json");
+    memset(buf_reserve(&large, JOBFILE_BYTES_MAX + 1), ' ', JOBFILE_BYTES_MAX + 1);
+    large.size = JOBFILE_BYTES_MAX + 1;
+    buf_append(&large, "", 0);
+    T_REFUSED(load_text("large.json", buf_text(&large), &file, &problems), ERR_INVALID);
+    T_CONTAINS(t_err.msg, "1024 KiB");
+    T_REFUSED(load_text("many.jsonnet", "[]", &file, &problems), ERR_INVALID);
+    T_CONTAINS(t_err.msg, "gives 0 jobs");
+}
+END_TEST
+
+START_TEST(the_help_lists_every_field_with_its_default)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    jobfile_help(to);
+    fclose(to);
+    T_CONTAINS(text, "task.resources.ram");
+    T_CONTAINS(text, "[128Mi]");
+    T_CONTAINS(text, "task.grace");
+    free(text);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("jobfile");
+    TCase *tcase = tcase_create("jobfile");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_loop_test(tcase, every_mistake_is_told_with_its_path, 0, ARRAY_SIZE(mistakes));
+    tcase_add_test(tcase, all_mistakes_are_told_at_once);
+    tcase_add_test(tcase, mistakes_beyond_the_bound_are_counted);
+    tcase_add_test(tcase, defaults_are_those_of_the_cell);
+    tcase_add_test(tcase, every_field_arrives);
+    tcase_add_test(tcase, what_a_dry_run_prints_is_the_same_job);
+    tcase_add_test(tcase, yaml_gives_the_same_job);
+    tcase_add_test(tcase, yaml_keeps_quoted_text_as_text);
+    tcase_add_loop_test(tcase, broken_yaml_is_told_with_its_line, 0, ARRAY_SIZE(broken));
+    tcase_add_test(tcase, jsonnet_errors_are_passed_on);
+    tcase_add_test(tcase, imports_and_arguments_reach_the_spec);
+    tcase_add_loop_test(tcase, a_runaway_spec_is_ended, 0, ARRAY_SIZE(runaways));
+    tcase_add_test(tcase, files_that_are_no_specs_are_refused);
+    tcase_add_test(tcase, the_help_lists_every_field_with_its_default);
+    suite_add_tcase(suite, tcase);
+    return t_main(suite);
+}
