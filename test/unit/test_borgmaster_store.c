@@ -477,6 +477,50 @@ START_TEST(a_full_disk_is_told_once_and_harms_nothing)
 }
 END_TEST
 
+/* Fill the page with something else: the root of an index, which loading does not look at. */
+static void damage_page_of(const char *dir, const char *index)
+{
+    char sql[128];
+    int64_t page;
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+    snprintf(sql, sizeof sql, "SELECT rootpage FROM sqlite_schema WHERE name = '%s'", index);
+    ck_assert_int_eq(sqlite3_open(t_path(dir, "cell.db"), &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_step(statement), SQLITE_ROW);
+    page = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    char bytes[4096];
+    memset(bytes, 0x77, sizeof bytes);
+    int fd = open(t_path(dir, "cell.db"), O_WRONLY);
+    ck_assert_int_eq(pwrite(fd, bytes, sizeof bytes, (page - 1) * 4096), 4096);
+    close(fd);
+}
+
+START_TEST(damage_found_while_writing_does_not_stop_the_next_start)
+{
+    const char *dir = filled_dir(5);
+    struct cell *cell = cell_new();
+    struct fatal fatal = {0};
+    damage_page_of(dir, "jobs_by_name");
+    struct store *store = open_store(dir, cell);
+    struct driver d = {.cell = cell, .seed = 9};
+    ck_assert_uint_eq(cell->applied_index, 100);
+    store_on_fatal(store, on_fatal, &fatal);
+    uint64_t end = clock_mono_ms() + T_DEADLINE_MS;
+    while (__atomic_load_n(&fatal.calls, __ATOMIC_SEQ_CST) == 0) {
+        ck_assert_uint_lt(clock_mono_ms(), end);
+        driver_put(&d, store);
+    }
+    store_close(store);
+    ck_assert_int_eq(fatal.calls, 1);
+    ck_assert_int_eq(fatal.err.code, ERR_CORRUPT);
+    driver_release(&d);
+    expect_set_aside(dir);
+}
+END_TEST
+
 /* Put every task of the job `rounds` times; returns rows per second. */
 static uint64_t put_all_tasks(struct store *store, struct world *w, uint64_t first_index)
 {
@@ -525,6 +569,7 @@ int main(void)
     tcase_add_test(rows, a_forgotten_job_takes_its_tasks_along);
     tcase_add_test(rows, only_so_many_events_are_kept);
     tcase_add_test(rows, a_full_disk_is_told_once_and_harms_nothing);
+    tcase_add_test(rows, damage_found_while_writing_does_not_stop_the_next_start);
     tcase_add_test(rows, a_large_job_is_written_and_loaded);
     suite_add_tcase(suite, rows);
     TCase *images = tcase_create("images");
