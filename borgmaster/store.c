@@ -5,7 +5,7 @@
  * transaction (up to STORE_RUN_ROWS_MAX rows): the more it is behind, the cheaper a row becomes.
  * After a write has failed nothing is written any more; what is queued is dropped, the log has it.
  */
-#include "store_private.h"
+#include "store_impl.h"
 
 #include "log.h"
 

@@ -5,7 +5,7 @@
  * and call functions and nothing else, lengths are limited, and a progress handler stops it when
  * its time is over. Answers go back to the loop by a uv_async of their own.
  */
-#include "store_private.h"
+#include "store_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
