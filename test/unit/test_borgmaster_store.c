@@ -244,6 +244,41 @@ START_TEST(an_image_replaces_the_database)
 }
 END_TEST
 
+/* Closing what still reads the old file must not touch the new one's write-ahead log. */
+START_TEST(an_image_under_way_outlives_the_file_it_reads)
+{
+    struct driver a = driver_new(61), b = driver_new(62);
+    struct cell *scratch = cell_new();
+    const char *dir = t_dir();
+    struct store *store_a = open_store(dir, scratch), *store_b = open_store(t_dir(), scratch);
+    for (int i = 0; i < 50; i++) {
+        driver_put(&a, store_a);
+        driver_put(&b, store_b);
+    }
+    struct imaging old = {.token = store_snapshot_begin(store_a)}, image = image_of(store_b);
+    ck_assert_int_eq(query_number(store_a, "SELECT count(*) > 0 FROM machines"), 1);
+    T_OK(store_replace(store_a, image.bytes, image.size, scratch, &t_err));
+    for (int i = 0; i < 50; i++)
+        driver_put(&b, store_a);
+    wait_written(store_a, 100);
+    imaging_run(&old);
+    ck_assert_int_eq(old.rv, 0);
+    store_snapshot_end(store_a, old.token);
+    expect_image(old.bytes, old.size, 50, cell_digest(a.cell));
+    ck_assert_uint_eq(count_files(dir, "cell.db-wal"), 1);
+    ck_assert_int_eq(query_number(store_a, "SELECT applied_index FROM meta"), 100);
+    store_close(store_a);
+    store_close(store_b);
+    cell_clear(scratch);
+    store_a = open_store(dir, scratch);
+    expect_same(b.cell, scratch);
+    store_close(store_a);
+    free(image.bytes), free(old.bytes);
+    cell_free(scratch);
+    driver_release(&a), driver_release(&b);
+}
+END_TEST
+
 START_TEST(an_image_that_is_none_is_refused_and_harms_nothing)
 {
     struct driver d = driver_new(31);
@@ -521,17 +556,22 @@ START_TEST(damage_found_while_writing_does_not_stop_the_next_start)
 }
 END_TEST
 
-/* Put every task of the job `rounds` times; returns rows per second. */
-static uint64_t put_all_tasks(struct store *store, struct world *w, uint64_t first_index)
+/* Put every task of the job three times: running somewhere, elsewhere, and as it is. The index by
+ * machine has to follow. Returns rows per second. */
+static uint64_t put_all_tasks(struct store *store, struct world *w)
 {
     uint64_t start_us = clock_mono_us();
-    for (uint64_t round = 0; round < 3; round++) {
+    for (uint32_t round = 0; round < 3; round++) {
         struct delta *delta = world_delta(w, NULL, 0);
-        delta->index = first_index + round;
+        delta->index = round + 1;
+        for (size_t i = 0; round < 2 && i < delta->task_count; i++) {
+            delta->tasks[i].state = TASK_RUNNING;
+            delta->tasks[i].machine.v = 1 + (uint32_t)(i * 7919 + round) % 1000;
+        }
         store_put(store, delta);
         delta_unref(delta);
     }
-    wait_written(store, first_index + 2);
+    wait_written(store, 3);
     return UINT64_C(3) * BULK_TASKS * 1000000 / (clock_mono_us() - start_us);
 }
 
@@ -544,7 +584,7 @@ START_TEST(a_large_job_is_written_and_loaded)
     struct job_spec spec = spec_named("bulk", "ada", 100);
     spec.replicas = BULK_TASKS;
     world_job(&w, spec);
-    uint64_t rows_per_s = put_all_tasks(store, &w, 1);
+    uint64_t rows_per_s = put_all_tasks(store, &w);
     w.cell->applied_index = 3;
     ck_assert_int_eq(query_number(store, "SELECT count(*) FROM tasks"), BULK_TASKS);
     store_close(store);
@@ -576,6 +616,7 @@ int main(void)
     tcase_set_timeout(images, 120);
     tcase_add_test(images, an_image_is_the_state_at_its_beginning);
     tcase_add_test(images, an_image_replaces_the_database);
+    tcase_add_test(images, an_image_under_way_outlives_the_file_it_reads);
     tcase_add_test(images, an_image_that_is_none_is_refused_and_harms_nothing);
     tcase_add_loop_test(images, rows_that_contradict_the_digest_are_set_aside, 0,
                         ARRAY_SIZE(damages));
