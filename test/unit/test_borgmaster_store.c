@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 enum { COMMANDS = 400, KILLS = 12, BULK_TASKS = 100000 };
 
@@ -557,10 +558,10 @@ START_TEST(damage_found_while_writing_does_not_stop_the_next_start)
 END_TEST
 
 /* Put every task of the job three times: running somewhere, elsewhere, and as it is. The index by
- * machine has to follow. Returns rows per second. */
+ * machine has to follow. Returns rows per second of processor time. */
 static uint64_t put_all_tasks(struct store *store, struct world *w)
 {
-    uint64_t start_us = clock_mono_us();
+    clock_t start = clock();
     for (uint32_t round = 0; round < 3; round++) {
         struct delta *delta = world_delta(w, NULL, 0);
         delta->index = round + 1;
@@ -572,7 +573,7 @@ static uint64_t put_all_tasks(struct store *store, struct world *w)
         delta_unref(delta);
     }
     wait_written(store, 3);
-    return UINT64_C(3) * BULK_TASKS * 1000000 / (clock_mono_us() - start_us);
+    return UINT64_C(3) * BULK_TASKS * CLOCKS_PER_SEC / (uint64_t)(clock() - start + 1);
 }
 
 START_TEST(a_large_job_is_written_and_loaded)
@@ -588,10 +589,10 @@ START_TEST(a_large_job_is_written_and_loaded)
     w.cell->applied_index = 3;
     ck_assert_int_eq(query_number(store, "SELECT count(*) FROM tasks"), BULK_TASKS);
     store_close(store);
-    uint64_t start_us = clock_mono_us();
+    clock_t start = clock();
     store = open_store(dir, cell);
-    printf("store: %" PRIu64 " task rows/s written, %" PRIu64 " task rows/s loaded\n", rows_per_s,
-           UINT64_C(1000000) * BULK_TASKS / (clock_mono_us() - start_us));
+    printf("store: %" PRIu64 " task rows/s of processor time written, %" PRIu64 " loaded\n",
+           rows_per_s, UINT64_C(1) * BULK_TASKS * CLOCKS_PER_SEC / (uint64_t)(clock() - start + 1));
     ck_assert_uint_eq(cell_digest(cell), cell_digest(w.cell));
     store_close(store);
     cell_free(cell);
