@@ -5,7 +5,7 @@
  * transaction (up to STORE_RUN_ROWS_MAX rows): the more it is behind, the cheaper a row becomes.
  * After a write has failed nothing is written any more; what is queued is dropped, the log has it.
  */
-#include "store_private.h"
+#include "store_impl.h"
 
 #include "log.h"
 
@@ -86,9 +86,15 @@ static bool has_failed(struct store *store)
     return failed;
 }
 
-/* Once: tell the replica, which must exit; its log knows what is missing here. */
+/*
+ * Once: tell the replica, which must exit; its log knows what is missing here. A file that turned
+ * out to be damaged would stop every restart at the same row: the next one has to begin anew.
+ */
 static void fail(struct store *store, const struct err *err)
 {
+    struct err aside = {0};
+    if (err->code == ERR_CORRUPT && store_set_aside(store->path, &aside) != 0)
+        log_error("store.set_aside_failed err=%s, move it away by hand", log_quoted(aside.msg));
     uv_mutex_lock(&store->lock);
     store->failed = true;
     void (*cb)(void *, const struct err *) = store->on_fatal;

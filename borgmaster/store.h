@@ -28,7 +28,8 @@ uint64_t store_index(const struct store *store);
 /* Deltas queued and not yet written, for back-pressure: the replica stops proposing above a bound.
  */
 size_t store_backlog(const struct store *store);
-/* A write failed (disk full, I/O): called on the store's thread, once; the replica must exit. */
+/* A write failed (disk full, I/O, damage): called on the store's thread, once; the replica must
+ * exit. Nothing is written any more; a damaged file has been set aside for the next start. */
 void store_on_fatal(struct store *store, void (*cb)(void *data, const struct err *err), void *data);
 
 /*
@@ -40,15 +41,18 @@ void *store_snapshot_begin(struct store *store);
 int store_snapshot_write(void *token, void **ret_bytes, size_t *ret_size); /* malloc'ed */
 void store_snapshot_end(struct store *store, void *token);
 
-/* Replace the database by an image and load its rows into `cell`, an empty one. Loop thread; waits.
- */
+/* Write what is queued, then replace the database by an image and load its rows into `cell`, an
+ * empty one. An image that is none is refused, the database and `cell` stay as they are. Loop
+ * thread; waits. */
 int store_replace(struct store *store, const void *bytes, size_t size, struct cell *cell,
                   struct err *err) MUST_USE;
 
 /*
- * One read-only SQL statement in the libuv pool, on a connection that cannot write, attach or load
- * anything, bounded by QUERY_* limits (ERR_LIMIT says which). Waits up to QUERY_TIME_MS_MAX for
- * `index_min`. `cb` comes on the loop exactly once; the rows are packed (wire_pack_rows), borrowed.
+ * One read-only SQL statement on a thread of the store's (not of the libuv pool, which writes the
+ * Raft log), on a connection that cannot write, attach or load anything, bounded by QUERY_* limits
+ * (ERR_LIMIT says which). Waits up to QUERY_TIME_MS_MAX for `index_min`. `cb` comes on the loop
+ * exactly once, also when the store is closed meanwhile (ERR_CLOSED); the rows are packed
+ * (wire_pack_rows), borrowed.
  */
 typedef void (*store_query_cb)(void *data, const struct err *err, const void *rows, size_t size);
 void store_query(struct store *store, uv_loop_t *loop, const char *sql, uint64_t index_min,

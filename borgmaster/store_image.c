@@ -8,7 +8,7 @@
  *     WAITING -- writer: connection reads --> READY -- snapshot_write --> (copied)
  *        +------ writer fails or is stopped --> FAILED
  */
-#include "store_private.h"
+#include "store_impl.h"
 
 #include "clock.h"
 #include "log.h"

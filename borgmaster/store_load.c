@@ -4,7 +4,7 @@
  * The rows are the cell's own, but the disk is not to be trusted: texts that are no state, ids out
  * of order or a digest that does not fit are ERR_CORRUPT, and the cell is empty again.
  */
-#include "store_private.h"
+#include "store_impl.h"
 
 #include "cmd_pack.h"
 
@@ -224,7 +224,7 @@ static int digest_matches(sqlite3 *db, const struct cell *cell, struct err *err)
 {
     sqlite3_stmt *statement CLEANUP(statement_release) = NULL;
     const char *sql = "SELECT digest, request_seq FROM meta";
-    char digest[17];
+    char digest[STORE_DIGEST_BYTES];
     if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK)
         return store_sqlite_err(db, "cannot read the database", err);
     if (sqlite3_step(statement) != SQLITE_ROW)

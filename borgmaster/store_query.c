@@ -5,13 +5,12 @@
  * and call functions and nothing else, lengths are limited, and a progress handler stops it when
  * its time is over. Answers go back to the loop by a uv_async of their own.
  */
-#include "store_private.h"
+#include "store_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { PROGRESS_OPS = 1000, VALUE_BYTES_MAX = QUERY_BYTES_MAX };
-enum { WORKSPACE_COLUMNS_MAX = 2000 };
+enum { PROGRESS_OPS = 1000 }; /* of SQLite's machine between two looks at the clock */
 
 struct store_request {
     struct list link; /* in store->queries */
@@ -136,13 +135,13 @@ static void limit(sqlite3 *db)
         int which;
         int max;
     } limits[] = {
-        {SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX},
+        {SQLITE_LIMIT_LENGTH, QUERY_BYTES_MAX},
         {SQLITE_LIMIT_SQL_LENGTH, QUERY_SQL_MAX},
         {SQLITE_LIMIT_ATTACHED, 0},
         {SQLITE_LIMIT_EXPR_DEPTH, 200},
         {SQLITE_LIMIT_COMPOUND_SELECT, 50},
         {SQLITE_LIMIT_WORKER_THREADS, 0},
-        {SQLITE_LIMIT_COLUMN, WORKSPACE_COLUMNS_MAX},
+        {SQLITE_LIMIT_COLUMN, 2000},
         {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000},
     };
     for (size_t i = 0; i < ARRAY_SIZE(limits); i++)

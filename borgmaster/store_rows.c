@@ -4,7 +4,7 @@
  * A row in a delta is the whole truth about it, so every write is "put": insert or replace what is
  * there. What never changes about a job is written once.
  */
-#include "store_private.h"
+#include "store_impl.h"
 
 #include "cmd_pack.h"
 
@@ -221,23 +221,23 @@ static int put_job(struct store_rows *rows, const struct job_row *job, struct er
     return rv != 0 ? rv : put_spec(rows, job, err);
 }
 
-/* "[8080,8081]"; ports behind the last one are 0. `to` has room for all. */
+enum { PORTS_TEXT_MAX = SPEC_PORTS_MAX * 6 + 3 };
+
+/* "[8080,8081]"; ports behind the last one are 0. `to` has PORTS_TEXT_MAX bytes. */
 static void ports_text(const uint16_t *ports, char *to)
 {
-    size_t count = SPEC_PORTS_MAX;
+    size_t count = SPEC_PORTS_MAX, at = 0;
     while (count > 0 && ports[count - 1] == 0)
         count--;
-    char *at = to;
-    *at++ = '[';
+    to[at++] = '[';
     for (size_t i = 0; i < count; i++)
-        at += sprintf(at, "%s%u", i == 0 ? "" : ",", ports[i]);
-    *at++ = ']';
-    *at = '\0';
+        at += (size_t)snprintf(to + at, PORTS_TEXT_MAX - at, "%s%u", i == 0 ? "" : ",", ports[i]);
+    snprintf(to + at, PORTS_TEXT_MAX - at, "]");
 }
 
 static int put_task(struct store_rows *rows, const struct task *task, struct err *err)
 {
-    char ports[SPEC_PORTS_MAX * 6 + 3];
+    char ports[PORTS_TEXT_MAX];
     struct row row = row_begin(rows, STATEMENT_TASK_PUT);
     ports_text(task->ports, ports);
     row_u64(&row, task_job(task->id).v);
@@ -323,12 +323,12 @@ static int put_history(struct store_rows *rows, const struct delta *delta, struc
 
 void store_digest_text(uint64_t digest, char *to)
 {
-    sprintf(to, "%016" PRIx64, digest);
+    snprintf(to, STORE_DIGEST_BYTES, "%016" PRIx64, digest);
 }
 
 static int put_meta(struct store_rows *rows, const struct delta *delta, struct err *err)
 {
-    char digest[17];
+    char digest[STORE_DIGEST_BYTES];
     struct row row = row_begin(rows, STATEMENT_META_PUT);
     store_digest_text(delta->digest, digest);
     row_u64(&row, delta->index);

@@ -52,6 +52,38 @@ START_TEST(a_task_told_to_stop_is_shown_as_stopping)
 }
 END_TEST
 
+/* What people will ask must not read every task of the cell. */
+START_TEST(natural_questions_use_an_index)
+{
+    static const char *const questions[] = {
+        "SELECT * FROM job_list WHERE job = 'web'",
+        "SELECT * FROM task_list WHERE job = 'web'",
+        "SELECT * FROM task_list WHERE machine = 'm1'",
+        "SELECT * FROM machine_list WHERE machine = 'm1'",
+        "SELECT * FROM event_list WHERE job = 'web' ORDER BY seq DESC LIMIT 20",
+        "SELECT * FROM event_list ORDER BY seq DESC LIMIT 20",
+    };
+    enum { newest_first = 5 }; /* reads from the end and stops */
+    struct world w = small_world();
+    struct store *store = small_store(world_delta(&w, NULL, 0));
+    for (size_t i = 0; i < ARRAY_SIZE(questions); i++) {
+        struct buf sql CLEANUP(buf_release) = {0};
+        buf_printf(&sql, "EXPLAIN QUERY PLAN %s", questions[i]);
+        struct got got = query(store, buf_text(&sql));
+        ck_assert_uint_gt(got.rows.row_count, 0);
+        for (uint32_t row = 0; row < got.rows.row_count; row++) {
+            const char *step = got.rows.values[row * got.rows.column_count + 3].text;
+            ck_assert_msg(strncmp(step, "SCAN", 4) != 0 || i == newest_first, "%s: %s",
+                          questions[i], step);
+            ck_assert_msg(strstr(step, "TEMP B-TREE") == NULL, "%s: %s", questions[i], step);
+        }
+        got_release(&got);
+    }
+    store_close(store);
+    world_release(&w);
+}
+END_TEST
+
 #define COUNT_TO(n) "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT " #n ") "
 
 static const struct refusal {
@@ -211,6 +243,7 @@ int main(void)
     tcase_set_timeout(queries, 120);
     tcase_add_test(queries, the_views_speak_in_names);
     tcase_add_test(queries, a_task_told_to_stop_is_shown_as_stopping);
+    tcase_add_test(queries, natural_questions_use_an_index);
     tcase_add_test(queries, a_statement_that_does_more_than_read_is_refused);
     tcase_add_test(queries, what_reads_is_answered);
     tcase_add_test(queries, queries_end_in_time_and_wait_for_their_index);

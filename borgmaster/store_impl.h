@@ -1,5 +1,5 @@
 /*
- * store_private.h - the inside of the store: what its files share.
+ * store_impl.h - the inside of the store: what its files share.
  *
  *     loop thread -- store_put, snapshot_begin --> queue --> writer thread --> cell.db
  *                 -- store_query --> queries --> reader threads --> uv_async --> loop
@@ -8,8 +8,8 @@
  * or the index moves. Readers have threads of their own: the libuv pool writes the Raft log, and
  * a slow query must not hold that up.
  */
-#ifndef BORGMASTER_STORE_PRIVATE_H
-#define BORGMASTER_STORE_PRIVATE_H
+#ifndef BORGMASTER_STORE_IMPL_H
+#define BORGMASTER_STORE_IMPL_H
 
 #include "store.h"
 
@@ -22,7 +22,8 @@ enum {
     STORE_SCHEMA = 1,                  /* user_version in schema.sql */
     STORE_RUN_ROWS_MAX = 50000,        /* rows in one transaction, about */
     STORE_READERS = 4,
-    STORE_QUERIES_MAX = 256 /* waiting; more are refused */
+    STORE_DIGEST_BYTES = 17, /* 16 digits and a NUL */
+    STORE_QUERIES_MAX = 256  /* waiting; more are refused */
 };
 
 #define STORE_STATEMENTS(X) \
@@ -105,7 +106,7 @@ int store_rows_put(struct store_rows *rows, const struct delta *delta, struct er
 int store_rows_commit(struct store_rows *rows, struct err *err) MUST_USE;
 /* About how many rows a delta writes. */
 size_t store_rows_of(const struct delta *delta);
-/* How a digest stands in meta; `to` has 17 bytes. */
+/* How a digest stands in meta; `to` has STORE_DIGEST_BYTES. */
 void store_digest_text(uint64_t digest, char *to);
 
 /* store_load.c: a cell from the rows. On ERR_CORRUPT `cell` is empty again. */
