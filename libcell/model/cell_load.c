@@ -128,9 +128,32 @@ static int derive_job(struct cell *cell, struct job *job, struct err *err)
                        job->id.v, job->spec.name);
     job->row_hash = job_row_hash(job);
     cell->digest_sum += job->row_hash;
-    if (job_is_dead(job))
-        cell_add_dead(cell, job);
     return 0;
+}
+
+static int by_death(const void *x, const void *y)
+{
+    const struct job *a = *(struct job *const *)x;
+    const struct job *b = *(struct job *const *)y;
+    if (a->changed_ms != b->changed_ms)
+        return a->changed_ms < b->changed_ms ? -1 : 1;
+    return a->id.v < b->id.v ? -1 : a->id.v > b->id.v;
+}
+
+/* In order: cell_add_dead() is quick for the one that died last, and only for that. */
+static void derive_dead_jobs(struct cell *cell)
+{
+    CLEANUP(free_ptr) struct job **dead = xcalloc(cell->job_count, sizeof(struct job *));
+    size_t count = 0;
+    LIST_EACH(l, &cell->jobs)
+    {
+        struct job *job = CONTAINER_OF(l, struct job, link);
+        if (job_is_dead(job))
+            dead[count++] = job;
+    }
+    qsort(dead, count, sizeof(struct job *), by_death);
+    for (size_t i = 0; i < count; i++)
+        cell_add_dead(cell, dead[i]);
 }
 
 static int derive_machine(struct cell *cell, struct machine *machine, struct err *err)
@@ -153,6 +176,7 @@ int cell_load_done(struct cell *cell, struct err *err)
         if (rc != 0)
             return rc;
     }
+    derive_dead_jobs(cell);
     for (uint32_t i = 0; i < cell->machine_count; i++) {
         int rc = derive_machine(cell, cell->machines[i], err);
         if (rc != 0)

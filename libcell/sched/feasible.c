@@ -11,6 +11,14 @@ bool feasible_fits(const struct view *view, const struct view_job *job, uint32_t
     return fits;
 }
 
+bool feasible_maybe(const struct view *view, const struct view_job *job, uint32_t machine)
+{
+    bool fits = view->up[machine];
+    for (int r = 0; r < RES_COUNT; r++)
+        fits &= job->limit.v[r] <= view->room[r][machine] + view->evictable[r][machine];
+    return fits;
+}
+
 struct resources feasible_room(const struct view *view, const struct view_job *job,
                                uint32_t machine)
 {

@@ -134,14 +134,11 @@ static uint64_t plan_machine(struct preempt *p, const struct view *view, const s
                              uint32_t machine)
 {
     struct resources room;
-    bool possible = view->up[machine];
-    for (int r = 0; r < RES_COUNT; r++) {
-        room.v[r] = view->room[r][machine];
-        possible &= job->limit.v[r] <= room.v[r] + view->evictable[r][machine];
-    }
     p->victim_count = 0;
-    if (!possible)
+    if (!feasible_maybe(view, job, machine))
         return COST_NONE;
+    for (int r = 0; r < RES_COUNT; r++)
+        room.v[r] = view->room[r][machine];
     candidates_collect(p, view, job, machine);
     if (!candidates_reduce(p, &job->limit, room))
         return COST_NONE;

@@ -58,6 +58,8 @@ static bool may_fit(struct sched *sched, const struct view_job *job)
     for (uint32_t i = 0; i < view->improved_count; i++) {
         uint32_t m = view->improved_list[i];
         sched->stats.machines_scanned++;
+        if (!feasible_maybe(view, job, m))
+            continue;
         struct resources room = feasible_room(view, job, m);
         if (resources_fit(&job->limit, &room))
             return true;

@@ -198,6 +198,7 @@ static void task_enter(struct view *view, struct view_task *task, enum view_task
         waiting_add(view, job, 1);
     }
     if (state == VIEW_LIVE) {
+        ASSERT(machine < view->machine_count);
         task->machine = machine;
         task->stopping = stopping;
         list_push(view->tasks[machine], &task->link);

@@ -1,0 +1,325 @@
+/*
+ * test_apply.c - machines and jobs: each refusal, time, answers remembered, jobs forgotten.
+ */
+#include "cell_fixture.h"
+
+static void expect_msg(const struct world *w, const char *part)
+{
+    ck_assert_msg(strstr(w->answer.msg, part) != NULL, "\"%s\" does not say \"%s\"", w->answer.msg,
+                  part);
+}
+
+static uint32_t events_of(const struct world *w, enum event_kind kind)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < w->changes.event_count; i++)
+        count += w->changes.events[i].kind == kind;
+    return count;
+}
+
+START_TEST(a_machine_that_cannot_be_is_refused)
+{
+    static const struct {
+        const char *name, *addr;
+        int64_t cpu;
+        const char *says;
+    } rows[] = {
+        {"M1", "a:1", 1, "machine name \"M1\""},
+        {"", "a:1", 1, "machine name \"\""},
+        {"m1", "", 1, "its address is missing"},
+        {"m1", "a:1", -1, "cpu -1 is not between"},
+        {"m1", "a:1", RESOURCE_AMOUNT_MAX + 1, "is not between 0 and"},
+    };
+    struct world w = world_new();
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
+        str_copy(cmd.machine_register.name, sizeof cmd.machine_register.name, rows[i].name);
+        str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, rows[i].addr);
+        cmd.machine_register.capacity.v[RES_CPU] = rows[i].cpu;
+        ck_assert_int_eq(world_apply(&w, &cmd), ERR_INVALID);
+        expect_msg(&w, rows[i].says);
+        ck_assert(changes_empty(&w.changes));
+    }
+    ck_assert_uint_eq(w.cell->machine_count, 0);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_machine_keeps_its_id_and_takes_new_capacity)
+{
+    struct world w = world_new();
+    machine_id first = world_machine(&w, "m1", amounts(1000, 10, 0, 0));
+    ck_assert_uint_eq(events_of(&w, EVENT_MACHINE_UP), 1);
+    ck_assert_uint_eq(world_machine(&w, "m2", amounts(1000, 10, 0, 0)).v, 2);
+    ck_assert_uint_eq(world_machine(&w, "m1", amounts(1000, 10, 0, 0)).v, first.v);
+    ck_assert(changes_empty(&w.changes)); /* nothing new */
+    world_machine(&w, "m1", amounts(2000, 10, 0, 0));
+    ck_assert_uint_eq(events_of(&w, EVENT_MACHINE_UP), 0);
+    ck_assert_uint_eq(w.changes.machine_count, 1);
+    ck_assert_int_eq(cell_machine(w.cell, first)->capacity.v[RES_CPU], 2000);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(down_is_refused_for_machines_that_are_none_or_down)
+{
+    struct world w = world_new();
+    ck_assert_int_eq(world_machine_down(&w, (machine_id){0}), ERR_NOT_FOUND);
+    ck_assert_int_eq(world_machine_down(&w, (machine_id){1}), ERR_NOT_FOUND);
+    expect_msg(&w, "no machine 1");
+    machine_id m = world_machine(&w, "m1", amounts(1000, 10, 0, 0));
+    ck_assert_int_eq(world_machine_down(&w, m), ERR_OK);
+    ck_assert_int_eq(world_machine_down(&w, m), ERR_STATE);
+    expect_msg(&w, "machine \"m1\" is down already");
+    world_release(&w);
+}
+END_TEST
+
+/* Priorities 200, 100, 100 on 3 cpus; what goes when the machine shrinks to 2, to 1, to 0. */
+START_TEST(a_smaller_machine_stops_the_lowest_and_newest_first)
+{
+    struct world w = world_new();
+    machine_id m = world_machine(&w, "m1", amounts(3000, 100, 0, 0));
+    job_id web = world_job(&w, spec_named("web", "ada", 200));
+    job_id old = world_job(&w, spec_named("old", "ada", 100));
+    job_id new = world_job(&w, spec_named("new", "ada", 100));
+    const job_id order[] = {new, old, web};
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+        ck_assert(world_place(&w, attempt_of(world_task(&w, order[i], 0)), m, NULL, 0));
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+        world_machine(&w, "m1", amounts(2000 - 1000 * (int64_t)i, 100, 0, 0));
+        ck_assert_uint_eq(events_of(&w, EVENT_EVICTING), 1);
+        for (size_t j = 0; j < ARRAY_SIZE(order); j++)
+            ck_assert_int_eq(world_task(&w, order[j], 0)->stopping,
+                             j <= i ? CAUSE_OUT_OF_RESOURCES : CAUSE_NONE);
+    }
+    ck_assert_uint_eq(cell_machine(w.cell, m)->task_count, 3);
+    ck_assert(world_exited(&w, world_task(&w, web, 0), 1));
+    ck_assert_int_eq(world_task(&w, web, 0)->state, TASK_PENDING);
+    ck_assert_int_eq(world_task(&w, web, 0)->cause, CAUSE_OUT_OF_RESOURCES);
+    ck_assert_uint_eq(world_task(&w, web, 0)->failures, 0);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(machine_down_loses_what_runs_and_buries_what_was_killed)
+{
+    struct world w = world_new();
+    machine_id m = world_machine(&w, "m1", amounts(3000, 100, 0, 0));
+    job_id web = world_job(&w, spec_named("web", "ada", 200));
+    job_id dying = world_job(&w, spec_named("dying", "ada", 200));
+    ck_assert(world_place(&w, attempt_of(world_task(&w, web, 0)), m, NULL, 0));
+    ck_assert(world_place(&w, attempt_of(world_task(&w, dying, 0)), m, NULL, 0));
+    ck_assert_int_eq(world_kill(&w, "dying"), ERR_OK);
+    ck_assert_int_eq(world_machine_down(&w, m), ERR_OK);
+    const struct task *task = world_task(&w, web, 0);
+    ck_assert_int_eq(task->state, TASK_PENDING);
+    ck_assert_int_eq(task->cause, CAUSE_MACHINE_DOWN);
+    ck_assert_uint_eq(task->not_before_ms, 0);
+    ck_assert_uint_eq(task->failures, 0);
+    ck_assert_int_eq(world_task(&w, dying, 0)->state, TASK_KILLED);
+    ck_assert_uint_eq(events_of(&w, EVENT_LOST), 1);
+    ck_assert_uint_eq(events_of(&w, EVENT_KILLED), 1);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_submit_is_refused_while_its_name_lives)
+{
+    struct world w = world_new();
+    job_id first = world_job(&w, spec_named("web", "ada", 100));
+    ck_assert_int_eq(world_submit(&w, spec_named("web", "bob", 100)), ERR_EXISTS);
+    expect_msg(&w, "job \"web\" exists and is live; kill it first or choose another name");
+    ck_assert_int_eq(world_kill(&w, "web"), ERR_OK);
+    job_id second = world_job(&w, spec_named("web", "bob", 100));
+    ck_assert_uint_gt(second.v, first.v);
+    ck_assert_ptr_eq(cell_job_named(w.cell, "web"), cell_job(w.cell, second));
+    ck_assert_ptr_nonnull(cell_job(w.cell, first));
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(the_user_is_who_sent_the_command)
+{
+    struct world w = world_new();
+    struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_named("web", "mallory", 100)};
+    str_copy(cmd.user, sizeof cmd.user, "ada");
+    ck_assert_int_eq(world_apply(&w, &cmd), ERR_OK);
+    ck_assert_str_eq(cell_job_named(w.cell, "web")->spec.user, "ada");
+    ck_assert_int_eq(world_submit(&w, spec_named("b", "", 100)), ERR_INVALID);
+    expect_msg(&w, "user: is missing");
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_cell_takes_no_more_tasks_than_its_limit)
+{
+    struct world w = world_new();
+    /* Four million rows would be slow to make: pretend that all but a few places are taken. */
+    w.cell->live_tasks = CELL_TASKS_MAX - 9;
+    struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_named("more", "ada", 100)};
+    cmd.job_submit.replicas = 10;
+    cell_apply(w.cell, &cmd, &w.changes, &w.answer);
+    ck_assert_int_eq(w.answer.code, ERR_LIMIT);
+    expect_msg(&w, "10 more would exceed 4194304");
+    cmd.job_submit.replicas = 9;
+    cell_apply(w.cell, &cmd, &w.changes, &w.answer);
+    ck_assert_int_eq(w.answer.code, ERR_OK);
+    cmd_release(&cmd);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_kill_reaches_pending_live_and_stopping_tasks)
+{
+    struct world w = world_new();
+    machine_id m = world_machine(&w, "m1", amounts(2000, 100, 0, 0));
+    struct job_spec spec = spec_named("batch", "bob", 100);
+    spec.replicas = 3;
+    job_id batch = world_job(&w, spec);
+    job_id web = world_job(&w, spec_named("web", "ada", 200));
+    ck_assert(world_place(&w, attempt_of(world_task(&w, batch, 0)), m, NULL, 0));
+    ck_assert(world_place(&w, attempt_of(world_task(&w, batch, 1)), m, NULL, 0));
+    struct attempt_ref victim = attempt_of(world_task(&w, batch, 1));
+    ck_assert(world_place(&w, attempt_of(world_task(&w, web, 0)), m, &victim, 1));
+    ck_assert_int_eq(world_task(&w, batch, 1)->stopping, CAUSE_PREEMPTED);
+    ck_assert_int_eq(world_kill(&w, "batch"), ERR_OK);
+    expect_msg(&w, "job \"batch\" of bob is killed (pending: 1, told to stop: 2)");
+    ck_assert_uint_eq(w.answer.job.v, batch.v);
+    ck_assert_int_eq(world_task(&w, batch, 0)->stopping, CAUSE_KILLED);
+    ck_assert_int_eq(world_task(&w, batch, 1)->stopping, CAUSE_KILLED);
+    ck_assert_int_eq(world_task(&w, batch, 2)->state, TASK_KILLED);
+    ck_assert_str_eq(job_state_text(cell_job(w.cell, batch)), "stopping");
+    ck_assert_int_eq(world_kill(&w, "batch"), ERR_OK);
+    ck_assert(changes_empty(&w.changes));
+    ck_assert(world_exited(&w, world_task(&w, batch, 0), 0));
+    ck_assert(world_exited(&w, world_task(&w, batch, 1), 0));
+    ck_assert_str_eq(job_state_text(cell_job(w.cell, batch)), "killed");
+    ck_assert_int_eq(world_kill(&w, "batch"), ERR_STATE);
+    expect_msg(&w, "job \"batch\" of bob is killed already");
+    ck_assert_int_eq(world_kill(&w, "none"), ERR_NOT_FOUND);
+    expect_msg(&w, "no job \"none\"");
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(cell_time_never_goes_back)
+{
+    struct world w = world_new();
+    world_wake(&w, (task_id){0}, 5000);
+    ck_assert_uint_eq(w.cell->now_ms, 5000);
+    world_wake(&w, (task_id){0}, 4000);
+    ck_assert_uint_eq(w.cell->now_ms, 5000);
+    world_release(&w);
+}
+END_TEST
+
+static enum err_code submit_as(struct world *w, uint64_t request_id, const char *name)
+{
+    struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_named(name, "ada", 100)};
+    cmd.request_id[0] = request_id;
+    return world_apply(w, &cmd);
+}
+
+START_TEST(a_repeated_request_is_answered_as_before_and_changes_nothing)
+{
+    struct world w = world_new();
+    ck_assert_int_eq(submit_as(&w, 1, "web"), ERR_OK);
+    struct answer first = w.answer;
+    ck_assert_int_eq(submit_as(&w, 2, "web"), ERR_EXISTS);
+    uint64_t digest = cell_digest(w.cell);
+    ck_assert_int_eq(submit_as(&w, 1, "web"), ERR_OK);
+    ck_assert(changes_empty(&w.changes));
+    ck_assert_uint_eq(w.answer.job.v, first.job.v);
+    ck_assert_str_eq(w.answer.msg, first.msg);
+    ck_assert_int_eq(submit_as(&w, 2, "other"), ERR_EXISTS); /* the id decides, not the body */
+    ck_assert_uint_eq(cell_digest(w.cell), digest);
+    ck_assert_int_eq(submit_as(&w, 0, "other"), ERR_OK); /* no id: nothing is remembered */
+    ck_assert_int_eq(submit_as(&w, 0, "other"), ERR_EXISTS);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(the_oldest_answer_is_forgotten_when_the_ring_is_full)
+{
+    struct world w = world_new();
+    for (uint64_t id = 1; id <= CELL_REQUESTS_MAX + 1; id++) {
+        struct cmd cmd = {.kind = CMD_JOB_KILL, .request_id = {0, id}};
+        snprintf(cmd.job_kill.name, sizeof cmd.job_kill.name, "j%u", (unsigned)id);
+        cell_apply(w.cell, &cmd, &w.changes, &w.answer);
+    }
+    cell_check(w.cell);
+    const struct {
+        uint64_t id;
+        bool remembered;
+    } rows[] = {{CELL_REQUESTS_MAX + 1, true}, {2, true}, {1, false}};
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct cmd cmd = {.kind = CMD_JOB_KILL, .request_id = {0, rows[i].id}};
+        str_copy(cmd.job_kill.name, sizeof cmd.job_kill.name, "elsewhere");
+        world_apply(&w, &cmd);
+        ck_assert(changes_empty(&w.changes) == rows[i].remembered);
+    }
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(dead_jobs_are_forgotten_oldest_first)
+{
+    struct world w = world_new();
+    char name[16];
+    for (int i = 0; i <= CELL_JOBS_DEAD_MAX; i++) {
+        snprintf(name, sizeof name, "j%d", i == 1 ? 0 : i); /* job 2 has the name of job 1 */
+        struct cmd submit = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_named(name, "ada", 100)};
+        struct cmd kill = {.kind = CMD_JOB_KILL};
+        str_copy(kill.job_kill.name, sizeof kill.job_kill.name, name);
+        changes_clear(&w.changes);
+        cell_apply(w.cell, &submit, &w.changes, &w.answer);
+        cell_apply(w.cell, &kill, &w.changes, &w.answer);
+        ck_assert_int_eq(w.answer.code, ERR_OK);
+        cmd_release(&submit);
+        ck_assert_uint_eq(w.changes.forgotten_count, i == CELL_JOBS_DEAD_MAX);
+    }
+    cell_check(w.cell);
+    ck_assert_uint_eq(w.changes.forgotten[0], 1);
+    ck_assert_uint_eq(events_of(&w, EVENT_FORGOTTEN), 1);
+    ck_assert_uint_eq(w.cell->dead_job_count, CELL_JOBS_DEAD_MAX);
+    ck_assert_ptr_null(cell_job(w.cell, (job_id){1}));
+    ck_assert_uint_eq(cell_job_named(w.cell, "j0")->id.v, 2); /* the name is the newer one's */
+    struct delta *delta = delta_collect(w.cell, &w.changes);
+    ck_assert_uint_eq(delta->forgotten_count, 1);
+    delta_unref(delta);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_command_of_an_unknown_kind_is_refused)
+{
+    struct world w = world_new();
+    struct cmd cmd = {.kind = (enum cmd_kind)99};
+    ck_assert_int_eq(world_apply(&w, &cmd), ERR_INVALID);
+    expect_msg(&w, "command kind 99");
+    world_release(&w);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("apply");
+    TCase *tcase = tcase_create("apply");
+    tcase_add_test(tcase, a_machine_that_cannot_be_is_refused);
+    tcase_add_test(tcase, a_machine_keeps_its_id_and_takes_new_capacity);
+    tcase_add_test(tcase, down_is_refused_for_machines_that_are_none_or_down);
+    tcase_add_test(tcase, a_smaller_machine_stops_the_lowest_and_newest_first);
+    tcase_add_test(tcase, machine_down_loses_what_runs_and_buries_what_was_killed);
+    tcase_add_test(tcase, a_submit_is_refused_while_its_name_lives);
+    tcase_add_test(tcase, the_user_is_who_sent_the_command);
+    tcase_add_test(tcase, a_cell_takes_no_more_tasks_than_its_limit);
+    tcase_add_test(tcase, a_kill_reaches_pending_live_and_stopping_tasks);
+    tcase_add_test(tcase, cell_time_never_goes_back);
+    tcase_add_test(tcase, a_repeated_request_is_answered_as_before_and_changes_nothing);
+    tcase_add_test(tcase, the_oldest_answer_is_forgotten_when_the_ring_is_full);
+    tcase_add_test(tcase, dead_jobs_are_forgotten_oldest_first);
+    tcase_add_test(tcase, a_command_of_an_unknown_kind_is_refused);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}

@@ -1,0 +1,256 @@
+/*
+ * test_apply_report.c - what each report does to each kind of attempt, and who is woken when.
+ */
+#include "cell_fixture.h"
+
+enum { NOW_MS = 100000 };
+
+/* One task placed on m1, perhaps running since NOW_MS, perhaps told to stop. */
+struct scene {
+    struct world w;
+    machine_id m;
+    job_id job;
+    const struct task *task;
+};
+
+static struct scene one_task(enum restart restart, uint32_t failures_max, bool running)
+{
+    struct scene s = {.w = world_new()};
+    world_wake(&s.w, (task_id){0}, NOW_MS);
+    s.m = world_machine(&s.w, "m1", amounts(1000, 100, 0, 0));
+    struct job_spec spec = spec_named("web", "ada", 100);
+    spec.restart = restart;
+    spec.failures_max = failures_max;
+    spec.backoff_ms = 1000;
+    spec.backoff_max_ms = 4000;
+    s.job = world_job(&s.w, spec);
+    s.task = world_task(&s.w, s.job, 0);
+    ck_assert(world_place(&s.w, attempt_of(s.task), s.m, NULL, 0));
+    if (running)
+        ck_assert(world_running(&s.w, s.task, 42));
+    return s;
+}
+
+/* Tell it to stop in the way that has this cause. */
+static void stop(struct scene *s, enum cause cause)
+{
+    if (cause == CAUSE_KILLED)
+        ck_assert_int_eq(world_kill(&s->w, "web"), ERR_OK);
+    if (cause == CAUSE_OUT_OF_RESOURCES)
+        world_machine(&s->w, "m1", amounts(0, 0, 0, 0));
+    if (cause == CAUSE_PREEMPTED) {
+        struct attempt_ref victim = attempt_of(s->task);
+        job_id high = world_job(&s->w, spec_named("high", "ada", 200));
+        ck_assert(world_place(&s->w, attempt_of(world_task(&s->w, high, 0)), s->m, &victim, 1));
+    }
+    ck_assert_int_eq(s->task->stopping, cause);
+}
+
+static const struct {
+    enum restart restart;
+    uint32_t failures_max;
+    enum cause stopping;
+    enum report_kind kind;
+    int32_t exit_code;
+    enum task_state state;
+    enum cause cause;
+    uint32_t failures;
+    uint64_t wait_ms;
+    enum event_kind event;
+} ends[] = {
+    /* by itself */
+    {RESTART_ON_FAILURE, 0, CAUSE_NONE, REPORT_EXITED, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0,
+     EVENT_FINISHED},
+    {RESTART_ON_FAILURE, 0, CAUSE_NONE, REPORT_EXITED, 3, TASK_PENDING, CAUSE_EXIT, 1, 1000,
+     EVENT_FAILED},
+    {RESTART_ON_FAILURE, 0, CAUSE_NONE, REPORT_EXITED, -9, TASK_PENDING, CAUSE_SIGNAL, 1, 1000,
+     EVENT_FAILED},
+    {RESTART_ON_FAILURE, 1, CAUSE_NONE, REPORT_EXITED, 3, TASK_FAILED, CAUSE_EXIT, 1, 0,
+     EVENT_FAILED},
+    {RESTART_ON_FAILURE, 2, CAUSE_NONE, REPORT_EXITED, 3, TASK_PENDING, CAUSE_EXIT, 1, 1000,
+     EVENT_FAILED},
+    {RESTART_ALWAYS, 0, CAUSE_NONE, REPORT_EXITED, 0, TASK_PENDING, CAUSE_EXIT, 0, 1000,
+     EVENT_FINISHED},
+    {RESTART_ALWAYS, 1, CAUSE_NONE, REPORT_EXITED, 3, TASK_FAILED, CAUSE_EXIT, 1, 0, EVENT_FAILED},
+    {RESTART_NEVER, 0, CAUSE_NONE, REPORT_EXITED, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0,
+     EVENT_FINISHED},
+    {RESTART_NEVER, 5, CAUSE_NONE, REPORT_EXITED, 3, TASK_FAILED, CAUSE_EXIT, 1, 0, EVENT_FAILED},
+    {RESTART_ON_FAILURE, 0, CAUSE_NONE, REPORT_START_ERROR, 0, TASK_PENDING, CAUSE_START_ERROR, 1,
+     1000, EVENT_FAILED},
+    {RESTART_ON_FAILURE, 1, CAUSE_NONE, REPORT_START_ERROR, 0, TASK_FAILED, CAUSE_START_ERROR, 1, 0,
+     EVENT_FAILED},
+    {RESTART_NEVER, 0, CAUSE_NONE, REPORT_START_ERROR, 0, TASK_FAILED, CAUSE_START_ERROR, 1, 0,
+     EVENT_FAILED},
+    {RESTART_NEVER, 0, CAUSE_NONE, REPORT_LOST, 0, TASK_PENDING, CAUSE_LOST, 0, 0, EVENT_LOST},
+    /* told to stop: never a failure, never a wait */
+    {RESTART_ON_FAILURE, 1, CAUSE_PREEMPTED, REPORT_EXITED, -15, TASK_PENDING, CAUSE_PREEMPTED, 0,
+     0, EVENT_EVICTED},
+    {RESTART_NEVER, 1, CAUSE_PREEMPTED, REPORT_EXITED, 0, TASK_PENDING, CAUSE_PREEMPTED, 0, 0,
+     EVENT_EVICTED},
+    {RESTART_NEVER, 1, CAUSE_PREEMPTED, REPORT_START_ERROR, 0, TASK_PENDING, CAUSE_PREEMPTED, 0, 0,
+     EVENT_EVICTED},
+    {RESTART_NEVER, 1, CAUSE_PREEMPTED, REPORT_LOST, 0, TASK_PENDING, CAUSE_PREEMPTED, 0, 0,
+     EVENT_EVICTED},
+    {RESTART_NEVER, 1, CAUSE_OUT_OF_RESOURCES, REPORT_EXITED, 1, TASK_PENDING,
+     CAUSE_OUT_OF_RESOURCES, 0, 0, EVENT_EVICTED},
+    {RESTART_ALWAYS, 0, CAUSE_KILLED, REPORT_EXITED, -15, TASK_KILLED, CAUSE_KILLED, 0, 0,
+     EVENT_KILLED},
+    {RESTART_ALWAYS, 0, CAUSE_KILLED, REPORT_EXITED, 0, TASK_KILLED, CAUSE_KILLED, 0, 0,
+     EVENT_KILLED},
+    {RESTART_ALWAYS, 0, CAUSE_KILLED, REPORT_START_ERROR, 0, TASK_KILLED, CAUSE_KILLED, 0, 0,
+     EVENT_KILLED},
+    {RESTART_ALWAYS, 0, CAUSE_KILLED, REPORT_LOST, 0, TASK_KILLED, CAUSE_KILLED, 0, 0,
+     EVENT_KILLED},
+};
+
+static void end_as_row(int row, bool running)
+{
+    struct scene s = one_task(ends[row].restart, ends[row].failures_max, running);
+    if (ends[row].stopping != CAUSE_NONE)
+        stop(&s, ends[row].stopping);
+    struct report report = {.task = attempt_of(s.task),
+                            .kind = ends[row].kind,
+                            .exit_code = ends[row].exit_code,
+                            .detail = "so it was"};
+    ck_assert(world_report(&s.w, s.m, report));
+    ck_assert_int_eq(s.task->state, ends[row].state);
+    ck_assert_int_eq(s.task->cause, ends[row].cause);
+    ck_assert_int_eq(s.task->exit_code, ends[row].exit_code);
+    ck_assert_uint_eq(s.task->failures, ends[row].failures);
+    ck_assert_uint_eq(s.task->not_before_ms,
+                      ends[row].wait_ms == 0 ? 0 : NOW_MS + ends[row].wait_ms);
+    ck_assert_int_eq(s.task->pid, 0);
+    ck_assert_uint_eq(s.task->machine.v, 0);
+    ck_assert_uint_eq(s.task->attempt, 1);
+    ck_assert_uint_eq(s.w.changes.event_count, 1);
+    const struct event *event = &s.w.changes.events[0];
+    ck_assert_int_eq(event->kind, ends[row].event);
+    ck_assert_int_eq(event->cause, ends[row].cause);
+    ck_assert_int_eq(event->exit_code, ends[row].exit_code);
+    ck_assert_uint_eq(event->attempt, 1);
+    ck_assert_uint_eq(event->machine.v, s.m.v);
+    ck_assert_str_eq(event->detail, "so it was");
+    /* Again: it is over, nothing changes. */
+    uint64_t digest = cell_digest(s.w.cell);
+    ck_assert(!world_report(&s.w, s.m, report));
+    ck_assert_uint_eq(cell_digest(s.w.cell), digest);
+    world_release(&s.w);
+}
+
+START_TEST(an_attempt_ends_as_its_row_says)
+{
+    end_as_row(_i, true);
+    end_as_row(_i, false); /* nobody saw it running */
+}
+END_TEST
+
+START_TEST(running_is_noted_once_and_corrected)
+{
+    struct scene s = one_task(RESTART_NEVER, 0, false);
+    struct report report = {
+        .task = attempt_of(s.task), .kind = REPORT_RUNNING, .pid = 7, .ports = {8080}};
+    ck_assert(world_report(&s.w, s.m, report));
+    ck_assert_int_eq(s.task->state, TASK_RUNNING);
+    ck_assert_int_eq(s.task->pid, 7);
+    ck_assert_uint_eq(s.task->ports[0], 8080);
+    ck_assert_uint_eq(s.task->started_ms, NOW_MS);
+    ck_assert(world_report(&s.w, s.m, report));
+    ck_assert(changes_empty(&s.w.changes));
+    report.pid = 8;
+    ck_assert(world_report(&s.w, s.m, report));
+    ck_assert_int_eq(s.task->pid, 8);
+    ck_assert_uint_eq(s.w.changes.event_count, 0);
+    world_release(&s.w);
+}
+END_TEST
+
+START_TEST(a_report_about_another_attempt_changes_nothing)
+{
+    struct scene s = one_task(RESTART_NEVER, 0, true);
+    machine_id m2 = world_machine(&s.w, "m2", amounts(1000, 100, 0, 0));
+    uint64_t digest = cell_digest(s.w.cell);
+    struct attempt_ref now = attempt_of(s.task);
+    const struct {
+        struct attempt_ref task;
+        machine_id machine;
+    } rows[] = {{{now.task, 0}, s.m},
+                {{now.task, 2}, s.m},
+                {now, m2},
+                {{task_id_of(s.job, 1), 1}, s.m},
+                {{task_id_of((job_id){99}, 0), 1}, s.m},
+                {{{0}, 0}, s.m}};
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        for (int kind = 0; kind <= REPORT_KIND_COUNT; kind++)
+            ck_assert(!world_report(
+                &s.w, rows[i].machine,
+                (struct report){.task = rows[i].task, .kind = (enum report_kind)kind}));
+        ck_assert_uint_eq(s.w.answer.refused, 1);
+    }
+    ck_assert(!world_report(
+        &s.w, s.m, (struct report){.task = now, .kind = REPORT_KIND_COUNT})); /* no such kind */
+    ck_assert_uint_eq(cell_digest(s.w.cell), digest);
+    struct cmd cmd = {.kind = CMD_REPORT, .report = {.machine = {9}}};
+    ck_assert_int_eq(world_apply(&s.w, &cmd), ERR_NOT_FOUND);
+    ck_assert_str_eq(s.w.answer.msg, "no machine 9");
+    world_release(&s.w);
+}
+END_TEST
+
+/* Fail, wait, be placed again; returns the time of the failure. */
+static uint64_t fail_after(struct scene *s, uint64_t run_ms)
+{
+    world_wake(&s->w, (task_id){0}, s->w.cell->now_ms + run_ms);
+    ck_assert(world_exited(&s->w, s->task, 1));
+    return s->w.cell->now_ms;
+}
+
+static void start_again(struct scene *s)
+{
+    ck_assert(world_wake(&s->w, s->task->id, s->task->not_before_ms));
+    ck_assert(world_place(&s->w, attempt_of(s->task), s->m, NULL, 0));
+    ck_assert(world_running(&s->w, s->task, 1));
+}
+
+START_TEST(waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives)
+{
+    struct scene s = one_task(RESTART_ON_FAILURE, 0, true);
+    static const struct {
+        uint64_t run_ms, wait_ms;
+    } runs[] = {{0, 1000}, {0, 2000}, {39999, 4000}, {0, 4000}, {40000, 1000}, {0, 2000}};
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        uint64_t failed_ms = fail_after(&s, runs[i].run_ms);
+        ck_assert_uint_eq(s.task->not_before_ms, failed_ms + runs[i].wait_ms);
+        start_again(&s);
+    }
+    world_release(&s.w);
+}
+END_TEST
+
+START_TEST(only_a_back_off_that_is_over_is_woken)
+{
+    struct scene s = one_task(RESTART_ON_FAILURE, 0, true);
+    ck_assert(!world_wake(&s.w, s.task->id, NOW_MS)); /* runs */
+    fail_after(&s, 0);
+    ck_assert(!world_wake(&s.w, s.task->id, NOW_MS + 999));
+    ck_assert(!world_wake(&s.w, task_id_of(s.job, 1), NOW_MS + 999));
+    ck_assert_uint_eq(s.task->not_before_ms, NOW_MS + 1000);
+    ck_assert(world_wake(&s.w, s.task->id, NOW_MS + 1000));
+    ck_assert_uint_eq(s.task->not_before_ms, 0);
+    ck_assert(list_empty(&s.w.cell->backing_off));
+    ck_assert(!world_wake(&s.w, s.task->id, NOW_MS + 1000));
+    world_release(&s.w);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("apply_report");
+    TCase *tcase = tcase_create("report");
+    tcase_add_loop_test(tcase, an_attempt_ends_as_its_row_says, 0, ARRAY_SIZE(ends));
+    tcase_add_test(tcase, running_is_noted_once_and_corrected);
+    tcase_add_test(tcase, a_report_about_another_attempt_changes_nothing);
+    tcase_add_test(tcase, waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives);
+    tcase_add_test(tcase, only_a_back_off_that_is_over_is_woken);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
