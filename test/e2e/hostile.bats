@@ -60,6 +60,10 @@ setup()
     BORGLET_CERT="borglet-m1"
 }
 
+@test "there are eight ports to try" {
+    same "ports" 8 "$(ports | sort -u | wc -l)"
+}
+
 @test "a client without a certificate is refused on every port" {
     while read -r kind address; do
         output="$("$TOOLS/frames" tls "$address" "$PKI/ca.crt" - - silence 8)"
