@@ -197,6 +197,7 @@ void scheduler_start(struct scheduler *s)
 
 void scheduler_stop(struct scheduler *s)
 {
+    s->restart = false; /* asked for by a batch that failed because leadership was being lost */
     if (!s->thread_runs)
         return;
     uv_mutex_lock(&s->mutex);

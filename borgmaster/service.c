@@ -266,11 +266,11 @@ static void on_status(struct rpc_conn *conn, struct rpc_call *call, const void *
 static void on_alive(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
     struct wire_alive alive;
-    (void)call;
-    if (wire_unpack_alive(body, size, &alive, NULL) != 0)
-        return;
-    leader_heard(replica_leader(service_of(conn)->replica), &alive);
-    wire_alive_release(&alive);
+    if (wire_unpack_alive(body, size, &alive, NULL) == 0) {
+        leader_heard(replica_leader(service_of(conn)->replica), &alive);
+        wire_alive_release(&alive);
+    }
+    rpc_reply(call, NULL, 0);
 }
 
 static void on_alive_timer(uv_timer_t *timer)

@@ -539,6 +539,8 @@ int rpc_notify(struct rpc_conn *conn, uint32_t method, const void *body, size_t 
 static void rpc_call_end(struct rpc_call *call, const struct err *refusal, const void *body,
                          size_t size)
 {
+    if (call == NULL)
+        return; /* it came as a notice: nobody waits */
     struct rpc_conn *conn = call->conn;
     uint64_t id = call->id;
     list_remove(&call->link);

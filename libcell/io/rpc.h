@@ -73,7 +73,8 @@ int rpc_request(struct rpc_conn *conn, uint32_t method, const void *body, size_t
                 uint64_t timeout_ms, rpc_answer_cb cb, void *data, struct err *err) MUST_USE;
 int rpc_notify(struct rpc_conn *conn, uint32_t method, const void *body, size_t size) MUST_USE;
 
-/* Answer a call; it is gone afterwards. Harmless when the connection has closed meanwhile. */
+/* Answer a call; it is gone afterwards. Harmless when the connection has closed meanwhile, and for
+ * NULL: the peer chooses whether it calls or notifies, so every handler must bear a notice. */
 void rpc_reply(struct rpc_call *call, const void *body, size_t size);
 void rpc_refuse(struct rpc_call *call, const struct err *err);
 /* The connection of a call that waits, or NULL when it has closed. */

@@ -53,7 +53,7 @@ static void on_answer(void *data, const struct err *err, const void *body, size_
 static void serve_echo(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
     bed_of(conn)->served++;
-    ck_assert_ptr_eq(rpc_call_conn(call), conn);
+    ck_assert(call == NULL || rpc_call_conn(call) == conn);
     rpc_reply(call, body, size);
 }
 
@@ -268,6 +268,17 @@ START_TEST(notices_arrive_and_bad_ones_do_no_harm)
     ck_assert_int_eq(rpc_notify(bed->conn, M_NOTICE, "hello", 5), 0);
     T_RUN(&bed->loop, bed->notices == 2);
     ck_assert_int_eq(bed->served, 0);
+    check_echo(bed);
+    bed_free(bed);
+}
+END_TEST
+
+START_TEST(a_notice_of_what_should_be_called_is_served_and_not_answered)
+{
+    struct bed *bed = bed_connected();
+    ck_assert_int_eq(rpc_notify(bed->conn, M_ECHO, "hello", 5), 0);
+    ck_assert_int_eq(rpc_notify(bed->conn, M_REFUSE, "hello", 5), 0);
+    T_RUN(&bed->loop, bed->served == 1);
     check_echo(bed);
     bed_free(bed);
 }
@@ -686,6 +697,7 @@ int main(void)
     tcase_add_test(calls, a_call_made_before_the_connection_is_open_is_answered);
     tcase_add_test(calls, a_refusal_carries_code_and_message);
     tcase_add_test(calls, notices_arrive_and_bad_ones_do_no_harm);
+    tcase_add_test(calls, a_notice_of_what_should_be_called_is_served_and_not_answered);
     tcase_add_test(calls, a_call_of_a_role_that_may_not_is_denied);
     tcase_add_test(calls, a_call_to_an_unknown_method_is_refused);
     tcase_add_test(calls, calls_time_out_in_the_order_of_their_deadlines);

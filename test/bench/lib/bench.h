@@ -52,8 +52,7 @@ struct wire_rows bench_query(struct bench *b, size_t i, uint64_t index_min, cons
 /* The one integer such a query answers; 0 for NULL or no row. */
 int64_t bench_number(struct bench *b, size_t i, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* All replicas answer, follow one leader in one term and have applied and stored in SQLite the same
- * index. */
+/* All replicas answer, follow one leader in one term and have applied the same index. Waits. */
 struct bench_health {
     size_t leader; /* number, not id */
     uint64_t term;
