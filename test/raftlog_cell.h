@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { REPLICAS_MAX = 5, IDS_MAX = 8192, WAIT_MS = 30000 };
+enum { REPLICAS_MAX = 5, IDS_MAX = 8192, WAIT_MS = 20000 };
 
 /* What is replicated: how many entries, and a hash over all of them in order. */
 struct state {
@@ -152,11 +152,30 @@ static UNUSED void on_tick(uv_timer_t *timer)
     (void)timer;
 }
 
+/* What to look at when a test waits in vain. */
+static UNUSED void print_replicas(struct cell *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct replica *r = &c->replicas[i];
+        if (r->closed)
+            continue;
+        struct raftlog_status s = raftlog_status(r->log);
+        fprintf(stderr,
+                "replica %" PRIu64 ": role %d term %" PRIu64 " leader %" PRIu64 " last %" PRIu64
+                " stored %" PRIu64 " commit %" PRIu64 " applied %" PRIu64 " snapshot %" PRIu64
+                " entries %" PRIu64 " hash %" PRIx64 "\n",
+                r->id, s.role, s.term, s.leader_id, s.last_index, s.stored_index, s.commit_index,
+                s.applied_index, s.snapshot_index, r->state.count, r->state.hash);
+    }
+}
+
 static UNUSED void run_until(struct cell *c, bool (*done)(struct cell *c, const void *arg),
                              const void *arg, const char *what)
 {
     uint64_t deadline_ms = clock_mono_ms() + WAIT_MS;
     while (!done(c, arg)) {
+        if (clock_mono_ms() >= deadline_ms)
+            print_replicas(c);
         ck_assert_msg(clock_mono_ms() < deadline_ms, "waited in vain for: %s", what);
         uv_run(&c->loop, UV_RUN_ONCE);
     }
