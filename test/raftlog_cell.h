@@ -483,7 +483,7 @@ static UNUSED bool all_have_snapshots(struct cell *c, const void *arg)
 {
     (void)arg;
     for (size_t i = 0; i < c->count; i++) {
-        if (!c->replicas[i].closed && raftlog_status(c->replicas[i].log).snapshot_index < 200)
+        if (!c->replicas[i].closed && raftlog_status(c->replicas[i].log).snapshot_index < 60)
             return false;
     }
     return true;
