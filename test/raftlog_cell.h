@@ -10,9 +10,9 @@
 
 #include "clock.h"
 #include "log.h"
+#include "testlib.h"
 
 #include <check.h>
-#include <ftw.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -264,8 +264,7 @@ static UNUSED struct cell *cell_new(size_t count)
     struct cell *c = xcalloc(1, sizeof *c);
     struct err err;
     c->count = count;
-    str_copy(c->dir, sizeof c->dir, "/tmp/test_raftlog.XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(c->dir));
+    str_copy(c->dir, sizeof c->dir, t_dir());
     ck_assert_int_eq(uv_loop_init(&c->loop), 0);
     ck_assert_int_eq(uv_timer_init(&c->loop, &c->tick), 0);
     ck_assert_int_eq(uv_timer_start(&c->tick, on_tick, 10, 10), 0);
@@ -298,14 +297,6 @@ static UNUSED struct cell *cell_open(size_t count)
     return c;
 }
 
-static UNUSED int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static UNUSED void cell_free(struct cell *c)
 {
     for (size_t i = 0; i < c->count; i++) {
@@ -323,7 +314,6 @@ static UNUSED void cell_free(struct cell *c)
         tls_context_close(c->replicas[i].tls);
         close(c->replicas[i].port_fd);
     }
-    ck_assert_int_eq(nftw(c->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     free(c);
 }
 
