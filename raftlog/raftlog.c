@@ -31,6 +31,7 @@ enum {
     WATCH_MS = 1000,
     STUCK_DISK_MS = 10000,
     CONNECT_RETRY_MS = 100,
+    INSTALL_TIMEOUT_MS = 10000, /* a snapshot that was lost with its connection is sent again */
 };
 
 struct proposal {
@@ -553,6 +554,7 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
     raft_set_pre_vote(&log->raft, true); /* safer, and failover is faster */
     raft_set_snapshot_threshold(&log->raft, o->snapshot_threshold);
     raft_set_snapshot_trailing(&log->raft, o->snapshot_trailing);
+    raft_set_install_snapshot_timeout(&log->raft, INSTALL_TIMEOUT_MS);
     raft_uv_set_connect_retry_delay(&log->io, CONNECT_RETRY_MS);
     raft_uv_set_auto_recovery(&log->io, false); /* would cut a corrupt log short in silence */
     return 0;

@@ -96,6 +96,15 @@ static void message_release(struct raft_message *m)
     }
 }
 
+/* Forget a message that waits alone, with what it carries. */
+static void kept_drop(struct guard_held **kept)
+{
+    if (*kept != NULL)
+        message_release(&(*kept)->message);
+    free(*kept);
+    *kept = NULL;
+}
+
 /* The library has no words for its newer codes. */
 static const char *guard_error_text(int status)
 {
@@ -237,7 +246,7 @@ static bool guard_delay_timeout_now(struct raftlog_guard *g, const struct raft_m
         !raftlog_guard_writing(g))
         return false;
     g->used[GUARD_STABLE_LOG]++;
-    free(g->timeout_now);
+    kept_drop(&g->timeout_now);
     g->timeout_now = held_new(m);
     return true;
 }
@@ -356,6 +365,22 @@ static bool guard_snapshot_conflict(struct raftlog_guard *g, const struct raft_m
     return true;
 }
 
+/*
+ * G11. The library ignores an InstallSnapshot while it takes a snapshot of its own, which a
+ * follower that catches up often does, and the leader waits for the whole install time-out (30 s by
+ * default) before it sends another. Keep the last one until ours is done.
+ */
+static bool guard_keep_snapshot(struct raftlog_guard *g, const struct raft_message *m)
+{
+    if (!guard_on(g, GUARD_KEEP_SNAPSHOT) || m->type != RAFT_IO_INSTALL_SNAPSHOT ||
+        g->raft->snapshot.pending.term == 0)
+        return false;
+    g->used[GUARD_KEEP_SNAPSHOT]++;
+    kept_drop(&g->snapshot);
+    g->snapshot = held_new(m);
+    return true;
+}
+
 /* Give a message to the library and note what it may acknowledge in its answer. */
 static void guard_deliver(struct raftlog_guard *g, struct raft_message *m)
 {
@@ -387,16 +412,21 @@ static void guard_deliver(struct raftlog_guard *g, struct raft_message *m)
         guard_note_checked(g, leader_term, checked, entry_term);
 }
 
+static void guard_deliver_kept(struct raftlog_guard *g, struct guard_held **kept)
+{
+    struct guard_held *h = *kept;
+    *kept = NULL;
+    if (h != NULL)
+        guard_deliver(g, &h->message);
+    free(h);
+}
+
 /* After every event: what the event made necessary or possible. */
 static void guard_settle(struct raftlog_guard *g)
 {
     const struct raft *r = g->raft;
-    if (!g->dead && g->timeout_now != NULL && !raftlog_guard_writing(g)) {
-        struct guard_held *h = g->timeout_now;
-        g->timeout_now = NULL;
-        guard_deliver(g, &h->message);
-        free(h);
-    }
+    if (!g->dead && !raftlog_guard_writing(g))
+        guard_deliver_kept(g, &g->timeout_now);
     if (g->dead || !guard_on(g, GUARD_OWN_TERM))
         return;
     if (r->state == RAFT_LEADER && g->barrier_term != r->current_term)
@@ -419,7 +449,7 @@ static void guard_recv(struct raft_io *inner, struct raft_message *m)
         message_release(m);
         return;
     }
-    if (guard_hold_result(g, m) || guard_delay_timeout_now(g, m))
+    if (guard_hold_result(g, m) || guard_delay_timeout_now(g, m) || guard_keep_snapshot(g, m))
         return;
     guard_forget_leader(g, m);
     guard_deliver(g, m);
@@ -432,6 +462,9 @@ static void guard_tick(struct raft_io *inner)
     if (g->dead || guard_skip_tick(g))
         return;
     g->tick(&g->io);
+    /* Only here: in the callback of the disk the disk is not ready for another snapshot. */
+    if (!g->dead && g->raft->snapshot.pending.term == 0)
+        guard_deliver_kept(g, &g->snapshot);
     guard_settle(g);
 }
 
@@ -603,7 +636,6 @@ static void guard_on_put(struct raft_io_snapshot_put *req, int status)
     if (g->dead || guard_disk_failed(g, status, "cannot store a snapshot"))
         return;
     g->put_cb(g->put_request, status);
-    guard_settle(g);
 }
 
 static int guard_snapshot_put(struct raft_io *io, unsigned trailing,
@@ -643,6 +675,6 @@ void raftlog_guard_install(struct raftlog_guard *g, struct raft *r, uint32_t off
 void raftlog_guard_release(struct raftlog_guard *g)
 {
     held_drop(g);
-    free(g->timeout_now);
-    g->timeout_now = NULL;
+    kept_drop(&g->timeout_now);
+    kept_drop(&g->snapshot);
 }

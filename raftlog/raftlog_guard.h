@@ -27,6 +27,7 @@ enum guard_rule {
     GUARD_ONE_VOTE,      /* G8 one vote a term, also for the target of a transfer */
     GUARD_ACK_STORED,    /* G9 acknowledge a snapshot only as far as our disk goes */
     GUARD_BOUNDED_SENDS, /* G10 bounded bytes under way to a slow follower */
+    GUARD_KEEP_SNAPSHOT, /* G11 a leader's snapshot waits for our own, it is not lost */
     GUARD_RULE_COUNT
 };
 
@@ -68,6 +69,7 @@ struct raftlog_guard {
     bool answer_stored;    /* and no more than is on our disk (G9) */
 
     struct guard_held *timeout_now; /* G3: waits for our disk */
+    struct guard_held *snapshot;    /* G11: waits for our own snapshot */
     struct guard_peer peers[GUARD_PEERS_MAX];
     uint64_t used[GUARD_RULE_COUNT]; /* how often a rule changed what happened */
 

@@ -10,9 +10,9 @@
 
 #include "clock.h"
 #include "log.h"
+#include "testlib.h"
 
 #include <check.h>
-#include <ftw.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { REPLICAS_MAX = 5, IDS_MAX = 8192, WAIT_MS = 30000 };
+enum { REPLICAS_MAX = 5, IDS_MAX = 8192, WAIT_MS = 20000 };
 
 /* What is replicated: how many entries, and a hash over all of them in order. */
 struct state {
@@ -152,11 +152,30 @@ static UNUSED void on_tick(uv_timer_t *timer)
     (void)timer;
 }
 
+/* What to look at when a test waits in vain. */
+static UNUSED void print_replicas(struct cell *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct replica *r = &c->replicas[i];
+        if (r->closed)
+            continue;
+        struct raftlog_status s = raftlog_status(r->log);
+        fprintf(stderr,
+                "replica %" PRIu64 ": role %d term %" PRIu64 " leader %" PRIu64 " last %" PRIu64
+                " stored %" PRIu64 " commit %" PRIu64 " applied %" PRIu64 " snapshot %" PRIu64
+                " entries %" PRIu64 " hash %" PRIx64 "\n",
+                r->id, s.role, s.term, s.leader_id, s.last_index, s.stored_index, s.commit_index,
+                s.applied_index, s.snapshot_index, r->state.count, r->state.hash);
+    }
+}
+
 static UNUSED void run_until(struct cell *c, bool (*done)(struct cell *c, const void *arg),
                              const void *arg, const char *what)
 {
     uint64_t deadline_ms = clock_mono_ms() + WAIT_MS;
     while (!done(c, arg)) {
+        if (clock_mono_ms() >= deadline_ms)
+            print_replicas(c);
         ck_assert_msg(clock_mono_ms() < deadline_ms, "waited in vain for: %s", what);
         uv_run(&c->loop, UV_RUN_ONCE);
     }
@@ -245,8 +264,7 @@ static UNUSED struct cell *cell_new(size_t count)
     struct cell *c = xcalloc(1, sizeof *c);
     struct err err;
     c->count = count;
-    str_copy(c->dir, sizeof c->dir, "/tmp/test_raftlog.XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(c->dir));
+    str_copy(c->dir, sizeof c->dir, t_dir());
     ck_assert_int_eq(uv_loop_init(&c->loop), 0);
     ck_assert_int_eq(uv_timer_init(&c->loop, &c->tick), 0);
     ck_assert_int_eq(uv_timer_start(&c->tick, on_tick, 10, 10), 0);
@@ -279,14 +297,6 @@ static UNUSED struct cell *cell_open(size_t count)
     return c;
 }
 
-static UNUSED int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static UNUSED void cell_free(struct cell *c)
 {
     for (size_t i = 0; i < c->count; i++) {
@@ -304,7 +314,6 @@ static UNUSED void cell_free(struct cell *c)
         tls_context_close(c->replicas[i].tls);
         close(c->replicas[i].port_fd);
     }
-    ck_assert_int_eq(nftw(c->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     free(c);
 }
 
@@ -464,7 +473,7 @@ static UNUSED bool all_have_snapshots(struct cell *c, const void *arg)
 {
     (void)arg;
     for (size_t i = 0; i < c->count; i++) {
-        if (!c->replicas[i].closed && raftlog_status(c->replicas[i].log).snapshot_index < 200)
+        if (!c->replicas[i].closed && raftlog_status(c->replicas[i].log).snapshot_index < 60)
             return false;
     }
     return true;

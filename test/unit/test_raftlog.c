@@ -110,6 +110,41 @@ START_TEST(work_goes_on_when_the_leader_leaves)
 }
 END_TEST
 
+/* Up to two of five leave and come back while entries are written and snapshots taken. */
+START_TEST(replicas_may_come_and_go)
+{
+    struct cell *c = cell_new(5);
+    uint32_t seed = 1;
+    struct err err;
+    c->options.snapshot_threshold = 64;
+    c->options.snapshot_trailing = 16;
+    for (size_t i = 0; i < 5; i++)
+        replica_open(&c->replicas[i]);
+    for (unsigned round = 0; round < 16; round++) {
+        seed = seed * 1664525 + 1013904223;
+        struct replica *r = &c->replicas[(seed >> 16) % 5];
+        size_t down = 0;
+        for (size_t i = 0; i < 5; i++)
+            down += c->replicas[i].closed;
+        struct replica *leader = wait_leader(c);
+        while (propose_on(leader, &err) == 0)
+            continue;
+        if (r->closed)
+            replica_open(r);
+        else if (down < 2)
+            replica_close(r);
+        propose_entries(c, 40);
+    }
+    for (size_t i = 0; i < 5; i++) {
+        if (c->replicas[i].closed)
+            replica_open(&c->replicas[i]);
+    }
+    propose_entries(c, 10);
+    check_all_equal(c);
+    cell_free(c);
+}
+END_TEST
+
 struct read {
     struct raftlog_barrier req;
     int status;
@@ -264,6 +299,7 @@ int main(void)
     tcase_add_test(t, follower_that_was_away_catches_up);
     tcase_add_test(t, follower_far_behind_gets_a_snapshot);
     tcase_add_test(t, work_goes_on_when_the_leader_leaves);
+    tcase_add_test(t, replicas_may_come_and_go);
     tcase_add_test(t, barriers_come_after_what_was_committed);
     tcase_add_test(t, followers_refuse_and_name_the_leader);
     tcase_add_test(t, proposals_under_way_are_limited);

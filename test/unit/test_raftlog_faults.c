@@ -108,6 +108,7 @@ START_TEST(failed_disk_write_is_fatal_once)
     propose_entries(c, 1);
     check_all_equal(c);
     cell_free(c);
+    t_remove_dirs();
     _exit(EXIT_FATAL); /* what the dead instance held is lost with the process */
 }
 END_TEST

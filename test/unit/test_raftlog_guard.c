@@ -472,6 +472,34 @@ START_TEST(snapshots_are_acknowledged_as_far_as_the_disk_goes)
 }
 END_TEST
 
+/* What follower 4 has of a leader's snapshot that came while it wrote its own. */
+static raft_index play_snapshot_in_snapshot(uint32_t off)
+{
+    struct world *w = world_led_by_0(off);
+    struct raft *r = raft_at(w, 4);
+    raft_set_snapshot_threshold(r, 1);
+    raft_fixture_set_disk_latency(&w->f, 4, 300);
+    propose(w, 0);
+    while (r->snapshot.pending.term == 0)
+        raft_fixture_step(&w->f);
+    isolate(w, 4);
+    raft_index base = raft_last_index(r);
+    inject_snapshot(w, 4, 0, r->current_term, base + 90, r->current_term);
+    ck_assert_uint_eq(raft_last_index(r), base);
+    inject_snapshot(w, 4, 0, r->current_term, base + 100, r->current_term);
+    run(w, 700);
+    raft_index installed = r->log.snapshot.last_index - base;
+    world_free(w);
+    return installed;
+}
+
+START_TEST(snapshot_of_the_leader_waits_for_our_own)
+{
+    ck_assert_uint_eq(play_snapshot_in_snapshot(NO_RULE_OFF), 100);
+    ck_assert_uint_eq(play_snapshot_in_snapshot(BIT(GUARD_KEEP_SNAPSHOT)), 0);
+}
+END_TEST
+
 /* Bytes that wait in the transport when no message gets through. */
 static size_t play_slow_followers(uint32_t off)
 {
@@ -520,6 +548,7 @@ int main(void)
     tcase_add_test(rules, log_is_not_truncated_while_a_snapshot_is_written);
     tcase_add_test(rules, nobody_votes_twice_in_a_term);
     tcase_add_test(rules, snapshots_are_acknowledged_as_far_as_the_disk_goes);
+    tcase_add_test(rules, snapshot_of_the_leader_waits_for_our_own);
     tcase_add_test(rules, slow_followers_cost_bounded_memory);
     suite_add_tcase(suite, rules);
     SRunner *runner = srunner_create(suite);
