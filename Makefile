@@ -40,7 +40,7 @@ UNIT := $(call src,test/unit)
 BENCH := $(call src,test/bench)
 TOOLS := $(call src,test/e2e)
 
-.PHONY: all run test bench unit golden e2e check-asan lint arch tidy fmt install clean help flags test-programs need-raft
+.PHONY: all run test bench unit golden e2e fuzz check-asan lint arch tidy fmt install clean help flags test-programs need-raft
 .SECONDARY:
 
 all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
@@ -113,6 +113,15 @@ check-asan: ## every test again under AddressSanitizer and UBSan
 	scripts/test-run --build build/asan all
 bench: all $(BENCH_BINS) ## the figures of the README
 	scripts/bench
+# clang has the fuzzer; what it finds is left as crash-* in build/fuzz.
+FUZZ_SECONDS ?= 30
+build/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(foreach d,base model proto,$(call src,libcell/$(d)))
+	@mkdir -p $(@D)/corpus_$*
+	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE \
+		$(addprefix -iquote ,libcell/base libcell/model libcell/proto) $^ -o $@ -lmsgpackc
+fuzz: build/fuzz/fuzz_proto ## hostile bytes against the decoders, FUZZ_SECONDS long
+	cd build/fuzz && ./fuzz_proto -max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=256 -max_len=8192 \
+		-print_final_stats=1 corpus_proto
 lint: all ## include table, purity, sizes, clang-format, cppcheck, shellcheck
 	scripts/lint --build $(B)
 arch: all
