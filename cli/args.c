@@ -138,8 +138,8 @@ static int options_scan(struct cli *cli, int argc, char **argv, struct err *err)
         longs[i] =
             (struct option){options[i].name, options[i].metavar != NULL, NULL, (int)i + LONG_BASE};
         if (options[i].short_name != 0)
-            sprintf(shorts + strlen(shorts), "%c%s", options[i].short_name,
-                    options[i].metavar != NULL ? ":" : "");
+            snprintf(shorts + strlen(shorts), 3, "%c%s", options[i].short_name,
+                     options[i].metavar != NULL ? ":" : "");
     }
     opterr = 0;
     optind = 0; /* glibc: start anew, so that tests can parse many lines */

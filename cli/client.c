@@ -4,6 +4,7 @@
 #include "client.h"
 #include "clock.h"
 #include "cmd_pack.h"
+#include "hash.h"
 
 #include <pwd.h>
 #include <stdarg.h>
@@ -82,9 +83,9 @@ int client_open(const struct cli *cli, struct client **ret, struct err *err)
     if (uv_loop_init(&c->loop) < 0)
         PANIC("cannot make an event loop");
     uv_timer_init(&c->loop, &c->tick);
-    uint64_t id[2];
-    random_id(id);
-    c->next = id[0] % c->cell.replica_count; /* spread the users over the replicas */
+    /* Users are spread over the replicas, but each keeps to one: what he has seen in one call he
+     * sees in the next, without asking the leader. */
+    c->next = hash_text(0, c->user) % c->cell.replica_count;
     *ret = c;
     return 0;
 }
@@ -410,6 +411,14 @@ int client_query(struct client *c, const char *sql, bool fresh, struct wire_rows
     wire_pack_query(&request, &query);
     struct call call = {WIRE_QUERY, &request, CLIENT_QUERY_MS, read_rows, ret};
     return client_call(c, &call, err);
+}
+
+void client_settle(struct client *c)
+{
+    struct wire_rows rows;
+    struct err err;
+    if (c->index_min > 0 && client_query(c, "SELECT 1", false, &rows, &err) == 0)
+        wire_rows_release(&rows);
 }
 
 int client_queryf(struct client *c, struct wire_rows *ret, struct err *err, const char *fmt, ...)

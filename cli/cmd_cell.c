@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "embed.h"
 #include "listing.h"
+#include "spec.h"
 
 #include <pwd.h>
 #include <stdlib.h>
@@ -198,12 +199,25 @@ static int wish_parse(const struct cli *cli, struct embed_wish *w, struct err *e
     const struct passwd *pw = getpwuid(geteuid());
     const char *user = pw != NULL ? pw->pw_name : "root";
     size_t n = 0;
-    w->users[n++] = user;
+    if (name_valid(user)) /* else only --user can name one */
+        w->users[n++] = user;
     if (strcmp(user, "root") != 0)
         w->users[n++] = "root";
     if (cli_flag(cli, OPT_USER))
         w->users[n++] = cli_value(cli, OPT_USER);
     return 0;
+}
+
+static void start_tell(const struct cli *cli, const struct embed *e)
+{
+    struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
+    size_t count = embed_processes(e, all), missing = 0;
+    for (size_t i = 0; i < count; i++)
+        missing += !all[i].alive;
+    free(all);
+    if (missing > 0 && !cli->quiet && cli->output == OUTPUT_TABLE)
+        fprintf(stderr, "starting %zu of %u masters and %u borglets in %s ...\n", missing,
+                e->replica_count, e->borglet_count, e->dir);
 }
 
 int cmd_cell_up(struct cli *cli)
@@ -221,9 +235,8 @@ int cmd_cell_up(struct cli *cli)
     int r = embed_open(dir, true, cli->timeout_ms, e, &err);
     if (r == 0) {
         r = embed_make(e, &wish, &err);
-        if (r == 0 && !cli->quiet && cli->output == OUTPUT_TABLE)
-            fprintf(stderr, "starting %u masters and %u borglets in %s ...\n", e->replica_count,
-                    e->borglet_count, e->dir);
+        if (r == 0)
+            start_tell(cli, e);
         if (r == 0)
             r = embed_start(e, &started, &err);
         if (r == 0)

@@ -161,6 +161,7 @@ static int jobs_submit(const struct cli *cli, const struct jobfile *file, struct
             return -(int)err->code;
         ret[i].waited = true;
     }
+    client_settle(client);
     return 0;
 }
 
@@ -266,6 +267,7 @@ static int kill_run(struct cli *cli, struct err *err)
     if (client_open(cli, &client, err) < 0 || client_command(client, &cmd, &answer, err) < 0)
         return -(int)err->code;
     bool wait = cli_flag(cli, OPT_WAIT);
+    client_settle(client);
     if (wait && kill_wait(cli, client, answer.job, err) < 0)
         return err_wrap(err, "job %s is told to end, but waiting for it failed", cli->args[0]);
     if (cli->output == OUTPUT_JSON)

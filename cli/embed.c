@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <jansson.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,7 +78,7 @@ static int lock_take(struct embed *e, uint64_t wait_ms, struct err *err)
             return err_set(err, ERR_STATE,
                            "another borgctl is at work on %.300s; wait for it and try again",
                            e->dir);
-        usleep(50000);
+        poll(NULL, 0, 50);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "log.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -35,7 +36,7 @@ int main(int argc, char **argv)
         return CLI_OK;
     }
     int code = cli.command->run(&cli);
-    if (fflush(stdout) != 0 && code == CLI_OK) {
+    if (fflush(stdout) != 0 && errno != EPIPE && code == CLI_OK) {
         err_set(&err, ERR_IO, "cannot write the result to stdout");
         return cli_fail(&err);
     }

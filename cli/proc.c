@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,7 +171,7 @@ static size_t wait_gone(const struct proc *procs, size_t count, uint64_t wait_ms
     uint64_t deadline = clock_mono_ms() + wait_ms;
     size_t alive;
     while ((alive = count_alive(procs, count)) > 0 && clock_mono_ms() < deadline)
-        usleep(POLL_MS * 1000);
+        poll(NULL, 0, POLL_MS);
     return alive;
 }
 
@@ -304,7 +305,7 @@ size_t proc_stop_tasks(const char *dir, uint64_t grace_ms, size_t *ret_killed)
         *ret_killed += proc_stop(tasks.items, tasks.count, grace_ms);
     }
     if (shims.count > 0)
-        usleep(RECORD_MS * 1000); /* a shim writes the end of its task down within this */
+        poll(NULL, 0, RECORD_MS); /* a shim writes the end of its task down within this */
     signal_all(shims.items, shims.count, SIGKILL);
     wait_gone(shims.items, shims.count, grace_ms);
     return shims.count;

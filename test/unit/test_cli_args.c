@@ -16,7 +16,9 @@ static int parse(struct cli *cli, const char *line)
     int argc = 0;
     str_copy(text, sizeof text, line);
     argv[argc++] = (char *)(uintptr_t) "borgctl";
-    for (char *word = strtok(text, " "); word != NULL && argc < WORDS_MAX; word = strtok(NULL, " "))
+    char *rest = NULL;
+    for (char *word = strtok_r(text, " ", &rest); word != NULL && argc < WORDS_MAX;
+         word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
     argv[argc] = NULL;
     return cli_parse(cli, argc, argv, &t_err);
@@ -146,8 +148,9 @@ START_TEST(every_command_is_complete_and_explained)
         static char name[64];
         char *parts[2];
         str_copy(name, sizeof name, c->name);
-        parts[0] = strtok(name, " ");
-        parts[1] = strtok(NULL, " ");
+        char *rest = NULL;
+        parts[0] = strtok_r(name, " ", &rest);
+        parts[1] = strtok_r(NULL, " ", &rest);
         ck_assert_ptr_eq(command_find((const char *const *)parts, parts[1] != NULL ? 2 : 1, &words),
                          c);
         ck_assert_ptr_nonnull(c->run);
