@@ -161,6 +161,14 @@ static void attempt_end_lost(struct runner *runner, struct attempt *attempt, con
     attempt_end(runner, attempt);
 }
 
+/* The shim has not heard of a stop: it was asked over a connection that broke. Asking twice does no
+ * harm. */
+static void attempt_repeat_stop(struct attempt *attempt)
+{
+    if (attempt->stopping && !attempt->state.stopping && attempt->watch != NULL)
+        (void)!shim_send(attempt->watch->fd, SHIM_STOP, attempt->stop_grace_ms, NULL);
+}
+
 /* Believe what the shim, or its record, says. */
 static void attempt_take_state(struct runner *runner, struct attempt *attempt,
                                const struct shim_state *state)
@@ -173,14 +181,21 @@ static void attempt_take_state(struct runner *runner, struct attempt *attempt,
     memcpy(attempt->report.ports, attempt->spec.ports, sizeof(attempt->report.ports));
     if (state->phase == SHIM_RUNNING && attempt->phase == ATTEMPT_STARTING) {
         attempt->phase = ATTEMPT_RUNNING;
-        log_info("task.started attempt=%s pid=%d", attempt->name, state->task_pid);
+        log_info("task.%s attempt=%s pid=%d", attempt->adopted ? "adopted" : "started",
+                 attempt->name, state->task_pid);
         attempt_changed(runner, attempt);
     }
-    if (state->phase != SHIM_ENDED)
+    if (state->phase != SHIM_ENDED) {
+        attempt_repeat_stop(attempt);
         return;
+    }
     shim_end_report(state, attempt->argv0, &attempt->report);
-    log_info("task.ended attempt=%s code=%d detail=%s", attempt->name, attempt->report.exit_code,
-             log_quoted(attempt->report.detail));
+    if (attempt->report.kind == REPORT_START_ERROR)
+        log_warn("task.start_failed attempt=%s reason=%s", attempt->name,
+                 log_quoted(attempt->report.detail));
+    else
+        log_info("task.ended attempt=%s code=%d detail=%s", attempt->name,
+                 attempt->report.exit_code, log_quoted(attempt->report.detail));
     /* On disk: the shim need not keep it for us any longer. */
     if (state->recorded && attempt->watch != NULL)
         (void)!shim_send(attempt->watch->fd, SHIM_ACK_EXIT, 0, NULL);
@@ -420,10 +435,11 @@ void runner_stop(struct runner *runner, struct attempt *attempt, uint32_t grace_
     if (attempt->phase == ATTEMPT_ENDED || attempt->phase == ATTEMPT_ORPHANED)
         return;
     attempt->stopping = true;
+    attempt->stop_grace_ms = grace_ms;
     log_info("task.stopping attempt=%s grace_ms=%" PRIu32, attempt->name, grace_ms);
     if (attempt->watch != NULL && shim_send(attempt->watch->fd, SHIM_STOP, grace_ms, &err) != 0)
-        log_warn("task.stop_failed attempt=%s reason=%s, its shim is gone", attempt->name,
-                 log_quoted(err.msg));
+        log_warn("task.stop_failed attempt=%s reason=%s, asking again once it is reached",
+                 attempt->name, log_quoted(err.msg));
     (void)runner;
 }
 
@@ -474,6 +490,7 @@ static void attempt_adopt(struct runner *runner, struct attempt *attempt)
     int dir_fd = attempt_dir_open(runner, attempt);
 
     attempt->has_dir = true;
+    attempt->adopted = true;
     if (dir_fd < 0 || shim_spec_read(dir_fd, &attempt->spec, attempt->argv0, &err) != 0)
         memset(&attempt->spec, 0, sizeof(attempt->spec));
     for (uint32_t i = 0; i < attempt->spec.port_count; i++)

@@ -42,6 +42,8 @@ struct attempt {
     char argv0[SHIM_ARGV0_BYTES];
     enum attempt_phase phase;
     bool stopping;
+    bool adopted;            /* started by an earlier borglet */
+    uint32_t stop_grace_ms;  /* stopping: as asked for */
     bool has_dir;            /* false: it could not even be made */
     struct shim_spec spec;   /* limit, grace, ports */
     struct shim_state state; /* as the shim said last */

@@ -180,6 +180,16 @@ START_TEST(an_end_while_no_runner_was_there_is_found)
     rig_close(&r);
     close(open(go, O_WRONLY | O_CREAT, 0600));
     T_RUN(&r.loop, kill(pid, 0) < 0 && errno == ESRCH);
+    if (_i == 1) {
+        /* By the time somebody asks, the shim has left: the record is enough. */
+        struct shim_state state = {0};
+        char dir[600];
+        snprintf(dir, sizeof(dir), "%s/tasks/web.0.1.1", r.dir);
+        int dir_fd = open(dir, O_DIRECTORY | O_CLOEXEC);
+        T_RUN(&r.loop, shim_record_read(dir_fd, &state, NULL) == 0 && state.phase == SHIM_ENDED);
+        kill(state.shim_pid, SIGKILL);
+        close(dir_fd);
+    }
     rig_open(&r, "21000-21999");
     a = runner_find(r.runner, ref(0, 1));
     ck_assert_ptr_nonnull(a);
@@ -235,6 +245,26 @@ START_TEST(what_cannot_be_executed_is_a_start_error)
     ck_assert_str_eq(a->report.detail,
                      "cannot execute \"no-such-program\": No such file or directory");
     spec_release(&intent.spec);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_stop_whose_connection_broke_is_asked_for_again)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct attempt *a = rig_start(&r, ref(0, 1), "exec sleep 1000");
+    T_RUN(&r.loop, a->phase == ATTEMPT_RUNNING);
+    /* As if the request had been lost with the connection. */
+    int fd;
+    ck_assert_int_eq(uv_fileno((uv_handle_t *)a->watch, &fd), 0);
+    a->stopping = true;
+    a->stop_grace_ms = 5000;
+    ck_assert_int_eq(shutdown(fd, SHUT_RDWR), 0);
+    T_RUN(&r.loop, a->phase == ATTEMPT_ENDED);
+    ck_assert_int_eq(a->report.kind, REPORT_EXITED);
+    ck_assert_int_eq(a->report.exit_code, -SIGTERM);
     rig_release(&r);
 }
 END_TEST
@@ -337,10 +367,11 @@ int main(void)
     tcase_set_timeout(edges, 60);
     tcase_add_test(life, a_task_runs_with_its_ports_and_its_end_is_reported);
     tcase_add_test(life, a_new_runner_adopts_the_same_process);
-    tcase_add_test(life, an_end_while_no_runner_was_there_is_found);
+    tcase_add_loop_test(life, an_end_while_no_runner_was_there_is_found, 0, 2);
     tcase_add_loop_test(life, a_killed_shim_takes_its_task_along, 0, 2);
     tcase_add_test(life, logs_survive_forgetting_within_bounds);
     tcase_add_test(edges, what_cannot_be_executed_is_a_start_error);
+    tcase_add_test(edges, a_stop_whose_connection_broke_is_asked_for_again);
     tcase_add_test(edges, a_missing_shim_is_a_start_error);
     tcase_add_test(edges, a_port_somebody_listens_on_is_not_given_out);
     tcase_add_test(edges, rubbish_in_the_directory_is_left_alone);

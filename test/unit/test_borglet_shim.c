@@ -218,16 +218,18 @@ END_TEST
 
 START_TEST(both_streams_the_environment_and_the_directory_are_the_tasks_own)
 {
-    char out[256] = "", err[256] = "", want[128];
+    char out[256] = "", err[256] = "", want[256];
     struct rig r;
 
     rig_init(&r);
-    rig_shell(&r, "pwd; echo $COLOUR; echo wrong >&2; cat; env | wc -l");
+    rig_shell(&r, "pwd; echo $COLOUR; echo wrong >&2; cat; env | wc -l; echo /proc/self/fd/*");
     rig_ended(&r);
     file_read(&r, "out.0", out, sizeof(out));
     file_read(&r, "err.0", err, sizeof(err));
-    /* PATH, COLOUR and the shell's own PWD: nothing of ours leaks in. */
-    snprintf(want, sizeof(want), "%s/work\ngreen\n3\n", r.dir);
+    /* PATH, COLOUR and the shell's own PWD; 3 is the shell's, to read the directory: nothing of
+     * ours leaks in. */
+    snprintf(want, sizeof(want), "%s/work\ngreen\n3\n%s\n", r.dir,
+             "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3");
     ck_assert_str_eq(out, want);
     ck_assert_str_eq(err, "wrong\n");
     rig_release(&r);
