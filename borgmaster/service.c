@@ -3,40 +3,26 @@
  */
 #include "service.h"
 
-#include "clock.h"
 #include "cmd_pack.h"
 #include "leader.h"
 #include "links.h"
-#include "list.h"
 #include "log.h"
 #include "peers.h"
 #include "rpc.h"
 
 #include <stdlib.h>
 
-enum {
-    QUERY_POLL_MS = 2,       /* how often queries that wait for an index look again */
-    QUERIES_RUNNING_MAX = 4, /* the rest of the pool's threads belong to the log */
-    QUERIES_WAITING_MAX = 1024,
-};
-
 struct service {
     struct replica *replica;
     struct rpc_server *server;
-    struct list waiting; /* queries: for an index, or for a place in the pool */
-    size_t waiting_count;
-    size_t running;
-    uv_timer_t poll;
     uv_timer_t alive;
 };
 
 struct query {
-    struct list link;
     struct service *service;
     struct rpc_call *call;
     struct wire_query asked;
     struct raftlog_barrier barrier;
-    uint64_t deadline_ms;
 };
 
 static struct service *service_of(struct rpc_conn *conn)
@@ -118,89 +104,26 @@ static void on_forward(struct rpc_conn *conn, struct rpc_call *call, const void 
 
 /* Queries */
 
-static void query_free(struct query *query)
+static void query_done(struct query *query, const struct err *err, const void *rows, size_t size)
 {
-    wire_query_release(&query->asked);
-    free(query);
-}
-
-static void query_refuse(struct query *query, const struct err *err)
-{
-    rpc_refuse(query->call, err);
-    query_free(query);
-}
-
-static void run_ready(struct service *service);
-
-static void on_poll(uv_timer_t *timer)
-{
-    run_ready(timer->data);
-}
-
-static void on_rows(void *data, const struct err *err, const void *rows, size_t size)
-{
-    struct query *query = data;
-    struct service *service = query->service;
-    service->running--;
     if (err != NULL)
         rpc_refuse(query->call, err);
     else
         rpc_reply(query->call, rows, size);
-    query_free(query);
-    run_ready(service);
+    wire_query_release(&query->asked);
+    free(query);
 }
 
-static void query_park(struct query *query)
+static void on_rows(void *data, const struct err *err, const void *rows, size_t size)
 {
-    struct service *service = query->service;
-    struct err err;
-    if (service->waiting_count >= QUERIES_WAITING_MAX) {
-        err_set(&err, ERR_UNAVAILABLE, "%d queries are waiting already: try again later",
-                QUERIES_WAITING_MAX);
-        query_refuse(query, &err);
-        return;
-    }
-    query->deadline_ms = clock_mono_ms() + QUERY_TIME_MS_MAX;
-    list_push(&service->waiting, &query->link);
-    service->waiting_count++;
-    run_ready(service);
+    query_done(data, err, rows, size);
 }
 
-static void unpark(struct query *query)
+static void query_run(struct query *query)
 {
-    list_remove(&query->link);
-    query->service->waiting_count--;
-}
-
-/* Start the queries whose index SQLite has reached, refuse those that waited too long. */
-static void run_ready(struct service *service)
-{
-    struct store *store = replica_store(service->replica);
-    uint64_t index = store_index(store);
-    uint64_t now_ms = clock_mono_ms();
-    struct list *l = service->waiting.next;
-    while (l != &service->waiting) {
-        struct query *query = CONTAINER_OF(l, struct query, link);
-        l = l->next;
-        if (query->asked.index_min <= index && service->running < QUERIES_RUNNING_MAX) {
-            unpark(query);
-            service->running++;
-            store_query(store, replica_opts(service->replica)->loop, query->asked.sql,
-                        query->asked.index_min, on_rows, query);
-        } else if (now_ms > query->deadline_ms) {
-            struct err err;
-            err_set(&err, ERR_UNAVAILABLE,
-                    "this replica is at index %" PRIu64 ", the query waits for %" PRIu64
-                    ": try another",
-                    index, query->asked.index_min);
-            unpark(query);
-            query_refuse(query, &err);
-        }
-    }
-    if (list_empty(&service->waiting))
-        uv_timer_stop(&service->poll);
-    else if (!uv_is_active((uv_handle_t *)&service->poll))
-        uv_timer_start(&service->poll, on_poll, QUERY_POLL_MS, QUERY_POLL_MS);
+    struct replica *replica = query->service->replica;
+    store_query(replica_store(replica), replica_opts(replica)->loop, query->asked.sql,
+                query->asked.index_min, on_rows, query);
 }
 
 static void on_fresh(struct raftlog_barrier *req, int status)
@@ -210,11 +133,11 @@ static void on_fresh(struct raftlog_barrier *req, int status)
     if (status == 0) {
         query->asked.index_min =
             MAX(query->asked.index_min, replica_cell(query->service->replica)->applied_index);
-        query_park(query);
+        query_run(query);
         return;
     }
     err_set(&err, ERR_UNAVAILABLE, "leadership was lost before the read was known to be fresh");
-    query_refuse(query, &err);
+    query_done(query, &err, NULL, 0);
 }
 
 /* See everything that was acknowledged before now: only the leader can tell. */
@@ -231,7 +154,7 @@ static void query_fresh(struct query *query)
                      "a fresh read needs the leader, which is replica %" PRIu64,
                      replica_leader_id(replica));
     if (rv != 0)
-        query_refuse(query, &err);
+        query_done(query, &err, NULL, 0);
 }
 
 static void on_query(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
@@ -240,14 +163,13 @@ static void on_query(struct rpc_conn *conn, struct rpc_call *call, const void *b
     struct query *query = xcalloc(1, sizeof *query);
     query->service = service_of(conn);
     query->call = call;
-    list_init(&query->link);
     if (wire_unpack_query(body, size, &query->asked, &err) != 0) {
         rpc_refuse(call, &err);
         free(query);
     } else if (query->asked.fresh) {
         query_fresh(query);
     } else {
-        query_park(query);
+        query_run(query);
     }
 }
 
@@ -317,9 +239,6 @@ int service_open(struct replica *replica, struct service **ret, struct err *err)
     const struct replica_options *options = replica_opts(replica);
     struct service *service = xcalloc(1, sizeof *service);
     service->replica = replica;
-    list_init(&service->waiting);
-    uv_timer_init(options->loop, &service->poll);
-    service->poll.data = service;
     uv_timer_init(options->loop, &service->alive);
     service->alive.data = service;
     struct rpc_options rpc = {.loop = options->loop,
