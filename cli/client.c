@@ -8,7 +8,7 @@
 
 #include <pwd.h>
 #include <stdarg.h>
-#include <sqlite3.h>
+#include <sqlite3.h> /* for its quoting only */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
