@@ -4,7 +4,6 @@
 #include "lost.h"
 #include "buf.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -101,7 +100,7 @@ size_t lost_kill(pid_t session, const char *work_dir, pid_t *ret_pid)
     buf_printf(&word, "BORG_DIR=%s", work_dir);
     char *room = buf_reserve(&scratch, ENVIRON_BYTES_MAX);
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? atoi(entry->d_name) : 0;
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10); /* 0 for what is no process */
         if (pid <= 1 || !belongs(pid, session, buf_text(&word), room))
             continue;
         if (kill(pid, SIGKILL) < 0)

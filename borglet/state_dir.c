@@ -58,9 +58,10 @@ static int lock_take(const char *dir, struct state_dir *state, struct err *err)
     if (flock(state->lock_fd, LOCK_EX | LOCK_NB) < 0) {
         ssize_t n = pread(state->lock_fd, pid, sizeof(pid) - 1, 0);
         pid[n > 0 ? n : 0] = '\0';
+        pid[strcspn(pid, "\n")] = '\0';
         return err_set(err, ERR_STATE,
-                       "\"%s\" is in use by the borglet with pid %d: stop it or use another --dir",
-                       dir, atoi(pid));
+                       "\"%s\" is in use by the borglet with pid %s: stop it or use another --dir",
+                       dir, pid);
     }
     int size = snprintf(pid, sizeof(pid), "%d\n", getpid());
     if (ftruncate(state->lock_fd, 0) < 0 || pwrite(state->lock_fd, pid, (size_t)size, 0) != size)

@@ -7,9 +7,9 @@
 --    next start notices (meta.digest) and sets the file aside.
 --  * Start with the views: job_list, task_list, machine_list, pending_list, event_list. They have
 --    names instead of ids. The tables below them are what the views are made of.
---  * Times are milliseconds since 1970 of the cell's clock: datetime(changed_ms / 1000, 'unixepoch').
---    cpu_milli are thousandths of a cpu. Bytes are bytes.
---  * "borgctl sql" reads a live replica; "sqlite3 cell.db" reads a checkpoint or a stopped one.
+--  * Times are milliseconds since 1970 of the cell's clock: datetime(changed_ms / 1000,
+--    'unixepoch'). cpu_milli are thousandths of a cpu. Bytes are bytes.
+--  * "borgctl query" reads a live replica; "sqlite3 cell.db" reads a checkpoint or a stopped one.
 --
 -- Every change here raises user_version; store_open() refuses versions it does not know.
 

@@ -224,7 +224,7 @@ static int digest_matches(sqlite3 *db, const struct cell *cell, struct err *err)
 {
     sqlite3_stmt *statement CLEANUP(statement_release) = NULL;
     const char *sql = "SELECT digest, request_seq FROM meta";
-    char digest[17];
+    char digest[STORE_DIGEST_SIZE];
     if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK)
         return store_sqlite_err(db, "cannot read the database", err);
     if (sqlite3_step(statement) != SQLITE_ROW)

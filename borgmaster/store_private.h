@@ -105,8 +105,8 @@ int store_rows_put(struct store_rows *rows, const struct delta *delta, struct er
 int store_rows_commit(struct store_rows *rows, struct err *err) MUST_USE;
 /* About how many rows a delta writes. */
 size_t store_rows_of(const struct delta *delta);
-/* How a digest stands in meta; `to` has 17 bytes. */
-void store_digest_text(uint64_t digest, char *to);
+enum { STORE_DIGEST_SIZE = 17 };
+void store_digest_text(uint64_t digest, char to[STORE_DIGEST_SIZE]); /* as it stands in meta */
 
 /* store_load.c: a cell from the rows. On ERR_CORRUPT `cell` is empty again. */
 int store_load(sqlite3 *db, struct cell *cell, struct err *err) MUST_USE;

@@ -221,23 +221,24 @@ static int put_job(struct store_rows *rows, const struct job_row *job, struct er
     return rv != 0 ? rv : put_spec(rows, job, err);
 }
 
-/* "[8080,8081]"; ports behind the last one are 0. `to` has room for all. */
-static void ports_text(const uint16_t *ports, char *to)
+enum { PORTS_TEXT_SIZE = SPEC_PORTS_MAX * 6 + 3 };
+
+/* "[8080,8081]"; ports behind the last one are 0. */
+static void ports_text(const uint16_t *ports, char to[PORTS_TEXT_SIZE])
 {
     size_t count = SPEC_PORTS_MAX;
     while (count > 0 && ports[count - 1] == 0)
         count--;
-    char *at = to;
-    *at++ = '[';
+    size_t at = 0;
+    to[at++] = '[';
     for (size_t i = 0; i < count; i++)
-        at += sprintf(at, "%s%u", i == 0 ? "" : ",", ports[i]);
-    *at++ = ']';
-    *at = '\0';
+        at += (size_t)snprintf(to + at, PORTS_TEXT_SIZE - at, "%s%u", i == 0 ? "" : ",", ports[i]);
+    str_copy(to + at, PORTS_TEXT_SIZE - at, "]");
 }
 
 static int put_task(struct store_rows *rows, const struct task *task, struct err *err)
 {
-    char ports[SPEC_PORTS_MAX * 6 + 3];
+    char ports[PORTS_TEXT_SIZE];
     struct row row = row_begin(rows, STATEMENT_TASK_PUT);
     ports_text(task->ports, ports);
     row_u64(&row, task_job(task->id).v);
@@ -321,14 +322,14 @@ static int put_history(struct store_rows *rows, const struct delta *delta, struc
     return row_end(&row, err);
 }
 
-void store_digest_text(uint64_t digest, char *to)
+void store_digest_text(uint64_t digest, char to[STORE_DIGEST_SIZE])
 {
-    sprintf(to, "%016" PRIx64, digest);
+    snprintf(to, STORE_DIGEST_SIZE, "%016" PRIx64, digest);
 }
 
 static int put_meta(struct store_rows *rows, const struct delta *delta, struct err *err)
 {
-    char digest[17];
+    char digest[STORE_DIGEST_SIZE];
     struct row row = row_begin(rows, STATEMENT_META_PUT);
     store_digest_text(delta->digest, digest);
     row_u64(&row, delta->index);

@@ -134,12 +134,14 @@ static int options_scan(struct cli *cli, int argc, char **argv, struct err *err)
 {
     struct option longs[OPT_COUNT + 1] = {0};
     char shorts[2 * OPT_COUNT + 2] = ":";
+    size_t shorts_size = 1;
     for (size_t i = 0; i < OPT_COUNT; i++) {
         longs[i] =
             (struct option){options[i].name, options[i].metavar != NULL, NULL, (int)i + LONG_BASE};
         if (options[i].short_name != 0)
-            sprintf(shorts + strlen(shorts), "%c%s", options[i].short_name,
-                    options[i].metavar != NULL ? ":" : "");
+            shorts_size +=
+                (size_t)snprintf(shorts + shorts_size, sizeof shorts - shorts_size, "%c%s",
+                                 options[i].short_name, options[i].metavar != NULL ? ":" : "");
     }
     opterr = 0;
     optind = 0; /* glibc: start anew, so that tests can parse many lines */

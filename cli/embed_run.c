@@ -128,7 +128,7 @@ static int address_check(const char *address, uint32_t id, struct err *err)
     char *colon = strrchr(host, ':');
     ASSERT(colon != NULL);
     *colon = '\0';
-    int port = atoi(colon + 1);
+    int port = (int)strtol(colon + 1, NULL, 10);
     char *bare = host[0] == '[' ? host + 1 : host;
     bare[strcspn(bare, "]")] = '\0';
     struct sockaddr_in6 v6 = {0};

@@ -9,7 +9,7 @@ function(name='batch', tasks='8', steps='5') {
   appclass: 'batch',
   replicas: std.parseInt(tasks),
   task: {
-    command: 'i=0; while [ $i -lt $STEPS ]; do i=$((i + 1)); echo "step $i of $STEPS"; sleep 1; done',
+    command: 'for i in $(seq $STEPS); do echo "step $i of $STEPS"; sleep 1; done',
     env: { STEPS: steps },
     resources: { cpu: '100m', ram: '16Mi' },
     restart: 'on-failure',

@@ -161,7 +161,7 @@ static bool process_read(const char *pid_text, struct process *ret)
     text[n] = '\0';
     const char *at = strrchr(text, ')');
     char state;
-    ret->pid = atoi(pid_text);
+    ret->pid = (pid_t)strtol(pid_text, NULL, 10);
     ret->ours = false;
     return at != NULL && sscanf(at + 1, " %c %d %d", &state, &ret->parent, &ret->group) == 3;
 }
