@@ -27,6 +27,7 @@ jobs_now()
     wait_until 20 job_runs web 4
     wait_until 20 job_runs crunch 3
     running_tasks >"$SPECS/before"
+    wait_until 10 replicas_agree 5
     jobs_now >"$SPECS/jobs"
     same "tasks" 7 "$(wc -l <"$SPECS/before")"
 }
@@ -53,6 +54,7 @@ jobs_now()
     wait_until 20 job_runs web 4
     wait_until 20 job_runs crunch 3
     same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
+    wait_until 10 replicas_agree 5
     same "jobs" "$(cat "$SPECS/jobs")" "$(jobs_now)"
     same "attempts" 7 "$(ask "SELECT count(*) FROM events WHERE kind = 'assigned'")"
 }

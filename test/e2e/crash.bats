@@ -31,7 +31,8 @@ events_at_least() # JOB KIND COUNT
     pauses="$(ask "SELECT kind, time_ms FROM events WHERE job_name = 'crash' AND kind IN
         ('failed', 'assigned') ORDER BY seq" |
         awk '$1 == "failed" { ended = $2 } $1 == "assigned" && ended { print $2 - ended }')"
-    figure "a crashing task ran again after $(head -3 <<<"$pauses" | xargs) ms (500 1000 2000 asked)"
+    figure "a crashing task ran again after $(head -3 <<<"$pauses" | xargs) ms" \
+        "(500 1000 2000 asked)"
     # Not sooner than asked, and not so late that one would look for another reason.
     awk 'NR <= 3 && ($1 < 250 * 2 ^ NR || $1 > 250 * 2 ^ NR + 3000) { exit 1 }' <<<"$pauses"
 }

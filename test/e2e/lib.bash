@@ -122,14 +122,9 @@ sql_is()
 
 # --- asking --------------------------------------------------------------------------------------
 
-# The rows of an SQL query, columns separated by tabs.
+# The rows of an SQL query, columns separated by tabs. Fresh: borgctl asks any replica, and one may
+# be a moment behind another; after this no later question is answered with less.
 ask()
-{
-    borgctl -o json query "$1" | jq -r '.[] | [.[]] | @tsv'
-}
-
-# The same through a fresh read: sees everything acknowledged before.
-ask_fresh()
 {
     borgctl -o json query --fresh "$1" | jq -r '.[] | [.[]] | @tsv'
 }
@@ -155,22 +150,22 @@ live_replica_ids()
     status_json | jq -r '.replicas[] | select((.pid // 0) > 0) | .id'
 }
 
-# Do COUNT replicas answer, with one leader, and the same digest at the same index?
+# Do COUNT replicas answer, with one leader, the same digest at the same index, and it in SQLite?
 replicas_agree()
 {
     status_json | jq -e --argjson count "$1" '
-        .leader as $leader
-        | [.replicas[] | select((.pid // 0) > 0)]
+        [.replicas[] | select((.pid // 0) > 0)]
         | length == $count
           and ([.[] | select(.role == "leader")] | length) == 1
-          and ([.[] | "\(.applied_index) \(.digest)"] | unique | length) == 1'
+          and ([.[] | "\(.applied_index) \(.digest)"] | unique | length) == 1
+          and all(.[]; .projected_index == .applied_index)'
 }
 
 # "JOB/INDEX attempt pid starttime machine" of each running task of the jobs: equal means untouched.
 running_tasks()
 {
-    borgctl -o json tasks | jq -r '.[] | select(.state == "running" and .pid > 0)
-        | "\(.job)/\(.index) \(.attempt) \(.pid) \(.machine)"' | sort |
+    ask "SELECT task, attempt, pid, machine FROM task_list WHERE state = 'running' AND pid > 0
+        ORDER BY task" |
         while read -r task attempt pid machine; do
             echo "$task $attempt $pid $(start_time "$pid") $machine"
         done
@@ -192,8 +187,7 @@ still_there() # LINES of running_tasks: do those processes live, and are they th
 
 task_field() # JOB INDEX FIELD
 {
-    borgctl -o json tasks | jq -r --arg job "$1" --argjson index "$2" \
-        ".[] | select(.job == \$job and .index == \$index) | .$3"
+    ask "SELECT $3 FROM task_list WHERE task = '$1/$2' ORDER BY job_id DESC LIMIT 1"
 }
 
 task_is() # JOB INDEX FIELD VALUE
@@ -203,14 +197,12 @@ task_is() # JOB INDEX FIELD VALUE
 
 job_runs() # JOB COUNT
 {
-    borgctl -o json jobs | jq -e --arg job "$1" --argjson count "$2" \
-        '[.[] | select(.job == $job)] | length == 1 and .[0].running == $count'
+    sql_is "$2" "SELECT running FROM job_list WHERE job = '$1' AND NOT dead"
 }
 
 job_is() # JOB STATE
 {
-    borgctl -o json jobs | jq -e --arg job "$1" --arg state "$2" \
-        'any(.[]; .job == $job and .state == $state)'
+    sql_is "$2" "SELECT state FROM job_list WHERE job = '$1' ORDER BY job_id DESC LIMIT 1"
 }
 
 is_gone() # PID

@@ -15,6 +15,7 @@ teardown_file()
 @test "five replicas with one leader and three machines come up" {
     wait_until 20 replicas_agree 5
     wait_sql 20 3 "SELECT count(*) FROM machines WHERE state = 'up'"
+    wait_until 10 replicas_agree 5
     same "machines" 3 "$(borgctl -o json machines | jq 'length')"
 }
 
@@ -28,6 +29,7 @@ teardown_file()
 @test "a submitted job runs, and jobs, tasks and events tell of it" {
     submit web 200 3 100m 'echo hello from a task; echo on stderr >&2; exec sleep 1000'
     wait_until 20 job_runs web 3
+    wait_until 10 replicas_agree 5
     borgctl -o json jobs | jq -e '.[] | select(.job == "web") | .band == "production" and
         .priority == 200 and .state == "running" and .replicas == 3 and .pending == 0'
     borgctl -o json tasks web | jq -e 'length == 3 and all(.[]; .state == "running" and

@@ -15,8 +15,7 @@ teardown_file()
 # The index of the batch task in state $1.
 batch_in_state()
 {
-    borgctl -o json tasks crunch | jq -er --arg state "$1" \
-        '[.[] | select(.state == $state)] | select(length == 1) | .[0].index'
+    ask "SELECT idx FROM task_list WHERE job = 'crunch' AND state = '$1'" | grep -xE '[0-9]+'
 }
 
 @test "batch work fills the cell" {

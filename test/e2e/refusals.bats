@@ -38,7 +38,7 @@ END
     expect_text 'task\.resources\.cpu'
     expect_text 'task\.resources\.ram'
     expect_text 'task\.restart'
-    same "jobs" 0 "$(ask_fresh "SELECT count(*) FROM jobs WHERE name <> 'huge'")"
+    same "jobs" 0 "$(ask "SELECT count(*) FROM jobs WHERE name <> 'huge'")"
 }
 
 @test "a spec that is no Jsonnet is told with the line" {
@@ -56,7 +56,7 @@ END
     submit taken 100 1 10m 'exec sleep 1000'
     expect_exit 1 borgctl submit "$SPECS/taken.json"
     expect_text 'taken'
-    same "jobs of that name" 1 "$(ask_fresh "SELECT count(*) FROM jobs WHERE name = 'taken'")"
+    same "jobs of that name" 1 "$(ask "SELECT count(*) FROM jobs WHERE name = 'taken'")"
 }
 
 @test "an unknown job" {
@@ -83,7 +83,7 @@ END
     expect_exit 1 borgctl query "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
         SELECT count(*) FROM n"
     expect_exit 1 borgctl query "PRAGMA journal_mode = DELETE"
-    same "jobs" 2 "$(ask_fresh "SELECT count(*) FROM jobs")"
+    same "jobs" 2 "$(ask "SELECT count(*) FROM jobs")"
 }
 
 @test "a cell that is not there" {
