@@ -28,3 +28,20 @@ uint32_t score_best(const struct view *view, const struct view_job *job)
     }
     return best;
 }
+
+uint32_t score_best_candidate(const struct view *view, const struct view_job *job)
+{
+    const int64_t sign = job->policy == POLICY_WORST_FIT ? -1 : 1;
+    uint32_t best = VIEW_NO_MACHINE;
+    int64_t best_score = INT64_MAX;
+    for (uint32_t i = 0; i < view->candidate_count; i++) {
+        uint32_t m = view->candidate_list[i];
+        int64_t score = sign * view->spare[m];
+        if (feasible_fits(view, job, m) &&
+            (score < best_score || (score == best_score && m < best))) {
+            best = m;
+            best_score = score;
+        }
+    }
+    return best;
+}
