@@ -16,6 +16,8 @@ struct resources feasible_room(const struct view *view, const struct view_job *j
                                uint32_t machine);
 /* score.c: the best machine without evicting anybody, by the job's policy; or VIEW_NO_MACHINE. */
 uint32_t score_best(const struct view *view, const struct view_job *job);
+/* The same among the candidate machines: for a job that was woken. */
+uint32_t score_best_candidate(const struct view *view, const struct view_job *job);
 
 /* preempt.c */
 struct preempt {
@@ -26,7 +28,8 @@ struct preempt {
     uint64_t clock;
 };
 void preempt_release(struct preempt *preempt);
-/* The cheapest machine and its victims (at most victims_max); or VIEW_NO_MACHINE. */
+/* The cheapest machine and its victims (at most victims_max); or VIEW_NO_MACHINE. Looks at the
+ * candidates only when the job was woken. */
 uint32_t preempt_best(struct preempt *preempt, const struct view *view, const struct view_job *job,
                       uint32_t victims_max);
 

@@ -154,12 +154,15 @@ uint32_t preempt_best(struct preempt *preempt, const struct view *view, const st
     struct plan_cache *cache = cache_for(preempt, view, job);
     uint32_t best = VIEW_NO_MACHINE;
     uint64_t best_cost = COST_NONE;
-    for (uint32_t m = 0; m < view->machine_count; m++) {
+    uint32_t count = job->woken ? view->candidate_count : view->machine_count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t m = job->woken ? view->candidate_list[i] : i;
         if (cache->stamps[m] != view->stamp[m]) {
             cache->stamps[m] = view->stamp[m];
             cache->costs[m] = plan_machine(preempt, view, job, m);
         }
-        if (cache->costs[m] < best_cost && (uint32_t)cache->costs[m] <= victims_max) {
+        bool better = cache->costs[m] < best_cost || (cache->costs[m] == best_cost && m < best);
+        if (cache->costs[m] != COST_NONE && better && (uint32_t)cache->costs[m] <= victims_max) {
             best = m;
             best_cost = cache->costs[m];
         }

@@ -55,8 +55,8 @@ void sched_update(struct sched *sched, const struct delta *delta)
 static bool may_fit(struct sched *sched, const struct view_job *job)
 {
     const struct view *view = &sched->view;
-    for (uint32_t i = 0; i < view->improved_count; i++) {
-        uint32_t m = view->improved_list[i];
+    for (uint32_t i = 0; i < view->candidate_count; i++) {
+        uint32_t m = view->candidate_list[i];
         sched->stats.machines_scanned++;
         if (!feasible_maybe(view, job, m))
             continue;
@@ -74,17 +74,18 @@ static bool may_fit(struct sched *sched, const struct view_job *job)
 static void wake_blocked(struct sched *sched)
 {
     struct view *view = &sched->view;
+    bool improved = view->improved_count > 0;
+    if (!improved && view->fleet_version == sched->fleet_told)
+        return;
+    view_take_improved(view);
     for (struct list *l = view->blocked.next, *next; l != &view->blocked; l = next) {
         struct view_job *job = CONTAINER_OF(l, struct view_job, blocked_link);
         next = l->next;
-        if (view->improved_count > 0 && may_fit(sched, job))
-            view_unblock(view, job);
-        else if (view->fleet_version != sched->fleet_told && list_empty(&job->unsaid))
+        if (view->fleet_version != sched->fleet_told && list_empty(&job->unsaid))
             list_push(&view->unsaid, &job->unsaid);
+        if (improved && may_fit(sched, job))
+            view_unblock(view, job);
     }
-    for (uint32_t i = 0; i < view->improved_count; i++)
-        view->improved[view->improved_list[i]] = false;
-    view->improved_count = 0;
     sched->fleet_told = view->fleet_version;
 }
 
@@ -122,13 +123,13 @@ static bool place_one(struct sched *sched, struct view_job *job, uint32_t *hint)
         feasible_fits(view, job, *hint))
         machine = *hint;
     if (machine == VIEW_NO_MACHINE) {
-        sched->stats.machines_scanned += view->machine_count;
-        machine = score_best(view, job);
+        sched->stats.machines_scanned += job->woken ? view->candidate_count : view->machine_count;
+        machine = job->woken ? score_best_candidate(view, job) : score_best(view, job);
         *hint = machine;
     }
     if (machine == VIEW_NO_MACHINE && job->priority > 0) {
         uint32_t victims_left = VICTIMS_MAX - sched->victim_count;
-        sched->stats.machines_scanned += view->machine_count;
+        sched->stats.machines_scanned += job->woken ? view->candidate_count : view->machine_count;
         machine = preempt_best(&sched->preempt, view, job, victims_left);
         /* With room for more victims there may be a place: that is for the next batch to see. */
         if (machine == VIEW_NO_MACHINE && sched->victim_count > 0 &&

@@ -77,6 +77,8 @@ static void machines_grow(struct view *view, uint32_t count)
         grow_column(&view->improved, old, now, sizeof(bool));
         grow_column(&view->tasks, old, now, sizeof(struct list *));
         grow_column(&view->improved_list, old, now, sizeof(uint32_t));
+        grow_column(&view->candidate, old, now, sizeof(bool));
+        grow_column(&view->candidate_list, old, now, sizeof(uint32_t));
         view->machine_capacity = now;
     }
     for (uint32_t m = view->machine_count; m < count; m++) {
@@ -126,6 +128,29 @@ static void account(struct view *view, const struct view_job *job, uint32_t mach
         improve(view, machine);
 }
 
+void view_take_improved(struct view *view)
+{
+    for (uint32_t i = 0; view->woken == 0 && i < view->candidate_count; i++)
+        view->candidate[view->candidate_list[i]] = false;
+    if (view->woken == 0)
+        view->candidate_count = 0;
+    for (uint32_t i = 0; i < view->improved_count; i++) {
+        uint32_t m = view->improved_list[i];
+        view->improved[m] = false;
+        if (!view->candidate[m])
+            view->candidate_list[view->candidate_count++] = m;
+        view->candidate[m] = true;
+    }
+    view->improved_count = 0;
+}
+
+static void set_woken(struct view *view, struct view_job *job, bool woken)
+{
+    view->woken += woken;
+    view->woken -= job->woken;
+    job->woken = woken;
+}
+
 static bool ready(const struct view_job *job)
 {
     return job->waiting > 0 && !job->blocked;
@@ -136,7 +161,8 @@ static void waiting_add(struct view *view, struct view_job *job, int change)
     bool was_ready = ready(job);
     job->waiting += (uint32_t)change;
     view->waiting += (uint64_t)(int64_t)change;
-    if (job->waiting == 0 && job->blocked) {
+    if (job->waiting == 0) {
+        set_woken(view, job, false);
         job->blocked = false;
         list_remove(&job->blocked_link);
         list_remove(&job->unsaid);
@@ -150,8 +176,10 @@ void view_block(struct view *view, struct view_job *job)
     ASSERT(ready(job));
     job->blocked = true;
     list_push(&view->blocked, &job->blocked_link);
-    list_remove(&job->unsaid);
-    list_push(&view->unsaid, &job->unsaid);
+    /* Who was woken in vain has its reason; counting again for each would cost more than waking. */
+    if ((!job->woken || job->reason[0] == '\0') && list_empty(&job->unsaid))
+        list_push(&view->unsaid, &job->unsaid);
+    set_woken(view, job, false);
     queue_ready(view, job, -1);
 }
 
@@ -160,9 +188,10 @@ void view_unblock(struct view *view, struct view_job *job)
     ASSERT(job->blocked);
     job->blocked = false;
     list_remove(&job->blocked_link);
-    list_remove(&job->unsaid);
-    if (ready(job))
+    if (ready(job)) {
+        set_woken(view, job, true);
         queue_ready(view, job, 1);
+    }
 }
 
 uint32_t view_task_index(const struct view_task *task)
@@ -346,6 +375,8 @@ void view_release(struct view *view)
     free(view->improved);
     free(view->tasks);
     free(view->improved_list);
+    free(view->candidate);
+    free(view->candidate_list);
     idmap_release(&view->jobs_by_id);
     for (int p = 0; p <= PRIORITY_MAX; p++)
         namemap_release(&view->levels[p].queues);

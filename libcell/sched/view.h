@@ -40,6 +40,7 @@ struct view_job {
     uint32_t waiting;      /* tasks in VIEW_WAITING */
     uint32_t waiting_from; /* none of them has a lower index */
     bool blocked;          /* did not fit, and nothing changed that may help */
+    bool woken;            /* was blocked: only the candidate machines can have room for it */
     char reason[CELL_REASON_MAX + 1];
     struct view_task *tasks;
     struct list link;         /* in view.jobs */
@@ -82,6 +83,10 @@ struct view {
 
     uint32_t *improved_list; /* machines where something left or grew since the last pass */
     uint32_t improved_count;
+    bool *candidate;          /* is in the list below */
+    uint32_t *candidate_list; /* machines that improved since the woken jobs were blocked */
+    uint32_t candidate_count;
+    uint32_t woken; /* jobs that are */
     uint64_t stamp_last;
     uint64_t fleet_version; /* differs when a machine came, went or changed size */
     int shift[RES_COUNT];   /* normalized = (amount >> shift) * factor */
@@ -105,7 +110,9 @@ struct attempt_ref view_attempt(const struct view_task *task);
 /* Assume what has just been decided. */
 void view_place(struct view *view, struct view_task *task, uint32_t machine);
 void view_stop(struct view *view, struct view_task *task);
-/* Nothing fits it now; and: look at it again. */
+/* Turn the improved machines into candidates. */
+void view_take_improved(struct view *view);
+/* Nothing fits it now; and: look at it again, on the candidate machines. */
 void view_block(struct view *view, struct view_job *job);
 void view_unblock(struct view *view, struct view_job *job);
 /* The waiting task of the lowest index; there is one. */
