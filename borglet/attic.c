@@ -89,6 +89,7 @@ static void flat_remove(int at_fd, const char *name)
 static void entry_remove(struct attic *attic, size_t i)
 {
     flat_remove(attic->fd, attic->entries[i].name);
+    attic->bytes -= attic->entries[i].bytes;
     attic->count--;
     memmove(&attic->entries[i], &attic->entries[i + 1],
             (attic->count - i) * sizeof(attic->entries[0]));
@@ -111,11 +112,36 @@ static void attic_prune(struct attic *attic, task_id task)
         entry_remove(attic, 0);
 }
 
+/* What the files of an entry take. */
+static uint64_t entry_bytes(const struct attic *attic, const char *name)
+{
+    int fd = openat(attic->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *item;
+    struct stat st;
+    uint64_t bytes = 0;
+
+    while (dir != NULL && (item = readdir(dir)) != NULL)
+        if (fstatat(fd, item->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            bytes += (uint64_t)st.st_size;
+    if (dir != NULL)
+        closedir(dir);
+    else if (fd >= 0)
+        close(fd);
+    return bytes;
+}
+
 static void attic_add(struct attic *attic, const struct attic_entry *entry)
 {
     attic_prune(attic, entry->task.task);
     ASSERT(attic->count < ATTIC_MAX);
-    attic->entries[attic->count++] = *entry;
+    struct attic_entry *added = &attic->entries[attic->count++];
+    *added = *entry;
+    added->bytes = entry_bytes(attic, entry->name);
+    attic->bytes += added->bytes;
+    /* The newest stays, whatever its size: shims bound that. */
+    while (attic->count > 1 && attic->bytes > ATTIC_BYTES_MAX)
+        entry_remove(attic, 0);
 }
 
 static int entry_order(const void *a, const void *b)

@@ -5,7 +5,8 @@
  *     DIR/tasks/JOB.INDEX.JOBID.ATTEMPT/    known to the cell, or to be told to it
  *     DIR/ended/JOB.INDEX.JOBID.ATTEMPT/    forgotten: only spec and logs are left
  *
- * Bounds: ATTIC_PER_TASK_MAX attempts of a task, ATTIC_MAX in all; the oldest go first.
+ * Bounds: ATTIC_PER_TASK_MAX attempts of a task, ATTIC_MAX and ATTIC_BYTES_MAX in all; the oldest
+ * go first.
  */
 #ifndef BORGLET_ATTIC_H
 #define BORGLET_ATTIC_H
@@ -26,9 +27,12 @@ void attempt_name(const char *job, struct attempt_ref task, char to[ATTEMPT_NAME
 bool attempt_name_parse(const char *name, char ret_job[CELL_NAME_MAX + 1],
                         struct attempt_ref *ret_task);
 
+#define ATTIC_BYTES_MAX (UINT64_C(1) << 30)
+
 struct attic_entry {
     struct attempt_ref task;
     char name[ATTEMPT_NAME_BYTES];
+    uint64_t bytes;   /* of its files */
     int64_t ended_ns; /* for the order of entries found at the start */
 };
 
@@ -37,6 +41,7 @@ struct attic {
     int fd;
     struct attic_entry entries[ATTIC_MAX + 1]; /* the oldest first */
     size_t count;
+    uint64_t bytes; /* of all */
 };
 
 int attic_open(struct attic *attic, const char *dir, struct err *err) MUST_USE;

@@ -228,6 +228,37 @@ void task_signal_all(struct shim *s, int signal)
     free(all);
 }
 
+/*
+ * SIGKILL our children, as the kernel lists them: one short file, so that even something that forks
+ * and exits all the time is caught. Their own children become ours with the next SIGCHLD.
+ */
+static bool children_kill(void)
+{
+    char path[64], text[4096];
+    size_t kept = 0;
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false; /* a kernel without CONFIG_PROC_CHILDREN */
+    while ((n = read(fd, text + kept, sizeof(text) - 1 - kept)) > 0) {
+        size_t size = kept + (size_t)n;
+        text[size] = '\0';
+        char *at = text;
+        for (char *space; (space = strchr(at, ' ')) != NULL; at = space + 1) {
+            pid_t pid = (pid_t)strtol(at, NULL, 10);
+            if (pid > 1)
+                kill(pid, SIGKILL);
+        }
+        /* A number that the buffer has cut goes on with the next read. */
+        kept = size - (size_t)(at - text);
+        memmove(text, at, kept);
+    }
+    close(fd);
+    return true;
+}
+
 void task_stop(struct shim *s, uint32_t grace_ms)
 {
     uint64_t kill_at = now_mono_ms() + grace_ms;
@@ -279,7 +310,7 @@ bool task_reap(struct shim *s)
         else
             waitpid(info.si_pid, NULL, 0);
     }
-    if (s->main_ended)
+    if (s->main_ended && !children_kill())
         task_signal_all(s, SIGKILL);
     return false;
 }

@@ -339,6 +339,43 @@ START_TEST(logs_survive_forgetting_within_bounds)
 }
 END_TEST
 
+/* A forgotten attempt with a log of that size, which takes no room on the disk. */
+static void attic_entry_make(const struct rig *r, uint32_t index, off_t bytes)
+{
+    char path[600];
+
+    snprintf(path, sizeof(path), "%s/ended/web.%u.1.1", r->dir, index);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/ended/web.%u.1.1/out.0", r->dir, index);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    ck_assert_int_eq(ftruncate(fd, bytes), 0);
+    close(fd);
+}
+
+START_TEST(old_logs_are_bounded_in_number_and_bytes)
+{
+    struct rig r;
+
+    rig_init(&r);
+    rig_close(&r);
+    t_loop_run_ms(&r.loop, 20);
+    for (uint32_t i = 0; i < ATTIC_MAX + 3; i++)
+        attic_entry_make(&r, i, 10);
+    rig_open(&r, "21000-21999");
+    ck_assert_uint_eq(runner_attic(r.runner)->count, ATTIC_MAX);
+    rig_close(&r);
+    t_loop_run_ms(&r.loop, 20);
+    attic_entry_make(&r, 1000, (off_t)(ATTIC_BYTES_MAX / 2));
+    attic_entry_make(&r, 1001, (off_t)(ATTIC_BYTES_MAX / 2));
+    rig_open(&r, "21000-21999");
+    /* Together they leave no byte for the others. */
+    ck_assert_uint_eq(runner_attic(r.runner)->count, 2);
+    ck_assert_ptr_nonnull(attic_find(runner_attic(r.runner), ref(1001, 1).task, 1));
+    ck_assert_int_lt(access(t_path(r.dir, "ended/web.5.1.1"), F_OK), 0);
+    rig_release(&r);
+}
+END_TEST
+
 START_TEST(rubbish_in_the_directory_is_left_alone)
 {
     struct rig r;
@@ -370,6 +407,7 @@ int main(void)
     tcase_add_loop_test(life, an_end_while_no_runner_was_there_is_found, 0, 2);
     tcase_add_loop_test(life, a_killed_shim_takes_its_task_along, 0, 2);
     tcase_add_test(life, logs_survive_forgetting_within_bounds);
+    tcase_add_test(life, old_logs_are_bounded_in_number_and_bytes);
     tcase_add_test(edges, what_cannot_be_executed_is_a_start_error);
     tcase_add_test(edges, a_stop_whose_connection_broke_is_asked_for_again);
     tcase_add_test(edges, a_missing_shim_is_a_start_error);

@@ -353,6 +353,25 @@ START_TEST(what_the_task_leaves_behind_is_killed)
 }
 END_TEST
 
+START_TEST(what_forks_and_exits_for_ever_is_caught)
+{
+    struct stat before, after;
+    struct rig r;
+
+    rig_init(&r);
+    rig_shell(&r, "echo 'echo >> generations; sh hydra & exit' > hydra; setsid sh hydra &"
+                  "while [ ! -e generations ]; do sleep 0.01; done; exit 4");
+    rig_started(&r);
+    rig_ended(&r);
+    ck_assert_int_eq(end_code(&r.last.state), 4);
+    ck_assert_int_eq(fstatat(r.dir_fd, "work/generations", &before, 0), 0);
+    poll(NULL, 0, 50);
+    ck_assert_int_eq(fstatat(r.dir_fd, "work/generations", &after, 0), 0);
+    ck_assert_int_eq(before.st_size, after.st_size);
+    rig_release(&r);
+}
+END_TEST
+
 START_TEST(logs_rotate_and_keep_the_newest)
 {
     char text[8192];
@@ -500,6 +519,7 @@ int main(void)
     tcase_add_test(ends, stop_kills_a_task_that_ignores_it);
     tcase_add_test(ends, the_stop_ladder_goes_on_without_the_borglet);
     tcase_add_test(ends, what_the_task_leaves_behind_is_killed);
+    tcase_add_test(ends, what_forks_and_exits_for_ever_is_caught);
     tcase_add_test(output, both_streams_the_environment_and_the_directory_are_the_tasks_own);
     tcase_add_test(output, logs_rotate_and_keep_the_newest);
     tcase_add_test(output, a_disk_without_room_costs_output_but_neither_task_nor_status);
