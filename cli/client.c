@@ -129,10 +129,13 @@ static void attempt_close(struct client_attempt *a)
     rpc_close(a->conn); /* conn becomes NULL in client_on_close() */
 }
 
-static void client_on_walk(uv_handle_t *handle, void *data UNUSED)
+/* Is anything open beside our own timer? */
+static bool loop_is_busy(struct client *c)
 {
-    if (!uv_is_closing(handle) && handle->type == UV_TIMER)
-        uv_unref(handle);
+    uv_unref((uv_handle_t *)&c->tick);
+    bool busy = uv_loop_alive(&c->loop) != 0;
+    uv_ref((uv_handle_t *)&c->tick);
+    return busy;
 }
 
 void client_close(struct client *c)
@@ -143,14 +146,11 @@ void client_close(struct client *c)
         if (c->attempts[i].conn != NULL)
             attempt_close(&c->attempts[i]);
     }
-    uint64_t deadline = clock_mono_ms() + CLIENT_CONNECT_MS;
-    for (size_t i = 0; i < CELL_REPLICAS_MAX; i++) {
-        while (c->attempts[i].conn != NULL && clock_mono_ms() < deadline)
-            client_turn(c, 50);
-    }
+    uint64_t deadline = clock_mono_ms() + CLIENT_CLOSE_MS;
+    while (loop_is_busy(c) && clock_mono_ms() < deadline)
+        client_turn(c, 20);
     uv_close((uv_handle_t *)&c->tick, NULL);
     uv_run(&c->loop, UV_RUN_NOWAIT);
-    uv_walk(&c->loop, client_on_walk, NULL);
     /* A stream that still says goodbye keeps the loop and the TLS context; the process ends. */
     if (uv_loop_close(&c->loop) == 0) {
         tls_context_close(c->tls);

@@ -21,6 +21,7 @@ enum {
     CLIENT_COMMAND_MS = 2000, /* for the first attempt of a command; each time-out doubles it */
     CLIENT_QUERY_MS = 8000,   /* for one attempt of a query: QUERY_TIME_MS_MAX twice, nearly */
     CLIENT_NOTICE_MS = 1000,  /* of waiting, then the user is told what for */
+    CLIENT_CLOSE_MS = 1500,   /* for connections to say goodbye */
     CLIENT_PAUSE_MS = 100     /* between attempts */
 };
 

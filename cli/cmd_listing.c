@@ -48,6 +48,7 @@ int cmd_machines(struct cli *cli)
 /* Everything about one job, read one after another. */
 struct job_view {
     struct listing job, tasks, events;
+    char *command;
 };
 
 static void job_view_release(struct job_view *v)
@@ -55,6 +56,7 @@ static void job_view_release(struct job_view *v)
     listing_release(&v->job);
     listing_release(&v->tasks);
     listing_release(&v->events);
+    free(v->command);
 }
 
 static int job_json(const struct job_view *v, struct err *err)
@@ -69,6 +71,9 @@ static int job_json(const struct job_view *v, struct err *err)
     }
     json_t *object = json_incref(json_array_get(job, 0));
     json_decref(job);
+    json_t *command = json_string(v->command);
+    if (command != NULL) /* else it is no UTF-8, and the list's escaped beginning must do */
+        json_object_set_new(object, "command", command);
     json_object_set_new(object, "tasks", tasks);
     json_object_set_new(object, "events", events);
     render_json_print(stdout, object);
@@ -82,7 +87,7 @@ static int job_table(const struct cli *cli, const struct job_view *v, struct err
     CLEANUP(buf_release) struct buf reason = {0};
     if (listing_print(cli, LISTING_JOBS, &v->job, true, err) < 0)
         return -(int)err->code;
-    text_escape(&command, render_text(job, 0, "command"));
+    text_escape(&command, v->command);
     text_escape(&reason, render_text(job, 0, "reason"));
     printf("\ncommand:  %s\n", buf_text(&command));
     printf("policy:   %s, %s\n", render_text(job, 0, "policy"), render_text(job, 0, "appclass"));
@@ -104,6 +109,7 @@ static int job_run(struct cli *cli, struct err *err)
     if (client_open(cli, &client, err) < 0 || listing_job_id(client, job, &id, err) < 0 ||
         listing_fetch(client, LISTING_JOBS, job, &v.job, err) < 0 ||
         listing_fetch(client, LISTING_TASKS, job, &v.tasks, err) < 0 ||
+        listing_command(client, id, &v.command, err) < 0 ||
         listing_events(client, job, 0, EVENTS_OF_JOB, &v.events, err) < 0)
         return -(int)err->code;
     if (v.job.rows.row_count == 0) /* forgotten between two questions */

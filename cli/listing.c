@@ -4,6 +4,7 @@
 #include "listing.h"
 #include "clock.h"
 
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +12,9 @@
 #define NEWEST "(SELECT max(id) FROM jobs n WHERE n.name = j.name)"
 
 struct listing_info {
-    const char *sql; /* %Q: the job's name or NULL; %lld %lld: the key to begin after; %d: rows */
+    const char *sql; /* %s: which job; %lld %lld: the key to begin after; %d: rows */
     const char *key, *key2;
+    const char *name; /* the column that a job's name is compared with */
     const struct render_column *columns;
     size_t column_count;
 };
@@ -77,20 +79,24 @@ static const struct render_column event_columns[] = {
 #define COLUMNS(c) .columns = (c), .column_count = ARRAY_SIZE(c)
 
 static const struct listing_info lists[LISTING_KIND_COUNT] = {
-    [LISTING_JOBS] =
-        {"SELECT l.* FROM job_list l JOIN jobs j ON j.id = l.job_id WHERE (%Q IS NULL OR "
-         "j.name = %Q) AND j.id = " NEWEST " AND (j.id, 0) > (%lld, %lld) ORDER BY j.id "
-         "LIMIT %d",
-         "job_id", NULL, COLUMNS(job_columns)},
+    /* A command may have 32 KiB: the list has its beginning, `job` all of it. */
+    [LISTING_JOBS] = {"SELECT l.job, l.user, l.priority, l.band, l.state, l.replicas, l.pending, "
+                      "l.assigned, l.running, l.stopping, l.finished, l.failed, l.killed, "
+                      "l.cpu_milli, l.ram_bytes, l.disk_bytes, l.ports, l.appclass, l.policy, "
+                      "l.submitted_ms, l.changed_ms, l.dead, l.job_id, l.reason, "
+                      "substr(l.command, 1, 200) AS command "
+                      "FROM job_list l JOIN jobs j ON j.id = l.job_id WHERE j.id = " NEWEST
+                      " %s AND (j.id, 0) > (%lld, %lld) ORDER BY j.id LIMIT %d",
+                      "job_id", NULL, "j.name", COLUMNS(job_columns)},
     [LISTING_TASKS] =
         {"SELECT t.job, t.idx AS \"index\", t.task, t.user, t.priority, t.state, "
          "t.attempt, t.failures, t.machine, nullif(t.pid, 0) AS pid, t.ports, t.cause, "
          "CASE WHEN t.cause <> '' THEN t.exit_code END AS exit_code, "
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
          "not_before_ms, t.changed_ms, t.job_id FROM jobs j JOIN task_list t ON "
-         "t.job_id = j.id WHERE (%Q IS NULL OR j.name = %Q) AND j.id = " NEWEST
-         " AND (t.job_id, t.idx) > (%lld, %lld) ORDER BY t.job_id, t.idx LIMIT %d",
-         "job_id", "index", COLUMNS(task_columns)},
+         "t.job_id = j.id WHERE j.id = " NEWEST
+         " %s AND (t.job_id, t.idx) > (%lld, %lld) ORDER BY t.job_id, t.idx LIMIT %d",
+         "job_id", "index", "j.name", COLUMNS(task_columns)},
     [LISTING_MACHINES] =
         {"SELECT name AS machine, addr, state, task_count AS tasks, cpu_milli AS "
          "cpu_capacity, reserved_cpu_milli AS cpu_reserved, cpu_milli - "
@@ -99,16 +105,15 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "ram_free, disk_bytes AS disk_capacity, reserved_disk_bytes AS "
          "disk_reserved, disk_bytes - reserved_disk_bytes AS disk_free, ports AS "
          "ports_capacity, reserved_ports AS ports_reserved, ports - reserved_ports "
-         "AS ports_free, changed_ms, id AS machine_id FROM machines WHERE (%Q IS "
-         "NULL OR name = %Q) AND (id, 0) > (%lld, %lld) ORDER BY id LIMIT %d",
-         "machine_id", NULL, COLUMNS(machine_columns)},
-    [LISTING_EVENTS] =
-        {"SELECT * FROM (SELECT seq, time_ms, kind, job, idx AS \"index\", task, "
-         "nullif(attempt, 0) AS attempt, machine, cause, CASE WHEN kind IN "
-         "('finished', 'failed', 'evicted', 'lost', 'killed') AND cause <> '' THEN "
-         "exit_code END AS exit_code, detail FROM event_list WHERE (%Q IS NULL OR job "
-         "= %Q) AND (seq, 0) > (%lld, %lld) ORDER BY seq DESC LIMIT %d) ORDER BY seq",
-         "seq", NULL, COLUMNS(event_columns)},
+         "AS ports_free, changed_ms, id AS machine_id FROM machines WHERE true %s "
+         "AND (id, 0) > (%lld, %lld) ORDER BY id LIMIT %d",
+         "machine_id", NULL, "name", COLUMNS(machine_columns)},
+    [LISTING_EVENTS] = {"SELECT * FROM (SELECT seq, time_ms, kind, job, idx AS \"index\", task, "
+                        "nullif(attempt, 0) AS attempt, machine, cause, CASE WHEN kind IN "
+                        "('finished', 'failed', 'evicted', 'lost', 'killed') AND cause <> '' THEN "
+                        "exit_code END AS exit_code, detail FROM event_list WHERE true %s "
+                        "AND (seq, 0) > (%lld, %lld) ORDER BY seq DESC LIMIT %d) ORDER BY seq",
+                        "seq", NULL, "job", COLUMNS(event_columns)},
 };
 
 void listing_release(struct listing *list)
@@ -141,26 +146,40 @@ static void listing_take_page(struct listing *list, struct wire_rows *page)
     wire_rows_release(page);
 }
 
+/* One page. The condition on the name is left out, and not made a parameter, so that SQLite sees
+ * which index serves. */
+static int page_query(struct client *client, enum listing_kind kind, const char *job,
+                      const int64_t key[2], int rows_max, struct wire_rows *ret, struct err *err)
+{
+    char *condition =
+        job == NULL ? sqlite3_mprintf("") : sqlite3_mprintf("AND %s = %Q", lists[kind].name, job);
+    if (condition == NULL)
+        PANIC("out of memory for a query");
+    int r = client_queryf(client, ret, err, lists[kind].sql, condition, (long long)key[0],
+                          (long long)key[1], rows_max);
+    sqlite3_free(condition);
+    return r;
+}
+
 int listing_fetch(struct client *client, enum listing_kind kind, const char *job,
                   struct listing *ret, struct err *err)
 {
     const struct listing_info *info = &lists[kind];
-    int64_t key = 0, key2 = -1;
+    int64_t key[2] = {0, -1};
     uint32_t count;
     *ret = (struct listing){0};
     ASSERT(kind != LISTING_EVENTS);
     do {
         struct wire_rows page;
-        if (client_queryf(client, &page, err, info->sql, job, job, (long long)key, (long long)key2,
-                          (int)LISTING_PAGE_ROWS) < 0) {
+        if (page_query(client, kind, job, key, LISTING_PAGE_ROWS, &page, err) < 0) {
             listing_release(ret);
             return -(int)err->code;
         }
         count = page.row_count;
         if (count > 0) {
-            key = render_integer(&page, count - 1, info->key);
+            key[0] = render_integer(&page, count - 1, info->key);
             /* A key of one column is compared as (key, 0). */
-            key2 = info->key2 != NULL ? render_integer(&page, count - 1, info->key2) : 0;
+            key[1] = info->key2 != NULL ? render_integer(&page, count - 1, info->key2) : 0;
         }
         listing_take_page(ret, &page);
     } while (count == LISTING_PAGE_ROWS);
@@ -172,8 +191,8 @@ int listing_events(struct client *client, const char *job, uint64_t seq_after, u
 {
     struct wire_rows page;
     *ret = (struct listing){0};
-    if (client_queryf(client, &page, err, lists[LISTING_EVENTS].sql, job, job, (long long)seq_after,
-                      0LL, (int)count_max) < 0)
+    const int64_t key[2] = {(int64_t)seq_after, 0};
+    if (page_query(client, LISTING_EVENTS, job, key, (int)count_max, &page, err) < 0)
         return -(int)err->code;
     listing_take_page(ret, &page);
     return 0;
@@ -207,6 +226,17 @@ int listing_print(const struct cli *cli, enum listing_kind kind, const struct li
         array = one;
     }
     render_json_print(stdout, array);
+    return 0;
+}
+
+int listing_command(struct client *client, int64_t id, char **ret, struct err *err)
+{
+    struct wire_rows rows;
+    if (client_queryf(client, &rows, err, "SELECT command FROM job_specs WHERE job_id = %lld",
+                      (long long)id) < 0)
+        return -(int)err->code;
+    *ret = xstrdup(render_text(&rows, 0, "command"));
+    wire_rows_release(&rows);
     return 0;
 }
 

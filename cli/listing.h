@@ -17,7 +17,7 @@ enum listing_kind {
     LISTING_EVENTS,
     LISTING_KIND_COUNT
 };
-enum { LISTING_PAGE_ROWS = 5000 };
+enum { LISTING_PAGE_ROWS = 2000 }; /* of a kilobyte each they are half of QUERY_BYTES_MAX */
 
 struct listing {
     struct wire_rows rows; /* of all pages */
@@ -40,6 +40,8 @@ int listing_json(enum listing_kind kind, const struct listing *list, json_t **re
                  struct err *err) MUST_USE;
 struct render_options listing_render_options(void);
 
+/* The whole command of a job (the list of jobs has its beginning); the caller frees it. */
+int listing_command(struct client *client, int64_t id, char **ret, struct err *err) MUST_USE;
 /* The id of the newest job of that name; ERR_NOT_FOUND with what to do. */
 int listing_job_id(struct client *client, const char *job, int64_t *ret, struct err *err) MUST_USE;
 
