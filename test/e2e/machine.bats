@@ -71,7 +71,9 @@ teardown_file()
 @test "and it is used again" {
     submit more 200 6 50m 'exec sleep 1000' '.policy = "worst-fit"'
     wait_until 20 job_runs more 6
-    running_tasks | grep "^more/.* $(cat "$SPECS/machine")\$"
+    running_tasks
+    borgctl machines
+    running_tasks | grep -c "^more/.* $(cat "$SPECS/machine")\$"
 }
 
 @test "all replicas hold the same" {
