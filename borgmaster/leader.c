@@ -65,6 +65,16 @@ void leader_heard(struct leader *leader, const struct wire_alive *alive)
     }
 }
 
+/* A machine that is down is not silent. When it comes back, its seconds start then: it has to be
+ * given the time until its shard has told us that it is there. */
+static void hear_down_machines(struct leader *leader, const struct cell *cell, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < cell->machine_count; i++) {
+        if (cell->machines[i]->state == MACHINE_DOWN)
+            leader->heard_ms[i] = now_ms;
+    }
+}
+
 static void on_answer(void *data, const struct err *err, const struct wire_answer *answer)
 {
     struct leader *leader = data;
@@ -75,21 +85,28 @@ static void on_answer(void *data, const struct err *err, const struct wire_answe
     leader->under_way--;
 }
 
+/* It may be down and up again before the next tick; and if the command fails, try again soon. */
+static void tell_silent(struct leader *leader, const struct machine *machine, uint64_t now_ms)
+{
+    log_warn("machine.silent machine=%s for_ms=%d", log_quoted(machine->name), LEADER_SILENT_MS);
+    leader->heard_ms[machine->id.v - 1] = now_ms - LEADER_SILENT_MS + LEADER_ALIVE_MS * 2;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct leader *leader = timer->data;
     const struct cell *cell = replica_cell(leader->replica);
     if (!leader->leads || !replica_leads(leader->replica) || leader->under_way > 0)
         return;
+    uint64_t now_ms = clock_mono_ms();
     heard_grow(leader, cell->machine_count);
-    size_t count = leader_due(cell, leader->heard_ms, clock_mono_ms(), clock_wall_ms(),
-                              leader->wake, leader->due);
+    hear_down_machines(leader, cell, now_ms);
+    size_t count =
+        leader_due(cell, leader->heard_ms, now_ms, clock_wall_ms(), leader->wake, leader->due);
     leader->under_way += count;
     for (size_t i = 0; i < count; i++) {
         if (leader->due[i].kind == CMD_MACHINE_DOWN)
-            log_warn("machine.silent machine=%s for_ms=%d",
-                     log_quoted(cell_machine(cell, leader->due[i].machine_down.machine)->name),
-                     LEADER_SILENT_MS);
+            tell_silent(leader, cell_machine(cell, leader->due[i].machine_down.machine), now_ms);
         replica_command(leader->replica, &leader->due[i], on_answer, leader);
     }
 }

@@ -68,10 +68,13 @@ teardown_file()
     job_runs web 6
 }
 
-@test "and it is used again" {
+@test "it stays up, and it is used again" {
     submit more 200 6 50m 'exec sleep 1000' '.policy = "worst-fit"'
     wait_until 20 job_runs more 6
-    running_tasks | grep "^more/.* $(cat "$SPECS/machine")\$"
+    borgctl machines
+    running_tasks
+    same "times it went down" 1 "$(ask "SELECT count(*) FROM events WHERE kind = 'machine-down'")"
+    running_tasks | grep -c "^more/.* $(cat "$SPECS/machine")\$"
 }
 
 @test "all replicas hold the same" {
