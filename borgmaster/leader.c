@@ -19,8 +19,8 @@ struct leader {
     struct cmd due[LEADER_DUE_MAX];
 };
 
-size_t leader_due(const struct cell *cell, const uint64_t *heard_ms, uint64_t mono_ms,
-                  uint64_t wall_ms, task_id *wake_scratch, struct cmd *ret_cmds)
+size_t leader_due(const struct cell *cell, uint64_t *heard_ms, uint64_t mono_ms, uint64_t wall_ms,
+                  task_id *wake_scratch, struct cmd *ret_cmds)
 {
     size_t count = 0;
     uint32_t wake_count = 0;
@@ -33,9 +33,11 @@ size_t leader_due(const struct cell *cell, const uint64_t *heard_ms, uint64_t mo
     if (wake_count > 0)
         ret_cmds[count++] = (struct cmd){.kind = CMD_WAKE,
                                          .wake = {.tasks = wake_scratch, .task_count = wake_count}};
-    for (uint32_t i = 0; i < cell->machine_count && count < LEADER_DUE_MAX; i++) {
+    for (uint32_t i = 0; i < cell->machine_count; i++) {
         const struct machine *machine = cell->machines[i];
-        if (machine->state == MACHINE_UP && mono_ms - heard_ms[i] > LEADER_SILENT_MS)
+        if (machine->state != MACHINE_UP)
+            heard_ms[i] = mono_ms;
+        else if (mono_ms - heard_ms[i] > LEADER_SILENT_MS && count < LEADER_DUE_MAX)
             ret_cmds[count++] =
                 (struct cmd){.kind = CMD_MACHINE_DOWN, .machine_down = {machine->id}};
     }

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PEER_RETRY_MS = 100, PEER_FORWARD_TIMEOUT_MS = 5000 };
+enum { PEER_RETRY_MS = 100, PEER_TIMEOUT_MS = 5000 };
 
 struct peer {
     struct peers *peers;
@@ -118,11 +118,10 @@ static void on_answer(void *data, const struct err *err, const void *body, size_
     free(f);
 }
 
-void peers_forward(struct peers *peers, uint64_t to, const struct cmd *cmd, replica_answer_cb cb,
-                   void *data)
+void peers_request(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body,
+                   replica_answer_cb cb, void *data)
 {
     struct err err;
-    struct buf CLEANUP(buf_release) body = {0};
     struct peer *peer = peer_find(peers, to);
     struct forwarded *f = xcalloc(1, sizeof *f);
     *f = (struct forwarded){cb, data};
@@ -130,15 +129,24 @@ void peers_forward(struct peers *peers, uint64_t to, const struct cmd *cmd, repl
     if (peer == NULL || !peer->open)
         rv = err_set(&err, ERR_UNAVAILABLE, "no connection to the leader, replica %" PRIu64, to);
     else
-        rv = cmd_pack(cmd, &body, &err);
-    if (rv == 0)
-        rv = rpc_request(peer->conn, WIRE_FORWARD, body.bytes, body.size, PEER_FORWARD_TIMEOUT_MS,
-                         on_answer, f, &err);
+        rv = rpc_request(peer->conn, method, body->bytes, body->size, PEER_TIMEOUT_MS, on_answer, f,
+                         &err);
     if (rv == 0)
         return;
+    free(f);
     if (cb != NULL)
         cb(data, &err, NULL);
-    free(f);
+}
+
+void peers_forward(struct peers *peers, uint64_t to, const struct cmd *cmd, replica_answer_cb cb,
+                   void *data)
+{
+    struct err err;
+    struct buf CLEANUP(buf_release) body = {0};
+    if (cmd_pack(cmd, &body, &err) == 0)
+        peers_request(peers, to, WIRE_FORWARD, &body, cb, data);
+    else if (cb != NULL)
+        cb(data, &err, NULL);
 }
 
 void peers_notify(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body)

@@ -12,6 +12,9 @@ struct peers;
 
 struct peers *peers_new(const struct replica_options *options);
 
+/* Call a method of replica `to` that answers with a wire_answer; `cb` as in replica_command(). */
+void peers_request(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body,
+                   replica_answer_cb cb, void *data);
 /* As replica_command(), through replica `to`. */
 void peers_forward(struct peers *peers, uint64_t to, const struct cmd *cmd, replica_answer_cb cb,
                    void *data);

@@ -126,7 +126,10 @@ static void query_run(struct query *query)
                 query->asked.index_min, on_rows, query);
 }
 
-static void on_fresh(struct raftlog_barrier *req, int status)
+/* Fresh reads: see everything that was acknowledged before now. Only the leader can tell how far
+ * that is (Raft thesis 6.4), so a follower asks it for the index and waits until it has it too. */
+
+static void on_own_index(struct raftlog_barrier *req, int status)
 {
     struct query *query = req->data;
     struct err err;
@@ -140,21 +143,69 @@ static void on_fresh(struct raftlog_barrier *req, int status)
     query_done(query, &err, NULL, 0);
 }
 
-/* See everything that was acknowledged before now: only the leader can tell. */
+static void on_leader_index(void *data, const struct err *err, const struct wire_answer *answer)
+{
+    struct query *query = data;
+    if (err != NULL) {
+        query_done(query, err, NULL, 0);
+        return;
+    }
+    query->asked.index_min = MAX(query->asked.index_min, answer->index);
+    query_run(query);
+}
+
 static void query_fresh(struct query *query)
 {
     struct replica *replica = query->service->replica;
     struct err err;
-    int rv;
+    int rv = 0;
     query->barrier.data = query;
     if (replica_leads(replica))
-        rv = raftlog_barrier(replica_log(replica), &query->barrier, on_fresh, &err);
+        rv = raftlog_barrier(replica_log(replica), &query->barrier, on_own_index, &err);
+    else if (replica_leader_id(replica) != 0)
+        peers_request(replica_peers(replica), replica_leader_id(replica), WIRE_BARRIER,
+                      &(struct buf){0}, on_leader_index, query);
     else
-        rv = err_set(&err, ERR_NOT_LEADER,
-                     "a fresh read needs the leader, which is replica %" PRIu64,
-                     replica_leader_id(replica));
+        rv = err_set(&err, ERR_UNAVAILABLE, "no leader is known now, and a fresh read needs one");
     if (rv != 0)
         query_done(query, &err, NULL, 0);
+}
+
+/* A follower's question for the index. */
+struct index_call {
+    struct raftlog_barrier barrier;
+    struct replica *replica;
+    struct rpc_call *call;
+};
+
+static void on_index_barrier(struct raftlog_barrier *req, int status)
+{
+    struct index_call *asked = req->data;
+    struct err err;
+    struct wire_answer answer = {.index = replica_cell(asked->replica)->applied_index};
+    if (status != 0)
+        err_set(&err, ERR_UNAVAILABLE, "leadership was lost before the read was known to be fresh");
+    on_answer(asked->call, status == 0 ? NULL : &err, &answer);
+    free(asked);
+}
+
+static void on_barrier(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct replica *replica = service_of(conn)->replica;
+    struct index_call *asked = xcalloc(1, sizeof *asked);
+    struct err err;
+    (void)body;
+    (void)size;
+    *asked = (struct index_call){.replica = replica, .call = call};
+    asked->barrier.data = asked;
+    int rv = replica_leads(replica)
+                 ? raftlog_barrier(replica_log(replica), &asked->barrier, on_index_barrier, &err)
+                 : err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " does not lead (yet)",
+                           replica_opts(replica)->self->id);
+    if (rv != 0) {
+        rpc_refuse(call, &err);
+        free(asked);
+    }
 }
 
 static void on_query(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
@@ -229,6 +280,7 @@ static const struct rpc_method methods[] = {
     {WIRE_QUERY, "query", BIT(ROLE_USER), on_query},
     {WIRE_STATUS, "status", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_status},
     {WIRE_FORWARD, "forward", BIT(ROLE_MASTER), on_forward},
+    {WIRE_BARRIER, "barrier", BIT(ROLE_MASTER), on_barrier},
     {WIRE_ALIVE, "alive", BIT(ROLE_MASTER), on_alive},
     {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), links_on_hello},
     {WIRE_REPORT, "report", BIT(ROLE_BORGLET), links_on_report},

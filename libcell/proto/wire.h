@@ -18,6 +18,8 @@ enum { WIRE_REPLICAS_MAX = 9 };
     X(STATUS, 3)     /* user, master -> replica: empty; answer: wire_status */ \
     X(FORWARD, 10)   /* replica -> leader: packed cmd; answer: wire_answer */ \
     X(ALIVE, 11)     /* replica -> leader, notice: wire_alive */ \
+    X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that has \
+                        everything   acknowledged before */ \
     X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
     X(REPORT, 21)    /* borglet -> replica: wire_reports; as an empty call, answered empty, it is \
                         the heartbeat: a replica that is stopped keeps its sockets, but is mute */ \

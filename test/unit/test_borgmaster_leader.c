@@ -1,0 +1,137 @@
+/*
+ * test_borgmaster_leader.c - what the leader's timer finds due.
+ */
+#include "leader.h"
+#include "testlib.h"
+
+enum { MACHINES = 3 };
+
+struct scene {
+    struct cell *cell;
+    struct changes changes;
+    uint64_t heard_ms[MACHINES];
+    task_id wake[LEADER_WAKE_MAX];
+    struct cmd due[LEADER_DUE_MAX];
+};
+
+static struct answer scene_apply(struct scene *s, const struct cmd *cmd)
+{
+    struct answer answer = {0};
+    cell_apply(s->cell, cmd, &s->changes, &answer);
+    ck_assert_msg(answer.code == ERR_OK, "%s", answer.msg);
+    return answer;
+}
+
+static void scene_register(struct scene *s, int number)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_REGISTER, .time_ms = 1};
+    snprintf(cmd.machine_register.name, sizeof cmd.machine_register.name, "m%d", number);
+    str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, "h:1");
+    cmd.machine_register.capacity = (struct resources){{4000, 1 << 30, 1 << 30, 100}};
+    scene_apply(s, &cmd);
+}
+
+static struct scene *scene_new(void)
+{
+    struct scene *s = xcalloc(1, sizeof *s);
+    s->cell = cell_new();
+    for (int i = 1; i <= MACHINES; i++)
+        scene_register(s, i);
+    return s;
+}
+
+static void scene_free(struct scene *s)
+{
+    cell_free(s->cell);
+    changes_release(&s->changes);
+    free(s);
+}
+
+static size_t due_at(struct scene *s, uint64_t mono_ms, uint64_t wall_ms)
+{
+    return leader_due(s->cell, s->heard_ms, mono_ms, wall_ms, s->wake, s->due);
+}
+
+/* A job whose only task has failed once and backs off; returns when that ends. */
+static uint64_t scene_back_off(struct scene *s)
+{
+    struct cmd submit = {.kind = CMD_JOB_SUBMIT, .time_ms = 2};
+    spec_init(&submit.job_submit);
+    str_copy(submit.job_submit.name, sizeof submit.job_submit.name, "web");
+    str_copy(submit.job_submit.user, sizeof submit.job_submit.user, "ada");
+    submit.job_submit.limit = (struct resources){{1000, 1 << 20, 0, 0}};
+    words_add(&submit.job_submit.argv, "false");
+    struct answer answer = scene_apply(s, &submit);
+    cmd_release(&submit);
+    task_id task = task_id_of(answer.job, 0);
+    struct placement placement = {.task = {task, 0}, .machine = {1}};
+    struct cmd schedule = {.kind = CMD_SCHEDULE,
+                           .time_ms = 3,
+                           .schedule = {.placements = &placement, .placement_count = 1}};
+    scene_apply(s, &schedule);
+    struct report report = {.task = {task, 1}, .kind = REPORT_EXITED, .exit_code = 1};
+    struct cmd cmd = {.kind = CMD_REPORT,
+                      .time_ms = 1000,
+                      .report = {.machine = {1}, .reports = &report, .report_count = 1}};
+    scene_apply(s, &cmd);
+    return cell_task(s->cell, task)->not_before_ms;
+}
+
+START_TEST(a_silent_machine_is_declared_down_and_only_that_one)
+{
+    struct scene *s = scene_new();
+    s->heard_ms[0] = 2000;
+    s->heard_ms[1] = 1000;
+    s->heard_ms[2] = 2000;
+    ck_assert_uint_eq(due_at(s, 1000 + LEADER_SILENT_MS, 0), 0);
+    ck_assert_uint_eq(due_at(s, 1001 + LEADER_SILENT_MS, 0), 1);
+    ck_assert_int_eq(s->due[0].kind, CMD_MACHINE_DOWN);
+    ck_assert_uint_eq(s->due[0].machine_down.machine.v, 2);
+    scene_free(s);
+}
+END_TEST
+
+START_TEST(silence_counts_from_when_a_machine_is_back)
+{
+    struct scene *s = scene_new();
+    uint64_t now_ms = 1001 + LEADER_SILENT_MS;
+    s->heard_ms[0] = s->heard_ms[2] = now_ms;
+    s->heard_ms[1] = 1000;
+    ck_assert_uint_eq(due_at(s, now_ms, 0), 1);
+    scene_apply(s, &s->due[0]);
+    now_ms += 60000;
+    s->heard_ms[0] = s->heard_ms[2] = now_ms;
+    ck_assert_uint_eq(due_at(s, now_ms, 0), 0);
+    scene_register(s, 2);
+    ck_assert_uint_eq(due_at(s, now_ms + LEADER_TICK_MS, 0), 0);
+    ck_assert_uint_eq(due_at(s, now_ms + 1 + LEADER_SILENT_MS, 0), MACHINES);
+    scene_free(s);
+}
+END_TEST
+
+START_TEST(a_back_off_is_over_when_it_is_over)
+{
+    struct scene *s = scene_new();
+    uint64_t end_ms = scene_back_off(s);
+    ck_assert_uint_gt(end_ms, 1000);
+    ck_assert_uint_eq(due_at(s, 0, end_ms - 1), 0);
+    ck_assert_uint_eq(due_at(s, 0, end_ms), 1);
+    ck_assert_int_eq(s->due[0].kind, CMD_WAKE);
+    ck_assert_uint_eq(s->due[0].wake.task_count, 1);
+    s->due[0].time_ms = end_ms;
+    scene_apply(s, &s->due[0]);
+    ck_assert_uint_eq(due_at(s, 0, end_ms), 0);
+    scene_free(s);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("leader");
+    TCase *tc = tcase_create("due");
+    tcase_add_test(tc, a_silent_machine_is_declared_down_and_only_that_one);
+    tcase_add_test(tc, silence_counts_from_when_a_machine_is_back);
+    tcase_add_test(tc, a_back_off_is_over_when_it_is_over);
+    suite_add_tcase(suite, tc);
+    return t_main(suite);
+}
