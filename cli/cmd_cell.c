@@ -216,8 +216,8 @@ static void start_tell(const struct cli *cli, const struct embed *e)
         missing += !all[i].alive;
     free(all);
     if (missing > 0 && !cli->quiet && cli->output == OUTPUT_TABLE)
-        fprintf(stderr, "starting %zu of %u masters and %u borglets in %s ...\n", missing,
-                e->replica_count, e->borglet_count, e->dir);
+        fprintf(stderr, "starting %zu of the cell's %zu processes (%u masters, %u borglets) ...\n",
+                missing, count, e->replica_count, e->borglet_count);
 }
 
 int cmd_cell_up(struct cli *cli)
