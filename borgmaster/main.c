@@ -28,7 +28,8 @@ static const char usage[] =
     "  --cert FILE --key FILE   its certificate, master/N\n"
     "  --election-timeout-ms N  without a leader for so long: elect (default 300)\n"
     "  --heartbeat-ms N         the leader says that it is there (default 50)\n"
-    "  --snapshot-threshold N   log entries between snapshots (default 16384)\n"
+    "  --snapshot-threshold N   log entries between snapshots (default 16384); a quarter as many\n"
+    "                           stay in the log after one\n"
     "  --log-level LEVEL        debug, info (default), warn or error\n"
     "  --help --version\n";
 

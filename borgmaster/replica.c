@@ -234,6 +234,7 @@ static int open_log(struct replica *r, struct err *err)
                                       .election_timeout_ms = o->election_timeout_ms,
                                       .heartbeat_ms = o->heartbeat_ms,
                                       .snapshot_threshold = o->snapshot_threshold,
+                                      .snapshot_trailing = o->snapshot_threshold / 4,
                                       .handlers = &raftlog_handlers,
                                       .data = r};
     for (size_t i = 0; i < o->file->replica_count; i++) {

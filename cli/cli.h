@@ -47,6 +47,7 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(CAPACITY, "capacity", 0, "cpu=N,ram=N,disk=N", \
       "what each borglet offers (default: an even share of this machine)") \
     X(ELECTION, "election-timeout-ms", 0, "MS", "given to every borgmaster") \
+    X(SNAPSHOT, "snapshot-threshold", 0, "N", "given to every borgmaster: entries per snapshot") \
     X(TASKS, "tasks", 0, NULL, "stop the tasks too") \
     X(WIPE, "wipe", 0, NULL, "stop the tasks too, then remove the directory with all its data") \
     X(FORMAT, "format", 0, "jsonnet|json|yaml", "what the spec is (default: by its extension)") \

@@ -181,10 +181,11 @@ static void up_tell(const struct cli *cli, const struct embed *e, size_t started
 
 static int wish_parse(const struct cli *cli, struct embed_wish *w, struct err *err)
 {
-    uint64_t replicas, borglets, election;
+    uint64_t replicas, borglets, election, threshold;
     if (cli_number(cli, OPT_REPLICAS, 1, CELL_REPLICAS_MAX, 0, &replicas, err) < 0 ||
         cli_number(cli, OPT_BORGLETS, 1, EMBED_BORGLETS_MAX, 0, &borglets, err) < 0 ||
-        cli_number(cli, OPT_ELECTION, 50, 60000, 0, &election, err) < 0)
+        cli_number(cli, OPT_ELECTION, 50, 60000, 0, &election, err) < 0 ||
+        cli_number(cli, OPT_SNAPSHOT, 16, 1000000, 0, &threshold, err) < 0)
         return -(int)err->code;
     if (replicas != 0 && replicas % 2 == 0)
         return err_set(err, ERR_INVALID,
@@ -194,6 +195,7 @@ static int wish_parse(const struct cli *cli, struct embed_wish *w, struct err *e
     *w = (struct embed_wish){.replica_count = (uint32_t)replicas,
                              .borglet_count = (uint32_t)borglets,
                              .election_timeout_ms = (uint32_t)election,
+                             .snapshot_threshold = (uint32_t)threshold,
                              .host = cli_value(cli, OPT_HOST),
                              .capacity = cli_value(cli, OPT_CAPACITY)};
     const struct passwd *pw = getpwuid(geteuid());

@@ -9,7 +9,7 @@ const struct command cli_commands[] = {
         .name = "cell up",
         .args = "",
         .options = BIT(OPT_DIR) | BIT(OPT_REPLICAS) | BIT(OPT_BORGLETS) | BIT(OPT_HOST) |
-                   BIT(OPT_CAPACITY) | BIT(OPT_ELECTION),
+                   BIT(OPT_CAPACITY) | BIT(OPT_ELECTION) | BIT(OPT_SNAPSHOT),
         .summary = "start a cell of your own on this machine, or what is missing of it",
         .details =
             "Makes certificates, finds free ports, starts real masters and borglets in the\n"

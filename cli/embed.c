@@ -90,11 +90,11 @@ static int settings_load(struct embed *e, struct err *err)
     json_t *root = json_load_file(path, 0, &why);
     const char *host = NULL;
     json_t *list = NULL, *item;
-    int replicas = 0, election = 0;
+    int replicas = 0, election = 0, threshold = 0;
     size_t i;
-    if (root == NULL ||
-        json_unpack_ex(root, &why, 0, "{s:s, s:i, s:i, s:o}", "host", &host, "replicas", &replicas,
-                       "election_timeout_ms", &election, "borglets", &list) < 0) {
+    if (root == NULL || json_unpack_ex(root, &why, 0, "{s:s, s:i, s:i, s:i, s:o}", "host", &host,
+                                       "replicas", &replicas, "election_timeout_ms", &election,
+                                       "snapshot_threshold", &threshold, "borglets", &list) < 0) {
         json_decref(root);
         return err_set(err, ERR_CORRUPT,
                        "%.300s: line %d: %s; `borgctl cell down --wipe` cannot "
@@ -104,6 +104,7 @@ static int settings_load(struct embed *e, struct err *err)
     str_copy(e->host, sizeof e->host, host);
     e->replica_count = (uint32_t)replicas;
     e->election_timeout_ms = (uint32_t)election;
+    e->snapshot_threshold = (uint32_t)threshold;
     json_array_foreach(list, i, item)
     {
         const char *name, *capacity;
@@ -137,8 +138,9 @@ static int settings_save(const struct embed *e, struct err *err)
                                               "port_last", (int)b->port_last));
     }
     json_t *root =
-        json_pack("{s:s, s:i, s:i, s:o}", "host", e->host, "replicas", (int)e->replica_count,
-                  "election_timeout_ms", (int)e->election_timeout_ms, "borglets", list);
+        json_pack("{s:s, s:i, s:i, s:i, s:o}", "host", e->host, "replicas", (int)e->replica_count,
+                  "election_timeout_ms", (int)e->election_timeout_ms, "snapshot_threshold",
+                  (int)e->snapshot_threshold, "borglets", list);
     path_of(e, path, "embedded.json");
     snprintf(temporary, sizeof temporary, "%s.new", path);
     int r = json_dump_file(root, temporary, JSON_INDENT(2));
@@ -328,6 +330,8 @@ static int settings_settle(struct embed *e, const struct embed_wish *w, struct e
     }
     if (w->election_timeout_ms != 0)
         e->election_timeout_ms = w->election_timeout_ms;
+    if (w->snapshot_threshold != 0)
+        e->snapshot_threshold = w->snapshot_threshold;
     uint32_t count = w->borglet_count != 0 ? w->borglet_count : e->is_new ? 3 : e->borglet_count;
     while (e->borglet_count < count) {
         struct embed_borglet *b = &e->borglets[e->borglet_count];

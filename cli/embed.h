@@ -36,7 +36,8 @@ struct embed {
     bool is_new;
     char host[CELL_ADDR_MAX + 1];
     uint32_t replica_count;
-    uint32_t election_timeout_ms; /* 0: the master's own default */
+    uint32_t election_timeout_ms; /* 0: the master's own default; so the next */
+    uint32_t snapshot_threshold;
     struct embed_borglet borglets[EMBED_BORGLETS_MAX];
     uint32_t borglet_count;
     struct cell_file cell; /* after embed_make() */
@@ -47,6 +48,7 @@ struct embed_wish {
     uint32_t replica_count;
     uint32_t borglet_count;
     uint32_t election_timeout_ms;
+    uint32_t snapshot_threshold;
     const char *host;
     const char *capacity;
     const char *users[4]; /* who gets a certificate; NULL-ended */

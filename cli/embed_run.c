@@ -127,6 +127,10 @@ static void master_args(const struct embed *e, uint32_t id, struct args *a)
         args_add(a, "--election-timeout-ms");
         args_add(a, "%u", e->election_timeout_ms);
     }
+    if (e->snapshot_threshold != 0) {
+        args_add(a, "--snapshot-threshold");
+        args_add(a, "%u", e->snapshot_threshold);
+    }
 }
 
 static void borglet_args(const struct embed *e, const struct embed_borglet *b, struct args *a)

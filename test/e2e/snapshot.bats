@@ -1,0 +1,88 @@
+#!/usr/bin/env bats
+# snapshot.bats - the log is cut after snapshots; a replica that fell behind gets the whole cell as
+# one SQLite image and holds the same as the others.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 5 --borglets 1 --snapshot-threshold 64
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+# Commands that change something, each an entry of its own: jobs that never fit, killed at once.
+churn() # PREFIX COUNT
+{
+    local i
+    for ((i = 0; i < $2; i++)); do
+        submit "$1$i" 50 1 1000 'exit 0'
+        borgctl -q kill "$1$i"
+    done
+}
+
+snapshot_after() # ID INDEX
+{
+    status_json | jq -e ".replicas[] | select(.id == $1) | .snapshot_index > $2"
+}
+
+@test "snapshots are taken while the cell works" {
+    wait_until 20 replicas_agree 5
+    submit web 200 2 50m 'exec sleep 1000'
+    wait_until 20 job_runs web 2
+    running_tasks >"$SPECS/before"
+    churn a 40
+    for id in 1 2 3 4 5; do
+        wait_until 20 snapshot_after "$id" 0
+    done
+    wait_until 10 replicas_agree 5
+}
+
+@test "a follower that was away for longer than the log goes back is given an image" {
+    local leader follower pid index
+    leader="$(leader_id)"
+    follower=$((leader % 5 + 1))
+    pid="$(pid_of_replica "$follower")"
+    kill -KILL "$pid"
+    wait_until 5 is_gone "$pid"
+    churn b 70
+    cell_up
+    wait_until 20 replicas_agree 5
+    grep -q 'snapshot.restored' "$BORG_CELL/log/master$follower.log"
+    index="$(status_json | jq ".replicas[] | select(.id == $follower) | .snapshot_index")"
+    ((index > 100))
+}
+
+@test "nothing was lost in it, and no task noticed" {
+    same "jobs that were killed" 110 \
+        "$(ask "SELECT count(*) FROM jobs WHERE state = 'killed'")"
+    same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
+}
+
+@test "all start again from their snapshots and databases" {
+    local pids
+    # shellcheck disable=SC2046 # a list
+    pids="$(for id in 1 2 3 4 5; do pid_of_replica "$id"; done)"
+    # shellcheck disable=SC2086 # a list
+    kill -KILL $pids
+    for pid in $pids; do
+        wait_until 5 is_gone "$pid"
+    done
+    cell_up
+    wait_until 20 replicas_agree 5
+    wait_until 20 job_runs web 2
+    same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
+}
+
+@test "a replica whose database is lost has it again from the log and a snapshot" {
+    local follower pid
+    follower=$(($(leader_id) % 5 + 1))
+    pid="$(pid_of_replica "$follower")"
+    kill -KILL "$pid"
+    wait_until 5 is_gone "$pid"
+    rm -f "$BORG_CELL/master$follower"/cell.db*
+    cell_up
+    wait_until 20 replicas_agree 5
+}
