@@ -3,7 +3,10 @@
  */
 #include "embed.h"
 
+#include "clock.h"
+
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +15,7 @@
 #include <uv.h>
 
 enum { ARG_SIZE = 2 * CELL_PATH_MAX, ARGS_MAX = 24 };
+enum { ADDRESS_WAIT_MS = 2000, ADDRESS_POLL_MS = 20 };
 
 static void process_describe(const struct embed *e, const char *stem, struct embed_process *ret)
 {
@@ -187,15 +191,27 @@ static int address_check(const char *address, uint32_t id, struct err *err)
               : err_errno(err, why, "cannot listen on %s, the address of master %u", address, id);
 }
 
+/* A master that was killed a moment ago holds its port until the kernel has taken it apart. */
+static int address_wait(const char *address, uint32_t id, struct err *err)
+{
+    uint64_t deadline_ms = clock_mono_ms() + ADDRESS_WAIT_MS;
+    int r = address_check(address, id, err);
+    while (r == -ERR_STATE && clock_mono_ms() < deadline_ms) {
+        poll(NULL, 0, ADDRESS_POLL_MS);
+        r = address_check(address, id, err);
+    }
+    return r;
+}
+
 static int process_start(const struct embed *e, size_t at, struct embed_process *p, struct err *err)
 {
     struct args *a = xcalloc(1, sizeof *a);
     int r = 0;
     if (at < e->replica_count) {
         uint32_t id = (uint32_t)at + 1;
-        r = address_check(e->cell.replicas[at].rpc, id, err);
+        r = address_wait(e->cell.replicas[at].rpc, id, err);
         if (r == 0)
-            r = address_check(e->cell.replicas[at].raft, id, err);
+            r = address_wait(e->cell.replicas[at].raft, id, err);
         master_args(e, id, a);
     } else {
         borglet_args(e, &e->borglets[at - e->replica_count], a);
