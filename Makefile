@@ -131,7 +131,7 @@ tidy:
 fmt: ## format every source
 	clang-format -i $$(git ls-files '*.c' '*.h')
 install: all ## to $(DESTDIR)$(PREFIX)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec
+	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim $(DESTDIR)$(PREFIX)/bin
 flags: # for scripts/arch
 	@printf '%s\n' $(call quoted,$(CFLAGS))

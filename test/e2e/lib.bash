@@ -17,17 +17,29 @@ borgctl()
 
 # --- the cell ------------------------------------------------------------------------------------
 
-# Start the story's cell, with these arguments for `cell up`.
+# Start the story's cell, with these arguments for `cell up`. Two new cells that look for free ports
+# at the same moment may choose the same ones; one of them then chooses again.
 cell_up()
 {
-    local base="${BORG_E2E_DIR:-$BATS_FILE_TMPDIR}"
+    local base="${BORG_E2E_DIR:-$BATS_FILE_TMPDIR}" is_new=""
     export BORG_CELL="$base/cell" SPECS="$base/specs"
     mkdir -p "$SPECS"
-    timeout -k 5 60 "$BUILD/borgctl" cell up --dir "$BORG_CELL" "$@" \
-        </dev/null >"$SPECS/up.out" 2>&1 3>&- 4>&- 5>&- 6>&- && return
+    [[ -d "$BORG_CELL" ]] || is_new=1
+    cell_up_once "$@" && return
+    if [[ -n "$is_new" ]] &&
+        grep -qE 'address already in use|taken by another process' "$SPECS/up.out"; then
+        cell_away || true
+        cell_up_once "$@" && return
+    fi
     cat "$SPECS/up.out"
     last_logs
     return 1
+}
+
+cell_up_once()
+{
+    timeout -k 5 60 "$BUILD/borgctl" cell up --dir "$BORG_CELL" "$@" \
+        </dev/null >"$SPECS/up.out" 2>&1 3>&- 4>&- 5>&- 6>&-
 }
 
 # Take the cell away; whatever is still there afterwards dies and is told.

@@ -257,6 +257,7 @@ START_TEST(an_image_under_way_outlives_the_file_it_reads)
         driver_put(&b, store_b);
     }
     struct imaging old = {.token = store_snapshot_begin(store_a)}, image = image_of(store_b);
+    wait_written(store_a, 50);
     ck_assert_int_eq(query_number(store_a, "SELECT count(*) > 0 FROM machines"), 1);
     T_OK(store_replace(store_a, image.bytes, image.size, scratch, &t_err));
     for (int i = 0; i < 50; i++)
