@@ -229,6 +229,9 @@ static int open_or_set_aside(struct store *store, struct cell *cell, struct err 
 int store_open(const char *dir, struct cell *cell, struct store **ret, struct err *err)
 {
     struct store *store = xcalloc(1, sizeof *store);
+    /* Nobody asks how much memory SQLite has, and counting takes a lock at every allocation.
+     * Ignored when SQLite is in use already. */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     int n = snprintf(store->path, sizeof store->path, "%s/cell.db", dir);
     int rv = 0;
     if (n < 0 || (size_t)n >= sizeof store->path)

@@ -32,6 +32,7 @@ enum {
     STUCK_DISK_MS = 10000,
     CONNECT_RETRY_MS = 100,
     INSTALL_TIMEOUT_MS = 10000, /* a snapshot that was lost with its connection is sent again */
+    TELL_MS = 1,                /* after a commit, for entries that would tell it anyway */
 };
 
 struct proposal {
@@ -294,6 +295,7 @@ static void raftlog_on_raft_closed(struct raft *r)
     uv_close((uv_handle_t *)&log->prepare, raftlog_on_handle_closed);
     uv_close((uv_handle_t *)&log->idle, raftlog_on_handle_closed);
     uv_close((uv_handle_t *)&log->watch, raftlog_on_handle_closed);
+    uv_close((uv_handle_t *)&log->tell, raftlog_on_handle_closed);
 }
 
 static void raftlog_on_idle(uv_idle_t *idle)
@@ -323,6 +325,26 @@ static enum raftlog_role raftlog_role_of(unsigned short state)
     return state == RAFT_CANDIDATE ? RAFTLOG_CANDIDATE : RAFTLOG_FOLLOWER;
 }
 
+static void raftlog_on_tell(uv_timer_t *timer)
+{
+    struct raftlog *log = timer->data;
+    if (!log->failed && !log->closing)
+        raftlog_guard_tell(&log->guard, log->tell_index);
+}
+
+/*
+ * A follower drives borglets and answers queries; without this it would learn of a lone command 50
+ * to 100 ms after the leader has committed it. Not at once: under load the next entries tell it.
+ */
+static void raftlog_tell_soon(struct raftlog *log)
+{
+    if (uv_is_active((uv_handle_t *)&log->tell) ||
+        !raftlog_guard_untold(&log->guard, log->raft.commit_index))
+        return;
+    log->tell_index = log->raft.commit_index;
+    ASSERT(uv_timer_start(&log->tell, raftlog_on_tell, TELL_MS, 0) == 0);
+}
+
 /* Every loop turn. The term is compared too: leader, follower, leader may happen in one. */
 static void raftlog_on_prepare(uv_prepare_t *prepare)
 {
@@ -335,6 +357,7 @@ static void raftlog_on_prepare(uv_prepare_t *prepare)
                      r->errmsg[0] != '\0' ? r->errmsg : "no reason given");
         return;
     }
+    raftlog_tell_soon(log);
     enum raftlog_role role = raftlog_role_of(r->state);
     uint64_t leader_id = raftlog_leader(log);
     if (role == log->role && r->current_term == log->term && leader_id == log->leader_id)
@@ -565,10 +588,12 @@ static void raftlog_start_handles(struct raftlog *log)
     ASSERT(uv_prepare_init(log->loop, &log->prepare) == 0);
     ASSERT(uv_idle_init(log->loop, &log->idle) == 0);
     ASSERT(uv_timer_init(log->loop, &log->watch) == 0);
+    ASSERT(uv_timer_init(log->loop, &log->tell) == 0);
     log->prepare.data = log;
     log->idle.data = log;
     log->watch.data = log;
-    log->handles = 3;
+    log->tell.data = log;
+    log->handles = 4;
     log->stored_ms = clock_mono_ms();
     ASSERT(uv_prepare_start(&log->prepare, raftlog_on_prepare) == 0);
     ASSERT(uv_timer_start(&log->watch, raftlog_on_watch, WATCH_MS, WATCH_MS) == 0);

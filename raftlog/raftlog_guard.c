@@ -381,11 +381,100 @@ static bool guard_keep_snapshot(struct raftlog_guard *g, const struct raft_messa
     return true;
 }
 
+static struct guard_peer *guard_peer(struct raftlog_guard *g, raft_id id)
+{
+    for (size_t i = 0; i < GUARD_PEERS_MAX; i++) {
+        struct guard_peer *peer = &g->peers[i];
+        if (peer->id == 0)
+            peer->id = id;
+        if (peer->id != id)
+            continue;
+        if (peer->term != g->raft->current_term)
+            peer->acked = peer->told = 0;
+        peer->term = g->raft->current_term;
+        return peer;
+    }
+    return NULL;
+}
+
+static void guard_note_acked(struct raftlog_guard *g, const struct raft_message *m)
+{
+    const struct raft_append_entries_result *result = &m->append_entries_result;
+    if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT || g->raft->state != RAFT_LEADER ||
+        result->term != g->raft->current_term || result->rejected != 0)
+        return;
+    struct guard_peer *peer = guard_peer(g, m->server_id);
+    if (peer != NULL)
+        peer->acked = MAX(peer->acked, result->last_log_index);
+}
+
+/* May `peer` be told? It will commit what it has at these indexes, compared or not: so never more
+ * than it has acknowledged. */
+static bool guard_is_news(const struct raftlog_guard *g, const struct guard_peer *peer,
+                          raft_index index)
+{
+    return peer->acked >= index && peer->told < index && index <= g->raft->commit_index &&
+           raftlog_guard_term_of(&g->raft->log, peer->acked) != 0;
+}
+
+static void guard_on_told(struct raft_io_send *req, int status)
+{
+    (void)status;
+    raft_free(req);
+}
+
+static void guard_tell_one(struct raftlog_guard *g, const struct raft_server *server,
+                           struct guard_peer *peer, raft_index index)
+{
+    struct raft_message m = {
+        .type = RAFT_IO_APPEND_ENTRIES, .server_id = server->id, .server_address = server->address};
+    m.append_entries = (struct raft_append_entries){
+        .term = g->raft->current_term,
+        .prev_log_index = peer->acked,
+        .prev_log_term = raftlog_guard_term_of(&g->raft->log, peer->acked),
+        .leader_commit = index};
+    struct raft_io_send *req = raft_malloc(sizeof *req);
+    if (req == NULL)
+        PANIC("out of memory");
+    peer->told = index;
+    if (g->inner->send(g->inner, req, &m, guard_on_told) != 0)
+        raft_free(req);
+}
+
+static bool guard_walk_news(struct raftlog_guard *g, raft_index index, bool tell)
+{
+    const struct raft *r = g->raft;
+    bool found = false;
+    if (g->dead || r->state != RAFT_LEADER)
+        return false;
+    for (unsigned i = 0; i < r->configuration.n; i++) {
+        const struct raft_server *server = &r->configuration.servers[i];
+        struct guard_peer *peer = server->id != r->id ? guard_peer(g, server->id) : NULL;
+        if (peer == NULL || !guard_is_news(g, peer, index))
+            continue;
+        found = true;
+        if (tell)
+            guard_tell_one(g, server, peer, index);
+    }
+    return found;
+}
+
+void raftlog_guard_tell(struct raftlog_guard *g, raft_index index)
+{
+    guard_walk_news(g, index, /* tell= */ true);
+}
+
+bool raftlog_guard_untold(struct raftlog_guard *g, raft_index index)
+{
+    return guard_walk_news(g, index, /* tell= */ false);
+}
+
 /* Give a message to the library and note what it may acknowledge in its answer. */
 static void guard_deliver(struct raftlog_guard *g, struct raft_message *m)
 {
     raft_term leader_term = 0;
     raft_term entry_term = 0;
+    guard_note_acked(g, m);
     g->answering = true;
     g->answer_max = 0;
     g->answer_stored = false;
@@ -491,17 +580,6 @@ static void guard_close(struct raft_io *io, raft_io_close_cb cb)
     g->inner->close(g->inner, guard_on_close);
 }
 
-static struct guard_peer *guard_peer(struct raftlog_guard *g, raft_id id)
-{
-    for (size_t i = 0; i < GUARD_PEERS_MAX; i++) {
-        if (g->peers[i].id == 0)
-            g->peers[i].id = id;
-        if (g->peers[i].id == id)
-            return &g->peers[i];
-    }
-    return NULL;
-}
-
 static void guard_on_sent(struct raft_io_send *req, int status)
 {
     struct guard_send *s = req->data;
@@ -509,6 +587,15 @@ static void guard_on_sent(struct raft_io_send *req, int status)
     s->peer->sending_bytes -= s->bytes;
     raft_free(s);
     request->cb(request, status);
+}
+
+/* A message that is lost after all is made good by the heartbeats. */
+static void guard_note_told(const struct raftlog_guard *g, struct guard_peer *peer,
+                            const struct raft_append_entries *args)
+{
+    raft_index end = args->prev_log_index + args->n_entries;
+    if (args->term == g->raft->current_term)
+        peer->told = MAX(peer->told, MIN(args->leader_commit, end));
 }
 
 /*
@@ -524,6 +611,8 @@ static int guard_send_entries(struct raftlog_guard *g, struct raft_io_send *req,
     size_t bytes = 0;
     for (unsigned i = 0; i < m->append_entries.n_entries; i++)
         bytes += m->append_entries.entries[i].buf.len;
+    if (peer != NULL)
+        guard_note_told(g, peer, &m->append_entries);
     if (peer == NULL || bytes == 0)
         return g->inner->send(g->inner, req, m, cb);
     if (peer->sending_bytes > 0 && peer->sending_bytes + bytes > GUARD_SEND_BYTES_MAX) {

@@ -40,6 +40,9 @@ enum {
 struct guard_peer {
     raft_id id;
     size_t sending_bytes; /* of AppendEntries given to the transport and not yet done */
+    raft_term term;       /* of the next two, which are 0 in any other term */
+    raft_index acked;     /* it has stored our log up to here */
+    raft_index told;      /* it has been sent that so much is committed, and the entries */
 };
 
 struct raftlog_guard {
@@ -82,6 +85,15 @@ void raftlog_guard_install(struct raftlog_guard *g, struct raft *r, uint32_t off
                            void (*fatal)(void *data, const char *what), void *data);
 /* After the close callback. */
 void raftlog_guard_release(struct raftlog_guard *g);
+
+/*
+ * The library tells a follower what is committed with the next entries or the next heartbeat but
+ * one. Tell all followers that have everything up to `index`, which is committed, and may not know.
+ * Safe at any time, a leader's or not: it is the message that a heartbeat would be.
+ */
+void raftlog_guard_tell(struct raftlog_guard *g, raft_index index);
+/* Would raftlog_guard_tell() have something to tell? */
+bool raftlog_guard_untold(struct raftlog_guard *g, raft_index index);
 
 /* Term of the entry at `index`, 0 when the log does not know it. */
 raft_term raftlog_guard_term_of(const struct raft_log *log, raft_index index);

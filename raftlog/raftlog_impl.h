@@ -30,7 +30,9 @@ struct raftlog {
     uv_prepare_t prepare; /* looks for a change of role: the library has no callback for that */
     uv_idle_t idle;       /* runs when there is something to submit or to answer */
     uv_timer_t watch;     /* looks at the disk */
-    unsigned handles;     /* of the three, those that are open */
+    uv_timer_t tell;      /* followers that do not know what is committed will be told */
+    uint64_t tell_index;
+    unsigned handles; /* of the four, those that are open */
 
     enum raftlog_role role; /* as last told by on_role */
     uint64_t term;

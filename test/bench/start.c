@@ -7,7 +7,8 @@
  * Jobs of one task, one after another. The task is this program with --stamp: it prints the clock
  * and ends. The time is read back from the task's log through `borgctl logs`. The events tell the
  * steps between, in whole milliseconds of the cell's clock, which is this machine's: an event has
- * the time at which its command was proposed. For comparison the same program is started directly.
+ * the time at which its command was proposed. For comparison the same program is started directly,
+ * and a spec in Jsonnet is evaluated.
  */
 #include "lib/bench.h"
 
@@ -23,13 +24,22 @@ enum { FINISH_MS = 30000, POLL_MS = 10 };
 
 static const char usage[] = "start DIR BORGCTL [--count N]";
 
-enum step { STEP_ASSIGNED, STEP_RUNNING, STEP_LINE, STEP_ACK, STEP_DIRECT, STEP_COUNT };
+enum step {
+    STEP_ASSIGNED,
+    STEP_RUNNING,
+    STEP_LINE,
+    STEP_ACK,
+    STEP_JSONNET,
+    STEP_DIRECT,
+    STEP_COUNT
+};
 
 static const char *const step_names[STEP_COUNT] = {
     [STEP_ASSIGNED] = "assigned (event)",
     [STEP_RUNNING] = "running (event)",
     [STEP_LINE] = "first line of the task",
     [STEP_ACK] = "borgctl submit has ended",
+    [STEP_JSONNET] = "(`borgctl submit --dry-run` of a spec in Jsonnet instead of JSON)",
     [STEP_DIRECT] = "(the same program, started directly, until its line)",
 };
 
@@ -39,20 +49,22 @@ struct start {
     char borgctl[PATH_MAX];
     char self[PATH_MAX];
     char spec_path[PATH_MAX];
+    char jsonnet_path[PATH_MAX];
     struct samples steps[STEP_COUNT];
 };
 
-static void spec_write(const struct start *s, const char *job)
+static void spec_write(const struct start *s, const char *path, const char *head, const char *job)
 {
-    FILE *file = fopen(s->spec_path, "we");
+    FILE *file = fopen(path, "we");
     if (file == NULL)
-        bench_die("%s cannot be written", s->spec_path);
-    fprintf(file,
-            "{\"name\": \"%s\", \"priority\": 200, \"task\": {\"command\": [\"%s\", \"--stamp\"], "
-            "\"resources\": {\"cpu\": \"10m\", \"ram\": \"16Mi\"}}}\n",
-            job, s->self);
+        bench_die("%s cannot be written", path);
+    fprintf(
+        file,
+        "%s{\"name\": \"%s\", \"priority\": 200, \"task\": {\"command\": [\"%s\", \"--stamp\"], "
+        "\"resources\": {\"cpu\": \"10m\", \"ram\": \"16Mi\"}}}\n",
+        head, job, s->self);
     if (fclose(file) != 0)
-        bench_die("%s cannot be written", s->spec_path);
+        bench_die("%s cannot be written", path);
 }
 
 /* Time of the first event of this kind that the job has, in ms; 0 while there is none. */
@@ -86,7 +98,7 @@ static void start_one(struct start *s, unsigned number)
     char job[64], task[80];
     snprintf(job, sizeof job, "start-%u", number);
     snprintf(task, sizeof task, "%s/0", job);
-    spec_write(s, job);
+    spec_write(s, s->spec_path, "", job);
     char *submit[] = {s->borgctl,   "--cell", (char *)(uintptr_t)s->dir, "-q", "submit",
                       s->spec_path, NULL};
     char *logs[] = {s->borgctl, "--cell", (char *)(uintptr_t)s->dir, "-q", "logs", task, NULL};
@@ -107,7 +119,7 @@ static void start_one(struct start *s, unsigned number)
     samples_add(&s->steps[STEP_LINE], (stamp_read(buf_text(&log), task) - from_ns) / 1000);
 }
 
-static void direct_one(struct start *s)
+static void compare_one(struct start *s)
 {
     struct buf CLEANUP(buf_release) line = {0};
     char *argv[] = {s->self, "--stamp", NULL};
@@ -115,6 +127,12 @@ static void direct_one(struct start *s)
     if (bench_run(argv, &line) != 0)
         bench_die("%s --stamp failed", s->self);
     samples_add(&s->steps[STEP_DIRECT], (stamp_read(buf_text(&line), s->self) - from_ns) / 1000);
+    char *dry[] = {s->borgctl, "-q", "submit", "--dry-run", s->jsonnet_path, NULL};
+    spec_write(s, s->jsonnet_path, "local name = 'dry'; ", "dry");
+    from_ns = wall_ns();
+    if (bench_run(dry, NULL) != 0)
+        bench_die("borgctl submit --dry-run %s failed", s->jsonnet_path);
+    samples_add(&s->steps[STEP_JSONNET], (wall_ns() - from_ns) / 1000);
 }
 
 static void print(struct start *s, uint64_t count)
@@ -148,11 +166,12 @@ int main(int argc, char **argv)
     if (realpath(argv[2], s.borgctl) == NULL || realpath("/proc/self/exe", s.self) == NULL)
         bench_die("%s: no such program", argv[2]);
     snprintf(s.spec_path, sizeof s.spec_path, "%s/start.json", s.dir);
+    snprintf(s.jsonnet_path, sizeof s.jsonnet_path, "%s/start.jsonnet", s.dir);
     bench_open(&s.bench, s.dir);
     struct bench_health before = bench_settle(&s.bench);
     for (unsigned i = 0; i < count; i++) {
         start_one(&s, i);
-        direct_one(&s);
+        compare_one(&s);
     }
     bench_terms("start", 0, bench_settle(&s.bench).term - before.term);
     print(&s, count);

@@ -524,6 +524,34 @@ START_TEST(slow_followers_cost_bounded_memory)
 }
 END_TEST
 
+START_TEST(followers_learn_of_a_commit_without_a_heartbeat)
+{
+    struct world *w = world_led_by_0(NO_RULE_OFF);
+    struct raft *r = raft_at(w, 0);
+    raft_index index = raft_last_index(r) + 1;
+    cut(w, 0, 4);
+    propose(w, 0);
+    ck_assert(wait_committed(w, 0, index, 1000));
+    for (unsigned i = 1; i < SERVERS; i++)
+        ck_assert_uint_lt(raft_at(w, i)->commit_index, index);
+    for (unsigned i = 1; i < 4; i++)
+        wait_stored(w, i, index);
+    run(w, 25); /* for the answers; heartbeats are 100 ms apart */
+    for (unsigned i = 1; i < SERVERS; i++)
+        ck_assert_uint_lt(raft_at(w, i)->commit_index, index);
+    ck_assert(raftlog_guard_untold(&w->guards[0], index));
+    ck_assert(!raftlog_guard_untold(&w->guards[0], index + 1));
+    ck_assert(!raftlog_guard_untold(&w->guards[1], index));
+    raftlog_guard_tell(&w->guards[0], index);
+    ck_assert(!raftlog_guard_untold(&w->guards[0], index));
+    run(w, 25);
+    for (unsigned i = 1; i < 4; i++)
+        ck_assert_uint_eq(raft_at(w, i)->commit_index, index);
+    ck_assert_uint_lt(raft_at(w, 4)->commit_index, index);
+    world_free(w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("raftlog_guard");
@@ -550,6 +578,7 @@ int main(void)
     tcase_add_test(rules, snapshots_are_acknowledged_as_far_as_the_disk_goes);
     tcase_add_test(rules, snapshot_of_the_leader_waits_for_our_own);
     tcase_add_test(rules, slow_followers_cost_bounded_memory);
+    tcase_add_test(rules, followers_learn_of_a_commit_without_a_heartbeat);
     suite_add_tcase(suite, rules);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
