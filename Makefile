@@ -133,6 +133,8 @@ fmt: ## format every source
 install: all ## to $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	$(B)/borgctl help --man > $(DESTDIR)$(PREFIX)/share/man/man1/borgctl.1
 flags: # for scripts/arch
 	@printf '%s\n' $(call quoted,$(CFLAGS))
 clean: ## remove what was built
