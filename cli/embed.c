@@ -298,6 +298,21 @@ static int ports_find(const char *host, uint32_t count, const struct embed *used
                    EMBED_PORT_MIN, EMBED_PORT_MAX, host);
 }
 
+/*
+ * One `cell up` of a new cell at a time on this machine, from the choice of its ports until its
+ * masters listen: the file is locked until this process ends. Best effort: without it two cells
+ * made in the same moment may choose the same ports, and one of them is told so.
+ */
+static void ports_lock(void)
+{
+    static const char path[] = "/tmp/borgctl-ports.lock";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd >= 0)
+        (void)flock(fd, LOCK_EX);
+}
+
 /* What was stored stays: the number of replicas and borglets is the cell's identity. */
 static int wish_check(const struct embed *e, const struct embed_wish *w, struct err *err)
 {
@@ -325,6 +340,7 @@ static int wish_check(const struct embed *e, const struct embed_wish *w, struct 
 static int settings_settle(struct embed *e, const struct embed_wish *w, struct err *err)
 {
     if (e->is_new) {
+        ports_lock();
         e->replica_count = w->replica_count != 0 ? w->replica_count : 5;
         str_copy(e->host, sizeof e->host, w->host != NULL ? w->host : "127.0.0.1");
     }
