@@ -138,7 +138,8 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
         struct intent *run = add_intent(todo, INTENT_RUN, lt->ref);
         run->grace_ms = job->spec.grace_ms;
         run->assigned_seq = task->changed_ms;
-        run->spec = job->spec;
+        if (!lt->reported)
+            run->spec = job->spec;
         lt->run_sent = true;
     }
 }

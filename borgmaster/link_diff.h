@@ -37,8 +37,9 @@ struct link_task *link_tasks_put(struct link_tasks *tasks,
                                  struct attempt_ref ref); /* find or add */
 
 struct link_todo {
-    struct intent
-        *intents; /* specs are shallow copies of the cell's: pack at once, do not release */
+    /* Specs are shallow copies of the cell's: pack at once, do not release. A RUN of what the
+     * borglet has already has an empty one. */
+    struct intent *intents;
     size_t intent_count, intent_capacity;
     struct report *reports;
     size_t report_count, report_capacity;

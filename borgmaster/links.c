@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINKS_TICK_MS = 250 };
+enum { LINKS_TICK_MS = 250, LINKS_SPECS_BYTES = 4194304 };
 
 enum link_state {
     LINK_OPEN,        /* no hello yet */
@@ -60,18 +60,50 @@ static void propose_reports(struct links *links, struct link *link)
     }
 }
 
-static void send_intents(struct links *links, struct link *link, bool full)
+static void send_some(struct link *link, struct intent *some, size_t count, bool full)
 {
+    struct links *links = link->links;
     struct wire_intents intents = {.index = replica_cell(links->replica)->applied_index,
                                    .full = full,
-                                   .intents = links->todo.intents,
-                                   .intent_count = (uint32_t)links->todo.intent_count};
+                                   .intents = some,
+                                   .intent_count = (uint32_t)count};
     buf_clear(&links->body);
     wire_pack_intents(&links->body, &intents);
     if (rpc_notify(link->conn, WIRE_INTEND, links->body.bytes, links->body.size) == 0)
         return;
     log_warn("link.stuck machine=%s, closing", log_quoted(link->said.name));
     rpc_close(link->conn);
+}
+
+/* Intents without a spec to the front. */
+static void plain_first(struct intent *intents, size_t count)
+{
+    size_t plain = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (intents[i].spec.argv.count > 0)
+            continue;
+        struct intent swap = intents[plain];
+        intents[plain++] = intents[i];
+        intents[i] = swap;
+    }
+}
+
+/*
+ * Specs may be large and a frame has a limit. The first message of a full set names all that the
+ * borglet has, for that needs no specs; starts that do not fit in go in messages after it.
+ */
+static void send_intents(struct links *links, struct link *link, bool full)
+{
+    struct intent *intents = links->todo.intents;
+    size_t count = links->todo.intent_count;
+    size_t at = 0;
+    plain_first(intents, count);
+    do {
+        size_t first = at, bytes = 0;
+        for (; at < count && bytes < LINKS_SPECS_BYTES; at++)
+            bytes += intents[at].spec.argv.size + intents[at].spec.env.size;
+        send_some(link, intents + first, at - first, full && first == 0);
+    } while (at < count);
 }
 
 static void link_sync(struct link *link, bool full)

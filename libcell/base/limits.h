@@ -28,7 +28,7 @@ enum {
 
     CMD_BYTES_MAX = 65536,                 /* one packed command */
     CMD_PLACEMENTS_MAX = 1024,             /* placements in one command */
-    CMD_REPORTS_MAX = 512,                 /* task reports in one command */
+    CMD_REPORTS_MAX = 256,                 /* task reports in one command */
     ENVELOPE_COMMANDS_MAX = 64,            /* commands in one Raft entry */
     ENVELOPE_BYTES_MAX = 131072,           /* one Raft entry */
     PROPOSALS_IN_FLIGHT_MAX = 16,          /* Raft entries proposed and not yet committed */
@@ -46,6 +46,8 @@ enum {
 };
 
 _Static_assert(CMD_BYTES_MAX <= ENVELOPE_BYTES_MAX, "a command must fit into an envelope");
+_Static_assert(CMD_REPORTS_MAX * 210 + 256 <= CMD_BYTES_MAX,
+               "the longest reports must fit a command");
 _Static_assert(SPEC_BYTES_MAX < CMD_BYTES_MAX, "a spec must fit into a command");
 
 #endif

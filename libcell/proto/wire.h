@@ -107,7 +107,7 @@ struct wire_reports {
 };
 
 enum intent_action {
-    INTENT_RUN,    /* start it unless it is there; spec is set */
+    INTENT_RUN,    /* start it unless it is there; the spec is empty if it is known to be */
     INTENT_STOP,   /* SIGTERM, grace, SIGKILL; cause says why */
     INTENT_FORGET, /* the cell has taken note of its end: drop the record */
     INTENT_ACTION_COUNT

@@ -160,6 +160,7 @@ START_TEST(a_full_set_names_what_runs_already)
     hear(&s, running);
     diff_at(&s, true, NOW_MS);
     expect_intent(&s, INTENT_RUN);
+    ck_assert_uint_eq(s.todo.intents[0].spec.argv.count, 0);
     ck_assert_uint_eq(s.todo.report_count, 0);
     scene_release(&s);
 }
