@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAG_BYTES = 8, PROPOSALS_EAGER = 2 };
+enum { TAG_BYTES = 8 };
 
 /* A packed command that waits for its answer. */
 struct waiting {
@@ -32,7 +32,6 @@ struct proposal {
 
 struct proposer {
     struct list queue;
-    size_t queued_count;
     size_t queued_bytes;
     uint64_t next_tag;      /* random start: entries of an earlier life must not match */
     struct idmap proposals; /* tag -> struct proposal */
@@ -82,7 +81,6 @@ void proposer_submit(struct proposer *p, const struct cmd *cmd, replica_answer_c
         waiting_done(w, &err, NULL);
         return;
     }
-    p->queued_count++;
     p->queued_bytes += w->packed.size;
     list_push(&p->queue, &w->link);
 }
@@ -114,7 +112,6 @@ static struct proposal *proposal_fill(struct proposer *p, struct buf *envelope)
         if (count > 0 && envelope->size + w->packed.size + 4 > ENVELOPE_BYTES_MAX / 2)
             break;
         envelope_add(envelope, w->packed.bytes, w->packed.size);
-        p->queued_count--;
         p->queued_bytes -= w->packed.size;
         buf_release(&w->packed);
         list_remove(&w->link);
@@ -123,23 +120,10 @@ static struct proposal *proposal_fill(struct proposer *p, struct buf *envelope)
     return proposal;
 }
 
-/*
- * Is there something to propose now? Each entry costs five disk writes and sixteen messages
- * whatever is in it: beyond PROPOSALS_EAGER under way only full envelopes are worth that, the rest
- * waits for one of those to be committed. (64 clients: a third more commands a second, half the
- * p99.)
- */
-static bool is_due(const struct proposer *p, uint64_t in_flight)
-{
-    bool full =
-        p->queued_count >= ENVELOPE_COMMANDS_MAX || p->queued_bytes >= ENVELOPE_BYTES_MAX / 2;
-    return p->queued_count > 0 && in_flight < (full ? PROPOSALS_IN_FLIGHT_MAX : PROPOSALS_EAGER);
-}
-
 void proposer_flush(struct proposer *p, struct raftlog *log)
 {
     struct buf CLEANUP(buf_release) envelope = {0};
-    while (is_due(p, raftlog_status(log).in_flight)) {
+    while (!list_empty(&p->queue) && raftlog_status(log).in_flight < PROPOSALS_IN_FLIGHT_MAX) {
         struct err err;
         struct proposal *proposal = proposal_fill(p, &envelope);
         idmap_put(&p->proposals, proposal->tag, proposal);
@@ -155,7 +139,6 @@ void proposer_flush(struct proposer *p, struct raftlog *log)
 
 void proposer_drop(struct proposer *p)
 {
-    p->queued_count = 0;
     p->queued_bytes = 0;
     fail_all(&p->queue, ERR_NOT_LEADER, "this replica has just ceased to be the leader");
 }
