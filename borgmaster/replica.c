@@ -181,6 +181,7 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
 {
     struct replica *r = data;
     struct err err;
+    (void)term;
     if (index <= r->cell->applied_index) {
         log_info("snapshot.older index=%" PRIu64 " database=%" PRIu64 ", ignored", index,
                  r->cell->applied_index);
@@ -194,11 +195,10 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     }
     cell_free(r->cell);
     r->cell = cell;
-    /* Barriers and membership changes have an index and no delta: the image may name an older one.
-     */
-    r->cell->applied_index = index;
-    r->cell->applied_term = term;
-    r->flushed_index = index;
+    /* The image may name an older index than the snapshot has: barriers have one and change
+     * nothing. The cell keeps to the image's, as on the replica it comes from. */
+    ASSERT(cell->applied_index <= index);
+    r->flushed_index = cell->applied_index;
     changes_clear(&r->changes);
     links_reset(r->links);
     log_info("snapshot.restored index=%" PRIu64 " bytes=%zu", index, size);
