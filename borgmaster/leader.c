@@ -67,16 +67,6 @@ void leader_heard(struct leader *leader, const struct wire_alive *alive)
     }
 }
 
-/* A machine that is down is not silent. When it comes back, its seconds start then: it has to be
- * given the time until its shard has told us that it is there. */
-static void hear_down_machines(struct leader *leader, const struct cell *cell, uint64_t now_ms)
-{
-    for (uint32_t i = 0; i < cell->machine_count; i++) {
-        if (cell->machines[i]->state == MACHINE_DOWN)
-            leader->heard_ms[i] = now_ms;
-    }
-}
-
 static void on_answer(void *data, const struct err *err, const struct wire_answer *answer)
 {
     struct leader *leader = data;
@@ -102,7 +92,6 @@ static void on_tick(uv_timer_t *timer)
         return;
     uint64_t now_ms = clock_mono_ms();
     heard_grow(leader, cell->machine_count);
-    hear_down_machines(leader, cell, now_ms);
     size_t count =
         leader_due(cell, leader->heard_ms, now_ms, clock_wall_ms(), leader->wake, leader->due);
     leader->under_way += count;
