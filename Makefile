@@ -140,6 +140,6 @@ flags: # for scripts/arch
 clean: ## remove what was built
 	rm -rf build
 help:
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
