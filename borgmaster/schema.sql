@@ -14,7 +14,7 @@
 -- Every change here raises user_version; store_open() refuses versions it does not know.
 
 PRAGMA application_id = 1114600039; -- "Borg"
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- How far this picture goes. One row.
 CREATE TABLE meta (
@@ -44,7 +44,8 @@ CREATE TABLE machines (
     reserved_disk_bytes INTEGER NOT NULL,
     reserved_ports     INTEGER NOT NULL,
     task_count         INTEGER NOT NULL, -- assigned and running
-    changed_ms         INTEGER NOT NULL
+    changed_ms         INTEGER NOT NULL,
+    draining           INTEGER NOT NULL  -- 1: gets no new work until it is undrained
 );
 
 -- A dead job (all its tasks have ended) stays for a while and may share its name with a newer one:
@@ -152,11 +153,12 @@ FROM tasks t JOIN jobs j ON j.id = t.job_id LEFT JOIN machines m ON m.id = t.mac
 -- Machines and what is free there for new work; what is stopping is not free yet. A free amount
 -- below zero: the machine came back smaller, and what is too much there is being stopped.
 CREATE VIEW machine_list AS
-SELECT name AS machine, addr, state, task_count AS tasks,
+SELECT name AS machine, addr, CASE WHEN draining AND state = 'up' THEN 'draining' ELSE state END AS state,
+       task_count AS tasks,
        cpu_milli, cpu_milli - reserved_cpu_milli AS cpu_free_milli,
        ram_bytes, ram_bytes - reserved_ram_bytes AS ram_free_bytes,
        disk_bytes, disk_bytes - reserved_disk_bytes AS disk_free_bytes,
-       ports, ports - reserved_ports AS ports_free, changed_ms, id AS machine_id
+       ports, ports - reserved_ports AS ports_free, changed_ms, draining, id AS machine_id
 FROM machines;
 
 -- What waits, in the order in which it will be served, and why.

@@ -104,6 +104,7 @@ static int load_machine(struct cell *cell, struct columns *c, struct err *err)
     row.state = TAKE_ENUM(c, machine_state_text, MACHINE_STATE_COUNT);
     take_resources(c, &row.capacity);
     row.changed_ms = take_u64(c);
+    row.draining = take_u64(c) != 0;
     return cell_load_machine(cell, &row, err);
 }
 
@@ -179,8 +180,8 @@ static const struct table {
     int (*load)(struct cell *cell, struct columns *c, struct err *err);
 } tables[] = {
     {"SELECT applied_index, applied_term, now_ms, event_seq, next_job FROM meta", load_meta},
-    {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, changed_ms "
-     "FROM machines ORDER BY id",
+    {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, changed_ms, "
+     "draining FROM machines ORDER BY id",
      load_machine},
     {"SELECT id, killed, submitted_ms, changed_ms, reason, spec "
      "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",

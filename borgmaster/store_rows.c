@@ -18,7 +18,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "UPDATE meta SET applied_index = ?, applied_term = ?, now_ms = ?, event_seq = ?, "
         "next_job = ?, request_seq = ?, digest = ?",
     [STATEMENT_MACHINE_PUT] =
-        "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET addr = excluded.addr, state = excluded.state, "
         "cpu_milli = excluded.cpu_milli, ram_bytes = excluded.ram_bytes, "
         "disk_bytes = excluded.disk_bytes, ports = excluded.ports, "
@@ -26,7 +26,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "reserved_ram_bytes = excluded.reserved_ram_bytes, "
         "reserved_disk_bytes = excluded.reserved_disk_bytes, "
         "reserved_ports = excluded.reserved_ports, task_count = excluded.task_count, "
-        "changed_ms = excluded.changed_ms",
+        "changed_ms = excluded.changed_ms, draining = excluded.draining",
     /* The order of what changes is the same in both, so that one function binds it. */
     [STATEMENT_JOB_UPDATE] =
         "UPDATE jobs SET state = ?2, dead = ?3, killed = ?4, pending = ?5, assigned = ?6, "
@@ -136,6 +136,7 @@ static int put_machine(struct store_rows *rows, const struct machine *machine, s
     row_resources(&row, &machine->reserved);
     row_int(&row, machine->task_count);
     row_u64(&row, machine->changed_ms);
+    row_int(&row, machine->draining);
     return row_end(&row, err);
 }
 

@@ -142,6 +142,8 @@ int cmd_logs(struct cli *cli);
 int cmd_machines(struct cli *cli);
 int cmd_events(struct cli *cli);
 int cmd_query(struct cli *cli);
+int cmd_drain(struct cli *cli);
+int cmd_undrain(struct cli *cli);
 int cmd_help(struct cli *cli);
 
 #endif

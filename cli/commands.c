@@ -123,6 +123,31 @@ const struct command cli_commands[] = {
         .run = cmd_machines,
     },
     {
+        .name = "drain",
+        .args = "MACHINE",
+        .args_min = 1,
+        .args_max = 1,
+        .options = BIT(OPT_WAIT),
+        .summary = "move all work off a machine, and give it none (root only)",
+        .details =
+            "Its tasks are told to stop, with notice, and run elsewhere; that does not count as a\n"
+            "failure. A job with max_disruptions gives up only so many tasks at a time: the "
+            "others\n"
+            "follow when those run again. It stays drained, also when its borglet or the masters\n"
+            "are started again, until `undrain`. --wait waits until no task is left there.",
+        .examples = "  borgctl drain m2 --wait",
+        .run = cmd_drain,
+    },
+    {
+        .name = "undrain",
+        .args = "MACHINE",
+        .args_min = 1,
+        .args_max = 1,
+        .summary = "let a drained machine take work again (root only)",
+        .examples = "  borgctl undrain m2",
+        .run = cmd_undrain,
+    },
+    {
         .name = "events",
         .args = "[JOB]",
         .args_max = 1,

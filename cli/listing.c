@@ -98,7 +98,8 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          " %s AND (t.job_id, t.idx) > (%lld, %lld) ORDER BY t.job_id, t.idx LIMIT %d",
          "job_id", "index", "j.name", COLUMNS(task_columns)},
     [LISTING_MACHINES] =
-        {"SELECT name AS machine, addr, state, task_count AS tasks, cpu_milli AS "
+        {"SELECT name AS machine, addr, CASE WHEN draining AND state = 'up' THEN 'draining' "
+         "ELSE state END AS state, task_count AS tasks, cpu_milli AS "
          "cpu_capacity, reserved_cpu_milli AS cpu_reserved, cpu_milli - "
          "reserved_cpu_milli AS cpu_free, ram_bytes AS ram_capacity, "
          "reserved_ram_bytes AS ram_reserved, ram_bytes - reserved_ram_bytes AS "

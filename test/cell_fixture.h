@@ -89,6 +89,13 @@ static inline enum err_code world_machine_down(struct world *w, machine_id machi
     return world_apply(w, &cmd);
 }
 
+static inline enum err_code world_drain(struct world *w, const char *name, bool on)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.on = on}};
+    str_copy(cmd.machine_drain.name, sizeof cmd.machine_drain.name, name);
+    return world_apply(w, &cmd);
+}
+
 /* Takes the spec. */
 static inline enum err_code world_submit(struct world *w, struct job_spec spec)
 {

@@ -132,6 +132,14 @@ static inline void draw_wake(uint64_t *seed, const struct cell *cell, struct cmd
         cmd->wake.tasks[cmd->wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
 }
 
+static inline void draw_drain(uint64_t *seed, struct cmd *cmd)
+{
+    cmd->kind = CMD_MACHINE_DRAIN;
+    snprintf(cmd->machine_drain.name, sizeof cmd->machine_drain.name, "m%u",
+             draw_below(seed, DRAW_MACHINES + 1));
+    cmd->machine_drain.on = draw_below(seed, 3) == 0;
+}
+
 static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
 {
     struct cmd cmd = {.time_ms = cell->now_ms + draw_below(seed, 3000)};
@@ -141,7 +149,9 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         cmd.request_id[1] = 1 + draw_below(seed, 300);
     if (draw_below(seed, 2) == 0)
         str_copy(cmd.user, sizeof cmd.user, "alice");
-    switch (draw_below(seed, 16)) {
+    if (draw_below(seed, 8) == 0)
+        str_copy(cmd.user, sizeof cmd.user, CELL_OPERATOR);
+    switch (draw_below(seed, 18)) {
     case 0:
     case 1:
         draw_register(seed, &cmd);
@@ -170,6 +180,9 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         break;
     case 12:
         cmd.kind = 77; /* of a release to come */
+        break;
+    case 13:
+        draw_drain(seed, &cmd);
         break;
     default:
         draw_report(seed, cell, &cmd);

@@ -171,6 +171,10 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_WAKE:
         random_wake(r, &cmd->wake);
         return;
+    case CMD_MACHINE_DRAIN:
+        random_text(r, cmd->machine_drain.name, sizeof cmd->machine_drain.name);
+        cmd->machine_drain.on = random_below(r, 2);
+        return;
     }
     UNREACHABLE("kind of command");
 }

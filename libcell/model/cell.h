@@ -14,11 +14,15 @@
 enum machine_state { MACHINE_UP, MACHINE_DOWN, MACHINE_STATE_COUNT };
 const char *machine_state_text(enum machine_state state);
 
+/* The only user who may drain machines and set quotas: who has this certificate keeps the cell. */
+#define CELL_OPERATOR "root"
+
 struct machine {
     machine_id id;
     char name[CELL_NAME_MAX + 1];
     char addr[CELL_ADDR_MAX + 1]; /* where its borglet serves logs */
     enum machine_state state;
+    bool draining; /* gets no new work, what is there moves; stays so until it is undrained */
     struct resources capacity;
     struct resources reserved; /* sum of the limits of its live tasks, stopping ones included */
     struct resources stopping; /* the part of `reserved` that has been told to stop */

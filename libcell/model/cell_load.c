@@ -26,6 +26,7 @@ int cell_load_machine(struct cell *cell, const struct machine *row, struct err *
     struct machine *machine = cell_add_machine(cell, row->name);
     str_copy(machine->addr, sizeof machine->addr, row->addr);
     machine->state = row->state;
+    machine->draining = row->draining;
     machine->capacity = row->capacity;
     machine->changed_ms = row->changed_ms;
     return 0;

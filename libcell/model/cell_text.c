@@ -12,7 +12,8 @@ static void machine_text(struct buf *to, const struct machine *machine)
     resources_print(to, &machine->reserved);
     buf_printf(to, "\" stopping=\"");
     resources_print(to, &machine->stopping);
-    buf_printf(to, "\" tasks=%u changed=%" PRIu64 "\n", machine->task_count, machine->changed_ms);
+    buf_printf(to, "\" tasks=%u%s changed=%" PRIu64 "\n", machine->task_count,
+               machine->draining ? " draining" : "", machine->changed_ms);
 }
 
 static void words_text(struct buf *to, const char *key, const struct words *words)

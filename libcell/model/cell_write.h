@@ -68,10 +68,13 @@ void event_add_task(struct apply *a, enum event_kind kind, const struct task *ta
 /* apply.c: the answer; the first message stands */
 void answer_refuse(struct apply *a, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void answer_say(struct apply *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Does the operator ask, or the cell itself? Else refuse: may not do `what`. */
+bool operator_check(struct apply *a, const char *what);
 
 /* The commands: machine.c, job.c, schedule.c, report.c */
 void apply_machine_register(struct apply *a, const struct cmd_machine_register *body);
 void apply_machine_down(struct apply *a, const struct cmd_machine_down *body);
+void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body);
 void apply_job_submit(struct apply *a, const struct job_spec *body);
 void apply_job_kill(struct apply *a, const struct cmd_job_kill *body);
 void job_forget_old(struct apply *a);

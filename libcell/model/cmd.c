@@ -36,6 +36,7 @@ void cmd_release(struct cmd *cmd)
         break;
     case CMD_MACHINE_REGISTER:
     case CMD_MACHINE_DOWN:
+    case CMD_MACHINE_DRAIN:
     case CMD_JOB_KILL:
         break;
     }

@@ -23,11 +23,18 @@
     X(KILLED, 10, "killed") \
     X(MACHINE_UP, 11, "machine-up") \
     X(MACHINE_DOWN, 12, "machine-down") \
-    X(FORGOTTEN, 13, "forgotten") /* a dead job made room */
+    X(FORGOTTEN, 13, "forgotten") /* a dead job made room */ \
+    X(MACHINE_DRAINING, 14, "machine-draining") \
+    X(MACHINE_UNDRAINED, 15, "machine-undrained")
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
     EVENT_KINDS(X)
+#undef X
+};
+enum {
+#define X(name, number, text) +1
+    EVENT_KIND_COUNT = 1 EVENT_KINDS(X) /* one more than the last */
 #undef X
 };
 const char *event_kind_text(enum event_kind kind);

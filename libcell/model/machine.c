@@ -1,5 +1,5 @@
 /*
- * machine.c - machines come, change, and fall silent.
+ * machine.c - machines come, change, are drained, and fall silent.
  */
 #include "cell_write.h"
 
@@ -130,4 +130,46 @@ void apply_machine_down(struct apply *a, const struct cmd_machine_down *body)
     }
     ASSERT(machine->task_count == 0);
     answer_say(a, "machine \"%s\" is down (tasks lost: %u)", machine->name, count);
+}
+
+static uint32_t drain_tasks(struct apply *a, struct machine *machine)
+{
+    CLEANUP(free_ptr) struct task **tasks = machine_tasks_by_id(machine);
+    uint32_t count = machine->task_count;
+    uint32_t stopped = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (tasks[i]->stopping != CAUSE_NONE)
+            continue;
+        event_add_task(a, EVENT_EVICTING, tasks[i], CAUSE_DRAIN, 0, "");
+        task_stop(a, tasks[i], CAUSE_DRAIN);
+        stopped++;
+    }
+    return stopped;
+}
+
+void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body)
+{
+    if (!operator_check(a, body->on ? "drain a machine" : "undrain a machine"))
+        return;
+    struct machine *machine = namemap_get(&a->cell->machines_by_name, body->name);
+    if (machine == NULL) {
+        answer_refuse(a, ERR_NOT_FOUND, "no machine \"%s\"; `borgctl machines` lists them",
+                      body->name);
+        return;
+    }
+    if (machine->draining == body->on) {
+        answer_say(a, "machine \"%s\" is %s already", body->name,
+                   body->on ? "draining" : "not draining");
+        return;
+    }
+    machine->draining = body->on;
+    machine_touch(a, machine);
+    struct event *event = event_add(a, body->on ? EVENT_MACHINE_DRAINING : EVENT_MACHINE_UNDRAINED);
+    event->machine = machine->id;
+    str_copy(event->detail, sizeof event->detail, a->cmd->user);
+    if (body->on)
+        answer_say(a, "machine \"%s\" is draining (told to stop: %u)", body->name,
+                   drain_tasks(a, machine));
+    else
+        answer_say(a, "machine \"%s\" takes work again", body->name);
 }

@@ -39,8 +39,8 @@ uint64_t spec_row_hash(const struct job_spec *spec)
 
 uint64_t machine_row_hash(const struct machine *machine)
 {
-    const uint64_t values[] = {machine->id.v, machine->state, machine->task_count,
-                               machine->changed_ms};
+    const uint64_t values[] = {machine->id.v, machine->state, machine->draining,
+                               machine->task_count, machine->changed_ms};
     uint64_t hash = hash_text(hash_text(2, machine->name), machine->addr);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &machine->capacity);
     return add_resources(add_resources(hash, &machine->reserved), &machine->stopping);

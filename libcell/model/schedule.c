@@ -76,6 +76,8 @@ static int placement_check(const struct cell *cell, const struct placement *p,
         return err_set(err, ERR_NOT_FOUND, "no machine %u", p->machine.v);
     if (machine->state != MACHINE_UP)
         return err_set(err, ERR_STATE, "machine \"%s\" is down", machine->name);
+    if (machine->draining)
+        return err_set(err, ERR_STATE, "machine \"%s\" is draining", machine->name);
     struct resources room;
     rc = victims_check(cell, p, victims, job->spec.priority, &room, err);
     if (rc == 0) {

@@ -70,6 +70,13 @@ static void wake_fields(struct pack *p, struct cmd_wake *w)
     pack_list(p, &w->tasks, &w->task_count, CMD_BYTES_MAX, sizeof *w->tasks, task_id_fields);
 }
 
+static void machine_drain_fields(struct pack *p, struct cmd_machine_drain *d)
+{
+    pack_fields(p, 2);
+    pack_text(p, d->name, sizeof d->name);
+    pack_bool(p, &d->on);
+}
+
 static void body_fields(struct pack *p, struct cmd *cmd)
 {
     switch (cmd->kind) {
@@ -96,6 +103,9 @@ static void body_fields(struct pack *p, struct cmd *cmd)
     case CMD_WAKE:
         wake_fields(p, &cmd->wake);
         return;
+    case CMD_MACHINE_DRAIN:
+        machine_drain_fields(p, &cmd->machine_drain);
+        return;
     }
     pack_fail(p, "unknown kind of command");
 }
@@ -113,7 +123,7 @@ static void cmd_fields(struct pack *p, struct cmd *cmd)
     pack_u64(p, &cmd->request_id[1]);
     pack_text(p, cmd->user, sizeof cmd->user);
     pack_u64(p, &cmd->time_ms);
-    pack_enum(p, &kind, CMD_WAKE + 1);
+    pack_enum(p, &kind, CMD_KIND_COUNT);
     if (!pack_ok(p))
         return;
     if (p->reading)

@@ -72,6 +72,7 @@ static void machines_grow(struct view *view, uint32_t count)
             grow_column(&view->evictable[r], old, now, sizeof(int64_t));
         }
         grow_column(&view->up, old, now, sizeof(bool));
+        grow_column(&view->draining, old, now, sizeof(bool));
         grow_column(&view->spare, old, now, sizeof(int64_t));
         grow_column(&view->stamp, old, now, sizeof(uint64_t));
         grow_column(&view->improved, old, now, sizeof(bool));
@@ -92,12 +93,14 @@ static void machines_grow(struct view *view, uint32_t count)
 static void take_machine(struct view *view, const struct machine *row)
 {
     uint32_t m = row->id.v - 1;
-    bool up = row->state == MACHINE_UP;
+    bool draining = row->state == MACHINE_UP && row->draining;
+    bool up = row->state == MACHINE_UP && !draining;
     bool changed = m >= view->machine_count;
     bool larger = false;
     machines_grow(view, row->id.v);
-    changed |= view->up[m] != up;
+    changed |= view->up[m] != up || view->draining[m] != draining;
     view->up[m] = up;
+    view->draining[m] = draining;
     for (int r = 0; r < RES_COUNT; r++) {
         changed |= view->total[r][m] != row->capacity.v[r];
         view->total[r][m] = row->capacity.v[r];
@@ -370,6 +373,7 @@ void view_release(struct view *view)
     for (uint32_t m = 0; m < view->machine_count; m++)
         free(view->tasks[m]);
     free(view->up);
+    free(view->draining);
     free(view->spare);
     free(view->stamp);
     free(view->improved);

@@ -71,7 +71,8 @@ struct level {
 struct view {
     uint32_t machine_count;
     uint32_t machine_capacity; /* of the columns */
-    bool *up;
+    bool *up;                  /* and not draining */
+    bool *draining;
     int64_t *total[RES_COUNT];
     int64_t *used[RES_COUNT];      /* by live tasks that are not stopping */
     int64_t *room[RES_COUNT];      /* total - used, -1 when down */

@@ -71,7 +71,7 @@ static void mirror_release(struct mirror *m)
 }
 
 /* Which outcomes a run saw: random input that never gets anywhere proves nothing. */
-static uint64_t events_seen[EVENT_FORGOTTEN + 1];
+static uint64_t events_seen[EVENT_KIND_COUNT];
 static uint64_t codes_seen[ERR_CLOSED + 1];
 
 static void run_seed(uint64_t seed)
@@ -114,9 +114,11 @@ START_TEST(replicas_and_checkpoints_agree_under_random_commands)
 {
     for (uint64_t seed = 1; seed <= SEEDS; seed++)
         run_seed(seed);
-    for (int kind = EVENT_SUBMITTED; kind < EVENT_FORGOTTEN; kind++)
-        ck_assert_msg(events_seen[kind] > 0, "no event %s", event_kind_text(kind));
-    const enum err_code codes[] = {ERR_OK, ERR_INVALID, ERR_NOT_FOUND, ERR_EXISTS, ERR_STATE};
+    for (int kind = EVENT_SUBMITTED; kind < EVENT_KIND_COUNT; kind++)
+        if (kind != EVENT_FORGOTTEN) /* takes more jobs than this */
+            ck_assert_msg(events_seen[kind] > 0, "no event %s", event_kind_text(kind));
+    const enum err_code codes[] = {ERR_OK,     ERR_INVALID, ERR_NOT_FOUND,
+                                   ERR_EXISTS, ERR_STATE,   ERR_DENIED};
     for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
         ck_assert_msg(codes_seen[codes[i]] > 0, "no answer %s", err_code_text(codes[i]));
 }

@@ -8,6 +8,7 @@
  *   machine NAME cpu=4 ram=8Gi disk=0 ports=4      register; `down NAME`
  *   submit NAME user=U priority=P replicas=N cpu=1 ram=1Gi restart=always failures=3 backoff=1s
  *          backoff_max=1m policy=worst-fit         each but NAME may be left out
+ *   drain NAME | undrain NAME
  *   kill NAME user=U
  *   place JOB/I MACHINE [evict JOB/I]...           by hand; `pass` lets the scheduler decide
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
@@ -126,6 +127,23 @@ static void do_down(struct story *s)
     ck_assert_ptr_nonnull(machine);
     cmd.machine_down.machine = machine->id;
     apply(s, &cmd);
+}
+
+static void drain(struct story *s, bool on)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.on = on}};
+    str_copy(cmd.machine_drain.name, sizeof cmd.machine_drain.name, s->words[1]);
+    apply(s, &cmd);
+}
+
+static void do_drain(struct story *s)
+{
+    drain(s, true);
+}
+
+static void do_undrain(struct story *s)
+{
+    drain(s, false);
 }
 
 static void do_submit(struct story *s)
@@ -275,11 +293,12 @@ static const struct {
     int words_min;
     void (*run)(struct story *s);
 } commands[] = {
-    {"machine", 2, do_machine}, {"down", 2, do_down},     {"submit", 2, do_submit},
-    {"kill", 2, do_kill},       {"place", 3, do_place},   {"pass", 1, do_pass},
-    {"running", 2, do_running}, {"exited", 2, do_exited}, {"start-error", 2, do_start_error},
-    {"lost", 2, do_lost},       {"wait", 2, do_wait},     {"wake", 1, do_wake},
-    {"tasks", 2, do_tasks},     {"why", 2, do_why},       {"cell", 1, do_cell},
+    {"machine", 2, do_machine}, {"down", 2, do_down},       {"submit", 2, do_submit},
+    {"kill", 2, do_kill},       {"place", 3, do_place},     {"pass", 1, do_pass},
+    {"running", 2, do_running}, {"exited", 2, do_exited},   {"start-error", 2, do_start_error},
+    {"lost", 2, do_lost},       {"wait", 2, do_wait},       {"wake", 1, do_wake},
+    {"tasks", 2, do_tasks},     {"why", 2, do_why},         {"cell", 1, do_cell},
+    {"drain", 2, do_drain},     {"undrain", 2, do_undrain},
 };
 
 static void run_line(struct story *s, char *line)

@@ -27,7 +27,7 @@ static bool oracle_fits(const struct cell *cell, const struct machine *machine,
                         const struct resources *need, uint32_t priority, bool evicting)
 {
     struct resources room = oracle_room(cell, machine, priority, evicting);
-    return machine->state == MACHINE_UP && resources_fit(need, &room);
+    return machine->state == MACHINE_UP && !machine->draining && resources_fit(need, &room);
 }
 
 static bool oracle_fits_anywhere(const struct cell *cell, const struct resources *need,
@@ -174,6 +174,13 @@ static void expect_settled(struct world *w, struct sched *sched)
 static struct cmd draw_machine_cmd(uint64_t *seed)
 {
     struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
+    if (draw_below(seed, 4) == 0) {
+        cmd.kind = CMD_MACHINE_DRAIN;
+        snprintf(cmd.machine_drain.name, sizeof cmd.machine_drain.name, "m%u",
+                 draw_below(seed, MACHINES));
+        cmd.machine_drain.on = draw_below(seed, 3) == 0;
+        return cmd;
+    }
     if (draw_below(seed, 4) == 0) {
         cmd.kind = CMD_MACHINE_DOWN;
         cmd.machine_down.machine.v = 1 + draw_below(seed, MACHINES);
