@@ -105,6 +105,19 @@ CREATE TABLE tasks (
 ) WITHOUT ROWID;
 CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
 
+-- What a user may have at once in a band; NULL: as much as he likes. The user * stands for everybody
+-- who has no row of his own in the band.
+CREATE TABLE quotas (
+    user       TEXT    NOT NULL,
+    band       TEXT    NOT NULL, -- batch, production, monitoring
+    cpu_milli  INTEGER,
+    ram_bytes  INTEGER,
+    disk_bytes INTEGER,
+    ports      INTEGER,
+    tasks      INTEGER,
+    PRIMARY KEY (user, band)
+) WITHOUT ROWID;
+
 -- The history, the last million facts. Rows outlive the jobs they speak of.
 CREATE TABLE events (
     seq        INTEGER PRIMARY KEY,
@@ -166,6 +179,34 @@ CREATE VIEW pending_list AS
 SELECT j.name AS job, j.user, j.priority, j.band, j.pending, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.submitted_ms, j.id AS job_id
 FROM jobs j WHERE j.pending > 0 ORDER BY j.priority DESC, j.id;
+
+-- What each user has (limits times replicas of his live jobs) and may have; "by" says whose quota
+-- that is: his own, everybody's (*), or '' for none.
+CREATE VIEW quota_list AS
+WITH used AS (
+    SELECT user, band, sum(replicas) AS tasks, total(replicas * cpu_milli) AS cpu_milli,
+           total(replicas * ram_bytes) AS ram_bytes, total(replicas * disk_bytes) AS disk_bytes,
+           sum(replicas * ports) AS ports
+    FROM jobs WHERE NOT dead GROUP BY user, band
+), known AS (
+    SELECT user, band FROM quotas UNION SELECT user, band FROM used
+)
+SELECT k.user, k.band, coalesce(o.user, e.user, '') AS by,
+       coalesce(u.tasks, 0) AS tasks_used,
+       iif(o.user IS NOT NULL, o.tasks, e.tasks) AS tasks,
+       CAST(min(coalesce(u.cpu_milli, 0), 9e18) AS INTEGER) AS cpu_used_milli,
+       iif(o.user IS NOT NULL, o.cpu_milli, e.cpu_milli) AS cpu_milli,
+       CAST(min(coalesce(u.ram_bytes, 0), 9e18) AS INTEGER) AS ram_used_bytes,
+       iif(o.user IS NOT NULL, o.ram_bytes, e.ram_bytes) AS ram_bytes,
+       CAST(min(coalesce(u.disk_bytes, 0), 9e18) AS INTEGER) AS disk_used_bytes,
+       iif(o.user IS NOT NULL, o.disk_bytes, e.disk_bytes) AS disk_bytes,
+       coalesce(u.ports, 0) AS ports_used,
+       iif(o.user IS NOT NULL, o.ports, e.ports) AS ports
+FROM known k
+LEFT JOIN quotas o ON o.user = k.user AND o.band = k.band
+LEFT JOIN quotas e ON e.user = '*' AND e.band = k.band
+LEFT JOIN used u ON u.user = k.user AND u.band = k.band
+ORDER BY k.user, k.band;
 
 -- What happened, with names. `ORDER BY seq DESC LIMIT 50` for the latest.
 CREATE VIEW event_list AS

@@ -40,7 +40,9 @@ enum {
     X(REQUEST_PUT) \
     X(JOB_FORGET) \
     X(SPEC_FORGET) \
-    X(TASKS_FORGET)
+    X(TASKS_FORGET) \
+    X(QUOTAS_CLEAR) \
+    X(QUOTA_PUT)
 
 enum store_statement {
 #define X(name) STATEMENT_##name,

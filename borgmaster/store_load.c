@@ -148,6 +148,24 @@ static int load_task(struct cell *cell, struct columns *c, struct err *err)
     return rv != 0 ? rv : cell_load_task(cell, &row, err);
 }
 
+static int64_t take_limit(struct columns *c)
+{
+    bool unlimited = sqlite3_column_type(c->statement, c->at) == SQLITE_NULL;
+    int64_t limit = (int64_t)take_u64(c);
+    return unlimited ? QUOTA_UNLIMITED : limit;
+}
+
+static int load_quota(struct cell *cell, struct columns *c, struct err *err)
+{
+    struct quota row = {0};
+    str_copy(row.user, sizeof row.user, take_text(c));
+    row.band = TAKE_ENUM(c, band_text, BAND_COUNT);
+    for (int i = 0; i < RES_COUNT; i++)
+        row.limit.v[i] = take_limit(c);
+    row.tasks = take_limit(c);
+    return cell_load_quota(cell, &row, err);
+}
+
 static int load_request(struct cell *cell, struct columns *c, struct err *err)
 {
     uint64_t seq = take_u64(c);
@@ -189,6 +207,7 @@ static const struct table {
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
      "ports, not_before_ms, started_ms, changed_ms FROM tasks ORDER BY job_id, idx",
      load_task},
+    {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, tasks FROM quotas", load_quota},
     {"SELECT seq, id_high, id_low, code, job_id, msg FROM requests ORDER BY seq", load_request},
 };
 

@@ -54,6 +54,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_JOB_FORGET] = "DELETE FROM jobs WHERE id = ?",
     [STATEMENT_SPEC_FORGET] = "DELETE FROM job_specs WHERE job_id = ?",
     [STATEMENT_TASKS_FORGET] = "DELETE FROM tasks WHERE job_id = ?",
+    [STATEMENT_QUOTAS_CLEAR] = "DELETE FROM quotas",
+    [STATEMENT_QUOTA_PUT] = "INSERT INTO quotas VALUES (?, ?, ?, ?, ?, ?, ?)",
 };
 
 /* Values bound one after the other. Binding fails only for a wrong number of them. */
@@ -291,6 +293,30 @@ static int put_request(struct store_rows *rows, const struct request_row *reques
     return row_end(&row, err);
 }
 
+static void row_limit(struct row *row, int64_t limit)
+{
+    if (limit == QUOTA_UNLIMITED)
+        row_id(row, 0);
+    else
+        row_int(row, limit);
+}
+
+static int put_quotas(struct store_rows *rows, const struct delta *delta, struct err *err)
+{
+    int rv = run(rows, STATEMENT_QUOTAS_CLEAR, err);
+    for (size_t i = 0; rv == 0 && i < delta->quota_count; i++) {
+        const struct quota *quota = &delta->quotas[i];
+        struct row row = row_begin(rows, STATEMENT_QUOTA_PUT);
+        row_text(&row, quota->user);
+        row_text(&row, band_text(quota->band));
+        for (int r = 0; r < RES_COUNT; r++)
+            row_limit(&row, quota->limit.v[r]);
+        row_limit(&row, quota->tasks);
+        rv = row_end(&row, err);
+    }
+    return rv;
+}
+
 static int forget_job(struct store_rows *rows, uint64_t id, struct err *err)
 {
     static const enum store_statement statements[] = {STATEMENT_TASKS_FORGET, STATEMENT_SPEC_FORGET,
@@ -352,6 +378,8 @@ int store_rows_put(struct store_rows *rows, const struct delta *delta, struct er
         rv = put_job(rows, &delta->jobs[i], err);
     for (size_t i = 0; rv == 0 && i < delta->task_count; i++)
         rv = put_task(rows, &delta->tasks[i], err);
+    if (rv == 0 && delta->has_quotas)
+        rv = put_quotas(rows, delta, err);
     if (rv == 0)
         rv = put_history(rows, delta, err);
     return rv != 0 ? rv : put_meta(rows, delta, err);
@@ -360,7 +388,7 @@ int store_rows_put(struct store_rows *rows, const struct delta *delta, struct er
 size_t store_rows_of(const struct delta *delta)
 {
     return 1 + delta->machine_count + delta->job_count + delta->task_count + delta->event_count +
-           delta->request_count + delta->forgotten_count;
+           delta->request_count + delta->forgotten_count + delta->quota_count;
 }
 
 int store_rows_begin(struct store_rows *rows, struct err *err)

@@ -144,6 +144,9 @@ int cmd_events(struct cli *cli);
 int cmd_query(struct cli *cli);
 int cmd_drain(struct cli *cli);
 int cmd_undrain(struct cli *cli);
+int cmd_quota(struct cli *cli);
+int cmd_quota_set(struct cli *cli);
+int cmd_quota_clear(struct cli *cli);
 int cmd_help(struct cli *cli);
 
 #endif

@@ -45,6 +45,12 @@ int cmd_machines(struct cli *cli)
     return end(listing_run(cli, LISTING_MACHINES, NULL, false, &err), &err);
 }
 
+int cmd_quota(struct cli *cli)
+{
+    struct err err;
+    return end(listing_run(cli, LISTING_QUOTAS, NULL, false, &err), &err);
+}
+
 /* Everything about one job, read one after another. */
 struct job_view {
     struct listing job, tasks, events;

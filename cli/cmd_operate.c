@@ -1,9 +1,12 @@
 /*
- * cmd_operate.c - drain and undrain: what keeps a cell in order while it runs.
+ * cmd_operate.c - drain, undrain and quotas: what keeps a cell in order while it runs.
  */
 #include "cmd_pack.h"
 #include "listing.h"
+#include "quantity.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { POLL_MS = 100 };
@@ -79,4 +82,107 @@ int cmd_undrain(struct cli *cli)
 {
     struct err err;
     return drain_run(cli, false, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+static int band_parse(const char *text, enum band *ret, struct err *err)
+{
+    for (enum band b = BAND_BATCH; b < BAND_COUNT; b++) {
+        if (strcmp(text, band_text(b)) == 0) {
+            *ret = b;
+            return 0;
+        }
+    }
+    return err_set(err, ERR_INVALID, "\"%.60s\" is none of batch, production, monitoring%s", text,
+                   strcmp(text, "free") == 0 ? "; free work needs no quota" : "");
+}
+
+static int count_parse(const char *text, int64_t *ret, struct err *err)
+{
+    char *end = NULL;
+    errno = 0;
+    long long n = strtoll(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0)
+        return err_set(err, ERR_INVALID, "\"%.60s\" is not a whole number", text);
+    *ret = n;
+    return 0;
+}
+
+static int part_parse(struct quota *quota, const char *name, const char *text, struct err *err)
+{
+    bool is_tasks = strcmp(name, "tasks") == 0;
+    int r = 0;
+    while (!is_tasks && r < RES_COUNT && strcmp(name, resource_name((enum resource)r)) != 0)
+        r++;
+    int64_t *to = is_tasks ? &quota->tasks : &quota->limit.v[r];
+    if (!is_tasks && r == RES_COUNT)
+        return err_set(err, ERR_INVALID, "\"%.60s\" is none of cpu, ram, disk, ports, tasks", name);
+    if (*to != QUOTA_UNLIMITED)
+        return err_set(err, ERR_INVALID, "%s is there twice", name);
+    if (is_tasks || r == RES_PORTS)
+        return count_parse(text, to, err);
+    return r == RES_CPU ? quantity_parse_milli(text, to, err) : quantity_parse_bytes(text, to, err);
+}
+
+/* "cpu=20,ram=64Gi,tasks=100" */
+static int amounts_parse(const char *text, struct quota *quota, struct err *err)
+{
+    char copy[256];
+    char *rest = NULL;
+    if (strlen(text) >= sizeof copy)
+        return err_set(err, ERR_INVALID, "the amounts are too long");
+    str_copy(copy, sizeof copy, text);
+    for (int r = 0; r < RES_COUNT; r++)
+        quota->limit.v[r] = QUOTA_UNLIMITED;
+    quota->tasks = QUOTA_UNLIMITED;
+    if (text[0] == '\0')
+        return err_set(err, ERR_INVALID, "no amount is named: cpu=N,ram=N,disk=N,ports=N,tasks=N");
+    for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
+        char *equals = strchr(part, '=');
+        if (equals == NULL)
+            return err_set(err, ERR_INVALID, "\"%.60s\" is not of the form cpu=N", part);
+        *equals = '\0';
+        if (part_parse(quota, part, equals + 1, err) < 0)
+            return err_wrap(err, "%s", part);
+    }
+    return 0;
+}
+
+static int quota_run(struct cli *cli, struct cmd *cmd, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct wire_answer answer;
+    if (name_take("user", cli->args[0], cmd->quota_set.quota.user, err) < 0 ||
+        client_open(cli, &client, err) < 0 || client_command(client, cmd, &answer, err) < 0)
+        return -(int)err->code;
+    client_settle(client);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout, json_pack("{s:s, s:s, s:b, s:I}", "user", cli->args[0], "band",
+                                            cli->args[1], "cleared", cmd->quota_set.clear, "index",
+                                            (json_int_t)answer.index));
+    else
+        printf("%s\n", answer.msg);
+    return 0;
+}
+
+static int quota_change(struct cli *cli, bool clear)
+{
+    struct err err;
+    struct cmd cmd = {.kind = CMD_QUOTA_SET, .quota_set = {.clear = clear}};
+    struct quota *quota = &cmd.quota_set.quota;
+    if (band_parse(cli->args[1], &quota->band, &err) < 0 ||
+        (!clear && amounts_parse(cli->args[2], quota, &err) < 0)) {
+        cli_fail(&err);
+        return CLI_USAGE;
+    }
+    return quota_run(cli, &cmd, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+int cmd_quota_set(struct cli *cli)
+{
+    return quota_change(cli, false);
+}
+
+int cmd_quota_clear(struct cli *cli)
+{
+    return quota_change(cli, true);
 }

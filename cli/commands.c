@@ -148,6 +148,39 @@ const struct command cli_commands[] = {
         .run = cmd_undrain,
     },
     {
+        .name = "quota set",
+        .args = "USER BAND cpu=N,ram=N,disk=N,ports=N,tasks=N",
+        .args_min = 3,
+        .args_max = 3,
+        .summary = "bound what a user's jobs may ask for in a band (root only)",
+        .details =
+            "BAND is batch, production or monitoring; free work needs no quota. What is not named\n"
+            "is not bounded. USER * stands for each user who has no quota of his own in the band.\n"
+            "The limits of all tasks of the user's live jobs count. It is asked when a job is\n"
+            "submitted or grows: lowering it stops nothing.",
+        .examples = "  borgctl quota set ada production cpu=20,ram=64Gi,tasks=100\n"
+                    "  borgctl quota set '*' production cpu=0",
+        .run = cmd_quota_set,
+    },
+    {
+        .name = "quota clear",
+        .args = "USER BAND",
+        .args_min = 2,
+        .args_max = 2,
+        .summary = "take a quota away: that of everybody (*) holds then, if there is one",
+        .examples = "  borgctl quota clear ada production",
+        .run = cmd_quota_clear,
+    },
+    {
+        .name = "quota",
+        .args = "",
+        .summary = "list what the users have and may have, per band",
+        .details = "BY says whose quota it is: the user's own or that of everybody (*).",
+        .examples = "  borgctl quota\n"
+                    "  borgctl -o json quota | jq '.[] | select(.cpu_milli < .cpu_used_milli)'",
+        .run = cmd_quota,
+    },
+    {
         .name = "events",
         .args = "[JOB]",
         .args_max = 1,

@@ -76,6 +76,16 @@ static const struct render_column event_columns[] = {
     {"detail", "DETAIL", RENDER_TEXT},
 };
 
+static const struct render_column quota_columns[] = {
+    {"user", "USER", RENDER_TEXT},      {"band", "BAND", RENDER_TEXT},
+    {"by", "BY", RENDER_TEXT},          {"tasks_used", "TASKS", RENDER_INTEGER},
+    {"tasks", "OF", RENDER_INTEGER},    {"cpu_used_milli", "CPU", RENDER_MILLI},
+    {"cpu_milli", "OF", RENDER_MILLI},  {"ram_used_bytes", "RAM", RENDER_BYTES},
+    {"ram_bytes", "OF", RENDER_BYTES},  {"disk_used_bytes", "DISK", RENDER_BYTES},
+    {"disk_bytes", "OF", RENDER_BYTES}, {"ports_used", "PORTS", RENDER_INTEGER},
+    {"ports", "OF", RENDER_INTEGER},
+};
+
 #define COLUMNS(c) .columns = (c), .column_count = ARRAY_SIZE(c)
 
 static const struct listing_info lists[LISTING_KIND_COUNT] = {
@@ -115,6 +125,9 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                         "exit_code END AS exit_code, detail FROM event_list WHERE true %s "
                         "AND (seq, 0) > (%lld, %lld) ORDER BY seq DESC LIMIT %d) ORDER BY seq",
                         "seq", NULL, "job", COLUMNS(event_columns)},
+    [LISTING_QUOTAS] = {"SELECT * FROM (SELECT row_number() OVER () AS n, * FROM quota_list) "
+                        "WHERE true %s AND (n, 0) > (%lld, %lld) ORDER BY n LIMIT %d",
+                        "n", NULL, "user", COLUMNS(quota_columns)},
 };
 
 void listing_release(struct listing *list)

@@ -132,6 +132,22 @@ static inline void draw_wake(uint64_t *seed, const struct cell *cell, struct cmd
         cmd->wake.tasks[cmd->wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
 }
 
+static inline void draw_quota(uint64_t *seed, struct cmd *cmd)
+{
+    struct quota *quota = &cmd->quota_set.quota;
+    uint32_t user = draw_below(seed, 5);
+    cmd->kind = CMD_QUOTA_SET;
+    snprintf(quota->user, sizeof quota->user, user < 3 ? "u%u" : user == 3 ? "alice" : "*", user);
+    quota->band = draw_below(seed, BAND_COUNT + 1);
+    for (int r = 0; r < RES_COUNT; r++)
+        quota->limit.v[r] = draw_below(seed, 2) == 0 ? QUOTA_UNLIMITED : draw_below(seed, 40);
+    quota->limit.v[RES_CPU] *= 1000;
+    if (quota->limit.v[RES_CPU] < 0)
+        quota->limit.v[RES_CPU] = draw_below(seed, 10) == 0 ? -2 : QUOTA_UNLIMITED;
+    quota->tasks = draw_below(seed, 2) == 0 ? QUOTA_UNLIMITED : draw_below(seed, 40);
+    cmd->quota_set.clear = draw_below(seed, 3) == 0;
+}
+
 static inline void draw_drain(uint64_t *seed, struct cmd *cmd)
 {
     cmd->kind = CMD_MACHINE_DRAIN;
@@ -151,7 +167,7 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         str_copy(cmd.user, sizeof cmd.user, "alice");
     if (draw_below(seed, 8) == 0)
         str_copy(cmd.user, sizeof cmd.user, CELL_OPERATOR);
-    switch (draw_below(seed, 18)) {
+    switch (draw_below(seed, 19)) {
     case 0:
     case 1:
         draw_register(seed, &cmd);
@@ -183,6 +199,9 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         break;
     case 13:
         draw_drain(seed, &cmd);
+        break;
+    case 14:
+        draw_quota(seed, &cmd);
         break;
     default:
         draw_report(seed, cell, &cmd);

@@ -171,6 +171,13 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_WAKE:
         random_wake(r, &cmd->wake);
         return;
+    case CMD_QUOTA_SET:
+        random_text(r, cmd->quota_set.quota.user, sizeof cmd->quota_set.quota.user);
+        cmd->quota_set.quota.band = random_below(r, BAND_COUNT);
+        random_resources(r, &cmd->quota_set.quota.limit);
+        cmd->quota_set.quota.tasks = (int64_t)random_number(r);
+        cmd->quota_set.clear = random_below(r, 2);
+        return;
     case CMD_MACHINE_DRAIN:
         random_text(r, cmd->machine_drain.name, sizeof cmd->machine_drain.name);
         cmd->machine_drain.on = random_below(r, 2);

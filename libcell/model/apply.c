@@ -68,6 +68,9 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_MACHINE_DRAIN:
         apply_machine_drain(a, &cmd->machine_drain);
         return;
+    case CMD_QUOTA_SET:
+        apply_quota_set(a, &cmd->quota_set);
+        return;
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);
 }

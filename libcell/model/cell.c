@@ -21,6 +21,7 @@ static void cell_init(struct cell *cell)
     list_init(&cell->jobs);
     list_init(&cell->dead_jobs);
     list_init(&cell->backing_off);
+    list_init(&cell->accounts);
 }
 
 struct cell *cell_new(void)
@@ -47,6 +48,9 @@ void cell_clear(struct cell *cell)
     free(cell->requests);
     namemap_release(&cell->machines_by_name);
     namemap_release(&cell->jobs_by_name);
+    for (struct list *l; (l = list_pop(&cell->accounts)) != NULL;)
+        free(CONTAINER_OF(l, struct account, link));
+    namemap_release(&cell->accounts_by_user);
     idmap_release(&cell->jobs_by_id);
     idmap_release(&cell->requests_by_id);
     cell_init(cell);
@@ -103,9 +107,9 @@ const struct task *cell_task(const struct cell *cell, task_id id)
 
 uint64_t cell_digest(const struct cell *cell)
 {
-    const uint64_t counters[] = {cell->now_ms,        cell->event_seq,  cell->next_job,
-                                 cell->live_tasks,    cell->job_count,  cell->dead_job_count,
-                                 cell->machine_count, cell->request_seq};
+    const uint64_t counters[] = {cell->now_ms,        cell->event_seq,   cell->next_job,
+                                 cell->live_tasks,    cell->job_count,   cell->dead_job_count,
+                                 cell->machine_count, cell->request_seq, cell->quota_count};
     uint64_t hash = cell->digest_sum;
     for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
         hash = hash_add(hash, counters[i]);
@@ -143,6 +147,7 @@ struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *sp
     list_init(&job->dead);
     cell->job_count++;
     cell->live_tasks += spec->replicas;
+    account_add(cell, &job->spec);
     idmap_put(&cell->jobs_by_id, id.v, job);
     namemap_put(&cell->jobs_by_name, job->spec.name, job);
     return job;
@@ -163,6 +168,7 @@ void cell_add_dead(struct cell *cell, struct job *job)
     list_push(after->next, &job->dead);
     cell->dead_job_count++;
     cell->live_tasks -= job->spec.replicas;
+    account_remove(cell, &job->spec);
 }
 
 void cell_remove_job(struct cell *cell, struct job *job)

@@ -120,6 +120,42 @@ static void check_requests(const struct cell *cell, struct sums *sums)
     }
 }
 
+/* What each user has is what his live jobs ask for. */
+static void check_accounts(const struct cell *cell, struct sums *sums)
+{
+    uint64_t tasks = 0, quotas = 0;
+    const char *last = "";
+    LIST_EACH(l, &cell->accounts)
+    {
+        const struct account *account = CONTAINER_OF(l, struct account, link);
+        uint64_t entries = 0;
+        ASSERT(strcmp(last, account->user) < 0);
+        last = account->user;
+        for (enum band b = 0; b < BAND_COUNT; b++) {
+            tasks += account->used[b].tasks;
+            quotas += account->granted[b];
+            entries += account->used[b].tasks + account->granted[b];
+            if (account->granted[b])
+                sums->digest += quota_row_hash(&account->quotas[b]);
+            ASSERT_IMPLIES(account->granted[b], quota_valid(&account->quotas[b], NULL) == 0);
+        }
+        ASSERT(entries > 0);
+    }
+    LIST_EACH(l, &cell->jobs)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, link);
+        if (job_is_dead(job))
+            continue;
+        const struct account *account = namemap_get(&cell->accounts_by_user, job->spec.user);
+        const struct usage *used = &account->used[band_of(job->spec.priority)];
+        tasks -= job->spec.replicas;
+        for (int r = 0; r < RES_COUNT; r++)
+            ASSERT(used->v[r] >= (__int128)job->spec.limit.v[r] * job->spec.replicas);
+    }
+    ASSERT(tasks == 0);
+    ASSERT(quotas == cell->quota_count);
+}
+
 void cell_check(const struct cell *cell)
 {
     struct sums sums = {0};
@@ -142,6 +178,7 @@ void cell_check(const struct cell *cell)
     }
     check_dead_jobs(cell);
     check_requests(cell, &sums);
+    check_accounts(cell, &sums);
     ASSERT(sums.backing_off == 0);
     ASSERT(sums.live_on_machines == 0);
     ASSERT(sums.jobs == cell->job_count);

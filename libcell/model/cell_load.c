@@ -89,6 +89,18 @@ int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
     return 0;
 }
 
+int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err)
+{
+    struct err why;
+    if (quota_valid(row, &why) != 0)
+        return err_set(err, ERR_CORRUPT, "a quota is bad: %s", why.msg);
+    if (cell_quota(cell, row->user, row->band) != NULL)
+        return err_set(err, ERR_CORRUPT, "the quota of \"%s\" in band %s is there twice", row->user,
+                       band_text(row->band));
+    cell_put_quota(cell, row);
+    return 0;
+}
+
 void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row)
 {
     cell_remember(cell, seq, row);
@@ -184,7 +196,7 @@ int cell_load_done(struct cell *cell, struct err *err)
             return rc;
     }
     if (cell->live_tasks > CELL_TASKS_MAX || cell->job_count > CELL_JOBS_MAX ||
-        cell->machine_count > CELL_MACHINES_MAX)
+        cell->machine_count > CELL_MACHINES_MAX || cell->quota_count > CELL_QUOTAS_MAX)
         return err_set(err, ERR_CORRUPT, "more rows than a cell may have");
     return 0;
 }

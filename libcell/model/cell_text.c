@@ -78,6 +78,20 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
     buf_printf(to, " changed=%" PRIu64 "\n", task->changed_ms);
 }
 
+static void quota_text(struct buf *to, const struct quota *quota)
+{
+    buf_printf(to, "quota %s %s", quota->user, band_text(quota->band));
+    for (enum resource r = 0; r < RES_COUNT; r++) {
+        if (quota->limit.v[r] == QUOTA_UNLIMITED)
+            continue;
+        buf_printf(to, " %s=", resource_name(r));
+        resource_print(to, r, quota->limit.v[r]);
+    }
+    if (quota->tasks != QUOTA_UNLIMITED)
+        buf_printf(to, " tasks=%" PRId64, quota->tasks);
+    buf_printf(to, "\n");
+}
+
 void cell_text(struct buf *to, const struct cell *cell)
 {
     buf_printf(to,
@@ -86,6 +100,10 @@ void cell_text(struct buf *to, const struct cell *cell)
                cell->now_ms, cell->event_seq, cell->next_job, cell->live_tasks, cell->request_seq);
     for (uint32_t i = 0; i < cell->machine_count; i++)
         machine_text(to, cell->machines[i]);
+    size_t quota_count;
+    CLEANUP(free_ptr) struct quota *quotas = cell_quotas(cell, &quota_count);
+    for (size_t i = 0; i < quota_count; i++)
+        quota_text(to, &quotas[i]);
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);

@@ -32,11 +32,20 @@ void cell_remove_job(struct cell *cell, struct job *job);
 const struct remembered *cell_remembered(const struct cell *cell, const uint64_t request_id[2]);
 void cell_remember(struct cell *cell, uint64_t seq, const struct remembered *row);
 
+/* quota.c */
+void account_add(struct cell *cell, const struct job_spec *spec); /* of a job that is not dead */
+void account_remove(struct cell *cell, const struct job_spec *spec);
+void cell_put_quota(struct cell *cell, const struct quota *quota); /* replaces */
+/* May this job come (`old` NULL), or change from `old` to this? */
+int quota_check(const struct cell *cell, const struct job_spec *spec, const struct job_spec *old,
+                struct err *err) MUST_USE;
+
 /* row_hash.c: over every stored field, never over what is derived from other rows' fields only */
 uint64_t spec_row_hash(const struct job_spec *spec);
 uint64_t machine_row_hash(const struct machine *machine);
 uint64_t job_row_hash(const struct job *job);
 uint64_t task_row_hash(const struct task *task);
+uint64_t quota_row_hash(const struct quota *quota);
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row);
 
 /* row_set.c */
@@ -77,6 +86,7 @@ void apply_machine_down(struct apply *a, const struct cmd_machine_down *body);
 void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body);
 void apply_job_submit(struct apply *a, const struct job_spec *body);
 void apply_job_kill(struct apply *a, const struct cmd_job_kill *body);
+void apply_quota_set(struct apply *a, const struct cmd_quota_set *body);
 void job_forget_old(struct apply *a);
 void apply_schedule(struct apply *a, const struct cmd_schedule *body);
 void apply_report(struct apply *a, const struct cmd_report *body);

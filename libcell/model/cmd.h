@@ -18,7 +18,8 @@
     X(SCHEDULE, 5, "schedule")           /* a batch of placements and of reasons why not */ \
     X(REPORT, 6, "report")               /* what a borglet saw of its tasks */ \
     X(WAKE, 7, "wake")                   /* back-offs that are over */ \
-    X(MACHINE_DRAIN, 8, "machine-drain") /* no new work there, and what runs moves; or again */
+    X(MACHINE_DRAIN, 8, "machine-drain") /* no new work there, and what runs moves; or again */ \
+    X(QUOTA_SET, 9, "quota-set")
 
 enum cmd_kind {
 #define X(name, number, text) CMD_##name = (number),
@@ -45,6 +46,11 @@ struct cmd_machine_down {
 struct cmd_machine_drain {
     char name[CELL_NAME_MAX + 1];
     bool on; /* false: it takes work again */
+};
+
+struct cmd_quota_set {
+    struct quota quota;
+    bool clear; /* only its user and band count */
 };
 
 struct cmd_job_kill {
@@ -121,6 +127,7 @@ struct cmd {
         struct cmd_report report;
         struct cmd_wake wake;
         struct cmd_machine_drain machine_drain;
+        struct cmd_quota_set quota_set;
     };
 };
 void cmd_release(struct cmd *cmd); /* frees what the command points to */

@@ -25,7 +25,8 @@
     X(MACHINE_DOWN, 12, "machine-down") \
     X(FORGOTTEN, 13, "forgotten") /* a dead job made room */ \
     X(MACHINE_DRAINING, 14, "machine-draining") \
-    X(MACHINE_UNDRAINED, 15, "machine-undrained")
+    X(MACHINE_UNDRAINED, 15, "machine-undrained") \
+    X(QUOTA, 16, "quota") /* was set or cleared */
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
@@ -66,6 +67,7 @@ struct changes {
     size_t request_count, request_capacity;
     struct event *events;
     size_t event_count, event_capacity;
+    bool quotas; /* one of them changed */
 };
 void changes_clear(struct changes *changes); /* keeps the memory */
 void changes_release(struct changes *changes);
@@ -112,6 +114,9 @@ struct delta {
     size_t request_count;
     struct event *events;
     size_t event_count;
+    bool has_quotas; /* one of them changed: here are all */
+    struct quota *quotas;
+    size_t quota_count;
 
     int references;
 };

@@ -41,7 +41,7 @@ static int job_submit_valid(const struct cell *cell, const struct job_spec *spec
     if (cell->job_count >= CELL_JOBS_MAX)
         return err_set(err, ERR_LIMIT, "job \"%s\": the cell has %d jobs, no more are allowed",
                        spec->name, CELL_JOBS_MAX);
-    return 0;
+    return quota_check(cell, spec, NULL, err);
 }
 
 /* New rows are not moves: their hashes are added here, their sums by cell_add_job(). */

@@ -71,3 +71,10 @@ uint64_t request_row_hash(uint64_t seq, const struct remembered *row)
     const uint64_t values[] = {seq, row->request_id[0], row->request_id[1], row->code, row->job.v};
     return hash_text(add_all(5, values, ARRAY_SIZE(values)), row->msg);
 }
+
+uint64_t quota_row_hash(const struct quota *quota)
+{
+    const uint64_t values[] = {quota->band, (uint64_t)quota->tasks};
+    uint64_t hash = add_all(hash_text(6, quota->user), values, ARRAY_SIZE(values));
+    return add_resources(hash, &quota->limit);
+}

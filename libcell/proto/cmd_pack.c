@@ -77,6 +77,16 @@ static void machine_drain_fields(struct pack *p, struct cmd_machine_drain *d)
     pack_bool(p, &d->on);
 }
 
+static void quota_set_fields(struct pack *p, struct cmd_quota_set *q)
+{
+    pack_fields(p, 5);
+    pack_text(p, q->quota.user, sizeof q->quota.user);
+    pack_enum(p, &q->quota.band, BAND_COUNT);
+    resources_fields(p, &q->quota.limit);
+    pack_i64(p, &q->quota.tasks);
+    pack_bool(p, &q->clear);
+}
+
 static void body_fields(struct pack *p, struct cmd *cmd)
 {
     switch (cmd->kind) {
@@ -105,6 +115,9 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         return;
     case CMD_MACHINE_DRAIN:
         machine_drain_fields(p, &cmd->machine_drain);
+        return;
+    case CMD_QUOTA_SET:
+        quota_set_fields(p, &cmd->quota_set);
         return;
     }
     pack_fail(p, "unknown kind of command");

@@ -41,3 +41,21 @@ machine_is() # MACHINE STATE
     sql_is 4 "SELECT count(*) FROM task_list WHERE job = 'web' AND machine = 'm2'"
     sql_is 0 "SELECT sum(failures) FROM task_list WHERE job = 'web'"
 }
+
+@test "a quota refuses what is too much, and says how much that is" {
+    expect_exit 1 borgctl --user ada quota set ada production cpu=4
+    expect_text 'may not set a quota: only "root" may'
+    expect_exit 2 as_root quota set ada free cpu=1
+    expect_text 'free work needs no quota'
+    expect_exit 2 as_root quota set ada batch cpu=1,gpu=1
+    expect_text '"gpu" is none of cpu, ram, disk, ports, tasks'
+    as_root quota set ada production cpu=1,ram=1Gi,tasks=10
+    borgctl --user ada submit "$(spec shop 200 2 400m 'exec sleep 1000')"
+    expect_exit 1 borgctl --user ada submit "$(spec shop2 200 1 400m 'exec sleep 1000')"
+    expect_text 'over the quota of user "ada" in band production: cpu: used 800m, asked 400m, granted 1;'
+    same "quota" "800 1000 2 10" "$(borgctl --user ada -o json quota | jq -r '.[] |
+        select(.user == "ada") | "\(.cpu_used_milli) \(.cpu_milli) \(.tasks_used) \(.tasks)"')"
+    as_root quota clear ada production
+    borgctl --user ada submit "$(spec shop2 200 1 400m 'exec sleep 1000')"
+    borgctl --user ada quota | grep -E '^ada +production +3 '
+}

@@ -1,5 +1,5 @@
 /*
- * test_apply_operate.c - what keeps a cell in order while it runs: drain.
+ * test_apply_operate.c - what keeps a cell in order while it runs: drain, quotas.
  */
 #include "cell_fixture.h"
 
@@ -113,6 +113,168 @@ START_TEST(a_machine_stays_drained_until_it_is_undrained)
 }
 END_TEST
 
+static struct cmd quota_cmd(const char *user, enum band band, int64_t cpu, int64_t ram,
+                            int64_t tasks)
+{
+    struct cmd cmd = {.kind = CMD_QUOTA_SET};
+    struct quota *quota = &cmd.quota_set.quota;
+    str_copy(quota->user, sizeof quota->user, user);
+    quota->band = band;
+    quota->limit = amounts(cpu, ram, QUOTA_UNLIMITED, QUOTA_UNLIMITED);
+    quota->tasks = tasks;
+    return cmd;
+}
+
+static enum err_code quota_set(struct world *w, const char *user, enum band band, int64_t cpu,
+                               int64_t ram, int64_t tasks)
+{
+    struct cmd cmd = quota_cmd(user, band, cpu, ram, tasks);
+    return world_apply(w, &cmd);
+}
+
+static enum err_code quota_clear(struct world *w, const char *user, enum band band)
+{
+    struct cmd cmd = quota_cmd(user, band, 0, 0, 0);
+    cmd.quota_set.clear = true;
+    return world_apply(w, &cmd);
+}
+
+static enum err_code submit_for(struct world *w, const char *user, const char *name,
+                                uint32_t priority, uint32_t replicas)
+{
+    struct job_spec spec = spec_named(name, user, priority);
+    spec.replicas = replicas;
+    return world_submit(w, spec);
+}
+
+START_TEST(only_the_operator_or_the_cell_sets_quotas)
+{
+    struct world w = world_new();
+    struct cmd cmd = quota_cmd("ada", BAND_BATCH, 1, 1, 1);
+    ck_assert_int_eq(apply_as(&w, "ada", &cmd), ERR_DENIED);
+    expect_msg(&w, "user \"ada\" may not set a quota: only \"root\" may");
+    ck_assert_uint_eq(w.cell->quota_count, 0);
+    cmd = quota_cmd("ada", BAND_BATCH, 1, 1, 1);
+    ck_assert_int_eq(apply_as(&w, "root", &cmd), ERR_OK);
+    ck_assert_int_eq(cell_quota(w.cell, "ada", BAND_BATCH)->limit.v[RES_CPU], 1);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_bad_quota_is_refused)
+{
+    const struct {
+        const char *user;
+        enum band band;
+        int64_t cpu, tasks;
+        const char *msg;
+    } rows[] = {
+        {"Ada", BAND_BATCH, 1, 1, "\"Ada\" is no user's name"},
+        {"", BAND_BATCH, 1, 1, "\"\" is no user's name"},
+        {"ada", BAND_FREE, 1, 1, "the free band has no quotas"},
+        {"ada", BAND_COUNT, 1, 1, "band 4 is none"},
+        {"ada", BAND_BATCH, -2, 1, "cpu: -2 is not between"},
+        {"ada", BAND_BATCH, QUOTA_AMOUNT_MAX + 1, 1, "cpu: "},
+        {"ada", BAND_BATCH, 1, -2, "tasks: -2 is not between"},
+        {"ada", BAND_BATCH, 1, QUOTA_AMOUNT_MAX + 1, "tasks: "},
+    };
+    struct world w = world_new();
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        ck_assert_int_eq(
+            quota_set(&w, rows[i].user, rows[i].band, rows[i].cpu, QUOTA_UNLIMITED, rows[i].tasks),
+            ERR_INVALID);
+        expect_msg(&w, rows[i].msg);
+    }
+    ck_assert_int_eq(quota_clear(&w, "ada", BAND_BATCH), ERR_NOT_FOUND);
+    expect_msg(&w, "user \"ada\" has no quota in band batch");
+    ck_assert_uint_eq(w.cell->quota_count, 0);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(each_resource_and_the_tasks_bound_what_may_come)
+{
+    struct world w = world_new();
+    ck_assert_int_eq(quota_set(&w, "ada", BAND_PRODUCTION, 3000, 5, 4), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "ada", "a", 200, 2), ERR_OK); /* 2 cpus, 2 bytes, 2 tasks */
+    ck_assert_int_eq(submit_for(&w, "ada", "b", 200, 2), ERR_LIMIT);
+    expect_msg(&w, "job \"b\": over the quota of user \"ada\" in band production: "
+                   "cpu: used 2, asked 2, granted 3;");
+    ck_assert_ptr_null(strstr(w.answer.msg, "ram:"));
+    ck_assert_ptr_null(strstr(w.answer.msg, "tasks:"));
+    ck_assert_ptr_null(cell_job_named(w.cell, "b"));
+    ck_assert_int_eq(submit_for(&w, "ada", "b", 200, 1), ERR_OK);
+    ck_assert_int_eq(quota_set(&w, "ada", BAND_PRODUCTION, QUOTA_UNLIMITED, 3, 3), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "ada", "c", 200, 1), ERR_LIMIT);
+    expect_msg(&w,
+               "production: ram: used 3, asked 1, granted 3; tasks: used 3, asked 1, granted 3;");
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_quota_is_of_one_user_and_one_band)
+{
+    struct world w = world_new();
+    ck_assert_int_eq(quota_set(&w, "ada", BAND_PRODUCTION, 0, 0, 0), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "ada", "a", 200, 1), ERR_LIMIT);
+    ck_assert_int_eq(submit_for(&w, "ada", "b", 100, 1), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "ada", "c", 400, 1), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "bob", "d", 200, 1), ERR_OK);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(everybodys_quota_holds_for_each_who_has_none)
+{
+    struct world w = world_new();
+    ck_assert_int_eq(quota_set(&w, "*", BAND_BATCH, 2000, 2, 2), ERR_OK);
+    ck_assert_int_eq(quota_set(&w, "ada", BAND_BATCH, 3000, 3, 3), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "ada", "a", 100, 3), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "bob", "b", 100, 2), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "cyn", "c", 100, 2), ERR_OK); /* not shared */
+    ck_assert_int_eq(submit_for(&w, "bob", "d", 100, 1), ERR_LIMIT);
+    ck_assert_int_eq(submit_for(&w, "bob", "d", 50, 1000), ERR_OK); /* free work is free */
+    ck_assert_int_eq(quota_clear(&w, "ada", BAND_BATCH), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "ada", "e", 100, 1), ERR_LIMIT);
+    ck_assert_int_eq(quota_clear(&w, "*", BAND_BATCH), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "ada", "e", 100, 1), ERR_OK);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_job_counts_until_it_is_dead)
+{
+    struct world w = world_new();
+    machine_id m1 = world_machine(&w, "m1", capacity());
+    ck_assert_int_eq(quota_set(&w, "ada", BAND_BATCH, 2000, 2, 2), ERR_OK);
+    job_id job = job_running(&w, spec_of("a", 100, 2), m1);
+    ck_assert(world_exited(&w, world_task(&w, job, 0), 0));
+    ck_assert_int_eq(submit_for(&w, "ada", "b", 100, 1), ERR_LIMIT); /* a/1 still runs */
+    ck_assert(world_exited(&w, world_task(&w, job, 1), 0));
+    ck_assert_int_eq(submit_for(&w, "ada", "b", 100, 2), ERR_OK);
+    ck_assert_int_eq(world_kill(&w, "b"), ERR_OK);
+    ck_assert_int_eq(submit_for(&w, "ada", "c", 100, 2), ERR_OK);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(the_largest_jobs_there_may_be_do_not_overflow)
+{
+    struct world w = world_new();
+    ck_assert_int_eq(
+        quota_set(&w, "ada", BAND_BATCH, QUOTA_AMOUNT_MAX, QUOTA_UNLIMITED, QUOTA_UNLIMITED),
+        ERR_OK);
+    struct job_spec spec = spec_of("a", 100, CELL_TASKS_PER_JOB_MAX);
+    spec.limit = amounts(1, RESOURCE_AMOUNT_MAX, RESOURCE_AMOUNT_MAX, 0);
+    ck_assert_int_eq(world_submit(&w, spec), ERR_OK);
+    spec = spec_of("b", 100, CELL_TASKS_PER_JOB_MAX);
+    spec.limit = amounts(RESOURCE_AMOUNT_MAX, RESOURCE_AMOUNT_MAX, RESOURCE_AMOUNT_MAX, 0);
+    ck_assert_int_eq(world_submit(&w, spec), ERR_LIMIT);
+    ck_assert_int_eq(world_kill(&w, "a"), ERR_OK);
+    world_release(&w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("apply_operate");
@@ -121,5 +283,14 @@ int main(void)
     tcase_add_test(drain, a_drained_machine_gives_up_its_tasks_and_gets_none);
     tcase_add_test(drain, a_machine_stays_drained_until_it_is_undrained);
     suite_add_tcase(suite, drain);
+    TCase *quota = tcase_create("quota");
+    tcase_add_test(quota, only_the_operator_or_the_cell_sets_quotas);
+    tcase_add_test(quota, a_bad_quota_is_refused);
+    tcase_add_test(quota, each_resource_and_the_tasks_bound_what_may_come);
+    tcase_add_test(quota, a_quota_is_of_one_user_and_one_band);
+    tcase_add_test(quota, everybodys_quota_holds_for_each_who_has_none);
+    tcase_add_test(quota, a_job_counts_until_it_is_dead);
+    tcase_add_test(quota, the_largest_jobs_there_may_be_do_not_overflow);
+    suite_add_tcase(suite, quota);
     return run_suite(suite);
 }

@@ -9,6 +9,7 @@
  *   submit NAME user=U priority=P replicas=N cpu=1 ram=1Gi restart=always failures=3 backoff=1s
  *          backoff_max=1m policy=worst-fit         each but NAME may be left out
  *   drain NAME | undrain NAME
+ *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
  *   kill NAME user=U
  *   place JOB/I MACHINE [evict JOB/I]...           by hand; `pass` lets the scheduler decide
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
@@ -144,6 +145,32 @@ static void do_drain(struct story *s)
 static void do_undrain(struct story *s)
 {
     drain(s, false);
+}
+
+static void quota_change(struct story *s, bool clear)
+{
+    struct cmd cmd = {.kind = CMD_QUOTA_SET, .quota_set = {.clear = clear}};
+    struct quota *quota = &cmd.quota_set.quota;
+    const char *band = value_of(s, "band", "batch");
+    str_copy(quota->user, sizeof quota->user, s->words[1]);
+    while (quota->band < BAND_COUNT && strcmp(band_text(quota->band), band) != 0)
+        quota->band++;
+    quota->limit = resources_of(s);
+    for (enum resource r = 0; r < RES_COUNT; r++)
+        if (value_of(s, resource_name(r), NULL) == NULL)
+            quota->limit.v[r] = QUOTA_UNLIMITED;
+    quota->tasks = number_of(s, "tasks", "-1");
+    apply(s, &cmd);
+}
+
+static void do_quota(struct story *s)
+{
+    quota_change(s, false);
+}
+
+static void do_unquota(struct story *s)
+{
+    quota_change(s, true);
 }
 
 static void do_submit(struct story *s)
@@ -298,7 +325,8 @@ static const struct {
     {"running", 2, do_running}, {"exited", 2, do_exited},   {"start-error", 2, do_start_error},
     {"lost", 2, do_lost},       {"wait", 2, do_wait},       {"wake", 1, do_wake},
     {"tasks", 2, do_tasks},     {"why", 2, do_why},         {"cell", 1, do_cell},
-    {"drain", 2, do_drain},     {"undrain", 2, do_undrain},
+    {"drain", 2, do_drain},     {"undrain", 2, do_undrain}, {"quota", 2, do_quota},
+    {"unquota", 2, do_unquota},
 };
 
 static void run_line(struct story *s, char *line)
