@@ -75,7 +75,9 @@ CREATE TABLE jobs (
     killed_tasks INTEGER NOT NULL,
     stopping     INTEGER NOT NULL, -- of those assigned and running: told to stop
     reason       TEXT    NOT NULL, -- why the pending ones are pending; '' when none are
-    changed_ms   INTEGER NOT NULL
+    changed_ms   INTEGER NOT NULL,
+    disrupted    INTEGER NOT NULL, -- tasks down for the cell's own reasons: preempted, drained
+    max_disruptions INTEGER NOT NULL -- so many may be at once; 0: no bound
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
@@ -151,7 +153,7 @@ CREATE VIEW job_list AS
 SELECT j.name AS job, j.user, j.priority, j.band, j.state, j.replicas, j.pending, j.assigned,
        j.running, j.stopping, j.finished, j.failed, j.killed_tasks AS killed, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.appclass, j.policy, j.submitted_ms,
-       j.changed_ms, s.command, j.dead, j.id AS job_id
+       j.changed_ms, s.command, j.dead, j.disrupted, j.max_disruptions, j.id AS job_id
 FROM jobs j JOIN job_specs s ON s.job_id = j.id;
 
 -- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile.

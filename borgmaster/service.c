@@ -58,6 +58,7 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
         return 0;
     case CMD_MACHINE_REGISTER:
     case CMD_MACHINE_DOWN:
+    case CMD_MACHINE_EVICT:
     case CMD_SCHEDULE:
     case CMD_REPORT:
     case CMD_WAKE:

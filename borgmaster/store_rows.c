@@ -31,11 +31,13 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_JOB_UPDATE] =
         "UPDATE jobs SET state = ?2, dead = ?3, killed = ?4, pending = ?5, assigned = ?6, "
         "running = ?7, finished = ?8, failed = ?9, killed_tasks = ?10, stopping = ?11, "
-        "reason = ?12, changed_ms = ?13 WHERE id = ?1",
+        "reason = ?12, changed_ms = ?13, disrupted = ?14 WHERE id = ?1",
     [STATEMENT_JOB_INSERT] =
         "INSERT INTO jobs (id, state, dead, killed, pending, assigned, running, finished, failed, "
-        "killed_tasks, stopping, reason, changed_ms, name, user, priority, band, appclass, policy, "
-        "replicas, cpu_milli, ram_bytes, disk_bytes, ports, submitted_ms) VALUES (?, ?, ?, ?, ?, "
+        "killed_tasks, stopping, reason, changed_ms, disrupted, name, user, priority, band, "
+        "appclass, policy, "
+        "replicas, cpu_milli, ram_bytes, disk_bytes, ports, submitted_ms, max_disruptions) VALUES "
+        "(?, ?, ?, ?, ?, ?, ?, "
         "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
     [STATEMENT_TASK_PUT] =
@@ -194,6 +196,7 @@ static void row_job_state(struct row *row, const struct job_row *job)
     row_int(row, job->stopping);
     row_text(row, job->reason);
     row_u64(row, job->changed_ms);
+    row_int(row, job->disrupted);
 }
 
 static int insert_job(struct store_rows *rows, const struct job_row *job, struct err *err)
@@ -209,6 +212,7 @@ static int insert_job(struct store_rows *rows, const struct job_row *job, struct
     row_int(&row, job->spec.replicas);
     row_resources(&row, &job->spec.limit);
     row_u64(&row, job->submitted_ms);
+    row_int(&row, job->spec.disruptions_max);
     return row_end(&row, err);
 }
 

@@ -50,6 +50,8 @@ static const struct field fields[] = {
      "best-fit (pack) or worst-fit (spread the load)"},
     {"replicas", FIELD_INTEGER, "1", AT(replicas), 1, CELL_TASKS_PER_JOB_MAX, NULL,
      "how many tasks, all alike"},
+    {"max_disruptions", FIELD_INTEGER, "0", AT(disruptions_max), 0, CELL_TASKS_PER_JOB_MAX, NULL,
+     "tasks that preemption and drains may have down at once; 0: no bound"},
     {"task", FIELD_OBJECT, NULL, 0, 0, 0, NULL, "what each task is"},
     {"task.command", FIELD_COMMAND, NULL, 0, 0, 0, NULL,
      "an array of words, or a string for /bin/sh -c"},
@@ -596,10 +598,10 @@ json_t *jobfile_json(const struct job_spec *s)
                   "backoff", amount_json(quantity_print_ms, s->backoff_ms), "max_backoff",
                   amount_json(quantity_print_ms, s->backoff_max_ms), "grace",
                   amount_json(quantity_print_ms, s->grace_ms));
-    json_t *job =
-        json_pack("{s:s, s:I, s:s, s:s, s:I, s:o}", "name", s->name, "priority",
-                  (json_int_t)s->priority, "appclass", appclass_text(s->appclass), "policy",
-                  policy_text(s->policy), "replicas", (json_int_t)s->replicas, "task", task);
+    json_t *job = json_pack("{s:s, s:I, s:s, s:s, s:I, s:I, s:o}", "name", s->name, "priority",
+                            (json_int_t)s->priority, "appclass", appclass_text(s->appclass),
+                            "policy", policy_text(s->policy), "replicas", (json_int_t)s->replicas,
+                            "max_disruptions", (json_int_t)s->disruptions_max, "task", task);
     ASSERT(job != NULL);
     return job;
 }

@@ -96,6 +96,12 @@ static inline enum err_code world_drain(struct world *w, const char *name, bool 
     return world_apply(w, &cmd);
 }
 
+static inline enum err_code world_evict(struct world *w, machine_id machine)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_EVICT, .machine_evict = {machine}};
+    return world_apply(w, &cmd);
+}
+
 /* Takes the spec. */
 static inline enum err_code world_submit(struct world *w, struct job_spec spec)
 {

@@ -32,6 +32,7 @@ static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
         words_add(&spec.ports, "http");
     spec.restart = draw_below(seed, RESTART_COUNT);
     spec.failures_max = draw_below(seed, 4);
+    spec.disruptions_max = draw_below(seed, 3);
     spec.backoff_ms = draw_below(seed, 2) * 1000;
     spec.backoff_max_ms = spec.backoff_ms * 4;
     cmd->kind = CMD_JOB_SUBMIT;
@@ -167,7 +168,7 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         str_copy(cmd.user, sizeof cmd.user, "alice");
     if (draw_below(seed, 8) == 0)
         str_copy(cmd.user, sizeof cmd.user, CELL_OPERATOR);
-    switch (draw_below(seed, 19)) {
+    switch (draw_below(seed, 20)) {
     case 0:
     case 1:
         draw_register(seed, &cmd);
@@ -199,6 +200,10 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         break;
     case 13:
         draw_drain(seed, &cmd);
+        break;
+    case 15:
+        cmd.kind = CMD_MACHINE_EVICT;
+        cmd.machine_evict.machine = draw_machine(seed);
         break;
     case 14:
         draw_quota(seed, &cmd);

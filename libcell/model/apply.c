@@ -71,6 +71,9 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_QUOTA_SET:
         apply_quota_set(a, &cmd->quota_set);
         return;
+    case CMD_MACHINE_EVICT:
+        apply_machine_evict(a, &cmd->machine_evict);
+        return;
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);
 }

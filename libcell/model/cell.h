@@ -40,6 +40,7 @@ struct job {
     bool killed;                       /* by its user: nothing of it starts again */
     uint32_t counts[TASK_STATE_COUNT]; /* tasks per state; they add up to spec.replicas */
     uint32_t stopping;                 /* live tasks that have been told to stop */
+    uint32_t disrupted;                /* task_is_disrupted(); within spec.disruptions_max */
     uint64_t submitted_ms;
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1]; /* why its pending tasks are pending; "" when none are */
@@ -49,6 +50,8 @@ struct job {
     struct list dead;   /* in cell.dead_jobs once dead, in order of death */
 };
 bool job_is_dead(const struct job *job);
+/* Does the disruption budget allow to take down this task now, `count` others going down too? */
+bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t count);
 /* "pending" (nothing runs yet), "running", "stopping", "finished", "failed", "killed" */
 const char *job_state_text(const struct job *job);
 
@@ -126,6 +129,8 @@ const struct machine *cell_machine_named(const struct cell *cell, const char *na
 const struct job *cell_job(const struct cell *cell, job_id id);
 const struct job *cell_job_named(const struct cell *cell, const char *name); /* the newest */
 const struct task *cell_task(const struct cell *cell, task_id id);
+/* Is there a task that has to leave this draining machine and may be told so now? */
+bool cell_drain_due(const struct cell *cell, const struct machine *machine);
 /* The user's own row (not everybody's), NULL: none. All rows, by user and band: the caller frees.
  */
 const struct quota *cell_quota(const struct cell *cell, const char *user, enum band band);

@@ -38,13 +38,17 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
 {
     uint32_t counts[TASK_STATE_COUNT] = {0};
     uint32_t stopping = 0;
+    uint32_t disrupted = 0;
     for (uint32_t i = 0; i < job->spec.replicas; i++) {
         check_task(cell, job, i, sums);
         counts[job->tasks[i].state]++;
         stopping += job->tasks[i].stopping != CAUSE_NONE;
+        disrupted += task_is_disrupted(&job->tasks[i]);
     }
     ASSERT(memcmp(counts, job->counts, sizeof counts) == 0);
     ASSERT(stopping == job->stopping);
+    ASSERT(disrupted == job->disrupted);
+    ASSERT_IMPLIES(job->spec.disruptions_max != 0, disrupted <= job->spec.disruptions_max);
     ASSERT(spec_valid(&job->spec, NULL) == 0);
     ASSERT(job->spec.user[0] != '\0');
     ASSERT(job->id.v < cell->next_job);

@@ -110,6 +110,7 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
 {
     job->counts[task->state]++;
     job->stopping += task->stopping != CAUSE_NONE;
+    job->disrupted += task_is_disrupted(task);
     task->row_hash = task_row_hash(task);
     cell->digest_sum += task->row_hash;
     if (task->not_before_ms != 0)
@@ -135,6 +136,9 @@ static int derive_job(struct cell *cell, struct job *job, struct err *err)
     if (job->killed && (job->counts[TASK_PENDING] > 0 ||
                         job->stopping != job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING]))
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": killed, but not all tasks know",
+                       job->id.v);
+    if (job->spec.disruptions_max != 0 && job->disrupted > job->spec.disruptions_max)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": more is disrupted than may be",
                        job->id.v);
     if (!job_is_dead(job) && cell_job_named(cell, job->spec.name) != job)
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": live, but \"%s\" is a newer one",

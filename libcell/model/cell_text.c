@@ -39,6 +39,8 @@ static void job_text(struct buf *to, const struct job *job)
     buf_printf(to, " restart=%s failures_max=%u backoff=%u..%u grace=%u",
                restart_text(spec->restart), spec->failures_max, spec->backoff_ms,
                spec->backoff_max_ms, spec->grace_ms);
+    if (spec->disruptions_max != 0)
+        buf_printf(to, " disruptions=%u/%u", job->disrupted, spec->disruptions_max);
     for (enum task_state s = 0; s < TASK_STATE_COUNT; s++)
         if (job->counts[s] != 0)
             buf_printf(to, " %s=%u", task_state_text(s), job->counts[s]);

@@ -84,6 +84,7 @@ bool operator_check(struct apply *a, const char *what);
 void apply_machine_register(struct apply *a, const struct cmd_machine_register *body);
 void apply_machine_down(struct apply *a, const struct cmd_machine_down *body);
 void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body);
+void apply_machine_evict(struct apply *a, const struct cmd_machine_evict *body);
 void apply_job_submit(struct apply *a, const struct job_spec *body);
 void apply_job_kill(struct apply *a, const struct cmd_job_kill *body);
 void apply_quota_set(struct apply *a, const struct cmd_quota_set *body);

@@ -19,7 +19,8 @@
     X(REPORT, 6, "report")               /* what a borglet saw of its tasks */ \
     X(WAKE, 7, "wake")                   /* back-offs that are over */ \
     X(MACHINE_DRAIN, 8, "machine-drain") /* no new work there, and what runs moves; or again */ \
-    X(QUOTA_SET, 9, "quota-set")
+    X(QUOTA_SET, 9, "quota-set") \
+    X(MACHINE_EVICT, 10, "machine-evict") /* the next of a draining machine's tasks may go */
 
 enum cmd_kind {
 #define X(name, number, text) CMD_##name = (number),
@@ -46,6 +47,10 @@ struct cmd_machine_down {
 struct cmd_machine_drain {
     char name[CELL_NAME_MAX + 1];
     bool on; /* false: it takes work again */
+};
+
+struct cmd_machine_evict {
+    machine_id machine;
 };
 
 struct cmd_quota_set {
@@ -128,6 +133,7 @@ struct cmd {
         struct cmd_wake wake;
         struct cmd_machine_drain machine_drain;
         struct cmd_quota_set quota_set;
+        struct cmd_machine_evict machine_evict;
     };
 };
 void cmd_release(struct cmd *cmd); /* frees what the command points to */

@@ -153,6 +153,7 @@ static void job_row_fill(struct job_row *row, const struct job *job)
         .killed = job->killed,
         .dead = job_is_dead(job),
         .stopping = job->stopping,
+        .disrupted = job->disrupted,
         .submitted_ms = job->submitted_ms,
         .changed_ms = job->changed_ms,
     };

@@ -81,6 +81,7 @@ struct job_row {
     bool dead;
     uint32_t counts[TASK_STATE_COUNT];
     uint32_t stopping;
+    uint32_t disrupted;
     uint64_t submitted_ms;
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1];

@@ -8,6 +8,12 @@ bool job_is_dead(const struct job *job)
     return job->counts[TASK_PENDING] + job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING] == 0;
 }
 
+bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t count)
+{
+    uint32_t max = job->spec.disruptions_max;
+    return max == 0 || task_is_disrupted(task) || job->disrupted + count < max;
+}
+
 const char *job_state_text(const struct job *job)
 {
     if (job_is_dead(job)) {

@@ -29,9 +29,10 @@ static uint64_t add_words(uint64_t hash, const struct words *words)
 
 uint64_t spec_row_hash(const struct job_spec *spec)
 {
-    const uint64_t values[] = {spec->priority,   spec->appclass,       spec->policy,
-                               spec->replicas,   spec->restart,        spec->failures_max,
-                               spec->backoff_ms, spec->backoff_max_ms, spec->grace_ms};
+    const uint64_t values[] = {spec->priority,       spec->appclass,       spec->policy,
+                               spec->replicas,       spec->restart,        spec->failures_max,
+                               spec->backoff_ms,     spec->backoff_max_ms, spec->grace_ms,
+                               spec->disruptions_max};
     uint64_t hash = hash_text(hash_text(1, spec->name), spec->user);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &spec->limit);
     return add_words(add_words(add_words(hash, &spec->argv), &spec->env), &spec->ports);

@@ -82,6 +82,8 @@ static void job_account(struct apply *a, struct job *job, const struct task *was
     job->counts[next->state]++;
     job->stopping -= was->stopping != CAUSE_NONE;
     job->stopping += next->stopping != CAUSE_NONE;
+    job->disrupted -= task_is_disrupted(was);
+    job->disrupted += task_is_disrupted(next);
     if (job->counts[TASK_PENDING] == 0)
         job->reason[0] = '\0';
     job_touch(a, job);

@@ -93,7 +93,10 @@ struct task {
     struct list link; /* live: in its machine's tasks; backing off: in cell.backing_off */
 };
 
-bool task_is_live(const struct task *task);  /* ASSIGNED or RUNNING: it holds a place */
+bool task_is_live(const struct task *task); /* ASSIGNED or RUNNING: it holds a place */
+/* Down because the cell wanted it so: evicted for other work, for a drain or an update, and not
+ * running again yet. Machines that fail, and what a user kills, are not meant. */
+bool task_is_disrupted(const struct task *task);
 bool task_is_final(const struct task *task); /* FINISHED, FAILED or KILLED */
 /* Can the table go from one to the other? For assertions and tests. */
 bool task_may_move(enum task_state from, enum task_state to);

@@ -119,6 +119,10 @@ static void body_fields(struct pack *p, struct cmd *cmd)
     case CMD_QUOTA_SET:
         quota_set_fields(p, &cmd->quota_set);
         return;
+    case CMD_MACHINE_EVICT:
+        pack_fields(p, 1);
+        pack_u32(p, &cmd->machine_evict.machine.v);
+        return;
     }
     pack_fail(p, "unknown kind of command");
 }

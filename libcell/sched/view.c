@@ -73,6 +73,7 @@ static void machines_grow(struct view *view, uint32_t count)
         }
         grow_column(&view->up, old, now, sizeof(bool));
         grow_column(&view->draining, old, now, sizeof(bool));
+        grow_column(&view->budgeted, old, now, sizeof(uint32_t));
         grow_column(&view->spare, old, now, sizeof(int64_t));
         grow_column(&view->stamp, old, now, sizeof(uint64_t));
         grow_column(&view->improved, old, now, sizeof(bool));
@@ -126,6 +127,8 @@ static void account(struct view *view, const struct view_job *job, uint32_t mach
         if (evictable)
             view->evictable[r][machine] += sign * job->limit.v[r];
     }
+    if (job->budgeted)
+        view->budgeted[machine] += (uint32_t)sign;
     machine_derive(view, machine);
     if (sign < 0)
         improve(view, machine);
@@ -239,6 +242,24 @@ static void task_enter(struct view *view, struct view_task *task, enum view_task
     }
 }
 
+/* What evicting costs changes wherever the job has tasks, and may become possible there. */
+static void set_disrupted(struct view *view, struct view_task *task, bool disrupted)
+{
+    struct view_job *job = task->job;
+    if (task->disrupted == disrupted)
+        return;
+    task->disrupted = disrupted;
+    job->disrupted += disrupted ? 1 : -1U;
+    for (uint32_t i = 0; i < job->replicas && job->budgeted; i++) {
+        const struct view_task *other = &job->tasks[i];
+        if (other->state != VIEW_LIVE || other->stopping)
+            continue;
+        view->stamp[other->machine] = ++view->stamp_last;
+        if (!disrupted)
+            improve(view, other->machine);
+    }
+}
+
 void view_place(struct view *view, struct view_task *task, uint32_t machine)
 {
     ASSERT(task->state == VIEW_WAITING);
@@ -253,6 +274,23 @@ void view_stop(struct view *view, struct view_task *task)
     ASSERT(!task->stopping);
     task->stopping = true;
     account(view, task->job, task->machine, -1);
+    set_disrupted(view, task, true);
+}
+
+bool view_take_victim(const struct view_task *task)
+{
+    struct view_job *job = task->job;
+    if (!job->budgeted || task->disrupted)
+        return true;
+    if (job->disrupted + job->taken >= job->disruptions_max)
+        return false;
+    job->taken++;
+    return true;
+}
+
+void view_untake(const struct view_task *task)
+{
+    task->job->taken = 0;
 }
 
 struct view_task *view_first_waiting(struct view_job *job)
@@ -276,6 +314,9 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     job->policy = row->spec.policy;
     job->replicas = row->spec.replicas;
     job->limit = row->spec.limit;
+    job->disruptions_max = row->spec.disruptions_max;
+    job->budgeted = job->disruptions_max != 0 && job->disruptions_max < job->replicas &&
+                    !priority_is_prod(job->priority);
     job->tasks = xcalloc(job->replicas, sizeof *job->tasks);
     for (uint32_t i = 0; i < job->replicas; i++) {
         job->tasks[i].job = job;
@@ -333,10 +374,13 @@ static void take_task(struct view *view, const struct task *row)
     uint32_t machine = state == VIEW_LIVE ? row->machine.v - 1 : VIEW_NO_MACHINE;
     task->attempt = row->attempt;
     if (state == task->state && stopping == task->stopping &&
-        (state != VIEW_LIVE || machine == task->machine))
+        (state != VIEW_LIVE || machine == task->machine)) {
+        set_disrupted(view, task, task_is_disrupted(row));
         return; /* as assumed */
+    }
     task_leave(view, task);
     task_enter(view, task, state, machine, stopping);
+    set_disrupted(view, task, task_is_disrupted(row));
 }
 
 void view_update(struct view *view, const struct delta *delta)
@@ -374,6 +418,7 @@ void view_release(struct view *view)
         free(view->tasks[m]);
     free(view->up);
     free(view->draining);
+    free(view->budgeted);
     free(view->spare);
     free(view->stamp);
     free(view->improved);

@@ -59,3 +59,25 @@ machine_is() # MACHINE STATE
     borgctl --user ada submit "$(spec shop2 200 1 400m 'exec sleep 1000')"
     borgctl --user ada quota | grep -E '^ada +production +3 '
 }
+
+@test "a drain takes no more tasks of a job at once than max_disruptions" {
+    as_root undrain m1
+    machine_is m1 up
+    borgctl kill web --wait
+    borgctl kill shop --wait
+    borgctl kill shop2 --wait
+    as_root drain m2 --wait
+    borgctl submit --wait "$(spec careful 200 3 500m \
+        'trap "sleep 0.5; exit 0" TERM; while :; do sleep 0.1; done' '.max_disruptions = 1')"
+    sql_is 3 "SELECT count(*) FROM task_list WHERE job = 'careful' AND machine = 'm1'"
+    as_root undrain m2
+    as_root drain m1 --wait
+    wait_until 20 job_runs careful 3
+    # Each eviction but the first came after the one before had led to a running task.
+    sql_is 3 "SELECT count(*) FROM events WHERE job_name = 'careful' AND kind = 'evicting'"
+    sql_is 0 "SELECT count(*) FROM events e WHERE job_name = 'careful' AND kind = 'evicting' AND
+        (SELECT count(*) FROM events b WHERE b.job_name = 'careful' AND b.kind = 'evicting'
+            AND b.seq < e.seq) >
+        (SELECT count(*) FROM events b WHERE b.job_name = 'careful' AND b.kind = 'running'
+            AND b.attempt > 1 AND b.seq < e.seq)"
+}

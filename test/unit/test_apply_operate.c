@@ -1,5 +1,6 @@
 /*
- * test_apply_operate.c - what keeps a cell in order while it runs: drain, quotas.
+ * test_apply_operate.c - what keeps a cell in order while it runs: drain, quotas, disruption
+ * budgets.
  */
 #include "cell_fixture.h"
 
@@ -275,6 +276,133 @@ START_TEST(the_largest_jobs_there_may_be_do_not_overflow)
 }
 END_TEST
 
+/* A batch job of four on m1 of which `max` may be down at once. */
+static job_id job_budgeted(struct world *w, machine_id m1, uint32_t max)
+{
+    struct job_spec spec = spec_of("crunch", 100, 4);
+    spec.disruptions_max = max;
+    return job_running(w, spec, m1);
+}
+
+static uint32_t stopping_of(const struct world *w, job_id job)
+{
+    return cell_job(w->cell, job)->stopping;
+}
+
+START_TEST(a_task_is_disrupted_from_notice_until_it_runs_again)
+{
+    const struct {
+        enum task_state state;
+        enum cause stopping, cause;
+        bool disrupted;
+    } rows[] = {
+        {TASK_RUNNING, CAUSE_NONE, CAUSE_NONE, false},
+        {TASK_RUNNING, CAUSE_PREEMPTED, CAUSE_NONE, true},
+        {TASK_RUNNING, CAUSE_DRAIN, CAUSE_EXIT, true},
+        {TASK_RUNNING, CAUSE_UPDATE, CAUSE_EXIT, true},
+        {TASK_RUNNING, CAUSE_KILLED, CAUSE_DRAIN, false},
+        {TASK_RUNNING, CAUSE_OUT_OF_RESOURCES, CAUSE_NONE, false},
+        {TASK_PENDING, CAUSE_NONE, CAUSE_PREEMPTED, true},
+        {TASK_PENDING, CAUSE_NONE, CAUSE_DRAIN, true},
+        {TASK_PENDING, CAUSE_NONE, CAUSE_MACHINE_DOWN, false},
+        {TASK_PENDING, CAUSE_NONE, CAUSE_EXIT, false},
+        {TASK_ASSIGNED, CAUSE_NONE, CAUSE_DRAIN, true},
+        {TASK_ASSIGNED, CAUSE_NONE, CAUSE_NONE, false},
+        {TASK_RUNNING, CAUSE_NONE, CAUSE_DRAIN, false},
+        {TASK_FINISHED, CAUSE_NONE, CAUSE_EXIT, false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct task task = {
+            .state = rows[i].state, .stopping = rows[i].stopping, .cause = rows[i].cause};
+        ck_assert_msg(task_is_disrupted(&task) == rows[i].disrupted, "row %zu", i);
+    }
+}
+END_TEST
+
+START_TEST(a_drain_takes_what_the_budget_gives_and_goes_on_later)
+{
+    struct world w = world_new();
+    machine_id m1 = world_machine(&w, "m1", capacity());
+    machine_id m2 = world_machine(&w, "m2", capacity());
+    job_id job = job_budgeted(&w, m1, 2);
+    ck_assert_int_eq(world_evict(&w, m1), ERR_STATE);
+    expect_msg(&w, "\"m1\" is not draining");
+    ck_assert_int_eq(world_evict(&w, (machine_id){7}), ERR_NOT_FOUND);
+    ck_assert_int_eq(world_drain(&w, "m1", true), ERR_OK);
+    expect_msg(&w, "told to stop: 2, waiting for the disruption budget of their jobs: 2");
+    ck_assert_int_eq(world_evict(&w, m1), ERR_OK);
+    ck_assert_uint_eq(w.answer.accepted, 0);
+    ck_assert(!cell_drain_due(w.cell, cell_machine(w.cell, m1)));
+    ck_assert(world_exited(&w, world_task(&w, job, 1), 0));
+    ck_assert(world_place(&w, attempt_of(world_task(&w, job, 1)), m2, NULL, 0));
+    ck_assert(!cell_drain_due(w.cell, cell_machine(w.cell, m1)));
+    ck_assert(world_running(&w, world_task(&w, job, 1), 7));
+    ck_assert(cell_drain_due(w.cell, cell_machine(w.cell, m1)));
+    ck_assert_int_eq(world_evict(&w, m1), ERR_OK);
+    ck_assert_uint_eq(w.answer.accepted, 1);
+    ck_assert_int_eq(world_task(&w, job, 2)->stopping, CAUSE_DRAIN);
+    ck_assert_int_eq(world_task(&w, job, 3)->stopping, CAUSE_NONE);
+    /* A lost machine asks nobody, and gives back what was taken. */
+    ck_assert_int_eq(world_machine_down(&w, m1), ERR_OK);
+    ck_assert_uint_eq(cell_job(w.cell, job)->disrupted, 0);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(preemption_stays_within_the_budget)
+{
+    struct world w = world_new();
+    machine_id m1 = world_machine(&w, "m1", capacity());
+    job_id job = job_budgeted(&w, m1, 2);
+    struct job_spec spec = spec_of("urgent", 200, 3);
+    spec.limit.v[RES_CPU] = 3000;
+    job_id wide = world_job(&w, spec);
+    job_id slim = world_job(&w, spec_of("slim", 200, 3));
+    struct attempt_ref victims[4];
+    for (uint32_t i = 0; i < 4; i++)
+        victims[i] = attempt_of(world_task(&w, job, i));
+    ck_assert(!world_place(&w, attempt_of(world_task(&w, wide, 0)), m1, victims, 3));
+    expect_msg(&w, "\"crunch/2\" may not be evicted now: 0 tasks of its job are down, "
+                   "max_disruptions is 2");
+    ck_assert_uint_eq(stopping_of(&w, job), 0);
+    ck_assert(world_place(&w, attempt_of(world_task(&w, slim, 0)), m1, victims, 1));
+    ck_assert(world_place(&w, attempt_of(world_task(&w, slim, 1)), m1, victims + 1, 1));
+    ck_assert(!world_place(&w, attempt_of(world_task(&w, slim, 2)), m1, victims + 2, 1));
+    ck_assert_uint_eq(stopping_of(&w, job), 2);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(what_is_down_already_may_be_moved_again)
+{
+    struct world w = world_new();
+    machine_id m1 = world_machine(&w, "m1", capacity());
+    machine_id m2 = world_machine(&w, "m2", capacity());
+    job_id job = job_budgeted(&w, m1, 1);
+    ck_assert_int_eq(world_drain(&w, "m1", true), ERR_OK);
+    ck_assert(world_exited(&w, world_task(&w, job, 0), 0));
+    ck_assert(world_place(&w, attempt_of(world_task(&w, job, 0)), m2, NULL, 0));
+    ck_assert_int_eq(world_drain(&w, "m2", true), ERR_OK); /* before it ran there */
+    ck_assert_int_eq(world_task(&w, job, 0)->stopping, CAUSE_DRAIN);
+    ck_assert_uint_eq(cell_job(w.cell, job)->disrupted, 1);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_user_may_always_kill_and_a_machine_may_shrink)
+{
+    struct world w = world_new();
+    machine_id m1 = world_machine(&w, "m1", capacity());
+    job_id job = job_budgeted(&w, m1, 1);
+    world_machine(&w, "m1", amounts(1000, 100, 10, 4));
+    ck_assert_uint_eq(stopping_of(&w, job), 3);
+    ck_assert_uint_eq(cell_job(w.cell, job)->disrupted, 0);
+    ck_assert_int_eq(world_kill(&w, "crunch"), ERR_OK);
+    ck_assert_uint_eq(stopping_of(&w, job), 4);
+    world_release(&w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("apply_operate");
@@ -292,5 +420,12 @@ int main(void)
     tcase_add_test(quota, a_job_counts_until_it_is_dead);
     tcase_add_test(quota, the_largest_jobs_there_may_be_do_not_overflow);
     suite_add_tcase(suite, quota);
+    TCase *budget = tcase_create("budget");
+    tcase_add_test(budget, a_task_is_disrupted_from_notice_until_it_runs_again);
+    tcase_add_test(budget, a_drain_takes_what_the_budget_gives_and_goes_on_later);
+    tcase_add_test(budget, preemption_stays_within_the_budget);
+    tcase_add_test(budget, what_is_down_already_may_be_moved_again);
+    tcase_add_test(budget, a_user_may_always_kill_and_a_machine_may_shrink);
+    suite_add_tcase(suite, budget);
     return run_suite(suite);
 }

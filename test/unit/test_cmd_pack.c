@@ -38,6 +38,8 @@ static bool same_bodies(const struct cmd *a, const struct cmd *b)
                           b->report.report_count);
     case CMD_WAKE:
         return SAME_LISTS(a->wake.tasks, a->wake.task_count, b->wake.tasks, b->wake.task_count);
+    case CMD_MACHINE_EVICT:
+        return a->machine_evict.machine.v == b->machine_evict.machine.v;
     case CMD_QUOTA_SET:
         return same_bytes(&a->quota_set, sizeof a->quota_set, &b->quota_set, sizeof b->quota_set);
     case CMD_MACHINE_DRAIN:

@@ -7,8 +7,8 @@
  *
  *   machine NAME cpu=4 ram=8Gi disk=0 ports=4      register; `down NAME`
  *   submit NAME user=U priority=P replicas=N cpu=1 ram=1Gi restart=always failures=3 backoff=1s
- *          backoff_max=1m policy=worst-fit         each but NAME may be left out
- *   drain NAME | undrain NAME
+ *          backoff_max=1m disruptions=1 policy=worst-fit       each but NAME may be left out
+ *   drain NAME | undrain NAME | evict NAME         the leader evicts again from a draining machine
  *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
  *   kill NAME user=U
  *   place JOB/I MACHINE [evict JOB/I]...           by hand; `pass` lets the scheduler decide
@@ -147,6 +147,13 @@ static void do_undrain(struct story *s)
     drain(s, false);
 }
 
+static void do_evict(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_EVICT};
+    cmd.machine_evict.machine = cell_machine_named(s->w.cell, s->words[1])->id;
+    apply(s, &cmd);
+}
+
 static void quota_change(struct story *s, bool clear)
 {
     struct cmd cmd = {.kind = CMD_QUOTA_SET, .quota_set = {.clear = clear}};
@@ -186,6 +193,7 @@ static void do_submit(struct story *s)
     spec.restart = (enum restart)restart_parse(value_of(s, "restart", "on-failure"));
     spec.policy = (enum policy)policy_parse(value_of(s, "policy", "best-fit"));
     spec.failures_max = (uint32_t)number_of(s, "failures", "0");
+    spec.disruptions_max = (uint32_t)number_of(s, "disruptions", "0");
     spec.backoff_ms = (uint32_t)ms_of(s, "backoff", "1s");
     spec.backoff_max_ms = (uint32_t)ms_of(s, "backoff_max", "1m");
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec};
@@ -325,8 +333,8 @@ static const struct {
     {"running", 2, do_running}, {"exited", 2, do_exited},   {"start-error", 2, do_start_error},
     {"lost", 2, do_lost},       {"wait", 2, do_wait},       {"wake", 1, do_wake},
     {"tasks", 2, do_tasks},     {"why", 2, do_why},         {"cell", 1, do_cell},
-    {"drain", 2, do_drain},     {"undrain", 2, do_undrain}, {"quota", 2, do_quota},
-    {"unquota", 2, do_unquota},
+    {"drain", 2, do_drain},     {"undrain", 2, do_undrain}, {"evict", 2, do_evict},
+    {"quota", 2, do_quota},     {"unquota", 2, do_unquota},
 };
 
 static void run_line(struct story *s, char *line)

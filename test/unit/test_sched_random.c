@@ -6,6 +6,19 @@
 
 enum { SEEDS = 150, STEPS = 60, MACHINES = 6, JOBS = 10 };
 
+/* With those before it on the machine evicted as well, does the budget of its job allow it? */
+static bool oracle_may_disrupt(const struct cell *cell, const struct machine *machine,
+                               const struct task *task)
+{
+    uint32_t before = 0;
+    for (struct list *l = machine->tasks.next; l != &task->link; l = l->next) {
+        const struct task *other = CONTAINER_OF(l, struct task, link);
+        before += task_job(other->id).v == task_job(task->id).v && other->stopping == CAUSE_NONE &&
+                  !task_is_disrupted(other);
+    }
+    return job_may_disrupt(cell_job(cell, task_job(task->id)), task, before);
+}
+
 /* What a machine has for work of this priority, by the slow and obvious way. */
 static struct resources oracle_room(const struct cell *cell, const struct machine *machine,
                                     uint32_t priority, bool evicting)
@@ -17,7 +30,8 @@ static struct resources oracle_room(const struct cell *cell, const struct machin
         const struct job_spec *spec = &cell_job(cell, task_job(task->id))->spec;
         if (task->stopping != CAUSE_NONE)
             continue;
-        if (!evicting || !priority_may_evict(priority, spec->priority))
+        if (!evicting || !priority_may_evict(priority, spec->priority) ||
+            !oracle_may_disrupt(cell, machine, task))
             resources_subtract(&room, &spec->limit);
     }
     return room;
@@ -208,6 +222,7 @@ static struct cmd draw_submit_cmd(uint64_t *seed)
     if (spec.limit.v[RES_PORTS] == 1)
         words_add(&spec.ports, "http");
     spec.policy = draw_below(seed, POLICY_COUNT);
+    spec.disruptions_max = draw_below(seed, 4);
     spec.backoff_ms = 1000 * draw_below(seed, 2);
     spec.failures_max = draw_below(seed, 3);
     return (struct cmd){.kind = CMD_JOB_SUBMIT, .job_submit = spec};
@@ -238,7 +253,10 @@ static struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
 {
     struct cmd cmd;
     uint32_t kind = draw_below(seed, 12);
-    if (kind < 3) {
+    if (kind == 0 && draw_below(seed, 2) == 0) {
+        cmd = (struct cmd){.kind = CMD_MACHINE_EVICT};
+        cmd.machine_evict.machine.v = 1 + draw_below(seed, MACHINES);
+    } else if (kind < 3) {
         cmd = draw_machine_cmd(seed);
     } else if (kind < 6) {
         cmd = draw_submit_cmd(seed);
