@@ -67,7 +67,7 @@ CREATE TABLE jobs (
     state        TEXT    NOT NULL, -- pending, running, stopping, finished, failed, killed
     dead         INTEGER NOT NULL, -- 1: all its tasks have ended
     killed       INTEGER NOT NULL, -- 1: told to end by its user
-    pending      INTEGER NOT NULL, -- tasks per state; they add up to replicas
+    pending      INTEGER NOT NULL, -- tasks per state; they add up to task_count
     assigned     INTEGER NOT NULL,
     running      INTEGER NOT NULL,
     finished     INTEGER NOT NULL,
@@ -77,11 +77,12 @@ CREATE TABLE jobs (
     reason       TEXT    NOT NULL, -- why the pending ones are pending; '' when none are
     changed_ms   INTEGER NOT NULL,
     disrupted    INTEGER NOT NULL, -- tasks down for the cell's own reasons: preempted, drained
-    max_disruptions INTEGER NOT NULL -- so many may be at once; 0: no bound
+    max_disruptions INTEGER NOT NULL, -- so many may be at once; 0: no bound
+    task_count   INTEGER NOT NULL -- rows in tasks: those from replicas on are ended or being killed
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
--- What never changes about a job and may be long; apart from jobs, whose rows change all the time.
+-- A job as it was submitted; replicas and priority in jobs may have changed since. It may be long; apart from jobs, whose rows change all the time.
 CREATE TABLE job_specs (
     job_id  INTEGER PRIMARY KEY,
     command TEXT NOT NULL, -- for reading; quoted where a shell would need it
@@ -90,7 +91,7 @@ CREATE TABLE job_specs (
 
 CREATE TABLE tasks (
     job_id        INTEGER NOT NULL,
-    idx           INTEGER NOT NULL, -- 0 to jobs.replicas - 1; a task is called NAME/IDX
+    idx           INTEGER NOT NULL, -- 0 to jobs.task_count - 1; a task is called NAME/IDX
     state         TEXT    NOT NULL, -- pending, assigned, running, finished, failed, killed
     attempt       INTEGER NOT NULL, -- of the present or last run, from 1; 0: never assigned
     machine_id    INTEGER,          -- of the present attempt; NULL unless assigned or running

@@ -55,6 +55,7 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
     case CMD_JOB_KILL:
     case CMD_MACHINE_DRAIN: /* the cell says who may */
     case CMD_QUOTA_SET:
+    case CMD_JOB_UPDATE:
         return 0;
     case CMD_MACHINE_REGISTER:
     case CMD_MACHINE_DOWN:

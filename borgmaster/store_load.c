@@ -115,11 +115,15 @@ static int load_job(struct cell *cell, struct columns *c, struct err *err)
     row.submitted_ms = take_u64(c);
     row.changed_ms = take_u64(c);
     str_copy(row.reason, sizeof row.reason, take_text(c));
+    uint32_t priority = take_u32(c), replicas = take_u32(c);
+    row.task_count = take_u32(c);
     const void *spec = sqlite3_column_blob(c->statement, c->at);
     int size = sqlite3_column_bytes(c->statement, c->at);
     int rv = spec_unpack(spec, spec == NULL ? 0 : (size_t)size, &row.spec, err);
     if (rv != 0)
         return err_wrap(err, "job %" PRIu64, row.id.v);
+    row.spec.priority = priority;
+    row.spec.replicas = replicas;
     rv = cell_load_job(cell, &row, err);
     spec_release(&row.spec);
     return rv;
@@ -201,7 +205,7 @@ static const struct table {
     {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, changed_ms, "
      "draining FROM machines ORDER BY id",
      load_machine},
-    {"SELECT id, killed, submitted_ms, changed_ms, reason, spec "
+    {"SELECT id, killed, submitted_ms, changed_ms, reason, priority, replicas, task_count, spec "
      "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",
      load_job},
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
@@ -231,7 +235,7 @@ static int tasks_are_there(sqlite3 *db, struct err *err)
 {
     int64_t missing;
     int rv = store_number(db,
-                          "SELECT (SELECT coalesce(sum(replicas), 0) FROM jobs) - "
+                          "SELECT (SELECT coalesce(sum(task_count), 0) FROM jobs) - "
                           "(SELECT count(*) FROM tasks)",
                           &missing, err);
     if (rv != 0 || missing == 0)

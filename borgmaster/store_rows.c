@@ -31,14 +31,14 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_JOB_UPDATE] =
         "UPDATE jobs SET state = ?2, dead = ?3, killed = ?4, pending = ?5, assigned = ?6, "
         "running = ?7, finished = ?8, failed = ?9, killed_tasks = ?10, stopping = ?11, "
-        "reason = ?12, changed_ms = ?13, disrupted = ?14 WHERE id = ?1",
+        "reason = ?12, changed_ms = ?13, disrupted = ?14, priority = ?15, band = ?16, "
+        "replicas = ?17, task_count = ?18 WHERE id = ?1",
     [STATEMENT_JOB_INSERT] =
         "INSERT INTO jobs (id, state, dead, killed, pending, assigned, running, finished, failed, "
-        "killed_tasks, stopping, reason, changed_ms, disrupted, name, user, priority, band, "
-        "appclass, policy, "
-        "replicas, cpu_milli, ram_bytes, disk_bytes, ports, submitted_ms, max_disruptions) VALUES "
-        "(?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "killed_tasks, stopping, reason, changed_ms, disrupted, priority, band, replicas, "
+        "task_count, name, user, appclass, policy, cpu_milli, ram_bytes, disk_bytes, ports, "
+        "submitted_ms, max_disruptions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
     [STATEMENT_TASK_PUT] =
         "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -197,6 +197,10 @@ static void row_job_state(struct row *row, const struct job_row *job)
     row_text(row, job->reason);
     row_u64(row, job->changed_ms);
     row_int(row, job->disrupted);
+    row_int(row, job->spec.priority);
+    row_text(row, band_text(band_of(job->spec.priority)));
+    row_int(row, job->spec.replicas);
+    row_int(row, job->task_count);
 }
 
 static int insert_job(struct store_rows *rows, const struct job_row *job, struct err *err)
@@ -205,11 +209,8 @@ static int insert_job(struct store_rows *rows, const struct job_row *job, struct
     row_job_state(&row, job);
     row_text(&row, job->spec.name);
     row_text(&row, job->spec.user);
-    row_int(&row, job->spec.priority);
-    row_text(&row, band_text(band_of(job->spec.priority)));
     row_text(&row, appclass_text(job->spec.appclass));
     row_text(&row, policy_text(job->spec.policy));
-    row_int(&row, job->spec.replicas);
     row_resources(&row, &job->spec.limit);
     row_u64(&row, job->submitted_ms);
     row_int(&row, job->spec.disruptions_max);

@@ -1,7 +1,8 @@
 /*
- * cmd_operate.c - drain, undrain and quotas: what keeps a cell in order while it runs.
+ * cmd_operate.c - drain, undrain, quotas and update: what keeps a cell in order while it runs.
  */
 #include "cmd_pack.h"
+#include "jobfile.h"
 #include "listing.h"
 #include "quantity.h"
 
@@ -185,4 +186,57 @@ int cmd_quota_set(struct cli *cli)
 int cmd_quota_clear(struct cli *cli)
 {
     return quota_change(cli, true);
+}
+
+static int update_parse(const struct cli *cli, struct cmd_job_update *ret, struct err *err)
+{
+    uint64_t number;
+    const char *priority = cli_value(cli, OPT_PRIORITY);
+    *ret = (struct cmd_job_update){.replicas = JOB_UPDATE_KEEP, .priority = JOB_UPDATE_KEEP};
+    if (priority == NULL && !cli_flag(cli, OPT_REPLICAS))
+        return err_set(err, ERR_INVALID, "nothing to change: name --replicas or --priority");
+    if (cli_number(cli, OPT_REPLICAS, 1, CELL_TASKS_PER_JOB_MAX, 0, &number, err) < 0)
+        return -(int)err->code;
+    if (cli_flag(cli, OPT_REPLICAS))
+        ret->replicas = (int64_t)number;
+    if (priority == NULL)
+        return 0;
+    ret->priority = jobfile_band_priority(priority);
+    if (ret->priority >= 0)
+        return 0;
+    if (cli_number(cli, OPT_PRIORITY, 0, PRIORITY_MAX, 0, &number, err) < 0)
+        return err_set(err, ERR_INVALID,
+                       "--priority: \"%.60s\" is none of free, batch, production, monitoring, nor "
+                       "a number from 0 to %d",
+                       priority, PRIORITY_MAX);
+    ret->priority = (int64_t)number;
+    return 0;
+}
+
+static int update_run(struct cli *cli, struct cmd *cmd, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct wire_answer answer;
+    if (name_take("job", cli->args[0], cmd->job_update.name, err) < 0 ||
+        client_open(cli, &client, err) < 0 || client_command(client, cmd, &answer, err) < 0)
+        return -(int)err->code;
+    client_settle(client);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout,
+                          json_pack("{s:s, s:I, s:I}", "job", cli->args[0], "job_id",
+                                    (json_int_t)answer.job, "index", (json_int_t)answer.index));
+    else
+        printf("%s\n", answer.msg);
+    return 0;
+}
+
+int cmd_update(struct cli *cli)
+{
+    struct err err;
+    struct cmd cmd = {.kind = CMD_JOB_UPDATE};
+    if (update_parse(cli, &cmd.job_update, &err) < 0) {
+        cli_fail(&err);
+        return CLI_USAGE;
+    }
+    return update_run(cli, &cmd, &err) < 0 ? cli_fail(&err) : CLI_OK;
 }

@@ -102,6 +102,21 @@ const struct command cli_commands[] = {
         .run = cmd_kill,
     },
     {
+        .name = "update",
+        .args = "JOB",
+        .args_min = 1,
+        .args_max = 1,
+        .options = BIT(OPT_REPLICAS) | BIT(OPT_PRIORITY),
+        .summary = "change how many tasks a running job has, and its priority",
+        .details =
+            "More replicas are started as at a submit; of fewer the highest indexes are killed,\n"
+            "with notice. A change of priority restarts nothing. The quota of the job's user is\n"
+            "asked as at a submit. Only that user and root may.",
+        .examples = "  borgctl update web --replicas 10\n"
+                    "  borgctl update crunch --priority free --replicas 200",
+        .run = cmd_update,
+    },
+    {
         .name = "logs",
         .args = "JOB[/INDEX]",
         .args_min = 1,

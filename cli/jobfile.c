@@ -170,17 +170,24 @@ static void integer_set(struct check *c, const struct field *f, const json_t *v)
         u32_put(c, f, d < -1 ? -1 : d > 1e15 ? INT64_MAX : (int64_t)d, text);
 }
 
+int jobfile_band_priority(const char *text)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(bands); i++)
+        if (strcmp(text, bands[i].name) == 0)
+            return (int)bands[i].priority;
+    return -1;
+}
+
 static void priority_set(struct check *c, const struct field *f, const json_t *v)
 {
     if (!json_is_string(v)) {
         integer_set(c, f, v);
         return;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(bands); i++) {
-        if (strcmp(json_string_value(v), bands[i].name) == 0) {
-            c->spec->priority = bands[i].priority;
-            return;
-        }
+    int priority = jobfile_band_priority(json_string_value(v));
+    if (priority >= 0) {
+        c->spec->priority = (uint32_t)priority;
+        return;
     }
     problem(c, f->path, "\"%.60s\" is none of free, batch, production, monitoring, nor a number",
             json_string_value(v));

@@ -107,6 +107,7 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
          "not_before_ms, t.changed_ms, t.job_id FROM jobs j JOIN task_list t ON "
          "t.job_id = j.id WHERE j.id = " NEWEST
+         " AND (t.idx < j.replicas OR t.state NOT IN ('finished', 'failed', 'killed'))"
          " %s AND (t.job_id, t.idx) > (%lld, %lld) ORDER BY t.job_id, t.idx LIMIT %d",
          "job_id", "index", "j.name", COLUMNS(task_columns)},
     [LISTING_MACHINES] =

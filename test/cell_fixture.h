@@ -102,6 +102,15 @@ static inline enum err_code world_evict(struct world *w, machine_id machine)
     return world_apply(w, &cmd);
 }
 
+static inline enum err_code world_update(struct world *w, const char *name, int64_t replicas,
+                                         int64_t priority)
+{
+    struct cmd cmd = {.kind = CMD_JOB_UPDATE,
+                      .job_update = {.replicas = replicas, .priority = priority}};
+    str_copy(cmd.job_update.name, sizeof cmd.job_update.name, name);
+    return world_apply(w, &cmd);
+}
+
 /* Takes the spec. */
 static inline enum err_code world_submit(struct world *w, struct job_spec spec)
 {

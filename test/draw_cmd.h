@@ -17,14 +17,30 @@ static inline void draw_register(uint64_t *seed, struct cmd *cmd)
     body->capacity = amounts(1000 * draw_below(seed, 6), 10 * draw_below(seed, 6), 5, 3);
 }
 
-static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
+static inline uint32_t draw_priority(uint64_t *seed)
 {
     static const uint32_t priorities[] = {0, 50, 100, 110, 119, 120, 200, 359, 360, 450, 451};
+    return priorities[draw_below(seed, ARRAY_SIZE(priorities))];
+}
+
+static inline void draw_update(uint64_t *seed, struct cmd *cmd)
+{
+    struct cmd_job_update *body = &cmd->job_update;
+    cmd->kind = CMD_JOB_UPDATE;
+    cmd->user[0] = '\0';
+    if (draw_below(seed, 4) == 0)
+        str_copy(cmd->user, sizeof cmd->user, "alice");
+    snprintf(body->name, sizeof body->name, "j%u", draw_below(seed, 12));
+    body->replicas = (int64_t)draw_below(seed, DRAW_REPLICAS_MAX + 2) - 1; /* or KEEP */
+    body->priority = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : draw_priority(seed);
+}
+
+static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
+{
     char name[8], user[8];
     snprintf(name, sizeof name, "j%u", draw_below(seed, 12));
     snprintf(user, sizeof user, "u%u", draw_below(seed, 3));
-    struct job_spec spec =
-        spec_named(name, user, priorities[draw_below(seed, ARRAY_SIZE(priorities))]);
+    struct job_spec spec = spec_named(name, user, draw_priority(seed));
     spec.replicas = 1 + draw_below(seed, DRAW_REPLICAS_MAX);
     spec.limit = amounts(500 + 500 * draw_below(seed, 3), 1 + 5 * draw_below(seed, 4),
                          draw_below(seed, 2), draw_below(seed, 2));
@@ -168,7 +184,7 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         str_copy(cmd.user, sizeof cmd.user, "alice");
     if (draw_below(seed, 8) == 0)
         str_copy(cmd.user, sizeof cmd.user, CELL_OPERATOR);
-    switch (draw_below(seed, 20)) {
+    switch (draw_below(seed, 22)) {
     case 0:
     case 1:
         draw_register(seed, &cmd);
@@ -204,6 +220,10 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
     case 15:
         cmd.kind = CMD_MACHINE_EVICT;
         cmd.machine_evict.machine = draw_machine(seed);
+        break;
+    case 16:
+    case 17:
+        draw_update(seed, &cmd);
         break;
     case 14:
         draw_quota(seed, &cmd);

@@ -175,6 +175,11 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_MACHINE_EVICT:
         cmd->machine_evict.machine.v = (uint32_t)random_number(r);
         return;
+    case CMD_JOB_UPDATE:
+        random_text(r, cmd->job_update.name, sizeof cmd->job_update.name);
+        cmd->job_update.replicas = (int64_t)random_number(r);
+        cmd->job_update.priority = -(int64_t)random_number(r);
+        return;
     case CMD_QUOTA_SET:
         random_text(r, cmd->quota_set.quota.user, sizeof cmd->quota_set.quota.user);
         cmd->quota_set.quota.band = random_below(r, BAND_COUNT);

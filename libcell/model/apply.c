@@ -74,6 +74,9 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_MACHINE_EVICT:
         apply_machine_evict(a, &cmd->machine_evict);
         return;
+    case CMD_JOB_UPDATE:
+        apply_job_update(a, &cmd->job_update);
+        return;
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);
 }

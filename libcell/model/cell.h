@@ -35,19 +35,22 @@ struct machine {
 /* A job is live until all its tasks are final. */
 struct job {
     job_id id;
-    struct job_spec spec;              /* never changes */
-    uint64_t spec_hash;                /* of it, computed once */
-    bool killed;                       /* by its user: nothing of it starts again */
-    uint32_t counts[TASK_STATE_COUNT]; /* tasks per state; they add up to spec.replicas */
+    struct job_spec spec; /* replicas and priority change by JOB_UPDATE, else nothing */
+    uint64_t spec_hash;   /* of it */
+    bool killed;          /* by its user: nothing of it starts again */
+    uint32_t counts[TASK_STATE_COUNT]; /* tasks per state; they add up to task_count */
     uint32_t stopping;                 /* live tasks that have been told to stop */
     uint32_t disrupted;                /* task_is_disrupted(); within spec.disruptions_max */
     uint64_t submitted_ms;
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1]; /* why its pending tasks are pending; "" when none are */
     uint64_t row_hash;
-    struct task *tasks; /* spec.replicas of them, by index */
-    struct list link;   /* in cell.jobs, by id */
-    struct list dead;   /* in cell.dead_jobs once dead, in order of death */
+    /* By index. Those from spec.replicas on are left of a time when there were more: they are final
+     * or being killed, and are taken up again, attempts and all, when there are more again. */
+    struct task *tasks;
+    uint32_t task_count; /* at least spec.replicas */
+    struct list link;    /* in cell.jobs, by id */
+    struct list dead;    /* in cell.dead_jobs once dead, in order of death */
 };
 bool job_is_dead(const struct job *job);
 /* Does the disruption budget allow to take down this task now, `count` others going down too? */

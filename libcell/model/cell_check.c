@@ -26,6 +26,8 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     ASSERT_IMPLIES(job->killed, task->state != TASK_PENDING);
     ASSERT_IMPLIES(job->killed && live, task->stopping == CAUSE_KILLED);
     ASSERT_IMPLIES(job->spec.failures_max != 0, task->failures <= job->spec.failures_max);
+    ASSERT_IMPLIES(index >= job->spec.replicas,
+                   task_is_final(task) || task->stopping == CAUSE_KILLED);
     ASSERT(task->changed_ms <= cell->now_ms);
     ASSERT(task->row_hash == task_row_hash(task));
     ASSERT(list_empty(&task->link) == (!live && task->not_before_ms == 0));
@@ -39,7 +41,8 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     uint32_t counts[TASK_STATE_COUNT] = {0};
     uint32_t stopping = 0;
     uint32_t disrupted = 0;
-    for (uint32_t i = 0; i < job->spec.replicas; i++) {
+    ASSERT(job->task_count >= job->spec.replicas);
+    for (uint32_t i = 0; i < job->task_count; i++) {
         check_task(cell, job, i, sums);
         counts[job->tasks[i].state]++;
         stopping += job->tasks[i].stopping != CAUSE_NONE;
@@ -64,7 +67,7 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     if (job_is_dead(job))
         sums->dead_jobs++;
     else
-        sums->live_tasks += job->spec.replicas;
+        sums->live_tasks += job->task_count;
 }
 
 static void check_machine(const struct cell *cell, const struct machine *machine, struct sums *sums)

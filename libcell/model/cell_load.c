@@ -44,12 +44,16 @@ int cell_load_job(struct cell *cell, const struct job *row, struct err *err)
     if (spec_valid(&row->spec, &why) != 0 || row->spec.user[0] == '\0')
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": its spec is bad: %s", row->id.v,
                        row->spec.user[0] == '\0' ? "no user" : why.msg);
+    if (row->task_count < row->spec.replicas || row->task_count > CELL_TASKS_PER_JOB_MAX)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": %u tasks for %u replicas", row->id.v,
+                       row->task_count, row->spec.replicas);
     struct job *job = cell_add_job(cell, row->id, &row->spec);
+    cell_grow_job(cell, job, row->task_count);
     job->killed = row->killed;
     job->submitted_ms = row->submitted_ms;
     job->changed_ms = row->changed_ms;
     str_copy(job->reason, sizeof job->reason, row->reason);
-    for (uint32_t i = 0; i < job->spec.replicas; i++)
+    for (uint32_t i = 0; i < job->task_count; i++)
         job->tasks[i].changed_ms = row->submitted_ms;
     return 0;
 }
@@ -128,8 +132,12 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
 static int derive_job(struct cell *cell, struct job *job, struct err *err)
 {
     job->counts[TASK_PENDING] = 0; /* cell_add_job() took all for pending */
-    for (uint32_t i = 0; i < job->spec.replicas; i++)
+    for (uint32_t i = 0; i < job->task_count; i++)
         derive_task(cell, job, &job->tasks[i]);
+    for (uint32_t i = job->spec.replicas; i < job->task_count; i++)
+        if (!task_is_final(&job->tasks[i]) && job->tasks[i].stopping != CAUSE_KILLED)
+            return err_set(err, ERR_CORRUPT,
+                           "task %" PRIu64 "/%u: beyond the replicas, but not ended", job->id.v, i);
     if (job->counts[TASK_PENDING] == 0 && job->reason[0] != '\0')
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": a reason, but nothing pending",
                        job->id.v);

@@ -110,7 +110,7 @@ void cell_text(struct buf *to, const struct cell *cell)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);
         job_text(to, job);
-        for (uint32_t i = 0; i < job->spec.replicas; i++)
+        for (uint32_t i = 0; i < job->task_count; i++)
             task_text(to, cell, job, &job->tasks[i]);
     }
 }

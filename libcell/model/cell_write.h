@@ -27,6 +27,8 @@ struct job *job_find(const struct cell *cell, job_id id);
 struct task *task_find(const struct cell *cell, task_id id);
 struct machine *cell_add_machine(struct cell *cell, const char *name);
 struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *spec);
+/* More rows of tasks, PENDING and without hashes; their addresses change. */
+void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count);
 void cell_add_dead(struct cell *cell, struct job *job); /* keeps dead_jobs in order */
 void cell_remove_job(struct cell *cell, struct job *job);
 const struct remembered *cell_remembered(const struct cell *cell, const uint64_t request_id[2]);
@@ -57,6 +59,8 @@ void task_set(struct apply *a, struct task *task, const struct task *next);
 /* The present attempt is over; `state` is PENDING or final. */
 void task_end(struct apply *a, struct task *task, enum task_state state, enum cause cause,
               int32_t exit_code);
+/* What becomes of a task that was told to stop when it has. */
+enum task_state task_stopped_state(const struct cell *cell, const struct task *task);
 /* Tell a live task to stop. */
 void task_stop(struct apply *a, struct task *task, enum cause cause);
 /* The live tasks of a machine by id: their order in its list is not the same on a replica that was
@@ -86,6 +90,7 @@ void apply_machine_down(struct apply *a, const struct cmd_machine_down *body);
 void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body);
 void apply_machine_evict(struct apply *a, const struct cmd_machine_evict *body);
 void apply_job_submit(struct apply *a, const struct job_spec *body);
+void apply_job_update(struct apply *a, const struct cmd_job_update *body);
 void apply_job_kill(struct apply *a, const struct cmd_job_kill *body);
 void apply_quota_set(struct apply *a, const struct cmd_quota_set *body);
 void job_forget_old(struct apply *a);

@@ -39,6 +39,7 @@ void cmd_release(struct cmd *cmd)
     case CMD_MACHINE_DRAIN:
     case CMD_QUOTA_SET:
     case CMD_MACHINE_EVICT:
+    case CMD_JOB_UPDATE:
     case CMD_JOB_KILL:
         break;
     }

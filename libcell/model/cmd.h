@@ -20,7 +20,8 @@
     X(WAKE, 7, "wake")                   /* back-offs that are over */ \
     X(MACHINE_DRAIN, 8, "machine-drain") /* no new work there, and what runs moves; or again */ \
     X(QUOTA_SET, 9, "quota-set") \
-    X(MACHINE_EVICT, 10, "machine-evict") /* the next of a draining machine's tasks may go */
+    X(MACHINE_EVICT, 10, "machine-evict") /* the next of a draining machine's tasks may go */ \
+    X(JOB_UPDATE, 11, "job-update")
 
 enum cmd_kind {
 #define X(name, number, text) CMD_##name = (number),
@@ -51,6 +52,13 @@ struct cmd_machine_drain {
 
 struct cmd_machine_evict {
     machine_id machine;
+};
+
+#define JOB_UPDATE_KEEP INT64_C(-1)
+struct cmd_job_update {
+    char name[CELL_NAME_MAX + 1];
+    int64_t replicas; /* or JOB_UPDATE_KEEP */
+    int64_t priority; /* the same */
 };
 
 struct cmd_quota_set {
@@ -134,6 +142,7 @@ struct cmd {
         struct cmd_machine_drain machine_drain;
         struct cmd_quota_set quota_set;
         struct cmd_machine_evict machine_evict;
+        struct cmd_job_update job_update;
     };
 };
 void cmd_release(struct cmd *cmd); /* frees what the command points to */

@@ -154,6 +154,7 @@ static void job_row_fill(struct job_row *row, const struct job *job)
         .dead = job_is_dead(job),
         .stopping = job->stopping,
         .disrupted = job->disrupted,
+        .task_count = job->task_count,
         .submitted_ms = job->submitted_ms,
         .changed_ms = job->changed_ms,
     };
@@ -249,14 +250,14 @@ struct delta *delta_full(const struct cell *cell)
         delta->machines[delta->machine_count++] = *cell->machines[i];
     size_t tasks = 0;
     LIST_EACH(l, &cell->jobs)
-    tasks += CONTAINER_OF(l, struct job, link)->spec.replicas;
+    tasks += CONTAINER_OF(l, struct job, link)->task_count;
     delta->jobs = xcalloc(cell->job_count, sizeof *delta->jobs);
     delta->tasks = xcalloc(tasks, sizeof *delta->tasks);
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);
         job_row_fill(&delta->jobs[delta->job_count++], job);
-        for (uint32_t i = 0; i < job->spec.replicas; i++)
+        for (uint32_t i = 0; i < job->task_count; i++)
             delta->tasks[delta->task_count++] = job->tasks[i];
     }
     return delta;

@@ -26,7 +26,8 @@
     X(FORGOTTEN, 13, "forgotten") /* a dead job made room */ \
     X(MACHINE_DRAINING, 14, "machine-draining") \
     X(MACHINE_UNDRAINED, 15, "machine-undrained") \
-    X(QUOTA, 16, "quota") /* was set or cleared */
+    X(QUOTA, 16, "quota")     /* was set or cleared */ \
+    X(UPDATED, 17, "updated") /* a job: replicas or priority; stands for its pending tasks too */
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
@@ -82,6 +83,7 @@ struct job_row {
     uint32_t counts[TASK_STATE_COUNT];
     uint32_t stopping;
     uint32_t disrupted;
+    uint32_t task_count;
     uint64_t submitted_ms;
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1];

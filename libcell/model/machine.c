@@ -126,7 +126,7 @@ void apply_machine_down(struct apply *a, const struct cmd_machine_down *body)
         bool killed = task->stopping == CAUSE_KILLED;
         enum cause cause = killed ? CAUSE_KILLED : CAUSE_MACHINE_DOWN;
         event_add_task(a, killed ? EVENT_KILLED : EVENT_LOST, task, cause, 0, "machine down");
-        task_end(a, task, killed ? TASK_KILLED : TASK_PENDING, cause, 0);
+        task_end(a, task, task_stopped_state(a->cell, task), cause, 0);
     }
     ASSERT(machine->task_count == 0);
     answer_say(a, "machine \"%s\" is down (tasks lost: %u)", machine->name, count);

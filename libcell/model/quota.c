@@ -183,9 +183,9 @@ int quota_check(const struct cell *cell, const struct job_spec *spec, const stru
     if (over.size == 0)
         return 0;
     return err_set(err, ERR_LIMIT,
-                   "job \"%s\": over the quota of user \"%s\" in band %s: %s; kill jobs, ask for "
+                   "over the quota of user \"%s\" in band %s: %s; kill jobs, ask for "
                    "less, or have more granted (borgctl quota set)",
-                   spec->name, spec->user, band_text(band), buf_text(&over));
+                   spec->user, band_text(band), buf_text(&over));
 }
 
 void apply_quota_set(struct apply *a, const struct cmd_quota_set *body)

@@ -49,8 +49,8 @@ uint64_t machine_row_hash(const struct machine *machine)
 
 uint64_t job_row_hash(const struct job *job)
 {
-    const uint64_t values[] = {job->id.v,     job->spec_hash,    job->killed,
-                               job->stopping, job->submitted_ms, job->changed_ms};
+    const uint64_t values[] = {job->id.v,         job->spec_hash,  job->killed,    job->stopping,
+                               job->submitted_ms, job->changed_ms, job->task_count};
     uint64_t hash = add_all(3, values, ARRAY_SIZE(values));
     for (int s = 0; s < TASK_STATE_COUNT; s++)
         hash = hash_add(hash, job->counts[s]);

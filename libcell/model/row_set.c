@@ -146,6 +146,13 @@ void task_end(struct apply *a, struct task *task, enum task_state state, enum ca
     task_set(a, task, &next);
 }
 
+enum task_state task_stopped_state(const struct cell *cell, const struct task *task)
+{
+    const struct job *job = job_find(cell, task_job(task->id));
+    bool wanted = !job->killed && task_index(task->id) < job->spec.replicas;
+    return task->stopping == CAUSE_KILLED && !wanted ? TASK_KILLED : TASK_PENDING;
+}
+
 void task_stop(struct apply *a, struct task *task, enum cause cause)
 {
     ASSERT(task_is_live(task));

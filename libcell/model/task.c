@@ -52,6 +52,7 @@ bool task_may_move(enum task_state from, enum task_state to)
                           BIT(TASK_FAILED) | BIT(TASK_KILLED),
         [TASK_RUNNING] =
             BIT(TASK_PENDING) | BIT(TASK_FINISHED) | BIT(TASK_FAILED) | BIT(TASK_KILLED),
+        [TASK_KILLED] = BIT(TASK_PENDING),
     };
     ASSERT(from < TASK_STATE_COUNT);
     ASSERT(to < TASK_STATE_COUNT);

@@ -9,10 +9,11 @@
  *                    exit or start error with attempts left, eviction, machine lost
  *
  *   any live state -- kill --> (stopping, then) KILLED           PENDING -- kill --> KILLED
+ *   KILLED by an update to fewer replicas -- update to more --> PENDING
  *
  * An attempt that ends in an eviction or with its machine ends LOST or evicted in the events; the
- * task itself is PENDING again at once, with the cause. FINISHED, FAILED, KILLED are final. Every
- * arrow is a replicated command. Borg paper, section 2.3 (figure 2).
+ * task itself is PENDING again at once, with the cause. FINISHED, FAILED, KILLED are final, but for
+ * that. Every arrow is a replicated command. Borg paper, section 2.3 (figure 2).
  */
 #ifndef CELL_TASK_H
 #define CELL_TASK_H

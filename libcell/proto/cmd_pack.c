@@ -87,6 +87,14 @@ static void quota_set_fields(struct pack *p, struct cmd_quota_set *q)
     pack_bool(p, &q->clear);
 }
 
+static void job_update_fields(struct pack *p, struct cmd_job_update *u)
+{
+    pack_fields(p, 3);
+    pack_text(p, u->name, sizeof u->name);
+    pack_i64(p, &u->replicas);
+    pack_i64(p, &u->priority);
+}
+
 static void body_fields(struct pack *p, struct cmd *cmd)
 {
     switch (cmd->kind) {
@@ -122,6 +130,9 @@ static void body_fields(struct pack *p, struct cmd *cmd)
     case CMD_MACHINE_EVICT:
         pack_fields(p, 1);
         pack_u32(p, &cmd->machine_evict.machine.v);
+        return;
+    case CMD_JOB_UPDATE:
+        job_update_fields(p, &cmd->job_update);
         return;
     }
     pack_fail(p, "unknown kind of command");

@@ -250,7 +250,7 @@ static void set_disrupted(struct view *view, struct view_task *task, bool disrup
         return;
     task->disrupted = disrupted;
     job->disrupted += disrupted ? 1 : -1U;
-    for (uint32_t i = 0; i < job->replicas && job->budgeted; i++) {
+    for (uint32_t i = 0; i < job->task_count && job->budgeted; i++) {
         const struct view_task *other = &job->tasks[i];
         if (other->state != VIEW_LIVE || other->stopping)
             continue;
@@ -317,8 +317,9 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     job->disruptions_max = row->spec.disruptions_max;
     job->budgeted = job->disruptions_max != 0 && job->disruptions_max < job->replicas &&
                     !priority_is_prod(job->priority);
-    job->tasks = xcalloc(job->replicas, sizeof *job->tasks);
-    for (uint32_t i = 0; i < job->replicas; i++) {
+    job->task_count = row->task_count;
+    job->tasks = xcalloc(job->task_count, sizeof *job->tasks);
+    for (uint32_t i = 0; i < job->task_count; i++) {
         job->tasks[i].job = job;
         list_init(&job->tasks[i].link);
     }
@@ -332,7 +333,7 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
 
 static void job_remove(struct view *view, struct view_job *job)
 {
-    for (uint32_t i = 0; i < job->replicas; i++)
+    for (uint32_t i = 0; i < job->task_count; i++)
         task_leave(view, &job->tasks[i]);
     queue_remove(view, job);
     idmap_remove(&view->jobs_by_id, job->id.v);
@@ -341,6 +342,27 @@ static void job_remove(struct view *view, struct view_job *job)
     list_remove(&job->link);
     free(job->tasks);
     free(job);
+}
+
+/* Its place in the queue, who may evict it and how many tasks it has are all in the row: it begins
+ * anew, with its tasks as they are. */
+static struct view_job *job_renew(struct view *view, struct view_job *old,
+                                  const struct job_row *row)
+{
+    uint32_t count = old->task_count;
+    CLEANUP(free_ptr) struct view_task *tasks = xcalloc(count, sizeof *tasks);
+    memcpy(tasks, old->tasks, count * sizeof *tasks);
+    job_remove(view, old);
+    struct view_job *job = job_add(view, row);
+    ASSERT(job->task_count >= count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct view_task *task = &job->tasks[i];
+        task->attempt = tasks[i].attempt;
+        task->disrupted = tasks[i].disrupted;
+        job->disrupted += task->disrupted;
+        task_enter(view, task, tasks[i].state, tasks[i].machine, tasks[i].stopping);
+    }
+    return job;
 }
 
 static void take_job(struct view *view, const struct job_row *row)
@@ -353,6 +375,8 @@ static void take_job(struct view *view, const struct job_row *row)
     }
     if (job == NULL)
         job = job_add(view, row);
+    else if (job->priority != row->spec.priority || job->replicas != row->spec.replicas)
+        job = job_renew(view, job, row);
     str_copy(job->reason, sizeof job->reason, row->reason);
     /* A reason that was lost on the way (its command was refused or not committed) is told again.
      */

@@ -37,6 +37,7 @@ struct view_job {
     uint32_t priority;
     enum policy policy;
     uint32_t replicas;
+    uint32_t task_count; /* at least replicas: some are left of a time when there were more */
     struct resources limit;
     uint32_t waiting;      /* tasks in VIEW_WAITING */
     uint32_t waiting_from; /* none of them has a lower index */

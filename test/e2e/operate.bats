@@ -81,3 +81,62 @@ machine_is() # MACHINE STATE
         (SELECT count(*) FROM events b WHERE b.job_name = 'careful' AND b.kind = 'running'
             AND b.attempt > 1 AND b.seq < e.seq)"
 }
+
+@test "a job gets more and fewer tasks while it runs, and those that stay are left alone" {
+    as_root undrain m1
+    local before after
+    before="$(running_tasks)"
+    expect_exit 1 borgctl --user ada update careful --replicas 4
+    expect_text 'only that user and "root" may update it'
+    expect_exit 2 as_root update careful
+    expect_text 'nothing to change'
+    expect_exit 2 as_root update careful --replicas 0
+    borgctl update careful --replicas 5
+    wait_until 20 job_runs careful 5
+    still_there "$before"
+    borgctl update careful --replicas 2
+    wait_sql 20 2 "SELECT running FROM job_list WHERE job = 'careful'"
+    same "indexes" "0
+1" "$(borgctl -o json tasks careful | jq '.[].index')"
+    borgctl update careful --replicas 3
+    wait_until 20 job_runs careful 3
+    task_is careful 2 state running
+    (($(task_field careful 2 attempt) >= 2))
+    after="$(running_tasks)"
+    same "tasks 0 and 1" "$(grep -E '^careful/[01] ' <<<"$before")" \
+        "$(grep -E '^careful/[01] ' <<<"$after")"
+}
+
+@test "a priority changes without a restart, and the quota is asked" {
+    local before
+    before="$(running_tasks)"
+    borgctl update careful --priority batch
+    sql_is "100 batch" "SELECT priority || ' ' || band FROM job_list WHERE job = 'careful'"
+    borgctl --user ada submit "$(spec hers 100 2 500m 'exec sleep 1000')"
+    as_root quota set '*' production cpu=500m
+    expect_exit 1 borgctl --user ada update hers --priority production
+    expect_text 'over the quota of user "ada" in band production: cpu: used 0, asked 1, granted 500m'
+    as_root quota clear '*' production
+    borgctl --user ada update hers --priority 210 --replicas 1
+    wait_sql 20 "210 1" "SELECT priority || ' ' || replicas FROM job_list WHERE job = 'hers'"
+    still_there "$(grep '^careful/' <<<"$before")"
+}
+
+@test "drained machines, quotas and updates are kept when the masters start again" {
+    as_root quota set ada batch tasks=7
+    as_root drain m2
+    wait_sql 20 0 "SELECT count(*) FROM tasks WHERE machine_id =
+        (SELECT id FROM machines WHERE name = 'm2')"
+    local tasks
+    wait_until 20 replicas_agree 3
+    tasks="$(ask "SELECT name, priority, replicas, task_count FROM jobs ORDER BY id")"
+    borgctl cell down --dir "$BORG_CELL"
+    cell_up
+    wait_until 30 replicas_agree 3
+    wait_until 20 machine_is m2 draining
+    wait_until 20 machine_is m1 up
+    same "jobs" "$tasks" "$(ask "SELECT name, priority, replicas, task_count FROM jobs ORDER BY id")"
+    sql_is 7 "SELECT tasks FROM quotas WHERE user = 'ada' AND band = 'batch'"
+    wait_until 20 job_runs careful 3
+    wait_until 20 replicas_agree 3
+}

@@ -1,6 +1,6 @@
 /*
  * test_apply_operate.c - what keeps a cell in order while it runs: drain, quotas, disruption
- * budgets.
+ * budgets, updates of jobs.
  */
 #include "cell_fixture.h"
 
@@ -403,6 +403,220 @@ START_TEST(a_user_may_always_kill_and_a_machine_may_shrink)
 }
 END_TEST
 
+static struct cmd update_cmd(const char *job, int64_t replicas, int64_t priority)
+{
+    struct cmd cmd = {.kind = CMD_JOB_UPDATE,
+                      .job_update = {.replicas = replicas, .priority = priority}};
+    str_copy(cmd.job_update.name, sizeof cmd.job_update.name, job);
+    return cmd;
+}
+
+START_TEST(only_the_owner_the_operator_or_the_cell_updates_a_job)
+{
+    const struct {
+        const char *user;
+        enum err_code code;
+    } rows[] = {{"bob", ERR_DENIED}, {"ada", ERR_OK}, {"root", ERR_OK}, {"", ERR_OK}};
+    struct world w = world_new();
+    world_job(&w, spec_of("web", 200, 1));
+    for (uint32_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct cmd cmd = update_cmd("web", 2 + i, JOB_UPDATE_KEEP);
+        ck_assert_int_eq(apply_as(&w, rows[i].user, &cmd), rows[i].code);
+        uint32_t replicas = rows[i].code == ERR_OK ? 2 + i : 1;
+        ck_assert_uint_eq(cell_job_named(w.cell, "web")->spec.replicas, replicas);
+    }
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(an_update_that_cannot_be_is_refused)
+{
+    const struct {
+        int64_t replicas, priority;
+        const char *msg;
+    } rows[] = {
+        {JOB_UPDATE_KEEP, JOB_UPDATE_KEEP, "nothing to change"},
+        {0, JOB_UPDATE_KEEP, "replicas: 0 is not between 1 and 131072; borgctl kill ends a job"},
+        {-2, JOB_UPDATE_KEEP, "replicas: -2 is not between"},
+        {CELL_TASKS_PER_JOB_MAX + 1, JOB_UPDATE_KEEP, "replicas: 131073 is not between"},
+        {INT64_MAX, JOB_UPDATE_KEEP, "replicas: "},
+        {JOB_UPDATE_KEEP, -2, "priority: -2 is not between 0 and 450"},
+        {3, PRIORITY_MAX + 1, "priority: 451 is not between 0 and 450"},
+    };
+    struct world w = world_new();
+    job_id job = world_job(&w, spec_of("web", 200, 1));
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        ck_assert_int_eq(world_update(&w, "web", rows[i].replicas, rows[i].priority), ERR_INVALID);
+        expect_msg(&w, rows[i].msg);
+        ck_assert_uint_eq(cell_job(w.cell, job)->spec.replicas, 1);
+    }
+    ck_assert_int_eq(world_update(&w, "db", 2, 2), ERR_NOT_FOUND);
+    ck_assert_int_eq(world_kill(&w, "web"), ERR_OK);
+    ck_assert_int_eq(world_update(&w, "web", 2, 2), ERR_STATE);
+    expect_msg(&w, "job \"web\" is killed already");
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_job_that_is_being_killed_is_not_updated)
+{
+    struct world w = world_new();
+    job_id job = job_running(&w, spec_of("web", 200, 1), world_machine(&w, "m1", capacity()));
+    ck_assert_int_eq(world_kill(&w, "web"), ERR_OK);
+    ck_assert_int_eq(world_update(&w, "web", 2, JOB_UPDATE_KEEP), ERR_STATE);
+    expect_msg(&w, "is being killed");
+    ck_assert_uint_eq(cell_job(w.cell, job)->task_count, 1);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(the_tasks_of_a_cell_are_bounded_in_updates_too)
+{
+    struct world w = world_new();
+    struct changes changes = {0};
+    struct answer answer;
+    for (int i = 0; i < CELL_TASKS_MAX / CELL_TASKS_PER_JOB_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "j%d", i);
+        struct cmd cmd = {.kind = CMD_JOB_SUBMIT,
+                          .job_submit = spec_of(name, 50, CELL_TASKS_PER_JOB_MAX - (i == 0))};
+        changes_clear(&changes);
+        cell_apply(w.cell, &cmd, &changes, &answer); /* unchecked: it has four million tasks */
+        ck_assert_int_eq(answer.code, ERR_OK);
+        cmd_release(&cmd);
+    }
+    struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_of("last", 50, 1)};
+    cell_apply(w.cell, &cmd, &changes, &answer);
+    ck_assert_int_eq(answer.code, ERR_OK);
+    cmd_release(&cmd);
+    cmd = update_cmd("last", 2, JOB_UPDATE_KEEP);
+    cell_apply(w.cell, &cmd, &changes, &answer);
+    ck_assert_int_eq(answer.code, ERR_LIMIT);
+    ck_assert_msg(strstr(answer.msg, "1 more would exceed") != NULL, "%s", answer.msg);
+    changes_release(&changes);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(more_replicas_wait_and_leave_the_others_alone)
+{
+    struct world w = world_new();
+    machine_id m1 = world_machine(&w, "m1", capacity());
+    job_id job = job_running(&w, spec_of("web", 200, 2), m1);
+    ck_assert_int_eq(world_update(&w, "web", 4, JOB_UPDATE_KEEP), ERR_OK);
+    ck_assert_uint_eq(cell_job(w.cell, job)->counts[TASK_PENDING], 2);
+    ck_assert_uint_eq(cell_job(w.cell, job)->counts[TASK_RUNNING], 2);
+    ck_assert_uint_eq(w.cell->live_tasks, 4);
+    ck_assert_int_eq(world_task(&w, job, 0)->pid, 100);
+    /* The lists that tasks are in survive their move. */
+    ck_assert(world_place(&w, attempt_of(world_task(&w, job, 3)), m1, NULL, 0));
+    ck_assert(world_exited(&w, world_task(&w, job, 0), 1));
+    ck_assert_int_eq(world_update(&w, "web", 5, JOB_UPDATE_KEEP), ERR_OK);
+    ck_assert_uint_ne(world_task(&w, job, 0)->not_before_ms, 0);
+    ck_assert(world_wake(&w, task_id_of(job, 0), 5000));
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(fewer_replicas_kill_the_highest_indexes)
+{
+    struct world w = world_new();
+    machine_id m1 = world_machine(&w, "m1", capacity());
+    job_id job = job_running(&w, spec_of("web", 200, 3), m1);
+    ck_assert_int_eq(world_update(&w, "web", 4, JOB_UPDATE_KEEP), ERR_OK);
+    ck_assert_int_eq(world_update(&w, "web", 1, JOB_UPDATE_KEEP), ERR_OK);
+    ck_assert_int_eq(world_task(&w, job, 0)->stopping, CAUSE_NONE);
+    ck_assert_int_eq(world_task(&w, job, 1)->stopping, CAUSE_KILLED);
+    ck_assert_int_eq(world_task(&w, job, 2)->stopping, CAUSE_KILLED);
+    ck_assert_int_eq(world_task(&w, job, 3)->state, TASK_KILLED);
+    ck_assert(world_exited(&w, world_task(&w, job, 1), -15));
+    ck_assert_int_eq(world_task(&w, job, 1)->state, TASK_KILLED);
+    ck_assert_int_eq(world_machine_down(&w, m1), ERR_OK);
+    ck_assert_int_eq(world_task(&w, job, 2)->state, TASK_KILLED);
+    ck_assert_int_eq(world_task(&w, job, 0)->state, TASK_PENDING);
+    ck_assert(!world_place(&w, attempt_of(world_task(&w, job, 2)), m1, NULL, 0));
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(tasks_taken_up_again_go_on_with_their_attempts)
+{
+    struct world w = world_new();
+    machine_id m1 = world_machine(&w, "m1", capacity());
+    job_id job = job_running(&w, spec_of("web", 200, 4), m1);
+    ck_assert(world_exited(&w, world_task(&w, job, 3), 0)); /* finished stays finished */
+    ck_assert_int_eq(world_update(&w, "web", 1, JOB_UPDATE_KEEP), ERR_OK);
+    ck_assert(world_exited(&w, world_task(&w, job, 1), 0));
+    ck_assert_int_eq(world_update(&w, "web", 4, JOB_UPDATE_KEEP), ERR_OK);
+    ck_assert_int_eq(world_task(&w, job, 1)->state, TASK_PENDING);
+    ck_assert_int_eq(world_task(&w, job, 2)->stopping, CAUSE_KILLED);
+    ck_assert_int_eq(world_task(&w, job, 3)->state, TASK_FINISHED);
+    ck_assert(world_exited(&w, world_task(&w, job, 2), -9));
+    ck_assert_int_eq(world_task(&w, job, 2)->state, TASK_PENDING);
+    ck_assert_uint_eq(world_task(&w, job, 2)->failures, 0);
+    ck_assert(world_place(&w, attempt_of(world_task(&w, job, 2)), m1, NULL, 0));
+    ck_assert_uint_eq(world_task(&w, job, 2)->attempt, 2);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_job_whose_last_tasks_an_update_took_is_over)
+{
+    struct world w = world_new();
+    machine_id m1 = world_machine(&w, "m1", capacity());
+    struct job_spec spec = spec_of("batch", 100, 1);
+    job_id job = job_running(&w, spec, m1);
+    ck_assert_int_eq(world_update(&w, "batch", 3, JOB_UPDATE_KEEP), ERR_OK);
+    ck_assert(world_exited(&w, world_task(&w, job, 0), 0));
+    ck_assert_int_eq(world_update(&w, "batch", 1, JOB_UPDATE_KEEP), ERR_OK);
+    ck_assert(job_is_dead(cell_job(w.cell, job)));
+    ck_assert_str_eq(job_state_text(cell_job(w.cell, job)), "finished");
+    ck_assert_uint_eq(w.cell->live_tasks, 0);
+    ck_assert_uint_eq(w.cell->accounts_by_user.count, 0);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_priority_changes_who_may_evict_and_nothing_else)
+{
+    struct world w = world_new();
+    machine_id m1 = world_machine(&w, "m1", amounts(1000, 100, 10, 4));
+    job_id job = job_running(&w, spec_of("web", 100, 1), m1);
+    job_id urgent = world_job(&w, spec_of("urgent", 200, 1));
+    struct attempt_ref victim = attempt_of(world_task(&w, job, 0));
+    ck_assert_int_eq(world_update(&w, "web", JOB_UPDATE_KEEP, 200), ERR_OK);
+    ck_assert_int_eq(world_task(&w, job, 0)->state, TASK_RUNNING);
+    ck_assert_int_eq(world_task(&w, job, 0)->stopping, CAUSE_NONE);
+    ck_assert(!world_place(&w, attempt_of(world_task(&w, urgent, 0)), m1, &victim, 1));
+    ck_assert_int_eq(world_update(&w, "web", JOB_UPDATE_KEEP, 199), ERR_OK);
+    ck_assert(!world_place(&w, attempt_of(world_task(&w, urgent, 0)), m1, &victim, 1));
+    ck_assert_int_eq(world_update(&w, "web", JOB_UPDATE_KEEP, 119), ERR_OK);
+    ck_assert(world_place(&w, attempt_of(world_task(&w, urgent, 0)), m1, &victim, 1));
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(an_update_asks_the_quota_for_what_it_adds)
+{
+    struct world w = world_new();
+    ck_assert_int_eq(quota_set(&w, "ada", BAND_BATCH, 3000, QUOTA_UNLIMITED, 3), ERR_OK);
+    ck_assert_int_eq(quota_set(&w, "ada", BAND_PRODUCTION, 2000, QUOTA_UNLIMITED, 2), ERR_OK);
+    world_job(&w, spec_of("web", 100, 2));
+    ck_assert_int_eq(world_update(&w, "web", 4, JOB_UPDATE_KEEP), ERR_LIMIT);
+    expect_msg(&w, "job \"web\": over the quota of user \"ada\" in band batch: cpu: used 2, asked "
+                   "2, granted 3; tasks: used 2, asked 2, granted 3;");
+    ck_assert_int_eq(world_update(&w, "web", 3, JOB_UPDATE_KEEP), ERR_OK);
+    ck_assert_int_eq(world_update(&w, "web", JOB_UPDATE_KEEP, 200), ERR_LIMIT);
+    expect_msg(&w, "in band production: cpu: used 0, asked 3, granted 2;");
+    ck_assert_uint_eq(cell_job_named(w.cell, "web")->spec.priority, 100);
+    ck_assert_int_eq(world_update(&w, "web", 2, 200), ERR_OK);        /* both at once */
+    ck_assert_int_eq(submit_for(&w, "ada", "batch", 100, 3), ERR_OK); /* and batch is free again */
+    ck_assert_int_eq(quota_set(&w, "ada", BAND_PRODUCTION, 0, 0, 0), ERR_OK);
+    ck_assert_int_eq(world_update(&w, "web", 1, 250), ERR_OK); /* less is always allowed */
+    world_release(&w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("apply_operate");
@@ -427,5 +641,18 @@ int main(void)
     tcase_add_test(budget, what_is_down_already_may_be_moved_again);
     tcase_add_test(budget, a_user_may_always_kill_and_a_machine_may_shrink);
     suite_add_tcase(suite, budget);
+    TCase *update = tcase_create("update");
+    tcase_set_timeout(update, 60);
+    tcase_add_test(update, only_the_owner_the_operator_or_the_cell_updates_a_job);
+    tcase_add_test(update, an_update_that_cannot_be_is_refused);
+    tcase_add_test(update, a_job_that_is_being_killed_is_not_updated);
+    tcase_add_test(update, the_tasks_of_a_cell_are_bounded_in_updates_too);
+    tcase_add_test(update, more_replicas_wait_and_leave_the_others_alone);
+    tcase_add_test(update, fewer_replicas_kill_the_highest_indexes);
+    tcase_add_test(update, tasks_taken_up_again_go_on_with_their_attempts);
+    tcase_add_test(update, a_job_whose_last_tasks_an_update_took_is_over);
+    tcase_add_test(update, a_priority_changes_who_may_evict_and_nothing_else);
+    tcase_add_test(update, an_update_asks_the_quota_for_what_it_adds);
+    suite_add_tcase(suite, update);
     return run_suite(suite);
 }

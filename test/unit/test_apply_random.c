@@ -32,6 +32,7 @@ static void mirror_put(struct mirror *m, const struct delta *d)
         spec_release(&job->spec);
         *job = (struct job){.id = row->id,
                             .killed = row->killed,
+                            .task_count = row->task_count,
                             .submitted_ms = row->submitted_ms,
                             .changed_ms = row->changed_ms};
         str_copy(job->reason, sizeof job->reason, row->reason);
@@ -62,7 +63,7 @@ static struct cell *mirror_load(const struct mirror *m)
         if (m->has_job[i])
             ck_assert_msg(cell_load_job(cell, &m->jobs[i], &err) == 0, "%s", err.msg);
     for (size_t i = 0; i < JOBS_MAX; i++)
-        for (uint32_t t = 0; m->has_job[i] && t < m->jobs[i].spec.replicas; t++)
+        for (uint32_t t = 0; m->has_job[i] && t < m->jobs[i].task_count; t++)
             ck_assert_msg(cell_load_task(cell, &m->tasks[i][t], &err) == 0, "%s", err.msg);
     for (size_t i = 0; i < m->quota_count; i++)
         ck_assert_msg(cell_load_quota(cell, &m->quotas[i], &err) == 0, "%s", err.msg);

@@ -40,6 +40,10 @@ static bool same_bodies(const struct cmd *a, const struct cmd *b)
         return SAME_LISTS(a->wake.tasks, a->wake.task_count, b->wake.tasks, b->wake.task_count);
     case CMD_MACHINE_EVICT:
         return a->machine_evict.machine.v == b->machine_evict.machine.v;
+    case CMD_JOB_UPDATE:
+        return strcmp(a->job_update.name, b->job_update.name) == 0 &&
+               a->job_update.replicas == b->job_update.replicas &&
+               a->job_update.priority == b->job_update.priority;
     case CMD_QUOTA_SET:
         return same_bytes(&a->quota_set, sizeof a->quota_set, &b->quota_set, sizeof b->quota_set);
     case CMD_MACHINE_DRAIN:

@@ -10,7 +10,7 @@
  *          backoff_max=1m disruptions=1 policy=worst-fit       each but NAME may be left out
  *   drain NAME | undrain NAME | evict NAME         the leader evicts again from a draining machine
  *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
- *   kill NAME user=U
+ *   kill NAME user=U | update NAME user=U replicas=N priority=P
  *   place JOB/I MACHINE [evict JOB/I]...           by hand; `pass` lets the scheduler decide
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
  *   wait 10s                                       time goes on; then `wake` wakes who is due
@@ -207,6 +207,15 @@ static void do_kill(struct story *s)
     apply(s, &cmd);
 }
 
+static void do_update(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_JOB_UPDATE};
+    str_copy(cmd.job_update.name, sizeof cmd.job_update.name, s->words[1]);
+    cmd.job_update.replicas = number_of(s, "replicas", "-1");
+    cmd.job_update.priority = number_of(s, "priority", "-1");
+    apply(s, &cmd);
+}
+
 static void do_place(struct story *s)
 {
     struct cmd cmd = {.kind = CMD_SCHEDULE};
@@ -333,8 +342,8 @@ static const struct {
     {"running", 2, do_running}, {"exited", 2, do_exited},   {"start-error", 2, do_start_error},
     {"lost", 2, do_lost},       {"wait", 2, do_wait},       {"wake", 1, do_wake},
     {"tasks", 2, do_tasks},     {"why", 2, do_why},         {"cell", 1, do_cell},
-    {"drain", 2, do_drain},     {"undrain", 2, do_undrain}, {"evict", 2, do_evict},
-    {"quota", 2, do_quota},     {"unquota", 2, do_unquota},
+    {"drain", 2, do_drain},     {"undrain", 2, do_undrain}, {"update", 2, do_update},
+    {"evict", 2, do_evict},     {"quota", 2, do_quota},     {"unquota", 2, do_unquota},
 };
 
 static void run_line(struct story *s, char *line)

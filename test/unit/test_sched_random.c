@@ -55,7 +55,7 @@ static bool oracle_fits_anywhere(const struct cell *cell, const struct resources
 
 static bool has_waiting(const struct job *job)
 {
-    for (uint32_t i = 0; i < job->spec.replicas; i++)
+    for (uint32_t i = 0; i < job->task_count; i++)
         if (job->tasks[i].state == TASK_PENDING && job->tasks[i].not_before_ms == 0)
             return true;
     return false;
@@ -208,14 +208,28 @@ static struct cmd draw_machine_cmd(uint64_t *seed)
     return cmd;
 }
 
-static struct cmd draw_submit_cmd(uint64_t *seed)
+static uint32_t draw_priority(uint64_t *seed)
 {
     static const uint32_t priorities[] = {0, 50, 100, 110, 119, 120, 200, 360, 450};
+    return priorities[draw_below(seed, ARRAY_SIZE(priorities))];
+}
+
+static struct cmd draw_update_cmd(uint64_t *seed)
+{
+    struct cmd cmd = {.kind = CMD_JOB_UPDATE};
+    struct cmd_job_update *body = &cmd.job_update;
+    snprintf(body->name, sizeof body->name, "j%u", draw_below(seed, JOBS));
+    body->replicas = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : (int64_t)draw_below(seed, 8) + 1;
+    body->priority = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : draw_priority(seed);
+    return cmd;
+}
+
+static struct cmd draw_submit_cmd(uint64_t *seed)
+{
     char name[8], user[8];
     snprintf(name, sizeof name, "j%u", draw_below(seed, JOBS));
     snprintf(user, sizeof user, "u%u", draw_below(seed, 3));
-    struct job_spec spec =
-        spec_named(name, user, priorities[draw_below(seed, ARRAY_SIZE(priorities))]);
+    struct job_spec spec = spec_named(name, user, draw_priority(seed));
     spec.replicas = 1 + draw_below(seed, 6);
     spec.limit = amounts(500 + 500 * draw_below(seed, 6), 1 + draw_below(seed, 8),
                          draw_below(seed, 2), draw_below(seed, 2));
@@ -260,6 +274,8 @@ static struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         cmd = draw_machine_cmd(seed);
     } else if (kind < 6) {
         cmd = draw_submit_cmd(seed);
+    } else if (kind < 7 && draw_below(seed, 2) == 0) {
+        cmd = draw_update_cmd(seed);
     } else if (kind < 7) {
         cmd = (struct cmd){.kind = CMD_JOB_KILL};
         snprintf(cmd.job_kill.name, sizeof cmd.job_kill.name, "j%u", draw_below(seed, JOBS));
