@@ -40,6 +40,9 @@ size_t leader_due(const struct cell *cell, uint64_t *heard_ms, uint64_t mono_ms,
         else if (mono_ms - heard_ms[i] > LEADER_SILENT_MS && count < LEADER_DUE_MAX)
             ret_cmds[count++] =
                 (struct cmd){.kind = CMD_MACHINE_DOWN, .machine_down = {machine->id}};
+        else if (count < LEADER_DUE_MAX && cell_drain_due(cell, machine))
+            ret_cmds[count++] =
+                (struct cmd){.kind = CMD_MACHINE_EVICT, .machine_evict = {machine->id}};
     }
     return count;
 }

@@ -14,7 +14,7 @@
 -- Every change here raises user_version; store_open() refuses versions it does not know.
 
 PRAGMA application_id = 1114600039; -- "Borg"
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- How far this picture goes. One row.
 CREATE TABLE meta (
@@ -44,7 +44,8 @@ CREATE TABLE machines (
     reserved_disk_bytes INTEGER NOT NULL,
     reserved_ports     INTEGER NOT NULL,
     task_count         INTEGER NOT NULL, -- assigned and running
-    changed_ms         INTEGER NOT NULL
+    changed_ms         INTEGER NOT NULL,
+    draining           INTEGER NOT NULL  -- 1: gets no new work until it is undrained
 );
 
 -- A dead job (all its tasks have ended) stays for a while and may share its name with a newer one:
@@ -66,7 +67,7 @@ CREATE TABLE jobs (
     state        TEXT    NOT NULL, -- pending, running, stopping, finished, failed, killed
     dead         INTEGER NOT NULL, -- 1: all its tasks have ended
     killed       INTEGER NOT NULL, -- 1: told to end by its user
-    pending      INTEGER NOT NULL, -- tasks per state; they add up to replicas
+    pending      INTEGER NOT NULL, -- tasks per state; they add up to task_count
     assigned     INTEGER NOT NULL,
     running      INTEGER NOT NULL,
     finished     INTEGER NOT NULL,
@@ -74,11 +75,14 @@ CREATE TABLE jobs (
     killed_tasks INTEGER NOT NULL,
     stopping     INTEGER NOT NULL, -- of those assigned and running: told to stop
     reason       TEXT    NOT NULL, -- why the pending ones are pending; '' when none are
-    changed_ms   INTEGER NOT NULL
+    changed_ms   INTEGER NOT NULL,
+    disrupted    INTEGER NOT NULL, -- tasks down for the cell's own reasons: preempted, drained
+    max_disruptions INTEGER NOT NULL, -- so many may be at once; 0: no bound
+    task_count   INTEGER NOT NULL -- rows in tasks: those from replicas on are ended or being killed
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
--- What never changes about a job and may be long; apart from jobs, whose rows change all the time.
+-- A job as it was submitted; replicas and priority in jobs may have changed since. It may be long; apart from jobs, whose rows change all the time.
 CREATE TABLE job_specs (
     job_id  INTEGER PRIMARY KEY,
     command TEXT NOT NULL, -- for reading; quoted where a shell would need it
@@ -87,7 +91,7 @@ CREATE TABLE job_specs (
 
 CREATE TABLE tasks (
     job_id        INTEGER NOT NULL,
-    idx           INTEGER NOT NULL, -- 0 to jobs.replicas - 1; a task is called NAME/IDX
+    idx           INTEGER NOT NULL, -- 0 to jobs.task_count - 1; a task is called NAME/IDX
     state         TEXT    NOT NULL, -- pending, assigned, running, finished, failed, killed
     attempt       INTEGER NOT NULL, -- of the present or last run, from 1; 0: never assigned
     machine_id    INTEGER,          -- of the present attempt; NULL unless assigned or running
@@ -103,6 +107,19 @@ CREATE TABLE tasks (
     PRIMARY KEY (job_id, idx)
 ) WITHOUT ROWID;
 CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
+
+-- What a user may have at once in a band; NULL: as much as he likes. The user * stands for everybody
+-- who has no row of his own in the band.
+CREATE TABLE quotas (
+    user       TEXT    NOT NULL,
+    band       TEXT    NOT NULL, -- batch, production, monitoring
+    cpu_milli  INTEGER,
+    ram_bytes  INTEGER,
+    disk_bytes INTEGER,
+    ports      INTEGER,
+    tasks      INTEGER,
+    PRIMARY KEY (user, band)
+) WITHOUT ROWID;
 
 -- The history, the last million facts. Rows outlive the jobs they speak of.
 CREATE TABLE events (
@@ -137,7 +154,7 @@ CREATE VIEW job_list AS
 SELECT j.name AS job, j.user, j.priority, j.band, j.state, j.replicas, j.pending, j.assigned,
        j.running, j.stopping, j.finished, j.failed, j.killed_tasks AS killed, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.appclass, j.policy, j.submitted_ms,
-       j.changed_ms, s.command, j.dead, j.id AS job_id
+       j.changed_ms, s.command, j.dead, j.disrupted, j.max_disruptions, j.id AS job_id
 FROM jobs j JOIN job_specs s ON s.job_id = j.id;
 
 -- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile.
@@ -152,11 +169,12 @@ FROM tasks t JOIN jobs j ON j.id = t.job_id LEFT JOIN machines m ON m.id = t.mac
 -- Machines and what is free there for new work; what is stopping is not free yet. A free amount
 -- below zero: the machine came back smaller, and what is too much there is being stopped.
 CREATE VIEW machine_list AS
-SELECT name AS machine, addr, state, task_count AS tasks,
+SELECT name AS machine, addr, CASE WHEN draining AND state = 'up' THEN 'draining' ELSE state END AS state,
+       task_count AS tasks,
        cpu_milli, cpu_milli - reserved_cpu_milli AS cpu_free_milli,
        ram_bytes, ram_bytes - reserved_ram_bytes AS ram_free_bytes,
        disk_bytes, disk_bytes - reserved_disk_bytes AS disk_free_bytes,
-       ports, ports - reserved_ports AS ports_free, changed_ms, id AS machine_id
+       ports, ports - reserved_ports AS ports_free, changed_ms, draining, id AS machine_id
 FROM machines;
 
 -- What waits, in the order in which it will be served, and why.
@@ -164,6 +182,34 @@ CREATE VIEW pending_list AS
 SELECT j.name AS job, j.user, j.priority, j.band, j.pending, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.submitted_ms, j.id AS job_id
 FROM jobs j WHERE j.pending > 0 ORDER BY j.priority DESC, j.id;
+
+-- What each user has (limits times replicas of his live jobs) and may have; "by" says whose quota
+-- that is: his own, everybody's (*), or '' for none.
+CREATE VIEW quota_list AS
+WITH used AS (
+    SELECT user, band, sum(replicas) AS tasks, total(replicas * cpu_milli) AS cpu_milli,
+           total(replicas * ram_bytes) AS ram_bytes, total(replicas * disk_bytes) AS disk_bytes,
+           sum(replicas * ports) AS ports
+    FROM jobs WHERE NOT dead GROUP BY user, band
+), known AS (
+    SELECT user, band FROM quotas UNION SELECT user, band FROM used
+)
+SELECT k.user, k.band, coalesce(o.user, e.user, '') AS by,
+       coalesce(u.tasks, 0) AS tasks_used,
+       iif(o.user IS NOT NULL, o.tasks, e.tasks) AS tasks,
+       CAST(min(coalesce(u.cpu_milli, 0), 9e18) AS INTEGER) AS cpu_used_milli,
+       iif(o.user IS NOT NULL, o.cpu_milli, e.cpu_milli) AS cpu_milli,
+       CAST(min(coalesce(u.ram_bytes, 0), 9e18) AS INTEGER) AS ram_used_bytes,
+       iif(o.user IS NOT NULL, o.ram_bytes, e.ram_bytes) AS ram_bytes,
+       CAST(min(coalesce(u.disk_bytes, 0), 9e18) AS INTEGER) AS disk_used_bytes,
+       iif(o.user IS NOT NULL, o.disk_bytes, e.disk_bytes) AS disk_bytes,
+       coalesce(u.ports, 0) AS ports_used,
+       iif(o.user IS NOT NULL, o.ports, e.ports) AS ports
+FROM known k
+LEFT JOIN quotas o ON o.user = k.user AND o.band = k.band
+LEFT JOIN quotas e ON e.user = '*' AND e.band = k.band
+LEFT JOIN used u ON u.user = k.user AND u.band = k.band
+ORDER BY k.user, k.band;
 
 -- What happened, with names. `ORDER BY seq DESC LIMIT 50` for the latest.
 CREATE VIEW event_list AS

@@ -53,9 +53,13 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
         str_copy(cmd->job_submit.user, sizeof cmd->job_submit.user, user);
         return spec_valid(&cmd->job_submit, err);
     case CMD_JOB_KILL:
+    case CMD_MACHINE_DRAIN: /* the cell says who may */
+    case CMD_QUOTA_SET:
+    case CMD_JOB_UPDATE:
         return 0;
     case CMD_MACHINE_REGISTER:
     case CMD_MACHINE_DOWN:
+    case CMD_MACHINE_EVICT:
     case CMD_SCHEDULE:
     case CMD_REPORT:
     case CMD_WAKE:

@@ -19,7 +19,7 @@
 
 enum {
     STORE_APPLICATION_ID = 0x426f7267, /* "Borg", as in schema.sql */
-    STORE_SCHEMA = 1,                  /* user_version in schema.sql */
+    STORE_SCHEMA = 2,                  /* user_version in schema.sql */
     STORE_RUN_ROWS_MAX = 50000,        /* rows in one transaction, about */
     STORE_READERS = 4,
     STORE_DIGEST_BYTES = 17, /* 16 digits and a NUL */
@@ -40,7 +40,9 @@ enum {
     X(REQUEST_PUT) \
     X(JOB_FORGET) \
     X(SPEC_FORGET) \
-    X(TASKS_FORGET)
+    X(TASKS_FORGET) \
+    X(QUOTAS_CLEAR) \
+    X(QUOTA_PUT)
 
 enum store_statement {
 #define X(name) STATEMENT_##name,

@@ -104,6 +104,7 @@ static int load_machine(struct cell *cell, struct columns *c, struct err *err)
     row.state = TAKE_ENUM(c, machine_state_text, MACHINE_STATE_COUNT);
     take_resources(c, &row.capacity);
     row.changed_ms = take_u64(c);
+    row.draining = take_u64(c) != 0;
     return cell_load_machine(cell, &row, err);
 }
 
@@ -114,11 +115,15 @@ static int load_job(struct cell *cell, struct columns *c, struct err *err)
     row.submitted_ms = take_u64(c);
     row.changed_ms = take_u64(c);
     str_copy(row.reason, sizeof row.reason, take_text(c));
+    uint32_t priority = take_u32(c), replicas = take_u32(c);
+    row.task_count = take_u32(c);
     const void *spec = sqlite3_column_blob(c->statement, c->at);
     int size = sqlite3_column_bytes(c->statement, c->at);
     int rv = spec_unpack(spec, spec == NULL ? 0 : (size_t)size, &row.spec, err);
     if (rv != 0)
         return err_wrap(err, "job %" PRIu64, row.id.v);
+    row.spec.priority = priority;
+    row.spec.replicas = replicas;
     rv = cell_load_job(cell, &row, err);
     spec_release(&row.spec);
     return rv;
@@ -145,6 +150,24 @@ static int load_task(struct cell *cell, struct columns *c, struct err *err)
     row.started_ms = take_u64(c);
     row.changed_ms = take_u64(c);
     return rv != 0 ? rv : cell_load_task(cell, &row, err);
+}
+
+static int64_t take_limit(struct columns *c)
+{
+    bool unlimited = sqlite3_column_type(c->statement, c->at) == SQLITE_NULL;
+    int64_t limit = (int64_t)take_u64(c);
+    return unlimited ? QUOTA_UNLIMITED : limit;
+}
+
+static int load_quota(struct cell *cell, struct columns *c, struct err *err)
+{
+    struct quota row = {0};
+    str_copy(row.user, sizeof row.user, take_text(c));
+    row.band = TAKE_ENUM(c, band_text, BAND_COUNT);
+    for (int i = 0; i < RES_COUNT; i++)
+        row.limit.v[i] = take_limit(c);
+    row.tasks = take_limit(c);
+    return cell_load_quota(cell, &row, err);
 }
 
 static int load_request(struct cell *cell, struct columns *c, struct err *err)
@@ -179,15 +202,16 @@ static const struct table {
     int (*load)(struct cell *cell, struct columns *c, struct err *err);
 } tables[] = {
     {"SELECT applied_index, applied_term, now_ms, event_seq, next_job FROM meta", load_meta},
-    {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, changed_ms "
-     "FROM machines ORDER BY id",
+    {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, changed_ms, "
+     "draining FROM machines ORDER BY id",
      load_machine},
-    {"SELECT id, killed, submitted_ms, changed_ms, reason, spec "
+    {"SELECT id, killed, submitted_ms, changed_ms, reason, priority, replicas, task_count, spec "
      "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",
      load_job},
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
      "ports, not_before_ms, started_ms, changed_ms FROM tasks ORDER BY job_id, idx",
      load_task},
+    {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, tasks FROM quotas", load_quota},
     {"SELECT seq, id_high, id_low, code, job_id, msg FROM requests ORDER BY seq", load_request},
 };
 
@@ -211,7 +235,7 @@ static int tasks_are_there(sqlite3 *db, struct err *err)
 {
     int64_t missing;
     int rv = store_number(db,
-                          "SELECT (SELECT coalesce(sum(replicas), 0) FROM jobs) - "
+                          "SELECT (SELECT coalesce(sum(task_count), 0) FROM jobs) - "
                           "(SELECT count(*) FROM tasks)",
                           &missing, err);
     if (rv != 0 || missing == 0)

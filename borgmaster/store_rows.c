@@ -18,7 +18,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "UPDATE meta SET applied_index = ?, applied_term = ?, now_ms = ?, event_seq = ?, "
         "next_job = ?, request_seq = ?, digest = ?",
     [STATEMENT_MACHINE_PUT] =
-        "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET addr = excluded.addr, state = excluded.state, "
         "cpu_milli = excluded.cpu_milli, ram_bytes = excluded.ram_bytes, "
         "disk_bytes = excluded.disk_bytes, ports = excluded.ports, "
@@ -26,17 +26,19 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "reserved_ram_bytes = excluded.reserved_ram_bytes, "
         "reserved_disk_bytes = excluded.reserved_disk_bytes, "
         "reserved_ports = excluded.reserved_ports, task_count = excluded.task_count, "
-        "changed_ms = excluded.changed_ms",
+        "changed_ms = excluded.changed_ms, draining = excluded.draining",
     /* The order of what changes is the same in both, so that one function binds it. */
     [STATEMENT_JOB_UPDATE] =
         "UPDATE jobs SET state = ?2, dead = ?3, killed = ?4, pending = ?5, assigned = ?6, "
         "running = ?7, finished = ?8, failed = ?9, killed_tasks = ?10, stopping = ?11, "
-        "reason = ?12, changed_ms = ?13 WHERE id = ?1",
+        "reason = ?12, changed_ms = ?13, disrupted = ?14, priority = ?15, band = ?16, "
+        "replicas = ?17, task_count = ?18 WHERE id = ?1",
     [STATEMENT_JOB_INSERT] =
         "INSERT INTO jobs (id, state, dead, killed, pending, assigned, running, finished, failed, "
-        "killed_tasks, stopping, reason, changed_ms, name, user, priority, band, appclass, policy, "
-        "replicas, cpu_milli, ram_bytes, disk_bytes, ports, submitted_ms) VALUES (?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "killed_tasks, stopping, reason, changed_ms, disrupted, priority, band, replicas, "
+        "task_count, name, user, appclass, policy, cpu_milli, ram_bytes, disk_bytes, ports, "
+        "submitted_ms, max_disruptions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
     [STATEMENT_TASK_PUT] =
         "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -54,6 +56,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_JOB_FORGET] = "DELETE FROM jobs WHERE id = ?",
     [STATEMENT_SPEC_FORGET] = "DELETE FROM job_specs WHERE job_id = ?",
     [STATEMENT_TASKS_FORGET] = "DELETE FROM tasks WHERE job_id = ?",
+    [STATEMENT_QUOTAS_CLEAR] = "DELETE FROM quotas",
+    [STATEMENT_QUOTA_PUT] = "INSERT INTO quotas VALUES (?, ?, ?, ?, ?, ?, ?)",
 };
 
 /* Values bound one after the other. Binding fails only for a wrong number of them. */
@@ -136,6 +140,7 @@ static int put_machine(struct store_rows *rows, const struct machine *machine, s
     row_resources(&row, &machine->reserved);
     row_int(&row, machine->task_count);
     row_u64(&row, machine->changed_ms);
+    row_int(&row, machine->draining);
     return row_end(&row, err);
 }
 
@@ -191,6 +196,11 @@ static void row_job_state(struct row *row, const struct job_row *job)
     row_int(row, job->stopping);
     row_text(row, job->reason);
     row_u64(row, job->changed_ms);
+    row_int(row, job->disrupted);
+    row_int(row, job->spec.priority);
+    row_text(row, band_text(band_of(job->spec.priority)));
+    row_int(row, job->spec.replicas);
+    row_int(row, job->task_count);
 }
 
 static int insert_job(struct store_rows *rows, const struct job_row *job, struct err *err)
@@ -199,13 +209,11 @@ static int insert_job(struct store_rows *rows, const struct job_row *job, struct
     row_job_state(&row, job);
     row_text(&row, job->spec.name);
     row_text(&row, job->spec.user);
-    row_int(&row, job->spec.priority);
-    row_text(&row, band_text(band_of(job->spec.priority)));
     row_text(&row, appclass_text(job->spec.appclass));
     row_text(&row, policy_text(job->spec.policy));
-    row_int(&row, job->spec.replicas);
     row_resources(&row, &job->spec.limit);
     row_u64(&row, job->submitted_ms);
+    row_int(&row, job->spec.disruptions_max);
     return row_end(&row, err);
 }
 
@@ -290,6 +298,30 @@ static int put_request(struct store_rows *rows, const struct request_row *reques
     return row_end(&row, err);
 }
 
+static void row_limit(struct row *row, int64_t limit)
+{
+    if (limit == QUOTA_UNLIMITED)
+        row_id(row, 0);
+    else
+        row_int(row, limit);
+}
+
+static int put_quotas(struct store_rows *rows, const struct delta *delta, struct err *err)
+{
+    int rv = run(rows, STATEMENT_QUOTAS_CLEAR, err);
+    for (size_t i = 0; rv == 0 && i < delta->quota_count; i++) {
+        const struct quota *quota = &delta->quotas[i];
+        struct row row = row_begin(rows, STATEMENT_QUOTA_PUT);
+        row_text(&row, quota->user);
+        row_text(&row, band_text(quota->band));
+        for (int r = 0; r < RES_COUNT; r++)
+            row_limit(&row, quota->limit.v[r]);
+        row_limit(&row, quota->tasks);
+        rv = row_end(&row, err);
+    }
+    return rv;
+}
+
 static int forget_job(struct store_rows *rows, uint64_t id, struct err *err)
 {
     static const enum store_statement statements[] = {STATEMENT_TASKS_FORGET, STATEMENT_SPEC_FORGET,
@@ -351,6 +383,8 @@ int store_rows_put(struct store_rows *rows, const struct delta *delta, struct er
         rv = put_job(rows, &delta->jobs[i], err);
     for (size_t i = 0; rv == 0 && i < delta->task_count; i++)
         rv = put_task(rows, &delta->tasks[i], err);
+    if (rv == 0 && delta->has_quotas)
+        rv = put_quotas(rows, delta, err);
     if (rv == 0)
         rv = put_history(rows, delta, err);
     return rv != 0 ? rv : put_meta(rows, delta, err);
@@ -359,7 +393,7 @@ int store_rows_put(struct store_rows *rows, const struct delta *delta, struct er
 size_t store_rows_of(const struct delta *delta)
 {
     return 1 + delta->machine_count + delta->job_count + delta->task_count + delta->event_count +
-           delta->request_count + delta->forgotten_count;
+           delta->request_count + delta->forgotten_count + delta->quota_count;
 }
 
 int store_rows_begin(struct store_rows *rows, struct err *err)

@@ -41,7 +41,7 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(VERSION, "version", 0, NULL, "print the version") \
     X(WAIT, "wait", 'w', NULL, "wait for the effect") \
     X(DIR, "dir", 0, "DIR", "the directory of the embedded cell (default: where --cell points)") \
-    X(REPLICAS, "replicas", 0, "N", "masters: 1, 3, 5, 7 or 9 (5)") \
+    X(REPLICAS, "replicas", 0, "N", "masters of a cell: 1, 3, 5, 7 or 9 (5); tasks of a job") \
     X(BORGLETS, "borglets", 0, "N", "machines to simulate on this one (3)") \
     X(HOST, "host", 0, "IP", "address the masters and borglets listen on (127.0.0.1)") \
     X(CAPACITY, "capacity", 0, "cpu=N,ram=N,disk=N", \
@@ -60,6 +60,7 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(ATTEMPT, "attempt", 0, "N", "of this attempt (default: the newest)") \
     X(NUMBER, "number", 'n', "N", "the newest N (50)") \
     X(FRESH, "fresh", 0, NULL, "see everything acknowledged before: ask the leader first") \
+    X(PRIORITY, "priority", 0, "P", "0-450, or free, batch, production, monitoring") \
     X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table")
 
 enum cli_option {
@@ -142,6 +143,12 @@ int cmd_logs(struct cli *cli);
 int cmd_machines(struct cli *cli);
 int cmd_events(struct cli *cli);
 int cmd_query(struct cli *cli);
+int cmd_drain(struct cli *cli);
+int cmd_undrain(struct cli *cli);
+int cmd_quota(struct cli *cli);
+int cmd_update(struct cli *cli);
+int cmd_quota_set(struct cli *cli);
+int cmd_quota_clear(struct cli *cli);
 int cmd_help(struct cli *cli);
 
 #endif

@@ -45,6 +45,12 @@ int cmd_machines(struct cli *cli)
     return end(listing_run(cli, LISTING_MACHINES, NULL, false, &err), &err);
 }
 
+int cmd_quota(struct cli *cli)
+{
+    struct err err;
+    return end(listing_run(cli, LISTING_QUOTAS, NULL, false, &err), &err);
+}
+
 /* Everything about one job, read one after another. */
 struct job_view {
     struct listing job, tasks, events;
@@ -91,6 +97,9 @@ static int job_table(const struct cli *cli, const struct job_view *v, struct err
     text_escape(&reason, render_text(job, 0, "reason"));
     printf("\ncommand:  %s\n", buf_text(&command));
     printf("policy:   %s, %s\n", render_text(job, 0, "policy"), render_text(job, 0, "appclass"));
+    if (render_integer(job, 0, "max_disruptions") > 0)
+        printf("down now: %" PRId64 " of at most %" PRId64 " at once (max_disruptions)\n",
+               render_integer(job, 0, "disrupted"), render_integer(job, 0, "max_disruptions"));
     if (reason.size > 0)
         printf("pending:  %s\n", buf_text(&reason));
     printf("\n");

@@ -102,6 +102,21 @@ const struct command cli_commands[] = {
         .run = cmd_kill,
     },
     {
+        .name = "update",
+        .args = "JOB",
+        .args_min = 1,
+        .args_max = 1,
+        .options = BIT(OPT_REPLICAS) | BIT(OPT_PRIORITY),
+        .summary = "change how many tasks a running job has, and its priority",
+        .details =
+            "More replicas are started as at a submit; of fewer the highest indexes are killed,\n"
+            "with notice. A change of priority restarts nothing. The quota of the job's user is\n"
+            "asked as at a submit. Only that user and root may.",
+        .examples = "  borgctl update web --replicas 10\n"
+                    "  borgctl update crunch --priority free --replicas 200",
+        .run = cmd_update,
+    },
+    {
         .name = "logs",
         .args = "JOB[/INDEX]",
         .args_min = 1,
@@ -121,6 +136,64 @@ const struct command cli_commands[] = {
         .examples = "  borgctl machines\n"
                     "  borgctl -o json machines | jq '[.[].cpu_free] | add'",
         .run = cmd_machines,
+    },
+    {
+        .name = "drain",
+        .args = "MACHINE",
+        .args_min = 1,
+        .args_max = 1,
+        .options = BIT(OPT_WAIT),
+        .summary = "move all work off a machine, and give it none (root only)",
+        .details =
+            "Its tasks are told to stop, with notice, and run elsewhere; that does not count as a\n"
+            "failure. A job with max_disruptions gives up only so many tasks at a time: the "
+            "others\n"
+            "follow when those run again. It stays drained, also when its borglet or the masters\n"
+            "are started again, until `undrain`. --wait waits until no task is left there.",
+        .examples = "  borgctl drain m2 --wait",
+        .run = cmd_drain,
+    },
+    {
+        .name = "undrain",
+        .args = "MACHINE",
+        .args_min = 1,
+        .args_max = 1,
+        .summary = "let a drained machine take work again (root only)",
+        .examples = "  borgctl undrain m2",
+        .run = cmd_undrain,
+    },
+    {
+        .name = "quota set",
+        .args = "USER BAND cpu=N,ram=N,disk=N,ports=N,tasks=N",
+        .args_min = 3,
+        .args_max = 3,
+        .summary = "bound what a user's jobs may ask for in a band (root only)",
+        .details =
+            "BAND is batch, production or monitoring; free work needs no quota. What is not named\n"
+            "is not bounded. USER * stands for each user who has no quota of his own in the band.\n"
+            "The limits of all tasks of the user's live jobs count. It is asked when a job is\n"
+            "submitted or grows: lowering it stops nothing.",
+        .examples = "  borgctl quota set ada production cpu=20,ram=64Gi,tasks=100\n"
+                    "  borgctl quota set '*' production cpu=0",
+        .run = cmd_quota_set,
+    },
+    {
+        .name = "quota clear",
+        .args = "USER BAND",
+        .args_min = 2,
+        .args_max = 2,
+        .summary = "take a quota away: that of everybody (*) holds then, if there is one",
+        .examples = "  borgctl quota clear ada production",
+        .run = cmd_quota_clear,
+    },
+    {
+        .name = "quota",
+        .args = "",
+        .summary = "list what the users have and may have, per band",
+        .details = "BY says whose quota it is: the user's own or that of everybody (*).",
+        .examples = "  borgctl quota\n"
+                    "  borgctl -o json quota | jq '.[] | select(.cpu_milli < .cpu_used_milli)'",
+        .run = cmd_quota,
     },
     {
         .name = "events",

@@ -50,6 +50,8 @@ static const struct field fields[] = {
      "best-fit (pack) or worst-fit (spread the load)"},
     {"replicas", FIELD_INTEGER, "1", AT(replicas), 1, CELL_TASKS_PER_JOB_MAX, NULL,
      "how many tasks, all alike"},
+    {"max_disruptions", FIELD_INTEGER, "0", AT(disruptions_max), 0, CELL_TASKS_PER_JOB_MAX, NULL,
+     "tasks that preemption and drains may have down at once; 0: no bound"},
     {"task", FIELD_OBJECT, NULL, 0, 0, 0, NULL, "what each task is"},
     {"task.command", FIELD_COMMAND, NULL, 0, 0, 0, NULL,
      "an array of words, or a string for /bin/sh -c"},
@@ -168,17 +170,24 @@ static void integer_set(struct check *c, const struct field *f, const json_t *v)
         u32_put(c, f, d < -1 ? -1 : d > 1e15 ? INT64_MAX : (int64_t)d, text);
 }
 
+int jobfile_band_priority(const char *text)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(bands); i++)
+        if (strcmp(text, bands[i].name) == 0)
+            return (int)bands[i].priority;
+    return -1;
+}
+
 static void priority_set(struct check *c, const struct field *f, const json_t *v)
 {
     if (!json_is_string(v)) {
         integer_set(c, f, v);
         return;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(bands); i++) {
-        if (strcmp(json_string_value(v), bands[i].name) == 0) {
-            c->spec->priority = bands[i].priority;
-            return;
-        }
+    int priority = jobfile_band_priority(json_string_value(v));
+    if (priority >= 0) {
+        c->spec->priority = (uint32_t)priority;
+        return;
     }
     problem(c, f->path, "\"%.60s\" is none of free, batch, production, monitoring, nor a number",
             json_string_value(v));
@@ -596,10 +605,10 @@ json_t *jobfile_json(const struct job_spec *s)
                   "backoff", amount_json(quantity_print_ms, s->backoff_ms), "max_backoff",
                   amount_json(quantity_print_ms, s->backoff_max_ms), "grace",
                   amount_json(quantity_print_ms, s->grace_ms));
-    json_t *job =
-        json_pack("{s:s, s:I, s:s, s:s, s:I, s:o}", "name", s->name, "priority",
-                  (json_int_t)s->priority, "appclass", appclass_text(s->appclass), "policy",
-                  policy_text(s->policy), "replicas", (json_int_t)s->replicas, "task", task);
+    json_t *job = json_pack("{s:s, s:I, s:s, s:s, s:I, s:I, s:o}", "name", s->name, "priority",
+                            (json_int_t)s->priority, "appclass", appclass_text(s->appclass),
+                            "policy", policy_text(s->policy), "replicas", (json_int_t)s->replicas,
+                            "max_disruptions", (json_int_t)s->disruptions_max, "task", task);
     ASSERT(job != NULL);
     return job;
 }

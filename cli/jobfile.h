@@ -69,6 +69,8 @@ int jobfile_eval(const struct jobfile_source *source, struct buf *ret_json, stru
  */
 json_t *jobfile_json(const struct job_spec *spec);
 /* The table of fields with their defaults. */
+/* The priority a band stands for ("production": 200), -1 for a text that is no band. */
+int jobfile_band_priority(const char *text);
 void jobfile_help(FILE *to);
 
 #endif

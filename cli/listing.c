@@ -32,6 +32,7 @@ static const struct render_column job_columns[] = {
     {"policy", NULL, RENDER_TEXT},        {"submitted_ms", "AGE", RENDER_AGE},
     {"changed_ms", NULL, RENDER_TIME},    {"command", NULL, RENDER_TEXT},
     {"dead", NULL, RENDER_INTEGER},       {"job_id", NULL, RENDER_INTEGER},
+    {"disrupted", NULL, RENDER_INTEGER},  {"max_disruptions", NULL, RENDER_INTEGER},
     {"reason", "REASON", RENDER_TEXT},
 };
 
@@ -76,6 +77,16 @@ static const struct render_column event_columns[] = {
     {"detail", "DETAIL", RENDER_TEXT},
 };
 
+static const struct render_column quota_columns[] = {
+    {"user", "USER", RENDER_TEXT},      {"band", "BAND", RENDER_TEXT},
+    {"by", "BY", RENDER_TEXT},          {"tasks_used", "TASKS", RENDER_INTEGER},
+    {"tasks", "OF", RENDER_INTEGER},    {"cpu_used_milli", "CPU", RENDER_MILLI},
+    {"cpu_milli", "OF", RENDER_MILLI},  {"ram_used_bytes", "RAM", RENDER_BYTES},
+    {"ram_bytes", "OF", RENDER_BYTES},  {"disk_used_bytes", "DISK", RENDER_BYTES},
+    {"disk_bytes", "OF", RENDER_BYTES}, {"ports_used", "PORTS", RENDER_INTEGER},
+    {"ports", "OF", RENDER_INTEGER},
+};
+
 #define COLUMNS(c) .columns = (c), .column_count = ARRAY_SIZE(c)
 
 static const struct listing_info lists[LISTING_KIND_COUNT] = {
@@ -84,6 +95,7 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "l.assigned, l.running, l.stopping, l.finished, l.failed, l.killed, "
                       "l.cpu_milli, l.ram_bytes, l.disk_bytes, l.ports, l.appclass, l.policy, "
                       "l.submitted_ms, l.changed_ms, l.dead, l.job_id, l.reason, "
+                      "l.disrupted, l.max_disruptions, "
                       "substr(l.command, 1, 200) AS command "
                       "FROM job_list l JOIN jobs j ON j.id = l.job_id WHERE j.id = " NEWEST
                       " %s AND (j.id, 0) > (%lld, %lld) ORDER BY j.id LIMIT %d",
@@ -95,10 +107,12 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
          "not_before_ms, t.changed_ms, t.job_id FROM jobs j JOIN task_list t ON "
          "t.job_id = j.id WHERE j.id = " NEWEST
+         " AND (t.idx < j.replicas OR t.state NOT IN ('finished', 'failed', 'killed'))"
          " %s AND (t.job_id, t.idx) > (%lld, %lld) ORDER BY t.job_id, t.idx LIMIT %d",
          "job_id", "index", "j.name", COLUMNS(task_columns)},
     [LISTING_MACHINES] =
-        {"SELECT name AS machine, addr, state, task_count AS tasks, cpu_milli AS "
+        {"SELECT name AS machine, addr, CASE WHEN draining AND state = 'up' THEN 'draining' "
+         "ELSE state END AS state, task_count AS tasks, cpu_milli AS "
          "cpu_capacity, reserved_cpu_milli AS cpu_reserved, cpu_milli - "
          "reserved_cpu_milli AS cpu_free, ram_bytes AS ram_capacity, "
          "reserved_ram_bytes AS ram_reserved, ram_bytes - reserved_ram_bytes AS "
@@ -114,6 +128,9 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                         "exit_code END AS exit_code, detail FROM event_list WHERE true %s "
                         "AND (seq, 0) > (%lld, %lld) ORDER BY seq DESC LIMIT %d) ORDER BY seq",
                         "seq", NULL, "job", COLUMNS(event_columns)},
+    [LISTING_QUOTAS] = {"SELECT * FROM (SELECT row_number() OVER () AS n, * FROM quota_list) "
+                        "WHERE true %s AND (n, 0) > (%lld, %lld) ORDER BY n LIMIT %d",
+                        "n", NULL, "user", COLUMNS(quota_columns)},
 };
 
 void listing_release(struct listing *list)

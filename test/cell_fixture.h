@@ -89,6 +89,28 @@ static inline enum err_code world_machine_down(struct world *w, machine_id machi
     return world_apply(w, &cmd);
 }
 
+static inline enum err_code world_drain(struct world *w, const char *name, bool on)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.on = on}};
+    str_copy(cmd.machine_drain.name, sizeof cmd.machine_drain.name, name);
+    return world_apply(w, &cmd);
+}
+
+static inline enum err_code world_evict(struct world *w, machine_id machine)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_EVICT, .machine_evict = {machine}};
+    return world_apply(w, &cmd);
+}
+
+static inline enum err_code world_update(struct world *w, const char *name, int64_t replicas,
+                                         int64_t priority)
+{
+    struct cmd cmd = {.kind = CMD_JOB_UPDATE,
+                      .job_update = {.replicas = replicas, .priority = priority}};
+    str_copy(cmd.job_update.name, sizeof cmd.job_update.name, name);
+    return world_apply(w, &cmd);
+}
+
 /* Takes the spec. */
 static inline enum err_code world_submit(struct world *w, struct job_spec spec)
 {

@@ -17,14 +17,30 @@ static inline void draw_register(uint64_t *seed, struct cmd *cmd)
     body->capacity = amounts(1000 * draw_below(seed, 6), 10 * draw_below(seed, 6), 5, 3);
 }
 
-static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
+static inline uint32_t draw_priority(uint64_t *seed)
 {
     static const uint32_t priorities[] = {0, 50, 100, 110, 119, 120, 200, 359, 360, 450, 451};
+    return priorities[draw_below(seed, ARRAY_SIZE(priorities))];
+}
+
+static inline void draw_update(uint64_t *seed, struct cmd *cmd)
+{
+    struct cmd_job_update *body = &cmd->job_update;
+    cmd->kind = CMD_JOB_UPDATE;
+    cmd->user[0] = '\0';
+    if (draw_below(seed, 4) == 0)
+        str_copy(cmd->user, sizeof cmd->user, "alice");
+    snprintf(body->name, sizeof body->name, "j%u", draw_below(seed, 12));
+    body->replicas = (int64_t)draw_below(seed, DRAW_REPLICAS_MAX + 2) - 1; /* or KEEP */
+    body->priority = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : draw_priority(seed);
+}
+
+static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
+{
     char name[8], user[8];
     snprintf(name, sizeof name, "j%u", draw_below(seed, 12));
     snprintf(user, sizeof user, "u%u", draw_below(seed, 3));
-    struct job_spec spec =
-        spec_named(name, user, priorities[draw_below(seed, ARRAY_SIZE(priorities))]);
+    struct job_spec spec = spec_named(name, user, draw_priority(seed));
     spec.replicas = 1 + draw_below(seed, DRAW_REPLICAS_MAX);
     spec.limit = amounts(500 + 500 * draw_below(seed, 3), 1 + 5 * draw_below(seed, 4),
                          draw_below(seed, 2), draw_below(seed, 2));
@@ -32,6 +48,7 @@ static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
         words_add(&spec.ports, "http");
     spec.restart = draw_below(seed, RESTART_COUNT);
     spec.failures_max = draw_below(seed, 4);
+    spec.disruptions_max = draw_below(seed, 3);
     spec.backoff_ms = draw_below(seed, 2) * 1000;
     spec.backoff_max_ms = spec.backoff_ms * 4;
     cmd->kind = CMD_JOB_SUBMIT;
@@ -132,6 +149,30 @@ static inline void draw_wake(uint64_t *seed, const struct cell *cell, struct cmd
         cmd->wake.tasks[cmd->wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
 }
 
+static inline void draw_quota(uint64_t *seed, struct cmd *cmd)
+{
+    struct quota *quota = &cmd->quota_set.quota;
+    uint32_t user = draw_below(seed, 5);
+    cmd->kind = CMD_QUOTA_SET;
+    snprintf(quota->user, sizeof quota->user, user < 3 ? "u%u" : user == 3 ? "alice" : "*", user);
+    quota->band = draw_below(seed, BAND_COUNT + 1);
+    for (int r = 0; r < RES_COUNT; r++)
+        quota->limit.v[r] = draw_below(seed, 2) == 0 ? QUOTA_UNLIMITED : draw_below(seed, 40);
+    quota->limit.v[RES_CPU] *= 1000;
+    if (quota->limit.v[RES_CPU] < 0)
+        quota->limit.v[RES_CPU] = draw_below(seed, 10) == 0 ? -2 : QUOTA_UNLIMITED;
+    quota->tasks = draw_below(seed, 2) == 0 ? QUOTA_UNLIMITED : draw_below(seed, 40);
+    cmd->quota_set.clear = draw_below(seed, 3) == 0;
+}
+
+static inline void draw_drain(uint64_t *seed, struct cmd *cmd)
+{
+    cmd->kind = CMD_MACHINE_DRAIN;
+    snprintf(cmd->machine_drain.name, sizeof cmd->machine_drain.name, "m%u",
+             draw_below(seed, DRAW_MACHINES + 1));
+    cmd->machine_drain.on = draw_below(seed, 3) == 0;
+}
+
 static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
 {
     struct cmd cmd = {.time_ms = cell->now_ms + draw_below(seed, 3000)};
@@ -141,7 +182,9 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         cmd.request_id[1] = 1 + draw_below(seed, 300);
     if (draw_below(seed, 2) == 0)
         str_copy(cmd.user, sizeof cmd.user, "alice");
-    switch (draw_below(seed, 16)) {
+    if (draw_below(seed, 8) == 0)
+        str_copy(cmd.user, sizeof cmd.user, CELL_OPERATOR);
+    switch (draw_below(seed, 22)) {
     case 0:
     case 1:
         draw_register(seed, &cmd);
@@ -170,6 +213,20 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         break;
     case 12:
         cmd.kind = 77; /* of a release to come */
+        break;
+    case 13:
+        draw_drain(seed, &cmd);
+        break;
+    case 15:
+        cmd.kind = CMD_MACHINE_EVICT;
+        cmd.machine_evict.machine = draw_machine(seed);
+        break;
+    case 16:
+    case 17:
+        draw_update(seed, &cmd);
+        break;
+    case 14:
+        draw_quota(seed, &cmd);
         break;
     default:
         draw_report(seed, cell, &cmd);

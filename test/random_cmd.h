@@ -76,6 +76,7 @@ static inline void random_spec(struct random *r, struct job_spec *s)
     s->backoff_ms = (uint32_t)random_number(r);
     s->backoff_max_ms = (uint32_t)random_number(r);
     s->grace_ms = (uint32_t)random_number(r);
+    s->disruptions_max = (uint32_t)random_number(r);
 }
 
 static inline struct attempt_ref random_attempt(struct random *r)
@@ -170,6 +171,25 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
         return;
     case CMD_WAKE:
         random_wake(r, &cmd->wake);
+        return;
+    case CMD_MACHINE_EVICT:
+        cmd->machine_evict.machine.v = (uint32_t)random_number(r);
+        return;
+    case CMD_JOB_UPDATE:
+        random_text(r, cmd->job_update.name, sizeof cmd->job_update.name);
+        cmd->job_update.replicas = (int64_t)random_number(r);
+        cmd->job_update.priority = -(int64_t)random_number(r);
+        return;
+    case CMD_QUOTA_SET:
+        random_text(r, cmd->quota_set.quota.user, sizeof cmd->quota_set.quota.user);
+        cmd->quota_set.quota.band = random_below(r, BAND_COUNT);
+        random_resources(r, &cmd->quota_set.quota.limit);
+        cmd->quota_set.quota.tasks = (int64_t)random_number(r);
+        cmd->quota_set.clear = random_below(r, 2);
+        return;
+    case CMD_MACHINE_DRAIN:
+        random_text(r, cmd->machine_drain.name, sizeof cmd->machine_drain.name);
+        cmd->machine_drain.on = random_below(r, 2);
         return;
     }
     UNREACHABLE("kind of command");

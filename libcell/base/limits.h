@@ -17,6 +17,7 @@ enum {
     CELL_JOBS_DEAD_MAX = 65536,      /* dead jobs kept for the record, the oldest go first */
     CELL_TASKS_MAX = 4194304,        /* live tasks in a cell */
     CELL_TASKS_PER_JOB_MAX = 131072, /* replicas of one job */
+    CELL_QUOTAS_MAX = 16384,         /* quotas of users in bands */
     CELL_REQUESTS_MAX = 65536,       /* answers remembered for retried commands */
     CELL_EVENTS_MAX = 1000000,       /* rows of history kept in SQLite */
     CELL_REASON_MAX = 511,           /* bytes of a pending reason or of an answer's message */

@@ -40,6 +40,18 @@ static inline void list_remove(struct list *l)
     list_init(l);
 }
 
+/* `now` takes the place of `was`, which is forgotten; one that is in no list stays alone. */
+static inline void list_replace(struct list *was, struct list *now)
+{
+    if (list_empty(was)) {
+        list_init(now);
+        return;
+    }
+    *now = *was;
+    now->prev->next = now;
+    now->next->prev = now;
+}
+
 /* The first link, taken out of the list, or NULL. */
 static inline struct list *list_pop(struct list *head)
 {

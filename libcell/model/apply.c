@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static void say(struct apply *a, const char *fmt, va_list args)
 {
@@ -30,6 +31,16 @@ void answer_say(struct apply *a, const char *fmt, ...)
     va_end(args);
 }
 
+bool operator_check(struct apply *a, const char *what)
+{
+    const char *user = a->cmd->user;
+    if (user[0] == '\0' || strcmp(user, CELL_OPERATOR) == 0)
+        return true;
+    answer_refuse(a, ERR_DENIED, "user \"%s\" may not %s: only \"" CELL_OPERATOR "\" may", user,
+                  what);
+    return false;
+}
+
 static void dispatch(struct apply *a, const struct cmd *cmd)
 {
     switch (cmd->kind) {
@@ -53,6 +64,18 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
         return;
     case CMD_WAKE:
         apply_wake(a, &cmd->wake);
+        return;
+    case CMD_MACHINE_DRAIN:
+        apply_machine_drain(a, &cmd->machine_drain);
+        return;
+    case CMD_QUOTA_SET:
+        apply_quota_set(a, &cmd->quota_set);
+        return;
+    case CMD_MACHINE_EVICT:
+        apply_machine_evict(a, &cmd->machine_evict);
+        return;
+    case CMD_JOB_UPDATE:
+        apply_job_update(a, &cmd->job_update);
         return;
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);

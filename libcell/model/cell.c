@@ -21,6 +21,7 @@ static void cell_init(struct cell *cell)
     list_init(&cell->jobs);
     list_init(&cell->dead_jobs);
     list_init(&cell->backing_off);
+    list_init(&cell->accounts);
 }
 
 struct cell *cell_new(void)
@@ -47,6 +48,9 @@ void cell_clear(struct cell *cell)
     free(cell->requests);
     namemap_release(&cell->machines_by_name);
     namemap_release(&cell->jobs_by_name);
+    for (struct list *l; (l = list_pop(&cell->accounts)) != NULL;)
+        free(CONTAINER_OF(l, struct account, link));
+    namemap_release(&cell->accounts_by_user);
     idmap_release(&cell->jobs_by_id);
     idmap_release(&cell->requests_by_id);
     cell_init(cell);
@@ -73,7 +77,7 @@ struct job *job_find(const struct cell *cell, job_id id)
 struct task *task_find(const struct cell *cell, task_id id)
 {
     struct job *job = job_find(cell, task_job(id));
-    return job == NULL || task_index(id) >= job->spec.replicas ? NULL : &job->tasks[task_index(id)];
+    return job == NULL || task_index(id) >= job->task_count ? NULL : &job->tasks[task_index(id)];
 }
 
 const struct machine *cell_machine(const struct cell *cell, machine_id id)
@@ -103,9 +107,9 @@ const struct task *cell_task(const struct cell *cell, task_id id)
 
 uint64_t cell_digest(const struct cell *cell)
 {
-    const uint64_t counters[] = {cell->now_ms,        cell->event_seq,  cell->next_job,
-                                 cell->live_tasks,    cell->job_count,  cell->dead_job_count,
-                                 cell->machine_count, cell->request_seq};
+    const uint64_t counters[] = {cell->now_ms,        cell->event_seq,   cell->next_job,
+                                 cell->live_tasks,    cell->job_count,   cell->dead_job_count,
+                                 cell->machine_count, cell->request_seq, cell->quota_count};
     uint64_t hash = cell->digest_sum;
     for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
         hash = hash_add(hash, counters[i]);
@@ -127,22 +131,36 @@ struct machine *cell_add_machine(struct cell *cell, const char *name)
     return machine;
 }
 
+void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count)
+{
+    ASSERT(task_count >= job->task_count);
+    struct task *tasks = xcalloc(task_count, sizeof *tasks);
+    for (uint32_t i = 0; i < job->task_count; i++) {
+        tasks[i] = job->tasks[i];
+        list_replace(&job->tasks[i].link, &tasks[i].link);
+    }
+    for (uint32_t i = job->task_count; i < task_count; i++) {
+        tasks[i].id = task_id_of(job->id, i);
+        list_init(&tasks[i].link);
+    }
+    job->counts[TASK_PENDING] += task_count - job->task_count;
+    cell->live_tasks += task_count - job->task_count;
+    free(job->tasks);
+    job->tasks = tasks;
+    job->task_count = task_count;
+}
+
 struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *spec)
 {
     struct job *job = xcalloc(1, sizeof *job);
     job->id = id;
     spec_copy(&job->spec, spec);
     job->spec_hash = spec_row_hash(&job->spec);
-    job->tasks = xcalloc(spec->replicas, sizeof *job->tasks);
-    job->counts[TASK_PENDING] = spec->replicas;
-    for (uint32_t i = 0; i < spec->replicas; i++) {
-        job->tasks[i].id = task_id_of(id, i);
-        list_init(&job->tasks[i].link);
-    }
+    cell_grow_job(cell, job, spec->replicas);
     list_push(&cell->jobs, &job->link);
     list_init(&job->dead);
     cell->job_count++;
-    cell->live_tasks += spec->replicas;
+    account_add(cell, &job->spec);
     idmap_put(&cell->jobs_by_id, id.v, job);
     namemap_put(&cell->jobs_by_name, job->spec.name, job);
     return job;
@@ -162,13 +180,14 @@ void cell_add_dead(struct cell *cell, struct job *job)
         after = after->prev;
     list_push(after->next, &job->dead);
     cell->dead_job_count++;
-    cell->live_tasks -= job->spec.replicas;
+    cell->live_tasks -= job->task_count;
+    account_remove(cell, &job->spec);
 }
 
 void cell_remove_job(struct cell *cell, struct job *job)
 {
     ASSERT(job_is_dead(job));
-    for (uint32_t i = 0; i < job->spec.replicas; i++)
+    for (uint32_t i = 0; i < job->task_count; i++)
         cell->digest_sum -= job->tasks[i].row_hash;
     cell->digest_sum -= job->row_hash;
     if (namemap_get(&cell->jobs_by_name, job->spec.name) == job)

@@ -14,11 +14,15 @@
 enum machine_state { MACHINE_UP, MACHINE_DOWN, MACHINE_STATE_COUNT };
 const char *machine_state_text(enum machine_state state);
 
+/* The only user who may drain machines and set quotas: who has this certificate keeps the cell. */
+#define CELL_OPERATOR "root"
+
 struct machine {
     machine_id id;
     char name[CELL_NAME_MAX + 1];
     char addr[CELL_ADDR_MAX + 1]; /* where its borglet serves logs */
     enum machine_state state;
+    bool draining; /* gets no new work, what is there moves; stays so until it is undrained */
     struct resources capacity;
     struct resources reserved; /* sum of the limits of its live tasks, stopping ones included */
     struct resources stopping; /* the part of `reserved` that has been told to stop */
@@ -31,22 +35,55 @@ struct machine {
 /* A job is live until all its tasks are final. */
 struct job {
     job_id id;
-    struct job_spec spec;              /* never changes */
-    uint64_t spec_hash;                /* of it, computed once */
-    bool killed;                       /* by its user: nothing of it starts again */
-    uint32_t counts[TASK_STATE_COUNT]; /* tasks per state; they add up to spec.replicas */
+    struct job_spec spec; /* replicas and priority change by JOB_UPDATE, else nothing */
+    uint64_t spec_hash;   /* of it */
+    bool killed;          /* by its user: nothing of it starts again */
+    uint32_t counts[TASK_STATE_COUNT]; /* tasks per state; they add up to task_count */
     uint32_t stopping;                 /* live tasks that have been told to stop */
+    uint32_t disrupted;                /* task_is_disrupted(); within spec.disruptions_max */
     uint64_t submitted_ms;
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1]; /* why its pending tasks are pending; "" when none are */
     uint64_t row_hash;
-    struct task *tasks; /* spec.replicas of them, by index */
-    struct list link;   /* in cell.jobs, by id */
-    struct list dead;   /* in cell.dead_jobs once dead, in order of death */
+    /* By index. Those from spec.replicas on are left of a time when there were more: they are final
+     * or being killed, and are taken up again, attempts and all, when there are more again. */
+    struct task *tasks;
+    uint32_t task_count; /* at least spec.replicas */
+    struct list link;    /* in cell.jobs, by id */
+    struct list dead;    /* in cell.dead_jobs once dead, in order of death */
 };
 bool job_is_dead(const struct job *job);
+/* Does the disruption budget allow to take down this task now, `count` others going down too? */
+bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t count);
 /* "pending" (nothing runs yet), "running", "stopping", "finished", "failed", "killed" */
 const char *job_state_text(const struct job *job);
+
+/* What a user may have at once in a band; asked when a job comes or grows. */
+struct quota {
+    char user[CELL_NAME_MAX + 1]; /* QUOTA_EVERYBODY: each user who has no row in this band */
+    enum band band;               /* any but free */
+    struct resources limit;       /* each QUOTA_UNLIMITED or 0 to QUOTA_AMOUNT_MAX */
+    int64_t tasks;                /* the same */
+};
+#define QUOTA_EVERYBODY "*"
+#define QUOTA_UNLIMITED INT64_C(-1)
+#define QUOTA_AMOUNT_MAX (INT64_C(1) << 62)
+int quota_valid(const struct quota *quota, struct err *err) MUST_USE;
+
+/* Limits times replicas, summed over jobs that are not dead: one job may ask for 2^67 bytes. */
+struct usage {
+    __int128 v[RES_COUNT];
+    uint64_t tasks;
+};
+
+/* Of each user who has live jobs or a quota. */
+struct account {
+    char user[CELL_NAME_MAX + 1];
+    bool granted[BAND_COUNT]; /* else no quota of his own there */
+    struct quota quotas[BAND_COUNT];
+    struct usage used[BAND_COUNT];
+    struct list link; /* in cell.accounts, by name */
+};
 
 /* What a retried command is answered, found by its request id. */
 struct remembered {
@@ -77,6 +114,10 @@ struct cell {
     uint64_t dead_job_count;
     struct list backing_off; /* task.link of tasks PENDING with not_before_ms != 0 */
 
+    struct list accounts; /* by name */
+    struct namemap accounts_by_user;
+    uint32_t quota_count;
+
     struct remembered *requests; /* ring of CELL_REQUESTS_MAX, made at first use */
     uint64_t request_seq;        /* of the last one; slot = seq % CELL_REQUESTS_MAX */
     struct idmap requests_by_id; /* key: request_id mixed to 64 bits */
@@ -91,6 +132,12 @@ const struct machine *cell_machine_named(const struct cell *cell, const char *na
 const struct job *cell_job(const struct cell *cell, job_id id);
 const struct job *cell_job_named(const struct cell *cell, const char *name); /* the newest */
 const struct task *cell_task(const struct cell *cell, task_id id);
+/* Is there a task that has to leave this draining machine and may be told so now? */
+bool cell_drain_due(const struct cell *cell, const struct machine *machine);
+/* The user's own row (not everybody's), NULL: none. All rows, by user and band: the caller frees.
+ */
+const struct quota *cell_quota(const struct cell *cell, const char *user, enum band band);
+struct quota *cell_quotas(const struct cell *cell, size_t *ret_count) MUST_USE;
 /* Order-independent over all rows, plus the counters: equal on all replicas at equal index. */
 uint64_t cell_digest(const struct cell *cell);
 /* Walk everything and panic at the first broken invariant (sums, counts, lists, hashes, capacity:
@@ -101,13 +148,14 @@ void cell_text(struct buf *to, const struct cell *cell);
 
 /*
  * Loading from a checkpoint: scalars first, then machines by id, jobs by id (with the spec; its
- * tasks start out PENDING), then tasks, then requests by seq. Returns ERR_CORRUPT for rows that
+ * tasks start out PENDING), then tasks, quotas, requests by seq. Returns ERR_CORRUPT for rows that
  * contradict each other. cell_load_done() checks and computes what is derived.
  */
 int cell_load_machine(struct cell *cell, const struct machine *row, struct err *err) MUST_USE;
 int cell_load_job(struct cell *cell, const struct job *row,
                   struct err *err) MUST_USE; /* copies spec */
 int cell_load_task(struct cell *cell, const struct task *row, struct err *err) MUST_USE;
+int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err) MUST_USE;
 void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row);
 int cell_load_done(struct cell *cell, struct err *err) MUST_USE;
 

@@ -26,6 +26,8 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     ASSERT_IMPLIES(job->killed, task->state != TASK_PENDING);
     ASSERT_IMPLIES(job->killed && live, task->stopping == CAUSE_KILLED);
     ASSERT_IMPLIES(job->spec.failures_max != 0, task->failures <= job->spec.failures_max);
+    ASSERT_IMPLIES(index >= job->spec.replicas,
+                   task_is_final(task) || task->stopping == CAUSE_KILLED);
     ASSERT(task->changed_ms <= cell->now_ms);
     ASSERT(task->row_hash == task_row_hash(task));
     ASSERT(list_empty(&task->link) == (!live && task->not_before_ms == 0));
@@ -38,13 +40,18 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
 {
     uint32_t counts[TASK_STATE_COUNT] = {0};
     uint32_t stopping = 0;
-    for (uint32_t i = 0; i < job->spec.replicas; i++) {
+    uint32_t disrupted = 0;
+    ASSERT(job->task_count >= job->spec.replicas);
+    for (uint32_t i = 0; i < job->task_count; i++) {
         check_task(cell, job, i, sums);
         counts[job->tasks[i].state]++;
         stopping += job->tasks[i].stopping != CAUSE_NONE;
+        disrupted += task_is_disrupted(&job->tasks[i]);
     }
     ASSERT(memcmp(counts, job->counts, sizeof counts) == 0);
     ASSERT(stopping == job->stopping);
+    ASSERT(disrupted == job->disrupted);
+    ASSERT_IMPLIES(job->spec.disruptions_max != 0, disrupted <= job->spec.disruptions_max);
     ASSERT(spec_valid(&job->spec, NULL) == 0);
     ASSERT(job->spec.user[0] != '\0');
     ASSERT(job->id.v < cell->next_job);
@@ -60,7 +67,7 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     if (job_is_dead(job))
         sums->dead_jobs++;
     else
-        sums->live_tasks += job->spec.replicas;
+        sums->live_tasks += job->task_count;
 }
 
 static void check_machine(const struct cell *cell, const struct machine *machine, struct sums *sums)
@@ -120,6 +127,42 @@ static void check_requests(const struct cell *cell, struct sums *sums)
     }
 }
 
+/* What each user has is what his live jobs ask for. */
+static void check_accounts(const struct cell *cell, struct sums *sums)
+{
+    uint64_t tasks = 0, quotas = 0;
+    const char *last = "";
+    LIST_EACH(l, &cell->accounts)
+    {
+        const struct account *account = CONTAINER_OF(l, struct account, link);
+        uint64_t entries = 0;
+        ASSERT(strcmp(last, account->user) < 0);
+        last = account->user;
+        for (enum band b = 0; b < BAND_COUNT; b++) {
+            tasks += account->used[b].tasks;
+            quotas += account->granted[b];
+            entries += account->used[b].tasks + account->granted[b];
+            if (account->granted[b])
+                sums->digest += quota_row_hash(&account->quotas[b]);
+            ASSERT_IMPLIES(account->granted[b], quota_valid(&account->quotas[b], NULL) == 0);
+        }
+        ASSERT(entries > 0);
+    }
+    LIST_EACH(l, &cell->jobs)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, link);
+        if (job_is_dead(job))
+            continue;
+        const struct account *account = namemap_get(&cell->accounts_by_user, job->spec.user);
+        const struct usage *used = &account->used[band_of(job->spec.priority)];
+        tasks -= job->spec.replicas;
+        for (int r = 0; r < RES_COUNT; r++)
+            ASSERT(used->v[r] >= (__int128)job->spec.limit.v[r] * job->spec.replicas);
+    }
+    ASSERT(tasks == 0);
+    ASSERT(quotas == cell->quota_count);
+}
+
 void cell_check(const struct cell *cell)
 {
     struct sums sums = {0};
@@ -142,6 +185,7 @@ void cell_check(const struct cell *cell)
     }
     check_dead_jobs(cell);
     check_requests(cell, &sums);
+    check_accounts(cell, &sums);
     ASSERT(sums.backing_off == 0);
     ASSERT(sums.live_on_machines == 0);
     ASSERT(sums.jobs == cell->job_count);

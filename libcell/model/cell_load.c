@@ -26,6 +26,7 @@ int cell_load_machine(struct cell *cell, const struct machine *row, struct err *
     struct machine *machine = cell_add_machine(cell, row->name);
     str_copy(machine->addr, sizeof machine->addr, row->addr);
     machine->state = row->state;
+    machine->draining = row->draining;
     machine->capacity = row->capacity;
     machine->changed_ms = row->changed_ms;
     return 0;
@@ -43,12 +44,16 @@ int cell_load_job(struct cell *cell, const struct job *row, struct err *err)
     if (spec_valid(&row->spec, &why) != 0 || row->spec.user[0] == '\0')
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": its spec is bad: %s", row->id.v,
                        row->spec.user[0] == '\0' ? "no user" : why.msg);
+    if (row->task_count < row->spec.replicas || row->task_count > CELL_TASKS_PER_JOB_MAX)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": %u tasks for %u replicas", row->id.v,
+                       row->task_count, row->spec.replicas);
     struct job *job = cell_add_job(cell, row->id, &row->spec);
+    cell_grow_job(cell, job, row->task_count);
     job->killed = row->killed;
     job->submitted_ms = row->submitted_ms;
     job->changed_ms = row->changed_ms;
     str_copy(job->reason, sizeof job->reason, row->reason);
-    for (uint32_t i = 0; i < job->spec.replicas; i++)
+    for (uint32_t i = 0; i < job->task_count; i++)
         job->tasks[i].changed_ms = row->submitted_ms;
     return 0;
 }
@@ -88,6 +93,18 @@ int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
     return 0;
 }
 
+int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err)
+{
+    struct err why;
+    if (quota_valid(row, &why) != 0)
+        return err_set(err, ERR_CORRUPT, "a quota is bad: %s", why.msg);
+    if (cell_quota(cell, row->user, row->band) != NULL)
+        return err_set(err, ERR_CORRUPT, "the quota of \"%s\" in band %s is there twice", row->user,
+                       band_text(row->band));
+    cell_put_quota(cell, row);
+    return 0;
+}
+
 void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row)
 {
     cell_remember(cell, seq, row);
@@ -97,6 +114,7 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
 {
     job->counts[task->state]++;
     job->stopping += task->stopping != CAUSE_NONE;
+    job->disrupted += task_is_disrupted(task);
     task->row_hash = task_row_hash(task);
     cell->digest_sum += task->row_hash;
     if (task->not_before_ms != 0)
@@ -114,14 +132,21 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
 static int derive_job(struct cell *cell, struct job *job, struct err *err)
 {
     job->counts[TASK_PENDING] = 0; /* cell_add_job() took all for pending */
-    for (uint32_t i = 0; i < job->spec.replicas; i++)
+    for (uint32_t i = 0; i < job->task_count; i++)
         derive_task(cell, job, &job->tasks[i]);
+    for (uint32_t i = job->spec.replicas; i < job->task_count; i++)
+        if (!task_is_final(&job->tasks[i]) && job->tasks[i].stopping != CAUSE_KILLED)
+            return err_set(err, ERR_CORRUPT,
+                           "task %" PRIu64 "/%u: beyond the replicas, but not ended", job->id.v, i);
     if (job->counts[TASK_PENDING] == 0 && job->reason[0] != '\0')
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": a reason, but nothing pending",
                        job->id.v);
     if (job->killed && (job->counts[TASK_PENDING] > 0 ||
                         job->stopping != job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING]))
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": killed, but not all tasks know",
+                       job->id.v);
+    if (job->spec.disruptions_max != 0 && job->disrupted > job->spec.disruptions_max)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": more is disrupted than may be",
                        job->id.v);
     if (!job_is_dead(job) && cell_job_named(cell, job->spec.name) != job)
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": live, but \"%s\" is a newer one",
@@ -183,7 +208,7 @@ int cell_load_done(struct cell *cell, struct err *err)
             return rc;
     }
     if (cell->live_tasks > CELL_TASKS_MAX || cell->job_count > CELL_JOBS_MAX ||
-        cell->machine_count > CELL_MACHINES_MAX)
+        cell->machine_count > CELL_MACHINES_MAX || cell->quota_count > CELL_QUOTAS_MAX)
         return err_set(err, ERR_CORRUPT, "more rows than a cell may have");
     return 0;
 }

@@ -12,7 +12,8 @@ static void machine_text(struct buf *to, const struct machine *machine)
     resources_print(to, &machine->reserved);
     buf_printf(to, "\" stopping=\"");
     resources_print(to, &machine->stopping);
-    buf_printf(to, "\" tasks=%u changed=%" PRIu64 "\n", machine->task_count, machine->changed_ms);
+    buf_printf(to, "\" tasks=%u%s changed=%" PRIu64 "\n", machine->task_count,
+               machine->draining ? " draining" : "", machine->changed_ms);
 }
 
 static void words_text(struct buf *to, const char *key, const struct words *words)
@@ -38,6 +39,8 @@ static void job_text(struct buf *to, const struct job *job)
     buf_printf(to, " restart=%s failures_max=%u backoff=%u..%u grace=%u",
                restart_text(spec->restart), spec->failures_max, spec->backoff_ms,
                spec->backoff_max_ms, spec->grace_ms);
+    if (spec->disruptions_max != 0)
+        buf_printf(to, " disruptions=%u/%u", job->disrupted, spec->disruptions_max);
     for (enum task_state s = 0; s < TASK_STATE_COUNT; s++)
         if (job->counts[s] != 0)
             buf_printf(to, " %s=%u", task_state_text(s), job->counts[s]);
@@ -77,6 +80,20 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
     buf_printf(to, " changed=%" PRIu64 "\n", task->changed_ms);
 }
 
+static void quota_text(struct buf *to, const struct quota *quota)
+{
+    buf_printf(to, "quota %s %s", quota->user, band_text(quota->band));
+    for (enum resource r = 0; r < RES_COUNT; r++) {
+        if (quota->limit.v[r] == QUOTA_UNLIMITED)
+            continue;
+        buf_printf(to, " %s=", resource_name(r));
+        resource_print(to, r, quota->limit.v[r]);
+    }
+    if (quota->tasks != QUOTA_UNLIMITED)
+        buf_printf(to, " tasks=%" PRId64, quota->tasks);
+    buf_printf(to, "\n");
+}
+
 void cell_text(struct buf *to, const struct cell *cell)
 {
     buf_printf(to,
@@ -85,11 +102,15 @@ void cell_text(struct buf *to, const struct cell *cell)
                cell->now_ms, cell->event_seq, cell->next_job, cell->live_tasks, cell->request_seq);
     for (uint32_t i = 0; i < cell->machine_count; i++)
         machine_text(to, cell->machines[i]);
+    size_t quota_count;
+    CLEANUP(free_ptr) struct quota *quotas = cell_quotas(cell, &quota_count);
+    for (size_t i = 0; i < quota_count; i++)
+        quota_text(to, &quotas[i]);
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);
         job_text(to, job);
-        for (uint32_t i = 0; i < job->spec.replicas; i++)
+        for (uint32_t i = 0; i < job->task_count; i++)
             task_text(to, cell, job, &job->tasks[i]);
     }
 }

@@ -27,16 +27,27 @@ struct job *job_find(const struct cell *cell, job_id id);
 struct task *task_find(const struct cell *cell, task_id id);
 struct machine *cell_add_machine(struct cell *cell, const char *name);
 struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *spec);
+/* More rows of tasks, PENDING and without hashes; their addresses change. */
+void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count);
 void cell_add_dead(struct cell *cell, struct job *job); /* keeps dead_jobs in order */
 void cell_remove_job(struct cell *cell, struct job *job);
 const struct remembered *cell_remembered(const struct cell *cell, const uint64_t request_id[2]);
 void cell_remember(struct cell *cell, uint64_t seq, const struct remembered *row);
+
+/* quota.c */
+void account_add(struct cell *cell, const struct job_spec *spec); /* of a job that is not dead */
+void account_remove(struct cell *cell, const struct job_spec *spec);
+void cell_put_quota(struct cell *cell, const struct quota *quota); /* replaces */
+/* May this job come (`old` NULL), or change from `old` to this? */
+int quota_check(const struct cell *cell, const struct job_spec *spec, const struct job_spec *old,
+                struct err *err) MUST_USE;
 
 /* row_hash.c: over every stored field, never over what is derived from other rows' fields only */
 uint64_t spec_row_hash(const struct job_spec *spec);
 uint64_t machine_row_hash(const struct machine *machine);
 uint64_t job_row_hash(const struct job *job);
 uint64_t task_row_hash(const struct task *task);
+uint64_t quota_row_hash(const struct quota *quota);
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row);
 
 /* row_set.c */
@@ -48,6 +59,8 @@ void task_set(struct apply *a, struct task *task, const struct task *next);
 /* The present attempt is over; `state` is PENDING or final. */
 void task_end(struct apply *a, struct task *task, enum task_state state, enum cause cause,
               int32_t exit_code);
+/* What becomes of a task that was told to stop when it has. */
+enum task_state task_stopped_state(const struct cell *cell, const struct task *task);
 /* Tell a live task to stop. */
 void task_stop(struct apply *a, struct task *task, enum cause cause);
 /* The live tasks of a machine by id: their order in its list is not the same on a replica that was
@@ -68,12 +81,18 @@ void event_add_task(struct apply *a, enum event_kind kind, const struct task *ta
 /* apply.c: the answer; the first message stands */
 void answer_refuse(struct apply *a, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void answer_say(struct apply *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Does the operator ask, or the cell itself? Else refuse: may not do `what`. */
+bool operator_check(struct apply *a, const char *what);
 
 /* The commands: machine.c, job.c, schedule.c, report.c */
 void apply_machine_register(struct apply *a, const struct cmd_machine_register *body);
 void apply_machine_down(struct apply *a, const struct cmd_machine_down *body);
+void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body);
+void apply_machine_evict(struct apply *a, const struct cmd_machine_evict *body);
 void apply_job_submit(struct apply *a, const struct job_spec *body);
+void apply_job_update(struct apply *a, const struct cmd_job_update *body);
 void apply_job_kill(struct apply *a, const struct cmd_job_kill *body);
+void apply_quota_set(struct apply *a, const struct cmd_quota_set *body);
 void job_forget_old(struct apply *a);
 void apply_schedule(struct apply *a, const struct cmd_schedule *body);
 void apply_report(struct apply *a, const struct cmd_report *body);

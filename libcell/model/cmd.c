@@ -36,6 +36,10 @@ void cmd_release(struct cmd *cmd)
         break;
     case CMD_MACHINE_REGISTER:
     case CMD_MACHINE_DOWN:
+    case CMD_MACHINE_DRAIN:
+    case CMD_QUOTA_SET:
+    case CMD_MACHINE_EVICT:
+    case CMD_JOB_UPDATE:
     case CMD_JOB_KILL:
         break;
     }

@@ -15,13 +15,22 @@
     X(MACHINE_DOWN, 2, "machine-down")         /* and now silent: its tasks are lost */ \
     X(JOB_SUBMIT, 3, "job-submit") \
     X(JOB_KILL, 4, "job-kill") \
-    X(SCHEDULE, 5, "schedule") /* a batch of placements and of reasons why not */ \
-    X(REPORT, 6, "report")     /* what a borglet saw of its tasks */ \
-    X(WAKE, 7, "wake")         /* back-offs that are over */
+    X(SCHEDULE, 5, "schedule")           /* a batch of placements and of reasons why not */ \
+    X(REPORT, 6, "report")               /* what a borglet saw of its tasks */ \
+    X(WAKE, 7, "wake")                   /* back-offs that are over */ \
+    X(MACHINE_DRAIN, 8, "machine-drain") /* no new work there, and what runs moves; or again */ \
+    X(QUOTA_SET, 9, "quota-set") \
+    X(MACHINE_EVICT, 10, "machine-evict") /* the next of a draining machine's tasks may go */ \
+    X(JOB_UPDATE, 11, "job-update")
 
 enum cmd_kind {
 #define X(name, number, text) CMD_##name = (number),
     CMD_KINDS(X)
+#undef X
+};
+enum {
+#define X(name, number, text) +1
+    CMD_KIND_COUNT = 1 CMD_KINDS(X) /* one more than the last */
 #undef X
 };
 const char *cmd_kind_text(enum cmd_kind kind); /* "unknown" for numbers that are none */
@@ -34,6 +43,27 @@ struct cmd_machine_register {
 
 struct cmd_machine_down {
     machine_id machine;
+};
+
+struct cmd_machine_drain {
+    char name[CELL_NAME_MAX + 1];
+    bool on; /* false: it takes work again */
+};
+
+struct cmd_machine_evict {
+    machine_id machine;
+};
+
+#define JOB_UPDATE_KEEP INT64_C(-1)
+struct cmd_job_update {
+    char name[CELL_NAME_MAX + 1];
+    int64_t replicas; /* or JOB_UPDATE_KEEP */
+    int64_t priority; /* the same */
+};
+
+struct cmd_quota_set {
+    struct quota quota;
+    bool clear; /* only its user and band count */
 };
 
 struct cmd_job_kill {
@@ -109,6 +139,10 @@ struct cmd {
         struct cmd_schedule schedule;
         struct cmd_report report;
         struct cmd_wake wake;
+        struct cmd_machine_drain machine_drain;
+        struct cmd_quota_set quota_set;
+        struct cmd_machine_evict machine_evict;
+        struct cmd_job_update job_update;
     };
 };
 void cmd_release(struct cmd *cmd); /* frees what the command points to */

@@ -25,6 +25,7 @@ void changes_clear(struct changes *changes)
     changes->forgotten_count = 0;
     changes->request_count = 0;
     changes->event_count = 0;
+    changes->quotas = false;
 }
 
 void changes_release(struct changes *changes)
@@ -41,7 +42,8 @@ void changes_release(struct changes *changes)
 bool changes_empty(const struct changes *changes)
 {
     return changes->machine_count + changes->job_count + changes->task_count +
-               changes->forgotten_count + changes->request_count + changes->event_count ==
+               changes->forgotten_count + changes->request_count + changes->event_count +
+               changes->quotas ==
            0;
 }
 
@@ -151,6 +153,8 @@ static void job_row_fill(struct job_row *row, const struct job *job)
         .killed = job->killed,
         .dead = job_is_dead(job),
         .stopping = job->stopping,
+        .disrupted = job->disrupted,
+        .task_count = job->task_count,
         .submitted_ms = job->submitted_ms,
         .changed_ms = job->changed_ms,
     };
@@ -211,6 +215,13 @@ static void collect_requests(struct delta *delta, const struct cell *cell,
     }
 }
 
+/* They are few and rarely change. */
+static void collect_quotas(struct delta *delta, const struct cell *cell)
+{
+    delta->has_quotas = true;
+    delta->quotas = cell_quotas(cell, &delta->quota_count);
+}
+
 struct delta *delta_collect(const struct cell *cell, const struct changes *changes)
 {
     struct delta *delta = delta_new(cell);
@@ -220,6 +231,8 @@ struct delta *delta_collect(const struct cell *cell, const struct changes *chang
     collect_requests(delta, cell, changes);
     delta->forgotten =
         ids_sorted(changes->forgotten, changes->forgotten_count, &delta->forgotten_count);
+    if (changes->quotas)
+        collect_quotas(delta, cell);
     delta->event_count = changes->event_count;
     delta->events = xcalloc(changes->event_count, sizeof *delta->events);
     for (size_t i = 0; i < changes->event_count; i++)
@@ -231,19 +244,20 @@ struct delta *delta_full(const struct cell *cell)
 {
     struct delta *delta = delta_new(cell);
     delta->full = true;
+    collect_quotas(delta, cell);
     delta->machines = xcalloc(cell->machine_count, sizeof *delta->machines);
     for (uint32_t i = 0; i < cell->machine_count; i++)
         delta->machines[delta->machine_count++] = *cell->machines[i];
     size_t tasks = 0;
     LIST_EACH(l, &cell->jobs)
-    tasks += CONTAINER_OF(l, struct job, link)->spec.replicas;
+    tasks += CONTAINER_OF(l, struct job, link)->task_count;
     delta->jobs = xcalloc(cell->job_count, sizeof *delta->jobs);
     delta->tasks = xcalloc(tasks, sizeof *delta->tasks);
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);
         job_row_fill(&delta->jobs[delta->job_count++], job);
-        for (uint32_t i = 0; i < job->spec.replicas; i++)
+        for (uint32_t i = 0; i < job->task_count; i++)
             delta->tasks[delta->task_count++] = job->tasks[i];
     }
     return delta;
@@ -267,5 +281,6 @@ void delta_unref(struct delta *delta)
     free(delta->forgotten);
     free(delta->requests);
     free(delta->events);
+    free(delta->quotas);
     free(delta);
 }

@@ -23,11 +23,20 @@
     X(KILLED, 10, "killed") \
     X(MACHINE_UP, 11, "machine-up") \
     X(MACHINE_DOWN, 12, "machine-down") \
-    X(FORGOTTEN, 13, "forgotten") /* a dead job made room */
+    X(FORGOTTEN, 13, "forgotten") /* a dead job made room */ \
+    X(MACHINE_DRAINING, 14, "machine-draining") \
+    X(MACHINE_UNDRAINED, 15, "machine-undrained") \
+    X(QUOTA, 16, "quota")     /* was set or cleared */ \
+    X(UPDATED, 17, "updated") /* a job: replicas or priority; stands for its pending tasks too */
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
     EVENT_KINDS(X)
+#undef X
+};
+enum {
+#define X(name, number, text) +1
+    EVENT_KIND_COUNT = 1 EVENT_KINDS(X) /* one more than the last */
 #undef X
 };
 const char *event_kind_text(enum event_kind kind);
@@ -59,6 +68,7 @@ struct changes {
     size_t request_count, request_capacity;
     struct event *events;
     size_t event_count, event_capacity;
+    bool quotas; /* one of them changed */
 };
 void changes_clear(struct changes *changes); /* keeps the memory */
 void changes_release(struct changes *changes);
@@ -72,6 +82,8 @@ struct job_row {
     bool dead;
     uint32_t counts[TASK_STATE_COUNT];
     uint32_t stopping;
+    uint32_t disrupted;
+    uint32_t task_count;
     uint64_t submitted_ms;
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1];
@@ -105,6 +117,9 @@ struct delta {
     size_t request_count;
     struct event *events;
     size_t event_count;
+    bool has_quotas; /* one of them changed: here are all */
+    struct quota *quotas;
+    size_t quota_count;
 
     int references;
 };

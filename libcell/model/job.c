@@ -1,18 +1,27 @@
 /*
- * job.c - jobs are submitted, killed, die, and are forgotten.
+ * job.c - jobs are submitted, changed, killed, die, and are forgotten.
  */
 #include "cell_write.h"
+
+#include <stdio.h>
+#include <string.h>
 
 bool job_is_dead(const struct job *job)
 {
     return job->counts[TASK_PENDING] + job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING] == 0;
 }
 
+bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t count)
+{
+    uint32_t max = job->spec.disruptions_max;
+    return max == 0 || task_is_disrupted(task) || job->disrupted + count < max;
+}
+
 const char *job_state_text(const struct job *job)
 {
     if (job_is_dead(job)) {
-        /* One killed or failed task makes the job what people will look into. */
-        if (job->counts[TASK_KILLED] > 0)
+        /* One failed task makes the job what people will look into. */
+        if (job->killed)
             return "killed";
         return job->counts[TASK_FAILED] > 0 ? "failed" : "finished";
     }
@@ -41,13 +50,14 @@ static int job_submit_valid(const struct cell *cell, const struct job_spec *spec
     if (cell->job_count >= CELL_JOBS_MAX)
         return err_set(err, ERR_LIMIT, "job \"%s\": the cell has %d jobs, no more are allowed",
                        spec->name, CELL_JOBS_MAX);
-    return 0;
+    int over = quota_check(cell, spec, NULL, err);
+    return over == 0 ? 0 : err_wrap(err, "job \"%s\"", spec->name);
 }
 
 /* New rows are not moves: their hashes are added here, their sums by cell_add_job(). */
-static void tasks_start(struct apply *a, struct job *job)
+static void tasks_start(struct apply *a, struct job *job, uint32_t from)
 {
-    for (uint32_t i = 0; i < job->spec.replicas; i++) {
+    for (uint32_t i = from; i < job->task_count; i++) {
         struct task *task = &job->tasks[i];
         task->changed_ms = a->cell->now_ms;
         task->row_hash = task_row_hash(task);
@@ -70,7 +80,7 @@ void apply_job_submit(struct apply *a, const struct job_spec *body)
     struct job *job = cell_add_job(cell, (job_id){cell->next_job++}, &spec);
     job->submitted_ms = cell->now_ms;
     job_touch(a, job);
-    tasks_start(a, job);
+    tasks_start(a, job, 0);
     struct event *event = event_add(a, EVENT_SUBMITTED);
     event->job = job->id;
     str_copy(event->detail, sizeof event->detail, spec.name);
@@ -104,7 +114,7 @@ void apply_job_kill(struct apply *a, const struct cmd_job_kill *body)
     event->job = job->id;
     event->cause = CAUSE_KILLED;
     str_copy(event->detail, sizeof event->detail, a->cmd->user);
-    for (uint32_t i = 0; i < job->spec.replicas; i++) {
+    for (uint32_t i = 0; i < job->task_count; i++) {
         struct task *task = &job->tasks[i];
         if (task->state == TASK_PENDING)
             task_end(a, task, TASK_KILLED, CAUSE_KILLED, task->exit_code);
@@ -113,6 +123,124 @@ void apply_job_kill(struct apply *a, const struct cmd_job_kill *body)
     }
     answer_say(a, "job \"%s\" of %s is killed (pending: %u, told to stop: %u)", body->name,
                job->spec.user, pending, live);
+}
+
+/* The job that is meant, when it may be updated by who asks. */
+static struct job *job_to_update(struct apply *a, const char *name)
+{
+    const char *user = a->cmd->user;
+    struct job *job = namemap_get(&a->cell->jobs_by_name, name);
+    if (job == NULL) {
+        answer_refuse(a, ERR_NOT_FOUND, "no job \"%s\"", name);
+        return NULL;
+    }
+    a->answer->job = job->id;
+    if (user[0] != '\0' && strcmp(user, job->spec.user) != 0 && strcmp(user, CELL_OPERATOR) != 0)
+        answer_refuse(a, ERR_DENIED,
+                      "job \"%s\" is of user \"%s\": only that user and \"" CELL_OPERATOR
+                      "\" may update it",
+                      name, job->spec.user);
+    else if (job_is_dead(job))
+        answer_refuse(a, ERR_STATE, "job \"%s\" is %s already; submit it again", name,
+                      job_state_text(job));
+    else if (job->killed)
+        answer_refuse(a, ERR_STATE, "job \"%s\" is being killed", name);
+    return a->answer->code == ERR_OK ? job : NULL;
+}
+
+static int job_update_valid(const struct cell *cell, const struct job *job,
+                            const struct cmd_job_update *body, struct job_spec *ret,
+                            struct err *err)
+{
+    *ret = job->spec; /* borrows its words */
+    if (body->replicas == JOB_UPDATE_KEEP && body->priority == JOB_UPDATE_KEEP)
+        return err_set(err, ERR_INVALID, "nothing to change: name --replicas or --priority");
+    if (body->replicas != JOB_UPDATE_KEEP &&
+        (body->replicas < 1 || body->replicas > CELL_TASKS_PER_JOB_MAX))
+        return err_set(err, ERR_INVALID, "replicas: %" PRId64 " is not between 1 and %d%s",
+                       body->replicas, CELL_TASKS_PER_JOB_MAX,
+                       body->replicas == 0 ? "; borgctl kill ends a job" : "");
+    if (body->priority != JOB_UPDATE_KEEP && (body->priority < 0 || body->priority > PRIORITY_MAX))
+        return err_set(err, ERR_INVALID, "priority: %" PRId64 " is not between 0 and %d",
+                       body->priority, PRIORITY_MAX);
+    if (body->replicas != JOB_UPDATE_KEEP)
+        ret->replicas = (uint32_t)body->replicas;
+    if (body->priority != JOB_UPDATE_KEEP)
+        ret->priority = (uint32_t)body->priority;
+    if (ret->replicas > job->task_count &&
+        cell->live_tasks + ret->replicas - job->task_count > CELL_TASKS_MAX)
+        return err_set(err, ERR_LIMIT,
+                       "the cell has %" PRIu64 " live tasks, %u more would exceed %d",
+                       cell->live_tasks, ret->replicas - job->task_count, CELL_TASKS_MAX);
+    return quota_check(cell, ret, &job->spec, err);
+}
+
+/* Those that are still being killed come back by themselves: see task_stopped_state(). */
+static void job_grow(struct apply *a, struct job *job, uint32_t from)
+{
+    for (uint32_t i = from; i < MIN(job->task_count, job->spec.replicas); i++) {
+        if (job->tasks[i].state != TASK_KILLED)
+            continue;
+        struct task next = job->tasks[i];
+        next.state = TASK_PENDING;
+        next.failures = 0;
+        task_set(a, &job->tasks[i], &next);
+    }
+    uint32_t count = job->task_count;
+    if (job->spec.replicas <= count)
+        return;
+    cell_grow_job(a->cell, job, job->spec.replicas);
+    tasks_start(a, job, count);
+}
+
+static uint32_t job_shrink(struct apply *a, struct job *job, uint32_t to)
+{
+    uint32_t told = 0;
+    for (uint32_t i = job->spec.replicas; i < to; i++) {
+        struct task *task = &job->tasks[i];
+        if (task->state == TASK_PENDING) {
+            task_end(a, task, TASK_KILLED, CAUSE_KILLED, task->exit_code);
+        } else if (task_is_live(task) && task->stopping != CAUSE_KILLED) {
+            event_add_task(a, EVENT_KILLING, task, CAUSE_KILLED, 0, "fewer replicas");
+            task_stop(a, task, CAUSE_KILLED);
+            told++;
+        }
+    }
+    return told;
+}
+
+void apply_job_update(struct apply *a, const struct cmd_job_update *body)
+{
+    struct job *job = job_to_update(a, body->name);
+    struct job_spec next;
+    struct err err;
+    if (job == NULL)
+        return;
+    if (job_update_valid(a->cell, job, body, &next, &err) != 0) {
+        answer_refuse(a, err.code, "job \"%s\": %s", body->name, err.msg);
+        return;
+    }
+    uint32_t replicas = job->spec.replicas, priority = job->spec.priority;
+    if (next.replicas == replicas && next.priority == priority) {
+        answer_say(a, "job \"%s\" is so already: %u replicas, priority %u", body->name, replicas,
+                   priority);
+        return;
+    }
+    account_remove(a->cell, &job->spec);
+    job->spec.replicas = next.replicas;
+    job->spec.priority = next.priority;
+    job->spec_hash = spec_row_hash(&job->spec);
+    account_add(a->cell, &job->spec);
+    job_touch(a, job);
+    struct event *event = event_add(a, EVENT_UPDATED);
+    event->job = job->id;
+    snprintf(event->detail, sizeof event->detail, "replicas %u to %u, priority %u to %u", replicas,
+             next.replicas, priority, next.priority);
+    if (next.replicas > replicas)
+        job_grow(a, job, replicas);
+    uint32_t told = job_shrink(a, job, MAX(replicas, next.replicas));
+    answer_say(a, "job \"%s\" is updated: replicas %u to %u, priority %u to %u (told to stop: %u)",
+               body->name, replicas, next.replicas, priority, next.priority, told);
 }
 
 void job_forget_old(struct apply *a)

@@ -1,5 +1,5 @@
 /*
- * machine.c - machines come, change, and fall silent.
+ * machine.c - machines come, change, are drained, and fall silent.
  */
 #include "cell_write.h"
 
@@ -126,8 +126,96 @@ void apply_machine_down(struct apply *a, const struct cmd_machine_down *body)
         bool killed = task->stopping == CAUSE_KILLED;
         enum cause cause = killed ? CAUSE_KILLED : CAUSE_MACHINE_DOWN;
         event_add_task(a, killed ? EVENT_KILLED : EVENT_LOST, task, cause, 0, "machine down");
-        task_end(a, task, killed ? TASK_KILLED : TASK_PENDING, cause, 0);
+        task_end(a, task, task_stopped_state(a->cell, task), cause, 0);
     }
     ASSERT(machine->task_count == 0);
     answer_say(a, "machine \"%s\" is down (tasks lost: %u)", machine->name, count);
+}
+
+static bool may_leave(const struct cell *cell, const struct task *task)
+{
+    return task->stopping == CAUSE_NONE &&
+           job_may_disrupt(job_find(cell, task_job(task->id)), task, 0);
+}
+
+bool cell_drain_due(const struct cell *cell, const struct machine *machine)
+{
+    if (!machine->draining)
+        return false;
+    LIST_EACH(l, &machine->tasks)
+    if (may_leave(cell, CONTAINER_OF(l, struct task, link)))
+        return true;
+    return false;
+}
+
+/* Those whose jobs can spare them now; the leader asks again for the others. */
+static uint32_t drain_tasks(struct apply *a, struct machine *machine)
+{
+    CLEANUP(free_ptr) struct task **tasks = machine_tasks_by_id(machine);
+    uint32_t count = machine->task_count;
+    uint32_t stopped = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!may_leave(a->cell, tasks[i]))
+            continue;
+        event_add_task(a, EVENT_EVICTING, tasks[i], CAUSE_DRAIN, 0, "");
+        task_stop(a, tasks[i], CAUSE_DRAIN);
+        stopped++;
+    }
+    return stopped;
+}
+
+static uint32_t tasks_staying(const struct machine *machine)
+{
+    uint32_t count = 0;
+    LIST_EACH(l, &machine->tasks)
+    count += CONTAINER_OF(l, struct task, link)->stopping == CAUSE_NONE;
+    return count;
+}
+
+void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body)
+{
+    if (!operator_check(a, body->on ? "drain a machine" : "undrain a machine"))
+        return;
+    struct machine *machine = namemap_get(&a->cell->machines_by_name, body->name);
+    if (machine == NULL) {
+        answer_refuse(a, ERR_NOT_FOUND, "no machine \"%s\"; `borgctl machines` lists them",
+                      body->name);
+        return;
+    }
+    if (machine->draining == body->on) {
+        answer_say(a, "machine \"%s\" is %s already", body->name,
+                   body->on ? "draining" : "not draining");
+        return;
+    }
+    machine->draining = body->on;
+    machine_touch(a, machine);
+    struct event *event = event_add(a, body->on ? EVENT_MACHINE_DRAINING : EVENT_MACHINE_UNDRAINED);
+    event->machine = machine->id;
+    str_copy(event->detail, sizeof event->detail, a->cmd->user);
+    uint32_t stopped = body->on ? drain_tasks(a, machine) : 0;
+    if (!body->on)
+        answer_say(a, "machine \"%s\" takes work again", body->name);
+    else if (tasks_staying(machine) > 0)
+        answer_say(a,
+                   "machine \"%s\" is draining (told to stop: %u, waiting for the disruption "
+                   "budget of their jobs: %u)",
+                   body->name, stopped, tasks_staying(machine));
+    else
+        answer_say(a, "machine \"%s\" is draining (told to stop: %u)", body->name, stopped);
+}
+
+void apply_machine_evict(struct apply *a, const struct cmd_machine_evict *body)
+{
+    struct machine *machine = machine_find(a->cell, body->machine);
+    if (machine == NULL) {
+        answer_refuse(a, ERR_NOT_FOUND, "no machine %u", body->machine.v);
+        return;
+    }
+    if (!machine->draining) {
+        answer_refuse(a, ERR_STATE, "machine \"%s\" is not draining", machine->name);
+        return;
+    }
+    a->answer->accepted = drain_tasks(a, machine);
+    answer_say(a, "machine \"%s\" is draining (told to stop: %u, still waiting: %u)", machine->name,
+               a->answer->accepted, tasks_staying(machine));
 }

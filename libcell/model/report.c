@@ -57,7 +57,7 @@ static void task_stopped(struct apply *a, struct task *task, int32_t exit_code, 
     enum cause cause = task->stopping;
     bool killed = cause == CAUSE_KILLED;
     event_add_task(a, killed ? EVENT_KILLED : EVENT_EVICTED, task, cause, exit_code, detail);
-    task_end(a, task, killed ? TASK_KILLED : TASK_PENDING, cause, exit_code);
+    task_end(a, task, task_stopped_state(a->cell, task), cause, exit_code);
 }
 
 static void task_exited(struct apply *a, struct task *task, const struct job_spec *spec,

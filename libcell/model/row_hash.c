@@ -29,9 +29,10 @@ static uint64_t add_words(uint64_t hash, const struct words *words)
 
 uint64_t spec_row_hash(const struct job_spec *spec)
 {
-    const uint64_t values[] = {spec->priority,   spec->appclass,       spec->policy,
-                               spec->replicas,   spec->restart,        spec->failures_max,
-                               spec->backoff_ms, spec->backoff_max_ms, spec->grace_ms};
+    const uint64_t values[] = {spec->priority,       spec->appclass,       spec->policy,
+                               spec->replicas,       spec->restart,        spec->failures_max,
+                               spec->backoff_ms,     spec->backoff_max_ms, spec->grace_ms,
+                               spec->disruptions_max};
     uint64_t hash = hash_text(hash_text(1, spec->name), spec->user);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &spec->limit);
     return add_words(add_words(add_words(hash, &spec->argv), &spec->env), &spec->ports);
@@ -39,8 +40,8 @@ uint64_t spec_row_hash(const struct job_spec *spec)
 
 uint64_t machine_row_hash(const struct machine *machine)
 {
-    const uint64_t values[] = {machine->id.v, machine->state, machine->task_count,
-                               machine->changed_ms};
+    const uint64_t values[] = {machine->id.v, machine->state, machine->draining,
+                               machine->task_count, machine->changed_ms};
     uint64_t hash = hash_text(hash_text(2, machine->name), machine->addr);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &machine->capacity);
     return add_resources(add_resources(hash, &machine->reserved), &machine->stopping);
@@ -48,8 +49,8 @@ uint64_t machine_row_hash(const struct machine *machine)
 
 uint64_t job_row_hash(const struct job *job)
 {
-    const uint64_t values[] = {job->id.v,     job->spec_hash,    job->killed,
-                               job->stopping, job->submitted_ms, job->changed_ms};
+    const uint64_t values[] = {job->id.v,         job->spec_hash,  job->killed,    job->stopping,
+                               job->submitted_ms, job->changed_ms, job->task_count};
     uint64_t hash = add_all(3, values, ARRAY_SIZE(values));
     for (int s = 0; s < TASK_STATE_COUNT; s++)
         hash = hash_add(hash, job->counts[s]);
@@ -70,4 +71,11 @@ uint64_t request_row_hash(uint64_t seq, const struct remembered *row)
 {
     const uint64_t values[] = {seq, row->request_id[0], row->request_id[1], row->code, row->job.v};
     return hash_text(add_all(5, values, ARRAY_SIZE(values)), row->msg);
+}
+
+uint64_t quota_row_hash(const struct quota *quota)
+{
+    const uint64_t values[] = {quota->band, (uint64_t)quota->tasks};
+    uint64_t hash = add_all(hash_text(6, quota->user), values, ARRAY_SIZE(values));
+    return add_resources(hash, &quota->limit);
 }

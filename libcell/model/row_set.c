@@ -82,6 +82,8 @@ static void job_account(struct apply *a, struct job *job, const struct task *was
     job->counts[next->state]++;
     job->stopping -= was->stopping != CAUSE_NONE;
     job->stopping += next->stopping != CAUSE_NONE;
+    job->disrupted -= task_is_disrupted(was);
+    job->disrupted += task_is_disrupted(next);
     if (job->counts[TASK_PENDING] == 0)
         job->reason[0] = '\0';
     job_touch(a, job);
@@ -142,6 +144,13 @@ void task_end(struct apply *a, struct task *task, enum task_state state, enum ca
     for (int i = 0; i < SPEC_PORTS_MAX; i++)
         next.ports[i] = 0;
     task_set(a, task, &next);
+}
+
+enum task_state task_stopped_state(const struct cell *cell, const struct task *task)
+{
+    const struct job *job = job_find(cell, task_job(task->id));
+    bool wanted = !job->killed && task_index(task->id) < job->spec.replicas;
+    return task->stopping == CAUSE_KILLED && !wanted ? TASK_KILLED : TASK_PENDING;
 }
 
 void task_stop(struct apply *a, struct task *task, enum cause cause)

@@ -23,6 +23,17 @@ static bool named_before(const struct attempt_ref *victims, uint32_t i)
     return false;
 }
 
+/* Victims before this one that cost their job, the same as its own, a disruption. */
+static uint32_t disrupted_before(const struct cell *cell, const struct attempt_ref *victims,
+                                 uint32_t i)
+{
+    uint32_t count = 0;
+    for (uint32_t j = 0; j < i; j++)
+        if (task_job(victims[j].task).v == task_job(victims[i].task).v)
+            count += !task_is_disrupted(task_find(cell, victims[j].task));
+    return count;
+}
+
 /* What stopping the victims frees; those that stop already are counted in `stopping`. */
 static int victims_check(const struct cell *cell, const struct placement *p,
                          const struct attempt_ref *victims, uint32_t priority,
@@ -41,6 +52,12 @@ static int victims_check(const struct cell *cell, const struct placement *p,
         if (!priority_may_evict(priority, job->spec.priority))
             return err_set(err, ERR_STATE, "priority %u may not evict \"%s/%u\" of priority %u",
                            priority, job->spec.name, task_index(victim->id), job->spec.priority);
+        if (!job_may_disrupt(job, victim, disrupted_before(cell, victims, i)))
+            return err_set(err, ERR_STATE,
+                           "\"%s/%u\" may not be evicted now: %u tasks of its job are down, "
+                           "max_disruptions is %u",
+                           job->spec.name, task_index(victim->id), job->disrupted,
+                           job->spec.disruptions_max);
         resources_add(ret_freed, &job->spec.limit);
     }
     return 0;
@@ -76,6 +93,8 @@ static int placement_check(const struct cell *cell, const struct placement *p,
         return err_set(err, ERR_NOT_FOUND, "no machine %u", p->machine.v);
     if (machine->state != MACHINE_UP)
         return err_set(err, ERR_STATE, "machine \"%s\" is down", machine->name);
+    if (machine->draining)
+        return err_set(err, ERR_STATE, "machine \"%s\" is draining", machine->name);
     struct resources room;
     rc = victims_check(cell, p, victims, job->spec.priority, &room, err);
     if (rc == 0) {

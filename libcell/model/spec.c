@@ -273,6 +273,7 @@ static int numbers_check(const struct job_spec *spec, struct err *err)
         {"task.backoff_ms", spec->backoff_ms, 0, BACKOFF_MS_MAX},
         {"task.backoff_max_ms", spec->backoff_max_ms, spec->backoff_ms, BACKOFF_MS_MAX},
         {"task.grace_ms", spec->grace_ms, 0, GRACE_MS_MAX},
+        {"max_disruptions", spec->disruptions_max, 0, CELL_TASKS_PER_JOB_MAX},
     };
     for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
         int rc = range_check(ranges[i].path, ranges[i].value, ranges[i].min, ranges[i].max, err);

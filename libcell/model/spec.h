@@ -65,7 +65,8 @@ struct job_spec {
     uint32_t failures_max; /* failed attempts after which a task stays failed; 0: no bound */
     uint32_t backoff_ms; /* before the 2nd attempt after a failure; doubles up to backoff_max_ms */
     uint32_t backoff_max_ms;
-    uint32_t grace_ms; /* between SIGTERM and SIGKILL */
+    uint32_t grace_ms;        /* between SIGTERM and SIGKILL */
+    uint32_t disruptions_max; /* tasks that may be down for our own reasons at once; 0: no bound */
 };
 
 /* Every field at its default, no name, no command, one replica; then fill and spec_valid(). */

@@ -25,6 +25,19 @@ bool task_is_live(const struct task *task)
     return task->state == TASK_ASSIGNED || task->state == TASK_RUNNING;
 }
 
+static bool is_voluntary(enum cause cause)
+{
+    return cause == CAUSE_PREEMPTED || cause == CAUSE_DRAIN || cause == CAUSE_UPDATE;
+}
+
+bool task_is_disrupted(const struct task *task)
+{
+    if (task->stopping != CAUSE_NONE)
+        return is_voluntary(task->stopping);
+    return (task->state == TASK_PENDING || task->state == TASK_ASSIGNED) &&
+           is_voluntary(task->cause);
+}
+
 bool task_is_final(const struct task *task)
 {
     return task->state >= TASK_FINISHED;
@@ -39,6 +52,7 @@ bool task_may_move(enum task_state from, enum task_state to)
                           BIT(TASK_FAILED) | BIT(TASK_KILLED),
         [TASK_RUNNING] =
             BIT(TASK_PENDING) | BIT(TASK_FINISHED) | BIT(TASK_FAILED) | BIT(TASK_KILLED),
+        [TASK_KILLED] = BIT(TASK_PENDING),
     };
     ASSERT(from < TASK_STATE_COUNT);
     ASSERT(to < TASK_STATE_COUNT);

@@ -9,10 +9,11 @@
  *                    exit or start error with attempts left, eviction, machine lost
  *
  *   any live state -- kill --> (stopping, then) KILLED           PENDING -- kill --> KILLED
+ *   KILLED by an update to fewer replicas -- update to more --> PENDING
  *
  * An attempt that ends in an eviction or with its machine ends LOST or evicted in the events; the
- * task itself is PENDING again at once, with the cause. FINISHED, FAILED, KILLED are final. Every
- * arrow is a replicated command. Borg paper, section 2.3 (figure 2).
+ * task itself is PENDING again at once, with the cause. FINISHED, FAILED, KILLED are final, but for
+ * that. Every arrow is a replicated command. Borg paper, section 2.3 (figure 2).
  */
 #ifndef CELL_TASK_H
 #define CELL_TASK_H
@@ -93,7 +94,10 @@ struct task {
     struct list link; /* live: in its machine's tasks; backing off: in cell.backing_off */
 };
 
-bool task_is_live(const struct task *task);  /* ASSIGNED or RUNNING: it holds a place */
+bool task_is_live(const struct task *task); /* ASSIGNED or RUNNING: it holds a place */
+/* Down because the cell wanted it so: evicted for other work, for a drain or an update, and not
+ * running again yet. Machines that fail, and what a user kills, are not meant. */
+bool task_is_disrupted(const struct task *task);
 bool task_is_final(const struct task *task); /* FINISHED, FAILED or KILLED */
 /* Can the table go from one to the other? For assertions and tests. */
 bool task_may_move(enum task_state from, enum task_state to);

@@ -70,6 +70,31 @@ static void wake_fields(struct pack *p, struct cmd_wake *w)
     pack_list(p, &w->tasks, &w->task_count, CMD_BYTES_MAX, sizeof *w->tasks, task_id_fields);
 }
 
+static void machine_drain_fields(struct pack *p, struct cmd_machine_drain *d)
+{
+    pack_fields(p, 2);
+    pack_text(p, d->name, sizeof d->name);
+    pack_bool(p, &d->on);
+}
+
+static void quota_set_fields(struct pack *p, struct cmd_quota_set *q)
+{
+    pack_fields(p, 5);
+    pack_text(p, q->quota.user, sizeof q->quota.user);
+    pack_enum(p, &q->quota.band, BAND_COUNT);
+    resources_fields(p, &q->quota.limit);
+    pack_i64(p, &q->quota.tasks);
+    pack_bool(p, &q->clear);
+}
+
+static void job_update_fields(struct pack *p, struct cmd_job_update *u)
+{
+    pack_fields(p, 3);
+    pack_text(p, u->name, sizeof u->name);
+    pack_i64(p, &u->replicas);
+    pack_i64(p, &u->priority);
+}
+
 static void body_fields(struct pack *p, struct cmd *cmd)
 {
     switch (cmd->kind) {
@@ -96,6 +121,19 @@ static void body_fields(struct pack *p, struct cmd *cmd)
     case CMD_WAKE:
         wake_fields(p, &cmd->wake);
         return;
+    case CMD_MACHINE_DRAIN:
+        machine_drain_fields(p, &cmd->machine_drain);
+        return;
+    case CMD_QUOTA_SET:
+        quota_set_fields(p, &cmd->quota_set);
+        return;
+    case CMD_MACHINE_EVICT:
+        pack_fields(p, 1);
+        pack_u32(p, &cmd->machine_evict.machine.v);
+        return;
+    case CMD_JOB_UPDATE:
+        job_update_fields(p, &cmd->job_update);
+        return;
     }
     pack_fail(p, "unknown kind of command");
 }
@@ -113,7 +151,7 @@ static void cmd_fields(struct pack *p, struct cmd *cmd)
     pack_u64(p, &cmd->request_id[1]);
     pack_text(p, cmd->user, sizeof cmd->user);
     pack_u64(p, &cmd->time_ms);
-    pack_enum(p, &kind, CMD_WAKE + 1);
+    pack_enum(p, &kind, CMD_KIND_COUNT);
     if (!pack_ok(p))
         return;
     if (p->reading)

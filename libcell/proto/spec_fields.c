@@ -86,7 +86,7 @@ void spec_fields(struct pack *p, void *job_spec)
 {
     struct job_spec *s = job_spec;
     size_t start = pack_position(p);
-    pack_fields(p, 15);
+    pack_fields(p, 16);
     pack_text(p, s->name, sizeof s->name);
     pack_text(p, s->user, sizeof s->user);
     pack_u32(p, &s->priority);
@@ -102,6 +102,7 @@ void spec_fields(struct pack *p, void *job_spec)
     pack_u32(p, &s->backoff_ms);
     pack_u32(p, &s->backoff_max_ms);
     pack_u32(p, &s->grace_ms);
+    pack_u32(p, &s->disruptions_max);
     /* Written ones are checked by cmd_pack(), which can refuse. */
     if (p->reading && pack_position(p) - start > SPEC_BYTES_MAX)
         pack_fail(p, "job spec too large");

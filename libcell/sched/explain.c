@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 
-/* Machines by what they lack first; the last place is for those that are down. */
-enum { LACKS_NOTHING = RES_COUNT, LACKS_MACHINE, LACKS_COUNT };
+/* Machines by what they lack first; the last places are for those that are down or draining. */
+enum { LACKS_NOTHING = RES_COUNT, LACKS_MACHINE, LACKS_LEAVE, LACKS_COUNT };
 
 struct explanation {
     uint32_t counts[LACKS_COUNT];
@@ -32,7 +32,7 @@ static struct explanation look(const struct view *view, const struct view_job *j
     _Static_assert(RES_COUNT == 4, "the initializer above names every resource");
     for (uint32_t m = 0; m < view->machine_count; m++) {
         if (!view->up[m]) {
-            e.counts[LACKS_MACHINE]++;
+            e.counts[view->draining[m] ? LACKS_LEAVE : LACKS_MACHINE]++;
             continue;
         }
         struct resources room = feasible_room(view, job, m);
@@ -47,7 +47,7 @@ static struct explanation look(const struct view *view, const struct view_job *j
 
 static void print_counts(struct buf *to, const struct explanation *e, uint32_t machines)
 {
-    int order[] = {RES_CPU, RES_RAM, RES_DISK, RES_PORTS, LACKS_MACHINE};
+    int order[] = {RES_CPU, RES_RAM, RES_DISK, RES_PORTS, LACKS_MACHINE, LACKS_LEAVE};
     for (size_t i = 1; i < ARRAY_SIZE(order); i++) /* most machines first, else as they stand */
         for (size_t j = i; j > 0 && e->counts[order[j]] > e->counts[order[j - 1]]; j--) {
             int swap = order[j];
@@ -59,6 +59,8 @@ static void print_counts(struct buf *to, const struct explanation *e, uint32_t m
         buf_printf(to, "%s%u of %u ", before, e->counts[order[i]], machines);
         if (order[i] == LACKS_MACHINE)
             buf_printf(to, "%s down", e->counts[order[i]] == 1 ? "is" : "are");
+        else if (order[i] == LACKS_LEAVE)
+            buf_printf(to, "%s draining", e->counts[order[i]] == 1 ? "is" : "are");
         else
             buf_printf(to, "%s %s", e->counts[order[i]] == 1 ? "lacks" : "lack",
                        resource_name((enum resource)order[i]));

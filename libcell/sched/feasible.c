@@ -27,7 +27,8 @@ struct resources feasible_room(const struct view *view, const struct view_job *j
         room.v[r] = view->room[r][machine];
     if (!view->up[machine])
         return room;
-    if (priority_is_prod(job->priority)) { /* all that is not prod: the sum is kept */
+    if (priority_is_prod(job->priority) &&
+        view->budgeted[machine] == 0) { /* all that is not prod: the sum is kept */
         for (int r = 0; r < RES_COUNT; r++)
             room.v[r] += view->evictable[r][machine];
         return room;
@@ -35,8 +36,11 @@ struct resources feasible_room(const struct view *view, const struct view_job *j
     LIST_EACH(l, view->tasks[machine])
     {
         const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
-        if (!task->stopping && priority_may_evict(job->priority, task->job->priority))
+        if (!task->stopping && priority_may_evict(job->priority, task->job->priority) &&
+            view_take_victim(task))
             resources_add(&room, &task->job->limit);
     }
+    LIST_EACH(l, view->tasks[machine])
+    view_untake(CONTAINER_OF(l, struct view_task, link));
     return room;
 }

@@ -4,8 +4,9 @@
  * On one machine: the lowest priorities first, inside one the larger task first (fewer victims),
  * then the newer; whoever turns out unneeded is spared, the highest priority first. Among machines:
  * the lowest highest-victim priority, then the fewest victims, then the lowest id. Tasks that stop
- * already are never victims, for their room is counted as free. Borg paper 3.2; a victim has a
- * strictly lower priority and is never prod, so evictions cannot cascade without end.
+ * already are never victims, and no more of a job than its disruption budget allows, for their room
+ * is counted as free. Borg paper 3.2; a victim has a strictly lower priority and is never prod, so
+ * evictions cannot cascade without end.
  */
 #include "choose.h"
 
@@ -87,6 +88,24 @@ static int by_choice(const void *x, const void *y)
     return id_a > id_b ? -1 : id_a < id_b;
 }
 
+/* Leave out those whose jobs have no disruption budget left for them. */
+static void candidates_spare(struct preempt *p)
+{
+    uint32_t count = 0;
+    uint32_t spared = 0;
+    for (uint32_t i = 0; i < p->victim_count; i++) {
+        struct view_task *task = p->victims[i];
+        if (view_take_victim(task))
+            p->victims[count++] = task;
+        else
+            spared++;
+    }
+    /* Of a job that spares one, another was taken or it has no budget at all. */
+    for (uint32_t i = 0; i < count; i++)
+        view_untake(p->victims[i]);
+    p->victim_count -= spared;
+}
+
 static void candidates_collect(struct preempt *p, const struct view *view,
                                const struct view_job *job, uint32_t machine)
 {
@@ -104,6 +123,7 @@ static void candidates_collect(struct preempt *p, const struct view *view,
     }
     if (p->victim_count > 1)
         qsort(p->victims, p->victim_count, sizeof(struct view_task *), by_choice);
+    candidates_spare(p);
 }
 
 /* Keep the first candidates that make room, without those that are not needed. */

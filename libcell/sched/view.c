@@ -72,6 +72,8 @@ static void machines_grow(struct view *view, uint32_t count)
             grow_column(&view->evictable[r], old, now, sizeof(int64_t));
         }
         grow_column(&view->up, old, now, sizeof(bool));
+        grow_column(&view->draining, old, now, sizeof(bool));
+        grow_column(&view->budgeted, old, now, sizeof(uint32_t));
         grow_column(&view->spare, old, now, sizeof(int64_t));
         grow_column(&view->stamp, old, now, sizeof(uint64_t));
         grow_column(&view->improved, old, now, sizeof(bool));
@@ -92,12 +94,14 @@ static void machines_grow(struct view *view, uint32_t count)
 static void take_machine(struct view *view, const struct machine *row)
 {
     uint32_t m = row->id.v - 1;
-    bool up = row->state == MACHINE_UP;
+    bool draining = row->state == MACHINE_UP && row->draining;
+    bool up = row->state == MACHINE_UP && !draining;
     bool changed = m >= view->machine_count;
     bool larger = false;
     machines_grow(view, row->id.v);
-    changed |= view->up[m] != up;
+    changed |= view->up[m] != up || view->draining[m] != draining;
     view->up[m] = up;
+    view->draining[m] = draining;
     for (int r = 0; r < RES_COUNT; r++) {
         changed |= view->total[r][m] != row->capacity.v[r];
         view->total[r][m] = row->capacity.v[r];
@@ -123,6 +127,8 @@ static void account(struct view *view, const struct view_job *job, uint32_t mach
         if (evictable)
             view->evictable[r][machine] += sign * job->limit.v[r];
     }
+    if (job->budgeted)
+        view->budgeted[machine] += (uint32_t)sign;
     machine_derive(view, machine);
     if (sign < 0)
         improve(view, machine);
@@ -236,6 +242,24 @@ static void task_enter(struct view *view, struct view_task *task, enum view_task
     }
 }
 
+/* What evicting costs changes wherever the job has tasks, and may become possible there. */
+static void set_disrupted(struct view *view, struct view_task *task, bool disrupted)
+{
+    struct view_job *job = task->job;
+    if (task->disrupted == disrupted)
+        return;
+    task->disrupted = disrupted;
+    job->disrupted += disrupted ? 1 : -1U;
+    for (uint32_t i = 0; i < job->task_count && job->budgeted; i++) {
+        const struct view_task *other = &job->tasks[i];
+        if (other->state != VIEW_LIVE || other->stopping)
+            continue;
+        view->stamp[other->machine] = ++view->stamp_last;
+        if (!disrupted)
+            improve(view, other->machine);
+    }
+}
+
 void view_place(struct view *view, struct view_task *task, uint32_t machine)
 {
     ASSERT(task->state == VIEW_WAITING);
@@ -250,6 +274,23 @@ void view_stop(struct view *view, struct view_task *task)
     ASSERT(!task->stopping);
     task->stopping = true;
     account(view, task->job, task->machine, -1);
+    set_disrupted(view, task, true);
+}
+
+bool view_take_victim(const struct view_task *task)
+{
+    struct view_job *job = task->job;
+    if (!job->budgeted || task->disrupted)
+        return true;
+    if (job->disrupted + job->taken >= job->disruptions_max)
+        return false;
+    job->taken++;
+    return true;
+}
+
+void view_untake(const struct view_task *task)
+{
+    task->job->taken = 0;
 }
 
 struct view_task *view_first_waiting(struct view_job *job)
@@ -273,8 +314,12 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     job->policy = row->spec.policy;
     job->replicas = row->spec.replicas;
     job->limit = row->spec.limit;
-    job->tasks = xcalloc(job->replicas, sizeof *job->tasks);
-    for (uint32_t i = 0; i < job->replicas; i++) {
+    job->disruptions_max = row->spec.disruptions_max;
+    job->budgeted = job->disruptions_max != 0 && job->disruptions_max < job->replicas &&
+                    !priority_is_prod(job->priority);
+    job->task_count = row->task_count;
+    job->tasks = xcalloc(job->task_count, sizeof *job->tasks);
+    for (uint32_t i = 0; i < job->task_count; i++) {
         job->tasks[i].job = job;
         list_init(&job->tasks[i].link);
     }
@@ -288,7 +333,7 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
 
 static void job_remove(struct view *view, struct view_job *job)
 {
-    for (uint32_t i = 0; i < job->replicas; i++)
+    for (uint32_t i = 0; i < job->task_count; i++)
         task_leave(view, &job->tasks[i]);
     queue_remove(view, job);
     idmap_remove(&view->jobs_by_id, job->id.v);
@@ -297,6 +342,27 @@ static void job_remove(struct view *view, struct view_job *job)
     list_remove(&job->link);
     free(job->tasks);
     free(job);
+}
+
+/* Its place in the queue, who may evict it and how many tasks it has are all in the row: it begins
+ * anew, with its tasks as they are. */
+static struct view_job *job_renew(struct view *view, struct view_job *old,
+                                  const struct job_row *row)
+{
+    uint32_t count = old->task_count;
+    CLEANUP(free_ptr) struct view_task *tasks = xcalloc(count, sizeof *tasks);
+    memcpy(tasks, old->tasks, count * sizeof *tasks);
+    job_remove(view, old);
+    struct view_job *job = job_add(view, row);
+    ASSERT(job->task_count >= count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct view_task *task = &job->tasks[i];
+        task->attempt = tasks[i].attempt;
+        task->disrupted = tasks[i].disrupted;
+        job->disrupted += task->disrupted;
+        task_enter(view, task, tasks[i].state, tasks[i].machine, tasks[i].stopping);
+    }
+    return job;
 }
 
 static void take_job(struct view *view, const struct job_row *row)
@@ -309,6 +375,8 @@ static void take_job(struct view *view, const struct job_row *row)
     }
     if (job == NULL)
         job = job_add(view, row);
+    else if (job->priority != row->spec.priority || job->replicas != row->spec.replicas)
+        job = job_renew(view, job, row);
     str_copy(job->reason, sizeof job->reason, row->reason);
     /* A reason that was lost on the way (its command was refused or not committed) is told again.
      */
@@ -330,10 +398,13 @@ static void take_task(struct view *view, const struct task *row)
     uint32_t machine = state == VIEW_LIVE ? row->machine.v - 1 : VIEW_NO_MACHINE;
     task->attempt = row->attempt;
     if (state == task->state && stopping == task->stopping &&
-        (state != VIEW_LIVE || machine == task->machine))
+        (state != VIEW_LIVE || machine == task->machine)) {
+        set_disrupted(view, task, task_is_disrupted(row));
         return; /* as assumed */
+    }
     task_leave(view, task);
     task_enter(view, task, state, machine, stopping);
+    set_disrupted(view, task, task_is_disrupted(row));
 }
 
 void view_update(struct view *view, const struct delta *delta)
@@ -370,6 +441,8 @@ void view_release(struct view *view)
     for (uint32_t m = 0; m < view->machine_count; m++)
         free(view->tasks[m]);
     free(view->up);
+    free(view->draining);
+    free(view->budgeted);
     free(view->spare);
     free(view->stamp);
     free(view->improved);

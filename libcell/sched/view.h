@@ -29,6 +29,7 @@ struct view_task {
     uint32_t machine; /* index, while live */
     enum view_task_state state;
     bool stopping;
+    bool disrupted; /* task_is_disrupted() */
 };
 
 struct view_job {
@@ -36,6 +37,7 @@ struct view_job {
     uint32_t priority;
     enum policy policy;
     uint32_t replicas;
+    uint32_t task_count; /* at least replicas: some are left of a time when there were more */
     struct resources limit;
     uint32_t waiting;      /* tasks in VIEW_WAITING */
     uint32_t waiting_from; /* none of them has a lower index */
@@ -47,6 +49,10 @@ struct view_job {
     struct list blocked_link; /* in view.blocked */
     struct list unsaid;       /* in view.unsaid: its reason is to be told (again) */
     struct list queued;       /* in queue->jobs, by id */
+    bool budgeted;            /* its disruption budget may spare tasks from eviction */
+    uint32_t disruptions_max; /* 0: no bound */
+    uint32_t disrupted;       /* tasks that are */
+    uint32_t taken;           /* between view_take_victim() and view_untake(): as victims */
     struct queue *queue;
 };
 
@@ -71,7 +77,8 @@ struct level {
 struct view {
     uint32_t machine_count;
     uint32_t machine_capacity; /* of the columns */
-    bool *up;
+    bool *up;                  /* and not draining */
+    bool *draining;
     int64_t *total[RES_COUNT];
     int64_t *used[RES_COUNT];      /* by live tasks that are not stopping */
     int64_t *room[RES_COUNT];      /* total - used, -1 when down */
@@ -80,6 +87,7 @@ struct view {
     uint64_t *stamp;               /* differs from all earlier ones after each change */
     bool *improved;                /* is in the list below */
     struct list **tasks;           /* heads, of live tasks */
+    uint32_t *budgeted;            /* of `used`: tasks of jobs that are */
 
     uint32_t *improved_list; /* machines where something left or grew since the last pass */
     uint32_t improved_count;
@@ -110,6 +118,10 @@ struct attempt_ref view_attempt(const struct view_task *task);
 /* Assume what has just been decided. */
 void view_place(struct view *view, struct view_task *task, uint32_t machine);
 void view_stop(struct view *view, struct view_task *task);
+/* Count the task as one that would be evicted, unless its job has no budget left for it; then, for
+ * each task this was asked of, view_untake(). */
+bool view_take_victim(const struct view_task *task);
+void view_untake(const struct view_task *task);
 /* Turn the improved machines into candidates. */
 void view_take_improved(struct view *view);
 /* Nothing fits it now; and: look at it again, on the candidate machines. */

@@ -125,6 +125,50 @@ START_TEST(a_back_off_is_over_when_it_is_over)
 }
 END_TEST
 
+START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
+{
+    struct scene *s = scene_new();
+    struct cmd submit = {.kind = CMD_JOB_SUBMIT};
+    spec_init(&submit.job_submit);
+    str_copy(submit.job_submit.name, sizeof submit.job_submit.name, "web");
+    str_copy(submit.job_submit.user, sizeof submit.job_submit.user, "ada");
+    submit.job_submit.replicas = 2;
+    submit.job_submit.disruptions_max = 1;
+    words_add(&submit.job_submit.argv, "true");
+    struct answer answer = scene_apply(s, &submit);
+    cmd_release(&submit);
+    struct placement placements[] = {{.task = {task_id_of(answer.job, 0), 0}, .machine = {1}},
+                                     {.task = {task_id_of(answer.job, 1), 0}, .machine = {1}}};
+    struct cmd schedule = {.kind = CMD_SCHEDULE,
+                           .schedule = {.placements = placements, .placement_count = 2}};
+    scene_apply(s, &schedule);
+    ck_assert_uint_eq(due_at(s, 0, 0), 0);
+    struct cmd drain = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.name = "m1", .on = true}};
+    scene_apply(s, &drain); /* takes down the one that may go */
+    ck_assert_uint_eq(due_at(s, 0, 0), 0);
+    struct report report = {.task = {task_id_of(answer.job, 0), 1}, .kind = REPORT_EXITED};
+    struct cmd reports = {.kind = CMD_REPORT,
+                          .report = {.machine = {1}, .reports = &report, .report_count = 1}};
+    scene_apply(s, &reports);
+    ck_assert_uint_eq(due_at(s, 0, 0), 0); /* it does not run again yet */
+    placements[0].task.attempt = 1;
+    placements[0].machine.v = 2;
+    schedule.schedule.placement_count = 1;
+    scene_apply(s, &schedule);
+    ck_assert_uint_eq(due_at(s, 0, 0), 0);
+    report = (struct report){.task = {task_id_of(answer.job, 0), 2}, .kind = REPORT_RUNNING};
+    reports.report.machine.v = 2;
+    scene_apply(s, &reports);
+    ck_assert_uint_eq(due_at(s, 0, 0), 1);
+    ck_assert_int_eq(s->due[0].kind, CMD_MACHINE_EVICT);
+    ck_assert_uint_eq(s->due[0].machine_evict.machine.v, 1);
+    scene_apply(s, &s->due[0]);
+    ck_assert_int_eq(cell_task(s->cell, task_id_of(answer.job, 1))->stopping, CAUSE_DRAIN);
+    ck_assert_uint_eq(due_at(s, 0, 0), 0);
+    scene_free(s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("leader");
@@ -132,6 +176,7 @@ int main(void)
     tcase_add_test(tc, a_silent_machine_is_declared_down_and_only_that_one);
     tcase_add_test(tc, silence_counts_from_when_a_machine_is_back);
     tcase_add_test(tc, a_back_off_is_over_when_it_is_over);
+    tcase_add_test(tc, a_draining_machine_is_asked_again_when_a_budget_has_room);
     suite_add_tcase(suite, tc);
     return t_main(suite);
 }

@@ -27,10 +27,10 @@ static size_t count_files(const char *dir, const char *part)
 static void expect_sums_hold(struct store *store)
 {
     ck_assert_int_eq(
-        query_number(store, "SELECT count(*) FROM jobs j WHERE replicas <> pending + assigned + "
+        query_number(store, "SELECT count(*) FROM jobs j WHERE task_count <> pending + assigned + "
                             "running + finished + failed + killed_tasks OR pending <> (SELECT "
                             "count(*) FROM tasks WHERE job_id = j.id AND state = 'pending') OR "
-                            "replicas <> (SELECT count(*) FROM tasks WHERE job_id = j.id)"),
+                            "task_count <> (SELECT count(*) FROM tasks WHERE job_id = j.id)"),
         0);
     ck_assert_int_eq(
         query_number(store, "SELECT count(*) FROM machines m WHERE task_count <> (SELECT count(*) "
@@ -399,13 +399,13 @@ START_TEST(a_schema_of_another_version_is_refused_and_kept)
     const char *dir = filled_dir(5);
     struct cell *cell = cell_new();
     struct store *store = NULL;
-    change(dir, "PRAGMA user_version = 2");
+    change(dir, "PRAGMA user_version = 99");
     T_REFUSED(store_open(dir, cell, &store, &t_err), ERR_STATE);
-    T_CONTAINS(t_err.msg, "schema is version 2");
+    T_CONTAINS(t_err.msg, "schema is version 99");
     T_REFUSED(store_open("/nonexistent", cell, &store, &t_err), ERR_IO);
     T_CONTAINS(t_err.msg, "/nonexistent/cell.db");
     ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
-    change(dir, "PRAGMA user_version = 1");
+    change(dir, "PRAGMA user_version = 2");
     store = open_store(dir, cell);
     ck_assert_uint_eq(cell->applied_index, 100);
     store_close(store);

@@ -22,7 +22,7 @@ static struct machine machine_row(uint32_t id, const char *name)
 
 static struct job job_row(uint64_t id, const char *name)
 {
-    return (struct job){.id = {id}, .spec = spec_named(name, "ada", 100)};
+    return (struct job){.id = {id}, .task_count = 1, .spec = spec_named(name, "ada", 100)};
 }
 
 static struct task task_row(uint64_t job, enum task_state state)
@@ -101,6 +101,14 @@ static void killed_but_not_told(struct rows *r)
 {
     r->job.killed = true;
 }
+static void job_without_a_task(struct rows *r)
+{
+    r->job.spec.replicas = 2;
+}
+static void job_with_a_task_too_many(struct rows *r)
+{
+    r->job.task_count = 2;
+}
 static void task_of_no_job(struct rows *r)
 {
     r->task.id = task_id_of((job_id){2}, 0);
@@ -170,6 +178,8 @@ static const struct {
     {job_of_nobody, "job 1: its spec is bad: no user"},
     {reason_without_pending, "job 1: a reason, but nothing pending"},
     {killed_but_not_told, "job 1: killed, but not all tasks know"},
+    {job_without_a_task, "job 1: 1 tasks for 2 replicas"},
+    {job_with_a_task_too_many, "task 1/1: beyond the replicas, but not ended"},
     {task_of_no_job, "task 2/0: no such job or index"},
     {task_beyond_replicas, "task 1/1: no such job or index"},
     {task_in_no_state, "task 1/0: its state is none"},
@@ -199,6 +209,38 @@ START_TEST(rows_that_contradict_each_other_are_refused)
                   err.msg);
     cell_free(cell);
     spec_release(&rows.job.spec);
+}
+END_TEST
+
+START_TEST(more_disrupted_than_the_budget_allows_is_refused)
+{
+    struct err err;
+    for (uint32_t max = 1; max <= 2; max++) {
+        struct cell *cell = empty_cell();
+        struct job job = job_row(1, "web");
+        job.spec.replicas = job.task_count = 2;
+        job.spec.disruptions_max = max;
+        ck_assert_int_eq(cell_load_job(cell, &job, &err), 0);
+        for (uint32_t i = 0; i < 2; i++) {
+            struct task task = {.id = task_id_of((job_id){1}, i), .cause = CAUSE_DRAIN};
+            ck_assert_int_eq(cell_load_task(cell, &task, &err), 0);
+        }
+        ck_assert_int_eq(cell_load_done(cell, &err), max == 1 ? -ERR_CORRUPT : 0);
+        cell_free(cell);
+        spec_release(&job.spec);
+    }
+}
+END_TEST
+
+START_TEST(quotas_that_cannot_be_are_refused)
+{
+    struct cell *cell = empty_cell();
+    struct quota quota = {.user = "ada", .band = BAND_BATCH};
+    ck_assert_int_eq(cell_load_quota(cell, &quota, NULL), 0);
+    ck_assert_int_eq(cell_load_quota(cell, &quota, NULL), -ERR_CORRUPT);
+    quota.band = BAND_FREE;
+    ck_assert_int_eq(cell_load_quota(cell, &quota, NULL), -ERR_CORRUPT);
+    cell_free(cell);
 }
 END_TEST
 
@@ -285,6 +327,8 @@ int main(void)
     tcase_add_loop_test(tcase, rows_that_contradict_each_other_are_refused, 0,
                         ARRAY_SIZE(refusals));
     tcase_add_test(tcase, jobs_and_machines_come_in_order_and_once);
+    tcase_add_test(tcase, more_disrupted_than_the_budget_allows_is_refused);
+    tcase_add_test(tcase, quotas_that_cannot_be_are_refused);
     tcase_add_test(tcase, only_the_newest_job_of_a_name_may_live);
     tcase_add_test(tcase, a_delta_has_each_row_once_by_id_as_it_is_now);
     suite_add_tcase(suite, tcase);

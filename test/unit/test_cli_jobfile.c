@@ -67,6 +67,7 @@ static const struct mistake mistakes[] = {
     {"task+: {ports: ['p%d' % i for i in std.range(1, 17)]}",
      "task.ports: has 17 names, at most 16"},
     {"task+: {restart: 'maybe'}", "task.restart: \"maybe\" is not on-failure, always or never"},
+    {"max_disruptions: -1", "max_disruptions: -1 is not between 0 and 131072"},
     {"task+: {max_failures: -1}", "task.max_failures: -1 is not between 0 and 4294967295"},
     {"task+: {backoff: '1 parsec'}", "task.backoff: \"1 parsec\" is not a quantity"},
     {"task+: {backoff: '2h'}", "task.backoff: 2h is more than 1h"},
@@ -179,12 +180,14 @@ START_TEST(defaults_are_those_of_the_cell)
     ck_assert_uint_eq(s->backoff_ms, d.backoff_ms);
     ck_assert_uint_eq(s->backoff_max_ms, d.backoff_max_ms);
     ck_assert_uint_eq(s->grace_ms, d.grace_ms);
+    ck_assert_uint_eq(s->disruptions_max, d.disruptions_max);
 }
 END_TEST
 
 static const char full_spec[] =
     "{name: 'web.1', priority: 'production', appclass: 'latency-sensitive', policy: 'worst-fit',"
-    " replicas: 3, task: {command: 'echo $A', env: {A: 'x y', B: 7, C: true, D: 0.5},"
+    " replicas: 3, max_disruptions: 2, task: {command: 'echo $A', env: {A: 'x y', B: 7, C: true, "
+    "D: 0.5},"
     " resources: {cpu: 0.5, ram: '1.5Gi', disk: 4096}, ports: ['http', 'admin'],"
     " restart: 'always', max_failures: 9, backoff: 0.25, max_backoff: '2m', grace: '1500ms'}}";
 
@@ -214,6 +217,7 @@ static void check_full(const struct job_spec *s)
     ck_assert_uint_eq(s->backoff_ms, 250);
     ck_assert_uint_eq(s->backoff_max_ms, 120000);
     ck_assert_uint_eq(s->grace_ms, 1500);
+    ck_assert_uint_eq(s->disruptions_max, 2);
 }
 
 START_TEST(every_field_arrives)
@@ -249,6 +253,7 @@ START_TEST(yaml_gives_the_same_job)
                                "appclass: latency-sensitive\n"
                                "policy: worst-fit\n"
                                "replicas: 3\n"
+                               "max_disruptions: 2\n"
                                "task:\n"
                                "  command: echo $A\n"
                                "  env: {A: x y, B: 7, C: true, D: .5}\n"

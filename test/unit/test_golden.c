@@ -7,8 +7,10 @@
  *
  *   machine NAME cpu=4 ram=8Gi disk=0 ports=4      register; `down NAME`
  *   submit NAME user=U priority=P replicas=N cpu=1 ram=1Gi restart=always failures=3 backoff=1s
- *          backoff_max=1m policy=worst-fit         each but NAME may be left out
- *   kill NAME user=U
+ *          backoff_max=1m disruptions=1 policy=worst-fit       each but NAME may be left out
+ *   drain NAME | undrain NAME | evict NAME         the leader evicts again from a draining machine
+ *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
+ *   kill NAME user=U | update NAME user=U replicas=N priority=P
  *   place JOB/I MACHINE [evict JOB/I]...           by hand; `pass` lets the scheduler decide
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
  *   wait 10s                                       time goes on; then `wake` wakes who is due
@@ -128,6 +130,56 @@ static void do_down(struct story *s)
     apply(s, &cmd);
 }
 
+static void drain(struct story *s, bool on)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.on = on}};
+    str_copy(cmd.machine_drain.name, sizeof cmd.machine_drain.name, s->words[1]);
+    apply(s, &cmd);
+}
+
+static void do_drain(struct story *s)
+{
+    drain(s, true);
+}
+
+static void do_undrain(struct story *s)
+{
+    drain(s, false);
+}
+
+static void do_evict(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_EVICT};
+    cmd.machine_evict.machine = cell_machine_named(s->w.cell, s->words[1])->id;
+    apply(s, &cmd);
+}
+
+static void quota_change(struct story *s, bool clear)
+{
+    struct cmd cmd = {.kind = CMD_QUOTA_SET, .quota_set = {.clear = clear}};
+    struct quota *quota = &cmd.quota_set.quota;
+    const char *band = value_of(s, "band", "batch");
+    str_copy(quota->user, sizeof quota->user, s->words[1]);
+    while (quota->band < BAND_COUNT && strcmp(band_text(quota->band), band) != 0)
+        quota->band++;
+    quota->limit = resources_of(s);
+    for (enum resource r = 0; r < RES_COUNT; r++)
+        if (value_of(s, resource_name(r), NULL) == NULL)
+            quota->limit.v[r] = QUOTA_UNLIMITED;
+    quota->tasks = number_of(s, "tasks", "-1");
+    apply(s, &cmd);
+}
+
+static void do_quota(struct story *s)
+{
+    quota_change(s, false);
+}
+
+static void do_unquota(struct story *s)
+{
+    quota_change(s, true);
+}
+
 static void do_submit(struct story *s)
 {
     struct job_spec spec = spec_named(s->words[1], "", (uint32_t)number_of(s, "priority", "100"));
@@ -141,6 +193,7 @@ static void do_submit(struct story *s)
     spec.restart = (enum restart)restart_parse(value_of(s, "restart", "on-failure"));
     spec.policy = (enum policy)policy_parse(value_of(s, "policy", "best-fit"));
     spec.failures_max = (uint32_t)number_of(s, "failures", "0");
+    spec.disruptions_max = (uint32_t)number_of(s, "disruptions", "0");
     spec.backoff_ms = (uint32_t)ms_of(s, "backoff", "1s");
     spec.backoff_max_ms = (uint32_t)ms_of(s, "backoff_max", "1m");
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec};
@@ -151,6 +204,15 @@ static void do_kill(struct story *s)
 {
     struct cmd cmd = {.kind = CMD_JOB_KILL};
     str_copy(cmd.job_kill.name, sizeof cmd.job_kill.name, s->words[1]);
+    apply(s, &cmd);
+}
+
+static void do_update(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_JOB_UPDATE};
+    str_copy(cmd.job_update.name, sizeof cmd.job_update.name, s->words[1]);
+    cmd.job_update.replicas = number_of(s, "replicas", "-1");
+    cmd.job_update.priority = number_of(s, "priority", "-1");
     apply(s, &cmd);
 }
 
@@ -275,11 +337,13 @@ static const struct {
     int words_min;
     void (*run)(struct story *s);
 } commands[] = {
-    {"machine", 2, do_machine}, {"down", 2, do_down},     {"submit", 2, do_submit},
-    {"kill", 2, do_kill},       {"place", 3, do_place},   {"pass", 1, do_pass},
-    {"running", 2, do_running}, {"exited", 2, do_exited}, {"start-error", 2, do_start_error},
-    {"lost", 2, do_lost},       {"wait", 2, do_wait},     {"wake", 1, do_wake},
-    {"tasks", 2, do_tasks},     {"why", 2, do_why},       {"cell", 1, do_cell},
+    {"machine", 2, do_machine}, {"down", 2, do_down},       {"submit", 2, do_submit},
+    {"kill", 2, do_kill},       {"place", 3, do_place},     {"pass", 1, do_pass},
+    {"running", 2, do_running}, {"exited", 2, do_exited},   {"start-error", 2, do_start_error},
+    {"lost", 2, do_lost},       {"wait", 2, do_wait},       {"wake", 1, do_wake},
+    {"tasks", 2, do_tasks},     {"why", 2, do_why},         {"cell", 1, do_cell},
+    {"drain", 2, do_drain},     {"undrain", 2, do_undrain}, {"update", 2, do_update},
+    {"evict", 2, do_evict},     {"quota", 2, do_quota},     {"unquota", 2, do_unquota},
 };
 
 static void run_line(struct story *s, char *line)

@@ -6,6 +6,19 @@
 
 enum { SEEDS = 150, STEPS = 60, MACHINES = 6, JOBS = 10 };
 
+/* With those before it on the machine evicted as well, does the budget of its job allow it? */
+static bool oracle_may_disrupt(const struct cell *cell, const struct machine *machine,
+                               const struct task *task)
+{
+    uint32_t before = 0;
+    for (struct list *l = machine->tasks.next; l != &task->link; l = l->next) {
+        const struct task *other = CONTAINER_OF(l, struct task, link);
+        before += task_job(other->id).v == task_job(task->id).v && other->stopping == CAUSE_NONE &&
+                  !task_is_disrupted(other);
+    }
+    return job_may_disrupt(cell_job(cell, task_job(task->id)), task, before);
+}
+
 /* What a machine has for work of this priority, by the slow and obvious way. */
 static struct resources oracle_room(const struct cell *cell, const struct machine *machine,
                                     uint32_t priority, bool evicting)
@@ -17,7 +30,8 @@ static struct resources oracle_room(const struct cell *cell, const struct machin
         const struct job_spec *spec = &cell_job(cell, task_job(task->id))->spec;
         if (task->stopping != CAUSE_NONE)
             continue;
-        if (!evicting || !priority_may_evict(priority, spec->priority))
+        if (!evicting || !priority_may_evict(priority, spec->priority) ||
+            !oracle_may_disrupt(cell, machine, task))
             resources_subtract(&room, &spec->limit);
     }
     return room;
@@ -27,7 +41,7 @@ static bool oracle_fits(const struct cell *cell, const struct machine *machine,
                         const struct resources *need, uint32_t priority, bool evicting)
 {
     struct resources room = oracle_room(cell, machine, priority, evicting);
-    return machine->state == MACHINE_UP && resources_fit(need, &room);
+    return machine->state == MACHINE_UP && !machine->draining && resources_fit(need, &room);
 }
 
 static bool oracle_fits_anywhere(const struct cell *cell, const struct resources *need,
@@ -41,7 +55,7 @@ static bool oracle_fits_anywhere(const struct cell *cell, const struct resources
 
 static bool has_waiting(const struct job *job)
 {
-    for (uint32_t i = 0; i < job->spec.replicas; i++)
+    for (uint32_t i = 0; i < job->task_count; i++)
         if (job->tasks[i].state == TASK_PENDING && job->tasks[i].not_before_ms == 0)
             return true;
     return false;
@@ -175,6 +189,13 @@ static struct cmd draw_machine_cmd(uint64_t *seed)
 {
     struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
     if (draw_below(seed, 4) == 0) {
+        cmd.kind = CMD_MACHINE_DRAIN;
+        snprintf(cmd.machine_drain.name, sizeof cmd.machine_drain.name, "m%u",
+                 draw_below(seed, MACHINES));
+        cmd.machine_drain.on = draw_below(seed, 3) == 0;
+        return cmd;
+    }
+    if (draw_below(seed, 4) == 0) {
         cmd.kind = CMD_MACHINE_DOWN;
         cmd.machine_down.machine.v = 1 + draw_below(seed, MACHINES);
         return cmd;
@@ -187,20 +208,35 @@ static struct cmd draw_machine_cmd(uint64_t *seed)
     return cmd;
 }
 
-static struct cmd draw_submit_cmd(uint64_t *seed)
+static uint32_t draw_priority(uint64_t *seed)
 {
     static const uint32_t priorities[] = {0, 50, 100, 110, 119, 120, 200, 360, 450};
+    return priorities[draw_below(seed, ARRAY_SIZE(priorities))];
+}
+
+static struct cmd draw_update_cmd(uint64_t *seed)
+{
+    struct cmd cmd = {.kind = CMD_JOB_UPDATE};
+    struct cmd_job_update *body = &cmd.job_update;
+    snprintf(body->name, sizeof body->name, "j%u", draw_below(seed, JOBS));
+    body->replicas = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : (int64_t)draw_below(seed, 8) + 1;
+    body->priority = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : draw_priority(seed);
+    return cmd;
+}
+
+static struct cmd draw_submit_cmd(uint64_t *seed)
+{
     char name[8], user[8];
     snprintf(name, sizeof name, "j%u", draw_below(seed, JOBS));
     snprintf(user, sizeof user, "u%u", draw_below(seed, 3));
-    struct job_spec spec =
-        spec_named(name, user, priorities[draw_below(seed, ARRAY_SIZE(priorities))]);
+    struct job_spec spec = spec_named(name, user, draw_priority(seed));
     spec.replicas = 1 + draw_below(seed, 6);
     spec.limit = amounts(500 + 500 * draw_below(seed, 6), 1 + draw_below(seed, 8),
                          draw_below(seed, 2), draw_below(seed, 2));
     if (spec.limit.v[RES_PORTS] == 1)
         words_add(&spec.ports, "http");
     spec.policy = draw_below(seed, POLICY_COUNT);
+    spec.disruptions_max = draw_below(seed, 4);
     spec.backoff_ms = 1000 * draw_below(seed, 2);
     spec.failures_max = draw_below(seed, 3);
     return (struct cmd){.kind = CMD_JOB_SUBMIT, .job_submit = spec};
@@ -231,10 +267,15 @@ static struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
 {
     struct cmd cmd;
     uint32_t kind = draw_below(seed, 12);
-    if (kind < 3) {
+    if (kind == 0 && draw_below(seed, 2) == 0) {
+        cmd = (struct cmd){.kind = CMD_MACHINE_EVICT};
+        cmd.machine_evict.machine.v = 1 + draw_below(seed, MACHINES);
+    } else if (kind < 3) {
         cmd = draw_machine_cmd(seed);
     } else if (kind < 6) {
         cmd = draw_submit_cmd(seed);
+    } else if (kind < 7 && draw_below(seed, 2) == 0) {
+        cmd = draw_update_cmd(seed);
     } else if (kind < 7) {
         cmd = (struct cmd){.kind = CMD_JOB_KILL};
         snprintf(cmd.job_kill.name, sizeof cmd.job_kill.name, "j%u", draw_below(seed, JOBS));

@@ -1,0 +1,242 @@
+/*
+ * cmd_operate.c - drain, undrain, quotas and update: what keeps a cell in order while it runs.
+ */
+#include "cmd_pack.h"
+#include "jobfile.h"
+#include "listing.h"
+#include "quantity.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { POLL_MS = 100 };
+
+static int name_take(const char *what, const char *text, char to[CELL_NAME_MAX + 1],
+                     struct err *err)
+{
+    if (strlen(text) > CELL_NAME_MAX)
+        return err_set(err, ERR_NOT_FOUND, "there is no %s of so long a name", what);
+    str_copy(to, CELL_NAME_MAX + 1, text);
+    return 0;
+}
+
+/* Until nothing is left on the machine; what is left is told on stderr when it changes. */
+static int drain_wait(const struct cli *cli, struct client *client, struct err *err)
+{
+    int64_t told[2] = {-1, -1};
+    for (;;) {
+        struct wire_rows rows;
+        if (client_queryf(client, &rows, err,
+                          "SELECT draining, count(t.idx) AS tasks, "
+                          "count(nullif(t.stopping, '')) AS stopping FROM machines m "
+                          "LEFT JOIN tasks t ON t.machine_id = m.id WHERE m.name = %Q",
+                          cli->args[0]) < 0)
+            return -(int)err->code;
+        bool draining = render_integer(&rows, 0, "draining") != 0;
+        int64_t now[2] = {render_integer(&rows, 0, "tasks"), render_integer(&rows, 0, "stopping")};
+        wire_rows_release(&rows);
+        if (now[0] == 0)
+            return 0;
+        if (!draining)
+            return err_set(err, ERR_STATE, "somebody undrained it, %" PRId64 " tasks are there",
+                           now[0]);
+        if (!cli->quiet && memcmp(told, now, sizeof now) != 0)
+            fprintf(stderr, "machine %s: %" PRId64 " task%s left, %" PRId64 " told to stop%s\n",
+                    cli->args[0], now[0], now[0] == 1 ? "" : "s", now[1],
+                    now[1] < now[0] ? "; the others wait for max_disruptions of their jobs" : "");
+        memcpy(told, now, sizeof now);
+        client_turn(client, POLL_MS);
+    }
+}
+
+static int drain_run(struct cli *cli, bool on, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct wire_answer answer;
+    struct cmd cmd = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.on = on}};
+    if (name_take("machine", cli->args[0], cmd.machine_drain.name, err) < 0 ||
+        client_open(cli, &client, err) < 0 || client_command(client, &cmd, &answer, err) < 0)
+        return -(int)err->code;
+    bool wait = on && cli_flag(cli, OPT_WAIT);
+    client_settle(client);
+    if (wait && drain_wait(cli, client, err) < 0)
+        return err_wrap(err, "machine %s is draining, but waiting for it failed", cli->args[0]);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout,
+                          json_pack("{s:s, s:b, s:I, s:b}", "machine", cli->args[0], "draining", on,
+                                    "index", (json_int_t)answer.index, "empty", wait));
+    else if (wait)
+        printf("machine %s is drained\n", cli->args[0]);
+    else
+        printf("%s\n", answer.msg);
+    return 0;
+}
+
+int cmd_drain(struct cli *cli)
+{
+    struct err err;
+    return drain_run(cli, true, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+int cmd_undrain(struct cli *cli)
+{
+    struct err err;
+    return drain_run(cli, false, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+static int band_parse(const char *text, enum band *ret, struct err *err)
+{
+    for (enum band b = BAND_BATCH; b < BAND_COUNT; b++) {
+        if (strcmp(text, band_text(b)) == 0) {
+            *ret = b;
+            return 0;
+        }
+    }
+    return err_set(err, ERR_INVALID, "\"%.60s\" is none of batch, production, monitoring%s", text,
+                   strcmp(text, "free") == 0 ? "; free work needs no quota" : "");
+}
+
+static int count_parse(const char *text, int64_t *ret, struct err *err)
+{
+    char *end = NULL;
+    errno = 0;
+    long long n = strtoll(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0)
+        return err_set(err, ERR_INVALID, "\"%.60s\" is not a whole number", text);
+    *ret = n;
+    return 0;
+}
+
+static int part_parse(struct quota *quota, const char *name, const char *text, struct err *err)
+{
+    bool is_tasks = strcmp(name, "tasks") == 0;
+    int r = 0;
+    while (!is_tasks && r < RES_COUNT && strcmp(name, resource_name((enum resource)r)) != 0)
+        r++;
+    int64_t *to = is_tasks ? &quota->tasks : &quota->limit.v[r];
+    if (!is_tasks && r == RES_COUNT)
+        return err_set(err, ERR_INVALID, "\"%.60s\" is none of cpu, ram, disk, ports, tasks", name);
+    if (*to != QUOTA_UNLIMITED)
+        return err_set(err, ERR_INVALID, "%s is there twice", name);
+    if (is_tasks || r == RES_PORTS)
+        return count_parse(text, to, err);
+    return r == RES_CPU ? quantity_parse_milli(text, to, err) : quantity_parse_bytes(text, to, err);
+}
+
+/* "cpu=20,ram=64Gi,tasks=100" */
+static int amounts_parse(const char *text, struct quota *quota, struct err *err)
+{
+    char copy[256];
+    char *rest = NULL;
+    if (strlen(text) >= sizeof copy)
+        return err_set(err, ERR_INVALID, "the amounts are too long");
+    str_copy(copy, sizeof copy, text);
+    for (int r = 0; r < RES_COUNT; r++)
+        quota->limit.v[r] = QUOTA_UNLIMITED;
+    quota->tasks = QUOTA_UNLIMITED;
+    if (text[0] == '\0')
+        return err_set(err, ERR_INVALID, "no amount is named: cpu=N,ram=N,disk=N,ports=N,tasks=N");
+    for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
+        char *equals = strchr(part, '=');
+        if (equals == NULL)
+            return err_set(err, ERR_INVALID, "\"%.60s\" is not of the form cpu=N", part);
+        *equals = '\0';
+        if (part_parse(quota, part, equals + 1, err) < 0)
+            return err_wrap(err, "%s", part);
+    }
+    return 0;
+}
+
+static int quota_run(struct cli *cli, struct cmd *cmd, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct wire_answer answer;
+    if (name_take("user", cli->args[0], cmd->quota_set.quota.user, err) < 0 ||
+        client_open(cli, &client, err) < 0 || client_command(client, cmd, &answer, err) < 0)
+        return -(int)err->code;
+    client_settle(client);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout, json_pack("{s:s, s:s, s:b, s:I}", "user", cli->args[0], "band",
+                                            cli->args[1], "cleared", cmd->quota_set.clear, "index",
+                                            (json_int_t)answer.index));
+    else
+        printf("%s\n", answer.msg);
+    return 0;
+}
+
+static int quota_change(struct cli *cli, bool clear)
+{
+    struct err err;
+    struct cmd cmd = {.kind = CMD_QUOTA_SET, .quota_set = {.clear = clear}};
+    struct quota *quota = &cmd.quota_set.quota;
+    if (band_parse(cli->args[1], &quota->band, &err) < 0 ||
+        (!clear && amounts_parse(cli->args[2], quota, &err) < 0)) {
+        cli_fail(&err);
+        return CLI_USAGE;
+    }
+    return quota_run(cli, &cmd, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+int cmd_quota_set(struct cli *cli)
+{
+    return quota_change(cli, false);
+}
+
+int cmd_quota_clear(struct cli *cli)
+{
+    return quota_change(cli, true);
+}
+
+static int update_parse(const struct cli *cli, struct cmd_job_update *ret, struct err *err)
+{
+    uint64_t number;
+    const char *priority = cli_value(cli, OPT_PRIORITY);
+    *ret = (struct cmd_job_update){.replicas = JOB_UPDATE_KEEP, .priority = JOB_UPDATE_KEEP};
+    if (priority == NULL && !cli_flag(cli, OPT_REPLICAS))
+        return err_set(err, ERR_INVALID, "nothing to change: name --replicas or --priority");
+    if (cli_number(cli, OPT_REPLICAS, 1, CELL_TASKS_PER_JOB_MAX, 0, &number, err) < 0)
+        return -(int)err->code;
+    if (cli_flag(cli, OPT_REPLICAS))
+        ret->replicas = (int64_t)number;
+    if (priority == NULL)
+        return 0;
+    ret->priority = jobfile_band_priority(priority);
+    if (ret->priority >= 0)
+        return 0;
+    if (cli_number(cli, OPT_PRIORITY, 0, PRIORITY_MAX, 0, &number, err) < 0)
+        return err_set(err, ERR_INVALID,
+                       "--priority: \"%.60s\" is none of free, batch, production, monitoring, nor "
+                       "a number from 0 to %d",
+                       priority, PRIORITY_MAX);
+    ret->priority = (int64_t)number;
+    return 0;
+}
+
+static int update_run(struct cli *cli, struct cmd *cmd, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct wire_answer answer;
+    if (name_take("job", cli->args[0], cmd->job_update.name, err) < 0 ||
+        client_open(cli, &client, err) < 0 || client_command(client, cmd, &answer, err) < 0)
+        return -(int)err->code;
+    client_settle(client);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout,
+                          json_pack("{s:s, s:I, s:I}", "job", cli->args[0], "job_id",
+                                    (json_int_t)answer.job, "index", (json_int_t)answer.index));
+    else
+        printf("%s\n", answer.msg);
+    return 0;
+}
+
+int cmd_update(struct cli *cli)
+{
+    struct err err;
+    struct cmd cmd = {.kind = CMD_JOB_UPDATE};
+    if (update_parse(cli, &cmd.job_update, &err) < 0) {
+        cli_fail(&err);
+        return CLI_USAGE;
+    }
+    return update_run(cli, &cmd, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}

@@ -1,0 +1,222 @@
+/*
+ * quota.c - what a user may have and has, per band.
+ *
+ * A job counts with its limits times its replicas from its submission until it is dead, whatever
+ * its tasks are doing. A quota is asked when a job comes or grows, never later: lowering it stops
+ * nothing. Borg paper, section 2.5: free work needs no quota and has no claim.
+ */
+#include "cell_write.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct account *account_take(struct cell *cell, const char *user)
+{
+    struct account *account = namemap_get(&cell->accounts_by_user, user);
+    if (account != NULL)
+        return account;
+    account = xcalloc(1, sizeof *account);
+    str_copy(account->user, sizeof account->user, user);
+    struct list *before = cell->accounts.next; /* kept by name: walks see them in this order */
+    while (before != &cell->accounts &&
+           strcmp(CONTAINER_OF(before, struct account, link)->user, user) < 0)
+        before = before->next;
+    list_push(before, &account->link);
+    namemap_put(&cell->accounts_by_user, account->user, account);
+    return account;
+}
+
+/* One that neither has nor may have anything is as good as none. */
+static void account_drop_empty(struct cell *cell, struct account *account)
+{
+    for (enum band b = 0; b < BAND_COUNT; b++)
+        if (account->granted[b] || account->used[b].tasks > 0)
+            return;
+    namemap_remove(&cell->accounts_by_user, account->user);
+    list_remove(&account->link);
+    free(account);
+}
+
+static struct usage usage_of(const struct resources *limit, uint32_t replicas)
+{
+    struct usage usage = {.tasks = replicas};
+    for (int r = 0; r < RES_COUNT; r++)
+        usage.v[r] = (__int128)limit->v[r] * replicas;
+    return usage;
+}
+
+static void account_change(struct cell *cell, const struct job_spec *spec, int sign)
+{
+    struct account *account = account_take(cell, spec->user);
+    struct usage *used = &account->used[band_of(spec->priority)];
+    struct usage usage = usage_of(&spec->limit, spec->replicas);
+    for (int r = 0; r < RES_COUNT; r++)
+        used->v[r] += sign * usage.v[r];
+    ASSERT_IMPLIES(sign < 0, used->tasks >= usage.tasks);
+    used->tasks += (uint64_t)((int64_t)usage.tasks * sign);
+    if (sign < 0)
+        account_drop_empty(cell, account);
+}
+
+void account_add(struct cell *cell, const struct job_spec *spec)
+{
+    account_change(cell, spec, 1);
+}
+
+void account_remove(struct cell *cell, const struct job_spec *spec)
+{
+    account_change(cell, spec, -1);
+}
+
+const struct quota *cell_quota(const struct cell *cell, const char *user, enum band band)
+{
+    const struct account *account = namemap_get(&cell->accounts_by_user, user);
+    return account != NULL && account->granted[band] ? &account->quotas[band] : NULL;
+}
+
+void cell_put_quota(struct cell *cell, const struct quota *quota)
+{
+    struct account *account = account_take(cell, quota->user);
+    if (account->granted[quota->band])
+        cell->digest_sum -= quota_row_hash(&account->quotas[quota->band]);
+    else
+        cell->quota_count++;
+    account->granted[quota->band] = true;
+    account->quotas[quota->band] = *quota;
+    cell->digest_sum += quota_row_hash(quota);
+}
+
+static void quota_remove(struct cell *cell, const char *user, enum band band)
+{
+    struct account *account = namemap_get(&cell->accounts_by_user, user);
+    cell->digest_sum -= quota_row_hash(&account->quotas[band]);
+    cell->quota_count--;
+    account->granted[band] = false;
+    account->quotas[band] = (struct quota){0};
+    account_drop_empty(cell, account);
+}
+
+struct quota *cell_quotas(const struct cell *cell, size_t *ret_count)
+{
+    struct quota *quotas = xcalloc(cell->quota_count, sizeof *quotas);
+    size_t count = 0;
+    LIST_EACH(l, &cell->accounts)
+    {
+        const struct account *account = CONTAINER_OF(l, struct account, link);
+        for (enum band b = 0; b < BAND_COUNT; b++)
+            if (account->granted[b])
+                quotas[count++] = account->quotas[b];
+    }
+    ASSERT(count == cell->quota_count);
+    *ret_count = count;
+    return quotas;
+}
+
+int quota_valid(const struct quota *quota, struct err *err)
+{
+    if (strcmp(quota->user, QUOTA_EVERYBODY) != 0 && !name_valid(quota->user))
+        return err_set(err, ERR_INVALID,
+                       "user \"%s\" is no user's name, nor * for everybody without a quota",
+                       quota->user);
+    if (quota->band >= BAND_COUNT)
+        return err_set(err, ERR_INVALID, "band %d is none", (int)quota->band);
+    if (quota->band == BAND_FREE)
+        return err_set(err, ERR_INVALID, "the free band has no quotas: its work has no claim");
+    for (enum resource r = 0; r < RES_COUNT; r++)
+        if (quota->limit.v[r] != QUOTA_UNLIMITED &&
+            (quota->limit.v[r] < 0 || quota->limit.v[r] > QUOTA_AMOUNT_MAX))
+            return err_set(err, ERR_INVALID, "%s: %" PRId64 " is not between 0 and %" PRId64,
+                           resource_name(r), quota->limit.v[r], QUOTA_AMOUNT_MAX);
+    if (quota->tasks != QUOTA_UNLIMITED && (quota->tasks < 0 || quota->tasks > QUOTA_AMOUNT_MAX))
+        return err_set(err, ERR_INVALID, "tasks: %" PRId64 " is not between 0 and %" PRId64,
+                       quota->tasks, QUOTA_AMOUNT_MAX);
+    return 0;
+}
+
+static int64_t clamped(__int128 amount)
+{
+    return amount > INT64_MAX ? INT64_MAX : (int64_t)amount;
+}
+
+static void print_amount(struct buf *to, int resource, __int128 amount)
+{
+    if (resource < RES_COUNT)
+        resource_print(to, (enum resource)resource, clamped(amount));
+    else
+        buf_printf(to, "%" PRId64, clamped(amount));
+}
+
+/* "; cpu: used 3, asked 2, granted 4", when that is too much. */
+static void compare(struct buf *to, int resource, __int128 used, __int128 asked, int64_t granted)
+{
+    if (granted == QUOTA_UNLIMITED || asked <= 0 || used + asked <= granted)
+        return;
+    buf_printf(to, "%s%s: used ", to->size > 0 ? "; " : "",
+               resource < RES_COUNT ? resource_name((enum resource)resource) : "tasks");
+    print_amount(to, resource, used);
+    buf_printf(to, ", asked ");
+    print_amount(to, resource, asked);
+    buf_printf(to, ", granted ");
+    print_amount(to, resource, granted);
+}
+
+int quota_check(const struct cell *cell, const struct job_spec *spec, const struct job_spec *old,
+                struct err *err)
+{
+    enum band band = band_of(spec->priority);
+    const struct quota *quota = cell_quota(cell, spec->user, band);
+    if (quota == NULL)
+        quota = cell_quota(cell, QUOTA_EVERYBODY, band);
+    if (quota == NULL || band == BAND_FREE)
+        return 0;
+    uint32_t counted = old != NULL && band_of(old->priority) == band ? old->replicas : 0;
+    if (spec->replicas <= counted)
+        return 0;
+    const struct account *account = namemap_get(&cell->accounts_by_user, spec->user);
+    struct usage used = account == NULL ? (struct usage){0} : account->used[band];
+    struct usage asked = usage_of(&spec->limit, spec->replicas - counted);
+    CLEANUP(buf_release) struct buf over = {0};
+    for (int r = 0; r < RES_COUNT; r++)
+        compare(&over, r, used.v[r], asked.v[r], quota->limit.v[r]);
+    compare(&over, RES_COUNT, used.tasks, asked.tasks, quota->tasks);
+    if (over.size == 0)
+        return 0;
+    return err_set(err, ERR_LIMIT,
+                   "over the quota of user \"%s\" in band %s: %s; kill jobs, ask for "
+                   "less, or have more granted (borgctl quota set)",
+                   spec->user, band_text(band), buf_text(&over));
+}
+
+void apply_quota_set(struct apply *a, const struct cmd_quota_set *body)
+{
+    struct cell *cell = a->cell;
+    const struct quota *quota = &body->quota;
+    struct err err;
+    if (!operator_check(a, "set a quota"))
+        return;
+    if (quota_valid(quota, &err) != 0) {
+        answer_refuse(a, err.code, "quota: %s", err.msg);
+        return;
+    }
+    bool is_there = cell_quota(cell, quota->user, quota->band) != NULL;
+    if (body->clear && !is_there) {
+        answer_refuse(a, ERR_NOT_FOUND, "user \"%s\" has no quota in band %s", quota->user,
+                      band_text(quota->band));
+        return;
+    }
+    if (!body->clear && !is_there && cell->quota_count >= CELL_QUOTAS_MAX) {
+        answer_refuse(a, ERR_LIMIT, "the cell has %d quotas, no more are allowed", CELL_QUOTAS_MAX);
+        return;
+    }
+    if (body->clear)
+        quota_remove(cell, quota->user, quota->band);
+    else
+        cell_put_quota(cell, quota);
+    a->changes->quotas = true;
+    struct event *event = event_add(a, EVENT_QUOTA);
+    snprintf(event->detail, sizeof event->detail, "%s %s%s", quota->user, band_text(quota->band),
+             body->clear ? " cleared" : "");
+    answer_say(a, "the quota of user \"%s\" in band %s is %s", quota->user, band_text(quota->band),
+               body->clear ? "cleared" : "set");
+}
