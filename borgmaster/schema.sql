@@ -5,8 +5,8 @@
 --  * This database is a picture of the cell, written by borgmaster as the Raft log is applied. Read
 --    as you like; never write: a changed row makes this replica differ from the others, and the
 --    next start notices (meta.digest) and sets the file aside.
---  * Start with the views: job_list, task_list, machine_list, pending_list, event_list. They have
---    names instead of ids. The tables below them are what the views are made of.
+--  * Start with the views: job_list, task_list, machine_list, pending_list, event_list, quota_list.
+--    They have names instead of ids. The tables below them are what the views are made of.
 --  * Times are milliseconds since 1970 of the cell's clock; to read them,
 --    datetime(changed_ms / 1000, 'unixepoch'). cpu_milli are thousandths of a cpu.
 --  * "borgctl sql" reads a live replica; "sqlite3 cell.db" reads a checkpoint or a stopped one.
@@ -82,7 +82,8 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
--- A job as it was submitted; replicas and priority in jobs may have changed since. It may be long; apart from jobs, whose rows change all the time.
+-- A job as it was submitted; its replicas and priority may have changed since, jobs has them. It
+-- may be long, so it is apart from jobs, whose rows change all the time.
 CREATE TABLE job_specs (
     job_id  INTEGER PRIMARY KEY,
     command TEXT NOT NULL, -- for reading; quoted where a shell would need it
@@ -108,8 +109,8 @@ CREATE TABLE tasks (
 ) WITHOUT ROWID;
 CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
 
--- What a user may have at once in a band; NULL: as much as he likes. The user * stands for everybody
--- who has no row of his own in the band.
+-- What a user may have at once in a band; NULL: no bound. The user * stands for everybody who has
+-- no row of his own in the band.
 CREATE TABLE quotas (
     user       TEXT    NOT NULL,
     band       TEXT    NOT NULL, -- batch, production, monitoring
@@ -169,7 +170,8 @@ FROM tasks t JOIN jobs j ON j.id = t.job_id LEFT JOIN machines m ON m.id = t.mac
 -- Machines and what is free there for new work; what is stopping is not free yet. A free amount
 -- below zero: the machine came back smaller, and what is too much there is being stopped.
 CREATE VIEW machine_list AS
-SELECT name AS machine, addr, CASE WHEN draining AND state = 'up' THEN 'draining' ELSE state END AS state,
+SELECT name AS machine, addr,
+       CASE WHEN draining AND state = 'up' THEN 'draining' ELSE state END AS state,
        task_count AS tasks,
        cpu_milli, cpu_milli - reserved_cpu_milli AS cpu_free_milli,
        ram_bytes, ram_bytes - reserved_ram_bytes AS ram_free_bytes,

@@ -164,13 +164,15 @@ const struct command cli_commands[] = {
     },
     {
         .name = "quota set",
-        .args = "USER BAND cpu=N,ram=N,disk=N,ports=N,tasks=N",
+        .args = "USER BAND AMOUNTS",
         .args_min = 3,
         .args_max = 3,
         .summary = "bound what a user's jobs may ask for in a band (root only)",
         .details =
-            "BAND is batch, production or monitoring; free work needs no quota. What is not named\n"
-            "is not bounded. USER * stands for each user who has no quota of his own in the band.\n"
+            "BAND is batch, production or monitoring; free work needs no quota. AMOUNTS are some "
+            "of\n"
+            "cpu=N,ram=N,disk=N,ports=N,tasks=N; what is not named is not bounded. USER * stands "
+            "for each user who has no quota of his own in the band.\n"
             "The limits of all tasks of the user's live jobs count. It is asked when a job is\n"
             "submitted or grows: lowering it stops nothing.",
         .examples = "  borgctl quota set ada production cpu=20,ram=64Gi,tasks=100\n"
@@ -182,7 +184,7 @@ const struct command cli_commands[] = {
         .args = "USER BAND",
         .args_min = 2,
         .args_max = 2,
-        .summary = "take a quota away: that of everybody (*) holds then, if there is one",
+        .summary = "take a quota away; that of everybody (*) holds then (root only)",
         .examples = "  borgctl quota clear ada production",
         .run = cmd_quota_clear,
     },
