@@ -172,9 +172,10 @@ const struct command cli_commands[] = {
             "BAND is batch, production or monitoring; free work needs no quota. AMOUNTS are some "
             "of\n"
             "cpu=N,ram=N,disk=N,ports=N,tasks=N; what is not named is not bounded. USER * stands "
-            "for each user who has no quota of his own in the band.\n"
-            "The limits of all tasks of the user's live jobs count. It is asked when a job is\n"
-            "submitted or grows: lowering it stops nothing.",
+            "for\n"
+            "each user who has no quota of his own in the band. The limits of all tasks of the\n"
+            "user's live jobs count. It is asked when a job is submitted or grows: lowering it\n"
+            "stops nothing.",
         .examples = "  borgctl quota set ada production cpu=20,ram=64Gi,tasks=100\n"
                     "  borgctl quota set '*' production cpu=0",
         .run = cmd_quota_set,

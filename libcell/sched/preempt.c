@@ -4,9 +4,9 @@
  * On one machine: the lowest priorities first, inside one the larger task first (fewer victims),
  * then the newer; whoever turns out unneeded is spared, the highest priority first. Among machines:
  * the lowest highest-victim priority, then the fewest victims, then the lowest id. Tasks that stop
- * already are never victims, and no more of a job than its disruption budget allows, for their room
- * is counted as free. Borg paper 3.2; a victim has a strictly lower priority and is never prod, so
- * evictions cannot cascade without end.
+ * already are never victims, for their room is counted as free; nor are more of a job than its
+ * disruption budget allows. Borg paper 3.2; a victim has a strictly lower priority and is never
+ * prod, so evictions cannot cascade without end.
  */
 #include "choose.h"
 
@@ -92,18 +92,12 @@ static int by_choice(const void *x, const void *y)
 static void candidates_spare(struct preempt *p)
 {
     uint32_t count = 0;
-    uint32_t spared = 0;
-    for (uint32_t i = 0; i < p->victim_count; i++) {
-        struct view_task *task = p->victims[i];
-        if (view_take_victim(task))
-            p->victims[count++] = task;
-        else
-            spared++;
-    }
-    /* Of a job that spares one, another was taken or it has no budget at all. */
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < p->victim_count; i++)
+        if (view_take_victim(p->victims[i]))
+            p->victims[count++] = p->victims[i];
+    for (uint32_t i = 0; i < count; i++) /* of a job that has none here, none was taken */
         view_untake(p->victims[i]);
-    p->victim_count -= spared;
+    p->victim_count = count;
 }
 
 static void candidates_collect(struct preempt *p, const struct view *view,
