@@ -169,6 +169,7 @@ static void agent_link(struct agent *agent)
                                    .name = agent->options.name,
                                    .addr = logs_address(agent->logs),
                                    .capacity = agent->options.capacity,
+                                   .attributes = &agent->options.attributes,
                                    .data = agent,
                                    .on_hello = agent_on_hello,
                                    .on_intents = agent_on_intents};

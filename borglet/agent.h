@@ -14,6 +14,7 @@
 #include "state_dir.h"
 #include "stream.h"
 #include "tls.h"
+#include "words.h"
 
 #include <uv.h>
 
@@ -26,6 +27,7 @@ struct agent_options {
     const char *shim_path;
     const char *listen;
     struct resources capacity;
+    struct words attributes; /* borrowed bytes */
     struct ports ports;
     struct state_dir *state; /* borrowed */
 };

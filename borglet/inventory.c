@@ -2,14 +2,18 @@
  * inventory.c - capacity from affinity, cgroup limits, /proc/meminfo and the file system.
  */
 #include "inventory.h"
+#include "attributes.h"
+#include "limits.h"
 #include "quantity.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <sys/utsname.h>
 
 enum { LINE_BYTES = 512, CPUS_MAX = 8192 };
 
@@ -154,4 +158,48 @@ int inventory_override(const char *text, struct resources *capacity, struct err 
     if (rc == 0)
         *capacity = changed;
     return rc;
+}
+
+/* The machine's own words may hold what an attribute may not. */
+static void measured_put(struct words *attributes, const char *key, const char *text, bool lower)
+{
+    char value[ATTRIBUTE_VALUE_MAX + 1];
+    str_copy(value, sizeof(value), text);
+    for (char *c = value; *c != '\0'; c++) {
+        char one[] = {*c, '\0'};
+        *c = attribute_value_valid(one) ? *c : '_';
+        *c = lower ? (char)tolower(*c) : *c;
+    }
+    if (value[0] != '\0')
+        attributes_put(attributes, key, value);
+}
+
+void inventory_attributes(struct words *attributes)
+{
+    struct utsname names;
+    char cpus[32];
+
+    snprintf(cpus, sizeof(cpus), "%" PRId64, cpus_milli() / 1000);
+    measured_put(attributes, "cpus", cpus, false);
+    if (uname(&names) < 0)
+        return;
+    measured_put(attributes, "os", names.sysname, true);
+    measured_put(attributes, "arch", names.machine, false);
+    measured_put(attributes, "kernel", names.release, false);
+    measured_put(attributes, "hostname", names.nodename, false);
+}
+
+int inventory_attribute_add(const char *text, struct words *attributes, struct err *err)
+{
+    char key[CELL_NAME_MAX + 1];
+    const char *value;
+    int rc = attribute_parse(text, key, &value, err);
+
+    if (rc != 0)
+        return rc;
+    if (attributes_get(attributes, key) == NULL && attributes->count >= MACHINE_ATTRIBUTES_MAX)
+        return err_set(err, ERR_LIMIT, "\"%s\" is one too many: a machine has at most %d", text,
+                       MACHINE_ATTRIBUTES_MAX);
+    attributes_put(attributes, key, value);
+    return 0;
 }

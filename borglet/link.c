@@ -194,6 +194,7 @@ static void link_on_open(struct rpc_conn *conn)
         return;
     link->phase = LINK_GREETING;
     link->report_count = 0;
+    hello.attributes = words_copy(link->options.attributes);
     str_copy(hello.name, sizeof(hello.name), link->options.name);
     str_copy(hello.addr, sizeof(hello.addr), link->options.addr);
     link->options.on_hello(link->options.data, &hello);

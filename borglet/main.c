@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, FLAG_ATTR = 50 };
 
 static const char help[] =
     "Usage: borglet --cell FILE --name NAME --dir DIR --cert FILE --key FILE [OPTION...]\n"
@@ -31,6 +31,8 @@ static const char help[] =
     "  --key FILE          its private key (PEM)\n"
     "  --listen ADDRESS    where logs are served (127.0.0.1:0: a free port)\n"
     "  --capacity AMOUNTS  instead of what is measured: cpu=2,ram=4Gi,disk=10Gi\n"
+    "  --attr KEY=VALUE    what jobs may ask for, like rack=r1; as often as there are some\n"
+    "                      (os, arch, kernel, hostname and cpus are there already)\n"
     "  --ports FIRST-LAST  range given to tasks (20000-20999)\n"
     "  --log-level LEVEL   debug, info, warn or error (info)\n"
     "  --version           print the version\n"
@@ -39,6 +41,7 @@ static const char help[] =
 struct flags {
     const char *cell, *name, *dir, *cert, *key, *listen, *capacity, *ports;
     enum log_level log_level;
+    struct words attributes;
 };
 
 struct borglet {
@@ -94,6 +97,12 @@ static int flag_take(struct flags *f, int which, const char *value)
         *texts[which] = value;
         return 0;
     }
+    if (which == FLAG_ATTR) {
+        struct err err;
+        return inventory_attribute_add(value, &f->attributes, &err) == 0
+                   ? 0
+                   : usage("--attr: %s", err.msg);
+    }
     int level = log_level_parse(value);
     if (level < 0)
         return usage("--log-level \"%s\" is not debug, info, warn or error", value);
@@ -106,10 +115,13 @@ static int flags_parse(int argc, char **argv, struct flags *f)
 {
     enum { HELP = 100, VERSION };
     static const struct option options[] = {
-        {"cell", 1, NULL, 0},     {"name", 1, NULL, 1},          {"dir", 1, NULL, 2},
-        {"cert", 1, NULL, 3},     {"key", 1, NULL, 4},           {"listen", 1, NULL, 5},
-        {"capacity", 1, NULL, 6}, {"ports", 1, NULL, 7},         {"log-level", 1, NULL, 8},
-        {"help", 0, NULL, HELP},  {"version", 0, NULL, VERSION}, {NULL, 0, NULL, 0}};
+        {"cell", 1, NULL, 0},      {"name", 1, NULL, 1},
+        {"dir", 1, NULL, 2},       {"cert", 1, NULL, 3},
+        {"key", 1, NULL, 4},       {"listen", 1, NULL, 5},
+        {"capacity", 1, NULL, 6},  {"ports", 1, NULL, 7},
+        {"log-level", 1, NULL, 8}, {"attr", 1, NULL, FLAG_ATTR},
+        {"help", 0, NULL, HELP},   {"version", 0, NULL, VERSION},
+        {NULL, 0, NULL, 0}};
     int which;
 
     opterr = 0;
@@ -218,6 +230,7 @@ static int borglet_run(struct borglet *b, const struct flags *f, struct agent_op
     options->shim_path = b->shim_path;
     options->listen = f->listen;
     options->state = &b->state;
+    options->attributes = f->attributes;
     int rc = agent_open(options, &b->agent, err);
     if (rc != 0)
         return rc;
@@ -242,6 +255,7 @@ int main(int argc, char **argv)
     struct resources ignored = {0};
     struct err err;
 
+    inventory_attributes(&f.attributes);
     int rc = flags_parse(argc, argv, &f);
     if (rc >= 0)
         return rc;
@@ -261,6 +275,7 @@ int main(int argc, char **argv)
     }
     tls_context_close(b.tls);
     state_dir_close(&b.state);
+    words_release(&f.attributes);
     log_info("borglet.down name=%s", f.name);
     return 0;
 }

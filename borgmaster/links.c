@@ -170,7 +170,8 @@ static const struct machine *machine_as_said(const struct link *link)
     const struct machine *m =
         cell_machine_named(replica_cell(link->links->replica), link->said.name);
     bool same = m != NULL && m->state == MACHINE_UP && strcmp(m->addr, link->said.addr) == 0 &&
-                memcmp(&m->capacity, &link->said.capacity, sizeof m->capacity) == 0;
+                memcmp(&m->capacity, &link->said.capacity, sizeof m->capacity) == 0 &&
+                words_same(&m->attributes, &link->said.attributes);
     return same ? m : NULL;
 }
 
@@ -208,6 +209,7 @@ static void link_register(struct link *link)
     str_copy(cmd.machine_register.name, sizeof cmd.machine_register.name, link->said.name);
     str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, link->said.addr);
     cmd.machine_register.capacity = link->said.capacity;
+    cmd.machine_register.attributes = link->said.attributes; /* borrowed: the command is packed */
     struct registration *registration = xcalloc(1, sizeof *registration);
     *registration = (struct registration){link->links, link->id};
     link->state = LINK_REGISTERING;
@@ -236,6 +238,16 @@ static void take_reports(struct link *link, const struct report *reports, size_t
     }
 }
 
+/* All that is said but the reports, which are taken apart. */
+static void link_note_hello(struct link *link, const struct wire_hello *hello)
+{
+    words_release(&link->said.attributes);
+    link->said = *hello;
+    link->said.attributes = words_copy(&hello->attributes);
+    link->said.reports = NULL;
+    link->said.report_count = 0;
+}
+
 void links_on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
     struct link *link = rpc_data(conn);
@@ -248,7 +260,7 @@ void links_on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *bo
         return;
     }
     if (link->state == LINK_OPEN && link->hello == NULL)
-        link->said = hello;
+        link_note_hello(link, &hello);
     int rv = hello_check(link, &err);
     if (rv == 0) {
         link->hello = call;
@@ -264,8 +276,6 @@ void links_on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *bo
         rpc_refuse(call, &err);
     }
     wire_hello_release(&hello);
-    link->said.reports = NULL;
-    link->said.report_count = 0;
 }
 
 void links_on_report(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
@@ -317,6 +327,7 @@ void links_on_close(struct rpc_conn *conn)
     idmap_remove(&links->by_id, link->id);
     list_remove(&link->all);
     link_tasks_release(&link->tasks);
+    words_release(&link->said.attributes);
     free(link);
 }
 

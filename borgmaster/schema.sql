@@ -14,7 +14,7 @@
 -- Every change here raises user_version; store_open() refuses versions it does not know.
 
 PRAGMA application_id = 1114600039; -- "Borg"
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- How far this picture goes. One row.
 CREATE TABLE meta (
@@ -47,6 +47,14 @@ CREATE TABLE machines (
     changed_ms         INTEGER NOT NULL,
     draining           INTEGER NOT NULL  -- 1: gets no new work until it is undrained
 );
+
+-- What a machine says of itself, for the constraints of jobs: os, arch, rack, ...
+CREATE TABLE machine_attributes (
+    machine_id INTEGER NOT NULL,
+    key        TEXT    NOT NULL,
+    value      TEXT    NOT NULL,
+    PRIMARY KEY (machine_id, key)
+) WITHOUT ROWID;
 
 -- A dead job (all its tasks have ended) stays for a while and may share its name with a newer one:
 -- the one with the largest id is meant when somebody says the name.
@@ -176,7 +184,9 @@ SELECT name AS machine, addr,
        cpu_milli, cpu_milli - reserved_cpu_milli AS cpu_free_milli,
        ram_bytes, ram_bytes - reserved_ram_bytes AS ram_free_bytes,
        disk_bytes, disk_bytes - reserved_disk_bytes AS disk_free_bytes,
-       ports, ports - reserved_ports AS ports_free, changed_ms, draining, id AS machine_id
+       ports, ports - reserved_ports AS ports_free,
+       (SELECT group_concat(key || '=' || value, ' ') FROM machine_attributes a
+        WHERE a.machine_id = machines.id) AS attributes, changed_ms, draining, id AS machine_id
 FROM machines;
 
 -- What waits, in the order in which it will be served, and why.

@@ -19,7 +19,7 @@
 
 enum {
     STORE_APPLICATION_ID = 0x426f7267, /* "Borg", as in schema.sql */
-    STORE_SCHEMA = 2,                  /* user_version in schema.sql */
+    STORE_SCHEMA = 3,                  /* user_version in schema.sql */
     STORE_RUN_ROWS_MAX = 50000,        /* rows in one transaction, about */
     STORE_READERS = 4,
     STORE_DIGEST_BYTES = 17, /* 16 digits and a NUL */
@@ -31,6 +31,8 @@ enum {
     X(COMMIT) \
     X(META_PUT) \
     X(MACHINE_PUT) \
+    X(ATTRIBUTES_FORGET) \
+    X(ATTRIBUTE_PUT) \
     X(JOB_UPDATE) \
     X(JOB_INSERT) \
     X(SPEC_PUT) \
@@ -55,6 +57,10 @@ enum store_statement {
 struct store_rows {
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENT_COUNT];
+    /* By machine id - 1: hash of the attributes written; 0: not by this process. Machines change
+     * with every task, their attributes hardly ever. */
+    uint64_t *attributes_written;
+    size_t attributes_written_count;
 };
 
 /* One thing the writer has to do: a delta, or an image to be begun. */

@@ -96,6 +96,16 @@ static int take_ports(struct columns *c, uint16_t *ports, struct err *err)
     return right ? 0 : err_set(err, ERR_CORRUPT, "\"%.40s\" are no ports", text);
 }
 
+/* Words "key=value", one a line; a line that is none is for cell_load_machine() to refuse. */
+static void take_attributes(struct columns *c, struct words *to)
+{
+    CLEANUP(free_ptr) char *text = xstrdup(take_text(c));
+    char *rest = text;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;)
+        if (line[0] != '\0')
+            words_add(to, line);
+}
+
 static int load_machine(struct cell *cell, struct columns *c, struct err *err)
 {
     struct machine row = {.id = {take_u32(c)}};
@@ -105,7 +115,10 @@ static int load_machine(struct cell *cell, struct columns *c, struct err *err)
     take_resources(c, &row.capacity);
     row.changed_ms = take_u64(c);
     row.draining = take_u64(c) != 0;
-    return cell_load_machine(cell, &row, err);
+    take_attributes(c, &row.attributes);
+    int rv = cell_load_machine(cell, &row, err);
+    words_release(&row.attributes);
+    return rv;
 }
 
 static int load_job(struct cell *cell, struct columns *c, struct err *err)
@@ -203,7 +216,8 @@ static const struct table {
 } tables[] = {
     {"SELECT applied_index, applied_term, now_ms, event_seq, next_job FROM meta", load_meta},
     {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, changed_ms, "
-     "draining FROM machines ORDER BY id",
+     "draining, (SELECT group_concat(word, char(10)) FROM (SELECT key || '=' || value AS word "
+     "FROM machine_attributes WHERE machine_id = id ORDER BY key)) FROM machines ORDER BY id",
      load_machine},
     {"SELECT id, killed, submitted_ms, changed_ms, reason, priority, replicas, task_count, spec "
      "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",
@@ -228,6 +242,20 @@ static int load_table(sqlite3 *db, const struct table *table, struct cell *cell,
             return rv;
     }
     return rc == SQLITE_DONE ? 0 : store_sqlite_err(db, "cannot read the database", err);
+}
+
+/* Attributes of no machine would come up as soon as there is one of that number. */
+static int attributes_are_of_machines(sqlite3 *db, struct err *err)
+{
+    int64_t count;
+    int rv = store_number(db,
+                          "SELECT count(*) FROM machine_attributes "
+                          "WHERE machine_id NOT IN (SELECT id FROM machines)",
+                          &count, err);
+    if (rv != 0 || count == 0)
+        return rv;
+    return err_set(err, ERR_CORRUPT, "%" PRId64 " attributes are of machines that are not there",
+                   count);
 }
 
 /* A task that never moved loads the same from no row at all; queries would miss it. */
@@ -280,6 +308,8 @@ int store_load(sqlite3 *db, struct cell *cell, struct err *err)
         rv = digest_matches(db, cell, err);
     if (rv == 0)
         rv = tasks_are_there(db, err);
+    if (rv == 0)
+        rv = attributes_are_of_machines(db, err);
     if (rv != 0)
         cell_clear(cell);
     return rv;

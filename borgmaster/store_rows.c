@@ -6,9 +6,11 @@
  */
 #include "store_impl.h"
 
+#include "attributes.h"
 #include "cmd_pack.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const statement_sql[STATEMENT_COUNT] = {
@@ -27,6 +29,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "reserved_disk_bytes = excluded.reserved_disk_bytes, "
         "reserved_ports = excluded.reserved_ports, task_count = excluded.task_count, "
         "changed_ms = excluded.changed_ms, draining = excluded.draining",
+    [STATEMENT_ATTRIBUTES_FORGET] = "DELETE FROM machine_attributes WHERE machine_id = ?",
+    [STATEMENT_ATTRIBUTE_PUT] = "INSERT INTO machine_attributes VALUES (?, ?, ?)",
     /* The order of what changes is the same in both, so that one function binds it. */
     [STATEMENT_JOB_UPDATE] =
         "UPDATE jobs SET state = ?2, dead = ?3, killed = ?4, pending = ?5, assigned = ?6, "
@@ -129,6 +133,43 @@ static void row_resources(struct row *row, const struct resources *r)
         row_int(row, r->v[i]);
 }
 
+static uint64_t *attributes_written(struct store_rows *rows, machine_id machine)
+{
+    if (machine.v > rows->attributes_written_count) {
+        size_t count = MAX((size_t)machine.v, 2 * rows->attributes_written_count);
+        rows->attributes_written =
+            xrealloc(rows->attributes_written, count, sizeof *rows->attributes_written);
+        for (size_t i = rows->attributes_written_count; i < count; i++)
+            rows->attributes_written[i] = 0;
+        rows->attributes_written_count = count;
+    }
+    return &rows->attributes_written[machine.v - 1];
+}
+
+static int put_attributes(struct store_rows *rows, const struct machine *machine, struct err *err)
+{
+    uint64_t *written = attributes_written(rows, machine->id);
+    if (*written == machine->attributes_hash && *written != 0)
+        return 0;
+    struct row forget = row_begin(rows, STATEMENT_ATTRIBUTES_FORGET);
+    row_u64(&forget, machine->id.v);
+    int rv = row_end(&forget, err);
+    for (const char *w = words_first(&machine->attributes); rv == 0 && w != NULL;
+         w = words_next(&machine->attributes, w)) {
+        char key[CELL_NAME_MAX + 1];
+        const char *value;
+        rv = attribute_parse(w, key, &value, err);
+        ASSERT(rv == 0); /* the cell has no others */
+        struct row row = row_begin(rows, STATEMENT_ATTRIBUTE_PUT);
+        row_u64(&row, machine->id.v);
+        row_text(&row, key);
+        row_text(&row, value);
+        rv = row_end(&row, err);
+    }
+    *written = machine->attributes_hash;
+    return rv;
+}
+
 static int put_machine(struct store_rows *rows, const struct machine *machine, struct err *err)
 {
     struct row row = row_begin(rows, STATEMENT_MACHINE_PUT);
@@ -141,7 +182,8 @@ static int put_machine(struct store_rows *rows, const struct machine *machine, s
     row_int(&row, machine->task_count);
     row_u64(&row, machine->changed_ms);
     row_int(&row, machine->draining);
-    return row_end(&row, err);
+    int rv = row_end(&row, err);
+    return rv != 0 ? rv : put_attributes(rows, machine, err);
 }
 
 /* A word as one would have to write it in a shell. */
@@ -470,5 +512,6 @@ void store_rows_close(struct store_rows *rows)
     for (int i = 0; i < STATEMENT_COUNT; i++)
         sqlite3_finalize(rows->statements[i]);
     sqlite3_close(rows->db);
+    free(rows->attributes_written);
     *rows = (struct store_rows){0};
 }

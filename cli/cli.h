@@ -46,6 +46,8 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(HOST, "host", 0, "IP", "address the masters and borglets listen on (127.0.0.1)") \
     X(CAPACITY, "capacity", 0, "cpu=N,ram=N,disk=N", \
       "what each borglet offers (default: an even share of this machine)") \
+    X(ATTR, "attr", 0, "KEY=VALUE", \
+      "an attribute of the borglets that are started now; may be repeated") \
     X(ELECTION, "election-timeout-ms", 0, "MS", "given to every borgmaster") \
     X(SNAPSHOT, "snapshot-threshold", 0, "N", "given to every borgmaster: entries per snapshot") \
     X(TASKS, "tasks", 0, NULL, "stop the tasks too") \

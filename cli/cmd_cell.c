@@ -1,6 +1,7 @@
 /*
  * cmd_cell.c - cell up, down and status.
  */
+#include "attributes.h"
 #include "clock.h"
 #include "embed.h"
 #include "listing.h"
@@ -198,6 +199,15 @@ static int wish_parse(const struct cli *cli, struct embed_wish *w, struct err *e
                              .snapshot_threshold = (uint32_t)threshold,
                              .host = cli_value(cli, OPT_HOST),
                              .capacity = cli_value(cli, OPT_CAPACITY)};
+    for (size_t i = 0; i < cli->value_count; i++) {
+        char key[CELL_NAME_MAX + 1];
+        const char *value;
+        if (cli->values[i].option != OPT_ATTR)
+            continue;
+        if (attribute_parse(cli->values[i].text, key, &value, err) < 0)
+            return err_wrap(err, "--attr");
+        words_add(&w->attributes, cli->values[i].text);
+    }
     const struct passwd *pw = getpwuid(geteuid());
     const char *user = pw != NULL ? pw->pw_name : "root";
     size_t n = 0;
@@ -225,10 +235,11 @@ static void start_tell(const struct cli *cli, const struct embed *e)
 int cmd_cell_up(struct cli *cli)
 {
     char dir[CELL_PATH_MAX + 1];
-    struct embed_wish wish;
+    struct embed_wish wish = {0};
     struct err err;
     size_t started = 0;
     if (wish_parse(cli, &wish, &err) < 0) {
+        words_release(&wish.attributes);
         cli_fail(&err);
         return CLI_USAGE;
     }
@@ -248,6 +259,7 @@ int cmd_cell_up(struct cli *cli)
         embed_close(e);
     }
     free(e);
+    words_release(&wish.attributes);
     return r < 0 ? cli_fail(&err) : CLI_OK;
 }
 

@@ -9,13 +9,15 @@ const struct command cli_commands[] = {
         .name = "cell up",
         .args = "",
         .options = BIT(OPT_DIR) | BIT(OPT_REPLICAS) | BIT(OPT_BORGLETS) | BIT(OPT_HOST) |
-                   BIT(OPT_CAPACITY) | BIT(OPT_ELECTION) | BIT(OPT_SNAPSHOT),
+                   BIT(OPT_CAPACITY) | BIT(OPT_ATTR) | BIT(OPT_ELECTION) | BIT(OPT_SNAPSHOT),
         .summary = "start a cell of your own on this machine, or what is missing of it",
         .details =
             "Makes certificates, finds free ports, starts real masters and borglets in the\n"
             "background and waits until they are at work. On a directory that holds a cell it\n"
             "brings the same cell back: what runs is left alone, what does not is started.\n"
-            "Other certificates (--user NAME) and more borglets can be added that way.",
+            "Other certificates (--user NAME) and more borglets can be added that way.\n"
+            "Borglet mN gets the attribute rack=rN, and those of --attr when it is started with\n"
+            "them; `borgctl machines` shows all.",
         .examples = "  borgctl cell up\n"
                     "  borgctl cell up --dir /tmp/cell --replicas 3 --borglets 2\n"
                     "  borgctl cell up --borglets 4 --capacity cpu=4,ram=8Gi,disk=10Gi",

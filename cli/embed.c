@@ -2,6 +2,7 @@
  * embed.c - the embedded cell as files: settings, ports, certificates, and its removal.
  */
 #include "embed.h"
+#include "attributes.h"
 #include "clock.h"
 #include "quantity.h"
 #include "spec.h"
@@ -82,6 +83,24 @@ static int lock_take(struct embed *e, uint64_t wait_ms, struct err *err)
     }
 }
 
+/* An array of "key=value". */
+static bool attributes_load(const json_t *list, struct words *ret)
+{
+    char key[CELL_NAME_MAX + 1];
+    const char *value;
+    if (json_array_size(list) > EMBED_ATTRIBUTES_MAX || !json_is_array(list))
+        return false;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        if (text == NULL || attribute_parse(text, key, &value, NULL) < 0) {
+            words_release(ret);
+            return false;
+        }
+        attributes_put(ret, key, value);
+    }
+    return true;
+}
+
 static int settings_load(struct embed *e, struct err *err)
 {
     char path[PATH_SIZE];
@@ -109,11 +128,12 @@ static int settings_load(struct embed *e, struct err *err)
     {
         const char *name, *capacity;
         int first, last;
+        json_t *attributes;
         struct embed_borglet *b = &e->borglets[e->borglet_count];
         if (i >= EMBED_BORGLETS_MAX ||
-            json_unpack(item, "{s:s, s:s, s:i, s:i}", "name", &name, "capacity", &capacity,
-                        "port_first", &first, "port_last", &last) < 0 ||
-            !name_valid(name)) {
+            json_unpack(item, "{s:s, s:s, s:i, s:i, s:o}", "name", &name, "capacity", &capacity,
+                        "port_first", &first, "port_last", &last, "attributes", &attributes) < 0 ||
+            !name_valid(name) || !attributes_load(attributes, &b->attributes)) {
             json_decref(root);
             return err_set(err, ERR_CORRUPT, "%.300s: borglets[%zu] is none", path, i);
         }
@@ -133,9 +153,14 @@ static int settings_save(const struct embed *e, struct err *err)
     json_t *list = json_array();
     for (uint32_t i = 0; i < e->borglet_count; i++) {
         const struct embed_borglet *b = &e->borglets[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:i}", "name", b->name, "capacity",
-                                              b->capacity, "port_first", (int)b->port_first,
-                                              "port_last", (int)b->port_last));
+        json_t *attributes = json_array();
+        for (const char *w = words_first(&b->attributes); w != NULL;
+             w = words_next(&b->attributes, w))
+            json_array_append_new(attributes, json_string(w));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:i, s:i, s:o}", "name", b->name, "capacity",
+                                        b->capacity, "port_first", (int)b->port_first, "port_last",
+                                        (int)b->port_last, "attributes", attributes));
     }
     json_t *root =
         json_pack("{s:s, s:i, s:i, s:i, s:o}", "host", e->host, "replicas", (int)e->replica_count,
@@ -202,6 +227,8 @@ void embed_close(struct embed *e)
     if (e->lock_fd >= 0)
         close(e->lock_fd);
     e->lock_fd = -1;
+    for (uint32_t i = 0; i < e->borglet_count; i++)
+        words_release(&e->borglets[i].attributes);
 }
 
 /* An even share of what this machine has, cut to whole units that read well. */
@@ -337,8 +364,35 @@ static int wish_check(const struct embed *e, const struct embed_wish *w, struct 
     return 0;
 }
 
+/* Those that run say what they were started with: what is stored must stay true of them. */
+static int attributes_settle(struct embed *e, const struct embed_wish *w, struct err *err)
+{
+    struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
+    int r = 0;
+    embed_processes(e, all);
+    for (uint32_t i = 0; i < e->borglet_count && r == 0; i++) {
+        struct words *attributes = &e->borglets[i].attributes;
+        char key[CELL_NAME_MAX + 1];
+        const char *value;
+        if (all[e->replica_count + i].alive)
+            continue;
+        for (const char *at = words_first(&w->attributes); at != NULL && r == 0;
+             at = words_next(&w->attributes, at)) {
+            r = attribute_parse(at, key, &value, err);
+            if (r == 0)
+                attributes_put(attributes, key, value);
+        }
+        if (r == 0 && attributes->count > EMBED_ATTRIBUTES_MAX)
+            r = err_set(err, ERR_LIMIT, "borglet %s would have more than %d of them",
+                        e->borglets[i].name, EMBED_ATTRIBUTES_MAX);
+    }
+    free(all);
+    return r < 0 ? err_wrap(err, "--attr") : 0;
+}
+
 static int settings_settle(struct embed *e, const struct embed_wish *w, struct err *err)
 {
+    char rack[16];
     if (e->is_new) {
         ports_lock();
         e->replica_count = w->replica_count != 0 ? w->replica_count : 5;
@@ -355,12 +409,16 @@ static int settings_settle(struct embed *e, const struct embed_wish *w, struct e
             return -(int)err->code;
         b->port_last = (uint16_t)(b->port_first + EMBED_TASK_PORTS - 1);
         snprintf(b->name, sizeof b->name, "m%u", e->borglet_count + 1);
+        snprintf(rack, sizeof rack, "r%u", e->borglet_count + 1);
+        attributes_put(&b->attributes, "rack", rack);
         if (w->capacity == NULL && share_capacity(e, count, b->capacity, err) < 0)
             return -(int)err->code;
         e->borglet_count++;
     }
     for (uint32_t i = 0; i < e->borglet_count && w->capacity != NULL; i++)
         str_copy(e->borglets[i].capacity, sizeof e->borglets[i].capacity, w->capacity);
+    if (attributes_settle(e, w, err) < 0)
+        return -(int)err->code;
     return settings_save(e, err);
 }
 

@@ -14,13 +14,15 @@
 
 #include "cell_file.h"
 #include "proc.h"
+#include "words.h"
 
 enum {
     EMBED_BORGLETS_MAX = 64,
     EMBED_TASK_PORTS = 100, /* of each borglet */
     EMBED_PORT_MIN = 10000, /* below the ports the kernel gives to outgoing connections */
     EMBED_PORT_MAX = 32000,
-    EMBED_STOP_MS = 10000, /* SIGTERM to SIGKILL */
+    EMBED_ATTRIBUTES_MAX = 16, /* of each borglet, beside those it has anyway */
+    EMBED_STOP_MS = 10000,     /* SIGTERM to SIGKILL */
     EMBED_PROCESSES_MAX = CELL_REPLICAS_MAX + EMBED_BORGLETS_MAX
 };
 
@@ -28,6 +30,7 @@ struct embed_borglet {
     char name[CELL_NAME_MAX + 1];
     char capacity[128]; /* cpu=...,ram=...,disk=... */
     uint16_t port_first, port_last;
+    struct words attributes; /* given to it with --attr */
 };
 
 struct embed {
@@ -51,7 +54,8 @@ struct embed_wish {
     uint32_t snapshot_threshold;
     const char *host;
     const char *capacity;
-    const char *users[4]; /* who gets a certificate; NULL-ended */
+    struct words attributes; /* for the borglets that do not run yet */
+    const char *users[4];    /* who gets a certificate; NULL-ended */
 };
 
 /* Lock the directory (waits `wait_ms` for another borgctl) and read what is there. With `make` the

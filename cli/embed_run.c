@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { ARG_SIZE = 2 * CELL_PATH_MAX, ARGS_MAX = 24 };
+enum { ARG_SIZE = 2 * CELL_PATH_MAX, ARGS_MAX = 24 + 2 * EMBED_ATTRIBUTES_MAX };
 enum { ADDRESS_WAIT_MS = 2000, ADDRESS_POLL_MS = 20 };
 
 static void process_describe(const struct embed *e, const char *stem, struct embed_process *ret)
@@ -156,6 +156,11 @@ static void borglet_args(const struct embed *e, const struct embed_borglet *b, s
     args_add(a, "%s", b->capacity);
     args_add(a, "--ports");
     args_add(a, "%u-%u", b->port_first, b->port_last);
+    for (const char *w = words_first(&b->attributes); w != NULL;
+         w = words_next(&b->attributes, w)) {
+        args_add(a, "--attr");
+        args_add(a, "%s", w);
+    }
 }
 
 /* A master that is not running must find its addresses free; say who is to blame if not. */

@@ -66,6 +66,7 @@ static const struct render_column machine_columns[] = {
     {"ports_capacity", "PORTS", RENDER_INTEGER}, {"ports_reserved", NULL, RENDER_INTEGER},
     {"ports_free", "FREE", RENDER_INTEGER},      {"changed_ms", NULL, RENDER_TIME},
     {"machine_id", NULL, RENDER_INTEGER},        {"addr", "ADDRESS", RENDER_TEXT},
+    {"attributes", "ATTRIBUTES", RENDER_JSON},
 };
 
 static const struct render_column event_columns[] = {
@@ -119,7 +120,9 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "ram_free, disk_bytes AS disk_capacity, reserved_disk_bytes AS "
          "disk_reserved, disk_bytes - reserved_disk_bytes AS disk_free, ports AS "
          "ports_capacity, reserved_ports AS ports_reserved, ports - reserved_ports "
-         "AS ports_free, changed_ms, id AS machine_id FROM machines WHERE true %s "
+         "AS ports_free, changed_ms, id AS machine_id, (SELECT json_group_object(key, value) "
+         "FROM machine_attributes a WHERE a.machine_id = machines.id) AS attributes "
+         "FROM machines WHERE true %s "
          "AND (id, 0) > (%lld, %lld) ORDER BY id LIMIT %d",
          "machine_id", NULL, "name", COLUMNS(machine_columns)},
     [LISTING_EVENTS] = {"SELECT * FROM (SELECT seq, time_ms, kind, job, idx AS \"index\", task, "

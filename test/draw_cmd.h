@@ -4,7 +4,7 @@
 #ifndef TEST_DRAW_CMD_H
 #define TEST_DRAW_CMD_H
 
-#include "cell_fixture.h"
+#include "draw_places.h"
 
 enum { DRAW_REPLICAS_MAX = 5, DRAW_MACHINES = 6 };
 
@@ -15,6 +15,9 @@ static inline void draw_register(uint64_t *seed, struct cmd *cmd)
     snprintf(body->name, sizeof body->name, "m%u", draw_below(seed, DRAW_MACHINES));
     snprintf(body->addr, sizeof body->addr, "h%u:1", draw_below(seed, 2));
     body->capacity = amounts(1000 * draw_below(seed, 6), 10 * draw_below(seed, 6), 5, 3);
+    draw_attributes(seed, &body->attributes);
+    if (draw_below(seed, 40) == 0)
+        words_add(&body->attributes, "arch=first"); /* out of order */
 }
 
 static inline uint32_t draw_priority(uint64_t *seed)
@@ -51,6 +54,7 @@ static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
     spec.disruptions_max = draw_below(seed, 3);
     spec.backoff_ms = draw_below(seed, 2) * 1000;
     spec.backoff_max_ms = spec.backoff_ms * 4;
+    draw_places(seed, &spec);
     cmd->kind = CMD_JOB_SUBMIT;
     cmd->job_submit = spec;
 }

@@ -58,6 +58,21 @@ static inline void random_resources(struct random *r, struct resources *to)
         to->v[i] = (int64_t)random_number(r) * (random_below(r, 2) ? 1 : -1);
 }
 
+static inline void random_clauses(struct random *r, struct clauses *to)
+{
+    uint32_t clauses = random_below(r, 4);
+    for (uint32_t i = 0; i < clauses; i++) {
+        struct clause *clause = clauses_add(to, (uint32_t)random_number(r));
+        uint32_t terms = random_below(r, 4);
+        for (uint32_t j = 0; j < terms; j++) {
+            struct term term = {.op = random_below(r, OP_COUNT)};
+            random_text(r, term.attribute, sizeof term.attribute);
+            random_words(r, &term.values, 4);
+            clause_add(clause, term);
+        }
+    }
+}
+
 static inline void random_spec(struct random *r, struct job_spec *s)
 {
     memset(s, 0, sizeof *s);
@@ -77,6 +92,13 @@ static inline void random_spec(struct random *r, struct job_spec *s)
     s->backoff_max_ms = (uint32_t)random_number(r);
     s->grace_ms = (uint32_t)random_number(r);
     s->disruptions_max = (uint32_t)random_number(r);
+    random_clauses(r, &s->constraints);
+    s->spread_count = random_below(r, SPEC_SPREADS_MAX + 1);
+    for (uint32_t i = 0; i < s->spread_count; i++) {
+        random_text(r, s->spreads[i].by, sizeof s->spreads[i].by);
+        s->spreads[i].max = (uint32_t)random_number(r);
+        s->spreads[i].weight = (uint32_t)random_number(r);
+    }
 }
 
 static inline struct attempt_ref random_attempt(struct random *r)
@@ -151,6 +173,7 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
         random_text(r, cmd->machine_register.name, sizeof cmd->machine_register.name);
         random_text(r, cmd->machine_register.addr, sizeof cmd->machine_register.addr);
         random_resources(r, &cmd->machine_register.capacity);
+        random_words(r, &cmd->machine_register.attributes, MACHINE_ATTRIBUTES_MAX);
         return;
     case CMD_MACHINE_DOWN:
         cmd->machine_down.machine.v = (uint32_t)random_number(r);
@@ -213,7 +236,13 @@ static inline bool same_specs(const struct job_spec *a, const struct job_spec *b
     memset(&x.argv, 0, sizeof x.argv), memset(&y.argv, 0, sizeof y.argv);
     memset(&x.env, 0, sizeof x.env), memset(&y.env, 0, sizeof y.env);
     memset(&x.ports, 0, sizeof x.ports), memset(&y.ports, 0, sizeof y.ports);
-    return same_bytes(&x, sizeof x, &y, sizeof y) && same_words(&a->argv, &b->argv) &&
+    memset(&x.constraints, 0, sizeof x.constraints);
+    memset(&y.constraints, 0, sizeof y.constraints);
+    struct buf key_a CLEANUP(buf_release) = {0}, key_b CLEANUP(buf_release) = {0};
+    clauses_key(&a->constraints, &key_a);
+    clauses_key(&b->constraints, &key_b);
+    return strcmp(buf_text(&key_a), buf_text(&key_b)) == 0 &&
+           same_bytes(&x, sizeof x, &y, sizeof y) && same_words(&a->argv, &b->argv) &&
            same_words(&a->env, &b->env) && same_words(&a->ports, &b->ports);
 }
 

@@ -27,6 +27,15 @@ enum {
     SPEC_ENV_MAX = 256,     /* environment variables */
     SPEC_PORTS_MAX = 16,    /* ports of a task */
 
+    MACHINE_ATTRIBUTES_MAX = 32, /* attributes of a machine */
+    ATTRIBUTE_VALUE_MAX = 127,   /* bytes of the value of one; a key is a name */
+    SPEC_CLAUSES_MAX = 32,       /* constraints of a job */
+    SPEC_TERMS_MAX = 16,         /* alternatives in one */
+    SPEC_TERM_VALUES_MAX = 32,   /* values after `in` */
+    SPEC_REGEXES_MAX = 16,       /* regular expressions in all of them */
+    SPEC_REGEX_NODES_MAX = 1024, /* how large the C library makes one */
+    SPEC_SPREADS_MAX = 4,        /* attributes a job is spread over */
+
     CMD_BYTES_MAX = 65536,                 /* one packed command */
     CMD_PLACEMENTS_MAX = 1024,             /* placements in one command */
     CMD_REPORTS_MAX = 256,                 /* task reports in one command */

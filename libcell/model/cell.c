@@ -15,6 +15,11 @@ const char *machine_state_text(enum machine_state state)
     return texts[state];
 }
 
+struct subject machine_subject(const struct machine *machine)
+{
+    return (struct subject){machine->name, &machine->attributes};
+}
+
 static void cell_init(struct cell *cell)
 {
     *cell = (struct cell){.next_job = 1};
@@ -33,6 +38,7 @@ struct cell *cell_new(void)
 
 static void job_free(struct job *job)
 {
+    matcher_free(job->matcher);
     spec_release(&job->spec);
     free(job->tasks);
     free(job);
@@ -42,8 +48,10 @@ void cell_clear(struct cell *cell)
 {
     for (struct list *l; (l = list_pop(&cell->jobs)) != NULL;)
         job_free(CONTAINER_OF(l, struct job, link));
-    for (uint32_t i = 0; i < cell->machine_count; i++)
+    for (uint32_t i = 0; i < cell->machine_count; i++) {
+        words_release(&cell->machines[i]->attributes);
         free(cell->machines[i]);
+    }
     free(cell->machines);
     free(cell->requests);
     namemap_release(&cell->machines_by_name);
@@ -166,6 +174,13 @@ struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *sp
     return job;
 }
 
+const struct matcher *job_matcher(struct job *job)
+{
+    if (job->matcher == NULL)
+        job->matcher = matcher_new(&job->spec.constraints);
+    return job->matcher;
+}
+
 /* A dead job never changes again, so its changed_ms is when it died; inside one millisecond the id
  * decides, for a checkpoint knows no other order. */
 static bool died_before(const struct job *a, const struct job *b)
@@ -182,6 +197,8 @@ void cell_add_dead(struct cell *cell, struct job *job)
     cell->dead_job_count++;
     cell->live_tasks -= job->task_count;
     account_remove(cell, &job->spec);
+    matcher_free(job->matcher);
+    job->matcher = NULL;
 }
 
 void cell_remove_job(struct cell *cell, struct job *job)

@@ -26,6 +26,8 @@ struct machine {
     struct resources capacity;
     struct resources reserved; /* sum of the limits of its live tasks, stopping ones included */
     struct resources stopping; /* the part of `reserved` that has been told to stop */
+    struct words attributes;   /* attributes.h */
+    uint64_t attributes_hash;  /* of them, computed when they change */
     uint32_t task_count;       /* live tasks */
     uint64_t changed_ms;
     uint64_t row_hash;
@@ -48,9 +50,10 @@ struct job {
     /* By index. Those from spec.replicas on are left of a time when there were more: they are final
      * or being killed, and are taken up again, attempts and all, when there are more again. */
     struct task *tasks;
-    uint32_t task_count; /* at least spec.replicas */
-    struct list link;    /* in cell.jobs, by id */
-    struct list dead;    /* in cell.dead_jobs once dead, in order of death */
+    uint32_t task_count;     /* at least spec.replicas */
+    struct matcher *matcher; /* of its constraints; made when first asked for, gone when dead */
+    struct list link;        /* in cell.jobs, by id */
+    struct list dead;        /* in cell.dead_jobs once dead, in order of death */
 };
 bool job_is_dead(const struct job *job);
 /* Does the disruption budget allow to take down this task now, `count` others going down too? */
@@ -84,6 +87,8 @@ struct account {
     struct usage used[BAND_COUNT];
     struct list link; /* in cell.accounts, by name */
 };
+/* What is said of the machine, for constraints. */
+struct subject machine_subject(const struct machine *machine);
 
 /* What a retried command is answered, found by its request id. */
 struct remembered {
@@ -151,7 +156,8 @@ void cell_text(struct buf *to, const struct cell *cell);
  * tasks start out PENDING), then tasks, quotas, requests by seq. Returns ERR_CORRUPT for rows that
  * contradict each other. cell_load_done() checks and computes what is derived.
  */
-int cell_load_machine(struct cell *cell, const struct machine *row, struct err *err) MUST_USE;
+int cell_load_machine(struct cell *cell, const struct machine *row,
+                      struct err *err) MUST_USE; /* copies attributes */
 int cell_load_job(struct cell *cell, const struct job *row,
                   struct err *err) MUST_USE; /* copies spec */
 int cell_load_task(struct cell *cell, const struct task *row, struct err *err) MUST_USE;

@@ -3,6 +3,8 @@
  */
 #include "cell_write.h"
 
+#include "attributes.h"
+
 #include <string.h>
 
 /* What the walk over jobs adds up, to be compared with the sums kept. */
@@ -87,6 +89,8 @@ static void check_machine(const struct cell *cell, const struct machine *machine
         count++;
     }
     ASSERT(machine->state < MACHINE_STATE_COUNT);
+    ASSERT(attributes_valid(&machine->attributes, NULL) == 0);
+    ASSERT(machine->attributes_hash == attributes_row_hash(&machine->attributes));
     ASSERT(count == machine->task_count);
     ASSERT_IMPLIES(machine->state == MACHINE_DOWN, count == 0);
     ASSERT(memcmp(&reserved, &machine->reserved, sizeof reserved) == 0);

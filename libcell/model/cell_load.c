@@ -6,6 +6,8 @@
  */
 #include "cell_write.h"
 
+#include "attributes.h"
+
 #include <stdlib.h>
 
 int cell_load_machine(struct cell *cell, const struct machine *row, struct err *err)
@@ -23,7 +25,11 @@ int cell_load_machine(struct cell *cell, const struct machine *row, struct err *
         if (row->capacity.v[r] < 0 || row->capacity.v[r] > RESOURCE_AMOUNT_MAX)
             return err_set(err, ERR_CORRUPT, "machine %u: %s is out of range", row->id.v,
                            resource_name(r));
+    struct err why;
+    if (attributes_valid(&row->attributes, &why) != 0)
+        return err_set(err, ERR_CORRUPT, "machine %u: %s", row->id.v, why.msg);
     struct machine *machine = cell_add_machine(cell, row->name);
+    machine_set_attributes(machine, &row->attributes);
     str_copy(machine->addr, sizeof machine->addr, row->addr);
     machine->state = row->state;
     machine->draining = row->draining;

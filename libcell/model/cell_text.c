@@ -3,6 +3,14 @@
  */
 #include "cell.h"
 
+static void words_text(struct buf *to, const char *key, const struct words *words)
+{
+    buf_printf(to, " %s=[", key);
+    for (const char *w = words_first(words); w != NULL; w = words_next(words, w))
+        buf_printf(to, "%s\"%s\"", w == words->bytes ? "" : " ", w);
+    buf_printf(to, "]");
+}
+
 static void machine_text(struct buf *to, const struct machine *machine)
 {
     buf_printf(to, "machine %u %s %s addr=%s capacity=\"", machine->id.v, machine->name,
@@ -12,16 +20,26 @@ static void machine_text(struct buf *to, const struct machine *machine)
     resources_print(to, &machine->reserved);
     buf_printf(to, "\" stopping=\"");
     resources_print(to, &machine->stopping);
-    buf_printf(to, "\" tasks=%u%s changed=%" PRIu64 "\n", machine->task_count,
+    buf_printf(to, "\" tasks=%u%s changed=%" PRIu64, machine->task_count,
                machine->draining ? " draining" : "", machine->changed_ms);
+    if (machine->attributes.count > 0)
+        words_text(to, "attributes", &machine->attributes);
+    buf_printf(to, "\n");
 }
 
-static void words_text(struct buf *to, const char *key, const struct words *words)
+static void constraints_text(struct buf *to, const struct job_spec *spec)
 {
-    buf_printf(to, " %s=[", key);
-    for (const char *w = words_first(words); w != NULL; w = words_next(words, w))
-        buf_printf(to, "%s\"%s\"", w == words->bytes ? "" : " ", w);
-    buf_printf(to, "]");
+    for (uint32_t i = 0; i < spec->constraints.count; i++) {
+        const struct clause *clause = &spec->constraints.items[i];
+        buf_printf(to, " %s=\"", clause->weight == 0 ? "require" : "prefer");
+        clause_print(to, clause);
+        buf_printf(to, "\"");
+        if (clause->weight != 0)
+            buf_printf(to, ":%u", clause->weight);
+    }
+    for (uint32_t i = 0; i < spec->spread_count; i++)
+        buf_printf(to, " spread=%s:max=%u:weight=%u", spec->spreads[i].by, spec->spreads[i].max,
+                   spec->spreads[i].weight);
 }
 
 static void job_text(struct buf *to, const struct job *job)
@@ -41,6 +59,7 @@ static void job_text(struct buf *to, const struct job *job)
                spec->backoff_max_ms, spec->grace_ms);
     if (spec->disruptions_max != 0)
         buf_printf(to, " disruptions=%u/%u", job->disrupted, spec->disruptions_max);
+    constraints_text(to, spec);
     for (enum task_state s = 0; s < TASK_STATE_COUNT; s++)
         if (job->counts[s] != 0)
             buf_printf(to, " %s=%u", task_state_text(s), job->counts[s]);

@@ -29,6 +29,8 @@ struct machine *cell_add_machine(struct cell *cell, const char *name);
 struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *spec);
 /* More rows of tasks, PENDING and without hashes; their addresses change. */
 void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count);
+/* What it asks of machines, ready to judge them. */
+const struct matcher *job_matcher(struct job *job);
 void cell_add_dead(struct cell *cell, struct job *job); /* keeps dead_jobs in order */
 void cell_remove_job(struct cell *cell, struct job *job);
 const struct remembered *cell_remembered(const struct cell *cell, const uint64_t request_id[2]);
@@ -50,8 +52,12 @@ uint64_t task_row_hash(const struct task *task);
 uint64_t quota_row_hash(const struct quota *quota);
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row);
 
+uint64_t attributes_row_hash(const struct words *attributes);
+
 /* row_set.c */
 void machine_touch(struct apply *a, struct machine *machine);
+/* Takes a copy. */
+void machine_set_attributes(struct machine *machine, const struct words *attributes);
 void job_touch(struct apply *a, struct job *job);
 void touch_flush(struct apply *a);
 /* Make the row `next`, with everything that follows from it: machine, job, lists, sums, hash. */

@@ -35,6 +35,8 @@ void cmd_release(struct cmd *cmd)
         free(cmd->wake.tasks);
         break;
     case CMD_MACHINE_REGISTER:
+        words_release(&cmd->machine_register.attributes);
+        break;
     case CMD_MACHINE_DOWN:
     case CMD_MACHINE_DRAIN:
     case CMD_QUOTA_SET:

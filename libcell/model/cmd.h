@@ -39,6 +39,7 @@ struct cmd_machine_register {
     char name[CELL_NAME_MAX + 1];
     char addr[CELL_ADDR_MAX + 1];
     struct resources capacity;
+    struct words attributes; /* attributes.h; owned */
 };
 
 struct cmd_machine_down {

@@ -164,6 +164,12 @@ static void job_row_fill(struct job_row *row, const struct job *job)
     str_copy(row->reason, sizeof row->reason, job->reason);
 }
 
+static void machine_row_fill(struct machine *row, const struct machine *machine)
+{
+    *row = *machine;
+    row->attributes = words_copy(&machine->attributes);
+}
+
 static void collect_machines(struct delta *delta, const struct cell *cell,
                              const struct changes *changes)
 {
@@ -172,8 +178,8 @@ static void collect_machines(struct delta *delta, const struct cell *cell,
     uint64_t *ids = ids_sorted(changes->machines, changes->machine_count, &count);
     delta->machines = xcalloc(count, sizeof *delta->machines);
     for (size_t i = 0; i < count; i++)
-        delta->machines[delta->machine_count++] =
-            *cell_machine(cell, (machine_id){(uint32_t)ids[i]});
+        machine_row_fill(&delta->machines[delta->machine_count++],
+                         cell_machine(cell, (machine_id){(uint32_t)ids[i]}));
 }
 
 static void collect_jobs(struct delta *delta, const struct cell *cell,
@@ -247,7 +253,7 @@ struct delta *delta_full(const struct cell *cell)
     collect_quotas(delta, cell);
     delta->machines = xcalloc(cell->machine_count, sizeof *delta->machines);
     for (uint32_t i = 0; i < cell->machine_count; i++)
-        delta->machines[delta->machine_count++] = *cell->machines[i];
+        machine_row_fill(&delta->machines[delta->machine_count++], cell->machines[i]);
     size_t tasks = 0;
     LIST_EACH(l, &cell->jobs)
     tasks += CONTAINER_OF(l, struct job, link)->task_count;
@@ -275,6 +281,8 @@ void delta_unref(struct delta *delta)
         return;
     for (size_t i = 0; i < delta->job_count; i++)
         spec_release(&delta->jobs[i].spec);
+    for (size_t i = 0; i < delta->machine_count; i++)
+        words_release(&delta->machines[i].attributes);
     free(delta->machines);
     free(delta->jobs);
     free(delta->tasks);

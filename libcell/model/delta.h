@@ -105,7 +105,7 @@ struct delta {
     uint64_t digest; /* of the cell after it */
     bool full;       /* everything there is: forget what you knew */
 
-    struct machine *machines; /* by id; `tasks` is not to be used */
+    struct machine *machines; /* by id, with own attributes; `tasks` is not to be used */
     size_t machine_count;
     struct job_row *jobs; /* by id */
     size_t job_count;

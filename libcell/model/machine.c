@@ -3,6 +3,8 @@
  */
 #include "cell_write.h"
 
+#include "attributes.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,7 +69,10 @@ static int machine_register_valid(const struct cmd_machine_register *body, struc
             return err_set(err, ERR_INVALID,
                            "machine \"%s\": %s %" PRId64 " is not between 0 and %" PRId64,
                            body->name, resource_name(r), body->capacity.v[r], RESOURCE_AMOUNT_MAX);
-    return 0;
+    int rc = attributes_valid(&body->attributes, err);
+    if (rc != 0)
+        (void)err_wrap(err, "machine \"%s\"", body->name);
+    return rc;
 }
 
 void apply_machine_register(struct apply *a, const struct cmd_machine_register *body)
@@ -87,7 +92,8 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
     if (is_new)
         machine = cell_add_machine(a->cell, body->name);
     if (!is_new && machine->state == MACHINE_UP && strcmp(machine->addr, body->addr) == 0 &&
-        memcmp(&machine->capacity, &body->capacity, sizeof machine->capacity) == 0) {
+        memcmp(&machine->capacity, &body->capacity, sizeof machine->capacity) == 0 &&
+        words_same(&machine->attributes, &body->attributes)) {
         answer_say(a, "machine \"%s\" is up as before", body->name);
         return;
     }
@@ -96,6 +102,8 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
     machine->state = MACHINE_UP;
     str_copy(machine->addr, sizeof machine->addr, body->addr);
     machine->capacity = body->capacity;
+    if (!words_same(&machine->attributes, &body->attributes) || is_new)
+        machine_set_attributes(machine, &body->attributes);
     machine_touch(a, machine);
     uint32_t stopped = stop_surplus(a, machine);
     if (stopped > 0)

@@ -35,13 +35,26 @@ uint64_t spec_row_hash(const struct job_spec *spec)
                                spec->disruptions_max};
     uint64_t hash = hash_text(hash_text(1, spec->name), spec->user);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &spec->limit);
-    return add_words(add_words(add_words(hash, &spec->argv), &spec->env), &spec->ports);
+    hash = add_words(add_words(add_words(hash, &spec->argv), &spec->env), &spec->ports);
+    CLEANUP(buf_release) struct buf key = {0};
+    clauses_key(&spec->constraints, &key);
+    hash = hash_add(hash_text(hash, buf_text(&key)), spec->spread_count);
+    for (uint32_t i = 0; i < spec->spread_count; i++) {
+        hash = hash_text(hash, spec->spreads[i].by);
+        hash = hash_add(hash_add(hash, spec->spreads[i].max), spec->spreads[i].weight);
+    }
+    return hash;
+}
+
+uint64_t attributes_row_hash(const struct words *attributes)
+{
+    return add_words(6, attributes);
 }
 
 uint64_t machine_row_hash(const struct machine *machine)
 {
-    const uint64_t values[] = {machine->id.v, machine->state, machine->draining,
-                               machine->task_count, machine->changed_ms};
+    const uint64_t values[] = {machine->id.v,       machine->state,      machine->draining,
+                               machine->task_count, machine->changed_ms, machine->attributes_hash};
     uint64_t hash = hash_text(hash_text(2, machine->name), machine->addr);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &machine->capacity);
     return add_resources(add_resources(hash, &machine->reserved), &machine->stopping);

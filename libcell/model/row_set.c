@@ -40,6 +40,14 @@ void machine_touch(struct apply *a, struct machine *machine)
     changes_note_machine(a->changes, machine->id);
 }
 
+void machine_set_attributes(struct machine *machine, const struct words *attributes)
+{
+    struct words copy = words_copy(attributes);
+    words_release(&machine->attributes);
+    machine->attributes = copy;
+    machine->attributes_hash = attributes_row_hash(&copy);
+}
+
 void job_touch(struct apply *a, struct job *job)
 {
     job->changed_ms = a->cell->now_ms;

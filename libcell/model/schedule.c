@@ -78,13 +78,28 @@ static int task_check(const struct task *task, const struct job *job, uint32_t a
     return 0;
 }
 
+/* The attributes may have changed since the decision. */
+static int constraints_check(struct job *job, const struct machine *machine, struct err *err)
+{
+    const struct clauses *clauses = &job->spec.constraints;
+    if (clauses->count == 0)
+        return 0;
+    struct subject subject = machine_subject(machine);
+    uint32_t failing = matcher_failing(job_matcher(job), &subject);
+    if (failing == clauses->count)
+        return 0;
+    CLEANUP(buf_release) struct buf text = {0};
+    clause_print(&text, &clauses->items[failing]);
+    return err_set(err, ERR_STATE, "machine \"%s\" fails %.200s", machine->name, buf_text(&text));
+}
+
 static int placement_check(const struct cell *cell, const struct placement *p,
                            const struct attempt_ref *victims, struct err *err)
 {
     const struct task *task = task_find(cell, p->task.task);
     if (task == NULL)
         return err_set(err, ERR_NOT_FOUND, "no such task");
-    const struct job *job = job_find(cell, task_job(task->id));
+    struct job *job = job_find(cell, task_job(task->id));
     int rc = task_check(task, job, p->task.attempt, err);
     if (rc != 0)
         return err_wrap(err, "task \"%s/%u\"", job->spec.name, task_index(task->id));
@@ -95,8 +110,10 @@ static int placement_check(const struct cell *cell, const struct placement *p,
         return err_set(err, ERR_STATE, "machine \"%s\" is down", machine->name);
     if (machine->draining)
         return err_set(err, ERR_STATE, "machine \"%s\" is draining", machine->name);
-    struct resources room;
-    rc = victims_check(cell, p, victims, job->spec.priority, &room, err);
+    rc = constraints_check(job, machine, err);
+    struct resources room = {{0}};
+    if (rc == 0)
+        rc = victims_check(cell, p, victims, job->spec.priority, &room, err);
     if (rc == 0) {
         resources_add(&room, &machine->capacity);
         resources_add(&room, &machine->stopping);

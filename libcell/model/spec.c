@@ -3,7 +3,7 @@
  */
 #include "spec.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *const bands[BAND_COUNT] = {"free", "batch", "production", "monitoring"};
@@ -77,43 +77,6 @@ int policy_parse(const char *text)
     return parse(policies, POLICY_COUNT, text);
 }
 
-void words_add(struct words *words, const char *word)
-{
-    size_t size = strlen(word) + 1;
-    ASSERT(size <= UINT32_MAX - words->size);
-    words->bytes = xrealloc(words->bytes, words->size + size, 1);
-    memcpy(words->bytes + words->size, word, size);
-    words->size += (uint32_t)size;
-    words->count++;
-}
-
-void words_release(struct words *words)
-{
-    free(words->bytes);
-    *words = (struct words){0};
-}
-
-struct words words_copy(const struct words *words)
-{
-    struct words copy = {.size = words->size, .count = words->count};
-    if (words->size > 0) {
-        copy.bytes = xcalloc(words->size, 1);
-        memcpy(copy.bytes, words->bytes, words->size);
-    }
-    return copy;
-}
-
-const char *words_first(const struct words *words)
-{
-    return words->count == 0 ? NULL : words->bytes;
-}
-
-const char *words_next(const struct words *words, const char *word)
-{
-    const char *next = word + strlen(word) + 1;
-    return next < words->bytes + words->size ? next : NULL;
-}
-
 void spec_init(struct job_spec *spec)
 {
     *spec = (struct job_spec){
@@ -134,6 +97,7 @@ void spec_release(struct job_spec *spec)
     words_release(&spec->argv);
     words_release(&spec->env);
     words_release(&spec->ports);
+    clauses_release(&spec->constraints);
 }
 
 void spec_copy(struct job_spec *to, const struct job_spec *from)
@@ -142,6 +106,7 @@ void spec_copy(struct job_spec *to, const struct job_spec *from)
     to->argv = words_copy(&from->argv);
     to->env = words_copy(&from->env);
     to->ports = words_copy(&from->ports);
+    to->constraints = clauses_copy(&from->constraints);
 }
 
 static bool is_alphanumeric(char c)
@@ -182,10 +147,7 @@ static int range_check(const char *path, int64_t value, int64_t min, int64_t max
 static int words_check(const char *path, const struct words *words, uint32_t count_max,
                        struct err *err)
 {
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < words->size; i++)
-        found += words->bytes[i] == '\0';
-    if (found != words->count || (words->size > 0 && words->bytes[words->size - 1] != '\0'))
+    if (!words_whole(words))
         return err_set(err, ERR_INVALID, "%s: the list is damaged", path);
     if (words->count > count_max)
         return err_set(err, ERR_INVALID, "%s: %u entries are too many, at most %u are allowed",
@@ -247,15 +209,46 @@ static int words_all_check(const struct job_spec *spec, struct err *err)
         return rc;
     if (spec->argv.count == 0 || spec->argv.bytes[0] == '\0')
         return err_set(err, ERR_INVALID, "task.command: is missing; say what to run");
-    /* Packed, a word takes at most 5 bytes more than its text and the other fields 512. */
+    return 0;
+}
+
+/* Packed, a word takes at most 5 bytes more than its text and the other fields 1,024. */
+static int size_check(const struct job_spec *spec, struct err *err)
+{
     uint64_t words = spec->argv.count + spec->env.count + spec->ports.count;
-    uint64_t bytes =
-        (uint64_t)spec->argv.size + spec->env.size + spec->ports.size + 5 * words + 512;
+    uint64_t bytes = (uint64_t)spec->argv.size + spec->env.size + spec->ports.size + 5 * words +
+                     clauses_size(&spec->constraints) + 1024;
     if (bytes > SPEC_BYTES_MAX)
         return err_set(err, ERR_INVALID,
-                       "task.command, task.env: %" PRIu64 " bytes are too many, %d are allowed; "
-                       "put long texts into a file",
+                       "task.command, task.env: %" PRIu64 " bytes are too many, task.constraints "
+                       "included, %d are allowed; put long texts into a file",
                        bytes, SPEC_BYTES_MAX);
+    return 0;
+}
+
+static int spreads_check(const struct job_spec *spec, struct err *err)
+{
+    if (spec->spread_count > SPEC_SPREADS_MAX)
+        return err_set(err, ERR_INVALID, "task.spread: %u entries are too many, at most %d",
+                       spec->spread_count, SPEC_SPREADS_MAX);
+    for (uint32_t i = 0; i < spec->spread_count; i++) {
+        const struct spread *s = &spec->spreads[i];
+        char path[64];
+        snprintf(path, sizeof path, "task.spread[%u].by", i);
+        int rc = name_check(path, s->by, err);
+        if (rc != 0)
+            return rc;
+        if (s->max > CELL_TASKS_PER_JOB_MAX || s->weight > WEIGHT_MAX)
+            return err_set(err, ERR_INVALID, "task.spread[%u]: max is at most %d, weight %d", i,
+                           CELL_TASKS_PER_JOB_MAX, WEIGHT_MAX);
+        if (s->max == 0 && s->weight == 0)
+            return err_set(err, ERR_INVALID,
+                           "task.spread[%u]: says neither max nor weight, one is needed", i);
+        for (uint32_t j = 0; j < i; j++)
+            if (strcmp(spec->spreads[j].by, s->by) == 0)
+                return err_set(err, ERR_INVALID, "task.spread[%u].by: \"%s\" is there twice", i,
+                               s->by);
+    }
     return 0;
 }
 
@@ -296,7 +289,13 @@ int spec_valid(const struct job_spec *spec, struct err *err)
         rc = limit_check(&spec->limit, err);
     if (rc == 0)
         rc = env_check(&spec->env, err);
-    return rc == 0 ? ports_check(spec, err) : rc;
+    if (rc == 0)
+        rc = ports_check(spec, err);
+    if (rc == 0)
+        rc = clauses_valid(&spec->constraints, err);
+    if (rc == 0)
+        rc = size_check(spec, err);
+    return rc == 0 ? spreads_check(spec, err) : rc;
 }
 
 uint32_t spec_backoff_ms(const struct job_spec *spec, uint32_t failures)

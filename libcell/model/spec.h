@@ -6,8 +6,7 @@
 #ifndef CELL_SPEC_H
 #define CELL_SPEC_H
 
-#include "err.h"
-#include "limits.h"
+#include "constraint.h"
 #include "resources.h"
 
 enum {
@@ -36,18 +35,13 @@ int appclass_parse(const char *text);
 int restart_parse(const char *text);
 int policy_parse(const char *text);
 
-/* A list of words, one after another, each with its NUL. Owns its bytes. */
-struct words {
-    char *bytes;
-    uint32_t size;  /* bytes, NULs included */
-    uint32_t count; /* words */
+/* How the live tasks of a job lie over the values of an attribute ("machine": over machines). A
+ * machine that lacks the attribute counts to the value "". */
+struct spread {
+    char by[CELL_NAME_MAX + 1];
+    uint32_t max;    /* at most so many per value; 0: no bound */
+    uint32_t weight; /* 1 to WEIGHT_MAX: prefer values with fewer; 0: no matter */
 };
-void words_add(struct words *words, const char *word);
-void words_release(struct words *words);
-struct words words_copy(const struct words *words);
-/* Walk: `for (const char *w = words_first(&x); w != NULL; w = words_next(&x, w))` */
-const char *words_first(const struct words *words);
-const char *words_next(const struct words *words, const char *word);
 
 struct job_spec {
     char name[CELL_NAME_MAX + 1]; /* [a-z0-9]([a-z0-9._-]*) */
@@ -67,6 +61,9 @@ struct job_spec {
     uint32_t backoff_max_ms;
     uint32_t grace_ms;        /* between SIGTERM and SIGKILL */
     uint32_t disruptions_max; /* tasks that may be down for our own reasons at once; 0: no bound */
+    struct clauses constraints; /* on the machine; all that are hard must hold */
+    struct spread spreads[SPEC_SPREADS_MAX];
+    uint32_t spread_count;
 };
 
 /* Every field at its default, no name, no command, one replica; then fill and spec_valid(). */

@@ -11,10 +11,11 @@ enum { CMD_FORMAT = 1, ENVELOPE_HEAD_BYTES = 4 };
 
 static void machine_register_fields(struct pack *p, struct cmd_machine_register *r)
 {
-    pack_fields(p, 3);
+    pack_fields(p, 4);
     pack_text(p, r->name, sizeof r->name);
     pack_text(p, r->addr, sizeof r->addr);
     resources_fields(p, &r->capacity);
+    words_fields(p, &r->attributes, MACHINE_ATTRIBUTES_MAX);
 }
 
 static void placement_fields(struct pack *p, void *placement)
@@ -166,6 +167,44 @@ static size_t spec_size(const struct job_spec *spec)
     return bytes.size;
 }
 
+static int constraints_packable(const struct job_spec *spec, struct err *err)
+{
+    uint32_t terms = 0, values = 0;
+    for (uint32_t i = 0; i < spec->constraints.count; i++) {
+        const struct clause *clause = &spec->constraints.items[i];
+        terms = MAX(terms, clause->term_count);
+        for (uint32_t j = 0; j < clause->term_count; j++)
+            values = MAX(values, clause->terms[j].values.count);
+    }
+    if (spec->constraints.count <= SPEC_CLAUSES_MAX && terms <= SPEC_TERMS_MAX &&
+        values <= SPEC_TERM_VALUES_MAX && spec->spread_count <= SPEC_SPREADS_MAX)
+        return 0;
+    return err_set(err, ERR_LIMIT,
+                   "job has %u constraints of up to %u terms with up to %u values and %u spreads, "
+                   "at most %d, %d, %d, %d",
+                   spec->constraints.count, terms, values, spec->spread_count, SPEC_CLAUSES_MAX,
+                   SPEC_TERMS_MAX, SPEC_TERM_VALUES_MAX, SPEC_SPREADS_MAX);
+}
+
+static int spec_packable(const struct job_spec *spec, struct err *err)
+{
+    if (spec->argv.count > SPEC_ARGS_MAX || spec->env.count > SPEC_ENV_MAX ||
+        spec->ports.count > SPEC_PORTS_MAX)
+        return err_set(err, ERR_LIMIT,
+                       "job has %u arguments, %u variables, %u ports, at most "
+                       "%d, %d, %d",
+                       spec->argv.count, spec->env.count, spec->ports.count, SPEC_ARGS_MAX,
+                       SPEC_ENV_MAX, SPEC_PORTS_MAX);
+    int rv = constraints_packable(spec, err);
+    if (rv != 0)
+        return rv;
+    if (spec_size(spec) > SPEC_BYTES_MAX)
+        return err_set(err, ERR_LIMIT,
+                       "job spec takes %zu bytes, at most %d: shorten its command or environment",
+                       spec_size(spec), SPEC_BYTES_MAX);
+    return 0;
+}
+
 /* What pack asserts must be refused here first: the command comes from a user's program. */
 static int cmd_packable(const struct cmd *cmd, struct err *err)
 {
@@ -184,21 +223,11 @@ static int cmd_packable(const struct cmd *cmd, struct err *err)
     if (cmd->kind == CMD_WAKE && cmd->wake.task_count > CMD_BYTES_MAX)
         return err_set(err, ERR_LIMIT, "a command wakes %u tasks, too many to pack",
                        cmd->wake.task_count);
-    if (cmd->kind != CMD_JOB_SUBMIT)
-        return 0;
-    const struct job_spec *spec = &cmd->job_submit;
-    if (spec->argv.count > SPEC_ARGS_MAX || spec->env.count > SPEC_ENV_MAX ||
-        spec->ports.count > SPEC_PORTS_MAX)
-        return err_set(err, ERR_LIMIT,
-                       "job has %u arguments, %u variables, %u ports, at most "
-                       "%d, %d, %d",
-                       spec->argv.count, spec->env.count, spec->ports.count, SPEC_ARGS_MAX,
-                       SPEC_ENV_MAX, SPEC_PORTS_MAX);
-    if (spec_size(spec) > SPEC_BYTES_MAX)
-        return err_set(err, ERR_LIMIT,
-                       "job spec takes %zu bytes, at most %d: shorten its command or environment",
-                       spec_size(spec), SPEC_BYTES_MAX);
-    return 0;
+    if (cmd->kind == CMD_MACHINE_REGISTER &&
+        cmd->machine_register.attributes.count > MACHINE_ATTRIBUTES_MAX)
+        return err_set(err, ERR_LIMIT, "machine has %u attributes, at most %d",
+                       cmd->machine_register.attributes.count, MACHINE_ATTRIBUTES_MAX);
+    return cmd->kind == CMD_JOB_SUBMIT ? spec_packable(&cmd->job_submit, err) : 0;
 }
 
 int cmd_pack(const struct cmd *cmd, struct buf *to, struct err *err)

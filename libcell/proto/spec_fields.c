@@ -72,7 +72,7 @@ static void words_read(struct pack *p, struct words *words, uint32_t count)
     }
 }
 
-static void words_fields(struct pack *p, struct words *words, uint32_t max)
+void words_fields(struct pack *p, struct words *words, uint32_t max)
 {
     uint32_t count = words->count;
     pack_count(p, &count, max);
@@ -82,11 +82,42 @@ static void words_fields(struct pack *p, struct words *words, uint32_t max)
         words_write(p, words);
 }
 
+static void term_fields(struct pack *p, void *term)
+{
+    struct term *t = term;
+    pack_fields(p, 3);
+    pack_text(p, t->attribute, sizeof t->attribute);
+    pack_enum(p, &t->op, OP_COUNT);
+    words_fields(p, &t->values, SPEC_TERM_VALUES_MAX);
+}
+
+static void clause_fields(struct pack *p, void *clause)
+{
+    struct clause *c = clause;
+    pack_fields(p, 2);
+    pack_u32(p, &c->weight);
+    pack_list(p, &c->terms, &c->term_count, SPEC_TERMS_MAX, sizeof *c->terms, term_fields);
+}
+
+static void spreads_fields(struct pack *p, struct job_spec *s)
+{
+    uint32_t count = s->spread_count;
+    pack_count(p, &count, SPEC_SPREADS_MAX);
+    for (uint32_t i = 0; i < count && pack_ok(p); i++) {
+        pack_fields(p, 3);
+        pack_text(p, s->spreads[i].by, sizeof s->spreads[i].by);
+        pack_u32(p, &s->spreads[i].max);
+        pack_u32(p, &s->spreads[i].weight);
+    }
+    if (p->reading && pack_ok(p))
+        s->spread_count = count;
+}
+
 void spec_fields(struct pack *p, void *job_spec)
 {
     struct job_spec *s = job_spec;
     size_t start = pack_position(p);
-    pack_fields(p, 16);
+    pack_fields(p, 18);
     pack_text(p, s->name, sizeof s->name);
     pack_text(p, s->user, sizeof s->user);
     pack_u32(p, &s->priority);
@@ -103,6 +134,9 @@ void spec_fields(struct pack *p, void *job_spec)
     pack_u32(p, &s->backoff_max_ms);
     pack_u32(p, &s->grace_ms);
     pack_u32(p, &s->disruptions_max);
+    pack_list(p, &s->constraints.items, &s->constraints.count, SPEC_CLAUSES_MAX,
+              sizeof *s->constraints.items, clause_fields);
+    spreads_fields(p, s);
     /* Written ones are checked by cmd_pack(), which can refuse. */
     if (p->reading && pack_position(p) - start > SPEC_BYTES_MAX)
         pack_fail(p, "job spec too large");

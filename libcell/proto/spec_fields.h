@@ -11,6 +11,7 @@
 
 void resources_fields(struct pack *p, void *resources);
 void attempt_ref_fields(struct pack *p, void *attempt_ref);
+void words_fields(struct pack *p, struct words *words, uint32_t max);
 void report_fields(struct pack *p, void *report);
 /* Reading refuses a spec that takes more than SPEC_BYTES_MAX. */
 void spec_fields(struct pack *p, void *job_spec);

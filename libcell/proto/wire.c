@@ -143,13 +143,14 @@ void wire_alive_release(struct wire_alive *a)
 static void hello_fields(struct pack *p, void *body)
 {
     struct wire_hello *h = body;
-    pack_fields(p, 5);
+    pack_fields(p, 6);
     pack_text(p, h->name, sizeof h->name);
     pack_text(p, h->addr, sizeof h->addr);
     resources_fields(p, &h->capacity);
     pack_u64(p, &h->seen_index);
     pack_list(p, &h->reports, &h->report_count, RPC_FRAME_BYTES_MAX, sizeof *h->reports,
               report_fields);
+    words_fields(p, &h->attributes, MACHINE_ATTRIBUTES_MAX);
 }
 
 void wire_pack_hello(struct buf *to, const struct wire_hello *h)
@@ -168,6 +169,7 @@ int wire_unpack_hello(const void *bytes, size_t size, struct wire_hello *ret, st
 void wire_hello_release(struct wire_hello *h)
 {
     free(h->reports);
+    words_release(&h->attributes);
     *h = (struct wire_hello){0};
 }
 

@@ -95,6 +95,7 @@ struct wire_hello {
     uint64_t seen_index;    /* of the newest intents seen: older ones would be ignored */
     struct report *reports; /* all attempts it has, live and ended; owned */
     uint32_t report_count;
+    struct words attributes; /* of the machine; owned */
 };
 struct wire_welcome {
     uint32_t machine;

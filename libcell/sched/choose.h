@@ -7,14 +7,14 @@
 
 #include "view.h"
 
-/* feasible.c */
+/* feasible.c: is there room? Whether the job may be there at all: places_allow() in view.h. */
 bool feasible_fits(const struct view *view, const struct view_job *job, uint32_t machine);
 /* May it fit if everything that is not prod goes? Quick, and never wrong when it says no. */
 bool feasible_maybe(const struct view *view, const struct view_job *job, uint32_t machine);
 /* What the machine has for this job, work it may evict included; -1 in every part when down. */
 struct resources feasible_room(const struct view *view, const struct view_job *job,
                                uint32_t machine);
-/* score.c: the best machine without evicting anybody, by the job's policy; or VIEW_NO_MACHINE. */
+/* score.c: the best machine without evicting anybody, by wishes and policy; or VIEW_NO_MACHINE. */
 uint32_t score_best(const struct view *view, const struct view_job *job);
 /* The same among the candidate machines: for a job that was woken. */
 uint32_t score_best_candidate(const struct view *view, const struct view_job *job);

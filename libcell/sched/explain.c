@@ -5,8 +5,18 @@
 
 #include <stdlib.h>
 
-/* Machines by what they lack first; the last places are for those that are down or draining. */
-enum { LACKS_NOTHING = RES_COUNT, LACKS_MACHINE, LACKS_LEAVE, LACKS_COUNT };
+/* Machines by what they lack first. What is asked of them beside room comes before room, for with
+ * more room they would not do either. */
+enum {
+    LACKS_NOTHING = RES_COUNT,
+    LACKS_MACHINE,
+    LACKS_LEAVE, /* it is draining */
+    LACKS_CLAUSE,
+    LACKS_SPREAD = LACKS_CLAUSE + SPEC_CLAUSES_MAX,
+    LACKS_COUNT = LACKS_SPREAD + SPEC_SPREADS_MAX
+};
+
+enum { CLAUSE_BYTES_MAX = 120 }; /* of one in a reason */
 
 struct explanation {
     uint32_t counts[LACKS_COUNT];
@@ -26,13 +36,30 @@ static int lacks(const struct resources *need, const struct resources *room, uin
     return first;
 }
 
+/* Why the job may not be there whatever the room, or LACKS_NOTHING. */
+static int lacks_place(const struct view *view, const struct view_job *job, uint32_t machine)
+{
+    if (!view->up[machine])
+        return view->draining[machine] ? LACKS_LEAVE : LACKS_MACHINE;
+    if (places_allow(job, machine))
+        return LACKS_NOTHING;
+    if (job->match != NULL) {
+        struct subject subject = places_subject(view, machine);
+        uint32_t failing = matcher_failing(job->match->matcher, &subject);
+        if (failing < job->match->clauses.count)
+            return LACKS_CLAUSE + (int)failing;
+    }
+    return LACKS_SPREAD + (int)places_full(job, machine);
+}
+
 static struct explanation look(const struct view *view, const struct view_job *job)
 {
     struct explanation e = {.enough = {-1, -1, -1, -1}};
     _Static_assert(RES_COUNT == 4, "the initializer above names every resource");
     for (uint32_t m = 0; m < view->machine_count; m++) {
-        if (!view->up[m]) {
-            e.counts[view->draining[m] ? LACKS_LEAVE : LACKS_MACHINE]++;
+        int place = lacks_place(view, job, m);
+        if (place != LACKS_NOTHING) {
+            e.counts[place]++;
             continue;
         }
         struct resources room = feasible_room(view, job, m);
@@ -45,27 +72,61 @@ static struct explanation look(const struct view *view, const struct view_job *j
     return e;
 }
 
-static void print_counts(struct buf *to, const struct explanation *e, uint32_t machines)
+static void print_clause(struct buf *to, const struct clause *clause)
 {
-    int order[] = {RES_CPU, RES_RAM, RES_DISK, RES_PORTS, LACKS_MACHINE, LACKS_LEAVE};
-    for (size_t i = 1; i < ARRAY_SIZE(order); i++) /* most machines first, else as they stand */
-        for (size_t j = i; j > 0 && e->counts[order[j]] > e->counts[order[j - 1]]; j--) {
-            int swap = order[j];
-            order[j] = order[j - 1];
-            order[j - 1] = swap;
-        }
+    CLEANUP(buf_release) struct buf text = {0};
+    clause_print(&text, clause);
+    bool fits = text.size <= CLAUSE_BYTES_MAX;
+    buf_printf(to, "%.*s%s", CLAUSE_BYTES_MAX, buf_text(&text), fits ? "" : "...");
+}
+
+static void print_lack(struct buf *to, const struct view_job *job, int lack, bool one)
+{
+    if (lack == LACKS_MACHINE) {
+        buf_printf(to, "%s down", one ? "is" : "are");
+    } else if (lack == LACKS_LEAVE) {
+        buf_printf(to, "%s draining", one ? "is" : "are");
+    } else if (lack >= LACKS_SPREAD) {
+        const struct view_spread *spread = &job->spreads[lack - LACKS_SPREAD];
+        buf_printf(to, "%s full with %u per %s", one ? "is" : "are", spread->max, spread->axis->by);
+    } else if (lack >= LACKS_CLAUSE) {
+        buf_printf(to, "%s ", one ? "fails" : "fail");
+        print_clause(to, &job->match->clauses.items[lack - LACKS_CLAUSE]);
+    } else {
+        buf_printf(to, "%s %s", one ? "lacks" : "lack", resource_name((enum resource)lack));
+    }
+}
+
+/* Most machines first, else as they stand. */
+static void print_counts(struct buf *to, const struct view_job *job, const struct explanation *e,
+                         uint32_t machines)
+{
     const char *before = "";
-    for (size_t i = 0; i < ARRAY_SIZE(order) && e->counts[order[i]] > 0; i++) {
-        buf_printf(to, "%s%u of %u ", before, e->counts[order[i]], machines);
-        if (order[i] == LACKS_MACHINE)
-            buf_printf(to, "%s down", e->counts[order[i]] == 1 ? "is" : "are");
-        else if (order[i] == LACKS_LEAVE)
-            buf_printf(to, "%s draining", e->counts[order[i]] == 1 ? "is" : "are");
-        else
-            buf_printf(to, "%s %s", e->counts[order[i]] == 1 ? "lacks" : "lack",
-                       resource_name((enum resource)order[i]));
+    bool said[LACKS_COUNT] = {[LACKS_NOTHING] = true};
+    for (;;) {
+        int most = LACKS_NOTHING;
+        for (int lack = 0; lack < LACKS_COUNT; lack++)
+            if (!said[lack] && e->counts[lack] > 0 &&
+                (most == LACKS_NOTHING || e->counts[lack] > e->counts[most]))
+                most = lack;
+        if (most == LACKS_NOTHING)
+            return;
+        said[most] = true;
+        buf_printf(to, "%s%u of %u ", before, e->counts[most], machines);
+        print_lack(to, job, most, e->counts[most] == 1);
         before = ", ";
     }
+}
+
+/* Is it constraints and spreads that keep it waiting, and not resources at all? */
+static bool lacks_only_places(const struct explanation *e)
+{
+    uint32_t resources = 0, places = 0;
+    for (int lack = 0; lack < LACKS_COUNT; lack++) {
+        resources += lack < RES_COUNT ? e->counts[lack] : 0;
+        places += lack >= LACKS_CLAUSE ? e->counts[lack] : 0;
+    }
+    return resources == 0 && places > 0;
 }
 
 /* The change that takes away the smallest share of what is asked for. */
@@ -80,6 +141,10 @@ static void print_change(struct buf *to, const struct explanation *e, const stru
         if (best < 0 ||
             (__int128)e->enough[r] * need->v[best] > (__int128)e->enough[best] * need->v[r])
             best = r;
+    }
+    if (best < 0 && lacks_only_places(e)) {
+        buf_printf(to, "; no machine meets what it asks for");
+        return;
     }
     if (best < 0) {
         buf_printf(to, "; no change of one resource would do");
@@ -103,7 +168,7 @@ bool explain_job(const struct view *view, const struct view_job *job, struct buf
         return true;
     }
     buf_printf(to, "no machine fits: ");
-    print_counts(to, &e, view->machine_count);
+    print_counts(to, job, &e, view->machine_count);
     print_change(to, &e, &job->limit);
     return false;
 }

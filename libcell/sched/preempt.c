@@ -171,6 +171,8 @@ uint32_t preempt_best(struct preempt *preempt, const struct view *view, const st
     uint32_t count = job->woken ? view->candidate_count : view->machine_count;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t m = job->woken ? view->candidate_list[i] : i;
+        if (!places_allow(job, m)) /* the cache knows only of room */
+            continue;
         if (cache->stamps[m] != view->stamp[m]) {
             cache->stamps[m] = view->stamp[m];
             cache->costs[m] = plan_machine(preempt, view, job, m);

@@ -58,7 +58,7 @@ static bool may_fit(struct sched *sched, const struct view_job *job)
     for (uint32_t i = 0; i < view->candidate_count; i++) {
         uint32_t m = view->candidate_list[i];
         sched->stats.machines_scanned++;
-        if (!feasible_maybe(view, job, m))
+        if (!places_allow(job, m) || !feasible_maybe(view, job, m))
             continue;
         struct resources room = feasible_room(view, job, m);
         if (resources_fit(&job->limit, &room))
@@ -119,8 +119,8 @@ static bool place_one(struct sched *sched, struct view_job *job, uint32_t *hint)
     sched->preempt.victim_count = 0;
     if (sched->placement_count == CMD_PLACEMENTS_MAX)
         return false;
-    if (*hint != VIEW_NO_MACHINE && job->policy == POLICY_BEST_FIT &&
-        feasible_fits(view, job, *hint))
+    if (*hint != VIEW_NO_MACHINE && job->policy == POLICY_BEST_FIT && !job->has_wishes &&
+        places_allow(job, *hint) && feasible_fits(view, job, *hint))
         machine = *hint;
     if (machine == VIEW_NO_MACHINE) {
         sched->stats.machines_scanned += job->woken ? view->candidate_count : view->machine_count;

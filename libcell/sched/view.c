@@ -14,6 +14,8 @@ void view_init(struct view *view)
     list_init(&view->jobs);
     list_init(&view->blocked);
     list_init(&view->unsaid);
+    list_init(&view->matches);
+    list_init(&view->axes);
     for (int p = 0; p <= PRIORITY_MAX; p++)
         list_init(&view->levels[p].turns);
 }
@@ -81,14 +83,60 @@ static void machines_grow(struct view *view, uint32_t count)
         grow_column(&view->improved_list, old, now, sizeof(uint32_t));
         grow_column(&view->candidate, old, now, sizeof(bool));
         grow_column(&view->candidate_list, old, now, sizeof(uint32_t));
+        grow_column(&view->facts, old, now, sizeof(struct facts *));
+        places_grow(view, old, now);
         view->machine_capacity = now;
     }
     for (uint32_t m = view->machine_count; m < count; m++) {
         view->tasks[m] = xcalloc(1, sizeof(struct list));
         list_init(view->tasks[m]);
         machine_derive(view, m);
+        places_machine(view, m);
     }
     view->machine_count = MAX(view->machine_count, count);
+}
+
+static void set_woken(struct view *view, struct view_job *job, bool woken)
+{
+    view->woken += woken;
+    view->woken -= job->woken;
+    job->woken = woken;
+}
+
+/*
+ * A task of the job left, or its machine's value changed: where its spread was full there may be
+ * room now, and on any machine of that value. So it is to be looked at again, and everywhere.
+ */
+static void value_freed(struct view *view, struct view_job *job)
+{
+    if (!job->has_max)
+        return;
+    if (job->blocked)
+        view_unblock(view, job);
+    set_woken(view, job, false);
+}
+
+/* True when it says something new. */
+static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
+{
+    struct facts *facts = view->facts[m];
+    if (facts != NULL && words_same(&facts->attributes, &row->attributes))
+        return false;
+    if (facts == NULL)
+        facts = view->facts[m] = xcalloc(1, sizeof *facts);
+    LIST_EACH(l, view->tasks[m])
+    {
+        struct view_job *job = CONTAINER_OF(l, struct view_task, link)->job;
+        places_count(job, m, -1);
+        value_freed(view, job);
+    }
+    words_release(&facts->attributes);
+    facts->attributes = words_copy(&row->attributes);
+    str_copy(facts->name, sizeof facts->name, row->name);
+    places_machine(view, m);
+    LIST_EACH(l, view->tasks[m])
+    places_count(CONTAINER_OF(l, struct view_task, link)->job, m, 1);
+    return true;
 }
 
 static void take_machine(struct view *view, const struct machine *row)
@@ -99,6 +147,7 @@ static void take_machine(struct view *view, const struct machine *row)
     bool changed = m >= view->machine_count;
     bool larger = false;
     machines_grow(view, row->id.v);
+    changed |= take_facts(view, m, row);
     changed |= view->up[m] != up || view->draining[m] != draining;
     view->up[m] = up;
     view->draining[m] = draining;
@@ -148,13 +197,6 @@ void view_take_improved(struct view *view)
         view->candidate[m] = true;
     }
     view->improved_count = 0;
-}
-
-static void set_woken(struct view *view, struct view_job *job, bool woken)
-{
-    view->woken += woken;
-    view->woken -= job->woken;
-    job->woken = woken;
 }
 
 static bool ready(const struct view_job *job)
@@ -218,6 +260,8 @@ static void task_leave(struct view *view, struct view_task *task)
         list_remove(&task->link);
         if (!task->stopping)
             account(view, task->job, task->machine, -1);
+        places_count(task->job, task->machine, -1);
+        value_freed(view, task->job);
     }
     task->state = VIEW_OVER;
     task->stopping = false;
@@ -237,6 +281,7 @@ static void task_enter(struct view *view, struct view_task *task, enum view_task
         task->machine = machine;
         task->stopping = stopping;
         list_push(view->tasks[machine], &task->link);
+        places_count(job, machine, 1);
         if (!stopping)
             account(view, job, machine, 1);
     }
@@ -317,6 +362,7 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     job->disruptions_max = row->spec.disruptions_max;
     job->budgeted = job->disruptions_max != 0 && job->disruptions_max < job->replicas &&
                     !priority_is_prod(job->priority);
+    places_add(view, job, &row->spec);
     job->task_count = row->task_count;
     job->tasks = xcalloc(job->task_count, sizeof *job->tasks);
     for (uint32_t i = 0; i < job->task_count; i++) {
@@ -336,6 +382,7 @@ static void job_remove(struct view *view, struct view_job *job)
     for (uint32_t i = 0; i < job->task_count; i++)
         task_leave(view, &job->tasks[i]);
     queue_remove(view, job);
+    places_remove(view, job);
     idmap_remove(&view->jobs_by_id, job->id.v);
     list_remove(&job->blocked_link);
     list_remove(&job->unsaid);
@@ -438,8 +485,13 @@ void view_release(struct view *view)
         free(view->room[r]);
         free(view->evictable[r]);
     }
-    for (uint32_t m = 0; m < view->machine_count; m++)
+    for (uint32_t m = 0; m < view->machine_count; m++) {
         free(view->tasks[m]);
+        if (view->facts[m] != NULL)
+            words_release(&view->facts[m]->attributes);
+        free(view->facts[m]);
+    }
+    free(view->facts);
     free(view->up);
     free(view->draining);
     free(view->budgeted);
@@ -451,6 +503,7 @@ void view_release(struct view *view)
     free(view->candidate);
     free(view->candidate_list);
     idmap_release(&view->jobs_by_id);
+    namemap_release(&view->matches_by_key);
     for (int p = 0; p <= PRIORITY_MAX; p++)
         namemap_release(&view->levels[p].queues);
 }

@@ -32,6 +32,43 @@ struct view_task {
     bool disrupted; /* task_is_disrupted() */
 };
 
+/* What a machine says of itself. */
+struct facts {
+    char name[CELL_NAME_MAX + 1];
+    struct words attributes;
+};
+
+/* Which machines meet these clauses: one for all jobs that have the same ones. */
+struct match {
+    struct list link; /* in view.matches */
+    char *key;        /* clauses_key() */
+    uint32_t jobs;    /* that use it */
+    struct clauses clauses;
+    struct matcher *matcher;
+    uint64_t *meets; /* a bit per machine: all hard clauses hold there */
+    uint32_t *cost;  /* per machine: weights of the wishes that do not hold */
+    bool has_wishes;
+};
+
+/* The values of an attribute over the machines, as numbers: one for all jobs spread by it. */
+struct axis {
+    struct list link; /* in view.axes */
+    char by[CELL_NAME_MAX + 1];
+    uint32_t jobs;
+    uint32_t *value; /* per machine; number 0 is "", for machines that lack the attribute */
+    struct namemap numbers;
+    struct axis_value **values; /* by number; none when it is by machine: that is its own number */
+    uint32_t value_count;
+};
+
+struct view_spread {
+    struct axis *axis;
+    uint32_t max; /* 0: no bound */
+    uint32_t weight;
+    uint32_t *counts; /* live tasks of the job by value */
+    uint32_t count_capacity;
+};
+
 struct view_job {
     job_id id;
     uint32_t priority;
@@ -44,6 +81,11 @@ struct view_job {
     bool blocked;          /* did not fit, and nothing changed that may help */
     bool woken;            /* was blocked: only the candidate machines can have room for it */
     char reason[CELL_REASON_MAX + 1];
+    struct match *match; /* NULL: no constraints */
+    struct view_spread spreads[SPEC_SPREADS_MAX];
+    uint32_t spread_count;
+    bool has_wishes; /* soft clauses or weighted spreads */
+    bool has_max;    /* of a spread */
     struct view_task *tasks;
     struct list link;         /* in view.jobs */
     struct list blocked_link; /* in view.blocked */
@@ -88,6 +130,7 @@ struct view {
     bool *improved;                /* is in the list below */
     struct list **tasks;           /* heads, of live tasks */
     uint32_t *budgeted;            /* of `used`: tasks of jobs that are */
+    struct facts **facts;          /* NULL until its row came */
 
     uint32_t *improved_list; /* machines where something left or grew since the last pass */
     uint32_t improved_count;
@@ -96,7 +139,7 @@ struct view {
     uint32_t candidate_count;
     uint32_t woken; /* jobs that are */
     uint64_t stamp_last;
-    uint64_t fleet_version; /* differs when a machine came, went or changed size */
+    uint64_t fleet_version; /* differs when a machine came, went or changed size or attributes */
     int shift[RES_COUNT];   /* normalized = (amount >> shift) * factor */
     int64_t factor[RES_COUNT];
     int64_t total_max[RES_COUNT];
@@ -105,6 +148,9 @@ struct view {
     struct list blocked;
     struct list unsaid;
     struct idmap jobs_by_id;
+    struct list matches;
+    struct namemap matches_by_key;
+    struct list axes;
     struct level levels[PRIORITY_MAX + 1];
     uint64_t waiting;
 };
@@ -129,6 +175,25 @@ void view_block(struct view *view, struct view_job *job);
 void view_unblock(struct view *view, struct view_job *job);
 /* The waiting task of the lowest index; there is one. */
 struct view_task *view_first_waiting(struct view_job *job);
+
+/* places.c: what jobs ask of machines beside room. */
+void places_grow(struct view *view, uint32_t old_capacity, uint32_t capacity);
+/* The facts of the machine changed: judge it anew. */
+void places_machine(struct view *view, uint32_t machine);
+void places_add(struct view *view, struct view_job *job, const struct job_spec *spec);
+void places_remove(struct view *view, struct view_job *job);
+/* Count a live task of the job in (+1) or out (-1). */
+void places_count(struct view_job *job, uint32_t machine, int change);
+/* Does the machine meet its hard constraints, and has its value room under each max? */
+bool places_allow(const struct view_job *job, uint32_t machine);
+/* The first spread of which the machine's value is full, or their number. */
+uint32_t places_full(const struct view_job *job, uint32_t machine);
+/* The next machine from `machine` on that meets the hard constraints; at least `end`: none. */
+uint32_t places_next(const struct view_job *job, uint32_t machine, uint32_t end);
+/* Wishes that choosing this machine leaves open, in weights: of soft constraints, of spreads. */
+int64_t places_constraint_cost(const struct view_job *job, uint32_t machine);
+int64_t places_spread_cost(const struct view_job *job, uint32_t machine);
+struct subject places_subject(const struct view *view, uint32_t machine);
 
 /* queue.c: keeps jobs by priority, user and id. */
 void queue_add(struct view *view, struct view_job *job, const char *user);

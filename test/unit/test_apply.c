@@ -1,6 +1,7 @@
 /*
  * test_apply.c - machines and jobs: each refusal, time, answers remembered, jobs forgotten.
  */
+#include "attributes.h"
 #include "cell_fixture.h"
 
 static void expect_msg(const struct world *w, const char *part)
@@ -23,12 +24,15 @@ START_TEST(a_machine_that_cannot_be_is_refused)
         const char *name, *addr;
         int64_t cpu;
         const char *says;
+        const char *attribute;
     } rows[] = {
-        {"M1", "a:1", 1, "machine name \"M1\""},
-        {"", "a:1", 1, "machine name \"\""},
-        {"m1", "", 1, "its address is missing"},
-        {"m1", "a:1", -1, "cpu -1 is not between"},
-        {"m1", "a:1", RESOURCE_AMOUNT_MAX + 1, "is not between 0 and"},
+        {"M1", "a:1", 1, "machine name \"M1\"", NULL},
+        {"", "a:1", 1, "machine name \"\"", NULL},
+        {"m1", "", 1, "its address is missing", NULL},
+        {"m1", "a:1", -1, "cpu -1 is not between", NULL},
+        {"m1", "a:1", RESOURCE_AMOUNT_MAX + 1, "is not between 0 and", NULL},
+        {"m1", "a:1", 1, "machine \"m1\": attributes: \"Rack=r1\"", "Rack=r1"},
+        {"m1", "a:1", 1, "machine \"m1\": attributes: \"machine=m2\"", "machine=m2"},
     };
     struct world w = world_new();
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -36,11 +40,54 @@ START_TEST(a_machine_that_cannot_be_is_refused)
         str_copy(cmd.machine_register.name, sizeof cmd.machine_register.name, rows[i].name);
         str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, rows[i].addr);
         cmd.machine_register.capacity.v[RES_CPU] = rows[i].cpu;
+        if (rows[i].attribute != NULL)
+            words_add(&cmd.machine_register.attributes, rows[i].attribute);
         ck_assert_int_eq(world_apply(&w, &cmd), ERR_INVALID);
         expect_msg(&w, rows[i].says);
         ck_assert(changes_empty(&w.changes));
     }
     ck_assert_uint_eq(w.cell->machine_count, 0);
+    world_release(&w);
+}
+END_TEST
+
+static enum err_code register_in_rack(struct world *w, const char *rack)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
+    str_copy(cmd.machine_register.name, sizeof cmd.machine_register.name, "m1");
+    str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, "127.0.0.1:1");
+    cmd.machine_register.capacity = amounts(1000, 10, 0, 0);
+    if (rack != NULL)
+        attributes_put(&cmd.machine_register.attributes, "rack", rack);
+    return world_apply(w, &cmd);
+}
+
+START_TEST(a_machine_takes_new_attributes_and_keeps_its_tasks)
+{
+    struct world w = world_new();
+    ck_assert_int_eq(register_in_rack(&w, "r1"), ERR_OK);
+    const struct machine *m1 = cell_machine_named(w.cell, "m1");
+    struct job_spec spec = spec_named("web", "ada", 100);
+    struct term term;
+    ck_assert_int_eq(term_parse("rack = r1", &term, NULL), 0);
+    clause_add(clauses_add(&spec.constraints, 0), term);
+    spec.replicas = 2;
+    job_id web = world_job(&w, spec);
+    ck_assert(world_place(&w, attempt_of(world_task(&w, web, 0)), m1->id, NULL, 0));
+    ck_assert_int_eq(register_in_rack(&w, "r1"), ERR_OK);
+    ck_assert(changes_empty(&w.changes)); /* nothing new */
+    uint64_t before = cell_digest(w.cell);
+    ck_assert_int_eq(register_in_rack(&w, "r2"), ERR_OK);
+    ck_assert_uint_eq(w.changes.machine_count, 1);
+    ck_assert_str_eq(words_first(&m1->attributes), "rack=r2");
+    ck_assert_uint_ne(cell_digest(w.cell), before);
+    ck_assert_int_eq(world_task(&w, web, 0)->stopping, CAUSE_NONE);
+    ck_assert(!world_place(&w, attempt_of(world_task(&w, web, 1)), m1->id, NULL, 0));
+    expect_msg(&w,
+               "0 placed, 1 refused; the first: task \"web/1\": machine \"m1\" fails rack = r1");
+    ck_assert_uint_eq(w.changes.machine_count, 1); /* the scheduler is told again */
+    ck_assert_int_eq(register_in_rack(&w, NULL), ERR_OK);
+    ck_assert_uint_eq(m1->attributes.count, 0);
     world_release(&w);
 }
 END_TEST
@@ -307,6 +354,7 @@ int main(void)
     Suite *suite = suite_create("apply");
     TCase *tcase = tcase_create("apply");
     tcase_add_test(tcase, a_machine_that_cannot_be_is_refused);
+    tcase_add_test(tcase, a_machine_takes_new_attributes_and_keeps_its_tasks);
     tcase_add_test(tcase, a_machine_keeps_its_id_and_takes_new_capacity);
     tcase_add_test(tcase, down_is_refused_for_machines_that_are_none_or_down);
     tcase_add_test(tcase, a_smaller_machine_stops_the_lowest_and_newest_first);

@@ -23,7 +23,10 @@ static void mirror_put(struct mirror *m, const struct delta *d)
 {
     m->scalars = *d;
     for (size_t i = 0; i < d->machine_count; i++) {
-        m->machines[d->machines[i].id.v - 1] = d->machines[i];
+        struct machine *machine = &m->machines[d->machines[i].id.v - 1];
+        words_release(&machine->attributes);
+        *machine = d->machines[i];
+        machine->attributes = words_copy(&d->machines[i].attributes);
         m->machine_count = MAX(m->machine_count, (size_t)d->machines[i].id.v);
     }
     for (size_t i = 0; i < d->job_count; i++) {
@@ -75,6 +78,8 @@ static struct cell *mirror_load(const struct mirror *m)
 
 static void mirror_release(struct mirror *m)
 {
+    for (size_t i = 0; i < m->machine_count; i++)
+        words_release(&m->machines[i].attributes);
     for (size_t i = 0; i < JOBS_MAX; i++)
         spec_release(&m->jobs[i].spec);
 }

@@ -3,6 +3,7 @@
  * with real shims: link, plan, runner and logs together.
  */
 #include "agent.h"
+#include "attributes.h"
 #include "inventory.h"
 #include "link.h"
 #include "log.h"
@@ -37,6 +38,7 @@ struct rig {
     struct state_dir state;
     struct replica replicas[REPLICAS];
     struct agent *agent;
+    struct words attributes;
     char dir[256];
     char shim[600];
     uint64_t index;
@@ -53,6 +55,17 @@ static struct replica *replica_of(struct rpc_conn *conn)
     return rpc_data(conn);
 }
 
+/* What every machine says of itself, and what this one was told to say. */
+static void expect_attributes(const struct words *attributes)
+{
+    static const char *const keys[] = {"arch", "cpus", "hostname", "kernel"};
+    T_OK(attributes_valid(attributes, &t_err));
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        ck_assert_msg(attributes_get(attributes, keys[i]) != NULL, "no %s", keys[i]);
+    ck_assert_str_eq(attributes_get(attributes, "rack"), "r1");
+    ck_assert_str_eq(attributes_get(attributes, "os"), "plan9");
+}
+
 static void on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
     struct replica *r = replica_of(conn);
@@ -64,6 +77,7 @@ static void on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *b
     T_OK(wire_unpack_hello(body, size, &hello, &t_err));
     ck_assert_str_eq(hello.name, "m1");
     ck_assert_int_eq(hello.capacity.v[RES_CPU], 1000);
+    expect_attributes(&hello.attributes);
     r->hellos++;
     r->seen_index = hello.seen_index;
     r->hello_count = hello.report_count;
@@ -152,6 +166,13 @@ static void agent_up(struct rig *r)
     T_OK(state_dir_open(r->dir, &r->cell, &r->state, &t_err));
     T_OK(inventory_measure(r->dir, 1000, &options.capacity, &t_err));
     T_OK(inventory_override("cpu=1,ram=1Gi", &options.capacity, &t_err));
+    words_release(&r->attributes);
+    inventory_attributes(&r->attributes);
+    T_OK(inventory_attribute_add("rack=r1", &r->attributes, &t_err));
+    T_OK(inventory_attribute_add("os=plan9", &r->attributes, &t_err));
+    T_REFUSED(inventory_attribute_add("rack", &r->attributes, &t_err), ERR_INVALID);
+    T_REFUSED(inventory_attribute_add("machine=m2", &r->attributes, &t_err), ERR_INVALID);
+    options.attributes = r->attributes;
     T_OK(ports_parse("22000-22999", &options.ports, &t_err));
     T_OK(agent_open(&options, &r->agent, &t_err));
 }
@@ -266,6 +287,7 @@ static void rig_release(struct rig *r)
     tls_context_close(r->master);
     tls_context_close(r->borglet);
     tls_context_close(r->user);
+    words_release(&r->attributes);
     free(r->log);
 }
 

@@ -369,6 +369,10 @@ static const char *const damages[] = {
     "UPDATE machines SET state = 'upside-down' WHERE id = 1",
     "UPDATE machines SET name = 'No Name' WHERE id = 1",
     "UPDATE machines SET id = 100 WHERE id = 1",
+    "UPDATE machine_attributes SET value = 'elsewhere' WHERE key = 'rack'",
+    "UPDATE machine_attributes SET key = 'KEY' WHERE key = 'rack'",
+    "UPDATE machine_attributes SET machine_id = 1000 + machine_id WHERE key = 'rack'",
+    "DELETE FROM machine_attributes",
     "UPDATE requests SET code = 99",
     "UPDATE requests SET id_high = 0, id_low = 0",
     "DROP TABLE requests",
@@ -405,7 +409,7 @@ START_TEST(a_schema_of_another_version_is_refused_and_kept)
     T_REFUSED(store_open("/nonexistent", cell, &store, &t_err), ERR_IO);
     T_CONTAINS(t_err.msg, "/nonexistent/cell.db");
     ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
-    change(dir, "PRAGMA user_version = 2");
+    change(dir, "PRAGMA user_version = 3");
     store = open_store(dir, cell);
     ck_assert_uint_eq(cell->applied_index, 100);
     store_close(store);

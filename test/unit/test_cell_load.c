@@ -69,6 +69,10 @@ static void machine_negative(struct rows *r)
 {
     r->machine.capacity.v[RES_RAM] = -1;
 }
+static void machine_with_bad_attribute(struct rows *r)
+{
+    words_add(&r->machine.attributes, "Rack=r1");
+}
 static void machine_down_below_task(struct rows *r)
 {
     r->machine.state = MACHINE_DOWN;
@@ -169,6 +173,7 @@ static const struct {
     {machine_out_of_order, "machine 2: the rows before it end at 0"},
     {machine_without_name, "machine 1: its name"},
     {machine_in_no_state, "machine 1: state"},
+    {machine_with_bad_attribute, "machine 1: attributes: \"Rack=r1\""},
     {machine_negative, "machine 1: ram is out of range"},
     {machine_down_below_task, "task 1/0: live, but its machine is not"},
     {machine_too_small, "machine 1: its tasks exceed its capacity"},
@@ -209,6 +214,7 @@ START_TEST(rows_that_contradict_each_other_are_refused)
                   err.msg);
     cell_free(cell);
     spec_release(&rows.job.spec);
+    words_release(&rows.machine.attributes);
 }
 END_TEST
 

@@ -63,6 +63,53 @@ START_TEST(a_new_cell_is_complete)
 }
 END_TEST
 
+static void expect_attributes(const struct embed *e, uint32_t at, const char *expected)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+    const struct words *attributes = &e->borglets[at].attributes;
+    for (const char *w = words_first(attributes); w != NULL; w = words_next(attributes, w))
+        buf_printf(&text, "%s%s", text.size > 0 ? " " : "", w);
+    ck_assert_str_eq(buf_text(&text), expected);
+}
+
+START_TEST(attributes_are_kept_and_change_for_borglets_that_do_not_run)
+{
+    const char *dir = t_path(t_dir(), "cell");
+    struct embed_wish w = wish(), nothing = {.users = {"ada"}}, more = {.users = {"ada"}};
+    struct embed e;
+    words_add(&w.attributes, "zone=z1");
+    cell_make(dir, &w, &e);
+    expect_attributes(&e, 0, "rack=r1 zone=z1");
+    expect_attributes(&e, 1, "rack=r2 zone=z1");
+    /* This process stands for m2: it runs. */
+    FILE *file = fopen(t_path(e.dir, "run/m2.pid"), "w");
+    ck_assert_ptr_nonnull(file);
+    fprintf(file, "%d %" PRIu64 "\n", (int)getpid(), proc_start_time(getpid()));
+    ck_assert_int_eq(fclose(file), 0);
+    embed_close(&e);
+    words_add(&more.attributes, "ssd=yes");
+    words_add(&more.attributes, "rack=r9");
+    cell_make(dir, &more, &e);
+    expect_attributes(&e, 0, "rack=r9 ssd=yes zone=z1");
+    expect_attributes(&e, 1, "rack=r2 zone=z1");
+    embed_close(&e);
+    cell_make(dir, &nothing, &e);
+    expect_attributes(&e, 0, "rack=r9 ssd=yes zone=z1");
+    expect_attributes(&e, 1, "rack=r2 zone=z1");
+    embed_close(&e);
+    for (int i = 0; i < EMBED_ATTRIBUTES_MAX; i++) {
+        char word[16];
+        snprintf(word, sizeof word, "k%d=1", i);
+        words_add(&more.attributes, word);
+    }
+    T_OK(embed_open(dir, true, 1000, &e, &t_err));
+    T_REFUSED(embed_make(&e, &more, &t_err), ERR_LIMIT);
+    embed_close(&e);
+    words_release(&w.attributes);
+    words_release(&more.attributes);
+}
+END_TEST
+
 START_TEST(made_again_it_is_the_same_cell)
 {
     const char *dir = t_path(t_dir(), "cell");
@@ -285,6 +332,7 @@ int main(void)
     TCase *tcase = tcase_create("embed");
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_new_cell_is_complete);
+    tcase_add_test(tcase, attributes_are_kept_and_change_for_borglets_that_do_not_run);
     tcase_add_test(tcase, made_again_it_is_the_same_cell);
     tcase_add_test(tcase, a_cell_that_was_half_made_is_completed);
     tcase_add_test(tcase, borglets_and_users_can_become_more);

@@ -72,6 +72,44 @@ static const struct mistake mistakes[] = {
     {"task+: {backoff: '1 parsec'}", "task.backoff: \"1 parsec\" is not a quantity"},
     {"task+: {backoff: '2h'}", "task.backoff: 2h is more than 1h"},
     {"task+: {backoff: '9s', max_backoff: '8s'}", "task.max_backoff: is less than task.backoff"},
+    {"task+: {constraints: 'rack = r1'}", "task.constraints: must be an array, not a string"},
+    {"task+: {constraints: [5]}",
+     "task.constraints[0]: must be a string like \"rack = r1\", not a"},
+    {"task+: {constraints: ['a = b', 'rack == r1']}",
+     "task.constraints[1]: \"rack == r1\": \"==\" is none of = != <"},
+    {"task+: {constraints: ['rack regex (']}",
+     "task.constraints[0]: \"(\" is no regular expression"},
+    {"task+: {constraints: [{any: ['rack']}]}",
+     "task.constraints[0].any[0]: \"rack\" says nothing of rack"},
+    {"task+: {constraints: [{any: []}]}", "task.constraints[0].any: has 0 alternatives"},
+    {"task+: {constraints: [{any: ['a exists'], weight: 5}]}",
+     "task.constraints[0].weight: unknown field"},
+    {"task+: {constraints: [{}]}", "task.constraints[0]: has neither any nor prefer"},
+    {"task+: {constraints: [{prefer: 'a exists', weight: 0}]}",
+     "task.constraints[0].weight: 0 is not a whole number between 1 and 100"},
+    {"task+: {constraints: [{prefer: 'a exists', weight: 101}]}",
+     "task.constraints[0].weight: 101 is not"},
+    {"task+: {constraints: [{prefer: 'a exists', wait: 1}]}",
+     "task.constraints[0].wait: unknown field"},
+    {"task+: {constraints: [{prefer: 1}]}", "task.constraints[0].prefer: must be a string like"},
+    {"task+: {constraints: std.repeat(['a exists'], 33)}", "task.constraints: has 33 entries"},
+    {"task+: {constraints: [{any: std.repeat(['a exists'], 17)}]}",
+     "task.constraints[0].any: has 17 alternatives"},
+    {"task+: {constraints: std.repeat(['a regex b'], 17)}",
+     "task.constraints[16]: more than 16 regular expressions"},
+    {"task+: {spread: {by: 'rack'}}", "task.spread: must be an array, not an object"},
+    {"task+: {spread: ['rack']}", "task.spread[0]: must be an object {by, max or weight}, not a"},
+    {"task+: {spread: [{by: 'rack'}]}", "task.spread[0]: says neither max nor weight"},
+    {"task+: {spread: [{max: 1}]}", "task.spread[0].by: must be the name of an attribute"},
+    {"task+: {spread: [{by: 'Rack', max: 1}]}", "task.spread[0].by: must be the name"},
+    {"task+: {spread: [{by: 'rack', max: 1.5}]}",
+     "task.spread[0].max: 1.5 is not a whole number between 1 and 131072"},
+    {"task+: {spread: [{by: 'rack', max: '1'}]}", "task.spread[0].max: must be a number"},
+    {"task+: {spread: [{by: 'rack', max: 1, most: 2}]}", "task.spread[0].most: unknown field"},
+    {"task+: {spread: [{by: 'a', max: 1}, {by: 'a', max: 2}]}",
+     "task.spread[1].by: \"a\" is there twice"},
+    {"task+: {spread: [{by: 'a%d' % i, max: 1} for i in std.range(1, 5)]}",
+     "task.spread: has 5 entries, at most 4"},
     {"task+: {grace: []}", "task.grace: must be a string or a number, not an array"},
     {"task+: {env: {A: std.repeat('x', 40000)}}", "task.command, task.env: "},
     {"!{}", "name: is missing"},
@@ -189,6 +227,9 @@ static const char full_spec[] =
     " replicas: 3, max_disruptions: 2, task: {command: 'echo $A', env: {A: 'x y', B: 7, C: true, "
     "D: 0.5},"
     " resources: {cpu: 0.5, ram: '1.5Gi', disk: 4096}, ports: ['http', 'admin'],"
+    " constraints: ['rack = r1', {any: ['cpus>=8', 'arch in a, b']}, {prefer: 'ssd exists'},"
+    "  {prefer: ['kernel regex 6\\\\..*', 'x != y'], weight: 7}],"
+    " spread: [{by: 'rack', max: 2}, {by: 'machine', weight: 10}],"
     " restart: 'always', max_failures: 9, backoff: 0.25, max_backoff: '2m', grace: '1500ms'}}";
 
 static void check_full(const struct job_spec *s)
@@ -218,6 +259,23 @@ static void check_full(const struct job_spec *s)
     ck_assert_uint_eq(s->backoff_max_ms, 120000);
     ck_assert_uint_eq(s->grace_ms, 1500);
     ck_assert_uint_eq(s->disruptions_max, 2);
+    static const char *const clauses[] = {"rack = r1", "cpus >= 8 or arch in a,b", "ssd exists",
+                                          "kernel regex 6\\..* or x != y"};
+    static const uint32_t weights[] = {0, 0, 50, 7};
+    ck_assert_uint_eq(s->constraints.count, ARRAY_SIZE(clauses));
+    for (i = 0; i < ARRAY_SIZE(clauses); i++) {
+        CLEANUP(buf_release) struct buf text = {0};
+        clause_print(&text, &s->constraints.items[i]);
+        ck_assert_str_eq(buf_text(&text), clauses[i]);
+        ck_assert_uint_eq(s->constraints.items[i].weight, weights[i]);
+    }
+    ck_assert_uint_eq(s->spread_count, 2);
+    ck_assert_str_eq(s->spreads[0].by, "rack");
+    ck_assert_uint_eq(s->spreads[0].max, 2);
+    ck_assert_uint_eq(s->spreads[0].weight, 0);
+    ck_assert_str_eq(s->spreads[1].by, "machine");
+    ck_assert_uint_eq(s->spreads[1].max, 0);
+    ck_assert_uint_eq(s->spreads[1].weight, 10);
 }
 
 START_TEST(every_field_arrives)
@@ -262,6 +320,12 @@ START_TEST(yaml_gives_the_same_job)
                                "    ram: 1.5Gi\n"
                                "    disk: 4096\n"
                                "  ports: [http, admin]\n"
+                               "  constraints:\n"
+                               "  - rack = r1\n"
+                               "  - any: [cpus >= 8, \"arch in a, b\"]\n"
+                               "  - prefer: ssd exists\n"
+                               "  - {prefer: ['kernel regex 6\\..*', x != y], weight: 7}\n"
+                               "  spread: [{by: rack, max: 2}, {by: machine, weight: 10}]\n"
                                "  restart: always\n"
                                "  max_failures: 9\n"
                                "  backoff: 0.25\n"

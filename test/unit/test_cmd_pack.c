@@ -20,8 +20,10 @@ static bool same_bodies(const struct cmd *a, const struct cmd *b)
     const struct cmd_schedule *s = &a->schedule, *t = &b->schedule;
     switch (a->kind) {
     case CMD_MACHINE_REGISTER:
-        return same_bytes(&a->machine_register, sizeof a->machine_register, &b->machine_register,
-                          sizeof b->machine_register);
+        return same_bytes(&a->machine_register, offsetof(struct cmd_machine_register, attributes),
+                          &b->machine_register,
+                          offsetof(struct cmd_machine_register, attributes)) &&
+               same_words(&a->machine_register.attributes, &b->machine_register.attributes);
     case CMD_MACHINE_DOWN:
         return a->machine_down.machine.v == b->machine_down.machine.v;
     case CMD_JOB_SUBMIT:

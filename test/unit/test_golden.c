@@ -6,8 +6,11 @@
  * commit it. Run from the top of the tree. Commands:
  *
  *   machine NAME cpu=4 ram=8Gi disk=0 ports=4      register; `down NAME`
+ *          attr=KEY=VALUE...                       each as often as you like, here and below
  *   submit NAME user=U priority=P replicas=N cpu=1 ram=1Gi restart=always failures=3 backoff=1s
  *          backoff_max=1m disruptions=1 policy=worst-fit       each but NAME may be left out
+ *          need=rack=r1|ssd~exists want=rack=r1:50 constraints, `~` is a blank; a wish has a weight
+ *          spread=BY:MAX:WEIGHT                    0: none
  *   drain NAME | undrain NAME | evict NAME         the leader evicts again from a draining machine
  *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
  *   kill NAME user=U | update NAME user=U replicas=N priority=P
@@ -18,6 +21,7 @@
  *
  * `request=N` after any command gives it a request id.
  */
+#include "attributes.h"
 #include "quantity.h"
 #include "sched_fixture.h"
 
@@ -42,6 +46,16 @@ static const char *value_of(const struct story *s, const char *key, const char *
         if (strncmp(s->words[i], key, length) == 0 && s->words[i][length] == '=')
             return s->words[i] + length + 1;
     return otherwise;
+}
+
+/* The next of the words KEY=VALUE behind the word `after`; 0: there is none. */
+static int next_of(const struct story *s, const char *key, int after)
+{
+    size_t length = strlen(key);
+    for (int i = after + 1; i < s->word_count; i++)
+        if (strncmp(s->words[i], key, length) == 0 && s->words[i][length] == '=')
+            return i;
+    return 0;
 }
 
 static int64_t number_of(const struct story *s, const char *key, const char *otherwise)
@@ -118,6 +132,12 @@ static void do_machine(struct story *s)
     str_copy(body->name, sizeof body->name, s->words[1]);
     snprintf(body->addr, sizeof body->addr, "%s:7700", s->words[1]);
     body->capacity = resources_of(s);
+    for (int i = 0; (i = next_of(s, "attr", i)) != 0;) {
+        char key[CELL_NAME_MAX + 1];
+        const char *value;
+        ck_assert_int_eq(attribute_parse(s->words[i] + strlen("attr="), key, &value, NULL), 0);
+        attributes_put(&body->attributes, key, value);
+    }
     apply(s, &cmd);
 }
 
@@ -180,6 +200,38 @@ static void do_unquota(struct story *s)
     quota_change(s, true);
 }
 
+/* "rack=r1|ssd~exists" */
+static void clause_of(char *text, struct clause *clause)
+{
+    for (char *one; (one = strsep(&text, "|")) != NULL;) {
+        struct term term;
+        struct err err;
+        for (char *c = one; *c != '\0'; c++)
+            *c = *c == '~' ? ' ' : *c;
+        ck_assert_msg(term_parse(one, &term, &err) == 0, "%s", err.msg);
+        clause_add(clause, term);
+    }
+}
+
+static void places_of(const struct story *s, struct job_spec *spec)
+{
+    for (int i = 0; (i = next_of(s, "need", i)) != 0;)
+        clause_of(s->words[i] + strlen("need="), clauses_add(&spec->constraints, 0));
+    for (int i = 0; (i = next_of(s, "want", i)) != 0;) {
+        char *colon = strrchr(s->words[i], ':');
+        ck_assert_ptr_nonnull(colon);
+        *colon = '\0';
+        clause_of(s->words[i] + strlen("want="),
+                  clauses_add(&spec->constraints, (uint32_t)strtoul(colon + 1, NULL, 10)));
+    }
+    for (int i = 0; (i = next_of(s, "spread", i)) != 0;) {
+        struct spread *spread = &spec->spreads[spec->spread_count++];
+        ck_assert_int_eq(
+            sscanf(s->words[i], "spread=%63[^:]:%u:%u", spread->by, &spread->max, &spread->weight),
+            3);
+    }
+}
+
 static void do_submit(struct story *s)
 {
     struct job_spec spec = spec_named(s->words[1], "", (uint32_t)number_of(s, "priority", "100"));
@@ -196,6 +248,7 @@ static void do_submit(struct story *s)
     spec.disruptions_max = (uint32_t)number_of(s, "disruptions", "0");
     spec.backoff_ms = (uint32_t)ms_of(s, "backoff", "1s");
     spec.backoff_max_ms = (uint32_t)ms_of(s, "backoff_max", "1m");
+    places_of(s, &spec);
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec};
     apply(s, &cmd);
 }

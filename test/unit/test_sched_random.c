@@ -1,6 +1,7 @@
 /*
  * test_sched_random.c - the scheduler on random cells, against an oracle that looks at everything.
  */
+#include "draw_places.h"
 #include "quantity.h"
 #include "sched_fixture.h"
 
@@ -37,18 +38,103 @@ static struct resources oracle_room(const struct cell *cell, const struct machin
     return room;
 }
 
-static bool oracle_fits(const struct cell *cell, const struct machine *machine,
-                        const struct resources *need, uint32_t priority, bool evicting)
+/* The attribute's value by looking at every word. */
+static const char *oracle_value(const struct machine *machine, const char *attribute)
 {
-    struct resources room = oracle_room(cell, machine, priority, evicting);
-    return machine->state == MACHINE_UP && !machine->draining && resources_fit(need, &room);
+    if (strcmp(attribute, "machine") == 0)
+        return machine->name;
+    for (const char *w = words_first(&machine->attributes); w != NULL;
+         w = words_next(&machine->attributes, w))
+        if (strncmp(w, attribute, strlen(attribute)) == 0 && w[strlen(attribute)] == '=')
+            return w + strlen(attribute) + 1;
+    return NULL;
 }
 
-static bool oracle_fits_anywhere(const struct cell *cell, const struct resources *need,
-                                 uint32_t priority, bool evicting)
+static bool oracle_term(const struct machine *machine, const struct term *term)
+{
+    const char *value = oracle_value(machine, term->attribute);
+    bool negative = term->op == OP_NOT_EQUAL || term->op == OP_NOT_IN || term->op == OP_NOT_EXISTS;
+    bool found = term->op == OP_EXISTS || term->op == OP_NOT_EXISTS;
+    if (value == NULL)
+        return negative;
+    for (const char *w = words_first(&term->values); w != NULL; w = words_next(&term->values, w)) {
+        long number = strtol(value, NULL, 10); /* drawn are "4", "16" and "many" */
+        bool compared =
+            term->op == OP_LESS ? number < strtol(w, NULL, 10) : number >= strtol(w, NULL, 10);
+        if (term->op == OP_REGEX) /* the one that is drawn: r[12] */
+            found |= strcmp(value, "r1") == 0 || strcmp(value, "r2") == 0;
+        else if (term->op == OP_LESS || term->op == OP_AT_LEAST)
+            found |= number > 0 && compared;
+        else
+            found |= strcmp(value, w) == 0;
+    }
+    return found != negative;
+}
+
+static bool oracle_clause(const struct machine *machine, const struct clause *clause)
+{
+    bool holds = false;
+    for (uint32_t i = 0; i < clause->term_count; i++)
+        holds |= oracle_term(machine, &clause->terms[i]);
+    return holds;
+}
+
+/* Live tasks of the job on machines that have the same value as this one. */
+static uint32_t oracle_count(const struct cell *cell, const struct job *job, const char *by,
+                             const struct machine *machine)
+{
+    const char *value = oracle_value(machine, by);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < job->task_count; i++) {
+        if (!task_is_live(&job->tasks[i]))
+            continue;
+        const char *there = oracle_value(cell_machine(cell, job->tasks[i].machine), by);
+        count += strcmp(there == NULL ? "" : there, value == NULL ? "" : value) == 0;
+    }
+    return count;
+}
+
+static bool oracle_allows(const struct cell *cell, const struct job *job,
+                          const struct machine *machine)
+{
+    for (uint32_t i = 0; i < job->spec.constraints.count; i++)
+        if (job->spec.constraints.items[i].weight == 0 &&
+            !oracle_clause(machine, &job->spec.constraints.items[i]))
+            return false;
+    for (uint32_t i = 0; i < job->spec.spread_count; i++)
+        if (job->spec.spreads[i].max > 0 &&
+            oracle_count(cell, job, job->spec.spreads[i].by, machine) >= job->spec.spreads[i].max)
+            return false;
+    return true;
+}
+
+/* What the wishes of the job cost there. */
+static uint64_t oracle_wishes(const struct cell *cell, const struct job *job,
+                              const struct machine *machine)
+{
+    uint64_t cost = 0;
+    for (uint32_t i = 0; i < job->spec.constraints.count; i++)
+        if (!oracle_clause(machine, &job->spec.constraints.items[i]))
+            cost += job->spec.constraints.items[i].weight;
+    for (uint32_t i = 0; i < job->spec.spread_count; i++)
+        cost += (uint64_t)job->spec.spreads[i].weight *
+                oracle_count(cell, job, job->spec.spreads[i].by, machine);
+    return cost;
+}
+
+static bool oracle_fits(const struct cell *cell, const struct machine *machine,
+                        const struct job *job, const struct resources *need, bool evicting)
+{
+    struct resources room = oracle_room(cell, machine, job->spec.priority, evicting);
+    return machine->state == MACHINE_UP && !machine->draining && resources_fit(need, &room) &&
+           oracle_allows(cell, job, machine);
+}
+
+static bool oracle_fits_anywhere(const struct cell *cell, const struct job *job,
+                                 const struct resources *need, bool evicting)
 {
     for (uint32_t i = 0; i < cell->machine_count; i++)
-        if (oracle_fits(cell, cell->machines[i], need, priority, evicting))
+        if (oracle_fits(cell, cell->machines[i], job, need, evicting))
             return true;
     return false;
 }
@@ -67,20 +153,40 @@ static void expect_no_better_claim(const struct cell *cell, uint32_t priority)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);
         if (job->spec.priority > priority && has_waiting(job))
-            ck_assert_msg(!oracle_fits_anywhere(cell, &job->spec.limit, job->spec.priority, true),
+            ck_assert_msg(!oracle_fits_anywhere(cell, job, &job->spec.limit, true),
                           "%s of priority %u was passed over", job->spec.name, job->spec.priority);
     }
+}
+
+static uint64_t wishes_seen; /* placements for which the wishes differed between machines */
+
+/* Nobody is evicted for a wish; else no machine that fits would leave less open. */
+static void expect_best_wish(const struct cell *cell, const struct job *job,
+                             const struct machine *chosen, uint32_t victim_count)
+{
+    uint64_t cost = oracle_wishes(cell, job, chosen);
+    bool differs = false;
+    for (uint32_t i = 0; victim_count == 0 && i < cell->machine_count; i++) {
+        const struct machine *other = cell->machines[i];
+        if (!oracle_fits(cell, other, job, &job->spec.limit, false))
+            continue;
+        ck_assert_uint_ge(oracle_wishes(cell, job, other), cost);
+        differs |= oracle_wishes(cell, job, other) > cost;
+    }
+    wishes_seen += differs;
 }
 
 /* Everything a placement must obey, against the cell just before it. */
 static void expect_good(const struct cell *cell, const struct placement *p,
                         const struct attempt_ref *victims)
 {
-    const struct job_spec *spec = &cell_job(cell, task_job(p->task.task))->spec;
+    const struct job *job = cell_job(cell, task_job(p->task.task));
+    const struct job_spec *spec = &job->spec;
     const struct machine *machine = cell_machine(cell, p->machine);
     expect_no_better_claim(cell, spec->priority);
-    ck_assert_int_eq(oracle_fits_anywhere(cell, &spec->limit, spec->priority, false),
-                     p->victim_count == 0);
+    ck_assert(oracle_allows(cell, job, machine));
+    expect_best_wish(cell, job, machine, p->victim_count);
+    ck_assert_int_eq(oracle_fits_anywhere(cell, job, &spec->limit, false), p->victim_count == 0);
     struct resources room = oracle_room(cell, machine, spec->priority, false);
     for (uint32_t i = 0; i < p->victim_count; i++) {
         const struct job_spec *victim = &cell_job(cell, task_job(victims[i].task))->spec;
@@ -121,8 +227,9 @@ static bool judged_pass(struct world *w, struct sched *sched, uint64_t *victims_
 }
 
 /* "... would fit with ram 2Gi instead of 64Gi": it does, and not with the least bit more. */
-static void expect_true_hint(const struct cell *cell, const struct job_spec *spec, const char *text)
+static void expect_true_hint(const struct cell *cell, const struct job *job, const char *text)
 {
+    const struct job_spec *spec = &job->spec;
     const char *hint = strstr(text, "would fit with ");
     if (hint == NULL)
         return;
@@ -137,9 +244,9 @@ static void expect_true_hint(const struct cell *cell, const struct job_spec *spe
                               : quantity_parse_bytes(amount, &need.v[r], NULL);
         ck_assert_int_eq(rc, 0);
         ck_assert_int_lt(need.v[r], spec->limit.v[r]);
-        ck_assert(oracle_fits_anywhere(cell, &need, spec->priority, true));
+        ck_assert(oracle_fits_anywhere(cell, job, &need, true));
         need.v[r]++;
-        ck_assert(!oracle_fits_anywhere(cell, &need, spec->priority, true));
+        ck_assert(!oracle_fits_anywhere(cell, job, &need, true));
     }
 }
 
@@ -157,11 +264,11 @@ static void expect_true_explanation(const struct cell *cell, struct sched *sched
             break;
         ck_assert_uint_eq(total, cell->machine_count);
         sum += count;
-        at = strpbrk(at, ",;");
-        at = at != NULL && *at == ',' ? at + 2 : NULL;
+        at = strstr(at, ", "); /* the values of a clause have no blank between them */
+        at = at != NULL ? at + 2 : NULL;
     }
     ck_assert_msg(sum == cell->machine_count, "%s", buf_text(&text));
-    expect_true_hint(cell, &job->spec, buf_text(&text));
+    expect_true_hint(cell, job, buf_text(&text));
 }
 
 static void expect_settled(struct world *w, struct sched *sched)
@@ -171,7 +278,7 @@ static void expect_settled(struct world *w, struct sched *sched)
         const struct job *job = CONTAINER_OF(l, struct job, link);
         if (!has_waiting(job))
             continue;
-        ck_assert_msg(!oracle_fits_anywhere(w->cell, &job->spec.limit, job->spec.priority, true),
+        ck_assert_msg(!oracle_fits_anywhere(w->cell, job, &job->spec.limit, true),
                       "%s fits and is not placed", job->spec.name);
         ck_assert_msg(job->reason[0] != '\0', "%s has no reason", job->spec.name);
         expect_true_explanation(w->cell, sched, job);
@@ -205,6 +312,7 @@ static struct cmd draw_machine_cmd(uint64_t *seed)
     str_copy(body->addr, sizeof body->addr, "a:1");
     body->capacity = amounts(1000 * draw_below(seed, 9), 4 * draw_below(seed, 9),
                              draw_below(seed, 4), draw_below(seed, 4));
+    draw_attributes(seed, &body->attributes);
     return cmd;
 }
 
@@ -239,6 +347,7 @@ static struct cmd draw_submit_cmd(uint64_t *seed)
     spec.disruptions_max = draw_below(seed, 4);
     spec.backoff_ms = 1000 * draw_below(seed, 2);
     spec.failures_max = draw_below(seed, 3);
+    draw_places(seed, &spec);
     return (struct cmd){.kind = CMD_JOB_SUBMIT, .job_submit = spec};
 }
 
@@ -314,6 +423,7 @@ START_TEST(every_decision_stands_before_the_oracle)
     }
     ck_assert_uint_gt(placed, SEEDS * 10);
     ck_assert_uint_gt(victims, SEEDS);
+    ck_assert_uint_gt(wishes_seen, SEEDS / 10);
 }
 END_TEST
 

@@ -219,6 +219,80 @@ static void long_command(struct job_spec *s)
     words_add(&s->argv, text);
 }
 
+static void constraint(struct job_spec *s, const char *attribute, enum term_op op)
+{
+    struct term term = {.op = op};
+    str_copy(term.attribute, sizeof term.attribute, attribute);
+    words_add(&term.values, "r1(");
+    clause_add(clauses_add(&s->constraints, 0), term);
+}
+
+static void bad_regex(struct job_spec *s)
+{
+    constraint(s, "rack", OP_REGEX);
+}
+
+static void bad_constraint_value(struct job_spec *s)
+{
+    constraint(s, "rack", OP_EQUAL);
+}
+
+static void bad_attribute(struct job_spec *s)
+{
+    constraint(s, "Rack", OP_EXISTS);
+}
+
+static void empty_clause(struct job_spec *s)
+{
+    clauses_add(&s->constraints, 0);
+}
+
+static void large_constraints(struct job_spec *s)
+{
+    char value[ATTRIBUTE_VALUE_MAX + 1];
+    snprintf(value, sizeof value, "%0*d", ATTRIBUTE_VALUE_MAX, 0);
+    for (int i = 0; i < SPEC_CLAUSES_MAX; i++) {
+        struct term term = {.attribute = "a", .op = OP_IN};
+        for (int j = 0; j < SPEC_TERM_VALUES_MAX; j++)
+            words_add(&term.values, value);
+        clause_add(clauses_add(&s->constraints, 0), term);
+    }
+}
+
+static void spread(struct job_spec *s, const char *by, uint32_t max, uint32_t weight)
+{
+    struct spread *to = &s->spreads[s->spread_count++];
+    *to = (struct spread){.max = max, .weight = weight};
+    str_copy(to->by, sizeof to->by, by);
+}
+
+static void spread_by_nothing(struct job_spec *s)
+{
+    spread(s, "", 1, 0);
+}
+
+static void spread_that_says_nothing(struct job_spec *s)
+{
+    spread(s, "machine", 1, 0);
+    spread(s, "rack", 0, 0);
+}
+
+static void spread_twice(struct job_spec *s)
+{
+    spread(s, "rack", 1, 0);
+    spread(s, "rack", 0, 1);
+}
+
+static void spread_too_heavy(struct job_spec *s)
+{
+    spread(s, "rack", 0, WEIGHT_MAX + 1);
+}
+
+static void many_spreads(struct job_spec *s)
+{
+    s->spread_count = SPEC_SPREADS_MAX + 1;
+}
+
 static const struct {
     void (*breaks)(struct job_spec *spec);
     const char *path;
@@ -250,6 +324,16 @@ static const struct {
     {backoff_above_max, "task.backoff_max_ms: "},
     {long_backoff, "task.backoff_max_ms: "},
     {long_grace, "task.grace_ms: "},
+    {bad_regex, "task.constraints[0]: \"r1(\" is no regular expression"},
+    {bad_constraint_value, "task.constraints[0]: \"r1(\" can be no value"},
+    {bad_attribute, "task.constraints[0]: \"Rack\" is no attribute"},
+    {empty_clause, "task.constraints[0]: 0 alternatives"},
+    {large_constraints, "task.command, task.env: "},
+    {spread_by_nothing, "task.spread[0].by: \"\" is not a name"},
+    {spread_that_says_nothing, "task.spread[1]: says neither"},
+    {spread_twice, "task.spread[1].by: \"rack\" is there twice"},
+    {spread_too_heavy, "task.spread[0]: max is at most"},
+    {many_spreads, "task.spread: 5 entries"},
 };
 
 START_TEST(each_mistake_is_refused_with_its_path)

@@ -1,0 +1,473 @@
+/*
+ * constraint.c - clauses about attributes: their shape, whether they may be, whether they hold.
+ *
+ * Regular expressions are the C library's, in the C locale, which no program that applies commands
+ * leaves. They come from users and are compiled on every replica, so regex_check() first refuses
+ * what could take long: back references, and quantifiers that multiply it beyond a bound.
+ */
+#include "constraint.h"
+
+#include "attributes.h"
+#include "spec.h"
+
+#include <regex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const ops[OP_COUNT] = {
+    "=", "!=", "<", "<=", ">", ">=", "in", "not-in", "exists", "not-exists", "regex"};
+
+const char *term_op_text(enum term_op op)
+{
+    ASSERT(op < OP_COUNT);
+    return ops[op];
+}
+
+void clauses_release(struct clauses *clauses)
+{
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        for (uint32_t j = 0; j < clauses->items[i].term_count; j++)
+            words_release(&clauses->items[i].terms[j].values);
+        free(clauses->items[i].terms);
+    }
+    free(clauses->items);
+    *clauses = (struct clauses){0};
+}
+
+struct clauses clauses_copy(const struct clauses *clauses)
+{
+    struct clauses copy = {0};
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        const struct clause *from = &clauses->items[i];
+        struct clause *to = clauses_add(&copy, from->weight);
+        for (uint32_t j = 0; j < from->term_count; j++) {
+            struct term term = from->terms[j];
+            term.values = words_copy(&term.values);
+            clause_add(to, term);
+        }
+    }
+    return copy;
+}
+
+struct clause *clauses_add(struct clauses *clauses, uint32_t weight)
+{
+    clauses->items = xrealloc(clauses->items, clauses->count + 1, sizeof *clauses->items);
+    struct clause *clause = &clauses->items[clauses->count++];
+    *clause = (struct clause){.weight = weight};
+    return clause;
+}
+
+void clause_add(struct clause *clause, struct term term)
+{
+    clause->terms = xrealloc(clause->terms, clause->term_count + 1, sizeof *clause->terms);
+    clause->terms[clause->term_count++] = term;
+}
+
+uint64_t clauses_size(const struct clauses *clauses)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        bytes += 16;
+        for (uint32_t j = 0; j < clauses->items[i].term_count; j++) {
+            const struct term *term = &clauses->items[i].terms[j];
+            bytes += 16 + CELL_NAME_MAX + term->values.size + 5 * (uint64_t)term->values.count;
+        }
+    }
+    return bytes;
+}
+
+void clauses_key(const struct clauses *clauses, struct buf *to)
+{
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        const struct clause *clause = &clauses->items[i];
+        buf_printf(to, "%u:%u;", clause->weight, clause->term_count);
+        for (uint32_t j = 0; j < clause->term_count; j++) {
+            const struct term *term = &clause->terms[j];
+            buf_printf(to, "%s %d %u", term->attribute, (int)term->op, term->values.count);
+            for (const char *w = words_first(&term->values); w != NULL;
+                 w = words_next(&term->values, w))
+                buf_printf(to, " %zu:%s", strlen(w), w);
+            buf_printf(to, ";");
+        }
+    }
+}
+
+void term_print(struct buf *to, const struct term *term)
+{
+    buf_printf(to, "%s %s", term->attribute, term_op_text(term->op));
+    const char *before = " ";
+    for (const char *w = words_first(&term->values); w != NULL; w = words_next(&term->values, w)) {
+        buf_printf(to, "%s%s", before, w);
+        before = ",";
+    }
+}
+
+void clause_print(struct buf *to, const struct clause *clause)
+{
+    for (uint32_t i = 0; i < clause->term_count; i++) {
+        buf_printf(to, "%s", i == 0 ? "" : " or ");
+        term_print(to, &clause->terms[i]);
+    }
+}
+
+/* A whole number and nothing else: digits, perhaps with a sign before them. */
+static bool integer_parse(const char *text, int64_t *ret)
+{
+    const char *digits = text + (text[0] == '-');
+    size_t count = strspn(digits, "0123456789");
+    if (count == 0 || count > 18 || digits[count] != '\0')
+        return false;
+    *ret = strtoll(text, NULL, 10);
+    return true;
+}
+
+static bool takes_integer(enum term_op op)
+{
+    return op >= OP_LESS && op <= OP_AT_LEAST;
+}
+
+/* Behind a bracket expression, whose [ stands before `at`. */
+static const char *bracket_skip(const char *at)
+{
+    at += *at == '^';
+    at += *at == ']';
+    return at + strcspn(at, "]");
+}
+
+/* What {n,m} makes of one; `at` is behind the brace. */
+static uint64_t times_of(const char *at)
+{
+    uint64_t most = 1;
+    while (*at != '\0' && strchr("0123456789,", *at) != NULL) {
+        char *end = (char *)(uintptr_t)at + 1;
+        uint64_t n = *at == ',' ? 0 : strtoul(at, &end, 10);
+        most = MAX(most, MIN(n, (uint64_t)SPEC_REGEX_NODES_MAX));
+        at = end;
+    }
+    return most + 1;
+}
+
+/* The C library writes out a{3} as aaa and a+ as aa*: how large that makes the expression. */
+static bool regex_is_small(const char *regex)
+{
+    uint64_t sums[ATTRIBUTE_VALUE_MAX + 2] = {0}; /* of each group that is open */
+    uint64_t last = 0;                            /* what a quantifier would repeat */
+    uint32_t depth = 0;
+    for (const char *at = regex; *at != '\0'; at++) {
+        uint64_t times = *at == '+' ? 2 : *at == '{' ? times_of(at + 1) : 1;
+        if (*at == '(') {
+            sums[depth++] += last;
+            sums[depth] = last = 0;
+        } else if (*at == ')' && depth > 0) {
+            last += sums[depth--] + 1;
+        } else if (times > 1 || *at == '*' || *at == '?') {
+            last = MIN(last * times, (uint64_t)2 * SPEC_REGEX_NODES_MAX);
+        } else {
+            sums[depth] += last;
+            last = 1;
+            if (*at == '\\' && at[1] != '\0')
+                at++;
+            else if (*at == '[')
+                at = bracket_skip(at + 1);
+            if (*at == '\0')
+                break; /* an open bracket: for regcomp() to refuse */
+        }
+        if (last + sums[depth] > SPEC_REGEX_NODES_MAX)
+            return false;
+    }
+    return true;
+}
+
+/* `regex` of the whole value, without remembering where its parts matched. */
+static int regex_compile(const char *regex, regex_t *ret)
+{
+    char whole[ATTRIBUTE_VALUE_MAX + 8];
+    snprintf(whole, sizeof whole, "^(%s)$", regex);
+    return regcomp(ret, whole, REG_EXTENDED | REG_NOSUB);
+}
+
+static int regex_check(const char *regex, struct err *err)
+{
+    char why[128];
+    regex_t compiled;
+    size_t length = strnlen(regex, ATTRIBUTE_VALUE_MAX + 1);
+    if (length == 0 || length > ATTRIBUTE_VALUE_MAX)
+        return err_set(err, ERR_INVALID, "a regular expression has 1 to %d bytes",
+                       ATTRIBUTE_VALUE_MAX);
+    for (const char *at = regex; *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~')
+            return err_set(err, ERR_INVALID, "a regular expression is of printable ASCII");
+        if (*at != '\\')
+            continue;
+        at++;
+        if (*at == '\0' || strchr("^.[$()|*+?{}\\-", *at) == NULL)
+            return err_set(err, ERR_INVALID,
+                           "\"%s\": \\ stands only before one of ^ . [ $ ( ) | * + ? { } \\ -",
+                           regex);
+    }
+    if (!regex_is_small(regex))
+        return err_set(err, ERR_INVALID, "\"%s\": its {n,m} and + make it too large", regex);
+    /* Alone first: "a)(b" would be right only inside the parentheses that anchoring adds. */
+    int rc = regcomp(&compiled, regex, REG_EXTENDED | REG_NOSUB);
+    if (rc == 0) {
+        regfree(&compiled);
+        rc = regex_compile(regex, &compiled);
+    }
+    if (rc == 0) {
+        regfree(&compiled);
+        return 0;
+    }
+    regerror(rc, NULL, why, sizeof why);
+    return err_set(err, ERR_INVALID, "\"%s\" is no regular expression: %s", regex, why);
+}
+
+static int value_check(enum term_op op, const char *value, struct err *err)
+{
+    int64_t ignored;
+    if (op == OP_REGEX)
+        return regex_check(value, err);
+    if (takes_integer(op) && !integer_parse(value, &ignored))
+        return err_set(err, ERR_INVALID, "%s compares whole numbers, \"%.80s\" is none", ops[op],
+                       value);
+    if (!attribute_value_valid(value))
+        return err_set(err, ERR_INVALID,
+                       "\"%.80s\" can be no value: 1 to %d letters, digits and . _ - + : / @ ~",
+                       value, ATTRIBUTE_VALUE_MAX);
+    return 0;
+}
+
+static int term_check(const struct term *term, struct err *err)
+{
+    if (!name_valid(term->attribute))
+        return err_set(err, ERR_INVALID,
+                       "\"%.80s\" is no attribute: 1 to %d of a-z 0-9 . _ - and starting with a "
+                       "letter or a digit",
+                       term->attribute, CELL_NAME_MAX);
+    if (term->op >= OP_COUNT)
+        return err_set(err, ERR_INVALID, "operator %d is none", (int)term->op);
+    if (!words_whole(&term->values))
+        return err_set(err, ERR_INVALID, "the values are damaged");
+    uint32_t count = term->values.count;
+    bool none = term->op == OP_EXISTS || term->op == OP_NOT_EXISTS;
+    bool many = term->op == OP_IN || term->op == OP_NOT_IN;
+    if (none && count > 0)
+        return err_set(err, ERR_INVALID, "%s %s takes no value", term->attribute, ops[term->op]);
+    if (!none && count == 0)
+        return err_set(err, ERR_INVALID, "%s %s: its value is missing", term->attribute,
+                       ops[term->op]);
+    if (count > (many ? SPEC_TERM_VALUES_MAX : 1))
+        return err_set(err, ERR_INVALID, "%s %s: %u values are too many, at most %d",
+                       term->attribute, ops[term->op], count, many ? SPEC_TERM_VALUES_MAX : 1);
+    for (const char *w = words_first(&term->values); w != NULL; w = words_next(&term->values, w)) {
+        int rc = value_check(term->op, w, err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int clause_check(const struct clause *clause, uint32_t *regexes, struct err *err)
+{
+    if (clause->weight > WEIGHT_MAX)
+        return err_set(err, ERR_INVALID, "weight %u is not between 1 and %d", clause->weight,
+                       WEIGHT_MAX);
+    if (clause->term_count == 0 || clause->term_count > SPEC_TERMS_MAX)
+        return err_set(err, ERR_INVALID, "%u alternatives are not between 1 and %d",
+                       clause->term_count, SPEC_TERMS_MAX);
+    for (uint32_t i = 0; i < clause->term_count; i++) {
+        *regexes += clause->terms[i].op == OP_REGEX;
+        if (*regexes > SPEC_REGEXES_MAX)
+            return err_set(err, ERR_INVALID, "more than %d regular expressions in a job",
+                           SPEC_REGEXES_MAX);
+        int rc = term_check(&clause->terms[i], err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+int clauses_valid(const struct clauses *clauses, struct err *err)
+{
+    uint32_t regexes = 0;
+    if (clauses->count > SPEC_CLAUSES_MAX)
+        return err_set(err, ERR_INVALID, "task.constraints: %u are too many, at most %d",
+                       clauses->count, SPEC_CLAUSES_MAX);
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        int rc = clause_check(&clauses->items[i], &regexes, err);
+        if (rc != 0) {
+            (void)err_wrap(err, "task.constraints[%u]", i);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* The operator at the start of `text`, and its length; OP_COUNT when there is none. */
+static enum term_op op_parse(const char *text, size_t *ret_length)
+{
+    size_t signs = strspn(text, "=!<>~");
+    *ret_length = signs > 0 ? signs : strcspn(text, " \t=!<>~");
+    for (int op = 0; op < OP_COUNT; op++)
+        if (strlen(ops[op]) == *ret_length && strncmp(text, ops[op], *ret_length) == 0)
+            return (enum term_op)op;
+    return OP_COUNT;
+}
+
+/* The words of `text`, separated by blanks, for lists by commas too. */
+static void values_parse(const char *text, const char *separators, struct words *values)
+{
+    for (const char *at = text + strspn(text, separators); *at != '\0';
+         at += strspn(at, separators)) {
+        CLEANUP(free_ptr) char *word = xstrdup(at);
+        size_t length = strcspn(at, separators);
+        word[length] = '\0';
+        words_add(values, word);
+        at += length;
+    }
+}
+
+int term_parse(const char *text, struct term *ret, struct err *err)
+{
+    static const char blanks[] = " \t";
+    size_t length;
+    const char *at = text + strspn(text, blanks);
+    *ret = (struct term){.op = OP_COUNT};
+    length = strcspn(at, " \t=!<>~");
+    if (length == 0 || length > CELL_NAME_MAX)
+        return err_set(err, ERR_INVALID, "\"%.80s\" does not start with an attribute", text);
+    str_copy(ret->attribute, length + 1, at);
+    at += length + strspn(at + length, blanks);
+    ret->op = op_parse(at, &length);
+    if (ret->op == OP_COUNT && length == 0)
+        return err_set(err, ERR_INVALID, "\"%.80s\" says nothing of %s, like \"%s = VALUE\"", text,
+                       ret->attribute, ret->attribute);
+    if (ret->op == OP_COUNT)
+        return err_set(err, ERR_INVALID,
+                       "\"%.80s\": \"%.*s\" is none of = != < <= > >= in not-in exists not-exists "
+                       "regex",
+                       text, (int)MIN(length, (size_t)40), at);
+    at += length;
+    values_parse(at, ret->op == OP_IN || ret->op == OP_NOT_IN ? " \t," : blanks, &ret->values);
+    int rc = term_check(ret, err);
+    if (rc != 0)
+        words_release(&ret->values);
+    return rc;
+}
+
+struct matcher {
+    const struct clauses *clauses;
+    regex_t *regexes; /* in the order of the terms */
+    uint32_t regex_count;
+    uint32_t *regex_first; /* of each clause */
+};
+
+struct matcher *matcher_new(const struct clauses *clauses)
+{
+    struct matcher *matcher = xcalloc(1, sizeof *matcher);
+    matcher->clauses = clauses;
+    matcher->regex_first = xcalloc(clauses->count, sizeof *matcher->regex_first);
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        const struct clause *clause = &clauses->items[i];
+        matcher->regex_first[i] = matcher->regex_count;
+        for (uint32_t j = 0; j < clause->term_count; j++) {
+            if (clause->terms[j].op != OP_REGEX)
+                continue;
+            uint32_t at = matcher->regex_count++;
+            matcher->regexes = xrealloc(matcher->regexes, at + 1, sizeof *matcher->regexes);
+            int rc = regex_compile(words_first(&clause->terms[j].values), &matcher->regexes[at]);
+            ASSERT(rc == 0); /* clauses_valid() has tried */
+        }
+    }
+    return matcher;
+}
+
+void matcher_free(struct matcher *matcher)
+{
+    if (matcher == NULL)
+        return;
+    for (uint32_t i = 0; i < matcher->regex_count; i++)
+        regfree(&matcher->regexes[i]);
+    free(matcher->regexes);
+    free(matcher->regex_first);
+    free(matcher);
+}
+
+const char *subject_get(const struct subject *subject, const char *attribute)
+{
+    return strcmp(attribute, ATTRIBUTE_MACHINE) == 0
+               ? subject->machine
+               : attributes_get(subject->attributes, attribute);
+}
+
+static bool in_values(const struct words *values, const char *value)
+{
+    for (const char *w = words_first(values); w != NULL; w = words_next(values, w))
+        if (strcmp(w, value) == 0)
+            return true;
+    return false;
+}
+
+static bool compare(enum term_op op, const char *value, const char *with)
+{
+    int64_t a, b;
+    if (!integer_parse(value, &a) || !integer_parse(with, &b))
+        return false;
+    return op == OP_LESS ? a < b : op == OP_AT_MOST ? a <= b : op == OP_MORE ? a > b : a >= b;
+}
+
+static bool term_holds(const struct term *term, const regex_t *regex, const char *value)
+{
+    switch (term->op) {
+    case OP_EXISTS:
+        return value != NULL;
+    case OP_NOT_EXISTS:
+        return value == NULL;
+    case OP_EQUAL:
+    case OP_IN:
+        return value != NULL && in_values(&term->values, value);
+    case OP_NOT_EQUAL:
+    case OP_NOT_IN:
+        return value == NULL || !in_values(&term->values, value);
+    case OP_LESS:
+    case OP_AT_MOST:
+    case OP_MORE:
+    case OP_AT_LEAST:
+        return value != NULL && compare(term->op, value, words_first(&term->values));
+    case OP_REGEX:
+        return value != NULL && regexec(regex, value, 0, NULL, 0) == 0;
+    case OP_COUNT:
+        break;
+    }
+    UNREACHABLE("operator of a term");
+}
+
+bool matcher_holds(const struct matcher *matcher, uint32_t at, const struct subject *subject)
+{
+    const struct clause *clause = &matcher->clauses->items[at];
+    uint32_t regex = matcher->regex_first[at];
+    for (uint32_t i = 0; i < clause->term_count; i++) {
+        const struct term *term = &clause->terms[i];
+        const regex_t *compiled = term->op == OP_REGEX ? &matcher->regexes[regex++] : NULL;
+        if (term_holds(term, compiled, subject_get(subject, term->attribute)))
+            return true;
+    }
+    return false;
+}
+
+uint32_t matcher_failing(const struct matcher *matcher, const struct subject *subject)
+{
+    for (uint32_t i = 0; i < matcher->clauses->count; i++)
+        if (matcher->clauses->items[i].weight == 0 && !matcher_holds(matcher, i, subject))
+            return i;
+    return matcher->clauses->count;
+}
+
+uint32_t matcher_cost(const struct matcher *matcher, const struct subject *subject)
+{
+    uint32_t cost = 0;
+    for (uint32_t i = 0; i < matcher->clauses->count; i++)
+        if (!matcher_holds(matcher, i, subject))
+            cost += matcher->clauses->items[i].weight;
+    return cost;
+}

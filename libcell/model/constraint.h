@@ -1,0 +1,92 @@
+/*
+ * constraint.h - which machines a job may or would rather run on: clauses about attributes.
+ *
+ * All clauses are to hold; a clause holds when one of its terms does. One without a weight is hard:
+ * no task goes where it does not hold. One with a weight is a wish, and the scheduler adds weights.
+ *
+ *     rack = r1          != < <= > >=     (the ordering ones compare whole numbers)
+ *     zone in a,b        not-in
+ *     ssd exists         not-exists
+ *     kernel regex 6\..* POSIX extended, of the whole value
+ *
+ * A machine without the attribute satisfies only !=, not-in and not-exists; so does a value that is
+ * no whole number never satisfy < <= > >=. "machine" is an attribute of each: its name.
+ */
+#ifndef CELL_CONSTRAINT_H
+#define CELL_CONSTRAINT_H
+
+#include "buf.h"
+#include "err.h"
+#include "limits.h"
+#include "words.h"
+
+enum { WEIGHT_MAX = 100 };
+
+enum term_op {
+    OP_EQUAL,
+    OP_NOT_EQUAL,
+    OP_LESS,
+    OP_AT_MOST,
+    OP_MORE,
+    OP_AT_LEAST,
+    OP_IN,
+    OP_NOT_IN,
+    OP_EXISTS,
+    OP_NOT_EXISTS,
+    OP_REGEX,
+    OP_COUNT
+};
+const char *term_op_text(enum term_op op);
+
+struct term {
+    char attribute[CELL_NAME_MAX + 1];
+    enum term_op op;
+    struct words values; /* one; for in and not-in one or more; for exists and not-exists none */
+};
+
+struct clause {
+    uint32_t weight; /* 1 to WEIGHT_MAX: a wish; 0: hard */
+    struct term *terms;
+    uint32_t term_count;
+};
+
+struct clauses {
+    struct clause *items;
+    uint32_t count;
+};
+void clauses_release(struct clauses *clauses);
+struct clauses clauses_copy(const struct clauses *clauses);
+/* Add an empty clause; and a term to a clause, which takes its values. */
+struct clause *clauses_add(struct clauses *clauses, uint32_t weight);
+void clause_add(struct clause *clause, struct term term);
+/* Tells the first mistake with its path ("task.constraints[2]: ..."). */
+int clauses_valid(const struct clauses *clauses, struct err *err) MUST_USE;
+/* Bytes it takes when packed, at most. */
+uint64_t clauses_size(const struct clauses *clauses);
+/* Equal texts, equal clauses: for hashing and for finding. Not for people. */
+void clauses_key(const struct clauses *clauses, struct buf *to);
+void term_print(struct buf *to, const struct term *term); /* as term_parse() reads it */
+/* "rack = r1 or rack = r2" */
+void clause_print(struct buf *to, const struct clause *clause);
+/* Read a term as a person writes it; on success the caller owns its values. */
+int term_parse(const char *text, struct term *ret, struct err *err) MUST_USE;
+
+/* The clauses made ready for many machines: regular expressions are compiled. Borrows them. */
+struct matcher;
+struct matcher *matcher_new(const struct clauses *clauses);
+void matcher_free(struct matcher *matcher); /* NULL is fine */
+
+/* What is judged. */
+struct subject {
+    const char *machine;
+    const struct words *attributes;
+};
+bool matcher_holds(const struct matcher *matcher, uint32_t clause, const struct subject *subject);
+/* The first hard clause that does not hold, or the number of clauses when all do. */
+uint32_t matcher_failing(const struct matcher *matcher, const struct subject *subject);
+/* The weights of the wishes that do not hold, added. */
+uint32_t matcher_cost(const struct matcher *matcher, const struct subject *subject);
+/* The attribute as constraints and spreads see it: "machine" is the name; NULL: there is none. */
+const char *subject_get(const struct subject *subject, const char *attribute);
+
+#endif

@@ -1,0 +1,261 @@
+/*
+ * places.c - what jobs ask of machines beside room: constraints, and being spread.
+ *
+ * Clauses are judged once for each machine, when it says something new of itself, and not at each
+ * placement; jobs with the same clauses share the verdicts. Of a spread the view counts the live
+ * tasks per value, those that are stopping included: they are there until they are gone.
+ */
+#include "view.h"
+
+#include "attributes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORD_BITS = 64 };
+
+struct axis_value {
+    uint32_t number;
+    char text[ATTRIBUTE_VALUE_MAX + 1];
+};
+
+struct subject places_subject(const struct view *view, uint32_t machine)
+{
+    const struct facts *facts = view->facts[machine];
+    return (struct subject){facts->name, &facts->attributes};
+}
+
+static void match_judge(const struct view *view, struct match *match, uint32_t machine)
+{
+    uint64_t bit = UINT64_C(1) << machine % WORD_BITS;
+    match->meets[machine / WORD_BITS] &= ~bit;
+    if (view->facts[machine] == NULL)
+        return;
+    struct subject subject = places_subject(view, machine);
+    if (matcher_failing(match->matcher, &subject) == match->clauses.count)
+        match->meets[machine / WORD_BITS] |= bit;
+    match->cost[machine] = match->has_wishes ? matcher_cost(match->matcher, &subject) : 0;
+}
+
+static void match_grow(struct match *match, uint32_t old, uint32_t capacity)
+{
+    uint32_t words_old = (old + WORD_BITS - 1) / WORD_BITS;
+    uint32_t words = (capacity + WORD_BITS - 1) / WORD_BITS;
+    match->meets = xrealloc(match->meets, words, sizeof *match->meets);
+    match->cost = xrealloc(match->cost, capacity, sizeof *match->cost);
+    for (uint32_t i = words_old; i < words; i++)
+        match->meets[i] = 0;
+    for (uint32_t i = old; i < capacity; i++)
+        match->cost[i] = 0;
+}
+
+static struct match *match_get(struct view *view, const struct clauses *clauses)
+{
+    CLEANUP(buf_release) struct buf key = {0};
+    clauses_key(clauses, &key);
+    struct match *match = namemap_get(&view->matches_by_key, buf_text(&key));
+    if (match == NULL) {
+        match = xcalloc(1, sizeof *match);
+        match->key = xstrdup(buf_text(&key));
+        match->clauses = clauses_copy(clauses);
+        match->matcher = matcher_new(&match->clauses);
+        for (uint32_t i = 0; i < clauses->count; i++)
+            match->has_wishes |= clauses->items[i].weight > 0;
+        list_push(&view->matches, &match->link);
+        namemap_put(&view->matches_by_key, match->key, match);
+        match_grow(match, 0, view->machine_capacity);
+        for (uint32_t m = 0; m < view->machine_count; m++)
+            match_judge(view, match, m);
+    }
+    match->jobs++;
+    return match;
+}
+
+static void match_put(struct view *view, struct match *match)
+{
+    if (--match->jobs > 0)
+        return;
+    namemap_remove(&view->matches_by_key, match->key);
+    list_remove(&match->link);
+    matcher_free(match->matcher);
+    clauses_release(&match->clauses);
+    free(match->meets);
+    free(match->cost);
+    free(match->key);
+    free(match);
+}
+
+static bool is_by_machine(const struct axis *axis)
+{
+    return strcmp(axis->by, ATTRIBUTE_MACHINE) == 0;
+}
+
+static uint32_t axis_number(struct axis *axis, const char *text)
+{
+    struct axis_value *value = namemap_get(&axis->numbers, text);
+    if (value != NULL)
+        return value->number;
+    value = xcalloc(1, sizeof *value);
+    value->number = axis->value_count++;
+    str_copy(value->text, sizeof value->text, text);
+    axis->values = xrealloc(axis->values, axis->value_count, sizeof(struct axis_value *));
+    axis->values[value->number] = value;
+    namemap_put(&axis->numbers, value->text, value);
+    return value->number;
+}
+
+static void axis_judge(const struct view *view, struct axis *axis, uint32_t machine)
+{
+    const char *text = NULL;
+    if (is_by_machine(axis)) {
+        axis->value[machine] = machine;
+        return;
+    }
+    if (view->facts[machine] != NULL)
+        text = attributes_get(&view->facts[machine]->attributes, axis->by);
+    axis->value[machine] = axis_number(axis, text == NULL ? "" : text);
+}
+
+static struct axis *axis_get(struct view *view, const char *by)
+{
+    LIST_EACH(l, &view->axes)
+    {
+        struct axis *axis = CONTAINER_OF(l, struct axis, link);
+        if (strcmp(axis->by, by) == 0) {
+            axis->jobs++;
+            return axis;
+        }
+    }
+    struct axis *axis = xcalloc(1, sizeof *axis);
+    axis->jobs = 1;
+    str_copy(axis->by, sizeof axis->by, by);
+    list_push(&view->axes, &axis->link);
+    axis->value = xcalloc(view->machine_capacity, sizeof *axis->value);
+    for (uint32_t m = 0; m < view->machine_count; m++)
+        axis_judge(view, axis, m);
+    return axis;
+}
+
+static void axis_put(struct axis *axis)
+{
+    if (--axis->jobs > 0)
+        return;
+    list_remove(&axis->link);
+    for (uint32_t i = 0; i < axis->value_count; i++)
+        free(axis->values[i]);
+    free(axis->values);
+    namemap_release(&axis->numbers);
+    free(axis->value);
+    free(axis);
+}
+
+void places_grow(struct view *view, uint32_t old_capacity, uint32_t capacity)
+{
+    LIST_EACH(l, &view->matches)
+    match_grow(CONTAINER_OF(l, struct match, link), old_capacity, capacity);
+    LIST_EACH(l, &view->axes)
+    {
+        struct axis *axis = CONTAINER_OF(l, struct axis, link);
+        axis->value = xrealloc(axis->value, capacity, sizeof *axis->value);
+    }
+}
+
+void places_machine(struct view *view, uint32_t machine)
+{
+    LIST_EACH(l, &view->matches)
+    match_judge(view, CONTAINER_OF(l, struct match, link), machine);
+    LIST_EACH(l, &view->axes)
+    axis_judge(view, CONTAINER_OF(l, struct axis, link), machine);
+}
+
+void places_add(struct view *view, struct view_job *job, const struct job_spec *spec)
+{
+    if (spec->constraints.count > 0)
+        job->match = match_get(view, &spec->constraints);
+    job->has_wishes = job->match != NULL && job->match->has_wishes;
+    job->spread_count = spec->spread_count;
+    for (uint32_t i = 0; i < spec->spread_count; i++) {
+        const struct spread *spread = &spec->spreads[i];
+        job->spreads[i] = (struct view_spread){
+            .axis = axis_get(view, spread->by), .max = spread->max, .weight = spread->weight};
+        job->has_max |= spread->max > 0;
+        job->has_wishes |= spread->weight > 0;
+    }
+}
+
+void places_remove(struct view *view, struct view_job *job)
+{
+    if (job->match != NULL)
+        match_put(view, job->match);
+    for (uint32_t i = 0; i < job->spread_count; i++) {
+        free(job->spreads[i].counts);
+        axis_put(job->spreads[i].axis);
+    }
+}
+
+static uint32_t count_of(const struct view_spread *spread, uint32_t machine)
+{
+    uint32_t value = spread->axis->value[machine];
+    return value < spread->count_capacity ? spread->counts[value] : 0;
+}
+
+void places_count(struct view_job *job, uint32_t machine, int change)
+{
+    for (uint32_t i = 0; i < job->spread_count; i++) {
+        struct view_spread *spread = &job->spreads[i];
+        uint32_t value = spread->axis->value[machine];
+        if (value >= spread->count_capacity) {
+            uint32_t capacity = MAX(value + 1, 2 * spread->count_capacity);
+            spread->counts = xrealloc(spread->counts, capacity, sizeof *spread->counts);
+            for (uint32_t v = spread->count_capacity; v < capacity; v++)
+                spread->counts[v] = 0;
+            spread->count_capacity = capacity;
+        }
+        ASSERT_IMPLIES(change<0, spread->counts[value]> 0);
+        spread->counts[value] += (uint32_t)change;
+    }
+}
+
+static bool meets(const struct match *match, uint32_t machine)
+{
+    return (match->meets[machine / WORD_BITS] >> machine % WORD_BITS & 1) != 0;
+}
+
+uint32_t places_full(const struct view_job *job, uint32_t machine)
+{
+    uint32_t i = 0;
+    while (i < job->spread_count &&
+           (job->spreads[i].max == 0 || count_of(&job->spreads[i], machine) < job->spreads[i].max))
+        i++;
+    return i;
+}
+
+bool places_allow(const struct view_job *job, uint32_t machine)
+{
+    return (job->match == NULL || meets(job->match, machine)) &&
+           (!job->has_max || places_full(job, machine) == job->spread_count);
+}
+
+uint32_t places_next(const struct view_job *job, uint32_t machine, uint32_t end)
+{
+    if (job->match == NULL || machine >= end)
+        return machine;
+    uint32_t word = machine / WORD_BITS;
+    uint64_t bits = job->match->meets[word] & UINT64_MAX << machine % WORD_BITS;
+    while (bits == 0 && (word + 1) * WORD_BITS < end)
+        bits = job->match->meets[++word];
+    return bits == 0 ? end : word * WORD_BITS + (uint32_t)__builtin_ctzll(bits);
+}
+
+int64_t places_constraint_cost(const struct view_job *job, uint32_t machine)
+{
+    return job->match == NULL ? 0 : job->match->cost[machine];
+}
+
+int64_t places_spread_cost(const struct view_job *job, uint32_t machine)
+{
+    int64_t cost = 0;
+    for (uint32_t i = 0; i < job->spread_count; i++)
+        cost += (int64_t)job->spreads[i].weight * count_of(&job->spreads[i], machine);
+    return cost;
+}
