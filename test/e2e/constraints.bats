@@ -36,8 +36,8 @@ reason_tells() # JOB TEXT
     borgctl -o json machines | jq -e "$attributes"' | .rack == "r2" and .zone == "z1"
         and (.os | length > 0) and (.arch | length > 0) and (.kernel | length > 0)
         and (.hostname | length > 0) and (.cpus | tonumber > 0)'
-    same "racks" "m1=r1 m2=r2 m3=r3" "$(ask "SELECT name || '=' || value FROM machines
-        JOIN machine_attributes ON machine_id = id WHERE key = 'rack' ORDER BY name" | paste -sd' ')"
+    same "racks" "m1=r1 m2=r2 m3=r3" "$(ask "SELECT name || '=' || value FROM machines JOIN
+        machine_attributes ON machine_id = id WHERE key = 'rack' ORDER BY name" | paste -sd' ')"
 }
 
 @test "a job is pinned to a machine" {
