@@ -14,7 +14,7 @@ B := build
 OPT := -O2 -fno-plt -fno-omit-frame-pointer
 endif
 
-PKGS := libuv sqlite3 msgpack gnutls jansson smartcols yaml-0.1
+PKGS := libuv sqlite3 msgpack gnutls jansson smartcols yaml-0.1 zlib
 # The guard reads public fields of struct raft: exactly this version or no build (raftlog/README.md).
 RAFT := $(shell pkg-config --exact-version=0.15.0 raft 2>/dev/null && echo ok)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \

@@ -65,7 +65,7 @@ CREATE TABLE jobs (
     priority     INTEGER NOT NULL, -- 0 to 450
     band         TEXT    NOT NULL, -- free, batch, production, monitoring
     appclass     TEXT    NOT NULL, -- batch, latency-sensitive
-    policy       TEXT    NOT NULL, -- how to choose a machine: best-fit, worst-fit
+    policy       TEXT    NOT NULL, -- how to choose a machine: stranding-aware, best-fit, worst-fit
     replicas     INTEGER NOT NULL,
     cpu_milli    INTEGER NOT NULL, -- limits of one task
     ram_bytes    INTEGER NOT NULL,

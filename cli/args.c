@@ -21,11 +21,10 @@ static const struct option_info options[OPT_COUNT] = {
 #undef X
 };
 
-enum {
-    OPTIONS_GLOBAL = BIT(OPT_CELL) | BIT(OPT_USER) | BIT(OPT_OUTPUT) | BIT(OPT_TIMEOUT) |
-                     BIT(OPT_QUIET) | BIT(OPT_HELP) | BIT(OPT_VERSION)
-};
-_Static_assert(OPT_COUNT <= 31, "options are bits of an int");
+static const uint64_t options_global = OPTION(CELL) | OPTION(USER) | OPTION(OUTPUT) |
+                                       OPTION(TIMEOUT) | OPTION(QUIET) | OPTION(HELP) |
+                                       OPTION(VERSION);
+_Static_assert(OPT_COUNT <= 63, "options are bits of 64");
 
 enum { LONG_BASE = 256, TIMEOUT_MS_DEFAULT = 15000, TIMEOUT_S_MAX = 86400 };
 
@@ -129,13 +128,61 @@ static int option_add(struct cli *cli, enum cli_option option, const char *text,
     return 0;
 }
 
+const struct command *command_find(const char *const *argv, size_t count, size_t *ret_words)
+{
+    char two[64];
+    for (const struct command *c = cli_commands; c->name != NULL; c++) {
+        if (count >= 1 && strcmp(c->name, argv[0]) == 0) {
+            *ret_words = 1;
+            return c;
+        }
+        snprintf(two, sizeof two, "%.20s %.20s", count >= 1 ? argv[0] : "",
+                 count >= 2 ? argv[1] : "");
+        if (count >= 2 && strcmp(c->name, two) == 0) {
+            *ret_words = 2;
+            return c;
+        }
+    }
+    return NULL;
+}
+
+/* The command of this line as far as it can be told before its options are known. */
+static const struct command *command_guess(int argc, char **argv)
+{
+    const struct command *found = NULL;
+    for (int i = 1; found == NULL && i < argc && strcmp(argv[i], "--") != 0; i++) {
+        size_t words;
+        if (argv[i][0] != '-')
+            found = command_find((const char *const *)argv + i, (size_t)(argc - i), &words);
+    }
+    return found;
+}
+
+/* Another option has this name too, and it is that one the command means. */
+static bool option_hidden(size_t option, const struct command *command)
+{
+    for (size_t i = 0; i < OPT_COUNT; i++) {
+        if (i == option || strcmp(options[i].name, options[option].name) != 0)
+            continue;
+        uint64_t takes = command == NULL ? 0 : command->options;
+        bool takes_it = (takes & UINT64_C(1) << option) != 0;
+        bool takes_other = (takes & UINT64_C(1) << i) != 0;
+        if (takes_other || (!takes_it && i < option))
+            return true;
+    }
+    return false;
+}
+
 /* getopt_long() sorts `argv`: afterwards the words that are no options start at optind. */
 static int options_scan(struct cli *cli, int argc, char **argv, struct err *err)
 {
     struct option longs[OPT_COUNT + 1] = {0};
     char shorts[2 * OPT_COUNT + 2] = ":";
-    for (size_t i = 0; i < OPT_COUNT; i++) {
-        longs[i] =
+    const struct command *command = command_guess(argc, argv);
+    for (size_t i = 0, count = 0; i < OPT_COUNT; i++) {
+        if (option_hidden(i, command))
+            continue;
+        longs[count++] =
             (struct option){options[i].name, options[i].metavar != NULL, NULL, (int)i + LONG_BASE};
         if (options[i].short_name != 0)
             snprintf(shorts + strlen(shorts), 3, "%c%s", options[i].short_name,
@@ -160,24 +207,6 @@ static int options_scan(struct cli *cli, int argc, char **argv, struct err *err)
             return -(int)err->code;
     }
     return 0;
-}
-
-const struct command *command_find(const char *const *argv, size_t count, size_t *ret_words)
-{
-    char two[64];
-    for (const struct command *c = cli_commands; c->name != NULL; c++) {
-        if (count >= 1 && strcmp(c->name, argv[0]) == 0) {
-            *ret_words = 1;
-            return c;
-        }
-        snprintf(two, sizeof two, "%.20s %.20s", count >= 1 ? argv[0] : "",
-                 count >= 2 ? argv[1] : "");
-        if (count >= 2 && strcmp(c->name, two) == 0) {
-            *ret_words = 2;
-            return c;
-        }
-    }
-    return NULL;
 }
 
 static int command_unknown(const char *const *words, size_t count, struct err *err)
@@ -205,7 +234,7 @@ static int command_check(const struct cli *cli, struct err *err)
 {
     const struct command *c = cli->command;
     for (size_t i = 0; i < cli->value_count; i++) {
-        if ((BIT(cli->values[i].option) & (OPTIONS_GLOBAL | c->options)) == 0)
+        if ((UINT64_C(1) << cli->values[i].option & (options_global | c->options)) == 0)
             return err_set(err, ERR_INVALID, "`%s` has no option %s; see borgctl help %s", c->name,
                            cli_option_name(cli->values[i].option), c->name);
     }

@@ -63,6 +63,19 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(NUMBER, "number", 'n', "N", "the newest N (50)") \
     X(FRESH, "fresh", 0, NULL, "see everything acknowledged before: ask the leader first") \
     X(PRIORITY, "priority", 0, "P", "0-450, or free, batch, production, monitoring") \
+    X(TRACE_DIR, "dir", 0, "DIR", "a trace: DIR/machines.csv and DIR/tasks.csv, or their .gz") \
+    X(MACHINES, "machines", 0, "FILE", "machines of a trace, CSV or CSV.gz") \
+    X(TASKS_FILE, "tasks", 0, "FILE", "tasks of a trace, CSV or CSV.gz") \
+    X(CHECKPOINT, "checkpoint", 0, "FILE", "a real cell instead of a trace: its cell.db") \
+    X(POLICY, "policy", 0, "POLICY", "best-fit, worst-fit or stranding-aware (the default)") \
+    X(LIMIT, "limit", 0, "N", "only the first N tasks of the trace") \
+    X(ARRIVALS, "arrivals", 0, "SECONDS|all", \
+      "take tasks that arrive until then (0: at the start)") \
+    X(COMPACT, "compact", 0, NULL, "how few machines would do: the cell compaction experiment") \
+    X(HOW_MANY, "how-many", 0, "SPEC", "how many more tasks of this spec fit") \
+    X(REMOVE_MACHINE, "remove-machine", 0, "NAME", "then take this machine away; may be repeated") \
+    X(REMOVE, "remove", 0, "COUNT", "then take COUNT machines away, drawn by --seed") \
+    X(SEED, "seed", 0, "N", "what is drawn at random is drawn from this number (1)") \
     X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table")
 
 enum cli_option {
@@ -71,6 +84,9 @@ enum cli_option {
 #undef X
         OPT_COUNT
 };
+
+/* A set of options. Two may share a name: a command takes one of them. */
+#define OPTION(id) (UINT64_C(1) << OPT_##id)
 
 struct cli_option_value {
     enum cli_option option;
@@ -95,7 +111,7 @@ struct command {
     const char *args; /* for the usage line: "JOB[/INDEX]" */
     size_t args_min;
     size_t args_max;
-    uint32_t options;    /* BIT(OPT_x): those it takes beside the global ones */
+    uint64_t options;    /* OPTION(x): those it takes beside the global ones */
     const char *summary; /* one line */
     const char *details; /* paragraphs, may be NULL */
     const char *examples;
@@ -151,6 +167,7 @@ int cmd_quota(struct cli *cli);
 int cmd_update(struct cli *cli);
 int cmd_quota_set(struct cli *cli);
 int cmd_quota_clear(struct cli *cli);
+int cmd_simulate(struct cli *cli);
 int cmd_help(struct cli *cli);
 
 #endif

@@ -8,8 +8,8 @@ const struct command cli_commands[] = {
     {
         .name = "cell up",
         .args = "",
-        .options = BIT(OPT_DIR) | BIT(OPT_REPLICAS) | BIT(OPT_BORGLETS) | BIT(OPT_HOST) |
-                   BIT(OPT_CAPACITY) | BIT(OPT_ATTR) | BIT(OPT_ELECTION) | BIT(OPT_SNAPSHOT),
+        .options = OPTION(DIR) | OPTION(REPLICAS) | OPTION(BORGLETS) | OPTION(HOST) |
+                   OPTION(CAPACITY) | OPTION(ATTR) | OPTION(ELECTION) | OPTION(SNAPSHOT),
         .summary = "start a cell of your own on this machine, or what is missing of it",
         .details =
             "Makes certificates, finds free ports, starts real masters and borglets in the\n"
@@ -26,7 +26,7 @@ const struct command cli_commands[] = {
     {
         .name = "cell down",
         .args = "",
-        .options = BIT(OPT_DIR) | BIT(OPT_TASKS) | BIT(OPT_WIPE),
+        .options = OPTION(DIR) | OPTION(TASKS) | OPTION(WIPE),
         .summary = "stop the masters and borglets of your own cell",
         .details = "Tasks run on, as they do when a cell fails: `cell up` finds them again.\n"
                    "--tasks stops them too (SIGTERM, 10 s later SIGKILL).",
@@ -48,8 +48,8 @@ const struct command cli_commands[] = {
         .args = "SPEC",
         .args_min = 1,
         .args_max = 1,
-        .options = BIT(OPT_WAIT) | BIT(OPT_FORMAT) | BIT(OPT_EXT_STR) | BIT(OPT_TLA_STR) |
-                   BIT(OPT_DRY_RUN),
+        .options =
+            OPTION(WAIT) | OPTION(FORMAT) | OPTION(EXT_STR) | OPTION(TLA_STR) | OPTION(DRY_RUN),
         .summary = "hand a job, or several, to the cell",
         .details =
             "SPEC is a .jsonnet, .json, .yaml or .yml file, or - for standard input; it gives one\n"
@@ -95,7 +95,7 @@ const struct command cli_commands[] = {
         .args = "JOB",
         .args_min = 1,
         .args_max = 1,
-        .options = BIT(OPT_WAIT),
+        .options = OPTION(WAIT),
         .summary = "end a job and all its tasks",
         .details =
             "Each task gets SIGTERM and, after the job's grace, SIGKILL. --wait waits until\n"
@@ -108,7 +108,7 @@ const struct command cli_commands[] = {
         .args = "JOB",
         .args_min = 1,
         .args_max = 1,
-        .options = BIT(OPT_REPLICAS) | BIT(OPT_PRIORITY),
+        .options = OPTION(REPLICAS) | OPTION(PRIORITY),
         .summary = "change how many tasks a running job has, and its priority",
         .details =
             "More replicas are started as at a submit; of fewer the highest indexes are killed,\n"
@@ -123,7 +123,7 @@ const struct command cli_commands[] = {
         .args = "JOB[/INDEX]",
         .args_min = 1,
         .args_max = 1,
-        .options = BIT(OPT_FOLLOW) | BIT(OPT_STDERR) | BIT(OPT_TAIL) | BIT(OPT_ATTEMPT),
+        .options = OPTION(FOLLOW) | OPTION(STDERR) | OPTION(TAIL) | OPTION(ATTEMPT),
         .summary = "what a task has written (INDEX 0 when there is none)",
         .details = "-f goes on as it grows; when the task is started again, on this machine or\n"
                    "another, with its next attempt; it ends with the task.",
@@ -144,7 +144,7 @@ const struct command cli_commands[] = {
         .args = "MACHINE",
         .args_min = 1,
         .args_max = 1,
-        .options = BIT(OPT_WAIT),
+        .options = OPTION(WAIT),
         .summary = "move all work off a machine, and give it none (root only)",
         .details =
             "Its tasks are told to stop, with notice, and run elsewhere; that does not count as a\n"
@@ -204,7 +204,7 @@ const struct command cli_commands[] = {
         .name = "events",
         .args = "[JOB]",
         .args_max = 1,
-        .options = BIT(OPT_NUMBER) | BIT(OPT_FOLLOW),
+        .options = OPTION(NUMBER) | OPTION(FOLLOW),
         .summary = "what happened, oldest first: of the cell or of one job",
         .examples = "  borgctl events web\n"
                     "  borgctl events -n 10 -f",
@@ -215,7 +215,7 @@ const struct command cli_commands[] = {
         .args = "SQL",
         .args_min = 1,
         .args_max = 1,
-        .options = BIT(OPT_FRESH),
+        .options = OPTION(FRESH),
         .summary = "any SELECT over the cell's tables",
         .details = "Read-only, bounded in time and size. The tables explain themselves:\n"
                    "SELECT name, sql FROM sqlite_schema.",
@@ -224,10 +224,33 @@ const struct command cli_commands[] = {
         .run = cmd_query,
     },
     {
+        .name = "simulate",
+        .args = "",
+        .options = OPTION(TRACE_DIR) | OPTION(MACHINES) | OPTION(TASKS_FILE) | OPTION(CHECKPOINT) |
+                   OPTION(POLICY) | OPTION(LIMIT) | OPTION(ARRIVALS) | OPTION(COMPACT) |
+                   OPTION(HOW_MANY) | OPTION(REMOVE_MACHINE) | OPTION(REMOVE) | OPTION(SEED),
+        .summary = "what the scheduler would do: a trace, or what if, without touching a cell",
+        .details =
+            "Runs the scheduler and the cell of a master in this process, on a trace in CSV (its\n"
+            "first line names the columns, a malformed line is refused) or on a copy of a real\n"
+            "cell's cell.db. What a trace says that a cell cannot take is counted in the output.\n"
+            "Priorities up to 11 are taken for the scale of 2011: 0-1 free, 2-8 batch, 9 and 11\n"
+            "production, 10 monitoring; else as they are. The file is only read.\n"
+            "--compact packs everything anew on random parts of the machines, with 11 seeds, and\n"
+            "prints the 90th percentile of machines needed; 0.2% of the tasks may stay pending.",
+        .examples =
+            "  borgctl simulate --dir trace/\n"
+            "  borgctl simulate --machines m.csv --tasks t.csv.gz --policy best-fit -o json\n"
+            "  borgctl simulate --dir trace/ --compact\n"
+            "  borgctl simulate --checkpoint cell.db --remove 3 --seed 7\n"
+            "  borgctl simulate --checkpoint cell.db --how-many web.jsonnet",
+        .run = cmd_simulate,
+    },
+    {
         .name = "help",
         .args = "[COMMAND]",
         .args_max = 2,
-        .options = BIT(OPT_MAN),
+        .options = OPTION(MAN),
         .summary = "this, or the help of one command",
         .examples = "  borgctl help submit\n"
                     "  borgctl help --man | man -l -",

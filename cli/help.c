@@ -18,8 +18,8 @@ static const struct option_help options[OPT_COUNT] = {
 #undef X
 };
 
-static const uint32_t options_global = BIT(OPT_CELL) | BIT(OPT_USER) | BIT(OPT_OUTPUT) |
-                                       BIT(OPT_TIMEOUT) | BIT(OPT_QUIET) | BIT(OPT_HELP);
+static const uint64_t options_global =
+    OPTION(CELL) | OPTION(USER) | OPTION(OUTPUT) | OPTION(TIMEOUT) | OPTION(QUIET) | OPTION(HELP);
 
 static const struct {
     int number;
@@ -39,11 +39,11 @@ static void option_text(char *to, size_t size, const struct option_help *o)
              o->metavar != NULL ? o->metavar : "");
 }
 
-static void options_print(FILE *to, uint32_t set)
+static void options_print(FILE *to, uint64_t set)
 {
     for (size_t i = 0; i < OPT_COUNT; i++) {
         char text[80];
-        if ((set & BIT(i)) == 0)
+        if ((set & UINT64_C(1) << i) == 0)
             continue;
         option_text(text, sizeof text, &options[i]);
         if (strlen(text) <= 24)
@@ -106,11 +106,11 @@ static void man_text(FILE *to, const char *text)
     }
 }
 
-static void man_options(FILE *to, uint32_t set)
+static void man_options(FILE *to, uint64_t set)
 {
     for (size_t i = 0; i < OPT_COUNT; i++) {
         char text[80];
-        if ((set & BIT(i)) == 0)
+        if ((set & UINT64_C(1) << i) == 0)
             continue;
         option_text(text, sizeof text, &options[i]);
         fprintf(to, ".TP\n.B ");

@@ -9,7 +9,7 @@
 static const char *const bands[BAND_COUNT] = {"free", "batch", "production", "monitoring"};
 static const char *const appclasses[APPCLASS_COUNT] = {"batch", "latency-sensitive"};
 static const char *const restarts[RESTART_COUNT] = {"on-failure", "always", "never"};
-static const char *const policies[POLICY_COUNT] = {"best-fit", "worst-fit"};
+static const char *const policies[POLICY_COUNT] = {"best-fit", "worst-fit", "stranding-aware"};
 
 enum band band_of(uint32_t priority)
 {
@@ -82,7 +82,7 @@ void spec_init(struct job_spec *spec)
     *spec = (struct job_spec){
         .priority = PRIORITY_DEFAULT,
         .appclass = APPCLASS_BATCH,
-        .policy = POLICY_BEST_FIT,
+        .policy = POLICY_STRANDING_AWARE,
         .replicas = 1,
         .limit = {{[RES_CPU] = 100, [RES_RAM] = INT64_C(128) << 20}},
         .restart = RESTART_ON_FAILURE,

@@ -14,10 +14,25 @@ bool feasible_maybe(const struct view *view, const struct view_job *job, uint32_
 /* What the machine has for this job, work it may evict included; -1 in every part when down. */
 struct resources feasible_room(const struct view *view, const struct view_job *job,
                                uint32_t machine);
-/* score.c: the best machine without evicting anybody, by wishes and policy; or VIEW_NO_MACHINE. */
+/* score.c: the scores of a run of machines, lower is better, whether the job fits there or not. */
+void score_run(const struct view *view, const struct view_job *job, uint32_t first, uint32_t count,
+               int64_t *ret_scores);
+/* Neither constraints nor spreads: score_run() and feasible_fits() say everything about it. */
+bool score_is_plain(const struct view_job *job);
+/* The best machine without evicting anybody, by wishes and policy; or VIEW_NO_MACHINE. */
 uint32_t score_best(const struct view *view, const struct view_job *job);
 /* The same among the candidate machines: for a job that was woken. */
 uint32_t score_best_candidate(const struct view *view, const struct view_job *job);
+
+/* best.c: what score_best() would say, remembered per kind of task. */
+struct best {
+    struct kind *kinds;
+    uint64_t clock;
+};
+void best_release(struct best *best);
+/* Adds to `scanned` the machines it looked at. */
+uint32_t best_machine(struct best *best, const struct view *view, const struct view_job *job,
+                      uint64_t *scanned);
 
 /* preempt.c */
 struct preempt {

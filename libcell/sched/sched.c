@@ -19,6 +19,7 @@ _Static_assert(CMD_PLACEMENTS_MAX * 31 + VICTIMS_MAX * 16 + VERDICTS_MAX * 525 +
 
 struct sched {
     struct view view;
+    struct best best;
     struct preempt preempt;
     struct sched_stats stats;
     uint64_t fleet_told; /* view.fleet_version the reasons are about */
@@ -42,6 +43,7 @@ void sched_free(struct sched *sched)
     if (sched == NULL)
         return;
     view_release(&sched->view);
+    best_release(&sched->best);
     preempt_release(&sched->preempt);
     free(sched);
 }
@@ -107,25 +109,20 @@ static void propose(struct sched *sched, struct view_job *job, uint32_t machine)
     view_place(&sched->view, task, machine);
 }
 
-/*
- * Place one task of the job, or find that nothing fits and block it. `hint`: where the task before
- * it went, if nothing else was placed in between. A best fit becomes a better one by that, so it
- * stays the best as long as it fits. False when the batch is full.
+/* Place one task of the job, or find that nothing fits and block it. False when the batch is full.
  */
-static bool place_one(struct sched *sched, struct view_job *job, uint32_t *hint)
+static bool place_one(struct sched *sched, struct view_job *job)
 {
     struct view *view = &sched->view;
-    uint32_t machine = VIEW_NO_MACHINE;
+    uint32_t machine;
     sched->preempt.victim_count = 0;
     if (sched->placement_count == CMD_PLACEMENTS_MAX)
         return false;
-    if (*hint != VIEW_NO_MACHINE && job->policy == POLICY_BEST_FIT && !job->has_wishes &&
-        places_allow(job, *hint) && feasible_fits(view, job, *hint))
-        machine = *hint;
-    if (machine == VIEW_NO_MACHINE) {
-        sched->stats.machines_scanned += job->woken ? view->candidate_count : view->machine_count;
-        machine = job->woken ? score_best_candidate(view, job) : score_best(view, job);
-        *hint = machine;
+    if (job->woken) {
+        sched->stats.machines_scanned += view->candidate_count;
+        machine = score_best_candidate(view, job);
+    } else {
+        machine = best_machine(&sched->best, view, job, &sched->stats.machines_scanned);
     }
     if (machine == VIEW_NO_MACHINE && job->priority > 0) {
         uint32_t victims_left = VICTIMS_MAX - sched->victim_count;
@@ -148,9 +145,8 @@ static bool place_level(struct sched *sched, struct level *level)
     queue_level_start(level);
     while (level->ready > 0) {
         struct view_job *job = queue_next(level);
-        uint32_t hint = VIEW_NO_MACHINE;
         do {
-            if (!place_one(sched, job, &hint))
+            if (!place_one(sched, job))
                 return false;
         } while (level->ready_users == 1 && job->waiting > 0 && !job->blocked);
     }
@@ -206,6 +202,10 @@ struct sched_stats sched_stats(const struct sched *sched)
 {
     struct sched_stats stats = sched->stats;
     stats.pending = sched->view.waiting;
+    LIST_EACH(l, &sched->view.blocked)
+    {
+        stats.blocked += CONTAINER_OF(l, struct view_job, blocked_link)->waiting;
+    }
     return stats;
 }
 

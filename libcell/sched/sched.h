@@ -39,6 +39,7 @@ struct sched_stats {
     uint64_t preempted;
     uint64_t machines_scanned;
     uint64_t pending; /* tasks waiting now, back-offs not counted */
+    uint64_t blocked; /* those of them whose job did not fit when it was last looked at */
 };
 struct sched_stats sched_stats(const struct sched *sched);
 

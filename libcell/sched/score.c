@@ -1,13 +1,77 @@
 /*
  * score.c - which of the machines that fit.
  *
- * Normalizing is linear, so the machine with the smallest leftover after this task is the one with
- * the smallest spare now: one number per machine serves every job. Ties go to the lower id.
+ * How well a task fits is a sum of weighted figures, a line of them per policy; the lowest sum
+ * wins, ties go to the lower id. A figure adds `weight` times itself to the scores of a run of
+ * machines, so that it is a loop over columns; it is some shares of 2^40. To add one: a function
+ * and its place in `figures`. All are about the machine as it is before the task: normalizing is
+ * linear, so the machine with the smallest leftover after this task is the one with the smallest
+ * spare now.
  *
  * A job with constraints or spreads is judged by the table of stages: what its wishes cost comes
  * first, the fit decides among machines that are equal in that.
  */
 #include "choose.h"
+
+enum { FIGURES_MAX = 4, RUN = 256, SCORE_BITS = 40, COSINE_BITS = 20 };
+
+typedef void figure_fn(const struct view *view, const struct view_job *job, uint32_t first,
+                       uint32_t count, int64_t weight, int64_t *scores);
+
+/* What is left, as shares of the largest machine, summed over the resources. */
+static void leftover(const struct view *view, const struct view_job *job UNUSED, uint32_t first,
+                     uint32_t count, int64_t weight, int64_t *scores)
+{
+    const int64_t *spare = view->spare + first;
+    for (uint32_t i = 0; i < count; i++)
+        scores[i] += weight * spare[i];
+}
+
+/*
+ * How far what the task asks for points away from what is free, both as shares of the machine: 1 -
+ * cos^2 of the angle. A task that takes cpu and ram in the proportion they are free in strands
+ * neither. Disk does not take part: cells have plenty, and then its direction hides the others'.
+ */
+static void mismatch(const struct view *view, const struct view_job *job, uint32_t first,
+                     uint32_t count, int64_t weight, int64_t *scores)
+{
+    const struct lean *room = view->room_lean + first;
+    const struct lean *aspect = view->aspect + first;
+    const struct lean need = view_lean(view_normal(view, RES_CPU, job->limit.v[RES_CPU]),
+                                       view_normal(view, RES_RAM, job->limit.v[RES_RAM]));
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t cpu = (uint64_t)need.cpu * aspect[i].cpu >> LEAN_BITS;
+        uint64_t ram = (uint64_t)need.ram * aspect[i].ram >> LEAN_BITS;
+        uint64_t dot = cpu * room[i].cpu + ram * room[i].ram;
+        uint64_t lengths = ((uint64_t)room[i].cpu * room[i].cpu + room[i].ram * room[i].ram) *
+                           (cpu * cpu + ram * ram);
+        uint64_t cosine = dot * dot / ((lengths >> COSINE_BITS) + 1);
+        scores[i] += weight * (((INT64_C(1) << COSINE_BITS) - (int64_t)cosine)
+                               << (SCORE_BITS - COSINE_BITS));
+    }
+}
+_Static_assert(4 * LEAN_BITS + 2 < 64, "squares of dot products must fit");
+
+/* The weights of stranding-aware are measured: see README.md. */
+static const struct figure {
+    figure_fn *add;
+    int64_t weight;
+} figures[POLICY_COUNT][FIGURES_MAX] = {
+    [POLICY_BEST_FIT] = {{leftover, 1}},
+    [POLICY_WORST_FIT] = {{leftover, -1}},
+    [POLICY_STRANDING_AWARE] = {{mismatch, 32}, {leftover, 1}},
+};
+
+void score_run(const struct view *view, const struct view_job *job, uint32_t first, uint32_t count,
+               int64_t *ret_scores)
+{
+    for (uint32_t i = 0; i < count; i++)
+        ret_scores[i] = 0;
+    const struct figure *figure = figures[job->policy];
+    for (int i = 0; i < FIGURES_MAX; i++)
+        if (figure[i].add != NULL)
+            figure[i].add(view, job, first, count, figure[i].weight, ret_scores);
+}
 
 static int64_t wish_constraints(const struct view *view, const struct view_job *job, uint32_t m)
 {
@@ -23,7 +87,9 @@ static int64_t wish_spread(const struct view *view, const struct view_job *job, 
 
 static int64_t fit(const struct view *view, const struct view_job *job, uint32_t m)
 {
-    return job->policy == POLICY_WORST_FIT ? -view->spare[m] : view->spare[m];
+    int64_t score;
+    score_run(view, job, m, 1, &score);
+    return score;
 }
 
 /* Costs, the least is best. Those of one rank have one unit and are added; rank 0 decides first. */
@@ -83,37 +149,33 @@ static uint32_t best_allowed(const struct view *view, const struct view_job *job
     return best.machine;
 }
 
-/* The same for a job that asks for nothing but room: the loop that the cell's pace hangs on. */
+/* The same for a job that asks for nothing but room. */
 static uint32_t best_fitting(const struct view *view, const struct view_job *job)
 {
-    const int64_t *cpu = view->room[RES_CPU];
-    const int64_t *ram = view->room[RES_RAM];
-    const int64_t *disk = view->room[RES_DISK];
-    const int64_t *ports = view->room[RES_PORTS];
-    const int64_t *spare = view->spare;
-    const struct resources need = job->limit;
-    const int64_t sign = job->policy == POLICY_WORST_FIT ? -1 : 1;
     uint32_t best = VIEW_NO_MACHINE;
     int64_t best_score = INT64_MAX;
-    _Static_assert(RES_COUNT == 4, "every resource is compared below");
-    for (uint32_t m = 0; m < view->machine_count; m++) {
-        int64_t score = sign * spare[m];
-        if (score >= best_score)
-            continue; /* most of the time this one column decides */
-        bool fits = (need.v[RES_CPU] <= cpu[m]) & (need.v[RES_RAM] <= ram[m]) &
-                    (need.v[RES_DISK] <= disk[m]) & (need.v[RES_PORTS] <= ports[m]);
-        if (fits) {
-            best = m;
-            best_score = score;
+    int64_t scores[RUN];
+    for (uint32_t first = 0; first < view->machine_count; first += RUN) {
+        uint32_t count = MIN((uint32_t)RUN, view->machine_count - first);
+        score_run(view, job, first, count, scores);
+        for (uint32_t i = 0; i < count; i++) {
+            if (scores[i] < best_score && feasible_fits(view, job, first + i)) {
+                best = first + i;
+                best_score = scores[i];
+            }
         }
     }
     return best;
 }
 
+bool score_is_plain(const struct view_job *job)
+{
+    return job->match == NULL && job->spread_count == 0;
+}
+
 uint32_t score_best(const struct view *view, const struct view_job *job)
 {
-    bool is_plain = job->match == NULL && job->spread_count == 0;
-    return is_plain ? best_fitting(view, job) : best_allowed(view, job);
+    return score_is_plain(job) ? best_fitting(view, job) : best_allowed(view, job);
 }
 
 uint32_t score_best_candidate(const struct view *view, const struct view_job *job)

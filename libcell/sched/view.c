@@ -28,17 +28,40 @@ static void improve(struct view *view, uint32_t machine)
     view->improved_list[view->improved_count++] = machine;
 }
 
+struct lean view_lean(int64_t cpu, int64_t ram)
+{
+    uint64_t c = cpu <= 0 ? 0 : (uint64_t)cpu;
+    uint64_t r = ram <= 0 ? 0 : (uint64_t)ram;
+    int excess = 64 - __builtin_clzll(c | r | 1) - LEAN_BITS;
+    if (excess < 0)
+        return (struct lean){(uint32_t)(c << -excess), (uint32_t)(r << -excess)};
+    return (struct lean){(uint32_t)(c >> excess), (uint32_t)(r >> excess)};
+}
+
+/* cpu / total cpu to ram / total ram is as cpu * total ram to ram * total cpu: no division. */
+static void lean_derive(struct view *view, uint32_t m)
+{
+    int64_t cpu = view_normal(view, RES_CPU, view->total[RES_CPU][m]) >> PRECISION_BITS;
+    int64_t ram = view_normal(view, RES_RAM, view->total[RES_RAM][m]) >> PRECISION_BITS;
+    int64_t cpu_room = view_normal(view, RES_CPU, view->room[RES_CPU][m]) >> PRECISION_BITS;
+    int64_t ram_room = view_normal(view, RES_RAM, view->room[RES_RAM][m]) >> PRECISION_BITS;
+    view->aspect[m] = view_lean(ram, cpu);
+    view->room_lean[m] = view_lean(cpu_room * ram, ram_room * cpu);
+}
+
 /* Room, score and stamp of a machine whose total, used or state changed. */
 static void machine_derive(struct view *view, uint32_t m)
 {
     int64_t spare = 0;
-    for (int r = 0; r < RES_COUNT; r++) {
+    for (enum resource r = 0; r < RES_COUNT; r++) {
         int64_t room = view->up[m] ? view->total[r][m] - view->used[r][m] : -1;
         view->room[r][m] = room;
-        spare += (room >> view->shift[r]) * view->factor[r];
+        spare += view_normal(view, r, room);
     }
     view->spare[m] = spare;
+    lean_derive(view, m);
     view->stamp[m] = ++view->stamp_last;
+    view->changed[view->stamp_last % VIEW_CHANGES] = m;
 }
 
 /* Leftovers of different resources are added as shares of the largest machine's amounts. */
@@ -77,6 +100,8 @@ static void machines_grow(struct view *view, uint32_t count)
         grow_column(&view->draining, old, now, sizeof(bool));
         grow_column(&view->budgeted, old, now, sizeof(uint32_t));
         grow_column(&view->spare, old, now, sizeof(int64_t));
+        grow_column(&view->room_lean, old, now, sizeof(struct lean));
+        grow_column(&view->aspect, old, now, sizeof(struct lean));
         grow_column(&view->stamp, old, now, sizeof(uint64_t));
         grow_column(&view->improved, old, now, sizeof(bool));
         grow_column(&view->tasks, old, now, sizeof(struct list *));
@@ -496,6 +521,8 @@ void view_release(struct view *view)
     free(view->draining);
     free(view->budgeted);
     free(view->spare);
+    free(view->room_lean);
+    free(view->aspect);
     free(view->stamp);
     free(view->improved);
     free(view->tasks);

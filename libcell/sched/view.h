@@ -14,6 +14,7 @@
 #include "cmd.h"
 
 enum { VIEW_NO_MACHINE = UINT32_MAX };
+enum { VIEW_CHANGES = 4096 };
 
 enum view_task_state {
     VIEW_OVER,    /* final, or not told of yet */
@@ -116,6 +117,12 @@ struct level {
     uint32_t ready_users;
 };
 
+/* The direction of an amount of cpu and ram: the larger one has LEAN_BITS bits, or both are 0. */
+enum { LEAN_BITS = 14 };
+struct lean {
+    uint32_t cpu, ram;
+};
+
 struct view {
     uint32_t machine_count;
     uint32_t machine_capacity; /* of the columns */
@@ -126,6 +133,8 @@ struct view {
     int64_t *room[RES_COUNT];      /* total - used, -1 when down */
     int64_t *evictable[RES_COUNT]; /* the part of `used` that is not prod */
     int64_t *spare;                /* room normalized and summed over resources: the score */
+    struct lean *room_lean;        /* of the room, as shares of the machine's total */
+    struct lean *aspect;           /* times a lean of amounts is a lean of shares of its total */
     uint64_t *stamp;               /* differs from all earlier ones after each change */
     bool *improved;                /* is in the list below */
     struct list **tasks;           /* heads, of live tasks */
@@ -139,6 +148,7 @@ struct view {
     uint32_t candidate_count;
     uint32_t woken; /* jobs that are */
     uint64_t stamp_last;
+    uint32_t changed[VIEW_CHANGES]; /* the machine that got stamp s, at s % VIEW_CHANGES */
     uint64_t fleet_version; /* differs when a machine came, went or changed size or attributes */
     int shift[RES_COUNT];   /* normalized = (amount >> shift) * factor */
     int64_t factor[RES_COUNT];
@@ -157,6 +167,12 @@ struct view {
 
 void view_init(struct view *view);
 void view_release(struct view *view);
+/* An amount as a share of the largest machine's, 2^40 being all of it. */
+static inline int64_t view_normal(const struct view *view, enum resource r, int64_t amount)
+{
+    return (amount >> view->shift[r]) * view->factor[r];
+}
+struct lean view_lean(int64_t cpu, int64_t ram);
 void view_update(struct view *view, const struct delta *delta);
 struct view_job *view_job_find(const struct view *view, job_id id);
 uint32_t view_task_index(const struct view_task *task);

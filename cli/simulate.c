@@ -1,0 +1,203 @@
+/*
+ * simulate.c - the master's loop of scheduling without a master.
+ */
+#include "simulate.h"
+
+#include "clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void sim_init(struct sim *sim)
+{
+    *sim = (struct sim){.cell = cell_new(), .sched = sched_new()};
+}
+
+void sim_release(struct sim *sim)
+{
+    cell_free(sim->cell);
+    sched_free(sim->sched);
+    changes_release(&sim->changes);
+    free(sim->pass_us);
+    *sim = (struct sim){0};
+}
+
+void sim_clear(struct sim *sim)
+{
+    struct sim old = *sim;
+    sim_release(&old);
+    sim_init(sim);
+    sim->on_progress = old.on_progress;
+    sim->data = old.data;
+}
+
+static void apply(struct sim *sim, const struct cmd *cmd)
+{
+    changes_clear(&sim->changes);
+    sim->answer = (struct answer){0};
+    cell_apply(sim->cell, cmd, &sim->changes, &sim->answer);
+    struct delta *delta = delta_collect(sim->cell, &sim->changes);
+    sched_update(sim->sched, delta);
+    delta_unref(delta);
+}
+
+static int apply_or_refuse(struct sim *sim, const struct cmd *cmd, struct err *err)
+{
+    apply(sim, cmd);
+    return sim->answer.code == ERR_OK ? 0 : err_set(err, sim->answer.code, "%s", sim->answer.msg);
+}
+
+int sim_machine(struct sim *sim, const char *name, struct resources capacity, struct err *err)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
+    str_copy(cmd.machine_register.name, sizeof cmd.machine_register.name, name);
+    str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, "simulated:1");
+    cmd.machine_register.capacity = capacity;
+    return apply_or_refuse(sim, &cmd, err);
+}
+
+int sim_submit(struct sim *sim, const struct job_spec *spec, struct err *err)
+{
+    struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = *spec}; /* borrowed: not released */
+    return apply_or_refuse(sim, &cmd, err);
+}
+
+int sim_machine_down(struct sim *sim, machine_id machine, struct err *err)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_DOWN, .machine_down = {machine}};
+    return apply_or_refuse(sim, &cmd, err);
+}
+
+void sim_tell_all(struct sim *sim)
+{
+    struct delta *delta = delta_full(sim->cell);
+    sched_update(sim->sched, delta);
+    delta_unref(delta);
+}
+
+static void note_pass(struct sim *sim, uint64_t us)
+{
+    if (sim->pass_count == sim->pass_capacity) {
+        sim->pass_capacity = MAX(sim->pass_capacity * 2, (size_t)64);
+        sim->pass_us = xrealloc(sim->pass_us, sim->pass_capacity, sizeof *sim->pass_us);
+    }
+    sim->pass_us[sim->pass_count++] = us;
+}
+
+/* Victims that were told to stop have stopped: their borglets say so. */
+static void end_victims(struct sim *sim, const struct cmd_schedule *decided)
+{
+    for (uint32_t i = 0; i < decided->victim_count; i++) {
+        const struct task *task = cell_task(sim->cell, decided->victims[i].task);
+        struct report report = {
+            .task = decided->victims[i], .kind = REPORT_EXITED, .exit_code = -15};
+        if (task == NULL || !task_is_live(task) || task->stopping == CAUSE_NONE)
+            continue;
+        struct cmd cmd = {
+            .kind = CMD_REPORT,
+            .report = {.machine = task->machine, .reports = &report, .report_count = 1}};
+        apply(sim, &cmd);
+        sim->evicted++;
+    }
+}
+
+bool sim_run_within(struct sim *sim, uint64_t pending_max)
+{
+    struct cmd_schedule decided;
+    for (;;) {
+        uint64_t start_us = clock_mono_us();
+        bool more = sched_pass(sim->sched, &decided);
+        note_pass(sim, clock_mono_us() - start_us);
+        if (sim->on_progress != NULL)
+            sim->on_progress(sim->data, sim);
+        if (!more)
+            return sched_stats(sim->sched).pending <= pending_max;
+        struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = decided};
+        /* The decision is the scheduler's until the next pass; applying it feeds the scheduler
+         * rows, which leaves these arrays alone. */
+        apply(sim, &cmd);
+        ASSERT(sim->answer.refused == 0); /* nothing else changes the cell */
+        end_victims(sim, &decided);
+        if (sched_stats(sim->sched).blocked > pending_max)
+            return false;
+    }
+}
+
+void sim_run(struct sim *sim)
+{
+    sim_run_within(sim, UINT64_MAX);
+}
+
+static int by_size(const void *x, const void *y)
+{
+    uint64_t a = *(const uint64_t *)x;
+    uint64_t b = *(const uint64_t *)y;
+    return a < b ? -1 : a > b;
+}
+
+static void figures_of_passes(const struct sim *sim, struct sim_figures *f)
+{
+    f->passes = sim->pass_count;
+    if (sim->pass_count == 0)
+        return;
+    CLEANUP(free_ptr) uint64_t *us = xcalloc(sim->pass_count, sizeof *us);
+    memcpy(us, sim->pass_us, sim->pass_count * sizeof *us);
+    qsort(us, sim->pass_count, sizeof *us, by_size);
+    f->pass_us_p50 = us[sim->pass_count / 2];
+    f->pass_us_max = us[sim->pass_count - 1];
+    for (size_t i = 0; i < sim->pass_count; i++)
+        f->pass_us_total += us[i];
+}
+
+/* Amounts are at most 2^50 and tasks at most 2^22: the sum of a whole cell may not fit 64 bits. */
+static void add_times(struct resources *to, const struct resources *amount, uint64_t times)
+{
+    for (int r = 0; r < RES_COUNT; r++) {
+        int64_t product;
+        if (__builtin_mul_overflow(amount->v[r], (int64_t)times, &product) ||
+            __builtin_add_overflow(to->v[r], product, &to->v[r]))
+            to->v[r] = INT64_MAX;
+    }
+}
+
+static void figures_of_jobs(const struct cell *cell, struct sim_figures *f)
+{
+    LIST_EACH(l, &cell->jobs)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, link);
+        uint64_t live = job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING];
+        uint64_t wanted = live + job->counts[TASK_PENDING];
+        if (wanted == 0)
+            continue;
+        f->jobs++;
+        f->tasks += wanted;
+        f->placed += live;
+        f->pending += job->counts[TASK_PENDING];
+        add_times(&f->demand, &job->spec.limit, wanted);
+    }
+}
+
+struct sim_figures sim_figures(const struct sim *sim)
+{
+    struct sim_figures f = {.evicted = sim->evicted};
+    figures_of_passes(sim, &f);
+    figures_of_jobs(sim->cell, &f);
+    struct resources mean = f.demand;
+    for (int r = 0; r < RES_COUNT; r++)
+        mean.v[r] = f.tasks == 0 ? 0 : mean.v[r] / (int64_t)f.tasks;
+    for (uint32_t i = 0; i < sim->cell->machine_count; i++) {
+        const struct machine *machine = sim->cell->machines[i];
+        struct resources room = machine->capacity;
+        if (machine->state != MACHINE_UP)
+            continue;
+        f.machines++;
+        add_times(&f.capacity, &machine->capacity, 1);
+        add_times(&f.used, &machine->reserved, 1);
+        resources_subtract(&room, &machine->reserved);
+        if (resources_fit(&mean, &room))
+            continue;
+        f.stranded_machines++;
+        add_times(&f.stranded, &room, 1);
+    }
+    return f;
+}

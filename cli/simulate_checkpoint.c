@@ -1,0 +1,156 @@
+/*
+ * simulate_checkpoint.c - the live part of a real cell, from the rows of its cell.db.
+ *
+ * Only what scheduling depends on is read: machines, jobs that are not dead, their tasks. The file
+ * is opened read-only; what contradicts itself is refused as the cell itself would (cell_load_*).
+ */
+#include "simulate.h"
+
+#include "cmd_pack.h"
+
+#include <sqlite3.h>
+#include <string.h>
+
+enum { CELL_APPLICATION_ID = 1114600039 }; /* borgmaster/schema.sql */
+
+struct rows {
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+};
+
+static void rows_release(struct rows *rows)
+{
+    sqlite3_finalize(rows->statement);
+    sqlite3_close(rows->db);
+}
+
+static int rows_fail(const struct rows *rows, struct err *err)
+{
+    return err_set(err, ERR_CORRUPT, "%s",
+                   rows->db == NULL ? "out of memory" : sqlite3_errmsg(rows->db));
+}
+
+static int rows_query(struct rows *rows, const char *sql, struct err *err)
+{
+    sqlite3_finalize(rows->statement);
+    rows->statement = NULL;
+    return sqlite3_prepare_v2(rows->db, sql, -1, &rows->statement, NULL) == SQLITE_OK
+               ? 0
+               : rows_fail(rows, err);
+}
+
+static int64_t integer(const struct rows *rows, int column)
+{
+    return sqlite3_column_int64(rows->statement, column);
+}
+
+static const char *text(const struct rows *rows, int column)
+{
+    const char *value = (const char *)sqlite3_column_text(rows->statement, column);
+    return value == NULL ? "" : value;
+}
+
+static int load_meta(struct sim *sim, const struct rows *rows, struct err *err UNUSED)
+{
+    sim->cell->now_ms = (uint64_t)integer(rows, 0);
+    sim->cell->next_job = (uint64_t)integer(rows, 1);
+    return 0;
+}
+
+static int load_machine(struct sim *sim, const struct rows *rows, struct err *err)
+{
+    struct machine row = {.id = {(uint32_t)integer(rows, 0)}};
+    str_copy(row.name, sizeof row.name, text(rows, 1));
+    bool up = strcmp(text(rows, 2), machine_state_text(MACHINE_UP)) == 0;
+    row.state = up ? MACHINE_UP : MACHINE_DOWN;
+    for (int r = 0; r < RES_COUNT; r++)
+        row.capacity.v[r] = integer(rows, 3 + r);
+    return cell_load_machine(sim->cell, &row, err);
+}
+
+static int load_job(struct sim *sim, const struct rows *rows, struct err *err)
+{
+    struct job row = {.id = {(uint64_t)integer(rows, 0)}, .killed = integer(rows, 1) != 0};
+    str_copy(row.reason, sizeof row.reason, text(rows, 2));
+    const void *spec = sqlite3_column_blob(rows->statement, 3);
+    int size = sqlite3_column_bytes(rows->statement, 3);
+    int rc = spec_unpack(spec, spec == NULL ? 0 : (size_t)size, &row.spec, err);
+    if (rc != 0)
+        return err_wrap(err, "job %" PRIu64, row.id.v);
+    rc = cell_load_job(sim->cell, &row, err);
+    spec_release(&row.spec);
+    return rc;
+}
+
+static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
+{
+    int64_t index = integer(rows, 1);
+    unsigned state = 0;
+    if (index < 0 || index >= CELL_TASKS_PER_JOB_MAX)
+        return err_set(err, ERR_CORRUPT, "a task with the index %" PRId64, index);
+    while (state < TASK_STATE_COUNT && strcmp(text(rows, 2), task_state_text(state)) != 0)
+        state++;
+    struct task row = {.id = task_id_of((job_id){(uint64_t)integer(rows, 0)}, (uint32_t)index),
+                       .state = (enum task_state)state,
+                       .attempt = (uint32_t)integer(rows, 3),
+                       .machine = {(uint32_t)integer(rows, 4)},
+                       .failures = (uint32_t)integer(rows, 6)};
+    unsigned stopping = 0;
+    while (stopping < CAUSE_COUNT && strcmp(text(rows, 5), cause_text(stopping)) != 0)
+        stopping++;
+    row.stopping = (enum cause)stopping;
+    return cell_load_task(sim->cell, &row, err);
+}
+
+/* In the order that cell.h asks for. Back-offs are taken as over. */
+static const struct table {
+    const char *sql;
+    int (*load)(struct sim *sim, const struct rows *rows, struct err *err);
+} tables[] = {
+    {"SELECT now_ms, next_job FROM meta", load_meta},
+    {"SELECT id, name, state, cpu_milli, ram_bytes, disk_bytes, ports FROM machines ORDER BY id",
+     load_machine},
+    {"SELECT id, killed, reason, spec FROM jobs LEFT JOIN job_specs ON job_id = id "
+     "WHERE NOT dead ORDER BY id",
+     load_job},
+    {"SELECT t.job_id, t.idx, t.state, t.attempt, t.machine_id, t.stopping, t.failures "
+     "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE NOT j.dead ORDER BY t.job_id, t.idx",
+     load_task},
+};
+
+static int rows_open(struct rows *rows, const char *path, struct err *err)
+{
+    *rows = (struct rows){0};
+    if (sqlite3_open_v2(path, &rows->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
+        return err_set(err, ERR_IO, "cannot open it: %s",
+                       rows->db == NULL ? "out of memory" : sqlite3_errmsg(rows->db));
+    int rc = rows_query(rows, "PRAGMA application_id", err);
+    if (rc != 0 || sqlite3_step(rows->statement) != SQLITE_ROW)
+        return rc != 0 ? rc : rows_fail(rows, err);
+    if (integer(rows, 0) != CELL_APPLICATION_ID)
+        return err_set(err, ERR_INVALID, "a database, but not the cell.db of a cell");
+    return 0;
+}
+
+int sim_load_checkpoint(struct sim *sim, const char *path, struct err *err)
+{
+    CLEANUP(rows_release) struct rows rows;
+    int rc = rows_open(&rows, path, err);
+    /* One transaction: a live replica may be writing. */
+    if (rc == 0 && sqlite3_exec(rows.db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
+        rc = rows_fail(&rows, err);
+    for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(tables); i++) {
+        int step = SQLITE_DONE;
+        rc = rows_query(&rows, tables[i].sql, err);
+        while (rc == 0 && (step = sqlite3_step(rows.statement)) == SQLITE_ROW)
+            rc = tables[i].load(sim, &rows, err);
+        if (rc == 0 && step != SQLITE_DONE)
+            rc = rows_fail(&rows, err);
+    }
+    if (rc == 0)
+        rc = cell_load_done(sim->cell, err);
+    if (rc != 0)
+        return err_wrap(err, "%s", path);
+    sim_tell_all(sim);
+    return 0;
+}

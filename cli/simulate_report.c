@@ -1,0 +1,130 @@
+/*
+ * simulate_report.c - what a simulation found, and what of its input it could not use.
+ */
+#include "simulate_report.h"
+
+#include <string.h>
+
+/* One line of what was not used: how many, of what, and what was done with them. */
+struct ignored_row {
+    const char *key;
+    uint64_t count;
+    const char *text;
+};
+
+enum { IGNORED_ROWS = 10 };
+
+static void ignored_rows(const struct sim_ignored *g, struct ignored_row *to)
+{
+    const struct ignored_row rows[IGNORED_ROWS] = {
+        {"arrive_later", g->later, "tasks arrive later (arrival_s): left out; see --arrivals"},
+        {"constraints", g->constraints, "tasks have constraints: taken as having none"},
+        {"gpu", g->gpus, "tasks ask for gpu_milli: taken as asking for none"},
+        {"duration", g->durations, "tasks have a duration_s: taken as running on"},
+        {"raised", g->raised, "tasks ask for no cpu or no ram: taken as asking for 1m or 1Mi"},
+        {"disk", g->disks, "tasks ask for disk, which no machine has: taken as asking for none"},
+        {"qos", g->qos, "tasks name a qos: not used, the band follows from the priority"},
+        {"machine_attributes", g->attributes, "machines have attributes: not used"},
+        {"machine_failure_domain", g->failure_domains, "machines have a failure_domain: not used"},
+        {"machine_gpu", g->machine_gpus, "machines have gpu_milli: not used"},
+    };
+    memcpy(to, rows, sizeof rows);
+}
+
+static double percent(int64_t part, int64_t whole)
+{
+    return whole == 0 ? 0 : 100.0 * (double)part / (double)whole;
+}
+
+static void print_resource(FILE *to, const struct sim_figures *f, enum resource r)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+    const struct resources *all[] = {&f->capacity, &f->demand, &f->used, &f->stranded};
+    fprintf(to, "%-9s", resource_name(r));
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        int64_t amount = all[i]->v[r];
+        buf_clear(&text);
+        /* Whole cells: whole cpus and GiB are enough here, JSON has the exact amounts. */
+        int64_t unit = r == RES_CPU ? 1000 : r == RES_PORTS ? 1 : INT64_C(1) << 30;
+        buf_printf(&text, "%.1f%s", (double)amount / (double)unit,
+                   r == RES_RAM || r == RES_DISK ? "Gi" : "");
+        fprintf(to, " %14s", buf_text(&text));
+        if (i > 0)
+            fprintf(to, " %5.1f%%", percent(amount, f->capacity.v[r]));
+    }
+    fputc('\n', to);
+}
+
+static void print_ignored(FILE *to, const struct sim_ignored *g)
+{
+    struct ignored_row rows[IGNORED_ROWS];
+    ignored_rows(g, rows);
+    fprintf(to, "\nof the trace, not used:\n");
+    for (size_t i = 0; i < IGNORED_ROWS; i++)
+        if (rows[i].count > 0)
+            fprintf(to, "  %9" PRIu64 " %s\n", rows[i].count, rows[i].text);
+    fprintf(to, "priorities: %s\n",
+            g->priorities_2011
+                ? "0-11 of the 2011 scale taken as ours: 0-1 free (0-1), 2-8 batch (100-106),\n"
+                  "            9 and 11 production (200, 201), 10 monitoring (360)"
+                : "as they are");
+}
+
+void report_print(FILE *to, const struct sim_figures *f, const struct sim_ignored *ignored,
+                  const char *policy)
+{
+    if (policy != NULL)
+        fprintf(to, "policy    %s\n", policy);
+    fprintf(to,
+            "machines  %" PRIu32 "\ntasks     %" PRIu64 " in %" PRIu64 " jobs\n"
+            "placed    %" PRIu64 " (%.1f%%)\npending   %" PRIu64 "\nevicted   %" PRIu64 "\n\n",
+            f->machines, f->tasks, f->jobs, f->placed,
+            percent((int64_t)f->placed, (int64_t)f->tasks), f->pending, f->evicted);
+    fprintf(to, "%-9s %14s %14s %6s %14s %6s %14s %6s\n", "", "capacity", "asked for", "", "placed",
+            "", "stranded", "");
+    for (enum resource r = 0; r < RES_COUNT; r++)
+        if (f->capacity.v[r] > 0 || f->demand.v[r] > 0)
+            print_resource(to, f, r);
+    fprintf(to,
+            "stranded: left on the %" PRIu32 " machines that have no room for a task of mean size\n"
+            "\npasses    %zu: median %.2f ms, longest %.2f ms, together %.2f s\n",
+            f->stranded_machines, f->passes, (double)f->pass_us_p50 / 1e3,
+            (double)f->pass_us_max / 1e3, (double)f->pass_us_total / 1e6);
+    if (ignored != NULL)
+        print_ignored(to, ignored);
+}
+
+static json_t *resources_json(const struct resources *r)
+{
+    return json_pack("{s:I, s:I, s:I, s:I}", "cpu_milli", (json_int_t)r->v[RES_CPU], "ram_bytes",
+                     (json_int_t)r->v[RES_RAM], "disk_bytes", (json_int_t)r->v[RES_DISK], "ports",
+                     (json_int_t)r->v[RES_PORTS]);
+}
+
+json_t *report_json(const struct sim_figures *f, const struct sim_ignored *ignored,
+                    const char *policy)
+{
+    json_t *json = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "machines",
+        (json_int_t)f->machines, "jobs", (json_int_t)f->jobs, "tasks", (json_int_t)f->tasks,
+        "placed", (json_int_t)f->placed, "pending", (json_int_t)f->pending, "evicted",
+        (json_int_t)f->evicted, "capacity", resources_json(&f->capacity), "demand",
+        resources_json(&f->demand), "used", resources_json(&f->used), "stranded",
+        resources_json(&f->stranded), "stranded_machines", (json_int_t)f->stranded_machines,
+        "passes", (json_int_t)f->passes, "pass_us_p50", (json_int_t)f->pass_us_p50, "pass_us_max",
+        (json_int_t)f->pass_us_max, "pass_us_total", (json_int_t)f->pass_us_total);
+    ASSERT(json != NULL);
+    if (policy != NULL)
+        json_object_set_new(json, "policy", json_string(policy));
+    if (ignored == NULL)
+        return json;
+    struct ignored_row rows[IGNORED_ROWS];
+    ignored_rows(ignored, rows);
+    json_t *object = json_object();
+    for (size_t i = 0; i < IGNORED_ROWS; i++)
+        json_object_set_new(object, rows[i].key, json_integer((json_int_t)rows[i].count));
+    json_object_set_new(json, "ignored", object);
+    json_object_set_new(json, "priorities",
+                        json_string(ignored->priorities_2011 ? "2011" : "as they are"));
+    return json;
+}
