@@ -109,6 +109,30 @@ static void propose(struct sched *sched, struct view_job *job, uint32_t machine)
     view_place(&sched->view, task, machine);
 }
 
+/*
+ * What was just evicted on the machine may leave room for more than it was evicted for: wake who is
+ * blocked and fits there now, before lower work takes that room. A job of higher priority has had
+ * its turn in this pass: false, the pass is to end, and the next one begins with it.
+ */
+static bool wake_beside(struct sched *sched, const struct view_job *by, uint32_t machine)
+{
+    struct view *view = &sched->view;
+    for (struct list *l = view->blocked.next, *next; l != &view->blocked; l = next) {
+        struct view_job *job = CONTAINER_OF(l, struct view_job, blocked_link);
+        next = l->next;
+        if (job->priority == by->priority || !feasible_maybe(view, job, machine))
+            continue;
+        struct resources room = feasible_room(view, job, machine);
+        if (!resources_fit(&job->limit, &room))
+            continue;
+        if (job->priority > by->priority)
+            return false;
+        view_add_candidate(view, machine);
+        view_unblock(view, job);
+    }
+    return true;
+}
+
 /* Place one task of the job, or find that nothing fits and block it. False when the batch is full.
  */
 static bool place_one(struct sched *sched, struct view_job *job)
@@ -133,11 +157,12 @@ static bool place_one(struct sched *sched, struct view_job *job)
             preempt_best(&sched->preempt, view, job, VICTIMS_MAX) != VIEW_NO_MACHINE)
             return false;
     }
-    if (machine == VIEW_NO_MACHINE)
+    if (machine == VIEW_NO_MACHINE) {
         view_block(view, job);
-    else
-        propose(sched, job, machine);
-    return true;
+        return true;
+    }
+    propose(sched, job, machine);
+    return sched->preempt.victim_count == 0 || wake_beside(sched, job, machine);
 }
 
 static bool place_level(struct sched *sched, struct level *level)

@@ -208,6 +208,13 @@ static void account(struct view *view, const struct view_job *job, uint32_t mach
         improve(view, machine);
 }
 
+void view_add_candidate(struct view *view, uint32_t machine)
+{
+    if (!view->candidate[machine])
+        view->candidate_list[view->candidate_count++] = machine;
+    view->candidate[machine] = true;
+}
+
 void view_take_improved(struct view *view)
 {
     for (uint32_t i = 0; view->woken == 0 && i < view->candidate_count; i++)
@@ -217,9 +224,7 @@ void view_take_improved(struct view *view)
     for (uint32_t i = 0; i < view->improved_count; i++) {
         uint32_t m = view->improved_list[i];
         view->improved[m] = false;
-        if (!view->candidate[m])
-            view->candidate_list[view->candidate_count++] = m;
-        view->candidate[m] = true;
+        view_add_candidate(view, m);
     }
     view->improved_count = 0;
 }

@@ -186,6 +186,7 @@ bool view_take_victim(const struct view_task *task);
 void view_untake(const struct view_task *task);
 /* Turn the improved machines into candidates. */
 void view_take_improved(struct view *view);
+void view_add_candidate(struct view *view, uint32_t machine);
 /* Nothing fits it now; and: look at it again, on the candidate machines. */
 void view_block(struct view *view, struct view_job *job);
 void view_unblock(struct view *view, struct view_job *job);
