@@ -4,13 +4,13 @@
 #include "jobfile.h"
 #include "render.h"
 #include "simulate.h"
+#include "simulate_compact.h"
 #include "simulate_report.h"
+#include "simulate_what_if.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { REMOVED_MAX = CLI_VALUES_MAX };
 
 /* What the command line asks for. */
 struct request {
@@ -128,10 +128,15 @@ static void on_progress(void *data, const struct sim *sim)
             stats.pending);
 }
 
+static bool draws(const struct cli *cli)
+{
+    return !cli->quiet && isatty(STDERR_FILENO);
+}
+
 static void run(const struct cli *cli, struct request *q)
 {
     uint64_t drawn = UINT64_MAX;
-    bool draw = !cli->quiet && isatty(STDERR_FILENO);
+    bool draw = draws(cli);
     q->sim.on_progress = draw ? on_progress : NULL;
     q->sim.data = &drawn;
     sim_run(&q->sim);
@@ -140,27 +145,114 @@ static void run(const struct cli *cli, struct request *q)
         fprintf(stderr, "\r\033[K");
 }
 
+static void on_trial(void *data UNUSED, uint32_t trial)
+{
+    fprintf(stderr, "\r%" PRIu32 " of %d trials ", trial, COMPACT_TRIALS);
+}
+
+/* The policy asked for, or all of them one after the other. */
+static int run_compact(const struct cli *cli, struct request *q, struct err *err)
+{
+    struct compact_bound bound;
+    struct compact results[POLICY_COUNT];
+    bool done[POLICY_COUNT] = {false};
+    int rc = compact_bound(&q->trace, &q->load, &bound, err);
+    for (enum policy p = 0; rc == 0 && p < POLICY_COUNT; p++) {
+        struct sim_load load = q->load;
+        if (q->policy_given && p != load.policy)
+            continue;
+        load.policy = p;
+        rc = compact(&q->trace, &load, &bound, q->seed, draws(cli) ? on_trial : NULL, NULL,
+                     &results[p], err);
+        done[p] = true;
+    }
+    if (draws(cli))
+        fprintf(stderr, "\r\033[K");
+    if (rc != 0)
+        return rc;
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout, report_compact_json(&bound, results, done));
+    else
+        report_compact_print(stdout, &bound, results, done);
+    return 0;
+}
+
+static int how_many(const struct cli *cli, struct request *q, json_t *json, struct err *err)
+{
+    CLEANUP(buf_release) struct buf problems = {0};
+    CLEANUP(jobfile_release) struct jobfile file = {0};
+    struct jobfile_source source = {.path = cli_value(cli, OPT_HOW_MANY)};
+    uint64_t count;
+    if (source.path == NULL)
+        return 0;
+    int rc = jobfile_load(&source, &file, &problems, err);
+    if (rc != 0) {
+        fputs(buf_text(&problems), stderr);
+        return rc;
+    }
+    if (file.job_count != 1)
+        return err_set(err, ERR_INVALID, "%s: %zu jobs, --how-many takes a spec of one",
+                       source.path, file.job_count);
+    rc = what_if_more(&q->sim, &file.jobs[0], &count, err);
+    if (rc != 0)
+        return rc;
+    json_object_set_new(json, "how_many", json_integer((json_int_t)count));
+    if (cli->output == OUTPUT_TABLE)
+        printf("\nroom for %" PRIu64 " more tasks of %s, evicting nobody\n", count,
+               file.jobs[0].name);
+    return 0;
+}
+
+static int what_if(const struct cli *cli, struct request *q, json_t *json, struct err *err)
+{
+    const char *names[CLI_VALUES_MAX];
+    size_t name_count = 0;
+    CLEANUP(what_if_release) struct what_if w = {0};
+    for (size_t i = 0; i < cli->value_count; i++)
+        if (cli->values[i].option == OPT_REMOVE_MACHINE)
+            names[name_count++] = cli->values[i].text;
+    if (name_count == 0 && q->remove == 0)
+        return 0;
+    int rc = what_if_remove(&q->sim, names, name_count, q->remove, q->seed, &w, err);
+    if (rc != 0)
+        return rc;
+    json_object_set_new(json, "what_if", report_what_if_json(&q->sim, &w));
+    if (cli->output == OUTPUT_TABLE)
+        report_what_if_print(stdout, &q->sim, &w);
+    return 0;
+}
+
+static int load(const struct cli *cli, struct request *q, struct err *err)
+{
+    if (cli_flag(cli, OPT_CHECKPOINT))
+        return sim_load_checkpoint(&q->sim, cli_value(cli, OPT_CHECKPOINT), err);
+    return sim_load_trace(&q->sim, &q->trace, &q->load, &q->ignored, err);
+}
+
 static int simulate(const struct cli *cli, struct request *q, struct err *err)
 {
-    bool checkpoint = cli_flag(cli, OPT_CHECKPOINT);
-    int rc = checkpoint ? sim_load_checkpoint(&q->sim, cli_value(cli, OPT_CHECKPOINT), err)
-                        : trace_read(cli, q, err);
-    if (rc == 0 && !checkpoint)
-        rc = sim_load_trace(&q->sim, &q->trace, &q->load, &q->ignored, err);
+    bool real = cli_flag(cli, OPT_CHECKPOINT);
+    int rc = real ? 0 : trace_read(cli, q, err);
+    if (rc == 0 && cli_flag(cli, OPT_COMPACT))
+        return run_compact(cli, q, err);
+    if (rc == 0)
+        rc = load(cli, q, err);
     if (rc != 0)
         return rc;
     run(cli, q);
     struct sim_figures figures = sim_figures(&q->sim);
-    json_t *json = report_json(&figures, checkpoint ? NULL : &q->ignored,
-                               checkpoint ? NULL : policy_text(q->load.policy));
-    if (cli->output == OUTPUT_JSON)
-        render_json_print(stdout, json);
-    else
-        json_decref(json);
+    const struct sim_ignored *ignored = real ? NULL : &q->ignored;
+    const char *policy = real ? NULL : policy_text(q->load.policy);
+    json_t *json = report_json(&figures, ignored, policy);
     if (cli->output == OUTPUT_TABLE)
-        report_print(stdout, &figures, checkpoint ? NULL : &q->ignored,
-                     checkpoint ? NULL : policy_text(q->load.policy));
-    return 0;
+        report_print(stdout, &figures, ignored, policy);
+    rc = what_if(cli, q, json, err);
+    if (rc == 0)
+        rc = how_many(cli, q, json, err);
+    if (rc == 0 && cli->output == OUTPUT_JSON)
+        render_json_print(stdout, json_incref(json));
+    json_decref(json);
+    return rc;
 }
 
 int cmd_simulate(struct cli *cli)

@@ -101,6 +101,16 @@ static json_t *resources_json(const struct resources *r)
                      (json_int_t)r->v[RES_PORTS]);
 }
 
+static json_t *ignored_json(const struct sim_ignored *ignored)
+{
+    struct ignored_row rows[IGNORED_ROWS];
+    json_t *object = json_object();
+    ignored_rows(ignored, rows);
+    for (size_t i = 0; i < IGNORED_ROWS; i++)
+        json_object_set_new(object, rows[i].key, json_integer((json_int_t)rows[i].count));
+    return object;
+}
+
 json_t *report_json(const struct sim_figures *f, const struct sim_ignored *ignored,
                     const char *policy)
 {
@@ -118,13 +128,83 @@ json_t *report_json(const struct sim_figures *f, const struct sim_ignored *ignor
         json_object_set_new(json, "policy", json_string(policy));
     if (ignored == NULL)
         return json;
-    struct ignored_row rows[IGNORED_ROWS];
-    ignored_rows(ignored, rows);
-    json_t *object = json_object();
-    for (size_t i = 0; i < IGNORED_ROWS; i++)
-        json_object_set_new(object, rows[i].key, json_integer((json_int_t)rows[i].count));
-    json_object_set_new(json, "ignored", object);
+    json_object_set_new(json, "ignored", ignored_json(ignored));
     json_object_set_new(json, "priorities",
                         json_string(ignored->priorities_2011 ? "2011" : "as they are"));
     return json;
+}
+
+void report_compact_print(FILE *to, const struct compact_bound *bound,
+                          const struct compact *results, const bool *done)
+{
+    fprintf(to,
+            "cell compaction: machines needed for %" PRIu64 " tasks, of %" PRIu32
+            " machines; %d trials,\n90th percentile; up to 0.2%% of the tasks may stay pending\n\n"
+            "%-18s %9s %9s %11s %18s\n%-18s %9s %8.1f%%\n",
+            bound->tasks, bound->machines, COMPACT_TRIALS, "", "machines", "of cell", "over bound",
+            "trials", "volume bound", "", bound->percent);
+    for (enum policy p = 0; p < POLICY_COUNT; p++) {
+        const struct compact *c = &results[p];
+        if (done[p])
+            fprintf(to, "%-18s %9" PRIu32 " %8.1f%% %10.1f%% %9" PRIu32 " to %5" PRIu32 "\n",
+                    policy_text(p), c->machines, c->percent,
+                    100 * (c->percent / bound->percent - 1), c->needed[0],
+                    c->needed[COMPACT_TRIALS - 1]);
+    }
+    print_ignored(to, &bound->ignored);
+}
+
+json_t *report_compact_json(const struct compact_bound *bound, const struct compact *results,
+                            const bool *done)
+{
+    json_t *policies = json_object();
+    for (enum policy p = 0; p < POLICY_COUNT; p++) {
+        if (!done[p])
+            continue;
+        json_t *needed = json_array();
+        for (size_t i = 0; i < COMPACT_TRIALS; i++)
+            json_array_append_new(needed, json_integer(results[p].needed[i]));
+        json_object_set_new(policies, policy_text(p),
+                            json_pack("{s:I, s:f, s:o}", "machines",
+                                      (json_int_t)results[p].machines, "percent",
+                                      results[p].percent, "trials", needed));
+    }
+    return json_pack("{s:I, s:I, s:f, s:o, s:o}", "machines", (json_int_t)bound->machines, "tasks",
+                     (json_int_t)bound->tasks, "bound_percent", bound->percent, "policies",
+                     policies, "ignored", ignored_json(&bound->ignored));
+}
+
+enum { WHAT_IF_LINES = 20 };
+
+void report_what_if_print(FILE *to, const struct sim *sim, const struct what_if *w)
+{
+    fprintf(to,
+            "\nwithout %" PRIu32 " machines (%s%s): %" PRIu64 " tasks lost their machine, %" PRIu64
+            " evicted,\n%" PRIu64 " left pending, of %zu jobs\n",
+            w->removed_count, cell_machine(sim->cell, w->removed[0])->name,
+            w->removed_count > 1 ? ", ..." : "", w->lost, w->evicted, w->pending, w->job_count);
+    for (size_t i = 0; i < w->job_count && i < WHAT_IF_LINES; i++) {
+        const struct job *job = cell_job(sim->cell, w->jobs[i].job);
+        fprintf(to, "  %s, priority %" PRIu32 ": %" PRIu32 " tasks: %s\n", job->spec.name,
+                job->spec.priority, w->jobs[i].pending, job->reason);
+    }
+    if (w->job_count > WHAT_IF_LINES)
+        fprintf(to, "  and %zu more jobs (-o json has all)\n", w->job_count - WHAT_IF_LINES);
+}
+
+json_t *report_what_if_json(const struct sim *sim, const struct what_if *w)
+{
+    json_t *removed = json_array(), *jobs = json_array();
+    for (uint32_t i = 0; i < w->removed_count; i++)
+        json_array_append_new(removed, json_string(cell_machine(sim->cell, w->removed[i])->name));
+    for (size_t i = 0; i < w->job_count; i++) {
+        const struct job *job = cell_job(sim->cell, w->jobs[i].job);
+        json_array_append_new(jobs,
+                              json_pack("{s:s, s:I, s:I, s:s}", "job", job->spec.name, "priority",
+                                        (json_int_t)job->spec.priority, "pending",
+                                        (json_int_t)w->jobs[i].pending, "reason", job->reason));
+    }
+    return json_pack("{s:o, s:I, s:I, s:I, s:o}", "removed", removed, "lost", (json_int_t)w->lost,
+                     "evicted", (json_int_t)w->evicted, "pending", (json_int_t)w->pending, "jobs",
+                     jobs);
 }

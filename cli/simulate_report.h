@@ -4,7 +4,8 @@
 #ifndef CLI_SIMULATE_REPORT_H
 #define CLI_SIMULATE_REPORT_H
 
-#include "simulate.h"
+#include "simulate_compact.h"
+#include "simulate_what_if.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -15,5 +16,13 @@ void report_print(FILE *to, const struct sim_figures *figures, const struct sim_
 /* Every figure, amounts in base units; the caller owns it. */
 json_t *report_json(const struct sim_figures *figures, const struct sim_ignored *ignored,
                     const char *policy);
+
+/* Of the policies that are `done`. */
+void report_compact_print(FILE *to, const struct compact_bound *bound,
+                          const struct compact *results, const bool *done);
+json_t *report_compact_json(const struct compact_bound *bound, const struct compact *results,
+                            const bool *done);
+void report_what_if_print(FILE *to, const struct sim *sim, const struct what_if *w);
+json_t *report_what_if_json(const struct sim *sim, const struct what_if *w);
 
 #endif
