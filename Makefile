@@ -40,7 +40,7 @@ UNIT := $(call src,test/unit)
 BENCH := $(call src,test/bench)
 TOOLS := $(call src,test/e2e)
 
-.PHONY: all run test bench unit golden e2e fuzz check-asan lint arch tidy fmt install clean help flags test-programs need-raft
+.PHONY: all run test bench bench-sched unit golden e2e fuzz check-asan lint arch tidy fmt install clean help flags test-programs need-raft
 .SECONDARY:
 
 all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
@@ -97,6 +97,8 @@ $(filter $(B)/test/unit/test_cli_%,$(UNIT_BINS)): $(B)/borgctl.a
 # What the benches share.
 $(B)/bench.a: $(call obj,$(call src,test/bench/lib))
 $(BENCH_BINS): $(B)/bench.a
+# It measures through the simulator.
+$(B)/test/bench/sched: $(B)/borgctl.a
 
 test-programs: all $(UNIT_BINS) $(BENCH_BINS) $(TOOL_BINS)
 
@@ -113,6 +115,8 @@ check-asan: ## every test again under AddressSanitizer and UBSan
 	scripts/test-run --build build/asan all
 bench: all $(BENCH_BINS) ## the figures of the README
 	scripts/bench
+bench-sched: $(B)/test/bench/sched ## the scheduler alone, on one core; DATA_DIR: traces to pack too
+	$(B)/test/bench/sched $(if $(QUICK),--quick)
 # clang has the fuzzer; what it finds is left as crash-* in build/fuzz.
 FUZZ_SECONDS ?= 30
 build/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(foreach d,base model proto,$(call src,libcell/$(d)))
