@@ -113,6 +113,12 @@ START_TEST(the_policy_chooses_and_ties_go_to_the_lower_id)
         {POLICY_BEST_FIT, {{{3000, 100}}, {{2000, 200}}, {{3000, 200}}}, "m0"},
         /* too small is no best fit */
         {POLICY_BEST_FIT, {{{900, 40}}, {{4000, 0}}, {{9000, 90}}}, "m2"},
+        /* alike in direction: the smallest; the task takes 1000m and 1 byte */
+        {POLICY_STRANDING_AWARE, {{{4000, 4}}, {{2000, 2}}, {{3000, 3}}}, "m1"},
+        {POLICY_STRANDING_AWARE, {{{4000, 4}}, {{4000, 4}}, {{4000, 4}}}, "m0"},
+        /* the one whose cpu and ram it takes equal shares of, be it the largest */
+        {POLICY_STRANDING_AWARE, {{{2000, 8}}, {{8000, 8}}, {{8000, 2}}}, "m1"},
+        {POLICY_STRANDING_AWARE, {{{900, 1}}, {{4000, 0}}, {{9000, 90}}}, "m2"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct scene s = empty_scene();
