@@ -1,0 +1,101 @@
+#!/usr/bin/env bats
+# simulate.bats - borgctl simulate: figures known by hand, refusals with a place, a real cell's rows.
+load lib.bash
+
+setup_file()
+{
+    export TRACE="$BATS_FILE_TMPDIR/trace"
+    mkdir -p "$TRACE"
+    cat >"$TRACE/machines.csv" <<'EOF'
+machine_id,cpu_milli,ram_mib,disk_mib,gpu_milli,attributes,failure_domain
+m0,4000,8192,0,0,,r0
+m1,4000,8192,0,0,,r0
+EOF
+    cat >"$TRACE/tasks.csv" <<'EOF'
+job_id,task_index,priority,qos,arrival_s,duration_s,cpu_milli,ram_mib,disk_mib,gpu_milli,constraints
+web,0,9,,0,-1,4000,4096,0,0,
+low,0,2,,0,60,2000,1024,0,0,a=b
+low,1,2,,0,60,2000,1024,0,0,a=b
+low,2,2,,0,60,2000,1024,0,0,a=b
+late,0,2,,9,-1,1000,1024,0,0,
+EOF
+    gzip -k "$TRACE/tasks.csv"
+}
+
+teardown_file()
+{
+    export BORG_CELL="${BORG_E2E_DIR:-$BATS_FILE_TMPDIR}/cell"
+    [[ ! -d "$BORG_CELL" ]] || cell_away
+}
+
+@test "a tiny trace gives the figures known by hand, as JSON" {
+    borgctl simulate --dir "$TRACE" -o json | jq -e '.machines == 2 and .tasks == 4 and
+        .jobs == 2 and .placed == 3 and .pending == 1 and .evicted == 0 and
+        .policy == "stranding-aware" and .capacity.cpu_milli == 8000 and
+        .used.cpu_milli == 8000 and .demand.cpu_milli == 10000 and
+        .stranded.cpu_milli == 0 and .stranded.ram_bytes == 10737418240 and
+        .ignored.arrive_later == 1 and .ignored.constraints == 3 and .ignored.duration == 3'
+}
+
+@test "and as text, from gzip, with what of it was not used" {
+    local out
+    out="$(borgctl simulate --machines "$TRACE/machines.csv" --tasks "$TRACE/tasks.csv.gz" \
+        --policy best-fit --arrivals all)"
+    grep -qE '^policy +best-fit$' <<<"$out"
+    grep -qE '^tasks +5 in 3 jobs$' <<<"$out"
+    grep -qE '^placed +3 \(60\.0%\)$' <<<"$out"
+    grep -qE '^ +3 tasks have constraints: taken as having none$' <<<"$out"
+    same "left out" 0 "$(grep -c 'arrive later' <<<"$out" || true)"
+}
+
+@test "a malformed line is refused with its place" {
+    cp "$TRACE/machines.csv" "$BATS_TEST_TMPDIR"
+    sed '4s/2000/2k/' "$TRACE/tasks.csv" >"$BATS_TEST_TMPDIR/tasks.csv"
+    expect_exit 1 borgctl simulate --dir "$BATS_TEST_TMPDIR"
+    same message "borgctl: $BATS_TEST_TMPDIR/tasks.csv:4: cpu_milli: \"2k\" is not a whole number from 0 to 1073741824" "$output"
+    borgctl simulate --dir "$BATS_TEST_TMPDIR" --limit 2 -o json | jq -e '.tasks == 2'
+}
+
+@test "options that do not go together are a usage error" {
+    expect_exit 2 borgctl simulate
+    expect_exit 2 borgctl simulate --machines "$TRACE/machines.csv"
+    expect_exit 2 borgctl simulate --dir "$TRACE" --policy first-fit
+    expect_exit 2 borgctl simulate --dir "$TRACE" --compact --remove 1
+    expect_exit 2 borgctl simulate --checkpoint x.db --limit 5
+    expect_exit 2 borgctl simulate --dir "$TRACE" --arrivals soon
+}
+
+@test "compaction needs three machines for ten cpus in halves of a machine" {
+    borgctl simulate --dir "$TRACE" --compact -o json | jq -e '.machines == 2 and .tasks == 4 and
+        .bound_percent == 125 and (.policies | length) == 3 and
+        (.policies | all(.[]; .machines == 3 and .percent == 150 and (.trials | length) == 11))'
+}
+
+@test "what if a machine goes, and how many more fit" {
+    borgctl simulate --dir "$TRACE" --remove-machine m0 -o json | jq -e '.what_if.removed == ["m0"]
+        and .what_if.pending == 2 and .what_if.jobs == [.what_if.jobs[0]] and
+        .what_if.jobs[0].job == "low"'
+    echo "{name: 'more', task: {command: 'true', resources: {cpu: 1, ram: '1Mi'}}}" \
+        >"$BATS_TEST_TMPDIR/more.jsonnet"
+    borgctl simulate --dir "$TRACE" --limit 1 --how-many "$BATS_TEST_TMPDIR/more.jsonnet" -o json |
+        jq -e '.how_many == 4'
+}
+
+@test "a real cell's database answers the same questions, and stays as it is" {
+    cell_up --replicas 1 --borglets 2 --capacity cpu=2,ram=1Gi,disk=1Gi
+    submit web 200 2 1500m 'exec sleep 1000'
+    wait_until 20 job_runs web 2
+    local db
+    db="$(dirname "$(find "$BORG_CELL" -name cell.db | head -n 1)")/cell.db"
+    wait_until 10 db_has_running "$db" 2
+    borgctl simulate --checkpoint "$db" --remove 1 -o json | jq -e '.machines == 2 and
+        .placed == 2 and .used.cpu_milli == 3000 and .what_if.lost == 1 and .what_if.pending == 1 and
+        .what_if.jobs[0].job == "web"'
+    wait_sql 5 2 "SELECT count(*) FROM tasks WHERE state = 'running'"
+    cell_away
+}
+
+db_has_running()
+{
+    [[ "$(sqlite3 "file:$1?mode=ro" "SELECT count(*) FROM tasks WHERE state = 'running'")" == "$2" ]]
+}
