@@ -4,7 +4,8 @@
  * Two files, each with exactly this header line, fields without quotes, lines ending in '\n':
  *
  *   machine_id,cpu_milli,ram_mib,disk_mib,gpu_milli,attributes,failure_domain
- *   job_id,task_index,priority,qos,arrival_s,duration_s,cpu_milli,ram_mib,disk_mib,gpu_milli,constraints
+ *   job_id,task_index,priority,qos,arrival_s,duration_s,cpu_milli,ram_mib,disk_mib,gpu_milli,
+ *   constraints (all in one line)
  *
  * Either may be gzipped. The first line that is not so is refused as "FILE:LINE: what is wrong";
  * nothing is guessed, nothing skipped. Everything is bounded.

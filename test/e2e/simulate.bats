@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# simulate.bats - borgctl simulate: figures known by hand, refusals with a place, a real cell's rows.
+# simulate.bats - borgctl simulate: figures known by hand, refusals, a real cell's rows.
 load lib.bash
 
 setup_file()
@@ -52,7 +52,8 @@ teardown_file()
     cp "$TRACE/machines.csv" "$BATS_TEST_TMPDIR"
     sed '4s/2000/2k/' "$TRACE/tasks.csv" >"$BATS_TEST_TMPDIR/tasks.csv"
     expect_exit 1 borgctl simulate --dir "$BATS_TEST_TMPDIR"
-    same message "borgctl: $BATS_TEST_TMPDIR/tasks.csv:4: cpu_milli: \"2k\" is not a whole number from 0 to 1073741824" "$output"
+    same message "borgctl: $BATS_TEST_TMPDIR/tasks.csv:4: cpu_milli: \"2k\" is not a whole number \
+from 0 to 1073741824" "$output"
     borgctl simulate --dir "$BATS_TEST_TMPDIR" --limit 2 -o json | jq -e '.tasks == 2'
 }
 
@@ -89,13 +90,14 @@ teardown_file()
     db="$(dirname "$(find "$BORG_CELL" -name cell.db | head -n 1)")/cell.db"
     wait_until 10 db_has_running "$db" 2
     borgctl simulate --checkpoint "$db" --remove 1 -o json | jq -e '.machines == 2 and
-        .placed == 2 and .used.cpu_milli == 3000 and .what_if.lost == 1 and .what_if.pending == 1 and
-        .what_if.jobs[0].job == "web"'
+        .placed == 2 and .used.cpu_milli == 3000 and .what_if.lost == 1 and
+        .what_if.pending == 1 and .what_if.jobs[0].job == "web"'
     wait_sql 5 2 "SELECT count(*) FROM tasks WHERE state = 'running'"
     cell_away
 }
 
 db_has_running()
 {
-    [[ "$(sqlite3 "file:$1?mode=ro" "SELECT count(*) FROM tasks WHERE state = 'running'")" == "$2" ]]
+    local sql="SELECT count(*) FROM tasks WHERE state = 'running'"
+    [[ "$(sqlite3 "file:$1?mode=ro" "$sql")" == "$2" ]]
 }
