@@ -120,7 +120,8 @@ static bool wake_beside(struct sched *sched, const struct view_job *by, uint32_t
     for (struct list *l = view->blocked.next, *next; l != &view->blocked; l = next) {
         struct view_job *job = CONTAINER_OF(l, struct view_job, blocked_link);
         next = l->next;
-        if (job->priority == by->priority || !feasible_maybe(view, job, machine))
+        if (job->priority == by->priority || !places_allow(job, machine) ||
+            !feasible_maybe(view, job, machine))
             continue;
         struct resources room = feasible_room(view, job, machine);
         if (!resources_fit(&job->limit, &room))

@@ -366,6 +366,10 @@ static void pack(const char *name, const struct trace *t, int64_t arrivals_s)
         bench_die("%s: %s", name, err.msg);
     printf("| %s | %" PRIu32 " | %" PRIu64 " | %.1f |", name, bound.machines, bound.tasks,
            bound.percent);
+    if (bound.percent > 400) { /* arrivals and departures of days, here all at once */
+        printf(" not a workload of one moment: not packed |\n");
+        return;
+    }
     for (enum policy p = 0; p < POLICY_COUNT; p++) {
         how.policy = p;
         if (compact(t, &how, &bound, 1, NULL, NULL, &results[p], &err) != 0)
