@@ -11,7 +11,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-enum { CELL_APPLICATION_ID = 1114600039 }; /* borgmaster/schema.sql */
+enum { CELL_APPLICATION_ID = 1114600039, CELL_SCHEMA = 2 }; /* borgmaster/schema.sql */
 
 struct rows {
     sqlite3 *db;
@@ -65,6 +65,7 @@ static int load_machine(struct sim *sim, const struct rows *rows, struct err *er
     row.state = up ? MACHINE_UP : MACHINE_DOWN;
     for (int r = 0; r < RES_COUNT; r++)
         row.capacity.v[r] = integer(rows, 3 + r);
+    row.draining = integer(rows, 7) != 0;
     return cell_load_machine(sim->cell, &row, err);
 }
 
@@ -77,9 +78,21 @@ static int load_job(struct sim *sim, const struct rows *rows, struct err *err)
     int rc = spec_unpack(spec, spec == NULL ? 0 : (size_t)size, &row.spec, err);
     if (rc != 0)
         return err_wrap(err, "job %" PRIu64, row.id.v);
+    row.spec.priority = (uint32_t)integer(rows, 4); /* may have changed since it was submitted */
+    row.spec.replicas = (uint32_t)integer(rows, 5);
+    row.task_count = (uint32_t)integer(rows, 6);
     rc = cell_load_job(sim->cell, &row, err);
     spec_release(&row.spec);
     return rc;
+}
+
+/* CAUSE_COUNT for a text that is none: refused when the row is loaded. */
+static enum cause cause_of(const char *name)
+{
+    unsigned cause = 0;
+    while (cause < CAUSE_COUNT && strcmp(name, cause_text(cause)) != 0)
+        cause++;
+    return (enum cause)cause;
 }
 
 static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
@@ -95,10 +108,8 @@ static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
                        .attempt = (uint32_t)integer(rows, 3),
                        .machine = {(uint32_t)integer(rows, 4)},
                        .failures = (uint32_t)integer(rows, 6)};
-    unsigned stopping = 0;
-    while (stopping < CAUSE_COUNT && strcmp(text(rows, 5), cause_text(stopping)) != 0)
-        stopping++;
-    row.stopping = (enum cause)stopping;
+    row.stopping = cause_of(text(rows, 5));
+    row.cause = cause_of(text(rows, 7));
     return cell_load_task(sim->cell, &row, err);
 }
 
@@ -108,12 +119,14 @@ static const struct table {
     int (*load)(struct sim *sim, const struct rows *rows, struct err *err);
 } tables[] = {
     {"SELECT now_ms, next_job FROM meta", load_meta},
-    {"SELECT id, name, state, cpu_milli, ram_bytes, disk_bytes, ports FROM machines ORDER BY id",
+    {"SELECT id, name, state, cpu_milli, ram_bytes, disk_bytes, ports, draining FROM machines "
+     "ORDER BY id",
      load_machine},
-    {"SELECT id, killed, reason, spec FROM jobs LEFT JOIN job_specs ON job_id = id "
+    {"SELECT id, killed, reason, spec, priority, replicas, task_count FROM jobs LEFT JOIN "
+     "job_specs ON job_id = id "
      "WHERE NOT dead ORDER BY id",
      load_job},
-    {"SELECT t.job_id, t.idx, t.state, t.attempt, t.machine_id, t.stopping, t.failures "
+    {"SELECT t.job_id, t.idx, t.state, t.attempt, t.machine_id, t.stopping, t.failures, t.cause "
      "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE NOT j.dead ORDER BY t.job_id, t.idx",
      load_task},
 };
@@ -129,6 +142,14 @@ static int rows_open(struct rows *rows, const char *path, struct err *err)
         return rc != 0 ? rc : rows_fail(rows, err);
     if (integer(rows, 0) != CELL_APPLICATION_ID)
         return err_set(err, ERR_INVALID, "a database, but not the cell.db of a cell");
+    rc = rows_query(rows, "PRAGMA user_version", err);
+    if (rc != 0 || sqlite3_step(rows->statement) != SQLITE_ROW)
+        return rc != 0 ? rc : rows_fail(rows, err);
+    if (integer(rows, 0) != CELL_SCHEMA)
+        return err_set(err, ERR_INVALID,
+                       "its schema has version %" PRId64 ", this borgctl reads %d: use the borgctl "
+                       "that belongs to the masters",
+                       integer(rows, 0), CELL_SCHEMA);
     return 0;
 }
 

@@ -28,6 +28,13 @@ static void improve(struct view *view, uint32_t machine)
     view->improved_list[view->improved_count++] = machine;
 }
 
+/* Whoever remembers something about this machine looks again. */
+static void touch(struct view *view, uint32_t machine)
+{
+    view->stamp[machine] = ++view->stamp_last;
+    view->changed[view->stamp_last % VIEW_CHANGES] = machine;
+}
+
 struct lean view_lean(int64_t cpu, int64_t ram)
 {
     uint64_t c = cpu <= 0 ? 0 : (uint64_t)cpu;
@@ -60,8 +67,7 @@ static void machine_derive(struct view *view, uint32_t m)
     }
     view->spare[m] = spare;
     lean_derive(view, m);
-    view->stamp[m] = ++view->stamp_last;
-    view->changed[view->stamp_last % VIEW_CHANGES] = m;
+    touch(view, m);
 }
 
 /* Leftovers of different resources are added as shares of the largest machine's amounts. */
@@ -329,7 +335,7 @@ static void set_disrupted(struct view *view, struct view_task *task, bool disrup
         const struct view_task *other = &job->tasks[i];
         if (other->state != VIEW_LIVE || other->stopping)
             continue;
-        view->stamp[other->machine] = ++view->stamp_last;
+        touch(view, other->machine);
         if (!disrupted)
             improve(view, other->machine);
     }
