@@ -11,7 +11,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-enum { CELL_APPLICATION_ID = 1114600039, CELL_SCHEMA = 2 }; /* borgmaster/schema.sql */
+enum { CELL_APPLICATION_ID = 1114600039, CELL_SCHEMA = 3 }; /* borgmaster/schema.sql */
 
 struct rows {
     sqlite3 *db;
@@ -66,7 +66,14 @@ static int load_machine(struct sim *sim, const struct rows *rows, struct err *er
     for (int r = 0; r < RES_COUNT; r++)
         row.capacity.v[r] = integer(rows, 3 + r);
     row.draining = integer(rows, 7) != 0;
-    return cell_load_machine(sim->cell, &row, err);
+    CLEANUP(free_ptr) char *attributes = xstrdup(text(rows, 8));
+    char *rest = attributes;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;)
+        if (line[0] != '\0')
+            words_add(&row.attributes, line);
+    int rc = cell_load_machine(sim->cell, &row, err);
+    words_release(&row.attributes);
+    return rc;
 }
 
 static int load_job(struct sim *sim, const struct rows *rows, struct err *err)
@@ -119,8 +126,9 @@ static const struct table {
     int (*load)(struct sim *sim, const struct rows *rows, struct err *err);
 } tables[] = {
     {"SELECT now_ms, next_job FROM meta", load_meta},
-    {"SELECT id, name, state, cpu_milli, ram_bytes, disk_bytes, ports, draining FROM machines "
-     "ORDER BY id",
+    {"SELECT id, name, state, cpu_milli, ram_bytes, disk_bytes, ports, draining, "
+     "(SELECT group_concat(word, char(10)) FROM (SELECT key || '=' || value AS word "
+     "FROM machine_attributes WHERE machine_id = id ORDER BY key)) FROM machines ORDER BY id",
      load_machine},
     {"SELECT id, killed, reason, spec, priority, replicas, task_count FROM jobs LEFT JOIN "
      "job_specs ON job_id = id "

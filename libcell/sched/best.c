@@ -1,14 +1,14 @@
 /*
  * best.c - the best machine for a kind of task, kept while machines change one by one.
  *
- * Tasks of one kind (same policy, same limit) see the same scores. For the kinds asked for lately
- * there is a tournament over all machines: placing a task changes one machine, so the next of its
- * kind costs one score and a path to the root, not a scan. Exact: what comes out is what
- * score_best() would say. What changed meanwhile is in the view's ring of changes; when that has
- * gone round, the tournament is played anew.
+ * Tasks of one kind (same policy, limit and hard constraints) see the same scores. For the kinds
+ * asked for lately there is a tournament over all machines: placing a task changes one machine, so
+ * the next of its kind costs one score and a path to the root, not a scan. Exact: what comes out is
+ * what score_best() would say. What changed meanwhile is in the view's ring of changes; when that
+ * has gone round, the tournament is played anew.
  *
- * Jobs with constraints or spreads are no kind: their machines are scanned each time. Whatever
- * else a score or a fit reads of a job beside policy and limit must enter same_kind().
+ * Jobs with wishes or spreads are no kind: their machines are scanned each time. Whatever a score
+ * or a fit reads of a job beside policy, limit and hard constraints must enter same_kind().
  */
 #include "choose.h"
 
@@ -24,6 +24,7 @@ struct kind {
     bool in_use;
     enum policy policy;
     struct resources limit;
+    uint64_t match; /* its number, 0: no constraints */
     uint64_t used_at;
     uint64_t stamp;         /* of the view's last change in it */
     uint32_t machine_count; /* leaves that are machines */
@@ -42,9 +43,14 @@ void best_release(struct best *best)
     *best = (struct best){0};
 }
 
+static uint64_t match_of(const struct view_job *job)
+{
+    return job->match == NULL ? 0 : job->match->number;
+}
+
 static bool same_kind(const struct kind *kind, const struct view_job *job)
 {
-    return kind->in_use && kind->policy == job->policy &&
+    return kind->in_use && kind->policy == job->policy && kind->match == match_of(job) &&
            memcmp(&kind->limit, &job->limit, sizeof kind->limit) == 0;
 }
 
@@ -66,6 +72,7 @@ static struct kind *kind_for(struct best *best, const struct view_job *job)
     oldest->in_use = true;
     oldest->policy = job->policy;
     oldest->limit = job->limit;
+    oldest->match = match_of(job);
     oldest->used_at = ++best->clock;
     oldest->machine_count = 0;
     return oldest;
@@ -84,7 +91,7 @@ static void score_leaves(struct kind *kind, const struct view *view, const struc
 {
     score_run(view, job, first, count, kind->scores + first);
     for (uint32_t m = first; m < first + count; m++)
-        if (!feasible_fits(view, job, m))
+        if (!feasible_fits(view, job, m) || !places_allow(job, m))
             kind->scores[m] = INT64_MAX;
 }
 

@@ -57,6 +57,7 @@ static struct match *match_get(struct view *view, const struct clauses *clauses)
     if (match == NULL) {
         match = xcalloc(1, sizeof *match);
         match->key = xstrdup(buf_text(&key));
+        match->number = ++view->match_last;
         match->clauses = clauses_copy(clauses);
         match->matcher = matcher_new(&match->clauses);
         for (uint32_t i = 0; i < clauses->count; i++)

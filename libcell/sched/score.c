@@ -170,12 +170,13 @@ static uint32_t best_fitting(const struct view *view, const struct view_job *job
 
 bool score_is_plain(const struct view_job *job)
 {
-    return job->match == NULL && job->spread_count == 0;
+    return !job->has_wishes && job->spread_count == 0;
 }
 
 uint32_t score_best(const struct view *view, const struct view_job *job)
 {
-    return score_is_plain(job) ? best_fitting(view, job) : best_allowed(view, job);
+    bool is_simple = job->match == NULL && job->spread_count == 0;
+    return is_simple ? best_fitting(view, job) : best_allowed(view, job);
 }
 
 uint32_t score_best_candidate(const struct view *view, const struct view_job *job)

@@ -165,6 +165,7 @@ static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
     facts->attributes = words_copy(&row->attributes);
     str_copy(facts->name, sizeof facts->name, row->name);
     places_machine(view, m);
+    touch(view, m);
     LIST_EACH(l, view->tasks[m])
     places_count(CONTAINER_OF(l, struct view_task, link)->job, m, 1);
     return true;
@@ -493,10 +494,11 @@ static void take_task(struct view *view, const struct task *row)
 void view_update(struct view *view, const struct delta *delta)
 {
     if (delta->full) {
-        uint64_t stamp_last = view->stamp_last;
+        uint64_t stamp_last = view->stamp_last, match_last = view->match_last;
         view_release(view);
         view_init(view);
         view->stamp_last = stamp_last;
+        view->match_last = match_last;
     }
     for (size_t i = 0; i < delta->forgotten_count; i++) {
         struct view_job *job = view_job_find(view, (job_id){delta->forgotten[i]});

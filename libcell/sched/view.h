@@ -44,6 +44,7 @@ struct match {
     struct list link; /* in view.matches */
     char *key;        /* clauses_key() */
     uint32_t jobs;    /* that use it */
+    uint64_t number;  /* no other match ever has it */
     struct clauses clauses;
     struct matcher *matcher;
     uint64_t *meets; /* a bit per machine: all hard clauses hold there */
@@ -148,6 +149,7 @@ struct view {
     uint32_t candidate_count;
     uint32_t woken; /* jobs that are */
     uint64_t stamp_last;
+    uint64_t match_last;            /* number of the last match made */
     uint32_t changed[VIEW_CHANGES]; /* the machine that got stamp s, at s % VIEW_CHANGES */
     uint64_t fleet_version; /* differs when a machine came, went or changed size or attributes */
     int shift[RES_COUNT];   /* normalized = (amount >> shift) * factor */

@@ -338,6 +338,7 @@ START_TEST(a_weighted_spread_prefers_values_with_fewer)
     machine(&s, "m2", 9, "rack=r1", NULL);
     machine(&s, "m3", 20, "rack=r2", NULL);
     struct job_spec spec = spec_of("web", 200, 5, NULL);
+    spec.policy = POLICY_BEST_FIT;
     spread(&spec, "rack", 0, 10);
     spread(&spec, "machine", 0, 1);
     ck_assert_str_eq(where(&s, settle(&s, spec)), "m1 m3 m2 m3 m1");
