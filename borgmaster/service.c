@@ -9,6 +9,7 @@
 #include "log.h"
 #include "peers.h"
 #include "rpc.h"
+#include "why_rows.h"
 
 #include <stdlib.h>
 
@@ -228,6 +229,19 @@ static void on_query(struct rpc_conn *conn, struct rpc_call *call, const void *b
     }
 }
 
+/* Computed on the loop: a look at each machine, and at the work of those without room. */
+static void on_why(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct err err;
+    struct wire_why asked;
+    struct buf CLEANUP(buf_release) rows = {0};
+    if (wire_unpack_why(body, size, &asked, &err) != 0 ||
+        why_rows(replica_cell(service_of(conn)->replica), &asked, &rows, &err) != 0)
+        rpc_refuse(call, &err);
+    else
+        rpc_reply(call, rows.bytes, rows.size);
+}
+
 /* The rest */
 
 static void on_status(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
@@ -282,6 +296,7 @@ static void on_close(struct rpc_conn *conn, const struct err *why)
 static const struct rpc_method methods[] = {
     {WIRE_COMMAND, "command", BIT(ROLE_USER), on_command},
     {WIRE_QUERY, "query", BIT(ROLE_USER), on_query},
+    {WIRE_WHY, "why", BIT(ROLE_USER), on_why},
     {WIRE_STATUS, "status", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_status},
     {WIRE_FORWARD, "forward", BIT(ROLE_MASTER), on_forward},
     {WIRE_BARRIER, "barrier", BIT(ROLE_MASTER), on_barrier},

@@ -321,3 +321,18 @@ int cli_fail(const struct err *err)
     fprintf(stderr, "borgctl: %s\n", err->msg);
     return cli_exit_of(err->code);
 }
+
+int cli_task(const char *text, char ret_job[CELL_NAME_MAX + 1], int64_t *ret_index, struct err *err)
+{
+    const char *slash = strchr(text, '/');
+    size_t n = slash != NULL ? (size_t)(slash - text) : strlen(text);
+    char *end = NULL;
+    unsigned long index = slash != NULL ? strtoul(slash + 1, &end, 10) : 0;
+    bool digits = slash == NULL || (slash[1] >= '0' && slash[1] <= '9' && *end == '\0');
+    if (n == 0 || n > CELL_NAME_MAX || !digits || index >= CELL_TASKS_PER_JOB_MAX)
+        return err_set(err, ERR_NOT_FOUND, "\"%.80s\" is not JOB/INDEX", text);
+    memcpy(ret_job, text, n);
+    ret_job[n] = '\0';
+    *ret_index = slash != NULL ? (int64_t)index : -1;
+    return 0;
+}

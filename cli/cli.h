@@ -76,6 +76,7 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(REMOVE_MACHINE, "remove-machine", 0, "NAME", "then take this machine away; may be repeated") \
     X(REMOVE, "remove", 0, "COUNT", "then take COUNT machines away, drawn by --seed") \
     X(SEED, "seed", 0, "N", "what is drawn at random is drawn from this number (1)") \
+    X(NAMES, "machines", 0, NULL, "name the machines, the first 100 of each line") \
     X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table")
 
 enum cli_option {
@@ -135,6 +136,9 @@ bool cli_flag(const struct cli *cli, enum cli_option option);
 /* A whole number from min to max, or `otherwise` when the option was not given. */
 int cli_number(const struct cli *cli, enum cli_option option, uint64_t min, uint64_t max,
                uint64_t otherwise, uint64_t *ret, struct err *err) MUST_USE;
+/* Read JOB[/INDEX]; the index is -1 when there is none. */
+int cli_task(const char *text, char ret_job[CELL_NAME_MAX + 1], int64_t *ret_index,
+             struct err *err) MUST_USE;
 const char *cli_option_name(enum cli_option option); /* "--tail" */
 
 /* Print `borgctl: message` and return the exit code that belongs to the error's code. */
@@ -155,6 +159,7 @@ int cmd_cell_status(struct cli *cli);
 int cmd_submit(struct cli *cli);
 int cmd_jobs(struct cli *cli);
 int cmd_job(struct cli *cli);
+int cmd_why(struct cli *cli);
 int cmd_tasks(struct cli *cli);
 int cmd_kill(struct cli *cli);
 int cmd_logs(struct cli *cli);

@@ -413,6 +413,14 @@ int client_query(struct client *c, const char *sql, bool fresh, struct wire_rows
     return client_call(c, &call, err);
 }
 
+int client_why(struct client *c, const struct wire_why *why, struct wire_rows *ret, struct err *err)
+{
+    CLEANUP(buf_release) struct buf request = {0};
+    wire_pack_why(&request, why);
+    struct call call = {WIRE_WHY, &request, CLIENT_QUERY_MS, read_rows, ret};
+    return client_call(c, &call, err);
+}
+
 void client_settle(struct client *c)
 {
     struct wire_rows rows;

@@ -75,6 +75,12 @@ int client_query(struct client *client, const char *sql, bool fresh, struct wire
 int client_queryf(struct client *client, struct wire_rows *ret, struct err *err, const char *fmt,
                   ...) MUST_USE;
 
+/* Why a job is pending, as any replica sees it; the caller releases the rows. ERR_STATE: nothing
+ * is.
+ */
+int client_why(struct client *client, const struct wire_why *why, struct wire_rows *ret,
+               struct err *err) MUST_USE;
+
 /* Wait until this client's replica shows the effect of its commands, so that the user's next call,
  * which will ask the same replica, sees it too. A failure does not matter. */
 void client_settle(struct client *client);

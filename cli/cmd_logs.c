@@ -46,16 +46,10 @@ struct place {
 
 static int task_parse(const char *text, struct logs *l, struct err *err)
 {
-    const char *slash = strchr(text, '/');
-    size_t n = slash != NULL ? (size_t)(slash - text) : strlen(text);
-    char *end = NULL;
-    unsigned long index = slash != NULL ? strtoul(slash + 1, &end, 10) : 0;
-    bool digits = slash == NULL || (slash[1] >= '0' && slash[1] <= '9' && *end == '\0');
-    if (n == 0 || n > CELL_NAME_MAX || !digits || index >= CELL_TASKS_PER_JOB_MAX)
-        return err_set(err, ERR_NOT_FOUND, "\"%.80s\" is not JOB/INDEX", text);
-    memcpy(l->job, text, n);
-    l->index = (uint32_t)index;
-    return 0;
+    int64_t index;
+    int rv = cli_task(text, l->job, &index, err);
+    l->index = rv < 0 || index < 0 ? 0 : (uint32_t)index;
+    return rv;
 }
 
 static const char place_sql[] =

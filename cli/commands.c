@@ -82,6 +82,26 @@ const struct command cli_commands[] = {
         .run = cmd_job,
     },
     {
+        .name = "why",
+        .args = "JOB[/INDEX]",
+        .args_min = 1,
+        .args_max = 1,
+        .options = OPTION(NAMES),
+        .summary = "why it is pending: what each machine lacks, and what would help",
+        .details =
+            "Each machine counts once, at the first thing that is in the way: the machine is down "
+            "or\n"
+            "draining, a constraint, a spread, then cpu, ram, disk and ports as they are free "
+            "now.\n"
+            "Then: where it would fit if all it may evict were gone, and the smallest change of "
+            "one\n"
+            "resource with which it fits somewhere now. Of what is not pending the state is told.",
+        .examples = "  borgctl why web\n"
+                    "  borgctl why web/3 --machines\n"
+                    "  borgctl -o json why web | jq '.reasons[] | select(.reason == \"fits\")'",
+        .run = cmd_why,
+    },
+    {
         .name = "tasks",
         .args = "[JOB]",
         .args_max = 1,

@@ -80,6 +80,25 @@ void wire_query_release(struct wire_query *q)
     *q = (struct wire_query){0};
 }
 
+static void why_fields(struct pack *p, void *body)
+{
+    struct wire_why *w = body;
+    pack_fields(p, 3);
+    pack_text(p, w->job, sizeof w->job);
+    pack_i64(p, &w->index);
+    pack_bool(p, &w->want_names);
+}
+
+void wire_pack_why(struct buf *to, const struct wire_why *w)
+{
+    write_body(to, w, why_fields);
+}
+
+int wire_unpack_why(const void *bytes, size_t size, struct wire_why *ret, struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, why_fields, "question why", err);
+}
+
 static void status_fields(struct pack *p, void *body)
 {
     struct wire_status *s = body;

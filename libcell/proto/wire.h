@@ -16,6 +16,7 @@ enum { WIRE_REPLICAS_MAX = 9 };
     X(COMMAND, 1)    /* user -> any replica: packed cmd; answer: wire_answer */ \
     X(QUERY, 2)      /* user -> any replica: wire_query; answer: wire_rows */ \
     X(STATUS, 3)     /* user, master -> replica: empty; answer: wire_status */ \
+    X(WHY, 4)        /* user -> any replica: wire_why; answer: wire_rows (why_rows.h) */ \
     X(FORWARD, 10)   /* replica -> leader: packed cmd; answer: wire_answer */ \
     X(ALIVE, 11)     /* replica -> leader, notice: wire_alive */ \
     X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that has \
@@ -63,6 +64,13 @@ struct wire_rows {
     const char **columns;
     struct wire_value *values; /* row by row */
     char *bytes;               /* owned: all texts */
+};
+
+/* Why is it pending? */
+struct wire_why {
+    char job[CELL_NAME_MAX + 1];
+    int64_t index; /* of one task; -1: any */
+    bool want_names;
 };
 
 struct wire_status {
@@ -153,6 +161,8 @@ void wire_pack_rows(struct buf *to, const struct wire_rows *r);
 int wire_unpack_rows(const void *bytes, size_t size, struct wire_rows *ret,
                      struct err *err) MUST_USE;
 void wire_rows_release(struct wire_rows *r);
+void wire_pack_why(struct buf *to, const struct wire_why *w);
+int wire_unpack_why(const void *bytes, size_t size, struct wire_why *ret, struct err *err) MUST_USE;
 void wire_pack_status(struct buf *to, const struct wire_status *s);
 int wire_unpack_status(const void *bytes, size_t size, struct wire_status *ret,
                        struct err *err) MUST_USE;

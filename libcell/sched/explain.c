@@ -2,39 +2,12 @@
  * explain.c - why a task of a job does not fit, in counts and in the smallest change that helps.
  */
 #include "choose.h"
-
-#include <stdlib.h>
-
-/* Machines by what they lack first. What is asked of them beside room comes before room, for with
- * more room they would not do either. */
-enum {
-    LACKS_NOTHING = RES_COUNT,
-    LACKS_MACHINE,
-    LACKS_LEAVE, /* it is draining */
-    LACKS_CLAUSE,
-    LACKS_SPREAD = LACKS_CLAUSE + SPEC_CLAUSES_MAX,
-    LACKS_COUNT = LACKS_SPREAD + SPEC_SPREADS_MAX
-};
-
-enum { CLAUSE_BYTES_MAX = 120 }; /* of one in a reason */
+#include "lack.h"
 
 struct explanation {
     uint32_t counts[LACKS_COUNT];
     int64_t enough[RES_COUNT]; /* the most a machine has of this, all other resources fitting; -1 */
 };
-
-static int lacks(const struct resources *need, const struct resources *room, uint32_t *ret_lacking)
-{
-    int first = LACKS_NOTHING;
-    *ret_lacking = 0;
-    for (int r = RES_COUNT; r-- > 0;) {
-        if (need->v[r] > room->v[r]) {
-            first = r;
-            ++*ret_lacking;
-        }
-    }
-    return first;
-}
 
 /* Why the job may not be there whatever the room, or LACKS_NOTHING. */
 static int lacks_place(const struct view *view, const struct view_job *job, uint32_t machine)
@@ -64,7 +37,7 @@ static struct explanation look(const struct view *view, const struct view_job *j
         }
         struct resources room = feasible_room(view, job, m);
         uint32_t lacking;
-        int first = lacks(&job->limit, &room, &lacking);
+        int first = lack_of_room(&job->limit, &room, &lacking);
         e.counts[first]++;
         if (lacking == 1)
             e.enough[first] = MAX(e.enough[first], room.v[first]);
@@ -72,29 +45,12 @@ static struct explanation look(const struct view *view, const struct view_job *j
     return e;
 }
 
-static void print_clause(struct buf *to, const struct clause *clause)
-{
-    CLEANUP(buf_release) struct buf text = {0};
-    clause_print(&text, clause);
-    bool fits = text.size <= CLAUSE_BYTES_MAX;
-    buf_printf(to, "%.*s%s", CLAUSE_BYTES_MAX, buf_text(&text), fits ? "" : "...");
-}
-
 static void print_lack(struct buf *to, const struct view_job *job, int lack, bool one)
 {
-    if (lack == LACKS_MACHINE) {
-        buf_printf(to, "%s down", one ? "is" : "are");
-    } else if (lack == LACKS_LEAVE) {
-        buf_printf(to, "%s draining", one ? "is" : "are");
-    } else if (lack >= LACKS_SPREAD) {
-        const struct view_spread *spread = &job->spreads[lack - LACKS_SPREAD];
-        buf_printf(to, "%s full with %u per %s", one ? "is" : "are", spread->max, spread->axis->by);
-    } else if (lack >= LACKS_CLAUSE) {
-        buf_printf(to, "%s ", one ? "fails" : "fail");
-        print_clause(to, &job->match->clauses.items[lack - LACKS_CLAUSE]);
-    } else {
-        buf_printf(to, "%s %s", one ? "lacks" : "lack", resource_name((enum resource)lack));
-    }
+    const struct view_spread *spread =
+        lack >= LACKS_SPREAD ? &job->spreads[lack - LACKS_SPREAD] : NULL;
+    lack_print(to, lack, job->match != NULL ? &job->match->clauses : NULL,
+               spread != NULL ? spread->axis->by : NULL, spread != NULL ? spread->max : 0, one);
 }
 
 /* Most machines first, else as they stand. */
@@ -129,19 +85,9 @@ static bool lacks_only_places(const struct explanation *e)
     return resources == 0 && places > 0;
 }
 
-/* The change that takes away the smallest share of what is asked for. */
 static void print_change(struct buf *to, const struct explanation *e, const struct resources *need)
 {
-    int best = -1;
-    for (int r = 0; r < RES_COUNT; r++) {
-        int64_t least = r == RES_CPU || r == RES_RAM ? 1 : 0; /* a spec may not ask for less */
-        if (e->enough[r] < least)
-            continue;
-        /* enough/need > best's enough/need */
-        if (best < 0 ||
-            (__int128)e->enough[r] * need->v[best] > (__int128)e->enough[best] * need->v[r])
-            best = r;
-    }
+    int best = lack_best_change(e->enough, need);
     if (best < 0 && lacks_only_places(e)) {
         buf_printf(to, "; no machine meets what it asks for");
         return;
@@ -150,10 +96,8 @@ static void print_change(struct buf *to, const struct explanation *e, const stru
         buf_printf(to, "; no change of one resource would do");
         return;
     }
-    buf_printf(to, "; would fit with %s ", resource_name((enum resource)best));
-    resource_print(to, (enum resource)best, e->enough[best]);
-    buf_printf(to, " instead of ");
-    resource_print(to, (enum resource)best, need->v[best]);
+    buf_printf(to, "; would fit with ");
+    lack_change_print(to, best, e->enough[best], need);
 }
 
 bool explain_job(const struct view *view, const struct view_job *job, struct buf *to)

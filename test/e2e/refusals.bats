@@ -24,6 +24,24 @@ teardown_file()
     borgctl jobs huge | grep -i cpu || borgctl job huge | grep -i cpu
 }
 
+@test "why it is pending: machines by what they lack, and the change that would do" {
+    why_told()
+    {
+        borgctl -o json why huge/0 --machines | jq -e '.pending == 1 and .machines == 2 and
+            (.reasons | length) == 1 and .reasons[0].reason == "lacks cpu" and
+            .reasons[0].machines == 2 and (.reasons[0].names | sort) == ["m1", "m2"] and
+            .change == {resource: "cpu", amount: 2000, machines: 2}'
+    }
+    wait_until 15 why_told
+    borgctl why huge | grep -E '^ +2 +lacks cpu'
+    borgctl why huge | grep -F 'fits on 2 machines with cpu 2 instead of 64'
+    borgctl why huge | grep -F 'evicting all work it may evict would not help'
+    expect_exit 1 borgctl why nobody
+    expect_text 'nobody'
+    expect_exit 1 borgctl why huge/7
+    expect_text 'no task 7'
+}
+
 @test "a malformed spec: every mistake is listed with its path, and nothing is sent" {
     cat >"$SPECS/wrong.json" <<'END'
 {"name": "Not A Name", "priority": 451, "replicas": 0, "surprise": 1,
@@ -57,6 +75,16 @@ END
     expect_exit 1 borgctl submit "$SPECS/taken.json"
     expect_text 'taken'
     same "jobs of that name" 1 "$(ask "SELECT count(*) FROM jobs WHERE name = 'taken'")"
+}
+
+@test "why of a job that runs tells how it is" {
+    runs()
+    {
+        borgctl -o json why taken | jq -e '.pending == 0 and .tasks[0].state == "running" and
+            (.tasks[0].machines | test("^m[12]$"))'
+    }
+    wait_until 15 runs
+    borgctl why taken | grep -F 'taken: nothing is pending'
 }
 
 @test "an unknown job" {

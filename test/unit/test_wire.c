@@ -36,6 +36,14 @@ static void random_query(struct random *r, struct wire_query *q)
     q->fresh = random_below(r, 2) == 1;
 }
 
+static void random_why(struct random *r, struct wire_why *w)
+{
+    memset(w, 0, sizeof *w);
+    random_text(r, w->job, sizeof w->job);
+    w->index = (int64_t)random_u64(r) >> random_below(r, 64);
+    w->want_names = random_below(r, 2) == 1;
+}
+
 static bool same_query(const struct wire_query *a, const struct wire_query *b)
 {
     return strcmp(a->sql, b->sql) == 0 && a->index_min == b->index_min && a->fresh == b->fresh;
@@ -244,6 +252,7 @@ static const struct message {
 } messages[] = {
     MESSAGE(answer, random_answer, NULL, nothing_to_release),
     MESSAGE(query, random_query, same_query, wire_query_release),
+    MESSAGE(why, random_why, NULL, nothing_to_release),
     MESSAGE(rows, random_rows, same_rows, wire_rows_release),
     MESSAGE(status, random_status, NULL, nothing_to_release),
     MESSAGE(alive, random_alive, same_alive, wire_alive_release),
@@ -258,6 +267,7 @@ static const struct message {
 union body {
     struct wire_answer answer;
     struct wire_query query;
+    struct wire_why why;
     struct wire_rows rows;
     struct wire_status status;
     struct wire_alive alive;

@@ -1,0 +1,67 @@
+/*
+ * lack.c - what keeps a task off a machine, as a number and as words.
+ */
+#include "lack.h"
+
+enum { CLAUSE_BYTES_MAX = 120 }; /* of one in a reason */
+
+int lack_of_room(const struct resources *need, const struct resources *room, uint32_t *ret_lacking)
+{
+    int first = LACKS_NOTHING;
+    *ret_lacking = 0;
+    for (int r = RES_COUNT; r-- > 0;) {
+        if (need->v[r] > room->v[r]) {
+            first = r;
+            ++*ret_lacking;
+        }
+    }
+    return first;
+}
+
+int lack_best_change(const int64_t enough[RES_COUNT], const struct resources *need)
+{
+    int best = -1;
+    for (int r = 0; r < RES_COUNT; r++) {
+        int64_t least = r == RES_CPU || r == RES_RAM ? 1 : 0; /* a spec may not ask for less */
+        if (enough[r] < least)
+            continue;
+        /* enough/need > best's enough/need */
+        if (best < 0 || (__int128)enough[r] * need->v[best] > (__int128)enough[best] * need->v[r])
+            best = r;
+    }
+    return best;
+}
+
+void lack_change_print(struct buf *to, int resource, int64_t amount, const struct resources *need)
+{
+    buf_printf(to, "%s ", resource_name((enum resource)resource));
+    resource_print(to, (enum resource)resource, amount);
+    buf_printf(to, " instead of ");
+    resource_print(to, (enum resource)resource, need->v[resource]);
+}
+
+static void print_clause(struct buf *to, const struct clause *clause)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+    clause_print(&text, clause);
+    bool fits = text.size <= CLAUSE_BYTES_MAX;
+    buf_printf(to, "%.*s%s", CLAUSE_BYTES_MAX, buf_text(&text), fits ? "" : "...");
+}
+
+void lack_print(struct buf *to, int lack, const struct clauses *clauses, const char *by,
+                uint32_t max, bool one)
+{
+    ASSERT(lack != LACKS_NOTHING && lack < LACKS_COUNT);
+    if (lack == LACKS_MACHINE) {
+        buf_printf(to, "%s down", one ? "is" : "are");
+    } else if (lack == LACKS_LEAVE) {
+        buf_printf(to, "%s draining", one ? "is" : "are");
+    } else if (lack >= LACKS_SPREAD) {
+        buf_printf(to, "%s full with %u per %s", one ? "is" : "are", max, by);
+    } else if (lack >= LACKS_CLAUSE) {
+        buf_printf(to, "%s ", one ? "fails" : "fail");
+        print_clause(to, &clauses->items[lack - LACKS_CLAUSE]);
+    } else {
+        buf_printf(to, "%s %s", one ? "lacks" : "lack", resource_name((enum resource)lack));
+    }
+}

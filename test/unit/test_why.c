@@ -1,0 +1,400 @@
+/*
+ * test_why.c - why a job is pending: each reason, sums on random cells, suggestions that are true.
+ */
+#include "why.h"
+#include "draw_cmd.h"
+
+enum { SEEDS = 300, STEPS = 100, CHECK_EVERY = 4 };
+
+static machine_id machine(struct world *w, const char *name, struct resources capacity,
+                          const char *rack)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
+    struct cmd_machine_register *body = &cmd.machine_register;
+    str_copy(body->name, sizeof body->name, name);
+    str_copy(body->addr, sizeof body->addr, "a:1");
+    body->capacity = capacity;
+    attributes_put(&body->attributes, "rack", rack);
+    ck_assert_int_eq(world_apply(w, &cmd), ERR_OK);
+    return cell_machine_named(w->cell, name)->id;
+}
+
+static job_id place(struct world *w, const char *name, uint32_t priority, uint32_t disruptions_max,
+                    int64_t cpu, machine_id on)
+{
+    struct job_spec spec = spec_named(name, "ada", priority);
+    spec.limit = amounts(cpu, 1, 0, 0);
+    spec.disruptions_max = disruptions_max;
+    job_id job = world_job(w, spec);
+    ck_assert(world_place(w, attempt_of(world_task(w, job, 0)), on, NULL, 0));
+    return job;
+}
+
+/* "2 lacks cpu (m1 m2), 1 is down (m3); evict 1/0 prod 0; cpu 1 on 1" */
+static const char *why(const struct world *w, const char *job)
+{
+    static char text[1024];
+    CLEANUP(buf_release) struct buf to = {0};
+    struct why *why = xcalloc(1, sizeof *why);
+    struct err err;
+    ck_assert_msg(why_job(w->cell, job, WHY_INDEX_ANY, why, &err) == 0, "%s", err.msg);
+    for (uint32_t i = 0; i < why->reason_count; i++) {
+        const struct why_reason *reason = &why->reasons[i];
+        buf_printf(&to, "%s%u ", i == 0 ? "" : ", ", reason->machines);
+        why_reason_print(&to, cell_job_named(w->cell, job), reason->lack);
+        for (uint32_t m = 0; m < MIN(reason->machines, (uint32_t)WHY_NAMES_MAX); m++)
+            buf_printf(&to, "%s%s", m == 0 ? " (" : " ",
+                       cell_machine(w->cell, reason->first[m])->name);
+        buf_printf(&to, ")");
+    }
+    buf_printf(&to, "; evict %u/%u prod %u", why->evictable, why->evictable_over_budget,
+               why->held_by_prod);
+    if (why->change >= 0) {
+        buf_printf(&to, "; %s ", resource_name((enum resource)why->change));
+        resource_print(&to, (enum resource)why->change, why->change_amount);
+        buf_printf(&to, " on %u", why->change_machines);
+    }
+    str_copy(text, sizeof text, buf_text(&to));
+    free(why);
+    return text;
+}
+
+static const struct {
+    const char *what;
+    struct resources limit;
+    const char *constraint;
+    uint32_t max_per_rack; /* one task of it is on m1 already */
+    const char *why;
+} asked[] = {
+    {"fits",
+     {{1000, 1, 0, 0}},
+     NULL,
+     0,
+     "3 fits (m1 m2 m3), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0"},
+    {"cpu",
+     {{3000, 1, 0, 0}},
+     NULL,
+     0,
+     "2 lacks cpu (m2 m3), 1 fits (m1), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0"},
+    {"ram",
+     {{1000, 500, 0, 0}},
+     NULL,
+     0,
+     "3 lacks ram (m1 m2 m3), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0; "
+     "ram 100 on 2"},
+    {"disk",
+     {{1000, 1, 30, 0}},
+     NULL,
+     0,
+     "3 lacks disk (m1 m2 m3), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0; "
+     "disk 20 on 3"},
+    {"ports",
+     {{1000, 1, 0, 9}},
+     NULL,
+     0,
+     "3 lacks ports (m1 m2 m3), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0; "
+     "ports 2 on 3"},
+    {"two at once",
+     {{9000, 1, 30, 0}},
+     NULL,
+     0,
+     "3 lacks cpu (m1 m2 m3), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0"},
+    {"a clause before room",
+     {{9000, 1, 0, 0}},
+     "rack = r2",
+     0,
+     "2 fails rack = r2 (m1 m2), 1 lacks cpu (m3), 1 is down (m4), 1 is draining (m5); "
+     "evict 0/0 prod 0; cpu 2 on 1"},
+    {"a spread",
+     {{500, 1, 0, 0}},
+     NULL,
+     1,
+     "2 is full with 1 per rack (m1 m2), 1 fits (m3), 1 is down (m4), 1 is draining (m5); "
+     "evict 0/0 prod 0"},
+};
+
+START_TEST(each_machine_counts_at_its_first_hindrance)
+{
+    struct world w = world_new();
+    machine(&w, "m1", amounts(16000, 91, 20, 2), "r1");
+    machine(&w, "m2", amounts(2000, 100, 20, 2), "r1");
+    machine(&w, "m3", amounts(2000, 100, 20, 2), "r2");
+    machine_id down = machine(&w, "m4", amounts(9000, 900, 90, 9), "r2");
+    machine(&w, "m5", amounts(9000, 900, 90, 9), "r2");
+    ck_assert_int_eq(world_machine_down(&w, down), ERR_OK);
+    ck_assert_int_eq(world_drain(&w, "m5", true), ERR_OK);
+
+    struct job_spec spec = spec_named("web", "ada", 200);
+    struct term term;
+    spec.limit = asked[_i].limit;
+    for (int64_t i = 0; i < spec.limit.v[RES_PORTS]; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "p%d", (int)i);
+        words_add(&spec.ports, name);
+    }
+    if (asked[_i].constraint != NULL) {
+        ck_assert_int_eq(term_parse(asked[_i].constraint, &term, NULL), 0);
+        clause_add(clauses_add(&spec.constraints, 0), term);
+    }
+    if (asked[_i].max_per_rack > 0) {
+        spec.replicas = 2;
+        spec.spreads[spec.spread_count++] =
+            (struct spread){.by = "rack", .max = asked[_i].max_per_rack};
+    }
+    job_id job = world_job(&w, spec);
+    if (asked[_i].max_per_rack > 0)
+        ck_assert(world_place(&w, attempt_of(world_task(&w, job, 0)), (machine_id){1}, NULL, 0));
+    else /* m1 is left with the rest */
+        place(&w, "other", 300, 0, 10000, (machine_id){1});
+    ck_assert_msg(strcmp(why(&w, "web"), asked[_i].why) == 0, "%s: %s", asked[_i].what,
+                  why(&w, "web"));
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(work_that_may_go_is_counted_apart_from_budgets_and_production)
+{
+    struct world w = world_new();
+    machine_id m1 = machine(&w, "m1", amounts(2000, 10, 0, 0), "r1");
+    machine_id m2 = machine(&w, "m2", amounts(2000, 10, 0, 0), "r1");
+    machine_id m3 = machine(&w, "m3", amounts(2000, 10, 0, 0), "r1");
+    machine_id m4 = machine(&w, "m4", amounts(2000, 10, 0, 0), "r1");
+    place(&w, "batch", 100, 0, 1500, m1);
+    struct job_spec careful = spec_named("careful", "ada", 100);
+    careful.limit = amounts(1000, 1, 0, 0);
+    careful.replicas = 2;
+    careful.disruptions_max = 1; /* one of the two on m2 may go, the job needs both gone */
+    job_id id = world_job(&w, careful);
+    for (uint32_t i = 0; i < 2; i++)
+        ck_assert(world_place(&w, attempt_of(world_task(&w, id, i)), m2, NULL, 0));
+    place(&w, "prod", 150, 0, 1500, m3);
+    place(&w, "going", 100, 0, 500, m4);
+    struct job_spec web = spec_named("web", "ada", 200);
+    web.limit = amounts(2000, 1, 0, 0);
+    world_job(&w, web);
+    ck_assert_str_eq(why(&w, "web"), "4 lacks cpu (m1 m2 m3 m4); evict 3/1 prod 1; cpu 1.5 on 1");
+    /* Told to stop is as good as gone. */
+    ck_assert_int_eq(world_kill(&w, "going"), ERR_OK);
+    ck_assert_str_eq(why(&w, "web"), "3 lacks cpu (m1 m2 m3), 1 fits (m4); evict 2/1 prod 1");
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(back_off_is_told_and_what_is_not_pending_is_refused)
+{
+    struct world w = world_new();
+    struct why *why = xcalloc(1, sizeof *why);
+    struct err err;
+    machine_id m1 = machine(&w, "m1", amounts(9000, 10, 0, 0), "r1");
+    struct job_spec spec = spec_named("web", "ada", 200);
+    spec.replicas = 2;
+    spec.backoff_ms = spec.backoff_max_ms = 5000;
+    job_id job = world_job(&w, spec);
+    ck_assert(world_place(&w, attempt_of(world_task(&w, job, 0)), m1, NULL, 0));
+    ck_assert_int_eq(why_job(w.cell, "web", 0, why, &err), -ERR_STATE);
+    ck_assert_int_eq(why_job(w.cell, "web", 1, why, &err), 0);
+    ck_assert_uint_eq(why->backing_off, 0);
+    ck_assert(world_exited(&w, world_task(&w, job, 0), 1));
+    ck_assert_int_eq(why_job(w.cell, "web", WHY_INDEX_ANY, why, &err), 0);
+    ck_assert_uint_eq(why->pending, 2);
+    ck_assert_uint_eq(why->backing_off, 1);
+    ck_assert_uint_eq(why->not_before_ms, world_task(&w, job, 0)->not_before_ms);
+    ck_assert_int_eq(why_job(w.cell, "web", 2, why, &err), -ERR_NOT_FOUND);
+    ck_assert_int_eq(why_job(w.cell, "web", INT64_MIN, why, &err), -ERR_NOT_FOUND);
+    ck_assert_int_eq(why_job(w.cell, "nobody", WHY_INDEX_ANY, why, &err), -ERR_NOT_FOUND);
+    free(why);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(a_cell_without_machines_has_no_reasons)
+{
+    struct world w = world_new();
+    world_job(&w, spec_named("web", "ada", 200));
+    ck_assert_str_eq(why(&w, "web"), "; evict 0/0 prod 0");
+    world_release(&w);
+}
+END_TEST
+
+static bool value_is_full(const struct cell *cell, const struct job *job,
+                          const struct spread *spread, const struct machine *machine)
+{
+    struct subject here = machine_subject(machine);
+    const char *value = subject_get(&here, spread->by);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < job->task_count; i++) {
+        if (!task_is_live(&job->tasks[i]))
+            continue;
+        struct subject there = machine_subject(cell_machine(cell, job->tasks[i].machine));
+        const char *other = subject_get(&there, spread->by);
+        count += strcmp(value == NULL ? "" : value, other == NULL ? "" : other) == 0;
+    }
+    return spread->max > 0 && count >= spread->max;
+}
+
+/* Machines on which a task that asks for `need` has its place now, by the slow and obvious way. */
+static uint32_t oracle_fits(const struct cell *cell, const struct job *job,
+                            const struct resources *need)
+{
+    uint32_t count = 0;
+    struct matcher *matcher = matcher_new(&job->spec.constraints);
+    for (uint32_t m = 0; m < cell->machine_count; m++) {
+        const struct machine *machine = cell->machines[m];
+        struct subject subject = machine_subject(machine);
+        struct resources room = machine->capacity;
+        bool may = machine->state == MACHINE_UP && !machine->draining &&
+                   matcher_failing(matcher, &subject) == job->spec.constraints.count;
+        for (uint32_t s = 0; s < job->spec.spread_count; s++)
+            may &= !value_is_full(cell, job, &job->spec.spreads[s], machine);
+        LIST_EACH(l, &machine->tasks)
+        {
+            const struct task *task = CONTAINER_OF(l, struct task, link);
+            if (task->stopping == CAUSE_NONE)
+                resources_subtract(&room, &cell_job(cell, task_job(task->id))->spec.limit);
+        }
+        count += may && resources_fit(need, &room);
+    }
+    matcher_free(matcher);
+    return count;
+}
+
+enum gone { GONE_NOTHING, GONE_ALLOWED, GONE_EVICTABLE, GONE_PROD_TOO };
+
+/* With those of its job before it on the machine gone as well, may this one go? */
+static bool is_gone(const struct cell *cell, const struct machine *machine, const struct task *task,
+                    uint32_t priority, enum gone gone)
+{
+    const struct job *job = cell_job(cell, task_job(task->id));
+    uint32_t before = 0;
+    if (task->stopping != CAUSE_NONE)
+        return true;
+    if (gone == GONE_PROD_TOO && job->spec.priority >= 120)
+        return true;
+    if (gone == GONE_NOTHING || priority <= job->spec.priority || job->spec.priority >= 120)
+        return false;
+    for (struct list *l = machine->tasks.next; l != &task->link; l = l->next) {
+        const struct task *other = CONTAINER_OF(l, struct task, link);
+        before += task_job(other->id).v == job->id.v && other->stopping == CAUSE_NONE &&
+                  !task_is_disrupted(other);
+    }
+    return gone != GONE_ALLOWED || job_may_disrupt(job, task, before);
+}
+
+/* Of the machines that lack room only: how many would have it if that were gone? */
+static uint32_t oracle_gone(const struct cell *cell, const struct job *job, const struct why *why,
+                            enum gone gone)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < why->reason_count; i++) {
+        for (uint32_t k = 0; why->reasons[i].lack < RES_COUNT && k < why->reasons[i].machines;
+             k++) {
+            const struct machine *machine = cell_machine(cell, why->reasons[i].first[k]);
+            struct resources room = machine->capacity;
+            LIST_EACH(l, &machine->tasks)
+            {
+                const struct task *task = CONTAINER_OF(l, struct task, link);
+                if (!is_gone(cell, machine, task, job->spec.priority, gone))
+                    resources_subtract(&room, &cell_job(cell, task_job(task->id))->spec.limit);
+            }
+            count += resources_fit(&job->spec.limit, &room);
+        }
+    }
+    return count;
+}
+
+static void check_evictions(const struct cell *cell, const struct job *job, const struct why *why)
+{
+    uint32_t evictable = oracle_gone(cell, job, why, GONE_EVICTABLE);
+    ck_assert_uint_eq(oracle_gone(cell, job, why, GONE_NOTHING), 0);
+    ck_assert_uint_eq(why->evictable, evictable);
+    ck_assert_uint_eq(why->evictable_over_budget,
+                      evictable - oracle_gone(cell, job, why, GONE_ALLOWED));
+    ck_assert_uint_eq(why->held_by_prod, oracle_gone(cell, job, why, GONE_PROD_TOO) - evictable);
+}
+
+static uint32_t checked, suggested, evicting, over_budget, held;
+
+static void check_job(const struct cell *cell, const struct job *job, struct why *why)
+{
+    struct err err;
+    int rv = why_job(cell, job->spec.name, WHY_INDEX_ANY, why, &err);
+    ck_assert_int_eq(rv, job->counts[TASK_PENDING] > 0 ? 0 : -ERR_STATE);
+    if (rv != 0)
+        return;
+    uint32_t sum = 0, fits = 0;
+    for (uint32_t i = 0; i < why->reason_count; i++) {
+        sum += why->reasons[i].machines;
+        fits += why->reasons[i].lack == LACKS_NOTHING ? why->reasons[i].machines : 0;
+    }
+    ck_assert_uint_eq(sum, cell->machine_count);
+    ck_assert_uint_eq(why->pending, job->counts[TASK_PENDING]);
+    ck_assert_uint_eq(fits, oracle_fits(cell, job, &job->spec.limit));
+    check_evictions(cell, job, why);
+    checked++;
+    evicting += why->evictable > 0;
+    over_budget += why->evictable_over_budget > 0;
+    held += why->held_by_prod > 0;
+    bool change = why->change >= 0;
+    for (int r = 0; r < RES_COUNT && fits == 0; r++) {
+        struct resources need = job->spec.limit;
+        need.v[r] = r == RES_CPU || r == RES_RAM;
+        if (!change) /* then none of one resource does */
+            ck_assert_uint_eq(oracle_fits(cell, job, &need), 0);
+    }
+    if (!change)
+        return;
+    struct resources need = job->spec.limit;
+    ck_assert_uint_eq(fits, 0);
+    ck_assert_int_lt(why->change_amount, need.v[why->change]);
+    need.v[why->change] = why->change_amount;
+    ck_assert_uint_gt(why->change_machines, 0);
+    ck_assert_uint_eq(oracle_fits(cell, job, &need), why->change_machines);
+    need.v[why->change]++;
+    ck_assert_uint_eq(oracle_fits(cell, job, &need), 0);
+    suggested++;
+}
+
+START_TEST(counts_add_up_and_suggestions_are_true_on_random_cells)
+{
+    struct why *why = xcalloc(1, sizeof *why);
+    for (uint64_t s = 1; s <= SEEDS; s++) {
+        uint64_t seed = s * UINT64_C(0x9e3779b97f4a7c15);
+        struct world w = world_new();
+        for (int step = 0; step < STEPS; step++) {
+            struct cmd cmd = draw_cmd(&seed, w.cell);
+            world_apply(&w, &cmd);
+            if (step % CHECK_EVERY != 0)
+                continue;
+            LIST_EACH(l, &w.cell->jobs)
+            {
+                const struct job *job = CONTAINER_OF(l, struct job, link);
+                if (cell_job_named(w.cell, job->spec.name) == job)
+                    check_job(w.cell, job, why);
+            }
+        }
+        world_release(&w);
+    }
+    free(why);
+    ck_assert_uint_gt(checked, 1000); /* the cells drawn are no idle ones */
+    ck_assert_uint_gt(suggested, 100);
+    ck_assert_uint_gt(evicting, 100);
+    ck_assert_uint_gt(over_budget, 10);
+    ck_assert_uint_gt(held, 100);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("why");
+    TCase *rules = tcase_create("rules");
+    tcase_add_loop_test(rules, each_machine_counts_at_its_first_hindrance, 0, ARRAY_SIZE(asked));
+    tcase_add_test(rules, work_that_may_go_is_counted_apart_from_budgets_and_production);
+    tcase_add_test(rules, back_off_is_told_and_what_is_not_pending_is_refused);
+    tcase_add_test(rules, a_cell_without_machines_has_no_reasons);
+    suite_add_tcase(suite, rules);
+    TCase *random = tcase_create("random");
+    tcase_set_timeout(random, 60);
+    tcase_add_test(random, counts_add_up_and_suggestions_are_true_on_random_cells);
+    suite_add_tcase(suite, random);
+    return run_suite(suite);
+}
