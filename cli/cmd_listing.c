@@ -132,23 +132,38 @@ int cmd_job(struct cli *cli)
     return end(job_run(cli, &err), &err);
 }
 
+static void word_add(struct buf *line, const char *before, const char *text)
+{
+    if (text[0] == '\0')
+        return;
+    buf_printf(line, "  %s", before);
+    text_escape(line, text);
+}
+
+static void event_print(const struct wire_rows *rows, size_t row)
+{
+    CLEANUP(buf_release) struct buf line = {0};
+    render_value(&line, RENDER_TIME, render_cell(rows, row, "time_ms"), 0);
+    word_add(&line, "", render_text(rows, row, "kind"));
+    word_add(&line, "", render_text(rows, row, "task"));
+    if (render_integer(rows, row, "attempt") > 0)
+        buf_printf(&line, "  attempt %" PRId64, render_integer(rows, row, "attempt"));
+    word_add(&line, "on ", render_text(rows, row, "machine"));
+    word_add(&line, "", render_text(rows, row, "cause"));
+    if (render_cell(rows, row, "exit_code")->type != WIRE_NULL)
+        buf_printf(&line, " %" PRId64, render_integer(rows, row, "exit_code"));
+    word_add(&line, "", render_text(rows, row, "detail"));
+    puts(buf_text(&line));
+}
+
 /* One event per line, so that a pipe sees each as it comes. */
 static int events_follow_print(const struct cli *cli, const struct listing *list, struct err *err)
 {
     json_t *array, *event;
     size_t i;
     if (cli->output == OUTPUT_TABLE) {
-        for (size_t row = 0; row < list->rows.row_count; row++) {
-            static const char *const keys[] = {"kind", "task", "machine", "cause", "detail"};
-            CLEANUP(buf_release) struct buf line = {0};
-            render_value(&line, RENDER_TIME, render_cell(&list->rows, row, "time_ms"), 0);
-            for (size_t k = 0; k < ARRAY_SIZE(keys); k++) {
-                const char *text = render_text(&list->rows, row, keys[k]);
-                buf_printf(&line, "%s", text[0] != '\0' ? "  " : "");
-                text_escape(&line, text);
-            }
-            puts(buf_text(&line));
-        }
+        for (size_t row = 0; row < list->rows.row_count; row++)
+            event_print(&list->rows, row);
         return 0;
     }
     if (listing_json(LISTING_EVENTS, list, &array, err) < 0)

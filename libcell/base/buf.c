@@ -70,10 +70,3 @@ const char *buf_text(const struct buf *buf)
 {
     return buf->bytes == NULL ? "" : buf->bytes;
 }
-
-char *buf_take(struct buf *buf)
-{
-    char *bytes = buf->bytes;
-    *buf = (struct buf){0};
-    return bytes;
-}

@@ -25,8 +25,5 @@ char *buf_reserve(struct buf *buf, size_t size);
 void buf_consume(struct buf *buf, size_t size);
 /* The content as a C string, "" when empty. Borrowed until the next change. */
 const char *buf_text(const struct buf *buf);
-/* Hand the bytes over (the caller frees them with free()), leave the buffer empty. NULL if empty.
- */
-char *buf_take(struct buf *buf);
 
 #endif
