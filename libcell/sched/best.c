@@ -124,8 +124,25 @@ static void play_again(struct kind *kind, const struct view *view, const struct 
     }
 }
 
-uint32_t best_machine(struct best *best, const struct view *view, const struct view_job *job,
-                      uint64_t *scanned)
+/* Who lost to nobody but the winner, and the best of those. */
+static uint32_t runner_up(const struct kind *kind, uint32_t winner)
+{
+    uint32_t best = VIEW_NO_MACHINE;
+    int64_t best_score = INT64_MAX;
+    for (uint32_t node = kind->size + winner; node > 1; node /= 2) {
+        uint32_t rival =
+            (node ^ 1) >= kind->size ? (node ^ 1) - kind->size : kind->winners[node ^ 1];
+        int64_t score = kind->scores[rival];
+        if (score < best_score || (score == best_score && score != INT64_MAX && rival < best)) {
+            best = rival;
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+struct choice best_machine(struct best *best, const struct view *view, const struct view_job *job,
+                           uint64_t *scanned)
 {
     struct kind *kind =
         view->machine_count == 0 || !score_is_plain(job) ? NULL : kind_for(best, job);
@@ -144,5 +161,7 @@ uint32_t best_machine(struct best *best, const struct view *view, const struct v
     }
     kind->stamp = view->stamp_last;
     uint32_t winner = kind->winners[1];
-    return kind->scores[winner] == INT64_MAX ? VIEW_NO_MACHINE : winner;
+    if (kind->scores[winner] == INT64_MAX)
+        return CHOICE_NONE;
+    return (struct choice){winner, runner_up(kind, winner)};
 }

@@ -7,6 +7,14 @@
 
 #include "view.h"
 
+/* The best of the machines looked at, and the one after it in the same order; or VIEW_NO_MACHINE.
+ */
+struct choice {
+    uint32_t machine;
+    uint32_t runner_up;
+};
+#define CHOICE_NONE ((struct choice){VIEW_NO_MACHINE, VIEW_NO_MACHINE})
+
 /* feasible.c: is there room? Whether the job may be there at all: places_allow() in view.h. */
 bool feasible_fits(const struct view *view, const struct view_job *job, uint32_t machine);
 /* May it fit if everything that is not prod goes? Quick, and never wrong when it says no. */
@@ -19,10 +27,10 @@ void score_run(const struct view *view, const struct view_job *job, uint32_t fir
                int64_t *ret_scores);
 /* Neither wishes nor spreads: score_run(), feasible_fits() and its match say everything. */
 bool score_is_plain(const struct view_job *job);
-/* The best machine without evicting anybody, by wishes and policy; or VIEW_NO_MACHINE. */
-uint32_t score_best(const struct view *view, const struct view_job *job);
+/* The best machine without evicting anybody, by wishes and policy. */
+struct choice score_best(const struct view *view, const struct view_job *job);
 /* The same among the candidate machines: for a job that was woken. */
-uint32_t score_best_candidate(const struct view *view, const struct view_job *job);
+struct choice score_best_candidate(const struct view *view, const struct view_job *job);
 
 /* best.c: what score_best() would say, remembered per kind of task. */
 struct best {
@@ -31,8 +39,8 @@ struct best {
 };
 void best_release(struct best *best);
 /* Adds to `scanned` the machines it looked at. */
-uint32_t best_machine(struct best *best, const struct view *view, const struct view_job *job,
-                      uint64_t *scanned);
+struct choice best_machine(struct best *best, const struct view *view, const struct view_job *job,
+                           uint64_t *scanned);
 
 /* preempt.c */
 struct preempt {
@@ -43,10 +51,10 @@ struct preempt {
     uint64_t clock;
 };
 void preempt_release(struct preempt *preempt);
-/* The cheapest machine and its victims (at most victims_max); or VIEW_NO_MACHINE. Looks at the
- * candidates only when the job was woken. */
-uint32_t preempt_best(struct preempt *preempt, const struct view *view, const struct view_job *job,
-                      uint32_t victims_max);
+/* The cheapest machine and its victims (at most victims_max). Looks at the candidates only when the
+ * job was woken. */
+struct choice preempt_best(struct preempt *preempt, const struct view *view,
+                           const struct view_job *job, uint32_t victims_max);
 
 /* explain.c: true when it does fit somewhere. */
 bool explain_job(const struct view *view, const struct view_job *job, struct buf *to);

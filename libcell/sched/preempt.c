@@ -162,12 +162,17 @@ static uint64_t plan_machine(struct preempt *p, const struct view *view, const s
     return (uint64_t)highest << 32 | p->victim_count;
 }
 
-uint32_t preempt_best(struct preempt *preempt, const struct view *view, const struct view_job *job,
-                      uint32_t victims_max)
+/* Costs order machines, then their ids do. */
+static bool is_cheaper(const uint64_t *costs, uint32_t a, uint32_t b)
+{
+    return b == VIEW_NO_MACHINE || costs[a] < costs[b] || (costs[a] == costs[b] && a < b);
+}
+
+struct choice preempt_best(struct preempt *preempt, const struct view *view,
+                           const struct view_job *job, uint32_t victims_max)
 {
     struct plan_cache *cache = cache_for(preempt, view, job);
-    uint32_t best = VIEW_NO_MACHINE;
-    uint64_t best_cost = COST_NONE;
+    struct choice best = CHOICE_NONE;
     uint32_t count = job->woken ? view->candidate_count : view->machine_count;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t m = job->woken ? view->candidate_list[i] : i;
@@ -177,13 +182,14 @@ uint32_t preempt_best(struct preempt *preempt, const struct view *view, const st
             cache->stamps[m] = view->stamp[m];
             cache->costs[m] = plan_machine(preempt, view, job, m);
         }
-        bool better = cache->costs[m] < best_cost || (cache->costs[m] == best_cost && m < best);
-        if (cache->costs[m] != COST_NONE && better && (uint32_t)cache->costs[m] <= victims_max) {
-            best = m;
-            best_cost = cache->costs[m];
-        }
+        if (cache->costs[m] == COST_NONE || (uint32_t)cache->costs[m] > victims_max)
+            continue;
+        if (is_cheaper(cache->costs, m, best.machine))
+            best = (struct choice){m, best.machine};
+        else if (is_cheaper(cache->costs, m, best.runner_up))
+            best.runner_up = m;
     }
-    if (best != VIEW_NO_MACHINE)
-        ASSERT(plan_machine(preempt, view, job, best) == best_cost);
+    if (best.machine != VIEW_NO_MACHINE)
+        ASSERT(plan_machine(preempt, view, job, best.machine) == cache->costs[best.machine]);
     return best;
 }

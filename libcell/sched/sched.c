@@ -91,12 +91,12 @@ static void wake_blocked(struct sched *sched)
     sched->fleet_told = view->fleet_version;
 }
 
-static void propose(struct sched *sched, struct view_job *job, uint32_t machine)
+static void propose(struct sched *sched, struct view_job *job, struct choice choice)
 {
     struct view_task *task = view_first_waiting(job);
     struct placement *p = &sched->placements[sched->placement_count++];
     *p = (struct placement){.task = view_attempt(task),
-                            .machine = {machine + 1},
+                            .machine = {choice.machine + 1},
                             .victim_first = sched->victim_count,
                             .victim_count = sched->preempt.victim_count};
     for (uint32_t i = 0; i < sched->preempt.victim_count; i++) {
@@ -106,7 +106,7 @@ static void propose(struct sched *sched, struct view_job *job, uint32_t machine)
     }
     sched->stats.preempted += sched->preempt.victim_count;
     sched->stats.placed++;
-    view_place(&sched->view, task, machine);
+    view_place(&sched->view, task, choice.machine);
 }
 
 /*
@@ -139,31 +139,31 @@ static bool wake_beside(struct sched *sched, const struct view_job *by, uint32_t
 static bool place_one(struct sched *sched, struct view_job *job)
 {
     struct view *view = &sched->view;
-    uint32_t machine;
+    struct choice choice;
     sched->preempt.victim_count = 0;
     if (sched->placement_count == CMD_PLACEMENTS_MAX)
         return false;
     if (job->woken) {
         sched->stats.machines_scanned += view->candidate_count;
-        machine = score_best_candidate(view, job);
+        choice = score_best_candidate(view, job);
     } else {
-        machine = best_machine(&sched->best, view, job, &sched->stats.machines_scanned);
+        choice = best_machine(&sched->best, view, job, &sched->stats.machines_scanned);
     }
-    if (machine == VIEW_NO_MACHINE && job->priority > 0) {
+    if (choice.machine == VIEW_NO_MACHINE && job->priority > 0) {
         uint32_t victims_left = VICTIMS_MAX - sched->victim_count;
         sched->stats.machines_scanned += job->woken ? view->candidate_count : view->machine_count;
-        machine = preempt_best(&sched->preempt, view, job, victims_left);
+        choice = preempt_best(&sched->preempt, view, job, victims_left);
         /* With room for more victims there may be a place: that is for the next batch to see. */
-        if (machine == VIEW_NO_MACHINE && sched->victim_count > 0 &&
-            preempt_best(&sched->preempt, view, job, VICTIMS_MAX) != VIEW_NO_MACHINE)
+        if (choice.machine == VIEW_NO_MACHINE && sched->victim_count > 0 &&
+            preempt_best(&sched->preempt, view, job, VICTIMS_MAX).machine != VIEW_NO_MACHINE)
             return false;
     }
-    if (machine == VIEW_NO_MACHINE) {
+    if (choice.machine == VIEW_NO_MACHINE) {
         view_block(view, job);
         return true;
     }
-    propose(sched, job, machine);
-    return sched->preempt.victim_count == 0 || wake_beside(sched, job, machine);
+    propose(sched, job, choice);
+    return sched->preempt.victim_count == 0 || wake_beside(sched, job, choice.machine);
 }
 
 static bool place_level(struct sched *sched, struct level *level)

@@ -124,44 +124,61 @@ static int score_compare(const struct score *a, const struct score *b)
     return 0;
 }
 
-struct choice {
-    uint32_t machine;
-    struct score score;
+/* A choice in the making. */
+struct race {
+    struct choice choice;
+    struct score first, second;
 };
 
-static void choice_consider(struct choice *best, const struct view *view,
-                            const struct view_job *job, uint32_t machine)
+static void race_consider(struct race *race, const struct view *view, const struct view_job *job,
+                          uint32_t machine)
 {
+    struct choice *choice = &race->choice;
     if (!feasible_fits(view, job, machine) || !places_allow(job, machine))
         return;
     struct score score = score_of(view, job, machine);
-    int order = best->machine == VIEW_NO_MACHINE ? -1 : score_compare(&score, &best->score);
-    if (order < 0 || (order == 0 && machine < best->machine))
-        *best = (struct choice){machine, score};
+    int order = choice->runner_up == VIEW_NO_MACHINE ? -1 : score_compare(&score, &race->second);
+    if (order > 0 || (order == 0 && machine > choice->runner_up))
+        return;
+    order = choice->machine == VIEW_NO_MACHINE ? -1 : score_compare(&score, &race->first);
+    if (order < 0 || (order == 0 && machine < choice->machine)) {
+        *choice = (struct choice){machine, choice->machine};
+        race->second = race->first;
+        race->first = score;
+    } else {
+        choice->runner_up = machine;
+        race->second = score;
+    }
 }
 
-static uint32_t best_allowed(const struct view *view, const struct view_job *job)
+static struct choice best_allowed(const struct view *view, const struct view_job *job)
 {
-    struct choice best = {.machine = VIEW_NO_MACHINE};
+    struct race race = {.choice = CHOICE_NONE};
     uint32_t end = view->machine_count;
     for (uint32_t m = places_next(job, 0, end); m < end; m = places_next(job, m + 1, end))
-        choice_consider(&best, view, job, m);
-    return best.machine;
+        race_consider(&race, view, job, m);
+    return race.choice;
 }
 
 /* The same for a job that asks for nothing but room. */
-static uint32_t best_fitting(const struct view *view, const struct view_job *job)
+static struct choice best_fitting(const struct view *view, const struct view_job *job)
 {
-    uint32_t best = VIEW_NO_MACHINE;
-    int64_t best_score = INT64_MAX;
+    struct choice best = CHOICE_NONE;
+    int64_t first_score = INT64_MAX, second_score = INT64_MAX;
     int64_t scores[RUN];
     for (uint32_t first = 0; first < view->machine_count; first += RUN) {
         uint32_t count = MIN((uint32_t)RUN, view->machine_count - first);
         score_run(view, job, first, count, scores);
         for (uint32_t i = 0; i < count; i++) {
-            if (scores[i] < best_score && feasible_fits(view, job, first + i)) {
-                best = first + i;
-                best_score = scores[i];
+            if (scores[i] >= second_score || !feasible_fits(view, job, first + i))
+                continue;
+            if (scores[i] < first_score) {
+                best = (struct choice){first + i, best.machine};
+                second_score = first_score;
+                first_score = scores[i];
+            } else {
+                best.runner_up = first + i;
+                second_score = scores[i];
             }
         }
     }
@@ -173,16 +190,16 @@ bool score_is_plain(const struct view_job *job)
     return !job->has_wishes && job->spread_count == 0;
 }
 
-uint32_t score_best(const struct view *view, const struct view_job *job)
+struct choice score_best(const struct view *view, const struct view_job *job)
 {
     bool is_simple = job->match == NULL && job->spread_count == 0;
     return is_simple ? best_fitting(view, job) : best_allowed(view, job);
 }
 
-uint32_t score_best_candidate(const struct view *view, const struct view_job *job)
+struct choice score_best_candidate(const struct view *view, const struct view_job *job)
 {
-    struct choice best = {.machine = VIEW_NO_MACHINE};
+    struct race race = {.choice = CHOICE_NONE};
     for (uint32_t i = 0; i < view->candidate_count; i++)
-        choice_consider(&best, view, job, view->candidate_list[i]);
-    return best.machine;
+        race_consider(&race, view, job, view->candidate_list[i]);
+    return race.choice;
 }
