@@ -56,6 +56,8 @@ struct job {
     struct list dead;        /* in cell.dead_jobs once dead, in order of death */
 };
 bool job_is_dead(const struct job *job);
+/* What this task of the job holds while it is live. */
+const struct resources *task_limit(const struct job *job, const struct task *task);
 /* Does the disruption budget allow to take down this task now, `count` others going down too? */
 bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t count);
 /* "pending" (nothing runs yet), "running", "stopping", "finished", "failed", "killed" */

@@ -80,7 +80,7 @@ static void check_machine(const struct cell *cell, const struct machine *machine
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
-        const struct resources *limit = &cell_job(cell, task_job(task->id))->spec.limit;
+        const struct resources *limit = task_limit(cell_job(cell, task_job(task->id)), task);
         ASSERT(task_is_live(task));
         ASSERT(task->machine.v == machine->id.v);
         resources_add(&reserved, limit);

@@ -130,9 +130,9 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
     struct machine *machine = machine_find(cell, task->machine);
     list_push(&machine->tasks, &task->link);
     machine->task_count++;
-    resources_add(&machine->reserved, &job->spec.limit);
+    resources_add(&machine->reserved, task_limit(job, task));
     if (task->stopping != CAUSE_NONE)
-        resources_add(&machine->stopping, &job->spec.limit);
+        resources_add(&machine->stopping, task_limit(job, task));
 }
 
 static int derive_job(struct cell *cell, struct job *job, struct err *err)

@@ -11,6 +11,12 @@ bool job_is_dead(const struct job *job)
     return job->counts[TASK_PENDING] + job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING] == 0;
 }
 
+const struct resources *task_limit(const struct job *job, const struct task *task)
+{
+    ASSERT(task_job(task->id).v == job->id.v);
+    return &job->spec.limit;
+}
+
 bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t count)
 {
     uint32_t max = job->spec.disruptions_max;

@@ -46,7 +46,7 @@ static uint32_t stop_surplus(struct apply *a, struct machine *machine)
     qsort(candidates, count, sizeof *candidates, by_stop_order);
     for (uint32_t i = 0; i < count; i++) {
         struct task *task = candidates[i].task;
-        if (task->stopping != CAUSE_NONE || !helps(machine, &candidates[i].job->spec.limit))
+        if (task->stopping != CAUSE_NONE || !helps(machine, task_limit(candidates[i].job, task)))
             continue;
         event_add_task(a, EVENT_EVICTING, task, CAUSE_OUT_OF_RESOURCES, 0, "");
         task_stop(a, task, CAUSE_OUT_OF_RESOURCES);

@@ -69,17 +69,17 @@ static void machine_account(struct apply *a, const struct job *job, const struct
     struct machine *machine = machine_find(a->cell, was_live ? was->machine : next->machine);
     ASSERT(machine != NULL);
     if (was_live && was->stopping != CAUSE_NONE)
-        resources_subtract(&machine->stopping, &job->spec.limit);
+        resources_subtract(&machine->stopping, task_limit(job, was));
     if (was_live && !is_live) {
-        resources_subtract(&machine->reserved, &job->spec.limit);
+        resources_subtract(&machine->reserved, task_limit(job, was));
         machine->task_count--;
     }
     if (!was_live && is_live) {
-        resources_add(&machine->reserved, &job->spec.limit);
+        resources_add(&machine->reserved, task_limit(job, next));
         machine->task_count++;
     }
     if (is_live && next->stopping != CAUSE_NONE)
-        resources_add(&machine->stopping, &job->spec.limit);
+        resources_add(&machine->stopping, task_limit(job, next));
     machine_touch(a, machine);
 }
 

@@ -58,7 +58,7 @@ static int victims_check(const struct cell *cell, const struct placement *p,
                            "max_disruptions is %u",
                            job->spec.name, task_index(victim->id), job->disrupted,
                            job->spec.disruptions_max);
-        resources_add(ret_freed, &job->spec.limit);
+        resources_add(ret_freed, task_limit(job, victim));
     }
     return 0;
 }
@@ -118,7 +118,7 @@ static int placement_check(const struct cell *cell, const struct placement *p,
         resources_add(&room, &machine->capacity);
         resources_add(&room, &machine->stopping);
         resources_subtract(&room, &machine->reserved);
-        if (!resources_fit(&job->spec.limit, &room))
+        if (!resources_fit(task_limit(job, task), &room))
             rc = err_set(err, ERR_STATE, "no room on machine \"%s\"", machine->name);
     }
     return rc == 0 ? 0 : err_wrap(err, "task \"%s/%u\"", job->spec.name, task_index(task->id));

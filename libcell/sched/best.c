@@ -48,19 +48,21 @@ static uint64_t match_of(const struct view_job *job)
     return job->match == NULL ? 0 : job->match->number;
 }
 
-static bool same_kind(const struct kind *kind, const struct view_job *job)
+static bool same_kind(const struct kind *kind, const struct view_job *job,
+                      const struct resources *need)
 {
     return kind->in_use && kind->policy == job->policy && kind->match == match_of(job) &&
-           memcmp(&kind->limit, &job->limit, sizeof kind->limit) == 0;
+           memcmp(&kind->limit, need, sizeof kind->limit) == 0;
 }
 
-static struct kind *kind_for(struct best *best, const struct view_job *job)
+static struct kind *kind_for(struct best *best, const struct view_job *job,
+                             const struct resources *need)
 {
     if (best->kinds == NULL)
         best->kinds = xcalloc(KINDS, sizeof *best->kinds);
     struct kind *oldest = &best->kinds[0];
     for (struct kind *k = best->kinds; k < best->kinds + KINDS; k++) {
-        if (same_kind(k, job)) {
+        if (same_kind(k, job, need)) {
             k->used_at = ++best->clock;
             return k;
         }
@@ -71,7 +73,7 @@ static struct kind *kind_for(struct best *best, const struct view_job *job)
         return NULL;
     oldest->in_use = true;
     oldest->policy = job->policy;
-    oldest->limit = job->limit;
+    oldest->limit = *need;
     oldest->match = match_of(job);
     oldest->used_at = ++best->clock;
     oldest->machine_count = 0;
@@ -89,9 +91,9 @@ static void play(struct kind *kind, uint32_t node)
 static void score_leaves(struct kind *kind, const struct view *view, const struct view_job *job,
                          uint32_t first, uint32_t count)
 {
-    score_run(view, job, first, count, kind->scores + first);
+    score_run(view, job, &kind->limit, first, count, kind->scores + first);
     for (uint32_t m = first; m < first + count; m++)
-        if (!feasible_fits(view, job, m) || !places_allow(job, m))
+        if (!feasible_fits(view, &kind->limit, m) || !places_allow(job, m))
             kind->scores[m] = INT64_MAX;
 }
 
@@ -142,13 +144,13 @@ static uint32_t runner_up(const struct kind *kind, uint32_t winner)
 }
 
 struct choice best_machine(struct best *best, const struct view *view, const struct view_job *job,
-                           uint64_t *scanned)
+                           const struct resources *need, uint64_t *scanned)
 {
     struct kind *kind =
-        view->machine_count == 0 || !score_is_plain(job) ? NULL : kind_for(best, job);
+        view->machine_count == 0 || !score_is_plain(job) ? NULL : kind_for(best, job, need);
     if (kind == NULL) {
         *scanned += view->machine_count;
-        return score_best(view, job);
+        return score_best(view, job, need);
     }
     uint64_t behind = view->stamp_last - kind->stamp;
     if (kind->machine_count != view->machine_count ||

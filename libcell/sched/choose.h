@@ -1,6 +1,6 @@
 /*
  * choose.h - the questions the pass asks the view: where does it fit, who would have to go, why
- * not.
+ * not. `need` is what a task of the job would hold there.
  */
 #ifndef CELL_CHOOSE_H
 #define CELL_CHOOSE_H
@@ -16,21 +16,23 @@ struct choice {
 #define CHOICE_NONE ((struct choice){VIEW_NO_MACHINE, VIEW_NO_MACHINE})
 
 /* feasible.c: is there room? Whether the job may be there at all: places_allow() in view.h. */
-bool feasible_fits(const struct view *view, const struct view_job *job, uint32_t machine);
+bool feasible_fits(const struct view *view, const struct resources *need, uint32_t machine);
 /* May it fit if everything that is not prod goes? Quick, and never wrong when it says no. */
-bool feasible_maybe(const struct view *view, const struct view_job *job, uint32_t machine);
+bool feasible_maybe(const struct view *view, const struct resources *need, uint32_t machine);
 /* What the machine has for this job, work it may evict included; -1 in every part when down. */
 struct resources feasible_room(const struct view *view, const struct view_job *job,
                                uint32_t machine);
 /* score.c: the scores of a run of machines, lower is better, whether the job fits there or not. */
-void score_run(const struct view *view, const struct view_job *job, uint32_t first, uint32_t count,
-               int64_t *ret_scores);
+void score_run(const struct view *view, const struct view_job *job, const struct resources *need,
+               uint32_t first, uint32_t count, int64_t *ret_scores);
 /* Neither wishes nor spreads: score_run(), feasible_fits() and its match say everything. */
 bool score_is_plain(const struct view_job *job);
 /* The best machine without evicting anybody, by wishes and policy. */
-struct choice score_best(const struct view *view, const struct view_job *job);
+struct choice score_best(const struct view *view, const struct view_job *job,
+                         const struct resources *need);
 /* The same among the candidate machines: for a job that was woken. */
-struct choice score_best_candidate(const struct view *view, const struct view_job *job);
+struct choice score_best_candidate(const struct view *view, const struct view_job *job,
+                                   const struct resources *need);
 
 /* best.c: what score_best() would say, remembered per kind of task. */
 struct best {
@@ -40,7 +42,7 @@ struct best {
 void best_release(struct best *best);
 /* Adds to `scanned` the machines it looked at. */
 struct choice best_machine(struct best *best, const struct view *view, const struct view_job *job,
-                           uint64_t *scanned);
+                           const struct resources *need, uint64_t *scanned);
 
 /* preempt.c */
 struct preempt {
@@ -54,7 +56,8 @@ void preempt_release(struct preempt *preempt);
 /* The cheapest machine and its victims (at most victims_max). Looks at the candidates only when the
  * job was woken. */
 struct choice preempt_best(struct preempt *preempt, const struct view *view,
-                           const struct view_job *job, uint32_t victims_max);
+                           const struct view_job *job, const struct resources *need,
+                           uint32_t victims_max);
 
 /* explain.c: true when it does fit somewhere. */
 bool explain_job(const struct view *view, const struct view_job *job, struct buf *to);

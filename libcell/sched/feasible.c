@@ -1,21 +1,21 @@
 /*
- * feasible.c - does a task of this job fit a machine, now or over somebody's notice?
+ * feasible.c - does what a task asks for fit a machine, now or over somebody's notice?
  */
 #include "choose.h"
 
-bool feasible_fits(const struct view *view, const struct view_job *job, uint32_t machine)
+bool feasible_fits(const struct view *view, const struct resources *need, uint32_t machine)
 {
     bool fits = true;
     for (int r = 0; r < RES_COUNT; r++)
-        fits &= job->limit.v[r] <= view->room[r][machine];
+        fits &= need->v[r] <= view->room[r][machine];
     return fits;
 }
 
-bool feasible_maybe(const struct view *view, const struct view_job *job, uint32_t machine)
+bool feasible_maybe(const struct view *view, const struct resources *need, uint32_t machine)
 {
     bool fits = view->up[machine];
     for (int r = 0; r < RES_COUNT; r++)
-        fits &= job->limit.v[r] <= view->room[r][machine] + view->evictable[r][machine];
+        fits &= need->v[r] <= view->room[r][machine] + view->evictable[r][machine];
     return fits;
 }
 
@@ -38,7 +38,7 @@ struct resources feasible_room(const struct view *view, const struct view_job *j
         const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
         if (!task->stopping && priority_may_evict(job->priority, task->job->priority) &&
             view_take_victim(task))
-            resources_add(&room, &task->job->limit);
+            resources_add(&room, view_task_limit(task));
     }
     LIST_EACH(l, view->tasks[machine])
     view_untake(CONTAINER_OF(l, struct view_task, link));

@@ -43,26 +43,25 @@ static bool same_limit(const struct resources *a, const struct resources *b)
 }
 
 static struct plan_cache *cache_for(struct preempt *preempt, const struct view *view,
-                                    const struct view_job *job)
+                                    uint32_t priority, const struct resources *need)
 {
     if (preempt->caches == NULL)
         preempt->caches = xcalloc(CACHES, sizeof *preempt->caches);
     struct plan_cache *cache = &preempt->caches[0];
     for (int i = 0; i < CACHES; i++) {
         struct plan_cache *c = &preempt->caches[i];
-        if (c->in_use && c->priority == job->priority && same_limit(&c->limit, &job->limit)) {
+        if (c->in_use && c->priority == priority && same_limit(&c->limit, need)) {
             cache = c;
             break;
         }
         if (c->used_at < cache->used_at)
             cache = c;
     }
-    if (!cache->in_use || cache->priority != job->priority ||
-        !same_limit(&cache->limit, &job->limit))
+    if (!cache->in_use || cache->priority != priority || !same_limit(&cache->limit, need))
         cache->count = 0;
     cache->in_use = true;
-    cache->priority = job->priority;
-    cache->limit = job->limit;
+    cache->priority = priority;
+    cache->limit = *need;
     cache->used_at = ++preempt->clock;
     if (cache->count < view->machine_count) {
         cache->stamps = xrealloc(cache->stamps, view->machine_count, sizeof(uint64_t));
@@ -78,11 +77,13 @@ static int by_choice(const void *x, const void *y)
 {
     const struct view_task *a = *(struct view_task *const *)x;
     const struct view_task *b = *(struct view_task *const *)y;
+    const struct resources *limit_a = view_task_limit(a);
+    const struct resources *limit_b = view_task_limit(b);
     if (a->job->priority != b->job->priority)
         return a->job->priority < b->job->priority ? -1 : 1;
     for (int r = 0; r < RES_COUNT; r++)
-        if (a->job->limit.v[r] != b->job->limit.v[r])
-            return a->job->limit.v[r] > b->job->limit.v[r] ? -1 : 1;
+        if (limit_a->v[r] != limit_b->v[r])
+            return limit_a->v[r] > limit_b->v[r] ? -1 : 1;
     uint64_t id_a = view_attempt(a).task.v;
     uint64_t id_b = view_attempt(b).task.v;
     return id_a > id_b ? -1 : id_a < id_b;
@@ -126,13 +127,13 @@ static bool candidates_reduce(struct preempt *p, const struct resources *need,
 {
     uint32_t count = 0;
     while (count < p->victim_count && !resources_fit(need, &room))
-        resources_add(&room, &p->victims[count++]->job->limit);
+        resources_add(&room, view_task_limit(p->victims[count++]));
     if (!resources_fit(need, &room))
         return false;
     p->victim_count = count;
     for (uint32_t i = count; i-- > 0;) {
         struct resources without = room;
-        resources_subtract(&without, &p->victims[i]->job->limit);
+        resources_subtract(&without, view_task_limit(p->victims[i]));
         if (!resources_fit(need, &without))
             continue;
         room = without;
@@ -145,16 +146,16 @@ static bool candidates_reduce(struct preempt *p, const struct resources *need,
 
 /* Leaves the victims in `p`, returns what they cost. */
 static uint64_t plan_machine(struct preempt *p, const struct view *view, const struct view_job *job,
-                             uint32_t machine)
+                             const struct resources *need, uint32_t machine)
 {
     struct resources room;
     p->victim_count = 0;
-    if (!feasible_maybe(view, job, machine))
+    if (!feasible_maybe(view, need, machine))
         return COST_NONE;
     for (int r = 0; r < RES_COUNT; r++)
         room.v[r] = view->room[r][machine];
     candidates_collect(p, view, job, machine);
-    if (!candidates_reduce(p, &job->limit, room))
+    if (!candidates_reduce(p, need, room))
         return COST_NONE;
     uint32_t highest = 0;
     for (uint32_t i = 0; i < p->victim_count; i++)
@@ -169,9 +170,10 @@ static bool is_cheaper(const uint64_t *costs, uint32_t a, uint32_t b)
 }
 
 struct choice preempt_best(struct preempt *preempt, const struct view *view,
-                           const struct view_job *job, uint32_t victims_max)
+                           const struct view_job *job, const struct resources *need,
+                           uint32_t victims_max)
 {
-    struct plan_cache *cache = cache_for(preempt, view, job);
+    struct plan_cache *cache = cache_for(preempt, view, job->priority, need);
     struct choice best = CHOICE_NONE;
     uint32_t count = job->woken ? view->candidate_count : view->machine_count;
     for (uint32_t i = 0; i < count; i++) {
@@ -180,7 +182,7 @@ struct choice preempt_best(struct preempt *preempt, const struct view *view,
             continue;
         if (cache->stamps[m] != view->stamp[m]) {
             cache->stamps[m] = view->stamp[m];
-            cache->costs[m] = plan_machine(preempt, view, job, m);
+            cache->costs[m] = plan_machine(preempt, view, job, need, m);
         }
         if (cache->costs[m] == COST_NONE || (uint32_t)cache->costs[m] > victims_max)
             continue;
@@ -190,6 +192,6 @@ struct choice preempt_best(struct preempt *preempt, const struct view *view,
             best.runner_up = m;
     }
     if (best.machine != VIEW_NO_MACHINE)
-        ASSERT(plan_machine(preempt, view, job, best.machine) == cache->costs[best.machine]);
+        ASSERT(plan_machine(preempt, view, job, need, best.machine) == cache->costs[best.machine]);
     return best;
 }

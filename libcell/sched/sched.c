@@ -60,7 +60,7 @@ static bool may_fit(struct sched *sched, const struct view_job *job)
     for (uint32_t i = 0; i < view->candidate_count; i++) {
         uint32_t m = view->candidate_list[i];
         sched->stats.machines_scanned++;
-        if (!places_allow(job, m) || !feasible_maybe(view, job, m))
+        if (!places_allow(job, m) || !feasible_maybe(view, &job->limit, m))
             continue;
         struct resources room = feasible_room(view, job, m);
         if (resources_fit(&job->limit, &room))
@@ -121,7 +121,7 @@ static bool wake_beside(struct sched *sched, const struct view_job *by, uint32_t
         struct view_job *job = CONTAINER_OF(l, struct view_job, blocked_link);
         next = l->next;
         if (job->priority == by->priority || !places_allow(job, machine) ||
-            !feasible_maybe(view, job, machine))
+            !feasible_maybe(view, &job->limit, machine))
             continue;
         struct resources room = feasible_room(view, job, machine);
         if (!resources_fit(&job->limit, &room))
@@ -139,23 +139,24 @@ static bool wake_beside(struct sched *sched, const struct view_job *by, uint32_t
 static bool place_one(struct sched *sched, struct view_job *job)
 {
     struct view *view = &sched->view;
+    const struct resources *need = &job->limit;
     struct choice choice;
     sched->preempt.victim_count = 0;
     if (sched->placement_count == CMD_PLACEMENTS_MAX)
         return false;
     if (job->woken) {
         sched->stats.machines_scanned += view->candidate_count;
-        choice = score_best_candidate(view, job);
+        choice = score_best_candidate(view, job, need);
     } else {
-        choice = best_machine(&sched->best, view, job, &sched->stats.machines_scanned);
+        choice = best_machine(&sched->best, view, job, need, &sched->stats.machines_scanned);
     }
     if (choice.machine == VIEW_NO_MACHINE && job->priority > 0) {
         uint32_t victims_left = VICTIMS_MAX - sched->victim_count;
         sched->stats.machines_scanned += job->woken ? view->candidate_count : view->machine_count;
-        choice = preempt_best(&sched->preempt, view, job, victims_left);
+        choice = preempt_best(&sched->preempt, view, job, need, victims_left);
         /* With room for more victims there may be a place: that is for the next batch to see. */
         if (choice.machine == VIEW_NO_MACHINE && sched->victim_count > 0 &&
-            preempt_best(&sched->preempt, view, job, VICTIMS_MAX).machine != VIEW_NO_MACHINE)
+            preempt_best(&sched->preempt, view, job, need, VICTIMS_MAX).machine != VIEW_NO_MACHINE)
             return false;
     }
     if (choice.machine == VIEW_NO_MACHINE) {

@@ -15,11 +15,11 @@
 
 enum { FIGURES_MAX = 4, RUN = 256, SCORE_BITS = 40, COSINE_BITS = 20 };
 
-typedef void figure_fn(const struct view *view, const struct view_job *job, uint32_t first,
+typedef void figure_fn(const struct view *view, const struct resources *need, uint32_t first,
                        uint32_t count, int64_t weight, int64_t *scores);
 
 /* What is left, as shares of the largest machine, summed over the resources. */
-static void leftover(const struct view *view, const struct view_job *job UNUSED, uint32_t first,
+static void leftover(const struct view *view, const struct resources *need UNUSED, uint32_t first,
                      uint32_t count, int64_t weight, int64_t *scores)
 {
     const int64_t *spare = view->spare + first;
@@ -32,16 +32,16 @@ static void leftover(const struct view *view, const struct view_job *job UNUSED,
  * cos^2 of the angle. A task that takes cpu and ram in the proportion they are free in strands
  * neither. Disk does not take part: cells have plenty, and then its direction hides the others'.
  */
-static void mismatch(const struct view *view, const struct view_job *job, uint32_t first,
+static void mismatch(const struct view *view, const struct resources *need, uint32_t first,
                      uint32_t count, int64_t weight, int64_t *scores)
 {
     const struct lean *room = view->room_lean + first;
     const struct lean *aspect = view->aspect + first;
-    const struct lean need = view_lean(view_normal(view, RES_CPU, job->limit.v[RES_CPU]),
-                                       view_normal(view, RES_RAM, job->limit.v[RES_RAM]));
+    const struct lean lean = view_lean(view_normal(view, RES_CPU, need->v[RES_CPU]),
+                                       view_normal(view, RES_RAM, need->v[RES_RAM]));
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t cpu = (uint64_t)need.cpu * aspect[i].cpu >> LEAN_BITS;
-        uint64_t ram = (uint64_t)need.ram * aspect[i].ram >> LEAN_BITS;
+        uint64_t cpu = (uint64_t)lean.cpu * aspect[i].cpu >> LEAN_BITS;
+        uint64_t ram = (uint64_t)lean.ram * aspect[i].ram >> LEAN_BITS;
         uint64_t dot = cpu * room[i].cpu + ram * room[i].ram;
         uint64_t lengths = ((uint64_t)room[i].cpu * room[i].cpu + room[i].ram * room[i].ram) *
                            (cpu * cpu + ram * ram);
@@ -62,33 +62,34 @@ static const struct figure {
     [POLICY_STRANDING_AWARE] = {{mismatch, 32}, {leftover, 1}},
 };
 
-void score_run(const struct view *view, const struct view_job *job, uint32_t first, uint32_t count,
-               int64_t *ret_scores)
+void score_run(const struct view *view, const struct view_job *job, const struct resources *need,
+               uint32_t first, uint32_t count, int64_t *ret_scores)
 {
     for (uint32_t i = 0; i < count; i++)
         ret_scores[i] = 0;
     const struct figure *figure = figures[job->policy];
     for (int i = 0; i < FIGURES_MAX; i++)
         if (figure[i].add != NULL)
-            figure[i].add(view, job, first, count, figure[i].weight, ret_scores);
+            figure[i].add(view, need, first, count, figure[i].weight, ret_scores);
 }
 
-static int64_t wish_constraints(const struct view *view, const struct view_job *job, uint32_t m)
+static int64_t wish_constraints(const struct view *view UNUSED, const struct view_job *job,
+                                const struct resources *need UNUSED, uint32_t m)
 {
-    (void)view;
     return places_constraint_cost(job, m);
 }
 
-static int64_t wish_spread(const struct view *view, const struct view_job *job, uint32_t m)
+static int64_t wish_spread(const struct view *view UNUSED, const struct view_job *job,
+                           const struct resources *need UNUSED, uint32_t m)
 {
-    (void)view;
     return places_spread_cost(job, m);
 }
 
-static int64_t fit(const struct view *view, const struct view_job *job, uint32_t m)
+static int64_t fit(const struct view *view, const struct view_job *job,
+                   const struct resources *need, uint32_t m)
 {
     int64_t score;
-    score_run(view, job, m, 1, &score);
+    score_run(view, job, need, m, 1, &score);
     return score;
 }
 
@@ -97,7 +98,8 @@ enum { RANKS = 2 };
 static const struct stage {
     const char *name;
     int rank;
-    int64_t (*cost)(const struct view *view, const struct view_job *job, uint32_t machine);
+    int64_t (*cost)(const struct view *view, const struct view_job *job,
+                    const struct resources *need, uint32_t machine);
 } stages[] = {
     {"soft constraints", 0, wish_constraints},
     {"weighted spreads", 0, wish_spread},
@@ -108,11 +110,12 @@ struct score {
     int64_t ranks[RANKS];
 };
 
-static struct score score_of(const struct view *view, const struct view_job *job, uint32_t machine)
+static struct score score_of(const struct view *view, const struct view_job *job,
+                             const struct resources *need, uint32_t machine)
 {
     struct score score = {{0}};
     for (size_t i = 0; i < ARRAY_SIZE(stages); i++)
-        score.ranks[stages[i].rank] += stages[i].cost(view, job, machine);
+        score.ranks[stages[i].rank] += stages[i].cost(view, job, need, machine);
     return score;
 }
 
@@ -131,12 +134,12 @@ struct race {
 };
 
 static void race_consider(struct race *race, const struct view *view, const struct view_job *job,
-                          uint32_t machine)
+                          const struct resources *need, uint32_t machine)
 {
     struct choice *choice = &race->choice;
-    if (!feasible_fits(view, job, machine) || !places_allow(job, machine))
+    if (!feasible_fits(view, need, machine) || !places_allow(job, machine))
         return;
-    struct score score = score_of(view, job, machine);
+    struct score score = score_of(view, job, need, machine);
     int order = choice->runner_up == VIEW_NO_MACHINE ? -1 : score_compare(&score, &race->second);
     if (order > 0 || (order == 0 && machine > choice->runner_up))
         return;
@@ -151,26 +154,28 @@ static void race_consider(struct race *race, const struct view *view, const stru
     }
 }
 
-static struct choice best_allowed(const struct view *view, const struct view_job *job)
+static struct choice best_allowed(const struct view *view, const struct view_job *job,
+                                  const struct resources *need)
 {
     struct race race = {.choice = CHOICE_NONE};
     uint32_t end = view->machine_count;
     for (uint32_t m = places_next(job, 0, end); m < end; m = places_next(job, m + 1, end))
-        race_consider(&race, view, job, m);
+        race_consider(&race, view, job, need, m);
     return race.choice;
 }
 
 /* The same for a job that asks for nothing but room. */
-static struct choice best_fitting(const struct view *view, const struct view_job *job)
+static struct choice best_fitting(const struct view *view, const struct view_job *job,
+                                  const struct resources *need)
 {
     struct choice best = CHOICE_NONE;
     int64_t first_score = INT64_MAX, second_score = INT64_MAX;
     int64_t scores[RUN];
     for (uint32_t first = 0; first < view->machine_count; first += RUN) {
         uint32_t count = MIN((uint32_t)RUN, view->machine_count - first);
-        score_run(view, job, first, count, scores);
+        score_run(view, job, need, first, count, scores);
         for (uint32_t i = 0; i < count; i++) {
-            if (scores[i] >= second_score || !feasible_fits(view, job, first + i))
+            if (scores[i] >= second_score || !feasible_fits(view, need, first + i))
                 continue;
             if (scores[i] < first_score) {
                 best = (struct choice){first + i, best.machine};
@@ -190,16 +195,18 @@ bool score_is_plain(const struct view_job *job)
     return !job->has_wishes && job->spread_count == 0;
 }
 
-struct choice score_best(const struct view *view, const struct view_job *job)
+struct choice score_best(const struct view *view, const struct view_job *job,
+                         const struct resources *need)
 {
     bool is_simple = job->match == NULL && job->spread_count == 0;
-    return is_simple ? best_fitting(view, job) : best_allowed(view, job);
+    return is_simple ? best_fitting(view, job, need) : best_allowed(view, job, need);
 }
 
-struct choice score_best_candidate(const struct view *view, const struct view_job *job)
+struct choice score_best_candidate(const struct view *view, const struct view_job *job,
+                                   const struct resources *need)
 {
     struct race race = {.choice = CHOICE_NONE};
     for (uint32_t i = 0; i < view->candidate_count; i++)
-        race_consider(&race, view, job, view->candidate_list[i]);
+        race_consider(&race, view, job, need, view->candidate_list[i]);
     return race.choice;
 }

@@ -199,14 +199,22 @@ static void take_machine(struct view *view, const struct machine *row)
         machine_derive(view, m);
 }
 
-/* Count the limit of a task in (+1) or out of (-1) what its machine has used. */
-static void account(struct view *view, const struct view_job *job, uint32_t machine, int sign)
+const struct resources *view_task_limit(const struct view_task *task)
 {
+    return &task->job->limit;
+}
+
+/* Count the limit of a live task in (+1) or out of (-1) what its machine has used. */
+static void account(struct view *view, const struct view_task *task, int sign)
+{
+    const struct view_job *job = task->job;
+    const struct resources *limit = view_task_limit(task);
+    uint32_t machine = task->machine;
     bool evictable = !priority_is_prod(job->priority);
     for (int r = 0; r < RES_COUNT; r++) {
-        view->used[r][machine] += sign * job->limit.v[r];
+        view->used[r][machine] += sign * limit->v[r];
         if (evictable)
-            view->evictable[r][machine] += sign * job->limit.v[r];
+            view->evictable[r][machine] += sign * limit->v[r];
     }
     if (job->budgeted)
         view->budgeted[machine] += (uint32_t)sign;
@@ -296,7 +304,7 @@ static void task_leave(struct view *view, struct view_task *task)
     if (task->state == VIEW_LIVE) {
         list_remove(&task->link);
         if (!task->stopping)
-            account(view, task->job, task->machine, -1);
+            account(view, task, -1);
         places_count(task->job, task->machine, -1);
         value_freed(view, task->job);
     }
@@ -320,7 +328,7 @@ static void task_enter(struct view *view, struct view_task *task, enum view_task
         list_push(view->tasks[machine], &task->link);
         places_count(job, machine, 1);
         if (!stopping)
-            account(view, job, machine, 1);
+            account(view, task, 1);
     }
 }
 
@@ -355,7 +363,7 @@ void view_stop(struct view *view, struct view_task *task)
     ASSERT(task->state == VIEW_LIVE);
     ASSERT(!task->stopping);
     task->stopping = true;
-    account(view, task->job, task->machine, -1);
+    account(view, task, -1);
     set_disrupted(view, task, true);
 }
 

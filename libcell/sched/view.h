@@ -177,6 +177,8 @@ static inline int64_t view_normal(const struct view *view, enum resource r, int6
 struct lean view_lean(int64_t cpu, int64_t ram);
 void view_update(struct view *view, const struct delta *delta);
 struct view_job *view_job_find(const struct view *view, job_id id);
+/* What the task holds while it is live. */
+const struct resources *view_task_limit(const struct view_task *task);
 uint32_t view_task_index(const struct view_task *task);
 struct attempt_ref view_attempt(const struct view_task *task);
 /* Assume what has just been decided. */

@@ -117,12 +117,12 @@ static struct rest rest_of(const struct inquiry *q, const struct machine *machin
         if (task->stopping != CAUSE_NONE)
             continue;
         if (priority_is_prod(job->spec.priority))
-            resources_add(&rest.prod, &job->spec.limit);
+            resources_add(&rest.prod, task_limit(job, task));
         if (!priority_may_evict(q->job->spec.priority, job->spec.priority))
             continue;
-        resources_add(&rest.evictable, &job->spec.limit);
+        resources_add(&rest.evictable, task_limit(job, task));
         if (within_budget(&taken, job, task))
-            resources_add(&rest.allowed, &job->spec.limit);
+            resources_add(&rest.allowed, task_limit(job, task));
     }
     return rest;
 }

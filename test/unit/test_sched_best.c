@@ -46,11 +46,11 @@ static struct choice look(const struct view *view, const struct view_job *job)
 {
     struct choice best = CHOICE_NONE;
     int64_t scores[MACHINES];
-    score_run(view, job, 0, view->machine_count, scores);
+    score_run(view, job, &job->limit, 0, view->machine_count, scores);
     for (int round = 0; round < 2; round++) {
         uint32_t *found = round == 0 ? &best.machine : &best.runner_up;
         for (uint32_t m = 0; m < view->machine_count; m++)
-            if (m != best.machine && feasible_fits(view, job, m) &&
+            if (m != best.machine && feasible_fits(view, &job->limit, m) &&
                 (*found == VIEW_NO_MACHINE || scores[m] < scores[*found]))
                 *found = m;
     }
@@ -87,11 +87,11 @@ START_TEST(best_is_what_a_scan_finds)
                 view_stop(view, task);
             if (job->waiting == 0)
                 continue;
-            struct choice choice = best_machine(&best, view, job, &scanned);
+            struct choice choice = best_machine(&best, view, job, &job->limit, &scanned);
             uint32_t found = choice.machine;
             asked++;
             expect_choice(choice, look(view, job));
-            expect_choice(score_best(view, job), choice);
+            expect_choice(score_best(view, job, &job->limit), choice);
             placed += found != VIEW_NO_MACHINE;
             refused += found == VIEW_NO_MACHINE;
             if (found != VIEW_NO_MACHINE)
