@@ -119,13 +119,15 @@ bench-sched: $(B)/test/bench/sched ## the scheduler alone, on one core; DATA_DIR
 	$(B)/test/bench/sched $(if $(QUICK),--quick)
 # clang has the fuzzer; what it finds is left as crash-* in build/fuzz.
 FUZZ_SECONDS ?= 30
-build/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(foreach d,base model proto,$(call src,libcell/$(d)))
+build/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(foreach d,base model sched proto,$(call src,libcell/$(d))) \
+		$(wildcard libcell/*/*.h test/*.h)
 	@mkdir -p $(@D)/corpus_$*
 	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE \
-		$(addprefix -iquote ,libcell/base libcell/model libcell/proto) $^ -o $@ -lmsgpackc
-fuzz: build/fuzz/fuzz_proto ## hostile bytes against the decoders, FUZZ_SECONDS long
-	cd build/fuzz && ./fuzz_proto -max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=256 -max_len=8192 \
-		-print_final_stats=1 corpus_proto
+		$(addprefix -iquote ,libcell/base libcell/model libcell/sched libcell/proto test) $(filter %.c,$^) -o $@ \
+		$(shell pkg-config --libs msgpack check)
+fuzz: build/fuzz/fuzz_proto build/fuzz/fuzz_cell ## hostile bytes and commands, FUZZ_SECONDS long each
+	for f in proto cell; do (cd build/fuzz && ./fuzz_$$f -max_total_time=$(FUZZ_SECONDS) \
+		-malloc_limit_mb=256 -max_len=8192 -print_final_stats=1 corpus_$$f) || exit 1; done
 lint: all ## include table, purity, sizes, clang-format, cppcheck, shellcheck
 	scripts/lint --build $(B)
 arch: all

@@ -32,8 +32,7 @@ static inline void draw_places(uint64_t *seed, struct job_spec *spec)
         struct clause *clause = clauses_add(&spec->constraints, 10 * draw_below(seed, 3));
         for (uint32_t j = 0; j <= i; j++) {
             struct term term;
-            ck_assert_int_eq(term_parse(terms[draw_below(seed, ARRAY_SIZE(terms))], &term, NULL),
-                             0);
+            ASSERT(term_parse(terms[draw_below(seed, ARRAY_SIZE(terms))], &term, NULL) == 0);
             clause_add(clause, term);
         }
     }

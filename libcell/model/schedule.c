@@ -168,6 +168,8 @@ static void take_verdict(struct apply *a, const struct verdict *verdict)
 
 void apply_schedule(struct apply *a, const struct cmd_schedule *body)
 {
+    static const struct attempt_ref none;
+    const struct attempt_ref *victims = body->victim_count == 0 ? &none : body->victims;
     struct err first = {0};
     for (uint32_t i = 0; i < body->placement_count; i++) {
         struct placement p = body->placements[i];
@@ -179,14 +181,14 @@ void apply_schedule(struct apply *a, const struct cmd_schedule *body)
             p.victim_first = 0;
             p.victim_count = 0;
         } else {
-            rc = placement_check(a->cell, &p, body->victims + p.victim_first, &err);
+            rc = placement_check(a->cell, &p, victims + p.victim_first, &err);
         }
         if (rc == 0) {
-            place(a, &p, body->victims + p.victim_first);
+            place(a, &p, victims + p.victim_first);
             a->answer->accepted++;
             continue;
         }
-        tell_again(a, &p, body->victims + p.victim_first);
+        tell_again(a, &p, victims + p.victim_first);
         if (a->answer->refused++ == 0)
             first = err;
     }
