@@ -234,12 +234,15 @@ static void on_why(struct rpc_conn *conn, struct rpc_call *call, const void *bod
 {
     struct err err;
     struct wire_why asked;
-    struct buf CLEANUP(buf_release) rows = {0};
+    struct buf CLEANUP(buf_release) packed = {0};
+    struct wire_rows CLEANUP(wire_rows_release) rows = {0};
     if (wire_unpack_why(body, size, &asked, &err) != 0 ||
-        why_rows(replica_cell(service_of(conn)->replica), &asked, &rows, &err) != 0)
+        why_rows(replica_cell(service_of(conn)->replica), &asked, &rows, &err) != 0) {
         rpc_refuse(call, &err);
-    else
-        rpc_reply(call, rows.bytes, rows.size);
+        return;
+    }
+    wire_pack_rows(&packed, &rows);
+    rpc_reply(call, packed.bytes, packed.size);
 }
 
 /* The rest */

@@ -5,10 +5,17 @@
 
 #include <string.h>
 
+/* Of what is always told, so much is shown; `--machines` and JSON show all there is. */
+enum { NEAR_SHOWN = 3, EVICTIONS_SHOWN = 2 };
+
 static const struct render_column columns[] = {
     {"machines", "MACHINES", RENDER_INTEGER},
     {"reason", "WHY", RENDER_TEXT},
     {"names", "NAMES", RENDER_TEXT},
+};
+static const struct render_column columns_of_evict[] = {
+    {"machines", "MACHINES", RENDER_INTEGER},
+    {"reason", "IN THE WAY", RENDER_TEXT},
 };
 static const struct render_column columns_of_tasks[] = {
     {"tasks", "TASKS", RENDER_INTEGER},    {"state", "STATE", RENDER_STATE},
@@ -23,19 +30,30 @@ struct question {
     bool names;
 };
 
-/* The row of that kind, or the number of rows. */
+static bool row_is(const struct wire_rows *rows, size_t row, const char *kind)
+{
+    return row < rows->row_count && strcmp(render_text(rows, row, "kind"), kind) == 0;
+}
+
+/* The first row of that kind, or the number of rows. */
 static size_t row_of(const struct wire_rows *rows, const char *kind)
 {
     size_t row = 0;
-    while (row < rows->row_count && strcmp(render_text(rows, row, "kind"), kind) != 0)
+    while (row < rows->row_count && !row_is(rows, row, kind))
         row++;
     return row;
 }
 
-static int64_t machines_of(const struct wire_rows *rows, const char *kind)
+/* The rows of one kind, which stand together. */
+static struct wire_rows rows_of(const struct wire_rows *rows, const char *kind)
 {
-    size_t row = row_of(rows, kind);
-    return row < rows->row_count ? render_integer(rows, row, "machines") : 0;
+    struct wire_rows part = *rows;
+    size_t row = row_of(rows, kind), count = 0;
+    while (row_is(rows, row + count, kind))
+        count++;
+    part.values += row * rows->column_count;
+    part.row_count = (uint32_t)count;
+    return part;
 }
 
 static const char *plural(int64_t count)
@@ -43,58 +61,86 @@ static const char *plural(int64_t count)
     return count == 1 ? "" : "s";
 }
 
-/* Does it fit some machine as things are? */
-static bool fits_now(const struct wire_rows *rows)
+/* Is this row of another machine than the one before it? */
+static bool begins_machine(const struct wire_rows *rows, size_t row)
 {
-    for (size_t row = 0; row < rows->row_count; row++)
-        if (strcmp(render_text(rows, row, "reason"), "fits") == 0)
-            return true;
-    return false;
+    return row == 0 ||
+           strcmp(render_text(rows, row, "machine"), render_text(rows, row - 1, "machine")) != 0;
 }
 
-static void evictions_print(const struct wire_rows *rows)
+/* "m7 lacks ram 512Mi, cpu 1; m3 lacks ..." */
+static void near_print(const struct wire_rows *all, uint32_t max)
 {
-    int64_t evict = machines_of(rows, "evict"), budget = machines_of(rows, "evict-over-budget");
-    int64_t prod = machines_of(rows, "held-by-prod");
-    const char *more = fits_now(rows) ? " more" : "";
-    if (evict > 0)
-        printf("would fit on %" PRId64 "%s machine%s if all work it may evict were gone", evict,
-               more, plural(evict));
-    else if (more[0] == '\0')
-        printf("evicting all work it may evict would not help");
-    if (budget > 0)
-        printf(", but on %" PRId64 " of them max_disruptions spares some of it now", budget);
-    if (evict > 0 || more[0] == '\0')
+    struct wire_rows rows = rows_of(all, "near");
+    uint32_t shown = 0;
+    for (size_t row = 0; row < rows.row_count; row++) {
+        bool begins = begins_machine(&rows, row);
+        if (begins && shown++ == max)
+            break;
+        if (begins)
+            printf("%s%s lacks", row == 0 ? "nearest: " : "; ", render_text(&rows, row, "machine"));
+        printf("%s %s", begins ? "" : ",", render_text(&rows, row, "names"));
+    }
+    if (rows.row_count > 0)
         printf("\n");
-    if (prod > 0)
-        printf("would fit on %" PRId64 " more if the production work there, which nothing evicts, "
-               "were gone\n",
-               prod);
 }
 
-static int answer_table(const struct question *q, const struct wire_rows *rows, struct err *err)
+/* "m3: would have to evict batch/3 (priority 100, may be evicted), ..." */
+static void victims_print(const struct wire_rows *all, uint32_t max)
 {
-    struct render_options options = listing_render_options();
-    struct wire_rows reasons = *rows;
+    struct wire_rows rows = rows_of(all, "victim");
+    uint32_t shown = 0;
+    for (size_t row = 0; row < rows.row_count; row++) {
+        const char *task = render_text(&rows, row, "names");
+        int64_t amount = render_integer(&rows, row, "amount");
+        bool begins = begins_machine(&rows, row);
+        if (begins && shown++ == max)
+            break;
+        if (begins)
+            printf("%s%s: would have to evict", row == 0 ? "" : "\n",
+                   render_text(&rows, row, "machine"));
+        if (task[0] == '\0')
+            printf(" and %" PRId64 " more", amount);
+        else
+            printf("%s %s (priority %" PRId64 ", %s)", begins ? "" : ",", task, amount,
+                   render_text(&rows, row, "reason"));
+    }
+    if (rows.row_count > 0)
+        printf("\n");
+}
+
+/* What would help. */
+static void change_print(const struct wire_rows *rows)
+{
     size_t change = row_of(rows, "change"), backoff = row_of(rows, "backoff");
-    size_t all = row_of(rows, "pending"); /* behind the reasons */
-    int64_t pending = render_integer(rows, all, "amount");
-    int64_t machines = render_integer(rows, all, "machines");
-    printf("%s: %" PRId64 " task%s pending, %" PRId64 " machine%s\n", q->cli->args[0], pending,
-           plural(pending), machines, plural(machines));
-    reasons.row_count = (uint32_t)all;
-    if (render_table(stdout, &reasons, columns, ARRAY_SIZE(columns) - !q->names, &options, err) < 0)
-        return -(int)err->code;
-    evictions_print(rows);
-    if (change < rows->row_count)
-        printf("fits on %" PRId64 " machine%s with %s\n", render_integer(rows, change, "machines"),
-               plural(render_integer(rows, change, "machines")),
+    int64_t machines = change < rows->row_count ? render_integer(rows, change, "machines") : 0;
+    if (machines > 0)
+        printf("fits on %" PRId64 " machine%s with %s\n", machines, plural(machines),
                render_text(rows, change, "names"));
     if (backoff < rows->row_count) {
         CLEANUP(buf_release) struct buf until = {0};
         render_value(&until, RENDER_TIME, render_cell(rows, backoff, "amount"), 0);
         printf("backs off after a failure, until %s\n", buf_text(&until));
     }
+}
+
+static int answer_table(const struct question *q, const struct wire_rows *rows, struct err *err)
+{
+    struct render_options options = listing_render_options();
+    struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
+    size_t all = row_of(rows, "pending");
+    int64_t pending = render_integer(rows, all, "amount");
+    int64_t machines = render_integer(rows, all, "machines");
+    printf("%s: %" PRId64 " task%s pending, %" PRId64 " machine%s\n", q->cli->args[0], pending,
+           plural(pending), machines, plural(machines));
+    if (render_table(stdout, &reasons, columns, ARRAY_SIZE(columns) - !q->names, &options, err) < 0)
+        return -(int)err->code;
+    if (evict.row_count > 0 && render_table(stdout, &evict, columns_of_evict,
+                                            ARRAY_SIZE(columns_of_evict), &options, err) < 0)
+        return -(int)err->code;
+    near_print(rows, q->names ? UINT32_MAX : NEAR_SHOWN);
+    victims_print(rows, q->names ? UINT32_MAX : EVICTIONS_SHOWN);
+    change_print(rows);
     return 0;
 }
 
@@ -111,27 +157,69 @@ static void names_split(json_t *reason)
     json_object_set_new(reason, "names", names);
 }
 
+/* [{"machine": "m7", "missing": {"ram": 536870912}}, ...] */
+static json_t *near_json(const struct wire_rows *all)
+{
+    struct wire_rows rows = rows_of(all, "near");
+    json_t *list = json_array(), *missing = NULL;
+    for (size_t row = 0; row < rows.row_count; row++) {
+        if (begins_machine(&rows, row)) {
+            missing = json_object();
+            json_array_append_new(list, json_pack("{s:s, s:o}", "machine",
+                                                  render_text(&rows, row, "machine"), "missing",
+                                                  missing));
+        }
+        json_object_set_new(missing, render_text(&rows, row, "reason"),
+                            json_integer((json_int_t)render_integer(&rows, row, "amount")));
+    }
+    return list;
+}
+
+/* [{"machine": "m3", "victims": [{"task": "batch/3", ...}, ...], "more": 2}, ...] */
+static json_t *victims_json(const struct wire_rows *all)
+{
+    struct wire_rows rows = rows_of(all, "victim");
+    json_t *list = json_array(), *machine = NULL, *victims = NULL;
+    for (size_t row = 0; row < rows.row_count; row++) {
+        const char *task = render_text(&rows, row, "names");
+        json_int_t amount = (json_int_t)render_integer(&rows, row, "amount");
+        if (begins_machine(&rows, row)) {
+            victims = json_array();
+            machine = json_pack("{s:s, s:o, s:i}", "machine", render_text(&rows, row, "machine"),
+                                "victims", victims, "more", 0);
+            json_array_append_new(list, machine);
+        }
+        if (task[0] == '\0')
+            json_object_set_new(machine, "more", json_integer(amount));
+        else
+            json_array_append_new(victims,
+                                  json_pack("{s:s, s:I, s:s}", "task", task, "priority", amount,
+                                            "reason", render_text(&rows, row, "reason")));
+    }
+    return list;
+}
+
 static int answer_json(const struct question *q, const struct wire_rows *rows, struct err *err)
 {
-    struct wire_rows reasons = *rows;
+    struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
     size_t all = row_of(rows, "pending"), change = row_of(rows, "change");
     size_t backoff = row_of(rows, "backoff"), i;
-    json_t *list, *reason;
-    reasons.row_count = (uint32_t)all;
-    if (render_json(&reasons, columns, ARRAY_SIZE(columns) - !q->names, &list, err) < 0)
+    json_t *list, *bars, *reason;
+    if (render_json(&reasons, columns, ARRAY_SIZE(columns), &list, err) < 0)
         return -(int)err->code;
     json_array_foreach(list, i, reason)
     {
-        if (q->names)
-            names_split(reason);
+        names_split(reason);
     }
-    json_t *object =
-        json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:I}", "job", q->job, "pending",
-                  (json_int_t)render_integer(rows, all, "amount"), "machines",
-                  (json_int_t)render_integer(rows, all, "machines"), "reasons", list, "evictable",
-                  (json_int_t)machines_of(rows, "evict"), "evictable_over_budget",
-                  (json_int_t)machines_of(rows, "evict-over-budget"), "held_by_prod",
-                  (json_int_t)machines_of(rows, "held-by-prod"));
+    if (render_json(&evict, columns_of_evict, ARRAY_SIZE(columns_of_evict), &bars, err) < 0) {
+        json_decref(list);
+        return -(int)err->code;
+    }
+    json_t *object = json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "job", q->job, "pending",
+                               (json_int_t)render_integer(rows, all, "amount"), "machines",
+                               (json_int_t)render_integer(rows, all, "machines"), "reasons", list,
+                               "in_the_way", bars, "nearest", near_json(rows), "evictions",
+                               victims_json(rows));
     if (change < rows->row_count)
         json_object_set_new(
             object, "change",
@@ -185,7 +273,7 @@ static int why_run(struct cli *cli, struct err *err)
         return -(int)err->code;
     str_copy(asked.job, sizeof asked.job, q.job);
     asked.index = q.index;
-    asked.want_names = q.names;
+    asked.want_names = q.names || cli->output == OUTPUT_JSON;
     if (client_why(client, &asked, &rows, err) < 0)
         return err->code == ERR_STATE ? answer_state(&q, client, id, err) : -(int)err->code;
     if (row_of(&rows, "pending") == rows.row_count)

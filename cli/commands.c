@@ -89,13 +89,16 @@ const struct command cli_commands[] = {
         .options = OPTION(NAMES),
         .summary = "why it is pending: what each machine lacks, and what would help",
         .details =
-            "Each machine counts once, at the first thing that is in the way: the machine is down "
-            "or\n"
-            "draining, a constraint, a spread, then cpu, ram, disk and ports as they are free "
-            "now.\n"
-            "Then: where it would fit if all it may evict were gone, and the smallest change of "
-            "one\n"
-            "resource with which it fits somewhere now. Of what is not pending the state is told.",
+            "Each machine counts once, at the first thing that is in the way: the machine is\n"
+            "down or draining, a constraint, a spread, then cpu, ram, disk and ports as they are\n"
+            "free now; the counts add up to all machines. Machines that lack only room are\n"
+            "counted again by the worst that would have to go: work of lower priority (the\n"
+            "scheduler evicts it when nothing else helps), work that the max_disruptions of its\n"
+            "job spares now, work of the same or a higher priority, production, or nothing that\n"
+            "helps. Then the nearest machines and what they lack, who would have to be evicted\n"
+            "where least forbids it, and the smallest change of one resource with which it fits\n"
+            "somewhere now. --machines gives names and longer lists; -o json has all of it.\n"
+            "Of what is not pending the state is told.",
         .examples = "  borgctl why web\n"
                     "  borgctl why web/3 --machines\n"
                     "  borgctl -o json why web | jq '.reasons[] | select(.reason == \"fits\")'",

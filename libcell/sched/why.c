@@ -11,6 +11,12 @@ struct value_count {
     uint32_t tasks;
 };
 
+/* The smaller key is nearer; of equal ones the lower id, which comes first. */
+struct rank {
+    machine_id machine;
+    uint64_t key;
+};
+
 /* One question being answered. */
 struct inquiry {
     const struct cell *cell;
@@ -20,7 +26,9 @@ struct inquiry {
     struct value_count *values; /* of all spreads */
     int64_t enough[RES_COUNT];  /* see lack_best_change() */
     uint32_t enough_machines[RES_COUNT];
-    struct why_reason *by_lack; /* LACKS_COUNT */
+    struct rank near[WHY_NEAR_MAX];       /* by the share they lack */
+    struct rank evict[WHY_EVICTIONS_MAX]; /* by what bars the way, then the same */
+    struct why_reason *by_lack;           /* LACKS_COUNT */
 };
 
 static const char *spread_value(const struct machine *machine, const struct spread *spread)
@@ -87,66 +95,71 @@ static int lacks_place(const struct inquiry *q, const struct machine *machine)
     return LACKS_NOTHING;
 }
 
-/* What could go from a machine without room. */
-struct rest {
-    struct resources evictable; /* budgets aside */
-    struct resources allowed;   /* the part of it that budgets let go */
-    struct resources prod;
-};
-
-/* May this one go too, after those of its job that were counted here? Counts it. */
-static bool within_budget(struct idmap *taken, const struct job *job, const struct task *task)
+/* Shares of what is asked for that a machine lacks, 2^20 being all of it, summed. */
+static uint64_t share_missing(const struct resources *need, const struct resources *room,
+                              struct resources *ret_missing)
 {
-    if (job->spec.disruptions_max == 0 || task_is_disrupted(task))
-        return true;
-    uint32_t count = (uint32_t)(uintptr_t)idmap_get(taken, job->id.v);
-    if (!job_may_disrupt(job, task, count))
-        return false;
-    idmap_put(taken, job->id.v, (void *)(uintptr_t)(count + 1));
-    return true;
-}
-
-static struct rest rest_of(const struct inquiry *q, const struct machine *machine)
-{
-    struct rest rest = {0};
-    CLEANUP(idmap_release) struct idmap taken = {0};
-    LIST_EACH(l, &machine->tasks)
-    {
-        const struct task *task = CONTAINER_OF(l, struct task, link);
-        const struct job *job = cell_job(q->cell, task_job(task->id));
-        if (task->stopping != CAUSE_NONE)
+    uint64_t share = 0;
+    *ret_missing = (struct resources){0};
+    for (int r = 0; r < RES_COUNT; r++) {
+        if (need->v[r] <= room->v[r])
             continue;
-        if (priority_is_prod(job->spec.priority))
-            resources_add(&rest.prod, task_limit(job, task));
-        if (!priority_may_evict(q->job->spec.priority, job->spec.priority))
-            continue;
-        resources_add(&rest.evictable, task_limit(job, task));
-        if (within_budget(&taken, job, task))
-            resources_add(&rest.allowed, task_limit(job, task));
+        ret_missing->v[r] = need->v[r] - room->v[r];
+        __int128 part = ((__int128)ret_missing->v[r] << 20) / MAX(need->v[r], INT64_C(1));
+        share += (uint64_t)MIN(part, (__int128)UINT32_MAX);
     }
-    return rest;
+    return share;
 }
 
-static bool fits_with(const struct resources *need, struct resources room,
-                      const struct resources *more)
+/* Put the machine where it belongs in a list of the first `max`, if it does. */
+static void rank_add(struct rank *ranks, uint32_t *count, uint32_t max, struct rank rank)
 {
-    resources_add(&room, more);
-    return resources_fit(need, &room);
+    uint32_t i = *count;
+    if (i == max && rank.key >= ranks[max - 1].key)
+        return;
+    if (i < max)
+        ++*count;
+    else
+        i--;
+    for (; i > 0 && ranks[i - 1].key > rank.key; i--)
+        ranks[i] = ranks[i - 1];
+    ranks[i] = rank;
 }
 
 /* A machine that has no room now. */
-static void look_beyond(const struct inquiry *q, const struct machine *machine,
-                        struct resources room, struct why *ret)
+static void look_beyond(struct inquiry *q, const struct machine *machine,
+                        const struct resources *room, struct why *ret)
 {
-    const struct resources *need = &q->job->spec.limit;
-    struct rest rest = rest_of(q, machine);
-    if (fits_with(need, room, &rest.evictable)) {
-        ret->evictable++;
-        ret->evictable_over_budget += !fits_with(need, room, &rest.allowed);
-        return;
+    struct resources missing;
+    uint64_t share = share_missing(&q->job->spec.limit, room, &missing);
+    enum why_bar bar = why_bar_of(q->cell, q->job, machine, *room);
+    ret->bars[bar]++;
+    rank_add(q->near, &ret->near_count, WHY_NEAR_MAX, (struct rank){machine->id, share});
+    if (bar != BAR_SIZE)
+        rank_add(q->evict, &ret->eviction_count, WHY_EVICTIONS_MAX,
+                 (struct rank){machine->id, (uint64_t)bar << 56 | share});
+}
+
+static struct resources room_of(const struct machine *machine)
+{
+    struct resources room = machine->capacity;
+    resources_add(&room, &machine->stopping);
+    resources_subtract(&room, &machine->reserved);
+    return room;
+}
+
+/* Say more of the machines that came out first. */
+static void ranks_tell(const struct inquiry *q, struct why *ret)
+{
+    for (uint32_t i = 0; i < ret->near_count; i++) {
+        struct resources room = room_of(cell_machine(q->cell, q->near[i].machine));
+        ret->near[i].machine = q->near[i].machine;
+        share_missing(&q->job->spec.limit, &room, &ret->near[i].missing);
     }
-    resources_add(&room, &rest.evictable);
-    ret->held_by_prod += fits_with(need, room, &rest.prod);
+    for (uint32_t i = 0; i < ret->eviction_count; i++) {
+        const struct machine *machine = cell_machine(q->cell, q->evict[i].machine);
+        ret->evictions[i] = why_eviction_of(q->cell, q->job, machine, room_of(machine));
+    }
 }
 
 static int look_at(struct inquiry *q, const struct machine *machine, struct why *ret)
@@ -154,9 +167,7 @@ static int look_at(struct inquiry *q, const struct machine *machine, struct why 
     int place = lacks_place(q, machine);
     if (place != LACKS_NOTHING)
         return place;
-    struct resources room = machine->capacity;
-    resources_add(&room, &machine->stopping);
-    resources_subtract(&room, &machine->reserved);
+    struct resources room = room_of(machine);
     uint32_t lacking;
     int first = lack_of_room(&q->job->spec.limit, &room, &lacking);
     if (first == LACKS_NOTHING)
@@ -167,7 +178,7 @@ static int look_at(struct inquiry *q, const struct machine *machine, struct why 
         q->enough[first] = room.v[first];
         q->enough_machines[first]++;
     }
-    look_beyond(q, machine, room, ret);
+    look_beyond(q, machine, &room, ret);
     return first;
 }
 
@@ -211,6 +222,7 @@ static void look(struct inquiry *q, struct why *ret)
             reason->first[reason->machines] = machine->id;
         reason->machines++;
     }
+    ranks_tell(q, ret);
     reasons_sum(q, ret);
 }
 

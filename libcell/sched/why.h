@@ -8,16 +8,22 @@
 #ifndef CELL_WHY_H
 #define CELL_WHY_H
 
-#include "cell.h"
 #include "lack.h"
+#include "why_evict.h"
 
-enum { WHY_NAMES_MAX = 100, WHY_INDEX_ANY = -1 };
+enum { WHY_NAMES_MAX = 100, WHY_NEAR_MAX = 8, WHY_EVICTIONS_MAX = 4, WHY_INDEX_ANY = -1 };
 
 /* Machines whose first hindrance it is. */
 struct why_reason {
     int lack; /* LACKS_...; LACKS_NOTHING: it fits there */
     uint32_t machines;
     machine_id first[WHY_NAMES_MAX]; /* of them, by id: as many as there are, or as fit here */
+};
+
+/* A machine that lacks nothing but room. */
+struct why_near {
+    machine_id machine;
+    struct resources missing; /* 0: there is enough of it */
 };
 
 struct why {
@@ -28,12 +34,15 @@ struct why {
     uint32_t machines;      /* all there are: the sum over the reasons */
     uint32_t reason_count;
     struct why_reason reasons[LACKS_COUNT]; /* most machines first, then by lack */
-    /* Machines without room now that would have it if all work the job may evict were gone; those
-     * of them where disruption budgets do not let enough of it go now; and those that would have it
-     * only if production work there, which nothing evicts, were gone too. */
-    uint32_t evictable;
-    uint32_t evictable_over_budget;
-    uint32_t held_by_prod;
+    /* Machines that lack room, by the worst of what would have to go: their sum is that of the
+     * reasons that are resources. */
+    uint32_t bars[BAR_COUNT];
+    /* Of them, those that lack the smallest shares of what is asked for, the nearest first. */
+    struct why_near near[WHY_NEAR_MAX];
+    uint32_t near_count;
+    /* Of them, those where the least bars the way, then the nearest; those too small left out. */
+    struct why_eviction evictions[WHY_EVICTIONS_MAX];
+    uint32_t eviction_count;
     /* When it fits nowhere: the smallest change of one resource that helps. */
     int change; /* a resource, or -1 */
     int64_t change_amount;

@@ -34,6 +34,14 @@ batch_in_state()
     submit more 100 1 1 'exec sleep 1000'
     wait_sql 10 1 "SELECT count(*) FROM jobs WHERE name = 'more' AND reason <> ''"
     job_runs crunch 2
+    borgctl why more | grep -E '^ +1 lacks cpu$'
+    borgctl why more | grep -E '^ +1 work of no lower priority$'
+    borgctl why more | grep -xF 'nearest: m1 lacks cpu 1'
+    same "in the way" "m1 crunch/1 100 its priority is not lower" "$(borgctl -o json why more |
+        jq -r '.evictions[] | .machine as $m | .victims[] |
+            "\($m) \(.task) \(.priority) \(.reason)"')"
+    same "counts" "1 1 1" "$(borgctl -o json why more |
+        jq -r '"\(.machines) \([.reasons[].machines] | add) \([.in_the_way[].machines] | add)"')"
     borgctl kill more
     wait_until 10 job_is more killed
 }
@@ -63,6 +71,8 @@ told to stop" "$(borgctl logs --attempt 1 "crunch/$(cat "$SPECS/displaced")")"
     wait_until 20 job_runs second 1
     wait_sql 10 1 "SELECT count(*) FROM jobs WHERE name = 'second' AND reason <> ''"
     job_runs urgent 1
+    borgctl why second | grep -E \
+        '^m1: would have to evict (urgent|second)/0 \(priority 200, production is never evicted\)$'
     borgctl kill second
     wait_until 10 job_is second killed
 }

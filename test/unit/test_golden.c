@@ -17,13 +17,15 @@
  *   place JOB/I MACHINE [evict JOB/I]...           by hand; `pass` lets the scheduler decide
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
  *   wait 10s                                       time goes on; then `wake` wakes who is due
- *   tasks JOB | why JOB | cell                     print
+ *   tasks JOB | why JOB | cell                     print; why: as the scheduler sees it
+ *   explain JOB                                    the same from the cell: rows of `borgctl why`
  *
  * `request=N` after any command gives it a request id.
  */
 #include "attributes.h"
 #include "quantity.h"
 #include "sched_fixture.h"
+#include "why_rows.h"
 
 #include <glob.h>
 
@@ -380,6 +382,28 @@ static void do_why(struct story *s)
     buf_printf(s->out, "\n");
 }
 
+/* A line per row: its kind, then what is in it. */
+static void do_explain(struct story *s)
+{
+    struct wire_why asked = {.index = -1, .want_names = true};
+    CLEANUP(wire_rows_release) struct wire_rows rows = {0};
+    struct err err;
+    str_copy(asked.job, sizeof asked.job, s->words[1]);
+    ck_assert_msg(why_rows(s->w.cell, &asked, &rows, &err) == 0, "%s", err.msg);
+    for (uint32_t i = 0; i < rows.row_count; i++) {
+        for (uint32_t c = 0; c < rows.column_count; c++) {
+            const struct wire_value *value = &rows.values[i * rows.column_count + c];
+            if (value->type == WIRE_INTEGER)
+                buf_printf(s->out, " %s=%" PRId64, rows.columns[c], value->integer);
+            else if (value->type == WIRE_TEXT && c == 0)
+                buf_printf(s->out, "  %s", value->text);
+            else if (value->type == WIRE_TEXT)
+                buf_printf(s->out, " %s=\"%s\"", rows.columns[c], value->text);
+        }
+        buf_printf(s->out, "\n");
+    }
+}
+
 static void do_cell(struct story *s)
 {
     cell_text(s->out, s->w.cell);
@@ -397,6 +421,7 @@ static const struct {
     {"tasks", 2, do_tasks},     {"why", 2, do_why},         {"cell", 1, do_cell},
     {"drain", 2, do_drain},     {"undrain", 2, do_undrain}, {"update", 2, do_update},
     {"evict", 2, do_evict},     {"quota", 2, do_quota},     {"unquota", 2, do_unquota},
+    {"explain", 2, do_explain},
 };
 
 static void run_line(struct story *s, char *line)

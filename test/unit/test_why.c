@@ -30,10 +30,33 @@ static job_id place(struct world *w, const char *name, uint32_t priority, uint32
     return job;
 }
 
-/* "2 lacks cpu (m1 m2), 1 is down (m3); evict 1/0 prod 0; cpu 1 on 1" */
-static const char *why(const struct world *w, const char *job)
+/* "; m2 lacks ram 512Mi; ...; m1 evicts batch/0 100 may be evicted, ...; ..." */
+static void print_names(struct buf *to, const struct world *w, const struct why *why)
 {
-    static char text[1024];
+    for (uint32_t i = 0; i < why->near_count; i++) {
+        buf_printf(to, "; %s lacks", cell_machine(w->cell, why->near[i].machine)->name);
+        for (enum resource r = 0; r < RES_COUNT; r++) {
+            if (why->near[i].missing.v[r] == 0)
+                continue;
+            buf_printf(to, " %s ", resource_name(r));
+            resource_print(to, r, why->near[i].missing.v[r]);
+        }
+    }
+    for (uint32_t i = 0; i < why->eviction_count; i++) {
+        const struct why_eviction *e = &why->evictions[i];
+        buf_printf(to, "; %s evicts", cell_machine(w->cell, e->machine)->name);
+        for (uint32_t k = 0; k < MIN(e->victim_count, (uint32_t)WHY_VICTIMS_MAX); k++)
+            buf_printf(to, "%s %s/%u %u %s", k == 0 ? "" : ",",
+                       cell_job(w->cell, task_job(e->victims[k].task))->spec.name,
+                       task_index(e->victims[k].task), e->victims[k].priority,
+                       why_bar_text(e->victims[k].bar));
+    }
+}
+
+/* "2 lacks cpu (m1 m2), 1 is down (m3); 1 0 0 0 1; cpu 1 on 1", then names if wanted */
+static const char *why_told(const struct world *w, const char *job, bool names)
+{
+    static char text[4096];
     CLEANUP(buf_release) struct buf to = {0};
     struct why *why = xcalloc(1, sizeof *why);
     struct err err;
@@ -47,16 +70,23 @@ static const char *why(const struct world *w, const char *job)
                        cell_machine(w->cell, reason->first[m])->name);
         buf_printf(&to, ")");
     }
-    buf_printf(&to, "; evict %u/%u prod %u", why->evictable, why->evictable_over_budget,
-               why->held_by_prod);
+    for (enum why_bar bar = 0; bar < BAR_COUNT; bar++)
+        buf_printf(&to, "%s%u", bar == 0 ? "; " : " ", why->bars[bar]);
     if (why->change >= 0) {
         buf_printf(&to, "; %s ", resource_name((enum resource)why->change));
         resource_print(&to, (enum resource)why->change, why->change_amount);
         buf_printf(&to, " on %u", why->change_machines);
     }
+    if (names)
+        print_names(&to, w, why);
     str_copy(text, sizeof text, buf_text(&to));
     free(why);
     return text;
+}
+
+static const char *why(const struct world *w, const char *job)
+{
+    return why_told(w, job, false);
 }
 
 static const struct {
@@ -70,47 +100,47 @@ static const struct {
      {{1000, 1, 0, 0}},
      NULL,
      0,
-     "3 fits (m1 m2 m3), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0"},
+     "3 fits (m1 m2 m3), 1 is down (m4), 1 is draining (m5); 0 0 0 0 0"},
     {"cpu",
      {{3000, 1, 0, 0}},
      NULL,
      0,
-     "2 lacks cpu (m2 m3), 1 fits (m1), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0"},
+     "2 lacks cpu (m2 m3), 1 fits (m1), 1 is down (m4), 1 is draining (m5); 0 0 0 0 2"},
     {"ram",
      {{1000, 500, 0, 0}},
      NULL,
      0,
-     "3 lacks ram (m1 m2 m3), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0; "
+     "3 lacks ram (m1 m2 m3), 1 is down (m4), 1 is draining (m5); 0 0 0 0 3; "
      "ram 100 on 2"},
     {"disk",
      {{1000, 1, 30, 0}},
      NULL,
      0,
-     "3 lacks disk (m1 m2 m3), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0; "
+     "3 lacks disk (m1 m2 m3), 1 is down (m4), 1 is draining (m5); 0 0 0 0 3; "
      "disk 20 on 3"},
     {"ports",
      {{1000, 1, 0, 9}},
      NULL,
      0,
-     "3 lacks ports (m1 m2 m3), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0; "
+     "3 lacks ports (m1 m2 m3), 1 is down (m4), 1 is draining (m5); 0 0 0 0 3; "
      "ports 2 on 3"},
     {"two at once",
      {{9000, 1, 30, 0}},
      NULL,
      0,
-     "3 lacks cpu (m1 m2 m3), 1 is down (m4), 1 is draining (m5); evict 0/0 prod 0"},
+     "3 lacks cpu (m1 m2 m3), 1 is down (m4), 1 is draining (m5); 0 0 0 0 3"},
     {"a clause before room",
      {{9000, 1, 0, 0}},
      "rack = r2",
      0,
      "2 fails rack = r2 (m1 m2), 1 lacks cpu (m3), 1 is down (m4), 1 is draining (m5); "
-     "evict 0/0 prod 0; cpu 2 on 1"},
+     "0 0 0 0 1; cpu 2 on 1"},
     {"a spread",
      {{500, 1, 0, 0}},
      NULL,
      1,
      "2 is full with 1 per rack (m1 m2), 1 fits (m3), 1 is down (m4), 1 is draining (m5); "
-     "evict 0/0 prod 0"},
+     "0 0 0 0 0"},
 };
 
 START_TEST(each_machine_counts_at_its_first_hindrance)
@@ -172,10 +202,45 @@ START_TEST(work_that_may_go_is_counted_apart_from_budgets_and_production)
     struct job_spec web = spec_named("web", "ada", 200);
     web.limit = amounts(2000, 1, 0, 0);
     world_job(&w, web);
-    ck_assert_str_eq(why(&w, "web"), "4 lacks cpu (m1 m2 m3 m4); evict 3/1 prod 1; cpu 1.5 on 1");
+    ck_assert_str_eq(why_told(&w, "web", true),
+                     "4 lacks cpu (m1 m2 m3 m4); 2 1 0 1 0; cpu 1.5 on 1"
+                     "; m4 lacks cpu 500m; m1 lacks cpu 1.5; m3 lacks cpu 1.5; m2 lacks cpu 2"
+                     "; m4 evicts going/0 100 may be evicted"
+                     "; m1 evicts batch/0 100 may be evicted"
+                     "; m2 evicts careful/1 100 may be evicted, "
+                     "careful/0 100 its job has no disruption left"
+                     "; m3 evicts prod/0 150 production is never evicted");
     /* Told to stop is as good as gone. */
     ck_assert_int_eq(world_kill(&w, "going"), ERR_OK);
-    ck_assert_str_eq(why(&w, "web"), "3 lacks cpu (m1 m2 m3), 1 fits (m4); evict 2/1 prod 1");
+    ck_assert_str_eq(why(&w, "web"), "3 lacks cpu (m1 m2 m3), 1 fits (m4); 1 1 0 1 0");
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(who_would_have_to_go_is_named_and_nobody_unneeded)
+{
+    struct world w = world_new();
+    machine_id m1 = machine(&w, "m1", amounts(4000, 10, 0, 0), "r1");
+    machine_id m2 = machine(&w, "m2", amounts(3000, 10, 0, 0), "r1");
+    place(&w, "same", 110, 0, 2000, m1); /* nothing of it may go for web */
+    place(&w, "free", 10, 0, 1000, m1);
+    place(&w, "small", 100, 0, 500, m1);
+    place(&w, "prod", 200, 0, 500, m1);
+    place(&w, "high", 115, 0, 1000, m2);
+    struct job_spec web = spec_named("web", "ada", 110);
+    web.limit = amounts(3500, 1, 0, 0);
+    world_job(&w, web);
+    ck_assert_str_eq(why_told(&w, "web", true),
+                     "2 lacks cpu (m1 m2); 0 0 1 0 1; cpu 2 on 1"
+                     "; m2 lacks cpu 1.5; m1 lacks cpu 3.5"
+                     "; m1 evicts free/0 10 may be evicted, small/0 100 may be evicted, "
+                     "same/0 110 its priority is not lower");
+    web = spec_named("tiny", "ada", 110);
+    web.limit = amounts(1800, 12, 0, 0);
+    world_job(&w, web);
+    ck_assert_str_eq(why_told(&w, "tiny", true),
+                     "1 lacks cpu (m1), 1 lacks ram (m2); 0 0 0 0 2; ram 9 on 1"
+                     "; m2 lacks ram 3; m1 lacks cpu 1.8 ram 6");
     world_release(&w);
 }
 END_TEST
@@ -211,7 +276,7 @@ START_TEST(a_cell_without_machines_has_no_reasons)
 {
     struct world w = world_new();
     world_job(&w, spec_named("web", "ada", 200));
-    ck_assert_str_eq(why(&w, "web"), "; evict 0/0 prod 0");
+    ck_assert_str_eq(why(&w, "web"), "; 0 0 0 0 0");
     world_release(&w);
 }
 END_TEST
@@ -258,7 +323,7 @@ static uint32_t oracle_fits(const struct cell *cell, const struct job *job,
     return count;
 }
 
-enum gone { GONE_NOTHING, GONE_ALLOWED, GONE_EVICTABLE, GONE_PROD_TOO };
+enum gone { GONE_NOTHING, GONE_ALLOWED, GONE_EVICTABLE, GONE_BATCH, GONE_ALL };
 
 /* With those of its job before it on the machine gone as well, may this one go? */
 static bool is_gone(const struct cell *cell, const struct machine *machine, const struct task *task,
@@ -266,10 +331,10 @@ static bool is_gone(const struct cell *cell, const struct machine *machine, cons
 {
     const struct job *job = cell_job(cell, task_job(task->id));
     uint32_t before = 0;
-    if (task->stopping != CAUSE_NONE)
+    if (task->stopping != CAUSE_NONE || gone == GONE_ALL)
         return true;
-    if (gone == GONE_PROD_TOO && job->spec.priority >= 120)
-        return true;
+    if (gone == GONE_BATCH)
+        return job->spec.priority < 120;
     if (gone == GONE_NOTHING || priority <= job->spec.priority || job->spec.priority >= 120)
         return false;
     for (struct list *l = machine->tasks.next; l != &task->link; l = l->next) {
@@ -304,15 +369,76 @@ static uint32_t oracle_gone(const struct cell *cell, const struct job *job, cons
 
 static void check_evictions(const struct cell *cell, const struct job *job, const struct why *why)
 {
-    uint32_t evictable = oracle_gone(cell, job, why, GONE_EVICTABLE);
+    static const enum gone gone[] = {GONE_ALLOWED, GONE_EVICTABLE, GONE_BATCH, GONE_ALL};
+    uint32_t before = 0, lacking = 0;
     ck_assert_uint_eq(oracle_gone(cell, job, why, GONE_NOTHING), 0);
-    ck_assert_uint_eq(why->evictable, evictable);
-    ck_assert_uint_eq(why->evictable_over_budget,
-                      evictable - oracle_gone(cell, job, why, GONE_ALLOWED));
-    ck_assert_uint_eq(why->held_by_prod, oracle_gone(cell, job, why, GONE_PROD_TOO) - evictable);
+    for (enum why_bar bar = BAR_NONE; bar < BAR_SIZE; bar++) {
+        uint32_t fits = oracle_gone(cell, job, why, gone[bar]);
+        ck_assert_uint_eq(why->bars[bar], fits - before);
+        before = fits;
+    }
+    for (uint32_t i = 0; i < why->reason_count; i++)
+        lacking += why->reasons[i].lack < RES_COUNT ? why->reasons[i].machines : 0;
+    ck_assert_uint_eq(before + why->bars[BAR_SIZE], lacking);
+    ck_assert_uint_eq(why->near_count, MIN(lacking, (uint32_t)WHY_NEAR_MAX));
+    ck_assert_uint_eq(why->eviction_count, MIN(before, (uint32_t)WHY_EVICTIONS_MAX));
 }
 
-static uint32_t checked, suggested, evicting, over_budget, held;
+static struct resources room_of(const struct machine *machine)
+{
+    struct resources room = machine->capacity;
+    resources_add(&room, &machine->stopping);
+    resources_subtract(&room, &machine->reserved);
+    return room;
+}
+
+/* Sums of shares, in doubles: compared only where they differ clearly. */
+static double share_of(const struct job *job, const struct resources *missing)
+{
+    double share = 0;
+    for (int r = 0; r < RES_COUNT; r++)
+        share += (double)missing->v[r] / (double)MAX(job->spec.limit.v[r], INT64_C(1));
+    return share;
+}
+
+static void check_near(const struct cell *cell, const struct job *job, const struct why *why)
+{
+    for (uint32_t i = 0; i < why->near_count; i++) {
+        struct resources room = room_of(cell_machine(cell, why->near[i].machine));
+        const struct resources *missing = &why->near[i].missing;
+        for (int r = 0; r < RES_COUNT; r++)
+            ck_assert_int_eq(missing->v[r], MAX(job->spec.limit.v[r] - room.v[r], INT64_C(0)));
+        if (i > 0 && share_of(job, missing) < 1000)
+            ck_assert(share_of(job, missing) >= share_of(job, &why->near[i - 1].missing) - 1e-5);
+    }
+}
+
+/* With its victims gone it fits, and with one of them left it does not. */
+static void check_victims(const struct cell *cell, const struct job *job,
+                          const struct why_eviction *e)
+{
+    struct resources room = room_of(cell_machine(cell, e->machine));
+    enum why_bar worst = BAR_NONE;
+    if (e->victim_count > WHY_VICTIMS_MAX)
+        return;
+    for (uint32_t i = 0; i < e->victim_count; i++) {
+        const struct task *task = cell_task(cell, e->victims[i].task);
+        ck_assert_uint_eq(task->machine.v, e->machine.v);
+        ck_assert_int_eq(task->stopping, CAUSE_NONE);
+        ck_assert_uint_ge(e->victims[i].bar, worst);
+        worst = e->victims[i].bar;
+        resources_add(&room, &cell_job(cell, task_job(task->id))->spec.limit);
+    }
+    ck_assert_int_eq(worst, e->bar);
+    ck_assert(resources_fit(&job->spec.limit, &room));
+    for (uint32_t i = 0; i < e->victim_count; i++) {
+        struct resources without = room;
+        resources_subtract(&without, &cell_job(cell, task_job(e->victims[i].task))->spec.limit);
+        ck_assert(!resources_fit(&job->spec.limit, &without));
+    }
+}
+
+static uint32_t checked, suggested, barred[BAR_COUNT];
 
 static void check_job(const struct cell *cell, const struct job *job, struct why *why)
 {
@@ -330,10 +456,12 @@ static void check_job(const struct cell *cell, const struct job *job, struct why
     ck_assert_uint_eq(why->pending, job->counts[TASK_PENDING]);
     ck_assert_uint_eq(fits, oracle_fits(cell, job, &job->spec.limit));
     check_evictions(cell, job, why);
+    check_near(cell, job, why);
+    for (uint32_t i = 0; i < why->eviction_count; i++)
+        check_victims(cell, job, &why->evictions[i]);
     checked++;
-    evicting += why->evictable > 0;
-    over_budget += why->evictable_over_budget > 0;
-    held += why->held_by_prod > 0;
+    for (int bar = 0; bar < BAR_COUNT; bar++)
+        barred[bar] += why->bars[bar] > 0;
     bool change = why->change >= 0;
     for (int r = 0; r < RES_COUNT && fits == 0; r++) {
         struct resources need = job->spec.limit;
@@ -377,9 +505,8 @@ START_TEST(counts_add_up_and_suggestions_are_true_on_random_cells)
     free(why);
     ck_assert_uint_gt(checked, 1000); /* the cells drawn are no idle ones */
     ck_assert_uint_gt(suggested, 100);
-    ck_assert_uint_gt(evicting, 100);
-    ck_assert_uint_gt(over_budget, 10);
-    ck_assert_uint_gt(held, 100);
+    for (int bar = 0; bar < BAR_COUNT; bar++)
+        ck_assert_uint_gt(barred[bar], 10);
 }
 END_TEST
 
@@ -389,6 +516,7 @@ int main(void)
     TCase *rules = tcase_create("rules");
     tcase_add_loop_test(rules, each_machine_counts_at_its_first_hindrance, 0, ARRAY_SIZE(asked));
     tcase_add_test(rules, work_that_may_go_is_counted_apart_from_budgets_and_production);
+    tcase_add_test(rules, who_would_have_to_go_is_named_and_nobody_unneeded);
     tcase_add_test(rules, back_off_is_told_and_what_is_not_pending_is_refused);
     tcase_add_test(rules, a_cell_without_machines_has_no_reasons);
     suite_add_tcase(suite, rules);

@@ -1,0 +1,196 @@
+/*
+ * why_rows.c - the answer to "why is it pending?" as rows, for the wire and for borgctl.
+ */
+#include "why_rows.h"
+
+#include "why.h"
+
+#include <stdlib.h>
+
+enum {
+    COLUMN_KIND,
+    COLUMN_MACHINE,
+    COLUMN_REASON,
+    COLUMN_MACHINES,
+    COLUMN_AMOUNT,
+    COLUMN_NAMES,
+    COLUMN_COUNT
+};
+enum { ROWS_STEP = 32 };
+
+/* Rows being made. While texts may move, a text is where it begins in them. */
+struct table {
+    struct wire_rows rows;
+    struct buf texts;
+    struct wire_value *row; /* the last one */
+};
+
+static void put_integer(struct table *t, int column, int64_t value)
+{
+    t->row[column] = (struct wire_value){.type = WIRE_INTEGER, .integer = value};
+}
+
+/* What is added to `texts` from here on is the text, up to text_end(). */
+static struct buf *text_begin(struct table *t, int column)
+{
+    t->row[column] = (struct wire_value){.type = WIRE_TEXT, .integer = (int64_t)t->texts.size};
+    return &t->texts;
+}
+
+static void text_end(struct table *t)
+{
+    buf_append(&t->texts, "", 1);
+}
+
+static void put_text(struct table *t, int column, const char *text)
+{
+    buf_printf(text_begin(t, column), "%s", text);
+    text_end(t);
+}
+
+static void row_add(struct table *t, const char *kind)
+{
+    struct wire_rows *rows = &t->rows;
+    if (rows->row_count % ROWS_STEP == 0)
+        rows->values = xrealloc(rows->values, (size_t)(rows->row_count + ROWS_STEP) * COLUMN_COUNT,
+                                sizeof *rows->values);
+    t->row = rows->values + (size_t)rows->row_count++ * COLUMN_COUNT;
+    for (int i = 0; i < COLUMN_COUNT; i++)
+        t->row[i] = (struct wire_value){.type = WIRE_NULL};
+    put_text(t, COLUMN_KIND, kind);
+}
+
+static void row_add_of(struct table *t, const char *kind, const struct cell *cell, machine_id id)
+{
+    row_add(t, kind);
+    put_text(t, COLUMN_MACHINE, cell_machine(cell, id)->name);
+}
+
+static void rows_reasons(struct table *t, const struct cell *cell, const struct job *job,
+                         const struct why *why, bool names)
+{
+    for (uint32_t i = 0; i < why->reason_count; i++) {
+        const struct why_reason *reason = &why->reasons[i];
+        row_add(t, "reason");
+        why_reason_print(text_begin(t, COLUMN_REASON), job, reason->lack);
+        text_end(t);
+        put_integer(t, COLUMN_MACHINES, reason->machines);
+        if (!names)
+            continue;
+        struct buf *to = text_begin(t, COLUMN_NAMES);
+        for (uint32_t k = 0; k < MIN(reason->machines, (uint32_t)WHY_NAMES_MAX); k++)
+            buf_printf(to, "%s%s", k == 0 ? "" : " ", cell_machine(cell, reason->first[k])->name);
+        text_end(t);
+    }
+}
+
+static void rows_evict(struct table *t, const struct why *why)
+{
+    static const char *const words[BAR_COUNT] = {
+        [BAR_NONE] = "work of lower priority",
+        [BAR_BUDGET] = "work that max_disruptions spares now",
+        [BAR_PRIORITY] = "work of no lower priority",
+        [BAR_PROD] = "production, which is never evicted",
+        [BAR_SIZE] = "its size: too small when empty",
+    };
+    for (enum why_bar bar = BAR_NONE; bar < BAR_COUNT; bar++) {
+        if (why->bars[bar] == 0)
+            continue;
+        row_add(t, "evict");
+        put_text(t, COLUMN_REASON, words[bar]);
+        put_integer(t, COLUMN_MACHINES, why->bars[bar]);
+    }
+}
+
+static void rows_near(struct table *t, const struct cell *cell, const struct why *why)
+{
+    for (uint32_t i = 0; i < why->near_count; i++) {
+        for (enum resource r = 0; r < RES_COUNT; r++) {
+            int64_t missing = why->near[i].missing.v[r];
+            if (missing == 0)
+                continue;
+            row_add_of(t, "near", cell, why->near[i].machine);
+            put_text(t, COLUMN_REASON, resource_name(r));
+            put_integer(t, COLUMN_AMOUNT, missing);
+            struct buf *to = text_begin(t, COLUMN_NAMES);
+            buf_printf(to, "%s ", resource_name(r));
+            resource_print(to, r, missing);
+            text_end(t);
+        }
+    }
+}
+
+static void rows_victims(struct table *t, const struct cell *cell, const struct why_eviction *e)
+{
+    for (uint32_t i = 0; i < MIN(e->victim_count, (uint32_t)WHY_VICTIMS_MAX); i++) {
+        const struct why_victim *victim = &e->victims[i];
+        row_add_of(t, "victim", cell, e->machine);
+        put_text(t, COLUMN_REASON, why_bar_text(victim->bar));
+        put_integer(t, COLUMN_AMOUNT, victim->priority);
+        buf_printf(text_begin(t, COLUMN_NAMES), "%s/%u",
+                   cell_job(cell, task_job(victim->task))->spec.name, task_index(victim->task));
+        text_end(t);
+    }
+    if (e->victim_count > WHY_VICTIMS_MAX) {
+        row_add_of(t, "victim", cell, e->machine);
+        put_integer(t, COLUMN_AMOUNT, e->victim_count - WHY_VICTIMS_MAX);
+    }
+}
+
+static void rows_summary(struct table *t, const struct cell *cell, const struct job *job,
+                         const struct why *why)
+{
+    row_add(t, "pending");
+    put_integer(t, COLUMN_MACHINES, why->machines);
+    put_integer(t, COLUMN_AMOUNT, why->pending);
+    rows_evict(t, why);
+    rows_near(t, cell, why);
+    for (uint32_t i = 0; i < why->eviction_count; i++)
+        rows_victims(t, cell, &why->evictions[i]);
+    if (why->change >= 0) {
+        row_add(t, "change");
+        put_text(t, COLUMN_REASON, resource_name((enum resource)why->change));
+        put_integer(t, COLUMN_MACHINES, why->change_machines);
+        put_integer(t, COLUMN_AMOUNT, why->change_amount);
+        lack_change_print(text_begin(t, COLUMN_NAMES), why->change, why->change_amount,
+                          &job->spec.limit);
+        text_end(t);
+    }
+    if (why->backing_off > 0) {
+        row_add(t, "backoff");
+        put_integer(t, COLUMN_AMOUNT, (int64_t)why->not_before_ms);
+    }
+}
+
+/* From now on the texts stay where they are. */
+static struct wire_rows table_take(struct table *t, uint64_t applied_index)
+{
+    static const char *const columns[COLUMN_COUNT] = {"kind",     "machine", "reason",
+                                                      "machines", "amount",  "names"};
+    struct wire_rows *rows = &t->rows;
+    rows->applied_index = applied_index;
+    rows->column_count = COLUMN_COUNT;
+    rows->columns = xcalloc(COLUMN_COUNT, sizeof *rows->columns);
+    for (int i = 0; i < COLUMN_COUNT; i++)
+        rows->columns[i] = columns[i];
+    rows->bytes = t->texts.bytes;
+    for (size_t i = 0; i < (size_t)rows->row_count * COLUMN_COUNT; i++)
+        if (rows->values[i].type == WIRE_TEXT)
+            rows->values[i].text = rows->bytes + rows->values[i].integer;
+    return *rows;
+}
+
+int why_rows(const struct cell *cell, const struct wire_why *asked, struct wire_rows *ret,
+             struct err *err)
+{
+    CLEANUP(free_ptr) struct why *why = xcalloc(1, sizeof *why);
+    int rv = why_job(cell, asked->job, asked->index, why, err);
+    if (rv != 0)
+        return rv;
+    struct table t = {0};
+    const struct job *job = cell_job(cell, why->job);
+    rows_reasons(&t, cell, job, why, asked->want_names);
+    rows_summary(&t, cell, job, why);
+    *ret = table_take(&t, cell->applied_index);
+    return 0;
+}

@@ -1,0 +1,151 @@
+/*
+ * why_evict.c - who would have to go from a machine for a task to fit there, and what forbids it.
+ */
+#include "why_evict.h"
+
+#include <stdlib.h>
+
+const char *why_bar_text(enum why_bar bar)
+{
+    switch (bar) {
+    case BAR_NONE:
+        return "may be evicted";
+    case BAR_BUDGET:
+        return "its job has no disruption left";
+    case BAR_PRIORITY:
+        return "its priority is not lower";
+    case BAR_PROD:
+        return "production is never evicted";
+    case BAR_SIZE:
+    case BAR_COUNT:
+        break;
+    }
+    UNREACHABLE("bar of a task");
+}
+
+/* Budgets aside. */
+static enum why_bar bar_between(const struct job *job, const struct job *victim)
+{
+    if (priority_is_prod(victim->spec.priority))
+        return BAR_PROD;
+    return priority_may_evict(job->spec.priority, victim->spec.priority) ? BAR_NONE : BAR_PRIORITY;
+}
+
+/* May this one go too, after those of its job that were counted here? Counts it. */
+static bool within_budget(struct idmap *taken, const struct job *job, const struct task *task)
+{
+    if (job->spec.disruptions_max == 0 || task_is_disrupted(task))
+        return true;
+    uint32_t count = (uint32_t)(uintptr_t)idmap_get(taken, job->id.v);
+    if (!job_may_disrupt(job, task, count))
+        return false;
+    idmap_put(taken, job->id.v, (void *)(uintptr_t)(count + 1));
+    return true;
+}
+
+enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
+                        const struct machine *machine, struct resources room)
+{
+    struct resources behind[BAR_SIZE] = {0};
+    CLEANUP(idmap_release) struct idmap taken = {0};
+    LIST_EACH(l, &machine->tasks)
+    {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        const struct job *victim = cell_job(cell, task_job(task->id));
+        if (task->stopping != CAUSE_NONE)
+            continue;
+        enum why_bar bar = bar_between(job, victim);
+        if (bar == BAR_NONE && !within_budget(&taken, victim, task))
+            bar = BAR_BUDGET;
+        resources_add(&behind[bar], task_limit(victim, task));
+    }
+    for (enum why_bar bar = BAR_NONE; bar < BAR_SIZE; bar++) {
+        resources_add(&room, &behind[bar]);
+        if (resources_fit(&job->spec.limit, &room))
+            return bar;
+    }
+    return BAR_SIZE;
+}
+
+struct candidate {
+    const struct task *task;
+    const struct job *job;
+    const struct resources *limit; /* what it holds */
+    enum why_bar bar;
+};
+
+/* Who may go first; then as the scheduler chooses: lower priority, larger, newer. */
+static int by_choice(const void *x, const void *y)
+{
+    const struct candidate *a = x, *b = y;
+    if (a->bar != b->bar)
+        return a->bar < b->bar ? -1 : 1;
+    if (a->job->spec.priority != b->job->spec.priority)
+        return a->job->spec.priority < b->job->spec.priority ? -1 : 1;
+    for (int r = 0; r < RES_COUNT; r++)
+        if (a->limit->v[r] != b->limit->v[r])
+            return a->limit->v[r] > b->limit->v[r] ? -1 : 1;
+    return a->task->id.v > b->task->id.v ? -1 : a->task->id.v < b->task->id.v;
+}
+
+/* The caller frees it. */
+static struct candidate *candidates_of(const struct cell *cell, const struct job *job,
+                                       const struct machine *machine, uint32_t *ret_count)
+{
+    struct candidate *all = xcalloc((size_t)machine->task_count + 1, sizeof *all);
+    uint32_t count = 0;
+    CLEANUP(idmap_release) struct idmap taken = {0};
+    LIST_EACH(l, &machine->tasks)
+    {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        const struct job *victim = cell_job(cell, task_job(task->id));
+        if (task->stopping == CAUSE_NONE)
+            all[count++] = (struct candidate){task, victim, task_limit(victim, task),
+                                              bar_between(job, victim)};
+    }
+    qsort(all, count, sizeof *all, by_choice);
+    for (uint32_t i = 0; i < count && all[i].bar == BAR_NONE; i++)
+        if (!within_budget(&taken, all[i].job, all[i].task))
+            all[i].bar = BAR_BUDGET;
+    qsort(all, count, sizeof *all, by_choice);
+    *ret_count = count;
+    return all;
+}
+
+/* The first that make room, without those that turn out not to be needed: how many. */
+static uint32_t candidates_reduce(struct candidate *all, uint32_t count,
+                                  const struct resources *need, struct resources room)
+{
+    uint32_t taken = 0;
+    while (!resources_fit(need, &room)) {
+        ASSERT(taken < count);
+        resources_add(&room, all[taken++].limit);
+    }
+    for (uint32_t i = taken; i-- > 0;) {
+        struct resources without = room;
+        resources_subtract(&without, all[i].limit);
+        if (!resources_fit(need, &without))
+            continue;
+        room = without;
+        taken--;
+        for (uint32_t j = i; j < taken; j++)
+            all[j] = all[j + 1];
+    }
+    return taken;
+}
+
+struct why_eviction why_eviction_of(const struct cell *cell, const struct job *job,
+                                    const struct machine *machine, struct resources room)
+{
+    uint32_t count;
+    CLEANUP(free_ptr) struct candidate *all = candidates_of(cell, job, machine, &count);
+    struct why_eviction e = {.machine = machine->id};
+    e.victim_count = candidates_reduce(all, count, &job->spec.limit, room);
+    for (uint32_t i = 0; i < e.victim_count; i++) {
+        e.bar = MAX(e.bar, all[i].bar);
+        if (i < WHY_VICTIMS_MAX)
+            e.victims[i] =
+                (struct why_victim){all[i].task->id, all[i].job->spec.priority, all[i].bar};
+    }
+    return e;
+}
