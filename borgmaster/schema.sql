@@ -14,7 +14,7 @@
 -- Every change here raises user_version; store_open() refuses versions it does not know.
 
 PRAGMA application_id = 1114600039; -- "Borg"
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 -- How far this picture goes. One row.
 CREATE TABLE meta (
@@ -86,7 +86,8 @@ CREATE TABLE jobs (
     changed_ms   INTEGER NOT NULL,
     disrupted    INTEGER NOT NULL, -- tasks down for the cell's own reasons: preempted, drained
     max_disruptions INTEGER NOT NULL, -- so many may be at once; 0: no bound
-    task_count   INTEGER NOT NULL -- rows in tasks: those from replicas on are ended or being killed
+    task_count   INTEGER NOT NULL, -- rows in tasks: those from replicas on have ended or are killed
+    gang         INTEGER NOT NULL  -- 1: tasks that wait start all at once or not at all
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
@@ -163,7 +164,7 @@ CREATE VIEW job_list AS
 SELECT j.name AS job, j.user, j.priority, j.band, j.state, j.replicas, j.pending, j.assigned,
        j.running, j.stopping, j.finished, j.failed, j.killed_tasks AS killed, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.appclass, j.policy, j.submitted_ms,
-       j.changed_ms, s.command, j.dead, j.disrupted, j.max_disruptions, j.id AS job_id
+       j.changed_ms, s.command, j.dead, j.disrupted, j.max_disruptions, j.gang, j.id AS job_id
 FROM jobs j JOIN job_specs s ON s.job_id = j.id;
 
 -- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile.

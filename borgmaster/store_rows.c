@@ -41,8 +41,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "INSERT INTO jobs (id, state, dead, killed, pending, assigned, running, finished, failed, "
         "killed_tasks, stopping, reason, changed_ms, disrupted, priority, band, replicas, "
         "task_count, name, user, appclass, policy, cpu_milli, ram_bytes, disk_bytes, ports, "
-        "submitted_ms, max_disruptions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "submitted_ms, max_disruptions, gang) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
     [STATEMENT_TASK_PUT] =
         "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -256,6 +256,7 @@ static int insert_job(struct store_rows *rows, const struct job_row *job, struct
     row_resources(&row, &job->spec.limit);
     row_u64(&row, job->submitted_ms);
     row_int(&row, job->spec.disruptions_max);
+    row_int(&row, job->spec.gang);
     return row_end(&row, err);
 }
 

@@ -109,6 +109,16 @@ static void victims_print(const struct wire_rows *all, uint32_t max)
         printf("\n");
 }
 
+static void gang_print(const struct wire_rows *rows)
+{
+    size_t gang = row_of(rows, "gang");
+    if (gang == rows->row_count)
+        return;
+    printf("a gang, all start or none: %" PRId64 " of the %" PRId64
+           " that wait would have room now\n",
+           render_integer(rows, gang, "amount"), render_integer(rows, gang, "machines"));
+}
+
 /* What would help. */
 static void change_print(const struct wire_rows *rows)
 {
@@ -140,6 +150,7 @@ static int answer_table(const struct question *q, const struct wire_rows *rows, 
         return -(int)err->code;
     near_print(rows, q->names ? UINT32_MAX : NEAR_SHOWN);
     victims_print(rows, q->names ? UINT32_MAX : EVICTIONS_SHOWN);
+    gang_print(rows);
     change_print(rows);
     return 0;
 }
@@ -203,7 +214,7 @@ static int answer_json(const struct question *q, const struct wire_rows *rows, s
 {
     struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
     size_t all = row_of(rows, "pending"), change = row_of(rows, "change");
-    size_t backoff = row_of(rows, "backoff"), i;
+    size_t backoff = row_of(rows, "backoff"), gang = row_of(rows, "gang"), i;
     json_t *list, *bars, *reason;
     if (render_json(&reasons, columns, ARRAY_SIZE(columns), &list, err) < 0)
         return -(int)err->code;
@@ -226,6 +237,11 @@ static int answer_json(const struct question *q, const struct wire_rows *rows, s
             json_pack("{s:s, s:I, s:I}", "resource", render_text(rows, change, "reason"), "amount",
                       (json_int_t)render_integer(rows, change, "amount"), "machines",
                       (json_int_t)render_integer(rows, change, "machines")));
+    if (gang < rows->row_count)
+        json_object_set_new(
+            object, "gang",
+            json_pack("{s:I, s:I}", "waiting", (json_int_t)render_integer(rows, gang, "machines"),
+                      "fitting", (json_int_t)render_integer(rows, gang, "amount")));
     if (backoff < rows->row_count)
         json_object_set_new(object, "not_before_ms",
                             json_integer((json_int_t)render_integer(rows, backoff, "amount")));

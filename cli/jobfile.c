@@ -25,6 +25,8 @@ static const struct field fields[] = {
      "how many tasks, all alike"},
     {"max_disruptions", FIELD_INTEGER, "0", AT(disruptions_max), 0, CELL_TASKS_PER_JOB_MAX, NULL,
      "tasks that preemption and drains may have down at once; 0: no bound"},
+    {"gang", FIELD_BOOLEAN, "", AT(gang), 0, 0, NULL,
+     "true: tasks that wait start all at once or not at all [false]"},
     {"task", FIELD_OBJECT, NULL, 0, 0, 0, NULL, "what each task is"},
     {"task.command", FIELD_COMMAND, NULL, 0, 0, 0, NULL,
      "an array of words, or a string for /bin/sh -c"},
@@ -92,6 +94,9 @@ static void field_set(struct check *c, const struct field *f, const json_t *v)
         return;
     case FIELD_SPREAD:
         spread_set(c, f, v);
+        return;
+    case FIELD_BOOLEAN:
+        boolean_set(c, f, v);
         return;
     }
     UNREACHABLE("field type");

@@ -19,7 +19,8 @@ enum field_type {
     FIELD_ENV,
     FIELD_PORTS,
     FIELD_CONSTRAINTS,
-    FIELD_SPREAD
+    FIELD_SPREAD,
+    FIELD_BOOLEAN
 };
 
 struct field {
@@ -47,6 +48,7 @@ const char *kind_text(const json_t *v); /* "an object", "null" */
 void integer_set(struct check *c, const struct field *f, const json_t *v);
 void priority_set(struct check *c, const struct field *f, const json_t *v);
 void choice_set(struct check *c, const struct field *f, const json_t *v);
+void boolean_set(struct check *c, const struct field *f, const json_t *v);
 void quantity_set(struct check *c, const struct field *f, const json_t *v);
 void name_set(struct check *c, const struct field *f, const json_t *v);
 void command_set(struct check *c, const struct field *f, const json_t *v);

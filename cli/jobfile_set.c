@@ -129,6 +129,14 @@ void choice_set(struct check *c, const struct field *f, const json_t *v)
         *(uint32_t *)(void *)((char *)c->spec + f->offset) = (uint32_t)value;
 }
 
+void boolean_set(struct check *c, const struct field *f, const json_t *v)
+{
+    if (!json_is_boolean(v))
+        problem(c, f->path, "must be true or false, not %s", kind_text(v));
+    else
+        *(bool *)((char *)c->spec + f->offset) = json_is_true(v);
+}
+
 _Static_assert(sizeof(enum appclass) == sizeof(uint32_t), "choice_set() writes 32 bits");
 
 _Static_assert((int)BACKOFF_MS_MAX == 3600000 && (int)GRACE_MS_MAX == 3600000, "1h, as told");

@@ -33,7 +33,7 @@ static const struct render_column job_columns[] = {
     {"changed_ms", NULL, RENDER_TIME},    {"command", NULL, RENDER_TEXT},
     {"dead", NULL, RENDER_INTEGER},       {"job_id", NULL, RENDER_INTEGER},
     {"disrupted", NULL, RENDER_INTEGER},  {"max_disruptions", NULL, RENDER_INTEGER},
-    {"reason", "REASON", RENDER_TEXT},
+    {"gang", NULL, RENDER_INTEGER},       {"reason", "REASON", RENDER_TEXT},
 };
 
 static const struct render_column task_columns[] = {
@@ -96,7 +96,7 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "l.assigned, l.running, l.stopping, l.finished, l.failed, l.killed, "
                       "l.cpu_milli, l.ram_bytes, l.disk_bytes, l.ports, l.appclass, l.policy, "
                       "l.submitted_ms, l.changed_ms, l.dead, l.job_id, l.reason, "
-                      "l.disrupted, l.max_disruptions, "
+                      "l.disrupted, l.max_disruptions, l.gang, "
                       "substr(l.command, 1, 200) AS command "
                       "FROM job_list l JOIN jobs j ON j.id = l.job_id WHERE j.id = " NEWEST
                       " %s AND (j.id, 0) > (%lld, %lld) ORDER BY j.id LIMIT %d",

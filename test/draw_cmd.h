@@ -52,6 +52,7 @@ static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
     spec.restart = draw_below(seed, RESTART_COUNT);
     spec.failures_max = draw_below(seed, 4);
     spec.disruptions_max = draw_below(seed, 3);
+    spec.gang = draw_below(seed, 3) == 0;
     spec.backoff_ms = draw_below(seed, 2) * 1000;
     spec.backoff_max_ms = spec.backoff_ms * 4;
     draw_places(seed, &spec);

@@ -59,6 +59,8 @@ static void job_text(struct buf *to, const struct job *job)
                spec->backoff_max_ms, spec->grace_ms);
     if (spec->disruptions_max != 0)
         buf_printf(to, " disruptions=%u/%u", job->disrupted, spec->disruptions_max);
+    if (spec->gang)
+        buf_printf(to, " gang");
     constraints_text(to, spec);
     for (enum task_state s = 0; s < TASK_STATE_COUNT; s++)
         if (job->counts[s] != 0)

@@ -89,7 +89,8 @@ struct verdict {
     char reason[CELL_REASON_MAX + 1];
 };
 
-/* Each placement is accepted or refused by itself, against the cell as it then is. */
+/* Each placement is accepted or refused by itself, against the cell as it then is. Those of a gang
+ * stand one after the other, are all of its tasks that wait, and are accepted all or none. */
 struct cmd_schedule {
     struct placement *placements;
     uint32_t placement_count;

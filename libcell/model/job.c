@@ -173,6 +173,9 @@ static int job_update_valid(const struct cell *cell, const struct job *job,
         ret->replicas = (uint32_t)body->replicas;
     if (body->priority != JOB_UPDATE_KEEP)
         ret->priority = (uint32_t)body->priority;
+    if (ret->gang && ret->replicas > CMD_PLACEMENTS_MAX)
+        return err_set(err, ERR_INVALID, "replicas: %u are too many for a gang: at most %d",
+                       ret->replicas, CMD_PLACEMENTS_MAX);
     if (ret->replicas > job->task_count &&
         cell->live_tasks + ret->replicas - job->task_count > CELL_TASKS_MAX)
         return err_set(err, ERR_LIMIT,

@@ -1,8 +1,12 @@
 /*
  * schedule.c - placements: each accepted or refused by itself, all or nothing with its victims.
+ *
+ * Those of a gang stand together and are accepted or refused together: each is checked with the
+ * ones before it in place, and when one is refused the rows go back to what they were.
  */
 #include "cell_write.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct task *live_attempt(const struct cell *cell, struct attempt_ref ref,
@@ -124,39 +128,6 @@ static int placement_check(const struct cell *cell, const struct placement *p,
     return rc == 0 ? 0 : err_wrap(err, "task \"%s/%u\"", job->spec.name, task_index(task->id));
 }
 
-static void place(struct apply *a, const struct placement *p, const struct attempt_ref *victims)
-{
-    for (uint32_t i = 0; i < p->victim_count; i++) {
-        struct task *victim = task_find(a->cell, victims[i].task);
-        if (victim->stopping != CAUSE_NONE)
-            continue;
-        event_add_task(a, EVENT_EVICTING, victim, CAUSE_PREEMPTED, 0, "");
-        task_stop(a, victim, CAUSE_PREEMPTED);
-    }
-    struct task *task = task_find(a->cell, p->task.task);
-    struct task next = *task;
-    next.state = TASK_ASSIGNED;
-    next.attempt++;
-    next.machine = p->machine;
-    task_set(a, task, &next);
-    event_add_task(a, EVENT_ASSIGNED, task, CAUSE_NONE, 0, "");
-}
-
-/* The scheduler assumed the placement: send it the rows as they are. */
-static void tell_again(struct apply *a, const struct placement *p,
-                       const struct attempt_ref *victims)
-{
-    if (task_find(a->cell, p->task.task) != NULL) {
-        changes_note_task(a->changes, p->task.task);
-        changes_note_job(a->changes, task_job(p->task.task));
-    }
-    if (machine_find(a->cell, p->machine) != NULL)
-        changes_note_machine(a->changes, p->machine);
-    for (uint32_t i = 0; i < p->victim_count; i++)
-        if (task_find(a->cell, victims[i].task) != NULL)
-            changes_note_task(a->changes, victims[i].task);
-}
-
 static void take_verdict(struct apply *a, const struct verdict *verdict)
 {
     struct job *job = job_find(a->cell, verdict->job);
@@ -166,31 +137,171 @@ static void take_verdict(struct apply *a, const struct verdict *verdict)
     job_touch(a, job);
 }
 
-void apply_schedule(struct apply *a, const struct cmd_schedule *body)
+/* Some placements of a command: one, or all of a gang. */
+struct group {
+    const struct cmd_schedule *body;
+    uint32_t first, count;
+};
+
+static const struct attempt_ref *victims_of(const struct group *g, uint32_t i)
 {
     static const struct attempt_ref none;
-    const struct attempt_ref *victims = body->victim_count == 0 ? &none : body->victims;
-    struct err first = {0};
-    for (uint32_t i = 0; i < body->placement_count; i++) {
-        struct placement p = body->placements[i];
-        struct err err;
-        int rc;
-        if (p.victim_first > body->victim_count ||
-            p.victim_count > body->victim_count - p.victim_first) {
-            rc = err_set(&err, ERR_INVALID, "the victims named are not in the command");
-            p.victim_first = 0;
-            p.victim_count = 0;
-        } else {
-            rc = placement_check(a->cell, &p, victims + p.victim_first, &err);
-        }
-        if (rc == 0) {
-            place(a, &p, victims + p.victim_first);
-            a->answer->accepted++;
+    const struct attempt_ref *victims = g->body->victim_count == 0 ? &none : g->body->victims;
+    return victims + g->body->placements[i].victim_first;
+}
+
+static bool victims_are_there(const struct cmd_schedule *body, const struct placement *p)
+{
+    return p->victim_first <= body->victim_count &&
+           p->victim_count <= body->victim_count - p->victim_first;
+}
+
+static struct group group_at(const struct cell *cell, const struct cmd_schedule *body,
+                             uint32_t first)
+{
+    struct group g = {body, first, 1};
+    job_id id = task_job(body->placements[first].task.task);
+    const struct job *job = job_find(cell, id);
+    while (job != NULL && job->spec.gang && first + g.count < body->placement_count &&
+           task_job(body->placements[first + g.count].task.task).v == id.v)
+        g.count++;
+    return g;
+}
+
+/* All that wait start, or none: of a gang that some members joined or left it is decided anew. */
+static int gang_check(const struct cell *cell, const struct group *g, struct err *err)
+{
+    const struct job *job = job_find(cell, task_job(g->body->placements[g->first].task.task));
+    uint32_t waiting = 0;
+    if (job == NULL || !job->spec.gang)
+        return 0;
+    for (uint32_t i = 0; i < job->task_count; i++)
+        waiting += job->tasks[i].state == TASK_PENDING && job->tasks[i].not_before_ms == 0;
+    if (waiting == g->count)
+        return 0;
+    return err_set(err, ERR_STATE,
+                   "gang \"%s\": %u of its tasks wait and start together, the decision is about %u",
+                   job->spec.name, waiting, g->count);
+}
+
+/* A gang's rows as they were, to go back to. */
+struct undo {
+    struct task *rows; /* in the order they were changed */
+    uint32_t count;
+    size_t event_count;
+    uint64_t event_seq;
+    char reason[CELL_REASON_MAX + 1];
+};
+
+static void undo_begin(struct undo *undo, const struct apply *a, const struct group *g)
+{
+    *undo = (struct undo){.event_count = a->changes->event_count, .event_seq = a->cell->event_seq};
+    if (g->count == 1)
+        return; /* placed last, it never has to go back */
+    const struct job *job = job_find(a->cell, task_job(g->body->placements[g->first].task.task));
+    str_copy(undo->reason, sizeof undo->reason, job->reason);
+    /* A task starts once and is stopped once. */
+    undo->rows = xcalloc((size_t)g->count + g->body->victim_count, sizeof *undo->rows);
+}
+
+static void undo_note(struct undo *undo, const struct task *task)
+{
+    if (undo->rows != NULL)
+        undo->rows[undo->count++] = *task;
+}
+
+/* Only when rows last changed is not put back: they changed, and are told again. */
+static void undo_all(struct apply *a, struct undo *undo, const struct group *g)
+{
+    if (undo->count == 0)
+        return;
+    while (undo->count > 0) {
+        const struct task *row = &undo->rows[--undo->count];
+        task_set(a, task_find(a->cell, row->id), row);
+    }
+    struct job *job = job_find(a->cell, task_job(g->body->placements[g->first].task.task));
+    str_copy(job->reason, sizeof job->reason, undo->reason);
+    job_touch(a, job);
+    a->changes->event_count = undo->event_count;
+    a->cell->event_seq = undo->event_seq;
+}
+
+static void place(struct apply *a, const struct placement *p, const struct attempt_ref *victims,
+                  struct undo *undo)
+{
+    for (uint32_t i = 0; i < p->victim_count; i++) {
+        struct task *victim = task_find(a->cell, victims[i].task);
+        if (victim->stopping != CAUSE_NONE)
             continue;
-        }
-        tell_again(a, &p, victims + p.victim_first);
-        if (a->answer->refused++ == 0)
-            first = err;
+        undo_note(undo, victim);
+        event_add_task(a, EVENT_EVICTING, victim, CAUSE_PREEMPTED, 0, "");
+        task_stop(a, victim, CAUSE_PREEMPTED);
+    }
+    struct task *task = task_find(a->cell, p->task.task);
+    struct task next = *task;
+    undo_note(undo, task);
+    next.state = TASK_ASSIGNED;
+    next.attempt++;
+    next.machine = p->machine;
+    task_set(a, task, &next);
+    event_add_task(a, EVENT_ASSIGNED, task, CAUSE_NONE, 0, "");
+}
+
+/* The scheduler assumed the placement: send it the rows as they are. */
+static void tell_again(struct apply *a, const struct group *g, uint32_t i)
+{
+    const struct placement *p = &g->body->placements[i];
+    if (task_find(a->cell, p->task.task) != NULL) {
+        changes_note_task(a->changes, p->task.task);
+        changes_note_job(a->changes, task_job(p->task.task));
+    }
+    if (machine_find(a->cell, p->machine) != NULL)
+        changes_note_machine(a->changes, p->machine);
+    for (uint32_t j = 0; victims_are_there(g->body, p) && j < p->victim_count; j++)
+        if (task_find(a->cell, victims_of(g, i)[j].task) != NULL)
+            changes_note_task(a->changes, victims_of(g, i)[j].task);
+}
+
+static int group_place(struct apply *a, const struct group *g, struct undo *undo, struct err *err)
+{
+    int rc = gang_check(a->cell, g, err);
+    for (uint32_t i = g->first; rc == 0 && i < g->first + g->count; i++) {
+        const struct placement *p = &g->body->placements[i];
+        if (!victims_are_there(g->body, p))
+            rc = err_set(err, ERR_INVALID, "the victims named are not in the command");
+        if (rc == 0)
+            rc = placement_check(a->cell, p, victims_of(g, i), err);
+        if (rc == 0)
+            place(a, p, victims_of(g, i), undo);
+    }
+    return rc;
+}
+
+static void group_take(struct apply *a, const struct group *g, struct err *first)
+{
+    struct undo undo;
+    struct err err;
+    undo_begin(&undo, a, g);
+    if (group_place(a, g, &undo, &err) == 0) {
+        a->answer->accepted += g->count;
+    } else {
+        undo_all(a, &undo, g);
+        for (uint32_t i = g->first; i < g->first + g->count; i++)
+            tell_again(a, g, i);
+        if (a->answer->refused == 0)
+            *first = err;
+        a->answer->refused += g->count;
+    }
+    free(undo.rows);
+}
+
+void apply_schedule(struct apply *a, const struct cmd_schedule *body)
+{
+    struct err first = {0};
+    for (uint32_t i = 0; i < body->placement_count;) {
+        struct group g = group_at(a->cell, body, i);
+        group_take(a, &g, &first);
+        i += g.count;
     }
     for (uint32_t i = 0; i < body->verdict_count; i++)
         take_verdict(a, &body->verdicts[i]);

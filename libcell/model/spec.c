@@ -276,6 +276,16 @@ static int numbers_check(const struct job_spec *spec, struct err *err)
     return 0;
 }
 
+static int gang_check(const struct job_spec *spec, struct err *err)
+{
+    if (!spec->gang || spec->replicas <= CMD_PLACEMENTS_MAX)
+        return 0;
+    return err_set(err, ERR_INVALID,
+                   "replicas: %u are too many for a gang, which starts in one step: at most %d; "
+                   "ask for fewer and larger tasks",
+                   spec->replicas, CMD_PLACEMENTS_MAX);
+}
+
 int spec_valid(const struct job_spec *spec, struct err *err)
 {
     int rc = name_check("name", spec->name, err);
@@ -295,6 +305,8 @@ int spec_valid(const struct job_spec *spec, struct err *err)
         rc = clauses_valid(&spec->constraints, err);
     if (rc == 0)
         rc = size_check(spec, err);
+    if (rc == 0)
+        rc = gang_check(spec, err);
     return rc == 0 ? spreads_check(spec, err) : rc;
 }
 

@@ -64,6 +64,7 @@ struct job_spec {
     struct clauses constraints; /* on the machine; all that are hard must hold */
     struct spread spreads[SPEC_SPREADS_MAX];
     uint32_t spread_count;
+    bool gang; /* tasks that wait start all at once or not at all; at most CMD_PLACEMENTS_MAX */
 };
 
 /* Every field at its default, no name, no command, one replica; then fill and spec_valid(). */

@@ -147,6 +147,11 @@ static void rows_summary(struct table *t, const struct cell *cell, const struct 
     rows_near(t, cell, why);
     for (uint32_t i = 0; i < why->eviction_count; i++)
         rows_victims(t, cell, &why->evictions[i]);
+    if (why->gang) {
+        row_add(t, "gang");
+        put_integer(t, COLUMN_MACHINES, why->gang_waiting);
+        put_integer(t, COLUMN_AMOUNT, why->gang_fitting);
+    }
     if (why->change >= 0) {
         row_add(t, "change");
         put_text(t, COLUMN_REASON, resource_name((enum resource)why->change));

@@ -16,6 +16,8 @@
  *   near          machine; reason: a resource; amount: lacks so much of it; names: in words
  *   victim        machine; names: a task that would have to go; amount: its priority; reason: may
  *                 it. Names NULL: `amount` more of them
+ *   gang          machines: tasks that start together; amount: of them, would have room now; only
+ *                 of a gang
  *   change        reason: the resource; amount: of it; machines; names: the change in words; only
  *                 when there is one
  *   backoff       amount: not before, in ms since 1970; only when some back off

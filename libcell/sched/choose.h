@@ -61,5 +61,8 @@ struct choice preempt_best(struct preempt *preempt, const struct view *view,
 
 /* explain.c: true when it does fit somewhere. */
 bool explain_job(const struct view *view, const struct view_job *job, struct buf *to);
+/* The same of the next task of a gang, `fitting` of `waiting` being placed in the view. */
+void explain_gang(const struct view *view, const struct view_job *job, uint32_t fitting,
+                  uint32_t waiting, struct buf *to);
 
 #endif

@@ -116,3 +116,18 @@ bool explain_job(const struct view *view, const struct view_job *job, struct buf
     print_change(to, &e, &job->limit);
     return false;
 }
+
+void explain_gang(const struct view *view, const struct view_job *job, uint32_t fitting,
+                  uint32_t waiting, struct buf *to)
+{
+    buf_printf(to, "%u of %u tasks would fit; the gang waits for all: ", fitting, waiting);
+    if (view->machine_count == 0) {
+        buf_printf(to, "the cell has no machines yet");
+        return;
+    }
+    struct explanation e = look(view, job);
+    print_counts(to, job, &e, view->machine_count);
+    /* What helps the next task is said to help the gang only when there is no other behind it. */
+    if (waiting - fitting == 1)
+        print_change(to, &e, &job->limit);
+}

@@ -68,6 +68,13 @@ void queue_level_start(struct level *level)
     }
 }
 
+void queue_return(struct view *view, struct view_job *job)
+{
+    struct level *level = level_of(view, job);
+    list_remove(&job->queue->turn);
+    list_push(level->turns.next, &job->queue->turn);
+}
+
 struct view_job *queue_next(struct level *level)
 {
     struct queue *queue = NULL;

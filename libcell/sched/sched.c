@@ -4,32 +4,10 @@
  * One command must not exceed CMD_BYTES_MAX, so victims and verdicts are bounded as placements are;
  * what does not go into this command goes into the next.
  */
-#include "sched.h"
-
-#include "choose.h"
+#include "sched_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Packed sizes at most: 31 bytes a placement, 16 a victim, 525 a verdict. */
-enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 24 };
-_Static_assert(CMD_PLACEMENTS_MAX * 31 + VICTIMS_MAX * 16 + VERDICTS_MAX * 525 + 256 <=
-                   CMD_BYTES_MAX,
-               "a full batch must fit a command");
-
-struct sched {
-    struct view view;
-    struct best best;
-    struct preempt preempt;
-    struct sched_stats stats;
-    uint64_t fleet_told; /* view.fleet_version the reasons are about */
-    struct placement placements[CMD_PLACEMENTS_MAX];
-    uint32_t placement_count;
-    struct attempt_ref victims[VICTIMS_MAX];
-    uint32_t victim_count;
-    struct verdict verdicts[VERDICTS_MAX];
-    uint32_t verdict_count;
-};
 
 struct sched *sched_new(void)
 {
@@ -85,13 +63,13 @@ static void wake_blocked(struct sched *sched)
         next = l->next;
         if (view->fleet_version != sched->fleet_told && list_empty(&job->unsaid))
             list_push(&view->unsaid, &job->unsaid);
-        if (improved && may_fit(sched, job))
+        if (improved && (job->gang ? gang_may_fit(sched, job) : may_fit(sched, job)))
             view_unblock(view, job);
     }
     sched->fleet_told = view->fleet_version;
 }
 
-static void propose(struct sched *sched, struct view_job *job, struct choice choice)
+void sched_propose(struct sched *sched, struct view_job *job, struct choice choice)
 {
     struct view_task *task = view_first_waiting(job);
     struct placement *p = &sched->placements[sched->placement_count++];
@@ -101,11 +79,10 @@ static void propose(struct sched *sched, struct view_job *job, struct choice cho
                             .victim_count = sched->preempt.victim_count};
     for (uint32_t i = 0; i < sched->preempt.victim_count; i++) {
         struct view_task *victim = sched->preempt.victims[i];
+        sched->was_disrupted[sched->victim_count] = victim->disrupted;
         sched->victims[sched->victim_count++] = view_attempt(victim);
         view_stop(&sched->view, victim);
     }
-    sched->stats.preempted += sched->preempt.victim_count;
-    sched->stats.placed++;
     view_place(&sched->view, task, choice.machine);
 }
 
@@ -114,7 +91,7 @@ static void propose(struct sched *sched, struct view_job *job, struct choice cho
  * blocked and fits there now, before lower work takes that room. A job of higher priority has had
  * its turn in this pass: false, the pass is to end, and the next one begins with it.
  */
-static bool wake_beside(struct sched *sched, const struct view_job *by, uint32_t machine)
+bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t machine)
 {
     struct view *view = &sched->view;
     for (struct list *l = view->blocked.next, *next; l != &view->blocked; l = next) {
@@ -124,7 +101,8 @@ static bool wake_beside(struct sched *sched, const struct view_job *by, uint32_t
             !feasible_maybe(view, &job->limit, machine))
             continue;
         struct resources room = feasible_room(view, job, machine);
-        if (!resources_fit(&job->limit, &room))
+        if (!resources_fit(&job->limit, &room) ||
+            (job->gang && gang_places(view, job, machine) < job->gang_missing))
             continue;
         if (job->priority > by->priority)
             return false;
@@ -134,37 +112,49 @@ static bool wake_beside(struct sched *sched, const struct view_job *by, uint32_t
     return true;
 }
 
+enum pick sched_pick(struct sched *sched, const struct view_job *job, uint32_t victims_max,
+                     struct choice *ret)
+{
+    struct view *view = &sched->view;
+    const struct resources *need = &job->limit;
+    sched->preempt.victim_count = 0;
+    if (job->woken) {
+        sched->stats.machines_scanned += view->candidate_count;
+        *ret = score_best_candidate(view, job, need);
+    } else {
+        *ret = best_machine(&sched->best, view, job, need, &sched->stats.machines_scanned);
+    }
+    if (ret->machine != VIEW_NO_MACHINE || job->priority == 0)
+        return ret->machine != VIEW_NO_MACHINE ? PICK_FOUND : PICK_NONE;
+    sched->stats.machines_scanned += job->woken ? view->candidate_count : view->machine_count;
+    *ret = preempt_best(&sched->preempt, view, job, need, victims_max);
+    if (ret->machine != VIEW_NO_MACHINE)
+        return PICK_FOUND;
+    return victims_max < VICTIMS_MAX &&
+                   preempt_best(&sched->preempt, view, job, need, VICTIMS_MAX).machine !=
+                       VIEW_NO_MACHINE
+               ? PICK_WITH_MORE_VICTIMS
+               : PICK_NONE;
+}
+
 /* Place one task of the job, or find that nothing fits and block it. False when the batch is full.
  */
 static bool place_one(struct sched *sched, struct view_job *job)
 {
-    struct view *view = &sched->view;
-    const struct resources *need = &job->limit;
     struct choice choice;
-    sched->preempt.victim_count = 0;
     if (sched->placement_count == CMD_PLACEMENTS_MAX)
         return false;
-    if (job->woken) {
-        sched->stats.machines_scanned += view->candidate_count;
-        choice = score_best_candidate(view, job, need);
-    } else {
-        choice = best_machine(&sched->best, view, job, need, &sched->stats.machines_scanned);
-    }
-    if (choice.machine == VIEW_NO_MACHINE && job->priority > 0) {
-        uint32_t victims_left = VICTIMS_MAX - sched->victim_count;
-        sched->stats.machines_scanned += job->woken ? view->candidate_count : view->machine_count;
-        choice = preempt_best(&sched->preempt, view, job, need, victims_left);
-        /* With room for more victims there may be a place: that is for the next batch to see. */
-        if (choice.machine == VIEW_NO_MACHINE && sched->victim_count > 0 &&
-            preempt_best(&sched->preempt, view, job, need, VICTIMS_MAX).machine != VIEW_NO_MACHINE)
-            return false;
-    }
-    if (choice.machine == VIEW_NO_MACHINE) {
-        view_block(view, job);
+    switch (sched_pick(sched, job, VICTIMS_MAX - sched->victim_count, &choice)) {
+    case PICK_WITH_MORE_VICTIMS: /* that is for the next batch to see */
+        return false;
+    case PICK_NONE:
+        view_block(&sched->view, job);
         return true;
+    case PICK_FOUND:
+        sched_propose(sched, job, choice);
+        return sched->preempt.victim_count == 0 || sched_wake_beside(sched, job, choice.machine);
     }
-    propose(sched, job, choice);
-    return sched->preempt.victim_count == 0 || wake_beside(sched, job, choice.machine);
+    UNREACHABLE("outcome of a search");
 }
 
 static bool place_level(struct sched *sched, struct level *level)
@@ -173,7 +163,7 @@ static bool place_level(struct sched *sched, struct level *level)
     while (level->ready > 0) {
         struct view_job *job = queue_next(level);
         do {
-            if (!place_one(sched, job))
+            if (!(job->gang ? gang_place(sched, job) : place_one(sched, job)))
                 return false;
         } while (level->ready_users == 1 && job->waiting > 0 && !job->blocked);
     }
@@ -190,7 +180,7 @@ static void say(struct sched *sched)
         buf_clear(&text);
         sched->stats.machines_scanned += view->machine_count;
         /* An eviction of this very pass may have left room: the next pass wakes the job then. */
-        if (explain_job(view, job, &text))
+        if (job->gang ? gang_explain(sched, job, &text) : explain_job(view, job, &text))
             continue;
         str_copy(reason, sizeof reason, buf_text(&text));
         if (strcmp(reason, job->reason) == 0)
@@ -213,6 +203,8 @@ bool sched_pass(struct sched *sched, struct cmd_schedule *out)
     for (uint32_t p = PRIORITY_MAX + 1; p-- > 0;)
         if (view->levels[p].ready > 0 && !place_level(sched, &view->levels[p]))
             break;
+    sched->stats.placed += sched->placement_count;
+    sched->stats.preempted += sched->victim_count;
     say(sched);
     *out = (struct cmd_schedule){
         .placements = sched->placements,
@@ -236,11 +228,13 @@ struct sched_stats sched_stats(const struct sched *sched)
     return stats;
 }
 
-void sched_explain(const struct sched *sched, job_id id, struct buf *to)
+void sched_explain(struct sched *sched, job_id id, struct buf *to)
 {
-    const struct view_job *job = view_job_find(&sched->view, id);
+    struct view_job *job = view_job_find(&sched->view, id);
     if (job == NULL)
         buf_printf(to, "no live job %" PRIu64, id.v);
+    else if (job->gang)
+        gang_explain(sched, job, to);
     else
         explain_job(&sched->view, job, to);
 }

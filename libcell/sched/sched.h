@@ -48,6 +48,6 @@ struct sched_stats sched_stats(const struct sched *sched);
  * would fit with ram 2Gi instead of 64Gi". Each machine is counted once, at the first resource it
  * lacks, in the order of enum resource; down machines count as "down".
  */
-void sched_explain(const struct sched *sched, job_id job, struct buf *to);
+void sched_explain(struct sched *sched, job_id job, struct buf *to);
 
 #endif

@@ -270,7 +270,8 @@ void view_block(struct view *view, struct view_job *job)
     job->blocked = true;
     list_push(&view->blocked, &job->blocked_link);
     /* Who was woken in vain has its reason; counting again for each would cost more than waking. */
-    if ((!job->woken || job->reason[0] == '\0') && list_empty(&job->unsaid))
+    bool again = job->woken || job->gang;
+    if ((!again || job->reason[0] == '\0') && list_empty(&job->unsaid))
         list_push(&view->unsaid, &job->unsaid);
     set_woken(view, job, false);
     queue_ready(view, job, -1);
@@ -282,7 +283,7 @@ void view_unblock(struct view *view, struct view_job *job)
     job->blocked = false;
     list_remove(&job->blocked_link);
     if (ready(job)) {
-        set_woken(view, job, true);
+        set_woken(view, job, !job->gang); /* some of a gang fit elsewhere */
         queue_ready(view, job, 1);
     }
 }
@@ -367,6 +368,30 @@ void view_stop(struct view *view, struct view_task *task)
     set_disrupted(view, task, true);
 }
 
+void view_unplace(struct view *view, struct view_task *task)
+{
+    ASSERT(task->state == VIEW_LIVE);
+    list_remove(&task->link);
+    account(view, task, -1);
+    places_count(task->job, task->machine, -1);
+    task->attempt--;
+    task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, false);
+}
+
+void view_unstop(struct view *view, struct view_task *task, bool disrupted)
+{
+    ASSERT(task->stopping);
+    task->stopping = false;
+    account(view, task, 1);
+    set_disrupted(view, task, disrupted);
+}
+
+void view_unimprove(struct view *view, uint32_t improved_count)
+{
+    while (view->improved_count > improved_count)
+        view->improved[view->improved_list[--view->improved_count]] = false;
+}
+
 bool view_take_victim(const struct view_task *task)
 {
     struct view_job *job = task->job;
@@ -404,6 +429,7 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     job->policy = row->spec.policy;
     job->replicas = row->spec.replicas;
     job->limit = row->spec.limit;
+    job->gang = row->spec.gang;
     job->disruptions_max = row->spec.disruptions_max;
     job->budgeted = job->disruptions_max != 0 && job->disruptions_max < job->replicas &&
                     !priority_is_prod(job->priority);

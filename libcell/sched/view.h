@@ -80,6 +80,8 @@ struct view_job {
     struct resources limit;
     uint32_t waiting;      /* tasks in VIEW_WAITING */
     uint32_t waiting_from; /* none of them has a lower index */
+    bool gang;             /* all that wait are placed or none */
+    uint32_t gang_missing; /* blocked: more places that it needs, as far as is known */
     bool blocked;          /* did not fit, and nothing changed that may help */
     bool woken;            /* was blocked: only the candidate machines can have room for it */
     char reason[CELL_REASON_MAX + 1];
@@ -184,6 +186,10 @@ struct attempt_ref view_attempt(const struct view_task *task);
 /* Assume what has just been decided. */
 void view_place(struct view *view, struct view_task *task, uint32_t machine);
 void view_stop(struct view *view, struct view_task *task);
+/* Take back what was assumed since machines were improved `improved_count` times, last first. */
+void view_unplace(struct view *view, struct view_task *task);
+void view_unstop(struct view *view, struct view_task *task, bool disrupted);
+void view_unimprove(struct view *view, uint32_t improved_count);
 /* Count the task as one that would be evicted, unless its job has no budget left for it; then, for
  * each task this was asked of, view_untake(). */
 bool view_take_victim(const struct view_task *task);
@@ -222,6 +228,8 @@ void queue_remove(struct view *view, struct view_job *job);
 /* To be called with +1 when a job becomes ready, -1 when it is no longer. */
 void queue_ready(struct view *view, struct view_job *job, int change);
 void queue_level_start(struct level *level);
+/* It could not have its turn: it is the first of its level in the next pass. */
+void queue_return(struct view *view, struct view_job *job);
 /* The job whose turn it is in this level, its user then being last; NULL when none is ready. */
 struct view_job *queue_next(struct level *level);
 

@@ -24,7 +24,8 @@ struct inquiry {
     struct matcher *matcher; /* NULL: no constraints */
     struct namemap by_value[SPEC_SPREADS_MAX];
     struct value_count *values; /* of all spreads */
-    int64_t enough[RES_COUNT];  /* see lack_best_change() */
+    uint32_t value_count;
+    int64_t enough[RES_COUNT]; /* see lack_best_change() */
     uint32_t enough_machines[RES_COUNT];
     struct rank near[WHY_NEAR_MAX];       /* by the share they lack */
     struct rank evict[WHY_EVICTIONS_MAX]; /* by what bars the way, then the same */
@@ -38,27 +39,32 @@ static const char *spread_value(const struct machine *machine, const struct spre
     return value != NULL ? value : "";
 }
 
+/* One more task on this machine. */
+static void values_count(struct inquiry *q, const struct machine *machine)
+{
+    for (uint32_t s = 0; s < q->job->spec.spread_count; s++) {
+        const char *value = spread_value(machine, &q->job->spec.spreads[s]);
+        struct value_count *count = namemap_get(&q->by_value[s], value);
+        if (count == NULL) {
+            count = &q->values[q->value_count++];
+            namemap_put(&q->by_value[s], value, count);
+        }
+        count->tasks++;
+    }
+}
+
 /* Stopping tasks count: they are there until they are gone. */
 static void spreads_count(struct inquiry *q)
 {
     const struct job_spec *spec = &q->job->spec;
     uint32_t live = q->job->counts[TASK_ASSIGNED] + q->job->counts[TASK_RUNNING];
-    uint32_t used = 0;
-    q->values = xcalloc((size_t)live * spec->spread_count + 1, sizeof *q->values);
+    uint32_t more = spec->gang ? q->job->counts[TASK_PENDING] : 0; /* gang_count() adds them */
+    q->values = xcalloc((size_t)(live + more) * spec->spread_count + 1, sizeof *q->values);
     for (uint32_t i = 0; i < q->job->task_count && spec->spread_count > 0; i++) {
         const struct task *task = &q->job->tasks[i];
         if (!task_is_live(task))
             continue;
-        const struct machine *machine = cell_machine(q->cell, task->machine);
-        for (uint32_t s = 0; s < spec->spread_count; s++) {
-            const char *value = spread_value(machine, &spec->spreads[s]);
-            struct value_count *count = namemap_get(&q->by_value[s], value);
-            if (count == NULL) {
-                count = &q->values[used++];
-                namemap_put(&q->by_value[s], value, count);
-            }
-            count->tasks++;
-        }
+        values_count(q, cell_machine(q->cell, task->machine));
     }
 }
 
@@ -226,6 +232,23 @@ static void look(struct inquiry *q, struct why *ret)
     reasons_sum(q, ret);
 }
 
+/* Of a gang, how many would have room at once: machine after machine takes what it can. */
+static void gang_count(struct inquiry *q, struct why *ret)
+{
+    ret->gang = q->job->spec.gang;
+    ret->gang_waiting = ret->gang ? ret->pending - ret->backing_off : 0;
+    for (uint32_t m = 0; m < q->cell->machine_count; m++) {
+        const struct machine *machine = q->cell->machines[m];
+        struct resources room = room_of(machine);
+        while (ret->gang_fitting < ret->gang_waiting && lacks_place(q, machine) == LACKS_NOTHING &&
+               resources_fit(&q->job->spec.limit, &room)) {
+            resources_subtract(&room, &q->job->spec.limit);
+            values_count(q, machine);
+            ret->gang_fitting++;
+        }
+    }
+}
+
 static void count_pending(const struct job *job, int64_t index, struct why *ret)
 {
     for (uint32_t i = 0; i < job->task_count; i++) {
@@ -263,6 +286,7 @@ int why_job(const struct cell *cell, const char *name, int64_t index, struct why
     q.by_lack = xcalloc(LACKS_COUNT, sizeof *q.by_lack);
     spreads_count(&q);
     look(&q, ret);
+    gang_count(&q, ret);
     inquiry_release(&q);
     return 0;
 }

@@ -31,7 +31,10 @@ struct why {
     uint32_t pending;       /* of the tasks that were asked for */
     uint32_t backing_off;   /* of those */
     uint64_t not_before_ms; /* of the first of those; 0: none */
-    uint32_t machines;      /* all there are: the sum over the reasons */
+    bool gang;
+    uint32_t gang_waiting; /* tasks of the gang that start together, and how many of them would */
+    uint32_t gang_fitting; /* have room now, nobody being evicted */
+    uint32_t machines;     /* all there are: the sum over the reasons */
     uint32_t reason_count;
     struct why_reason reasons[LACKS_COUNT]; /* most machines first, then by lack */
     /* Machines that lack room, by the worst of what would have to go: their sum is that of the

@@ -68,6 +68,8 @@ static const struct mistake mistakes[] = {
      "task.ports: has 17 names, at most 16"},
     {"task+: {restart: 'maybe'}", "task.restart: \"maybe\" is not on-failure, always or never"},
     {"max_disruptions: -1", "max_disruptions: -1 is not between 0 and 131072"},
+    {"gang: 1", "gang: must be true or false, not a number"},
+    {"gang: true, replicas: 1025", "replicas: 1025 are too many for a gang"},
     {"task+: {max_failures: -1}", "task.max_failures: -1 is not between 0 and 4294967295"},
     {"task+: {backoff: '1 parsec'}", "task.backoff: \"1 parsec\" is not a quantity"},
     {"task+: {backoff: '2h'}", "task.backoff: 2h is more than 1h"},
@@ -219,13 +221,14 @@ START_TEST(defaults_are_those_of_the_cell)
     ck_assert_uint_eq(s->backoff_max_ms, d.backoff_max_ms);
     ck_assert_uint_eq(s->grace_ms, d.grace_ms);
     ck_assert_uint_eq(s->disruptions_max, d.disruptions_max);
+    ck_assert(!s->gang);
 }
 END_TEST
 
 static const char full_spec[] =
     "{name: 'web.1', priority: 'production', appclass: 'latency-sensitive', policy: 'worst-fit',"
-    " replicas: 3, max_disruptions: 2, task: {command: 'echo $A', env: {A: 'x y', B: 7, C: true, "
-    "D: 0.5},"
+    " replicas: 3, max_disruptions: 2, gang: true,"
+    " task: {command: 'echo $A', env: {A: 'x y', B: 7, C: true, D: 0.5},"
     " resources: {cpu: 0.5, ram: '1.5Gi', disk: 4096}, ports: ['http', 'admin'],"
     " constraints: ['rack = r1', {any: ['cpus>=8', 'arch in a, b']}, {prefer: 'ssd exists'},"
     "  {prefer: ['kernel regex 6\\\\..*', 'x != y'], weight: 7}],"
@@ -259,6 +262,7 @@ static void check_full(const struct job_spec *s)
     ck_assert_uint_eq(s->backoff_max_ms, 120000);
     ck_assert_uint_eq(s->grace_ms, 1500);
     ck_assert_uint_eq(s->disruptions_max, 2);
+    ck_assert(s->gang);
     static const char *const clauses[] = {"rack = r1", "cpus >= 8 or arch in a,b", "ssd exists",
                                           "kernel regex 6\\..* or x != y"};
     static const uint32_t weights[] = {0, 0, 50, 7};
@@ -312,6 +316,7 @@ START_TEST(yaml_gives_the_same_job)
                                "policy: worst-fit\n"
                                "replicas: 3\n"
                                "max_disruptions: 2\n"
+                               "gang: true\n"
                                "task:\n"
                                "  command: echo $A\n"
                                "  env: {A: x y, B: 7, C: true, D: .5}\n"

@@ -1,0 +1,53 @@
+/*
+ * sched_impl.h - what the files of the pass share: the batch in the making.
+ */
+#ifndef CELL_SCHED_IMPL_H
+#define CELL_SCHED_IMPL_H
+
+#include "choose.h"
+#include "sched.h"
+
+/* Packed sizes at most: 31 bytes a placement, 16 a victim, 525 a verdict. */
+enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 24 };
+_Static_assert(CMD_PLACEMENTS_MAX * 31 + VICTIMS_MAX * 16 + VERDICTS_MAX * 525 + 256 <=
+                   CMD_BYTES_MAX,
+               "a full batch must fit a command");
+
+struct sched {
+    struct view view;
+    struct best best;
+    struct preempt preempt;
+    struct sched_stats stats;
+    uint64_t fleet_told; /* view.fleet_version the reasons are about */
+    /* Twice what a command holds: behind it a gang is tried out, to say why it does not fit. */
+    struct placement placements[2 * CMD_PLACEMENTS_MAX];
+    uint32_t placement_count;
+    struct attempt_ref victims[2 * VICTIMS_MAX];
+    bool was_disrupted[2 * VICTIMS_MAX]; /* the victim, before it was one */
+    uint32_t victim_count;
+    struct verdict verdicts[VERDICTS_MAX];
+    uint32_t verdict_count;
+};
+
+/* sched.c */
+enum pick { PICK_FOUND, PICK_NONE, PICK_WITH_MORE_VICTIMS };
+/* Where the next task of the job goes; whom to evict for it stands in sched->preempt. */
+enum pick sched_pick(struct sched *sched, const struct view_job *job, uint32_t victims_max,
+                     struct choice *ret);
+/* Into the batch with it, and into the view. */
+void sched_propose(struct sched *sched, struct view_job *job, struct choice choice);
+/* Victims were chosen on this machine: false, the pass is to end. */
+bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t machine);
+
+/* gang.c */
+/* Place all that wait of the gang, or find that they do not fit and block it. False when the pass
+ * is to end. */
+bool gang_place(struct sched *sched, struct view_job *job);
+/* At most so many of its tasks have room on the machine, whoever may be evicted from there. */
+uint32_t gang_places(const struct view *view, const struct view_job *job, uint32_t machine);
+/* Have the candidate machines as many places more as the blocked gang lacked? */
+bool gang_may_fit(struct sched *sched, struct view_job *job);
+/* True when it does fit. */
+bool gang_explain(struct sched *sched, struct view_job *job, struct buf *to);
+
+#endif

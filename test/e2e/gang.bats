@@ -1,0 +1,41 @@
+#!/usr/bin/env bats
+# gang.bats - jobs that start whole: a gang waits for all its places and reserves none meanwhile.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 3 --borglets 2 --capacity cpu=2,ram=1Gi,disk=1Gi
+    wait_until 20 replicas_agree 3
+    wait_sql 20 2 "SELECT count(*) FROM machines WHERE state = 'up'"
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+reason_tells() # JOB TEXT
+{
+    grep -qF -- "$2" <<<"$(ask "SELECT reason FROM job_list WHERE job = '$1' AND NOT dead")"
+}
+
+@test "a gang that does not fit whole starts no task and says how many would fit" {
+    submit other 100 1 1 'exec sleep 1000'
+    wait_until 20 job_runs other 1
+    submit train 100 4 1 'exec sleep 1000' '.gang = true'
+    wait_until 20 \
+        reason_tells train '3 of 4 tasks would fit; the gang waits for all: 2 of 2 lack cpu'
+    same "attempts" 0 "$(ask "SELECT sum(attempt) FROM task_list WHERE job = 'train'")"
+    expect_exit 0 borgctl why train
+    expect_text 'a gang, all start or none: 3 of the 4 that wait would have room now'
+}
+
+@test "what it lacks becomes free, and all of it starts" {
+    borgctl kill other
+    wait_until 20 job_runs train 4
+}
+
+@test "a gang larger than one decision is refused" {
+    expect_exit 2 borgctl submit "$(spec huge 100 1025 1 true '.gang = true')"
+    expect_text 'replicas: 1025 are too many for a gang'
+}
