@@ -290,14 +290,19 @@ void jobfile_help(FILE *to)
         fprintf(to, "  %-22s %s%s%s%s\n", f->path, f->text, otherwise[0] != '\0' ? " [" : "",
                 otherwise, otherwise[0] != '\0' ? "]" : "");
     }
-    fprintf(to,
-            "\n"
-            "constraints: ATTRIBUTE OPERATOR [VALUE], about what `borgctl machines` shows\n"
-            "  = !=  < <= > >=        the ordering ones compare whole numbers\n"
-            "  in not-in              a list: \"rack in r1,r2\"\n"
-            "  exists not-exists      no value: \"ssd exists\"\n"
-            "  regex                  POSIX extended, of the whole value: \"kernel regex 6\\..*\"\n"
-            "  A machine without the attribute satisfies only !=, not-in and not-exists;\n"
-            "  \"machine = m1\" pins to a machine by its name. {prefer: TERM, weight: N} is a\n"
-            "  wish, {any: [TERM, ...]} is met by one of them, and so is {prefer: [...]}.\n");
+    fprintf(
+        to,
+        "\n"
+        "constraints: ATTRIBUTE OPERATOR [VALUE], about what `borgctl machines` shows\n"
+        "  = !=  < <= > >=        the ordering ones compare whole numbers\n"
+        "  in not-in              a list: \"rack in r1,r2\"\n"
+        "  exists not-exists      no value: \"ssd exists\"\n"
+        "  regex                  POSIX extended, of the whole value: \"kernel regex 6\\..*\"\n"
+        "  near apart             tasks of a job: \"rack near cache\", \"machine apart noisy\"\n"
+        "  A machine without the attribute satisfies only !=, not-in and not-exists;\n"
+        "  \"machine = m1\" pins to a machine by its name. {prefer: TERM, weight: N} is a\n"
+        "  wish, {any: [TERM, ...]} is met by one of them, and so is {prefer: [...]}.\n"
+        "  near and apart count tasks that run or are to run on machines with the same value.\n"
+        "  A job near itself begins anywhere. A job that must be apart from another keeps\n"
+        "  the other away, too.\n");
 }

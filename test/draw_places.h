@@ -26,7 +26,9 @@ static inline void draw_places(uint64_t *seed, struct job_spec *spec)
     static const char *const terms[] = {"rack = r1",         "rack != r2",       "rack in r1,r3",
                                         "rack not-in r1,r2", "ssd exists",       "cpus >= 8",
                                         "cpus < 8",          "rack regex r[12]", "machine in m1,m3",
-                                        "machine != m2",     "ssd not-exists"};
+                                        "machine != m2",     "ssd not-exists",   "rack near j1",
+                                        "machine near j2",   "rack apart j3",    "machine apart j4",
+                                        "machine apart j1",  "rack near j5"};
     uint32_t clauses = draw_below(seed, 2) * draw_below(seed, 3);
     for (uint32_t i = 0; i < clauses; i++) {
         struct clause *clause = clauses_add(&spec->constraints, 10 * draw_below(seed, 3));

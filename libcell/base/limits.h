@@ -34,6 +34,7 @@ enum {
     SPEC_TERM_VALUES_MAX = 32,   /* values after `in` */
     SPEC_REGEXES_MAX = 16,       /* regular expressions in all of them */
     SPEC_REGEX_NODES_MAX = 1024, /* how large the C library makes one */
+    SPEC_COMPANIES_MAX = 16,     /* near and apart in all of them */
     SPEC_SPREADS_MAX = 4,        /* attributes a job is spread over */
 
     CMD_BYTES_MAX = 65536,                 /* one packed command */

@@ -15,8 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const ops[OP_COUNT] = {
-    "=", "!=", "<", "<=", ">", ">=", "in", "not-in", "exists", "not-exists", "regex"};
+static const char *const ops[OP_COUNT] = {"=",     "!=",   "<",      "<=",     ">",
+                                          ">=",    "in",   "not-in", "exists", "not-exists",
+                                          "regex", "near", "apart"};
 
 const char *term_op_text(enum term_op op)
 {
@@ -109,6 +110,26 @@ void clause_print(struct buf *to, const struct clause *clause)
         buf_printf(to, "%s", i == 0 ? "" : " or ");
         term_print(to, &clause->terms[i]);
     }
+}
+
+bool term_is_company(const struct term *term)
+{
+    return term->op == OP_NEAR || term->op == OP_APART;
+}
+
+bool clause_has_company(const struct clause *clause)
+{
+    for (uint32_t i = 0; i < clause->term_count; i++)
+        if (term_is_company(&clause->terms[i]))
+            return true;
+    return false;
+}
+
+const char *clause_keeps_away(const struct clause *clause)
+{
+    bool is_plain = clause->weight == 0 && clause->term_count == 1;
+    return is_plain && clause->terms[0].op == OP_APART ? words_first(&clause->terms[0].values)
+                                                       : NULL;
 }
 
 /* A whole number and nothing else: digits, perhaps with a sign before them. */
@@ -227,6 +248,9 @@ static int value_check(enum term_op op, const char *value, struct err *err)
     int64_t ignored;
     if (op == OP_REGEX)
         return regex_check(value, err);
+    if ((op == OP_NEAR || op == OP_APART) && !name_valid(value))
+        return err_set(err, ERR_INVALID, "%s is of a job, \"%.80s\" is no name of one", ops[op],
+                       value);
     if (takes_integer(op) && !integer_parse(value, &ignored))
         return err_set(err, ERR_INVALID, "%s compares whole numbers, \"%.80s\" is none", ops[op],
                        value);
@@ -267,7 +291,13 @@ static int term_check(const struct term *term, struct err *err)
     return 0;
 }
 
-static int clause_check(const struct clause *clause, uint32_t *regexes, struct err *err)
+/* What costs time or memory is counted over all clauses. */
+struct dear {
+    uint32_t regexes;
+    uint32_t companies;
+};
+
+static int clause_check(const struct clause *clause, struct dear *dear, struct err *err)
 {
     if (clause->weight > WEIGHT_MAX)
         return err_set(err, ERR_INVALID, "weight %u is not between 1 and %d", clause->weight,
@@ -276,10 +306,14 @@ static int clause_check(const struct clause *clause, uint32_t *regexes, struct e
         return err_set(err, ERR_INVALID, "%u alternatives are not between 1 and %d",
                        clause->term_count, SPEC_TERMS_MAX);
     for (uint32_t i = 0; i < clause->term_count; i++) {
-        *regexes += clause->terms[i].op == OP_REGEX;
-        if (*regexes > SPEC_REGEXES_MAX)
+        dear->regexes += clause->terms[i].op == OP_REGEX;
+        dear->companies += term_is_company(&clause->terms[i]);
+        if (dear->regexes > SPEC_REGEXES_MAX)
             return err_set(err, ERR_INVALID, "more than %d regular expressions in a job",
                            SPEC_REGEXES_MAX);
+        if (dear->companies > SPEC_COMPANIES_MAX)
+            return err_set(err, ERR_INVALID, "more than %d times near and apart in a job",
+                           SPEC_COMPANIES_MAX);
         int rc = term_check(&clause->terms[i], err);
         if (rc != 0)
             return rc;
@@ -289,12 +323,12 @@ static int clause_check(const struct clause *clause, uint32_t *regexes, struct e
 
 int clauses_valid(const struct clauses *clauses, struct err *err)
 {
-    uint32_t regexes = 0;
+    struct dear dear = {0};
     if (clauses->count > SPEC_CLAUSES_MAX)
         return err_set(err, ERR_INVALID, "task.constraints: %u are too many, at most %d",
                        clauses->count, SPEC_CLAUSES_MAX);
     for (uint32_t i = 0; i < clauses->count; i++) {
-        int rc = clause_check(&clauses->items[i], &regexes, err);
+        int rc = clause_check(&clauses->items[i], &dear, err);
         if (rc != 0) {
             (void)err_wrap(err, "task.constraints[%u]", i);
             return rc;
@@ -345,7 +379,7 @@ int term_parse(const char *text, struct term *ret, struct err *err)
     if (ret->op == OP_COUNT)
         return err_set(err, ERR_INVALID,
                        "\"%.80s\": \"%.*s\" is none of = != < <= > >= in not-in exists not-exists "
-                       "regex",
+                       "regex near apart",
                        text, (int)MIN(length, (size_t)40), at);
     at += length;
     values_parse(at, ret->op == OP_IN || ret->op == OP_NOT_IN ? " \t," : blanks, &ret->values);
@@ -436,6 +470,9 @@ static bool term_holds(const struct term *term, const regex_t *regex, const char
         return value != NULL && compare(term->op, value, words_first(&term->values));
     case OP_REGEX:
         return value != NULL && regexec(regex, value, 0, NULL, 0) == 0;
+    case OP_NEAR:
+    case OP_APART:
+        return false;
     case OP_COUNT:
         break;
     }
@@ -457,17 +494,20 @@ bool matcher_holds(const struct matcher *matcher, uint32_t at, const struct subj
 
 uint32_t matcher_failing(const struct matcher *matcher, const struct subject *subject)
 {
-    for (uint32_t i = 0; i < matcher->clauses->count; i++)
-        if (matcher->clauses->items[i].weight == 0 && !matcher_holds(matcher, i, subject))
+    const struct clauses *clauses = matcher->clauses;
+    for (uint32_t i = 0; i < clauses->count; i++)
+        if (clauses->items[i].weight == 0 && !clause_has_company(&clauses->items[i]) &&
+            !matcher_holds(matcher, i, subject))
             return i;
-    return matcher->clauses->count;
+    return clauses->count;
 }
 
 uint32_t matcher_cost(const struct matcher *matcher, const struct subject *subject)
 {
+    const struct clauses *clauses = matcher->clauses;
     uint32_t cost = 0;
-    for (uint32_t i = 0; i < matcher->clauses->count; i++)
-        if (!matcher_holds(matcher, i, subject))
-            cost += matcher->clauses->items[i].weight;
+    for (uint32_t i = 0; i < clauses->count; i++)
+        if (!clause_has_company(&clauses->items[i]) && !matcher_holds(matcher, i, subject))
+            cost += clauses->items[i].weight;
     return cost;
 }

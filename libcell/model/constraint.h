@@ -8,9 +8,16 @@
  *     zone in a,b        not-in
  *     ssd exists         not-exists
  *     kernel regex 6\..* POSIX extended, of the whole value
+ *     rack near cache    on a machine of this rack a task of job cache lives; and: apart
  *
  * A machine without the attribute satisfies only !=, not-in and not-exists; so does a value that is
  * no whole number never satisfy < <= > >=. "machine" is an attribute of each: its name.
+ *
+ * Near and apart are about company, the tasks of another job, or of its own, that are live (told to
+ * stop included) on machines of the same value; machines without the attribute have the value "". A
+ * job is meant by name, whoever's it is, and need not exist. What is near itself may begin
+ * anywhere. Company comes and goes, so a matcher leaves it out: who counts it judges it
+ * (sched/presence.c).
  */
 #ifndef CELL_CONSTRAINT_H
 #define CELL_CONSTRAINT_H
@@ -34,6 +41,8 @@ enum term_op {
     OP_EXISTS,
     OP_NOT_EXISTS,
     OP_REGEX,
+    OP_NEAR,
+    OP_APART,
     OP_COUNT
 };
 const char *term_op_text(enum term_op op);
@@ -41,7 +50,7 @@ const char *term_op_text(enum term_op op);
 struct term {
     char attribute[CELL_NAME_MAX + 1];
     enum term_op op;
-    struct words values; /* one; for in and not-in one or more; for exists and not-exists none */
+    struct words values; /* one; in and not-in one or more; exists and not-exists none */
 };
 
 struct clause {
@@ -71,6 +80,13 @@ void clause_print(struct buf *to, const struct clause *clause);
 /* Read a term as a person writes it; on success the caller owns its values. */
 int term_parse(const char *text, struct term *ret, struct err *err) MUST_USE;
 
+/* Is it about company? Then its value is the name of a job. */
+bool term_is_company(const struct term *term);
+bool clause_has_company(const struct clause *clause);
+/* The job that the clause keeps this one apart from whatever else there is; NULL: none. Such a
+ * clause holds in both directions: while it has tasks somewhere, that job gets none there. */
+const char *clause_keeps_away(const struct clause *clause);
+
 /* The clauses made ready for many machines: regular expressions are compiled. Borrows them. */
 struct matcher;
 struct matcher *matcher_new(const struct clauses *clauses);
@@ -81,10 +97,11 @@ struct subject {
     const char *machine;
     const struct words *attributes;
 };
+/* Does one of its terms hold that are not about company? */
 bool matcher_holds(const struct matcher *matcher, uint32_t clause, const struct subject *subject);
-/* The first hard clause that does not hold, or the number of clauses when all do. */
+/* Of the clauses without company: the first hard one that does not hold, or the number of all
+ * clauses when all do; the weights of the wishes that do not hold, added. */
 uint32_t matcher_failing(const struct matcher *matcher, const struct subject *subject);
-/* The weights of the wishes that do not hold, added. */
 uint32_t matcher_cost(const struct matcher *matcher, const struct subject *subject);
 /* The attribute as constraints and spreads see it: "machine" is the name; NULL: there is none. */
 const char *subject_get(const struct subject *subject, const char *attribute);

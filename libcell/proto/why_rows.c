@@ -72,7 +72,7 @@ static void rows_reasons(struct table *t, const struct cell *cell, const struct 
     for (uint32_t i = 0; i < why->reason_count; i++) {
         const struct why_reason *reason = &why->reasons[i];
         row_add(t, "reason");
-        why_reason_print(text_begin(t, COLUMN_REASON), job, reason->lack);
+        why_reason_print(text_begin(t, COLUMN_REASON), job, why, reason->lack);
         text_end(t);
         put_integer(t, COLUMN_MACHINES, reason->machines);
         if (!names)

@@ -25,7 +25,8 @@ struct resources feasible_room(const struct view *view, const struct view_job *j
 /* score.c: the scores of a run of machines, lower is better, whether the job fits there or not. */
 void score_run(const struct view *view, const struct view_job *job, const struct resources *need,
                uint32_t first, uint32_t count, int64_t *ret_scores);
-/* Neither wishes nor spreads: score_run(), feasible_fits() and its match say everything. */
+/* Neither wishes nor spreads nor company: score_run(), feasible_fits() and its match say
+ * everything. */
 bool score_is_plain(const struct view_job *job);
 /* The best machine without evicting anybody, by wishes and policy. */
 struct choice score_best(const struct view *view, const struct view_job *job,

@@ -3,10 +3,12 @@
  */
 #include "choose.h"
 #include "lack.h"
+#include "places.h"
 
 struct explanation {
     uint32_t counts[LACKS_COUNT];
     int64_t enough[RES_COUNT]; /* the most a machine has of this, all other resources fitting; -1 */
+    const char *keeper;        /* of the machines that are kept; NULL: of several jobs */
 };
 
 /* Why the job may not be there whatever the room, or LACKS_NOTHING. */
@@ -16,12 +18,11 @@ static int lacks_place(const struct view *view, const struct view_job *job, uint
         return view->draining[machine] ? LACKS_LEAVE : LACKS_MACHINE;
     if (places_allow(job, machine))
         return LACKS_NOTHING;
-    if (job->match != NULL) {
-        struct subject subject = places_subject(view, machine);
-        uint32_t failing = matcher_failing(job->match->matcher, &subject);
-        if (failing < job->match->clauses.count)
-            return LACKS_CLAUSE + (int)failing;
-    }
+    uint32_t failing = places_failing(view, job, machine);
+    if (job->match != NULL && failing < job->match->clauses.count)
+        return LACKS_CLAUSE + (int)failing;
+    if (presence_keeper(job, machine) != NULL)
+        return LACKS_KEPT;
     return LACKS_SPREAD + (int)places_full(job, machine);
 }
 
@@ -31,6 +32,10 @@ static struct explanation look(const struct view *view, const struct view_job *j
     _Static_assert(RES_COUNT == 4, "the initializer above names every resource");
     for (uint32_t m = 0; m < view->machine_count; m++) {
         int place = lacks_place(view, job, m);
+        if (place == LACKS_KEPT) {
+            const char *keeper = presence_keeper(job, m);
+            e.keeper = e.counts[place] == 0 || e.keeper == keeper ? keeper : NULL;
+        }
         if (place != LACKS_NOTHING) {
             e.counts[place]++;
             continue;
@@ -45,12 +50,16 @@ static struct explanation look(const struct view *view, const struct view_job *j
     return e;
 }
 
-static void print_lack(struct buf *to, const struct view_job *job, int lack, bool one)
+static void print_lack(struct buf *to, const struct view_job *job, const struct explanation *e,
+                       int lack)
 {
-    const struct view_spread *spread =
-        lack >= LACKS_SPREAD ? &job->spreads[lack - LACKS_SPREAD] : NULL;
-    lack_print(to, lack, job->match != NULL ? &job->match->clauses : NULL,
-               spread != NULL ? spread->axis->by : NULL, spread != NULL ? spread->max : 0, one);
+    struct lack_about about = {.clauses = job->match != NULL ? &job->match->clauses : NULL,
+                               .keeper = e->keeper};
+    if (lack >= LACKS_SPREAD) {
+        about.by = job->spreads[lack - LACKS_SPREAD].axis->by;
+        about.max = job->spreads[lack - LACKS_SPREAD].max;
+    }
+    lack_print(to, lack, &about, e->counts[lack] == 1);
 }
 
 /* Most machines first, else as they stand. */
@@ -69,7 +78,7 @@ static void print_counts(struct buf *to, const struct view_job *job, const struc
             return;
         said[most] = true;
         buf_printf(to, "%s%u of %u ", before, e->counts[most], machines);
-        print_lack(to, job, most, e->counts[most] == 1);
+        print_lack(to, job, e, most);
         before = ", ";
     }
 }

@@ -37,21 +37,30 @@ static void put_back(struct sched *sched, struct mark to)
         }
     }
     view_unimprove(&sched->view, to.improved);
+    sched->view.trying = false;
 }
 
 /* All that wait: PICK_FOUND. Else what kept the next from being placed. */
 static enum pick place_all(struct sched *sched, struct view_job *job, uint32_t victims_max)
 {
     uint32_t start = sched->victim_count;
-    while (job->waiting > 0) {
+    enum pick pick = PICK_FOUND;
+    sched->view.trying = true;
+    while (job->waiting > 0 && pick == PICK_FOUND) {
         struct choice choice;
-        enum pick pick =
-            sched_pick(sched, job, victims_max - (sched->victim_count - start), &choice);
-        if (pick != PICK_FOUND)
-            return pick;
-        sched_propose(sched, job, choice);
+        pick = sched_pick(sched, job, victims_max - (sched->victim_count - start), &choice);
+        if (pick == PICK_FOUND)
+            sched_propose(sched, job, choice);
     }
-    return PICK_FOUND;
+    return pick;
+}
+
+/* They stay: who waits for their company may go now. */
+static void tell_all(struct sched *sched, const struct view_job *job, uint32_t first)
+{
+    sched->view.trying = false;
+    for (uint32_t i = first; i < sched->placement_count; i++)
+        presence_tell(&sched->view, job, sched->placements[i].machine.v - 1);
 }
 
 static bool wake_beside_all(struct sched *sched, const struct view_job *job, uint32_t first)
@@ -70,8 +79,10 @@ bool gang_place(struct sched *sched, struct view_job *job)
     bool has_room = job->waiting <= CMD_PLACEMENTS_MAX - start.placements;
     if (has_room)
         pick = place_all(sched, job, VICTIMS_MAX - start.victims);
-    if (pick == PICK_FOUND)
+    if (pick == PICK_FOUND) {
+        tell_all(sched, job, start.placements);
         return wake_beside_all(sched, job, start.placements);
+    }
     uint32_t fitting = sched->placement_count - start.placements;
     put_back(sched, start);
     if (!has_room || (pick == PICK_WITH_MORE_VICTIMS && start.victims > 0)) {

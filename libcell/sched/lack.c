@@ -3,6 +3,10 @@
  */
 #include "lack.h"
 
+#include "attributes.h"
+
+#include <string.h>
+
 enum { CLAUSE_BYTES_MAX = 120 }; /* of one in a reason */
 
 int lack_of_room(const struct resources *need, const struct resources *room, uint32_t *ret_lacking)
@@ -40,16 +44,25 @@ void lack_change_print(struct buf *to, int resource, int64_t amount, const struc
     resource_print(to, (enum resource)resource, need->v[resource]);
 }
 
-static void print_clause(struct buf *to, const struct clause *clause)
+/* "fails rack = r1"; of company alone: "has no cache in its rack", "has noisy". */
+static void print_clause(struct buf *to, const struct clause *clause, bool one)
 {
+    const struct term *term = &clause->terms[0];
+    if (clause->term_count == 1 && term_is_company(term)) {
+        buf_printf(to, "%s %s%s", one ? "has" : "have", term->op == OP_NEAR ? "no " : "",
+                   words_first(&term->values));
+        if (strcmp(term->attribute, ATTRIBUTE_MACHINE) != 0)
+            buf_printf(to, " in %s %s", one ? "its" : "their", term->attribute);
+        return;
+    }
     CLEANUP(buf_release) struct buf text = {0};
     clause_print(&text, clause);
     bool fits = text.size <= CLAUSE_BYTES_MAX;
-    buf_printf(to, "%.*s%s", CLAUSE_BYTES_MAX, buf_text(&text), fits ? "" : "...");
+    buf_printf(to, "%s %.*s%s", one ? "fails" : "fail", CLAUSE_BYTES_MAX, buf_text(&text),
+               fits ? "" : "...");
 }
 
-void lack_print(struct buf *to, int lack, const struct clauses *clauses, const char *by,
-                uint32_t max, bool one)
+void lack_print(struct buf *to, int lack, const struct lack_about *about, bool one)
 {
     ASSERT(lack != LACKS_NOTHING && lack < LACKS_COUNT);
     if (lack == LACKS_MACHINE) {
@@ -57,10 +70,13 @@ void lack_print(struct buf *to, int lack, const struct clauses *clauses, const c
     } else if (lack == LACKS_LEAVE) {
         buf_printf(to, "%s draining", one ? "is" : "are");
     } else if (lack >= LACKS_SPREAD) {
-        buf_printf(to, "%s full with %u per %s", one ? "is" : "are", max, by);
+        buf_printf(to, "%s full with %u per %s", one ? "is" : "are", about->max, about->by);
+    } else if (lack == LACKS_KEPT) {
+        bool known = about->keeper != NULL && about->keeper[0] != '\0';
+        buf_printf(to, "%s kept free of it by %s", one ? "is" : "are",
+                   known ? about->keeper : "other jobs");
     } else if (lack >= LACKS_CLAUSE) {
-        buf_printf(to, "%s ", one ? "fails" : "fail");
-        print_clause(to, &clauses->items[lack - LACKS_CLAUSE]);
+        print_clause(to, &about->clauses->items[lack - LACKS_CLAUSE], one);
     } else {
         buf_printf(to, "%s %s", one ? "lacks" : "lack", resource_name((enum resource)lack));
     }

@@ -14,7 +14,8 @@ enum {
     LACKS_MACHINE,
     LACKS_LEAVE, /* it is draining */
     LACKS_CLAUSE,
-    LACKS_SPREAD = LACKS_CLAUSE + SPEC_CLAUSES_MAX,
+    LACKS_KEPT = LACKS_CLAUSE + SPEC_CLAUSES_MAX, /* another job keeps this one away */
+    LACKS_SPREAD,
     LACKS_COUNT = LACKS_SPREAD + SPEC_SPREADS_MAX
 };
 
@@ -25,9 +26,15 @@ int lack_of_room(const struct resources *need, const struct resources *room, uin
 int lack_best_change(const int64_t enough[RES_COUNT], const struct resources *need);
 /* "ram 3.5Gi instead of 4Gi" */
 void lack_change_print(struct buf *to, int resource, int64_t amount, const struct resources *need);
-/* "is down", "fails rack = r1", "is full with 2 per rack", "lacks cpu"; not `one`: "are down".
- * `clauses` are those of the job; `by` and `max` are the spread's when it is one. */
-void lack_print(struct buf *to, int lack, const struct clauses *clauses, const char *by,
-                uint32_t max, bool one);
+/* What the words are about beside the lack itself. */
+struct lack_about {
+    const struct clauses *clauses; /* of the job */
+    const char *keeper;            /* the job that keeps it away; NULL or "": several do */
+    const char *by;                /* of the spread, when it is one */
+    uint32_t max;
+};
+/* "is down", "fails rack = r1", "has no cache in its rack", "is kept free of it by lonely", "is
+ * full with 2 per rack", "lacks cpu"; not `one`: "are down". */
+void lack_print(struct buf *to, int lack, const struct lack_about *about, bool one);
 
 #endif

@@ -1,18 +1,17 @@
 /*
- * places.c - what jobs ask of machines beside room: constraints, and being spread.
+ * places.c - what jobs ask of machines beside room: constraints, being spread, company.
  *
  * Clauses are judged once for each machine, when it says something new of itself, and not at each
  * placement; jobs with the same clauses share the verdicts. Of a spread the view counts the live
- * tasks per value, those that are stopping included: they are there until they are gone.
+ * tasks per value, those that are stopping included: they are there until they are gone. Terms
+ * about the company of other jobs are presence.c's.
  */
-#include "view.h"
+#include "places.h"
 
 #include "attributes.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { WORD_BITS = 64 };
 
 struct axis_value {
     uint32_t number;
@@ -27,26 +26,51 @@ struct subject places_subject(const struct view *view, uint32_t machine)
 
 static void match_judge(const struct view *view, struct match *match, uint32_t machine)
 {
-    uint64_t bit = UINT64_C(1) << machine % WORD_BITS;
-    match->meets[machine / WORD_BITS] &= ~bit;
+    bit_set(match->meets, machine, false);
     if (view->facts[machine] == NULL)
         return;
     struct subject subject = places_subject(view, machine);
-    if (matcher_failing(match->matcher, &subject) == match->clauses.count)
-        match->meets[machine / WORD_BITS] |= bit;
+    bit_set(match->meets, machine,
+            matcher_failing(match->matcher, &subject) == match->clauses.count);
     match->cost[machine] = match->has_wishes ? matcher_cost(match->matcher, &subject) : 0;
+    for (uint32_t i = 0; i < match->company_count; i++)
+        bit_set(match->companies[i].alone, machine,
+                matcher_holds(match->matcher, match->companies[i].at, &subject));
+}
+
+static void bits_grow(uint64_t **bits, uint32_t old, uint32_t capacity)
+{
+    uint32_t words_old = (old + WORD_BITS - 1) / WORD_BITS;
+    uint32_t words = (capacity + WORD_BITS - 1) / WORD_BITS;
+    *bits = xrealloc(*bits, words, sizeof **bits);
+    for (uint32_t i = words_old; i < words; i++)
+        (*bits)[i] = 0;
 }
 
 static void match_grow(struct match *match, uint32_t old, uint32_t capacity)
 {
-    uint32_t words_old = (old + WORD_BITS - 1) / WORD_BITS;
-    uint32_t words = (capacity + WORD_BITS - 1) / WORD_BITS;
-    match->meets = xrealloc(match->meets, words, sizeof *match->meets);
+    bits_grow(&match->meets, old, capacity);
     match->cost = xrealloc(match->cost, capacity, sizeof *match->cost);
-    for (uint32_t i = words_old; i < words; i++)
-        match->meets[i] = 0;
     for (uint32_t i = old; i < capacity; i++)
         match->cost[i] = 0;
+    for (uint32_t i = 0; i < match->company_count; i++)
+        bits_grow(&match->companies[i].alone, old, capacity);
+}
+
+static void companies_init(struct view *view, struct match *match)
+{
+    const struct clauses *clauses = &match->clauses;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < clauses->count; i++)
+        count += clause_has_company(&clauses->items[i]);
+    match->companies = count == 0 ? NULL : xcalloc(count, sizeof *match->companies);
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        if (!clause_has_company(&clauses->items[i]))
+            continue;
+        struct company *company = &match->companies[match->company_count++];
+        company->at = i;
+        company_init(view, company, &clauses->items[i]);
+    }
 }
 
 static struct match *match_get(struct view *view, const struct clauses *clauses)
@@ -64,6 +88,7 @@ static struct match *match_get(struct view *view, const struct clauses *clauses)
             match->has_wishes |= clauses->items[i].weight > 0;
         list_push(&view->matches, &match->link);
         namemap_put(&view->matches_by_key, match->key, match);
+        companies_init(view, match);
         match_grow(match, 0, view->machine_capacity);
         for (uint32_t m = 0; m < view->machine_count; m++)
             match_judge(view, match, m);
@@ -78,6 +103,9 @@ static void match_put(struct view *view, struct match *match)
         return;
     namemap_remove(&view->matches_by_key, match->key);
     list_remove(&match->link);
+    for (uint32_t i = 0; i < match->company_count; i++)
+        company_release(view, &match->companies[i]);
+    free(match->companies);
     matcher_free(match->matcher);
     clauses_release(&match->clauses);
     free(match->meets);
@@ -86,7 +114,7 @@ static void match_put(struct view *view, struct match *match)
     free(match);
 }
 
-static bool is_by_machine(const struct axis *axis)
+bool axis_is_by_machine(const struct axis *axis)
 {
     return strcmp(axis->by, ATTRIBUTE_MACHINE) == 0;
 }
@@ -108,7 +136,7 @@ static uint32_t axis_number(struct axis *axis, const char *text)
 static void axis_judge(const struct view *view, struct axis *axis, uint32_t machine)
 {
     const char *text = NULL;
-    if (is_by_machine(axis)) {
+    if (axis_is_by_machine(axis)) {
         axis->value[machine] = machine;
         return;
     }
@@ -117,18 +145,18 @@ static void axis_judge(const struct view *view, struct axis *axis, uint32_t mach
     axis->value[machine] = axis_number(axis, text == NULL ? "" : text);
 }
 
-static struct axis *axis_get(struct view *view, const char *by)
+struct axis *axis_get(struct view *view, const char *by)
 {
     LIST_EACH(l, &view->axes)
     {
         struct axis *axis = CONTAINER_OF(l, struct axis, link);
         if (strcmp(axis->by, by) == 0) {
-            axis->jobs++;
+            axis->users++;
             return axis;
         }
     }
     struct axis *axis = xcalloc(1, sizeof *axis);
-    axis->jobs = 1;
+    axis->users = 1;
     str_copy(axis->by, sizeof axis->by, by);
     list_push(&view->axes, &axis->link);
     axis->value = xcalloc(view->machine_capacity, sizeof *axis->value);
@@ -137,9 +165,9 @@ static struct axis *axis_get(struct view *view, const char *by)
     return axis;
 }
 
-static void axis_put(struct axis *axis)
+void axis_put(struct axis *axis)
 {
-    if (--axis->jobs > 0)
+    if (--axis->users > 0)
         return;
     list_remove(&axis->link);
     for (uint32_t i = 0; i < axis->value_count; i++)
@@ -182,10 +210,12 @@ void places_add(struct view *view, struct view_job *job, const struct job_spec *
         job->has_max |= spread->max > 0;
         job->has_wishes |= spread->weight > 0;
     }
+    presence_add(view, job, spec);
 }
 
 void places_remove(struct view *view, struct view_job *job)
 {
+    presence_remove(view, job);
     if (job->match != NULL)
         match_put(view, job->match);
     for (uint32_t i = 0; i < job->spread_count; i++) {
@@ -200,8 +230,9 @@ static uint32_t count_of(const struct view_spread *spread, uint32_t machine)
     return value < spread->count_capacity ? spread->counts[value] : 0;
 }
 
-void places_count(struct view_job *job, uint32_t machine, int change)
+void places_count(struct view *view, struct view_job *job, uint32_t machine, int change)
 {
+    presence_count(view, job, machine, change);
     for (uint32_t i = 0; i < job->spread_count; i++) {
         struct view_spread *spread = &job->spreads[i];
         uint32_t value = spread->axis->value[machine];
@@ -217,11 +248,6 @@ void places_count(struct view_job *job, uint32_t machine, int change)
     }
 }
 
-static bool meets(const struct match *match, uint32_t machine)
-{
-    return (match->meets[machine / WORD_BITS] >> machine % WORD_BITS & 1) != 0;
-}
-
 uint32_t places_full(const struct view_job *job, uint32_t machine)
 {
     uint32_t i = 0;
@@ -233,8 +259,24 @@ uint32_t places_full(const struct view_job *job, uint32_t machine)
 
 bool places_allow(const struct view_job *job, uint32_t machine)
 {
-    return (job->match == NULL || meets(job->match, machine)) &&
-           (!job->has_max || places_full(job, machine) == job->spread_count);
+    return (job->match == NULL || bit_get(job->match->meets, machine)) &&
+           (!job->has_max || places_full(job, machine) == job->spread_count) &&
+           (!job->has_company || presence_allows(job, machine));
+}
+
+uint32_t places_failing(const struct view *view, const struct view_job *job, uint32_t machine)
+{
+    const struct match *match = job->match;
+    if (match == NULL)
+        return 0;
+    struct subject subject = places_subject(view, machine);
+    uint32_t failing = matcher_failing(match->matcher, &subject);
+    for (uint32_t i = 0; i < match->company_count; i++) {
+        const struct company *company = &match->companies[i];
+        if (company->weight == 0 && company->at < failing && !company_holds(company, job, machine))
+            failing = company->at;
+    }
+    return failing;
 }
 
 uint32_t places_next(const struct view_job *job, uint32_t machine, uint32_t end)
@@ -250,7 +292,14 @@ uint32_t places_next(const struct view_job *job, uint32_t machine, uint32_t end)
 
 int64_t places_constraint_cost(const struct view_job *job, uint32_t machine)
 {
-    return job->match == NULL ? 0 : job->match->cost[machine];
+    const struct match *match = job->match;
+    if (match == NULL)
+        return 0;
+    int64_t cost = match->cost[machine];
+    for (uint32_t i = 0; i < match->company_count; i++)
+        if (match->companies[i].weight > 0 && !company_holds(&match->companies[i], job, machine))
+            cost += match->companies[i].weight;
+    return cost;
 }
 
 int64_t places_spread_cost(const struct view_job *job, uint32_t machine)

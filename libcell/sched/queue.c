@@ -53,10 +53,17 @@ void queue_ready(struct view *view, struct view_job *job, int change)
     struct level *level = level_of(view, job);
     struct queue *queue = job->queue;
     bool was_ready = queue->ready > 0;
+    bool is_passed = queue->at == &queue->jobs ||
+                     CONTAINER_OF(queue->at, struct view_job, queued)->id.v > job->id.v;
     queue->ready += (uint32_t)change;
     level->ready += (uint32_t)change;
     if (was_ready != (queue->ready > 0))
         level->ready_users += (uint32_t)change;
+    if (change < 0)
+        return;
+    view->risen = MAX(view->risen, job->priority);
+    if (is_passed)
+        queue->at = &job->queued;
 }
 
 void queue_level_start(struct level *level)
@@ -89,7 +96,7 @@ struct view_job *queue_next(struct level *level)
     list_remove(&queue->turn);
     list_push(&level->turns, &queue->turn);
     for (;; queue->at = queue->at->next) {
-        ASSERT(queue->at != &queue->jobs); /* during a pass no job behind `at` becomes ready */
+        ASSERT(queue->at != &queue->jobs);
         struct view_job *job = CONTAINER_OF(queue->at, struct view_job, queued);
         if (job->waiting > 0 && !job->blocked)
             return job;

@@ -157,17 +157,34 @@ static bool place_one(struct sched *sched, struct view_job *job)
     UNREACHABLE("outcome of a search");
 }
 
-static bool place_level(struct sched *sched, struct level *level)
+/* Until nothing is ready, or something of a higher priority is: its company came. False when the
+ * pass is to end. */
+static bool place_level(struct sched *sched, uint32_t priority)
 {
+    const struct view *view = &sched->view;
+    struct level *level = &sched->view.levels[priority];
     queue_level_start(level);
-    while (level->ready > 0) {
+    while (level->ready > 0 && view->risen <= priority) {
         struct view_job *job = queue_next(level);
         do {
             if (!(job->gang ? gang_place(sched, job) : place_one(sched, job)))
                 return false;
-        } while (level->ready_users == 1 && job->waiting > 0 && !job->blocked);
+        } while (level->ready_users == 1 && job->waiting > 0 && !job->blocked &&
+                 view->risen <= priority);
     }
     return true;
+}
+
+static void place_all(struct sched *sched)
+{
+    struct view *view = &sched->view;
+    for (uint32_t p = PRIORITY_MAX + 1; p-- > 0;) {
+        view->risen = 0;
+        if (view->levels[p].ready > 0 && !place_level(sched, p))
+            return;
+        if (view->risen > p)
+            p = view->risen + 1;
+    }
 }
 
 static void say(struct sched *sched)
@@ -194,15 +211,12 @@ static void say(struct sched *sched)
 
 bool sched_pass(struct sched *sched, struct cmd_schedule *out)
 {
-    struct view *view = &sched->view;
     sched->placement_count = 0;
     sched->victim_count = 0;
     sched->verdict_count = 0;
     sched->stats.passes++;
     wake_blocked(sched);
-    for (uint32_t p = PRIORITY_MAX + 1; p-- > 0;)
-        if (view->levels[p].ready > 0 && !place_level(sched, &view->levels[p]))
-            break;
+    place_all(sched);
     sched->stats.placed += sched->placement_count;
     sched->stats.preempted += sched->victim_count;
     say(sched);

@@ -192,13 +192,13 @@ static struct choice best_fitting(const struct view *view, const struct view_job
 
 bool score_is_plain(const struct view_job *job)
 {
-    return !job->has_wishes && job->spread_count == 0;
+    return !job->has_wishes && job->spread_count == 0 && !job->has_company;
 }
 
 struct choice score_best(const struct view *view, const struct view_job *job,
                          const struct resources *need)
 {
-    bool is_simple = job->match == NULL && job->spread_count == 0;
+    bool is_simple = job->match == NULL && score_is_plain(job);
     return is_simple ? best_fitting(view, job, need) : best_allowed(view, job, need);
 }
 

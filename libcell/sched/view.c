@@ -140,11 +140,8 @@ static void set_woken(struct view *view, struct view_job *job, bool woken)
  */
 static void value_freed(struct view *view, struct view_job *job)
 {
-    if (!job->has_max)
-        return;
-    if (job->blocked)
-        view_unblock(view, job);
-    set_woken(view, job, false);
+    if (job->has_max)
+        view_reconsider(view, job, VIEW_NO_MACHINE);
 }
 
 /* True when it says something new. */
@@ -158,7 +155,7 @@ static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
     LIST_EACH(l, view->tasks[m])
     {
         struct view_job *job = CONTAINER_OF(l, struct view_task, link)->job;
-        places_count(job, m, -1);
+        places_count(view, job, m, -1);
         value_freed(view, job);
     }
     words_release(&facts->attributes);
@@ -167,7 +164,7 @@ static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
     places_machine(view, m);
     touch(view, m);
     LIST_EACH(l, view->tasks[m])
-    places_count(CONTAINER_OF(l, struct view_task, link)->job, m, 1);
+    places_count(view, CONTAINER_OF(l, struct view_task, link)->job, m, 1);
     return true;
 }
 
@@ -288,6 +285,18 @@ void view_unblock(struct view *view, struct view_job *job)
     }
 }
 
+void view_reconsider(struct view *view, struct view_job *job, uint32_t machine)
+{
+    if (machine != VIEW_NO_MACHINE && (job->blocked || job->woken))
+        view_add_candidate(view, machine);
+    if (job->blocked && list_empty(&job->unsaid)) /* it may wait for something else now */
+        list_push(&view->unsaid, &job->unsaid);
+    if (job->blocked)
+        view_unblock(view, job);
+    if (machine == VIEW_NO_MACHINE)
+        set_woken(view, job, false);
+}
+
 uint32_t view_task_index(const struct view_task *task)
 {
     return (uint32_t)(task - task->job->tasks);
@@ -306,7 +315,7 @@ static void task_leave(struct view *view, struct view_task *task)
         list_remove(&task->link);
         if (!task->stopping)
             account(view, task, -1);
-        places_count(task->job, task->machine, -1);
+        places_count(view, task->job, task->machine, -1);
         value_freed(view, task->job);
     }
     task->state = VIEW_OVER;
@@ -327,7 +336,7 @@ static void task_enter(struct view *view, struct view_task *task, enum view_task
         task->machine = machine;
         task->stopping = stopping;
         list_push(view->tasks[machine], &task->link);
-        places_count(job, machine, 1);
+        places_count(view, job, machine, 1);
         if (!stopping)
             account(view, task, 1);
     }
@@ -373,7 +382,7 @@ void view_unplace(struct view *view, struct view_task *task)
     ASSERT(task->state == VIEW_LIVE);
     list_remove(&task->link);
     account(view, task, -1);
-    places_count(task->job, task->machine, -1);
+    places_count(view, task->job, task->machine, -1);
     task->attempt--;
     task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, false);
 }
@@ -578,6 +587,7 @@ void view_release(struct view *view)
     free(view->candidate_list);
     idmap_release(&view->jobs_by_id);
     namemap_release(&view->matches_by_key);
+    namemap_release(&view->crowds_by_name);
     for (int p = 0; p <= PRIORITY_MAX; p++)
         namemap_release(&view->levels[p].queues);
 }

@@ -47,20 +47,11 @@ struct match {
     uint64_t number;  /* no other match ever has it */
     struct clauses clauses;
     struct matcher *matcher;
-    uint64_t *meets; /* a bit per machine: all hard clauses hold there */
-    uint32_t *cost;  /* per machine: weights of the wishes that do not hold */
+    uint64_t *meets; /* a bit per machine: all hard clauses without company hold there */
+    uint32_t *cost;  /* per machine: weights of the wishes without company that do not hold */
     bool has_wishes;
-};
-
-/* The values of an attribute over the machines, as numbers: one for all jobs spread by it. */
-struct axis {
-    struct list link; /* in view.axes */
-    char by[CELL_NAME_MAX + 1];
-    uint32_t jobs;
-    uint32_t *value; /* per machine; number 0 is "", for machines that lack the attribute */
-    struct namemap numbers;
-    struct axis_value **values; /* by number; none when it is by machine: that is its own number */
-    uint32_t value_count;
+    struct company *companies; /* the other clauses: places.h */
+    uint32_t company_count;
 };
 
 struct view_spread {
@@ -88,8 +79,14 @@ struct view_job {
     struct match *match; /* NULL: no constraints */
     struct view_spread spreads[SPEC_SPREADS_MAX];
     uint32_t spread_count;
-    bool has_wishes; /* soft clauses or weighted spreads */
-    bool has_max;    /* of a spread */
+    bool has_wishes;     /* soft clauses or weighted spreads */
+    bool has_max;        /* of a spread */
+    bool has_company;    /* hard clauses of it or of others depend on who is where: places.h */
+    struct crowd *crowd; /* itself, as others mean it */
+    struct watch *watches;
+    uint32_t watch_count;
+    struct keeper *keepers;
+    uint32_t keeper_count;
     struct view_task *tasks;
     struct list link;         /* in view.jobs */
     struct list blocked_link; /* in view.blocked */
@@ -107,7 +104,7 @@ struct queue {
     char user[CELL_NAME_MAX + 1];
     struct list jobs; /* by id */
     struct list turn; /* in level.turns */
-    struct list *at;  /* where this pass has come in `jobs` */
+    struct list *at;  /* no job before it is ready, in this pass */
     uint32_t job_count;
     uint32_t ready; /* jobs that have waiting tasks and are not blocked */
 };
@@ -165,8 +162,11 @@ struct view {
     struct list matches;
     struct namemap matches_by_key;
     struct list axes;
+    struct namemap crowds_by_name;
     struct level levels[PRIORITY_MAX + 1];
     uint64_t waiting;
+    bool trying;    /* what is placed may be taken back: nobody wakes because of it */
+    uint32_t risen; /* the highest priority at which a job became ready since this was set to 0 */
 };
 
 void view_init(struct view *view);
@@ -200,6 +200,8 @@ void view_add_candidate(struct view *view, uint32_t machine);
 /* Nothing fits it now; and: look at it again, on the candidate machines. */
 void view_block(struct view *view, struct view_job *job);
 void view_unblock(struct view *view, struct view_job *job);
+/* What keeps the job waiting may have ceased at this machine, or (VIEW_NO_MACHINE) anywhere. */
+void view_reconsider(struct view *view, struct view_job *job, uint32_t machine);
 /* The waiting task of the lowest index; there is one. */
 struct view_task *view_first_waiting(struct view_job *job);
 
@@ -210,17 +212,28 @@ void places_machine(struct view *view, uint32_t machine);
 void places_add(struct view *view, struct view_job *job, const struct job_spec *spec);
 void places_remove(struct view *view, struct view_job *job);
 /* Count a live task of the job in (+1) or out (-1). */
-void places_count(struct view_job *job, uint32_t machine, int change);
-/* Does the machine meet its hard constraints, and has its value room under each max? */
+void places_count(struct view *view, struct view_job *job, uint32_t machine, int change);
+/* Does the machine meet its hard constraints, has its value room under each max, and does no other
+ * job keep this one away? */
 bool places_allow(const struct view_job *job, uint32_t machine);
+/* The first hard constraint that the machine fails, or their number. */
+uint32_t places_failing(const struct view *view, const struct view_job *job, uint32_t machine);
 /* The first spread of which the machine's value is full, or their number. */
 uint32_t places_full(const struct view_job *job, uint32_t machine);
-/* The next machine from `machine` on that meets the hard constraints; at least `end`: none. */
+/* The next machine from `machine` on that meets the hard constraints, those about company aside; at
+ * least `end`: none. */
 uint32_t places_next(const struct view_job *job, uint32_t machine, uint32_t end);
 /* Wishes that choosing this machine leaves open, in weights: of soft constraints, of spreads. */
 int64_t places_constraint_cost(const struct view_job *job, uint32_t machine);
 int64_t places_spread_cost(const struct view_job *job, uint32_t machine);
 struct subject places_subject(const struct view *view, uint32_t machine);
+
+/* presence.c: what the company of other jobs has to say; places_allow() asks. */
+/* While view.trying was set a task of the job was placed there, for good: wake whom that helps. */
+void presence_tell(struct view *view, const struct view_job *job, uint32_t machine);
+bool presence_allows(const struct view_job *job, uint32_t machine);
+/* The name of a job that keeps this one away from there, or NULL. */
+const char *presence_keeper(const struct view_job *job, uint32_t machine);
 
 /* queue.c: keeps jobs by priority, user and id. */
 void queue_add(struct view *view, struct view_job *job, const char *user);

@@ -6,9 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Live tasks of the job at one value of a spread's attribute. */
-struct value_count {
-    uint32_t tasks;
+/* The live tasks of a job at the values of an attribute; stopping tasks count: they are there until
+ * they are gone. */
+struct tally {
+    const struct job *of; /* NULL: there is no such job */
+    const char *by;
+    struct namemap counts; /* value to count */
 };
 
 /* The smaller key is nearer; of equal ones the lower id, which comes first. */
@@ -22,9 +25,11 @@ struct inquiry {
     const struct cell *cell;
     const struct job *job;
     struct matcher *matcher; /* NULL: no constraints */
-    struct namemap by_value[SPEC_SPREADS_MAX];
-    struct value_count *values; /* of all spreads */
-    uint32_t value_count;
+    struct tally spreads[SPEC_SPREADS_MAX];
+    struct tally companies[SPEC_COMPANIES_MAX]; /* of near and apart, as they stand */
+    uint32_t company_count;
+    struct tally *keepers; /* jobs that keep this one apart */
+    uint32_t keeper_count;
     int64_t enough[RES_COUNT]; /* see lack_best_change() */
     uint32_t enough_machines[RES_COUNT];
     struct rank near[WHY_NEAR_MAX];       /* by the share they lack */
@@ -32,49 +37,141 @@ struct inquiry {
     struct why_reason *by_lack;           /* LACKS_COUNT */
 };
 
-static const char *spread_value(const struct machine *machine, const struct spread *spread)
+static const char *value_of(const struct machine *machine, const char *by)
 {
     struct subject subject = machine_subject(machine);
-    const char *value = subject_get(&subject, spread->by);
+    const char *value = subject_get(&subject, by);
     return value != NULL ? value : "";
 }
 
-/* One more task on this machine. */
-static void values_count(struct inquiry *q, const struct machine *machine)
+static void tally_add(struct tally *tally, const struct machine *machine)
 {
-    for (uint32_t s = 0; s < q->job->spec.spread_count; s++) {
-        const char *value = spread_value(machine, &q->job->spec.spreads[s]);
-        struct value_count *count = namemap_get(&q->by_value[s], value);
-        if (count == NULL) {
-            count = &q->values[q->value_count++];
-            namemap_put(&q->by_value[s], value, count);
+    const char *value = value_of(machine, tally->by);
+    uintptr_t count = (uintptr_t)namemap_get(&tally->counts, value);
+    namemap_put(&tally->counts, value, (void *)(count + 1));
+}
+
+static struct tally tally_make(const struct cell *cell, const struct job *of, const char *by)
+{
+    struct tally tally = {.of = of, .by = by};
+    for (uint32_t i = 0; of != NULL && i < of->task_count; i++)
+        if (task_is_live(&of->tasks[i]))
+            tally_add(&tally, cell_machine(cell, of->tasks[i].machine));
+    return tally;
+}
+
+static uint64_t tally_at(const struct tally *tally, const struct machine *machine)
+{
+    return (uintptr_t)namemap_get(&tally->counts, value_of(machine, tally->by));
+}
+
+/* Think of one more task of the job there. */
+static void tallies_add(struct inquiry *q, const struct machine *machine)
+{
+    for (uint32_t s = 0; s < q->job->spec.spread_count; s++)
+        tally_add(&q->spreads[s], machine);
+    for (uint32_t i = 0; i < q->company_count; i++)
+        if (q->companies[i].of == q->job)
+            tally_add(&q->companies[i], machine);
+}
+
+static void companies_count(struct inquiry *q)
+{
+    const struct clauses *clauses = &q->job->spec.constraints;
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        for (uint32_t j = 0; j < clauses->items[i].term_count; j++) {
+            const struct term *term = &clauses->items[i].terms[j];
+            if (term_is_company(term))
+                q->companies[q->company_count++] = tally_make(
+                    q->cell, cell_job_named(q->cell, words_first(&term->values)), term->attribute);
         }
-        count->tasks++;
     }
 }
 
-/* Stopping tasks count: they are there until they are gone. */
-static void spreads_count(struct inquiry *q)
+/* A job that keeps itself apart says so with its own constraint. */
+static void keepers_count(struct inquiry *q)
+{
+    LIST_EACH(l, &q->cell->jobs)
+    {
+        const struct job *other = CONTAINER_OF(l, struct job, link);
+        const struct clauses *clauses = &other->spec.constraints;
+        for (uint32_t i = 0; i < clauses->count && other != q->job && !job_is_dead(other); i++) {
+            const char *whom = clause_keeps_away(&clauses->items[i]);
+            if (whom == NULL || strcmp(whom, q->job->spec.name) != 0)
+                continue;
+            q->keepers = xrealloc(q->keepers, q->keeper_count + 1, sizeof *q->keepers);
+            q->keepers[q->keeper_count++] =
+                tally_make(q->cell, other, clauses->items[i].terms[0].attribute);
+        }
+    }
+}
+
+static void inquiry_begin(struct inquiry *q)
 {
     const struct job_spec *spec = &q->job->spec;
-    uint32_t live = q->job->counts[TASK_ASSIGNED] + q->job->counts[TASK_RUNNING];
-    uint32_t more = spec->gang ? q->job->counts[TASK_PENDING] : 0; /* gang_count() adds them */
-    q->values = xcalloc((size_t)(live + more) * spec->spread_count + 1, sizeof *q->values);
-    for (uint32_t i = 0; i < q->job->task_count && spec->spread_count > 0; i++) {
-        const struct task *task = &q->job->tasks[i];
-        if (!task_is_live(task))
-            continue;
-        values_count(q, cell_machine(q->cell, task->machine));
-    }
+    if (spec->constraints.count > 0)
+        q->matcher = matcher_new(&spec->constraints);
+    q->by_lack = xcalloc(LACKS_COUNT, sizeof *q->by_lack);
+    for (uint32_t s = 0; s < spec->spread_count; s++)
+        q->spreads[s] = tally_make(q->cell, q->job, spec->spreads[s].by);
+    companies_count(q);
+    keepers_count(q);
 }
 
 static void inquiry_release(struct inquiry *q)
 {
     matcher_free(q->matcher);
     for (int s = 0; s < SPEC_SPREADS_MAX; s++)
-        namemap_release(&q->by_value[s]);
-    free(q->values);
+        namemap_release(&q->spreads[s].counts);
+    for (uint32_t i = 0; i < q->company_count; i++)
+        namemap_release(&q->companies[i].counts);
+    for (uint32_t i = 0; i < q->keeper_count; i++)
+        namemap_release(&q->keepers[i].counts);
+    free(q->keepers);
     free(q->by_lack);
+}
+
+/* `tally` is of the first of its terms that is about company. */
+static bool company_holds(const struct inquiry *q, const struct clause *clause,
+                          const struct tally *tally, const struct machine *machine)
+{
+    for (uint32_t i = 0; i < clause->term_count; i++) {
+        const struct term *term = &clause->terms[i];
+        if (!term_is_company(term))
+            continue;
+        bool is_there = tally_at(tally, machine) > 0;
+        bool is_unbegun = tally->of == q->job && tally->counts.count == 0;
+        if (term->op == OP_APART ? !is_there : is_there || is_unbegun)
+            return true;
+        tally++;
+    }
+    return false;
+}
+
+/* The first hard clause that the machine fails, or their number. */
+static uint32_t failing_clause(const struct inquiry *q, const struct machine *machine)
+{
+    const struct clauses *clauses = &q->job->spec.constraints;
+    const struct tally *tally = q->companies;
+    struct subject subject = machine_subject(machine);
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        const struct clause *clause = &clauses->items[i];
+        if (clause->weight == 0 && !matcher_holds(q->matcher, i, &subject) &&
+            !company_holds(q, clause, tally, machine))
+            return i;
+        for (uint32_t j = 0; j < clause->term_count; j++)
+            tally += term_is_company(&clause->terms[j]);
+    }
+    return clauses->count;
+}
+
+/* The first job that keeps this one away from the machine, or NULL. */
+static const struct job *keeper_at(const struct inquiry *q, const struct machine *machine)
+{
+    for (uint32_t i = 0; i < q->keeper_count; i++)
+        if (tally_at(&q->keepers[i], machine) > 0)
+            return q->keepers[i].of;
+    return NULL;
 }
 
 /* Why the job may not be there whatever the room, or LACKS_NOTHING. */
@@ -85,19 +182,14 @@ static int lacks_place(const struct inquiry *q, const struct machine *machine)
         return LACKS_MACHINE;
     if (machine->draining)
         return LACKS_LEAVE;
-    if (q->matcher != NULL) {
-        struct subject subject = machine_subject(machine);
-        uint32_t failing = matcher_failing(q->matcher, &subject);
-        if (failing < spec->constraints.count)
-            return LACKS_CLAUSE + (int)failing;
-    }
-    for (uint32_t s = 0; s < spec->spread_count; s++) {
-        const struct spread *spread = &spec->spreads[s];
-        const struct value_count *count =
-            spread->max == 0 ? NULL : namemap_get(&q->by_value[s], spread_value(machine, spread));
-        if (count != NULL && count->tasks >= spread->max)
+    uint32_t failing = failing_clause(q, machine);
+    if (failing < spec->constraints.count)
+        return LACKS_CLAUSE + (int)failing;
+    if (keeper_at(q, machine) != NULL)
+        return LACKS_KEPT;
+    for (uint32_t s = 0; s < spec->spread_count; s++)
+        if (spec->spreads[s].max > 0 && tally_at(&q->spreads[s], machine) >= spec->spreads[s].max)
             return LACKS_SPREAD + (int)s;
-    }
     return LACKS_NOTHING;
 }
 
@@ -216,6 +308,15 @@ static void reasons_sum(const struct inquiry *q, struct why *ret)
     }
 }
 
+/* Its name, as long as it is always the same. */
+static void keeper_note(struct why *ret, const struct job *keeper, bool is_first)
+{
+    if (is_first)
+        str_copy(ret->keeper, sizeof ret->keeper, keeper->spec.name);
+    else if (strcmp(ret->keeper, keeper->spec.name) != 0)
+        ret->keeper[0] = '\0';
+}
+
 static void look(struct inquiry *q, struct why *ret)
 {
     ret->machines = q->cell->machine_count;
@@ -224,6 +325,8 @@ static void look(struct inquiry *q, struct why *ret)
     for (uint32_t m = 0; m < q->cell->machine_count; m++) {
         const struct machine *machine = q->cell->machines[m];
         struct why_reason *reason = &q->by_lack[look_at(q, machine, ret)];
+        if (reason->lack == LACKS_KEPT)
+            keeper_note(ret, keeper_at(q, machine), reason->machines == 0);
         if (reason->machines < WHY_NAMES_MAX)
             reason->first[reason->machines] = machine->id;
         reason->machines++;
@@ -243,7 +346,7 @@ static void gang_count(struct inquiry *q, struct why *ret)
         while (ret->gang_fitting < ret->gang_waiting && lacks_place(q, machine) == LACKS_NOTHING &&
                resources_fit(&q->job->spec.limit, &room)) {
             resources_subtract(&room, &q->job->spec.limit);
-            values_count(q, machine);
+            tallies_add(q, machine);
             ret->gang_fitting++;
         }
     }
@@ -281,24 +384,23 @@ int why_job(const struct cell *cell, const char *name, int64_t index, struct why
                        job_state_text(job));
     struct inquiry q = {.cell = cell, .job = job, .enough = {-1, -1, -1, -1}};
     _Static_assert(RES_COUNT == 4, "the initializer above names every resource");
-    if (job->spec.constraints.count > 0)
-        q.matcher = matcher_new(&job->spec.constraints);
-    q.by_lack = xcalloc(LACKS_COUNT, sizeof *q.by_lack);
-    spreads_count(&q);
+    inquiry_begin(&q);
     look(&q, ret);
     gang_count(&q, ret);
     inquiry_release(&q);
     return 0;
 }
 
-void why_reason_print(struct buf *to, const struct job *job, int lack)
+void why_reason_print(struct buf *to, const struct job *job, const struct why *why, int lack)
 {
     if (lack == LACKS_NOTHING) {
         buf_printf(to, "fits");
         return;
     }
-    const struct spread *spread =
-        lack >= LACKS_SPREAD ? &job->spec.spreads[lack - LACKS_SPREAD] : NULL;
-    lack_print(to, lack, &job->spec.constraints, spread != NULL ? spread->by : NULL,
-               spread != NULL ? spread->max : 0, true);
+    struct lack_about about = {.clauses = &job->spec.constraints, .keeper = why->keeper};
+    if (lack >= LACKS_SPREAD) {
+        about.by = job->spec.spreads[lack - LACKS_SPREAD].by;
+        about.max = job->spec.spreads[lack - LACKS_SPREAD].max;
+    }
+    lack_print(to, lack, &about, true);
 }

@@ -37,6 +37,7 @@ struct why {
     uint32_t machines;     /* all there are: the sum over the reasons */
     uint32_t reason_count;
     struct why_reason reasons[LACKS_COUNT]; /* most machines first, then by lack */
+    char keeper[CELL_NAME_MAX + 1];         /* of LACKS_KEPT: the job; "": there are several */
     /* Machines that lack room, by the worst of what would have to go: their sum is that of the
      * reasons that are resources. */
     uint32_t bars[BAR_COUNT];
@@ -53,9 +54,10 @@ struct why {
 };
 
 /* `index` of one task or WHY_INDEX_ANY. ERR_NOT_FOUND; ERR_STATE when nothing asked for is pending.
- * O(machines + tasks that lie on them). */
+ * O(machines + tasks that lie on them + jobs). */
 int why_job(const struct cell *cell, const char *job, int64_t index, struct why *ret,
             struct err *err) MUST_USE;
-void why_reason_print(struct buf *to, const struct job *job, int lack); /* "lacks cpu", "fits" */
+/* "lacks cpu", "fits" */
+void why_reason_print(struct buf *to, const struct job *job, const struct why *why, int lack);
 
 #endif

@@ -66,6 +66,22 @@ reason_tells() # JOB TEXT
     task_is ssd 0 state pending
 }
 
+@test "a job goes to the rack of its company, once it is there, and another stays away" {
+    submit guest 200 2 50m 'exec sleep 1000' '.task.constraints = ["rack near host"]'
+    wait_until 20 reason_tells guest "3 of 3 have no host in their rack"
+    submit host 200 1 50m 'exec sleep 1000' '.task.constraints = ["machine = m3"]'
+    wait_until 20 job_runs guest 2
+    same "its machines" "m3 m3" "$(machines_of guest)"
+    submit lonely 200 1 50m 'exec sleep 1000' \
+        '.task.constraints = ["machine apart late", "machine = m1"]'
+    wait_until 20 job_runs lonely 1
+    submit late 200 1 50m 'exec sleep 1000' '.task.constraints = ["machine = m1"]'
+    wait_until 20 reason_tells late "1 of 3 is kept free of it by lonely"
+    borgctl why late | grep -F '1 is kept free of it by lonely'
+    borgctl kill lonely
+    wait_until 20 job_runs late 1
+}
+
 @test "a constraint that is none is refused with its path" {
     expect_exit 2 borgctl submit "$(spec bad 200 1 50m true \
         '.task.constraints = ["rack == r1"] | .task.spread = [{by: "rack"}]')"

@@ -99,6 +99,8 @@ static const struct mistake mistakes[] = {
      "task.constraints[0].any: has 17 alternatives"},
     {"task+: {constraints: std.repeat(['a regex b'], 17)}",
      "task.constraints[16]: more than 16 regular expressions"},
+    {"task+: {constraints: ['rack near Web']}",
+     "task.constraints[0]: near is of a job, \"Web\" is no name of one"},
     {"task+: {spread: {by: 'rack'}}", "task.spread: must be an array, not an object"},
     {"task+: {spread: ['rack']}", "task.spread[0]: must be an object {by, max or weight}, not a"},
     {"task+: {spread: [{by: 'rack'}]}", "task.spread[0]: says neither max nor weight"},

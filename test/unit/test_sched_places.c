@@ -1,111 +1,7 @@
 /*
  * test_sched_places.c - constraints and spreads in the scheduler: one small cell for each rule.
  */
-#include "attributes.h"
-#include "sched_fixture.h"
-
-struct scene {
-    struct world w;
-    struct sched *sched;
-};
-
-static struct scene empty_scene(void)
-{
-    return (struct scene){world_new(), sched_new()};
-}
-
-static void scene_release(struct scene *s)
-{
-    sched_free(s->sched);
-    world_release(&s->w);
-}
-
-/* A machine of some cpus with at most two attributes "key=value". */
-static machine_id machine(struct scene *s, const char *name, int64_t cpus, const char *one,
-                          const char *two)
-{
-    struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
-    struct cmd_machine_register *body = &cmd.machine_register;
-    const char *const words[] = {one, two};
-    str_copy(body->name, sizeof body->name, name);
-    str_copy(body->addr, sizeof body->addr, "a:1");
-    body->capacity = amounts(cpus * 1000, 1000, 0, 0);
-    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-        char key[CELL_NAME_MAX + 1];
-        const char *value;
-        if (words[i] == NULL)
-            continue;
-        ck_assert_int_eq(attribute_parse(words[i], key, &value, NULL), 0);
-        attributes_put(&body->attributes, key, value);
-    }
-    ck_assert_int_eq(world_apply(&s->w, &cmd), ERR_OK);
-    world_tell(&s->w, s->sched);
-    return cell_machine_named(s->w.cell, name)->id;
-}
-
-/* Tasks of one cpu; with a hard constraint unless NULL. */
-static struct job_spec spec_of(const char *name, uint32_t priority, uint32_t replicas,
-                               const char *constraint)
-{
-    struct job_spec spec = spec_named(name, "ada", priority);
-    struct term term;
-    spec.replicas = replicas;
-    if (constraint != NULL) {
-        ck_assert_int_eq(term_parse(constraint, &term, NULL), 0);
-        clause_add(clauses_add(&spec.constraints, 0), term);
-    }
-    return spec;
-}
-
-static void prefer(struct job_spec *spec, const char *text, uint32_t weight)
-{
-    struct term term;
-    ck_assert_int_eq(term_parse(text, &term, NULL), 0);
-    clause_add(clauses_add(&spec->constraints, weight), term);
-}
-
-static void spread(struct job_spec *spec, const char *by, uint32_t max, uint32_t weight)
-{
-    struct spread *to = &spec->spreads[spec->spread_count++];
-    *to = (struct spread){.max = max, .weight = weight};
-    str_copy(to->by, sizeof to->by, by);
-}
-
-/* Submit, and pass until nothing is left to do. */
-static job_id settle(struct scene *s, struct job_spec spec)
-{
-    job_id id = world_job(&s->w, spec);
-    world_tell(&s->w, s->sched);
-    world_settle(&s->w, s->sched);
-    return id;
-}
-
-/* Where the tasks are: "m1 m2 -". */
-static const char *where(const struct scene *s, job_id id)
-{
-    static char text[512];
-    const struct job *job = cell_job(s->w.cell, id);
-    text[0] = '\0';
-    for (uint32_t i = 0; i < job->spec.replicas; i++) {
-        const struct machine *machine = cell_machine(s->w.cell, job->tasks[i].machine);
-        size_t used = strlen(text);
-        snprintf(text + used, sizeof text - used, "%s%s", i == 0 ? "" : " ",
-                 machine == NULL ? "-" : machine->name);
-    }
-    return text;
-}
-
-static const char *reason(const struct scene *s, job_id id)
-{
-    return cell_job(s->w.cell, id)->reason;
-}
-
-static void end_task(struct scene *s, job_id id, uint32_t index)
-{
-    ck_assert(world_exited(&s->w, world_task(&s->w, id, index), 0));
-    world_tell(&s->w, s->sched);
-    world_settle(&s->w, s->sched);
-}
+#include "scene.h"
 
 START_TEST(a_hard_constraint_chooses_the_machines)
 {
@@ -140,10 +36,8 @@ START_TEST(an_impossible_constraint_names_its_clause)
     machine(&s, "m2", 4, "rack=r1", "ssd=yes");
     machine(&s, "m3", 1, "rack=r2", "ssd=yes");
     struct job_spec spec = spec_of("web", 200, 1, "ssd exists");
-    prefer(&spec, "rack = r9", 100); /* a wish keeps nobody away */
-    struct term term;
-    ck_assert_int_eq(term_parse("rack in r2,r3", &term, NULL), 0);
-    clause_add(clauses_add(&spec.constraints, 0), term);
+    ask(&spec, "rack = r9", 100); /* a wish keeps nobody away */
+    ask(&spec, "rack in r2,r3", 0);
     spec.limit.v[RES_CPU] = 2000;
     job_id web = settle(&s, spec);
     ck_assert_str_eq(reason(&s, web), "no machine fits: 1 of 3 lacks cpu, 1 of 3 fails ssd exists, "
@@ -241,15 +135,15 @@ START_TEST(wishes_come_before_the_fit_and_add_up)
     machine(&s, "m2", 8, "ssd=yes", NULL);
     machine(&s, "m3", 8, "rack=r1", "zone=z1");
     struct job_spec spec = spec_of("web", 200, 1, NULL);
-    prefer(&spec, "ssd exists", 50);
-    prefer(&spec, "rack = r1", 30);
-    prefer(&spec, "zone = z1", 30);
+    ask(&spec, "ssd exists", 50);
+    ask(&spec, "rack = r1", 30);
+    ask(&spec, "zone = z1", 30);
     ck_assert_str_eq(where(&s, settle(&s, spec)), "m3");
     struct job_spec one = spec_of("one", 200, 1, NULL);
-    prefer(&one, "ssd exists", 1);
+    ask(&one, "ssd exists", 1);
     ck_assert_str_eq(where(&s, settle(&s, one)), "m2");
     struct job_spec none = spec_of("none", 200, 1, NULL);
-    prefer(&none, "gpu exists", 100);
+    ask(&none, "gpu exists", 100);
     ck_assert_str_eq(where(&s, settle(&s, none)), "m1");
     scene_release(&s);
 }

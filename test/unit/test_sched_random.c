@@ -2,6 +2,7 @@
  * test_sched_random.c - the scheduler on random cells, against an oracle that looks at everything.
  */
 #include "draw_places.h"
+#include "oracle_company.h"
 #include "quantity.h"
 #include "sched_fixture.h"
 
@@ -71,11 +72,14 @@ static bool oracle_term(const struct machine *machine, const struct term *term)
     return found != negative;
 }
 
-static bool oracle_clause(const struct machine *machine, const struct clause *clause)
+static bool oracle_clause(const struct cell *cell, const struct job *job,
+                          const struct machine *machine, const struct clause *clause)
 {
     bool holds = false;
     for (uint32_t i = 0; i < clause->term_count; i++)
-        holds |= oracle_term(machine, &clause->terms[i]);
+        holds |= term_is_company(&clause->terms[i])
+                     ? oracle_company_term(cell, job, machine, &clause->terms[i])
+                     : oracle_term(machine, &clause->terms[i]);
     return holds;
 }
 
@@ -99,13 +103,13 @@ static bool oracle_allows(const struct cell *cell, const struct job *job,
 {
     for (uint32_t i = 0; i < job->spec.constraints.count; i++)
         if (job->spec.constraints.items[i].weight == 0 &&
-            !oracle_clause(machine, &job->spec.constraints.items[i]))
+            !oracle_clause(cell, job, machine, &job->spec.constraints.items[i]))
             return false;
     for (uint32_t i = 0; i < job->spec.spread_count; i++)
         if (job->spec.spreads[i].max > 0 &&
             oracle_count(cell, job, job->spec.spreads[i].by, machine) >= job->spec.spreads[i].max)
             return false;
-    return true;
+    return !oracle_kept_away(cell, job, machine);
 }
 
 /* What the wishes of the job cost there. */
@@ -114,7 +118,7 @@ static uint64_t oracle_wishes(const struct cell *cell, const struct job *job,
 {
     uint64_t cost = 0;
     for (uint32_t i = 0; i < job->spec.constraints.count; i++)
-        if (!oracle_clause(machine, &job->spec.constraints.items[i]))
+        if (!oracle_clause(cell, job, machine, &job->spec.constraints.items[i]))
             cost += job->spec.constraints.items[i].weight;
     for (uint32_t i = 0; i < job->spec.spread_count; i++)
         cost += (uint64_t)job->spec.spreads[i].weight *
@@ -162,13 +166,16 @@ static uint32_t waiting_count(const struct job *job)
     return count;
 }
 
-/* Of a gang of several the oracle knows only what needs no evictions and has no hard spreads. */
+/* Of a gang of several the oracle knows only what needs no evictions, and where one task says
+ * nothing of where the next may go: hard spreads and company do. */
 static bool oracle_has_claim(const struct cell *cell, const struct job *job)
 {
     uint32_t waiting = waiting_count(job);
     bool has_max = false;
     for (uint32_t i = 0; i < job->spec.spread_count; i++)
         has_max |= job->spec.spreads[i].max > 0;
+    for (uint32_t i = 0; i < job->spec.constraints.count; i++)
+        has_max |= clause_has_company(&job->spec.constraints.items[i]);
     if (job->spec.gang && waiting > 1)
         return !has_max && oracle_places(cell, job) >= waiting;
     return oracle_fits_anywhere(cell, job, &job->spec.limit, true);

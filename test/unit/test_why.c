@@ -3,6 +3,7 @@
  */
 #include "why.h"
 #include "draw_cmd.h"
+#include "oracle_company.h"
 
 enum { SEEDS = 300, STEPS = 100, CHECK_EVERY = 4 };
 
@@ -64,7 +65,7 @@ static const char *why_told(const struct world *w, const char *job, bool names)
     for (uint32_t i = 0; i < why->reason_count; i++) {
         const struct why_reason *reason = &why->reasons[i];
         buf_printf(&to, "%s%u ", i == 0 ? "" : ", ", reason->machines);
-        why_reason_print(&to, cell_job_named(w->cell, job), reason->lack);
+        why_reason_print(&to, cell_job_named(w->cell, job), why, reason->lack);
         for (uint32_t m = 0; m < MIN(reason->machines, (uint32_t)WHY_NAMES_MAX); m++)
             buf_printf(&to, "%s%s", m == 0 ? " (" : " ",
                        cell_machine(w->cell, reason->first[m])->name);
@@ -245,6 +246,32 @@ START_TEST(who_would_have_to_go_is_named_and_nobody_unneeded)
 }
 END_TEST
 
+START_TEST(company_is_told_and_who_keeps_a_job_away)
+{
+    struct world w = world_new();
+    machine_id m1 = machine(&w, "m1", amounts(2000, 10, 0, 0), "r1");
+    machine(&w, "m2", amounts(2000, 10, 0, 0), "r1");
+    machine_id m3 = machine(&w, "m3", amounts(2000, 10, 0, 0), "r2");
+    struct term term;
+    struct job_spec lonely = spec_named("lonely", "ada", 200);
+    ck_assert_int_eq(term_parse("rack apart web", &term, NULL), 0);
+    clause_add(clauses_add(&lonely.constraints, 0), term);
+    job_id id = world_job(&w, lonely);
+    struct job_spec web = spec_named("web", "bob", 200);
+    ck_assert_int_eq(term_parse("rack near cache", &term, NULL), 0);
+    clause_add(clauses_add(&web.constraints, 0), term);
+    world_job(&w, web);
+    ck_assert_str_eq(why(&w, "web"), "3 has no cache in its rack (m1 m2 m3); 0 0 0 0 0");
+    place(&w, "cache", 200, 0, 100, m1);
+    ck_assert_str_eq(why(&w, "web"), "2 fits (m1 m2), 1 has no cache in its rack (m3); 0 0 0 0 0");
+    ck_assert(world_place(&w, attempt_of(world_task(&w, id, 0)), m1, NULL, 0));
+    place(&w, "cache2", 200, 0, 100, m3);
+    ck_assert_str_eq(why(&w, "web"), "2 is kept free of it by lonely (m1 m2), 1 has no cache in "
+                                     "its rack (m3); 0 0 0 0 0");
+    world_release(&w);
+}
+END_TEST
+
 START_TEST(back_off_is_told_and_what_is_not_pending_is_refused)
 {
     struct world w = world_new();
@@ -297,6 +324,23 @@ static bool value_is_full(const struct cell *cell, const struct job *job,
     return spread->max > 0 && count >= spread->max;
 }
 
+/* Hard clauses, and who keeps the job away. */
+static bool may_be(const struct cell *cell, const struct job *job, const struct machine *machine,
+                   const struct matcher *matcher)
+{
+    struct subject subject = machine_subject(machine);
+    for (uint32_t i = 0; i < job->spec.constraints.count; i++) {
+        const struct clause *clause = &job->spec.constraints.items[i];
+        bool holds = clause->weight > 0 || matcher_holds(matcher, i, &subject);
+        for (uint32_t j = 0; j < clause->term_count; j++)
+            holds |= term_is_company(&clause->terms[j]) &&
+                     oracle_company_term(cell, job, machine, &clause->terms[j]);
+        if (!holds)
+            return false;
+    }
+    return !oracle_kept_away(cell, job, machine);
+}
+
 /* Machines on which a task that asks for `need` has its place now, by the slow and obvious way. */
 static uint32_t oracle_fits(const struct cell *cell, const struct job *job,
                             const struct resources *need)
@@ -305,10 +349,9 @@ static uint32_t oracle_fits(const struct cell *cell, const struct job *job,
     struct matcher *matcher = matcher_new(&job->spec.constraints);
     for (uint32_t m = 0; m < cell->machine_count; m++) {
         const struct machine *machine = cell->machines[m];
-        struct subject subject = machine_subject(machine);
         struct resources room = machine->capacity;
         bool may = machine->state == MACHINE_UP && !machine->draining &&
-                   matcher_failing(matcher, &subject) == job->spec.constraints.count;
+                   may_be(cell, job, machine, matcher);
         for (uint32_t s = 0; s < job->spec.spread_count; s++)
             may &= !value_is_full(cell, job, &job->spec.spreads[s], machine);
         LIST_EACH(l, &machine->tasks)
@@ -517,6 +560,7 @@ int main(void)
     tcase_add_loop_test(rules, each_machine_counts_at_its_first_hindrance, 0, ARRAY_SIZE(asked));
     tcase_add_test(rules, work_that_may_go_is_counted_apart_from_budgets_and_production);
     tcase_add_test(rules, who_would_have_to_go_is_named_and_nobody_unneeded);
+    tcase_add_test(rules, company_is_told_and_who_keeps_a_job_away);
     tcase_add_test(rules, back_off_is_told_and_what_is_not_pending_is_refused);
     tcase_add_test(rules, a_cell_without_machines_has_no_reasons);
     suite_add_tcase(suite, rules);

@@ -1,0 +1,93 @@
+/*
+ * places.h - what places.c and presence.c share: values of attributes, and who lives at them.
+ */
+#ifndef CELL_PLACES_H
+#define CELL_PLACES_H
+
+#include "view.h"
+
+/* The values of an attribute over the machines, as numbers: one for all who ask for it. */
+struct axis {
+    struct list link; /* in view.axes */
+    char by[CELL_NAME_MAX + 1];
+    uint32_t users;
+    uint32_t *value; /* per machine; number 0 is "", for machines that lack the attribute */
+    struct namemap numbers;
+    struct axis_value **values; /* by number; none when it is by machine: that is its own number */
+    uint32_t value_count;
+};
+struct axis *axis_get(struct view *view, const char *by);
+void axis_put(struct axis *axis);
+bool axis_is_by_machine(const struct axis *axis);
+
+/* A job as others mean it, by name: it need not exist. */
+struct crowd {
+    char name[CELL_NAME_MAX + 1];
+    uint32_t users;
+    struct view_job *job;  /* of this name; NULL: there is none */
+    struct list presences; /* where its tasks are, for each attribute that is asked for */
+    struct list keepers;   /* who keeps it away */
+};
+
+/* How many live tasks of a job are at each value of an axis: one for all who ask. */
+struct presence {
+    struct list link; /* in crowd.presences */
+    struct crowd *of;
+    struct axis *axis;
+    uint32_t users;
+    uint32_t total;
+    struct idmap counts; /* by value + 1; many jobs lie at a few of many values */
+    struct list watches; /* of those for whom hard clauses ask */
+};
+
+/* A job to be looked at again when a presence begins (near) or ends (apart) at some value. */
+struct watch {
+    struct list link; /* in presence.watches */
+    struct crowd *who;
+    enum term_op op;
+};
+
+/* A job that keeps another away from where its own tasks are. */
+struct keeper {
+    struct list link;          /* in crowd.keepers of the other one */
+    struct presence *presence; /* its own */
+    struct watch watch;        /* for the other one */
+};
+
+struct company_term {
+    struct presence *presence;
+    enum term_op op; /* near or apart */
+};
+
+/* A clause that has terms about company. */
+struct company {
+    uint32_t at; /* its number among the clauses */
+    uint32_t weight;
+    uint64_t *alone; /* a bit per machine: another term holds there */
+    struct company_term *terms;
+    uint32_t term_count;
+};
+
+void presence_add(struct view *view, struct view_job *job, const struct job_spec *spec);
+void presence_remove(struct view *view, struct view_job *job);
+/* Count a live task of the job in (+1) or out (-1), and wake whom that helps. */
+void presence_count(struct view *view, const struct view_job *job, uint32_t machine, int change);
+void company_init(struct view *view, struct company *company, const struct clause *clause);
+void company_release(struct view *view, struct company *company);
+/* Does it hold for this job, which means: was near itself, it may begin anywhere? */
+bool company_holds(const struct company *company, const struct view_job *job, uint32_t machine);
+
+enum { WORD_BITS = 64 };
+static inline bool bit_get(const uint64_t *bits, uint32_t machine)
+{
+    return (bits[machine / WORD_BITS] >> machine % WORD_BITS & 1) != 0;
+}
+
+static inline void bit_set(uint64_t *bits, uint32_t machine, bool on)
+{
+    uint64_t bit = UINT64_C(1) << machine % WORD_BITS;
+    bits[machine / WORD_BITS] &= ~bit;
+    bits[machine / WORD_BITS] |= on ? bit : 0;
+}
+
+#endif
