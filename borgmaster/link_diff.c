@@ -179,7 +179,8 @@ void link_diff(const struct cell *cell, const struct machine *machine, struct li
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
-        (void)link_tasks_put(tasks, (struct attempt_ref){task->id, task->attempt});
+        if (!cell_job(cell, task_job(task->id))->spec.is_alloc_set) /* nothing of those runs */
+            (void)link_tasks_put(tasks, (struct attempt_ref){task->id, task->attempt});
     }
     size_t kept = 0;
     for (size_t i = 0; i < tasks->count; i++) {

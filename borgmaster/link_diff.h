@@ -1,7 +1,8 @@
 /*
  * link_diff.h - what a borglet must be told and what the cell must be told, as a pure function.
  *
- * For one machine: the cell's live tasks on it against what its borglet has reported.
+ * For one machine: the cell's live tasks on it, allocs left out, against what its borglet has
+ * reported.
  *
  *   cell                     borglet                 decision
  *   live, not stopping       unknown, assigned       RUN

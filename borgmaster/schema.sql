@@ -5,8 +5,9 @@
 --  * This database is a picture of the cell, written by borgmaster as the Raft log is applied. Read
 --    as you like; never write: a changed row makes this replica differ from the others, and the
 --    next start notices (meta.digest) and sets the file aside.
---  * Start with the views: job_list, task_list, machine_list, pending_list, event_list, quota_list.
---    They have names instead of ids. The tables below them are what the views are made of.
+--  * Start with the views: job_list, task_list, alloc_list, machine_list, pending_list,
+--    event_list, quota_list. They have names instead of ids. The tables below them are what the
+--    views are made of.
 --  * Times are milliseconds since 1970 of the cell's clock; to read them,
 --    datetime(changed_ms / 1000, 'unixepoch'). cpu_milli are thousandths of a cpu.
 --  * "borgctl sql" reads a live replica; "sqlite3 cell.db" reads a checkpoint or a stopped one.
@@ -87,7 +88,9 @@ CREATE TABLE jobs (
     disrupted    INTEGER NOT NULL, -- tasks down for the cell's own reasons: preempted, drained
     max_disruptions INTEGER NOT NULL, -- so many may be at once; 0: no bound
     task_count   INTEGER NOT NULL, -- rows in tasks: those from replicas on have ended or are killed
-    gang         INTEGER NOT NULL  -- 1: tasks that wait start all at once or not at all
+    gang         INTEGER NOT NULL, -- 1: tasks that wait start all at once or not at all
+    is_alloc_set INTEGER NOT NULL, -- 1: its tasks are allocs, room for tasks of other jobs
+    alloc_set    TEXT    NOT NULL  -- it runs in the allocs of this job; '': on machines
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
@@ -114,9 +117,12 @@ CREATE TABLE tasks (
     not_before_ms INTEGER NOT NULL, -- backing off until then; 0: not
     started_ms    INTEGER NOT NULL, -- when the present attempt was seen running
     changed_ms    INTEGER NOT NULL,
+    alloc_job_id  INTEGER,          -- the alloc it is in, a task too; NULL: in none
+    alloc_idx     INTEGER,
     PRIMARY KEY (job_id, idx)
 ) WITHOUT ROWID;
 CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
+CREATE INDEX tasks_by_alloc ON tasks (alloc_job_id, alloc_idx) WHERE alloc_job_id IS NOT NULL;
 
 -- What a user may have at once in a band; NULL: no bound. The user * stands for everybody who has
 -- no row of his own in the band.
@@ -164,7 +170,8 @@ CREATE VIEW job_list AS
 SELECT j.name AS job, j.user, j.priority, j.band, j.state, j.replicas, j.pending, j.assigned,
        j.running, j.stopping, j.finished, j.failed, j.killed_tasks AS killed, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.appclass, j.policy, j.submitted_ms,
-       j.changed_ms, s.command, j.dead, j.disrupted, j.max_disruptions, j.gang, j.id AS job_id
+       j.changed_ms, s.command, j.dead, j.disrupted, j.max_disruptions, j.gang, j.is_alloc_set,
+       j.alloc_set, j.id AS job_id
 FROM jobs j JOIN job_specs s ON s.job_id = j.id;
 
 -- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile.
@@ -173,8 +180,25 @@ SELECT j.name || '/' || t.idx AS task, j.name AS job, t.idx, j.user, j.priority,
        CASE WHEN t.stopping <> '' THEN 'stopping' ELSE t.state END AS state,
        m.name AS machine, m.addr AS machine_addr, t.attempt, t.failures,
        CASE WHEN t.stopping <> '' THEN t.stopping ELSE t.cause END AS cause,
-       t.exit_code, t.pid, t.ports, t.started_ms, t.not_before_ms, t.changed_ms, j.dead, t.job_id
-FROM tasks t JOIN jobs j ON j.id = t.job_id LEFT JOIN machines m ON m.id = t.machine_id;
+       t.exit_code, t.pid, t.ports, t.started_ms, t.not_before_ms, t.changed_ms, j.dead, t.job_id,
+       a.name || '/' || t.alloc_idx AS alloc, j.is_alloc_set
+FROM tasks t JOIN jobs j ON j.id = t.job_id LEFT JOIN machines m ON m.id = t.machine_id
+LEFT JOIN jobs a ON a.id = t.alloc_job_id;
+
+-- Allocs, and what the tasks in them take of what they have; those that are stopping included.
+CREATE VIEW alloc_list AS
+SELECT j.name || '/' || t.idx AS alloc, j.name AS alloc_set, t.idx, j.user, j.priority, j.band,
+       CASE WHEN t.stopping <> '' THEN 'stopping' ELSE t.state END AS state, m.name AS machine,
+       CASE WHEN t.stopping <> '' THEN t.stopping ELSE t.cause END AS cause,
+       count(i.job_id) AS tasks,
+       j.cpu_milli, coalesce(sum(ij.cpu_milli), 0) AS cpu_used_milli,
+       j.ram_bytes, coalesce(sum(ij.ram_bytes), 0) AS ram_used_bytes,
+       j.disk_bytes, coalesce(sum(ij.disk_bytes), 0) AS disk_used_bytes,
+       j.ports, coalesce(sum(ij.ports), 0) AS ports_used, t.changed_ms, t.job_id
+FROM jobs j JOIN tasks t ON t.job_id = j.id LEFT JOIN machines m ON m.id = t.machine_id
+LEFT JOIN tasks i ON i.alloc_job_id = t.job_id AND i.alloc_idx = t.idx
+LEFT JOIN jobs ij ON ij.id = i.job_id
+WHERE j.is_alloc_set AND NOT j.dead GROUP BY t.job_id, t.idx;
 
 -- Machines and what is free there for new work; what is stopping is not free yet. A free amount
 -- below zero: the machine came back smaller, and what is too much there is being stopped.
@@ -196,14 +220,16 @@ SELECT j.name AS job, j.user, j.priority, j.band, j.pending, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.submitted_ms, j.id AS job_id
 FROM jobs j WHERE j.pending > 0 ORDER BY j.priority DESC, j.id;
 
--- What each user has (limits times replicas of his live jobs) and may have; "by" says whose quota
--- that is: his own, everybody's (*), or '' for none.
+-- What each user has (limits times replicas of his live jobs; those in an alloc set take nothing
+-- beside it) and may have; "by" says whose quota that is: his own, everybody's (*), or '' for none.
 CREATE VIEW quota_list AS
-WITH used AS (
-    SELECT user, band, sum(replicas) AS tasks, total(replicas * cpu_milli) AS cpu_milli,
-           total(replicas * ram_bytes) AS ram_bytes, total(replicas * disk_bytes) AS disk_bytes,
-           sum(replicas * ports) AS ports
-    FROM jobs WHERE NOT dead GROUP BY user, band
+WITH asking AS (
+    SELECT *, iif(alloc_set = '', replicas, 0) AS taking FROM jobs WHERE NOT dead
+), used AS (
+    SELECT user, band, sum(replicas) AS tasks, total(taking * cpu_milli) AS cpu_milli,
+           total(taking * ram_bytes) AS ram_bytes, total(taking * disk_bytes) AS disk_bytes,
+           sum(taking * ports) AS ports
+    FROM asking GROUP BY user, band
 ), known AS (
     SELECT user, band FROM quotas UNION SELECT user, band FROM used
 )

@@ -142,6 +142,16 @@ static int load_job(struct cell *cell, struct columns *c, struct err *err)
     return rv;
 }
 
+static int take_alloc(struct columns *c, task_id *ret, struct err *err)
+{
+    job_id job = {take_u64(c)};
+    uint64_t index = take_u64(c);
+    if (index >= CELL_TASKS_PER_JOB_MAX)
+        return err_set(err, ERR_CORRUPT, "a task in an alloc of index %" PRIu64, index);
+    *ret = task_id_of(job, (uint32_t)index);
+    return 0;
+}
+
 static int load_task(struct cell *cell, struct columns *c, struct err *err)
 {
     job_id job = {take_u64(c)};
@@ -162,6 +172,7 @@ static int load_task(struct cell *cell, struct columns *c, struct err *err)
     row.not_before_ms = take_u64(c);
     row.started_ms = take_u64(c);
     row.changed_ms = take_u64(c);
+    rv = rv != 0 ? rv : take_alloc(c, &row.alloc, err);
     return rv != 0 ? rv : cell_load_task(cell, &row, err);
 }
 
@@ -223,7 +234,8 @@ static const struct table {
      "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",
      load_job},
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
-     "ports, not_before_ms, started_ms, changed_ms FROM tasks ORDER BY job_id, idx",
+     "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx FROM tasks ORDER BY "
+     "job_id, idx",
      load_task},
     {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, tasks FROM quotas", load_quota},
     {"SELECT seq, id_high, id_low, code, job_id, msg FROM requests ORDER BY seq", load_request},

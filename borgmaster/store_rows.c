@@ -41,17 +41,18 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "INSERT INTO jobs (id, state, dead, killed, pending, assigned, running, finished, failed, "
         "killed_tasks, stopping, reason, changed_ms, disrupted, priority, band, replicas, "
         "task_count, name, user, appclass, policy, cpu_milli, ram_bytes, disk_bytes, ports, "
-        "submitted_ms, max_disruptions, gang) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "submitted_ms, max_disruptions, gang, is_alloc_set, alloc_set) VALUES (?, ?, ?, ?, ?, ?, "
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
     [STATEMENT_TASK_PUT] =
-        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (job_id, idx) DO UPDATE SET state = excluded.state, "
         "attempt = excluded.attempt, machine_id = excluded.machine_id, cause = excluded.cause, "
         "stopping = excluded.stopping, failures = excluded.failures, pid = excluded.pid, "
         "exit_code = excluded.exit_code, ports = excluded.ports, "
         "not_before_ms = excluded.not_before_ms, started_ms = excluded.started_ms, "
-        "changed_ms = excluded.changed_ms",
+        "changed_ms = excluded.changed_ms, alloc_job_id = excluded.alloc_job_id, "
+        "alloc_idx = excluded.alloc_idx",
     [STATEMENT_EVENT_PUT] =
         "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, (SELECT name FROM jobs WHERE id = "
         "?4), ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -101,14 +102,19 @@ static void row_bytes(struct row *row, const struct buf *bytes)
 }
 
 /* NULL stands for none, so that joins and partial indexes leave it out. */
-static void row_id(struct row *row, uint64_t id)
+static void row_int_if(struct row *row, bool is_there, int64_t value)
 {
-    if (id != 0) {
-        row_u64(row, id);
+    if (is_there) {
+        row_int(row, value);
         return;
     }
     int rc = sqlite3_bind_null(row->statement, ++row->at);
     ASSERT(rc == SQLITE_OK);
+}
+
+static void row_id(struct row *row, uint64_t id)
+{
+    row_int_if(row, id != 0, (int64_t)id);
 }
 
 static int row_end(struct row *row, struct err *err)
@@ -257,6 +263,8 @@ static int insert_job(struct store_rows *rows, const struct job_row *job, struct
     row_u64(&row, job->submitted_ms);
     row_int(&row, job->spec.disruptions_max);
     row_int(&row, job->spec.gang);
+    row_int(&row, job->spec.is_alloc_set);
+    row_text(&row, job->spec.alloc_set);
     return row_end(&row, err);
 }
 
@@ -305,6 +313,8 @@ static int put_task(struct store_rows *rows, const struct task *task, struct err
     row_u64(&row, task->not_before_ms);
     row_u64(&row, task->started_ms);
     row_u64(&row, task->changed_ms);
+    row_id(&row, task_job(task->alloc).v);
+    row_int_if(&row, task->alloc.v != 0, task_index(task->alloc));
     return row_end(&row, err);
 }
 
@@ -315,10 +325,7 @@ static int put_event(struct store_rows *rows, const struct event *event, struct 
     row_u64(&row, event->time_ms);
     row_text(&row, event_kind_text(event->kind));
     row_id(&row, event->job.v);
-    if (event->task_index >= 0)
-        row_int(&row, event->task_index);
-    else
-        row_id(&row, 0);
+    row_int_if(&row, event->task_index >= 0, event->task_index);
     row_int(&row, event->attempt);
     row_id(&row, event->machine.v);
     row_text(&row, cause_text(event->cause));

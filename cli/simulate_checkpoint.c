@@ -117,6 +117,7 @@ static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
                        .failures = (uint32_t)integer(rows, 6)};
     row.stopping = cause_of(text(rows, 5));
     row.cause = cause_of(text(rows, 7));
+    row.alloc = task_id_of((job_id){(uint64_t)integer(rows, 8)}, (uint32_t)integer(rows, 9));
     return cell_load_task(sim->cell, &row, err);
 }
 
@@ -134,7 +135,8 @@ static const struct table {
      "job_specs ON job_id = id "
      "WHERE NOT dead ORDER BY id",
      load_job},
-    {"SELECT t.job_id, t.idx, t.state, t.attempt, t.machine_id, t.stopping, t.failures, t.cause "
+    {"SELECT t.job_id, t.idx, t.state, t.attempt, t.machine_id, t.stopping, t.failures, t.cause, "
+     "t.alloc_job_id, t.alloc_idx "
      "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE NOT j.dead ORDER BY t.job_id, t.idx",
      load_task},
 };

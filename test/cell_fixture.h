@@ -144,22 +144,29 @@ static inline struct attempt_ref attempt_of(const struct task *task)
     return (struct attempt_ref){task->id, task->attempt};
 }
 
-/* One placement with its victims; true when it was accepted. */
-static inline bool world_place(struct world *w, struct attempt_ref task, machine_id machine,
-                               const struct attempt_ref *victims, uint32_t victim_count)
+/* One placement, its victims being all these; true when it was accepted. */
+static inline bool world_placement(struct world *w, struct placement p,
+                                   const struct attempt_ref *victims)
 {
     struct cmd cmd = {.kind = CMD_SCHEDULE};
     cmd.schedule.placements = xcalloc(1, sizeof *cmd.schedule.placements);
-    cmd.schedule.placements[0] =
-        (struct placement){.task = task, .machine = machine, .victim_count = victim_count};
+    p.victim_first = 0;
+    cmd.schedule.placements[0] = p;
     cmd.schedule.placement_count = 1;
-    cmd.schedule.victims = xcalloc(victim_count, sizeof *cmd.schedule.victims);
-    for (uint32_t i = 0; i < victim_count; i++)
+    cmd.schedule.victims = xcalloc(p.victim_count, sizeof *cmd.schedule.victims);
+    for (uint32_t i = 0; i < p.victim_count; i++)
         cmd.schedule.victims[i] = victims[i];
-    cmd.schedule.victim_count = victim_count;
+    cmd.schedule.victim_count = p.victim_count;
     ck_assert_int_eq(world_apply(w, &cmd), ERR_OK);
     ck_assert_uint_eq(w->answer.accepted + w->answer.refused, 1);
     return w->answer.accepted == 1;
+}
+
+static inline bool world_place(struct world *w, struct attempt_ref task, machine_id machine,
+                               const struct attempt_ref *victims, uint32_t victim_count)
+{
+    struct placement p = {.task = task, .machine = machine, .victim_count = victim_count};
+    return world_placement(w, p, victims);
 }
 
 /* One report; true when it was taken. */

@@ -38,7 +38,34 @@ static inline void draw_update(uint64_t *seed, struct cmd *cmd)
     body->priority = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : draw_priority(seed);
 }
 
-static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
+/* Make it an alloc set, or a job for one, mostly of the same user; or neither. */
+static inline void draw_alloc(uint64_t *seed, const struct cell *cell, struct job_spec *spec)
+{
+    uint32_t what = draw_below(seed, 5);
+    if (what == 0) {
+        words_release(&spec->argv);
+        words_release(&spec->ports);
+        spec->is_alloc_set = true;
+        if (draw_below(seed, 4) > 0) {
+            clauses_release(&spec->constraints);
+            spec->spread_count = 0;
+        }
+        spec->limit = amounts(1500, 10, 1, 1);
+    }
+    LIST_EACH(l, &cell->jobs)
+    {
+        const struct job *set = CONTAINER_OF(l, struct job, link);
+        if (what < 2 || !set->spec.is_alloc_set || job_is_dead(set) || draw_below(seed, 2) == 0)
+            continue;
+        str_copy(spec->alloc_set, sizeof spec->alloc_set, set->spec.name);
+        if (draw_below(seed, 10) > 0)
+            str_copy(spec->user, sizeof spec->user, set->spec.user);
+    }
+    if (draw_below(seed, 50) == 0)
+        snprintf(spec->alloc_set, sizeof spec->alloc_set, "j%u", draw_below(seed, 12));
+}
+
+static inline void draw_submit(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
 {
     char name[8], user[8];
     snprintf(name, sizeof name, "j%u", draw_below(seed, 12));
@@ -56,6 +83,8 @@ static inline void draw_submit(uint64_t *seed, struct cmd *cmd)
     spec.backoff_ms = draw_below(seed, 2) * 1000;
     spec.backoff_max_ms = spec.backoff_ms * 4;
     draw_places(seed, &spec);
+    draw_alloc(seed, cell, &spec);
+    cmd->user[0] = spec.alloc_set[0] != '\0' ? '\0' : cmd->user[0];
     cmd->kind = CMD_JOB_SUBMIT;
     cmd->job_submit = spec;
 }
@@ -103,6 +132,21 @@ static inline void draw_victims(uint64_t *seed, const struct cell *cell, struct 
         p->victim_count += 20; /* beyond the array */
 }
 
+/* A task of a job in an alloc set goes to one of its allocs; any may try. */
+static inline void draw_inside(uint64_t *seed, const struct cell *cell, struct placement *p)
+{
+    const struct job *job = cell_job(cell, task_job(p->task.task));
+    const struct job *set = job == NULL ? NULL : cell_job_named(cell, job->spec.alloc_set);
+    if (draw_below(seed, 20) == 0)
+        p->alloc = draw_attempt(seed, cell).task;
+    for (uint32_t i = 0; set != NULL && i < set->task_count; i++) {
+        if (!task_is_live(&set->tasks[i]) || (p->alloc.v != 0 && draw_below(seed, 2) == 0))
+            continue;
+        p->alloc = set->tasks[i].id;
+        p->machine = set->tasks[i].machine;
+    }
+}
+
 static inline void draw_schedule(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
 {
     struct cmd_schedule *body = &cmd->schedule;
@@ -113,6 +157,7 @@ static inline void draw_schedule(uint64_t *seed, const struct cell *cell, struct
     for (uint32_t i = 0; i < body->placement_count; i++) {
         body->placements[i].task = draw_attempt(seed, cell);
         body->placements[i].machine = draw_machine(seed);
+        draw_inside(seed, cell, &body->placements[i]);
         draw_victims(seed, cell, body, &body->placements[i]);
     }
     body->verdict_count = draw_below(seed, 3);
@@ -200,7 +245,7 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         break;
     case 3:
     case 4:
-        draw_submit(seed, &cmd);
+        draw_submit(seed, cell, &cmd);
         break;
     case 5:
         cmd.kind = CMD_JOB_KILL;

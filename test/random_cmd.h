@@ -100,6 +100,8 @@ static inline void random_spec(struct random *r, struct job_spec *s)
         s->spreads[i].max = (uint32_t)random_number(r);
         s->spreads[i].weight = (uint32_t)random_number(r);
     }
+    s->is_alloc_set = random_below(r, 2);
+    random_text(r, s->alloc_set, sizeof s->alloc_set);
 }
 
 static inline struct attempt_ref random_attempt(struct random *r)
@@ -144,6 +146,7 @@ static inline void random_schedule(struct random *r, struct cmd_schedule *s)
         s->placements[i].victim_first = random_below(r, s->victim_count + 1);
         s->placements[i].victim_count =
             random_below(r, s->victim_count - s->placements[i].victim_first + 1);
+        s->placements[i].alloc.v = random_number(r);
     }
     for (uint32_t i = 0; i < s->victim_count; i++)
         s->victims[i] = random_attempt(r);

@@ -24,11 +24,12 @@ struct machine {
     enum machine_state state;
     bool draining; /* gets no new work, what is there moves; stays so until it is undrained */
     struct resources capacity;
-    struct resources reserved; /* sum of the limits of its live tasks, stopping ones included */
+    struct resources reserved; /* sum of the limits of its live tasks, stopping ones included; those
+                                  in allocs left out, for the allocs are in */
     struct resources stopping; /* the part of `reserved` that has been told to stop */
     struct words attributes;   /* attributes.h */
     uint64_t attributes_hash;  /* of them, computed when they change */
-    uint32_t task_count;       /* live tasks */
+    uint32_t task_count;       /* live tasks, allocs and what is in them */
     uint64_t changed_ms;
     uint64_t row_hash;
     struct list tasks; /* task.link of its live tasks, in order of assignment */
@@ -139,6 +140,20 @@ const struct machine *cell_machine_named(const struct cell *cell, const char *na
 const struct job *cell_job(const struct cell *cell, job_id id);
 const struct job *cell_job_named(const struct cell *cell, const char *name); /* the newest */
 const struct task *cell_task(const struct cell *cell, task_id id);
+/* Tasks that are to go together, as far as disruption budgets are asked: those that have one. */
+struct leaving {
+    const struct task **tasks;
+    uint32_t count, capacity;
+};
+void leaving_release(struct leaving *leaving);
+/* Add a live task that is not stopping, and with an alloc what is inside. Or add nothing and return
+ * one of these whose job's budget does not allow that it goes, those added before going too. */
+const struct task *leaving_add(struct leaving *leaving, const struct cell *cell,
+                               const struct task *task);
+/* The live set in whose allocs a job with this spec runs; NULL: it is gone. */
+const struct job *cell_alloc_set(const struct cell *cell, const struct job_spec *spec);
+/* What a live alloc has left: its limit less those of the tasks inside that are not stopping. */
+struct resources alloc_room(const struct cell *cell, const struct task *alloc);
 /* Is there a task that has to leave this draining machine and may be told so now? */
 bool cell_drain_due(const struct cell *cell, const struct machine *machine);
 /* The user's own row (not everybody's), NULL: none. All rows, by user and band: the caller frees.

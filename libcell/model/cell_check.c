@@ -22,6 +22,8 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     ASSERT(live == (task->machine.v != 0));
     ASSERT_IMPLIES(task->stopping != CAUSE_NONE, live);
     ASSERT_IMPLIES(live, task->attempt > 0);
+    ASSERT_IMPLIES(live, alloc_wrong(cell, task) == NULL);
+    ASSERT_IMPLIES(task->alloc.v != 0, live);
     ASSERT_IMPLIES(live, task->not_before_ms == 0);
     ASSERT_IMPLIES(task->not_before_ms != 0, task->state == TASK_PENDING);
     ASSERT_IMPLIES(!live, task->pid == 0);
@@ -83,10 +85,12 @@ static void check_machine(const struct cell *cell, const struct machine *machine
         const struct resources *limit = task_limit(cell_job(cell, task_job(task->id)), task);
         ASSERT(task_is_live(task));
         ASSERT(task->machine.v == machine->id.v);
+        count++;
+        if (task->alloc.v != 0)
+            continue;
         resources_add(&reserved, limit);
         if (task->stopping != CAUSE_NONE)
             resources_add(&stopping, limit);
-        count++;
     }
     ASSERT(machine->state < MACHINE_STATE_COUNT);
     ASSERT(attributes_valid(&machine->attributes, NULL) == 0);
@@ -160,7 +164,7 @@ static void check_accounts(const struct cell *cell, struct sums *sums)
         const struct account *account = namemap_get(&cell->accounts_by_user, job->spec.user);
         const struct usage *used = &account->used[band_of(job->spec.priority)];
         tasks -= job->spec.replicas;
-        for (int r = 0; r < RES_COUNT; r++)
+        for (int r = 0; r < RES_COUNT && job->spec.alloc_set[0] == '\0'; r++)
             ASSERT(used->v[r] >= (__int128)job->spec.limit.v[r] * job->spec.replicas);
     }
     ASSERT(tasks == 0);

@@ -73,6 +73,7 @@ static const char *task_row_wrong(const struct cell *cell, const struct task *ro
         return "its cause is none";
     if (!task_is_live(row))
         return row->machine.v != 0           ? "not live, but on a machine"
+               : row->alloc.v != 0           ? "not live, but in an alloc"
                : row->stopping != CAUSE_NONE ? "not live, but stopping"
                : row->not_before_ms != 0 && row->state != TASK_PENDING ? "final, but backing off"
                                                                        : NULL;
@@ -130,6 +131,8 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
     struct machine *machine = machine_find(cell, task->machine);
     list_push(&machine->tasks, &task->link);
     machine->task_count++;
+    if (task->alloc.v != 0)
+        return;
     resources_add(&machine->reserved, task_limit(job, task));
     if (task->stopping != CAUSE_NONE)
         resources_add(&machine->stopping, task_limit(job, task));
@@ -189,6 +192,14 @@ static void derive_dead_jobs(struct cell *cell)
 
 static int derive_machine(struct cell *cell, struct machine *machine, struct err *err)
 {
+    LIST_EACH(l, &machine->tasks)
+    {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        const char *wrong = alloc_wrong(cell, task);
+        if (wrong != NULL)
+            return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: %s", task_job(task->id).v,
+                           task_index(task->id), wrong);
+    }
     struct resources room = machine->capacity;
     resources_add(&room, &machine->stopping);
     if (!resources_fit(&machine->reserved, &room))

@@ -50,7 +50,9 @@ static void job_text(struct buf *to, const struct job *job)
     buf_printf(to, " appclass=%s policy=%s limit=\"", appclass_text(spec->appclass),
                policy_text(spec->policy));
     resources_print(to, &spec->limit);
-    buf_printf(to, "\"");
+    buf_printf(to, "\"%s", spec->is_alloc_set ? " alloc-set" : "");
+    if (spec->alloc_set[0] != '\0')
+        buf_printf(to, " in=%s", spec->alloc_set);
     words_text(to, "argv", &spec->argv);
     words_text(to, "env", &spec->env);
     words_text(to, "ports", &spec->ports);
@@ -82,6 +84,9 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
                task_state_text(task->state), task->attempt);
     if (task->machine.v != 0)
         buf_printf(to, " machine=%s", cell_machine(cell, task->machine)->name);
+    if (task->alloc.v != 0)
+        buf_printf(to, " alloc=%s/%u", cell_job(cell, task_job(task->alloc))->spec.name,
+                   task_index(task->alloc));
     if (task->stopping != CAUSE_NONE)
         buf_printf(to, " stopping=%s", cause_text(task->stopping));
     if (task->cause != CAUSE_NONE)

@@ -44,6 +44,15 @@ void cell_put_quota(struct cell *cell, const struct quota *quota); /* replaces *
 int quota_check(const struct cell *cell, const struct job_spec *spec, const struct job_spec *old,
                 struct err *err) MUST_USE;
 
+/* alloc.c */
+/* May this job come: are there allocs that it fits? */
+int alloc_set_check(const struct cell *cell, const struct job_spec *spec, struct err *err) MUST_USE;
+/* This alloc has been told to stop: tell the tasks inside; it ends when the last is gone. */
+void alloc_stop(struct apply *a, const struct task *alloc);
+void alloc_settle(struct apply *a, task_id alloc); /* a task that was inside has ended */
+/* What is wrong with where this live task lies, alloc or inside one or neither; NULL: nothing. */
+const char *alloc_wrong(const struct cell *cell, const struct task *task);
+
 /* row_hash.c: over every stored field, never over what is derived from other rows' fields only */
 uint64_t spec_row_hash(const struct job_spec *spec);
 uint64_t machine_row_hash(const struct machine *machine);
@@ -65,12 +74,14 @@ void task_set(struct apply *a, struct task *task, const struct task *next);
 /* The present attempt is over; `state` is PENDING or final. */
 void task_end(struct apply *a, struct task *task, enum task_state state, enum cause cause,
               int32_t exit_code);
+/* An attempt that was told to stop did: that is the end we asked for, not a failure. */
+void task_stopped(struct apply *a, struct task *task, int32_t exit_code, const char *detail);
 /* What becomes of a task that was told to stop when it has. */
 enum task_state task_stopped_state(const struct cell *cell, const struct task *task);
-/* Tell a live task to stop. */
+/* Tell a live task to stop, and with an alloc what is inside; an empty alloc ends at once. */
 void task_stop(struct apply *a, struct task *task, enum cause cause);
-/* The live tasks of a machine by id: their order in its list is not the same on a replica that was
- * loaded from a checkpoint. The caller frees the array. */
+/* The live tasks of a machine by id, those in allocs after all others: their order in its list is
+ * not the same on a replica that was loaded from a checkpoint. The caller frees the array. */
 struct task **machine_tasks_by_id(const struct machine *machine);
 
 /* delta.c */

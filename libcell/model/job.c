@@ -56,7 +56,9 @@ static int job_submit_valid(const struct cell *cell, const struct job_spec *spec
     if (cell->job_count >= CELL_JOBS_MAX)
         return err_set(err, ERR_LIMIT, "job \"%s\": the cell has %d jobs, no more are allowed",
                        spec->name, CELL_JOBS_MAX);
-    int over = quota_check(cell, spec, NULL, err);
+    int over = alloc_set_check(cell, spec, err);
+    if (over == 0)
+        over = quota_check(cell, spec, NULL, err);
     return over == 0 ? 0 : err_wrap(err, "job \"%s\"", spec->name);
 }
 

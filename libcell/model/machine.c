@@ -46,7 +46,8 @@ static uint32_t stop_surplus(struct apply *a, struct machine *machine)
     qsort(candidates, count, sizeof *candidates, by_stop_order);
     for (uint32_t i = 0; i < count; i++) {
         struct task *task = candidates[i].task;
-        if (task->stopping != CAUSE_NONE || !helps(machine, task_limit(candidates[i].job, task)))
+        if (task->alloc.v != 0 || task->stopping != CAUSE_NONE ||
+            !helps(machine, task_limit(candidates[i].job, task)))
             continue;
         event_add_task(a, EVENT_EVICTING, task, CAUSE_OUT_OF_RESOURCES, 0, "");
         task_stop(a, task, CAUSE_OUT_OF_RESOURCES);
@@ -134,16 +135,18 @@ void apply_machine_down(struct apply *a, const struct cmd_machine_down *body)
         bool killed = task->stopping == CAUSE_KILLED;
         enum cause cause = killed ? CAUSE_KILLED : CAUSE_MACHINE_DOWN;
         event_add_task(a, killed ? EVENT_KILLED : EVENT_LOST, task, cause, 0, "machine down");
-        task_end(a, task, task_stopped_state(a->cell, task), cause, 0);
+        task_end(a, task, task_stopped_state(a->cell, task), cause, 0); /* allocs first */
     }
     ASSERT(machine->task_count == 0);
     answer_say(a, "machine \"%s\" is down (tasks lost: %u)", machine->name, count);
 }
 
+/* What is in an alloc leaves with it. */
 static bool may_leave(const struct cell *cell, const struct task *task)
 {
-    return task->stopping == CAUSE_NONE &&
-           job_may_disrupt(job_find(cell, task_job(task->id)), task, 0);
+    CLEANUP(leaving_release) struct leaving leaving = {0};
+    return task->stopping == CAUSE_NONE && task->alloc.v == 0 &&
+           leaving_add(&leaving, cell, task) == NULL;
 }
 
 bool cell_drain_due(const struct cell *cell, const struct machine *machine)

@@ -2,8 +2,9 @@
  * quota.c - what a user may have and has, per band.
  *
  * A job counts with its limits times its replicas from its submission until it is dead, whatever
- * its tasks are doing. A quota is asked when a job comes or grows, never later: lowering it stops
- * nothing. Borg paper, section 2.5: free work needs no quota and has no claim.
+ * its tasks are doing; one that runs in an alloc set takes what the set counts for already. A quota
+ * is asked when a job comes or grows, never later: lowering it stops nothing. Borg paper,
+ * section 2.5: free work needs no quota and has no claim.
  */
 #include "cell_write.h"
 
@@ -38,11 +39,11 @@ static void account_drop_empty(struct cell *cell, struct account *account)
     free(account);
 }
 
-static struct usage usage_of(const struct resources *limit, uint32_t replicas)
+static struct usage usage_of(const struct job_spec *spec, uint32_t replicas)
 {
     struct usage usage = {.tasks = replicas};
-    for (int r = 0; r < RES_COUNT; r++)
-        usage.v[r] = (__int128)limit->v[r] * replicas;
+    for (int r = 0; r < RES_COUNT && spec->alloc_set[0] == '\0'; r++)
+        usage.v[r] = (__int128)spec->limit.v[r] * replicas;
     return usage;
 }
 
@@ -50,7 +51,7 @@ static void account_change(struct cell *cell, const struct job_spec *spec, int s
 {
     struct account *account = account_take(cell, spec->user);
     struct usage *used = &account->used[band_of(spec->priority)];
-    struct usage usage = usage_of(&spec->limit, spec->replicas);
+    struct usage usage = usage_of(spec, spec->replicas);
     for (int r = 0; r < RES_COUNT; r++)
         used->v[r] += sign * usage.v[r];
     ASSERT_IMPLIES(sign < 0, used->tasks >= usage.tasks);
@@ -175,7 +176,7 @@ int quota_check(const struct cell *cell, const struct job_spec *spec, const stru
         return 0;
     const struct account *account = namemap_get(&cell->accounts_by_user, spec->user);
     struct usage used = account == NULL ? (struct usage){0} : account->used[band];
-    struct usage asked = usage_of(&spec->limit, spec->replicas - counted);
+    struct usage asked = usage_of(spec, spec->replicas - counted);
     CLEANUP(buf_release) struct buf over = {0};
     for (int r = 0; r < RES_COUNT; r++)
         compare(&over, r, used.v[r], asked.v[r], quota->limit.v[r]);

@@ -51,15 +51,6 @@ static void task_failed(struct apply *a, struct task *task, const struct job_spe
     task_end(a, task, TASK_FAILED, cause, exit_code);
 }
 
-/* An attempt that was told to stop did: that is the end we asked for, not a failure. */
-static void task_stopped(struct apply *a, struct task *task, int32_t exit_code, const char *detail)
-{
-    enum cause cause = task->stopping;
-    bool killed = cause == CAUSE_KILLED;
-    event_add_task(a, killed ? EVENT_KILLED : EVENT_EVICTED, task, cause, exit_code, detail);
-    task_end(a, task, task_stopped_state(a->cell, task), cause, exit_code);
-}
-
 static void task_exited(struct apply *a, struct task *task, const struct job_spec *spec,
                         int32_t exit_code, const char *detail)
 {
@@ -106,6 +97,8 @@ static bool take_report(struct apply *a, machine_id machine, const struct report
         task->machine.v != machine.v)
         return false;
     const struct job_spec *spec = &job_find(a->cell, task_job(task->id))->spec;
+    if (spec->is_alloc_set)
+        return false; /* nothing of it runs there */
     switch (report->kind) {
     case REPORT_RUNNING:
         task_running(a, task, report);

@@ -29,11 +29,11 @@ static uint64_t add_words(uint64_t hash, const struct words *words)
 
 uint64_t spec_row_hash(const struct job_spec *spec)
 {
-    const uint64_t values[] = {spec->priority,       spec->appclass,       spec->policy,
-                               spec->replicas,       spec->restart,        spec->failures_max,
-                               spec->backoff_ms,     spec->backoff_max_ms, spec->grace_ms,
-                               spec->disruptions_max, spec->gang};
-    uint64_t hash = hash_text(hash_text(1, spec->name), spec->user);
+    const uint64_t values[] = {spec->priority,        spec->appclass,       spec->policy,
+                               spec->replicas,        spec->restart,        spec->failures_max,
+                               spec->backoff_ms,      spec->backoff_max_ms, spec->grace_ms,
+                               spec->disruptions_max, spec->gang,           spec->is_alloc_set};
+    uint64_t hash = hash_text(hash_text(hash_text(1, spec->name), spec->user), spec->alloc_set);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &spec->limit);
     hash = add_words(add_words(add_words(hash, &spec->argv), &spec->env), &spec->ports);
     CLEANUP(buf_release) struct buf key = {0};
@@ -75,7 +75,8 @@ uint64_t task_row_hash(const struct task *task)
     const uint64_t values[] = {task->id.v,          task->state,         task->attempt,
                                task->machine.v,     task->cause,         task->stopping,
                                task->failures,      (uint64_t)task->pid, (uint64_t)task->exit_code,
-                               task->not_before_ms, task->started_ms,    task->changed_ms};
+                               task->not_before_ms, task->started_ms,    task->changed_ms,
+                               task->alloc.v};
     uint64_t hash = add_all(4, values, ARRAY_SIZE(values));
     return hash_bytes(hash, task->ports, sizeof task->ports);
 }

@@ -68,19 +68,19 @@ static void machine_account(struct apply *a, const struct job *job, const struct
         return;
     struct machine *machine = machine_find(a->cell, was_live ? was->machine : next->machine);
     ASSERT(machine != NULL);
+    machine_touch(a, machine);
+    machine->task_count += is_live;
+    machine->task_count -= was_live;
+    if (was->alloc.v != 0 || next->alloc.v != 0)
+        return; /* its alloc has reserved for it */
     if (was_live && was->stopping != CAUSE_NONE)
         resources_subtract(&machine->stopping, task_limit(job, was));
-    if (was_live && !is_live) {
+    if (was_live && !is_live)
         resources_subtract(&machine->reserved, task_limit(job, was));
-        machine->task_count--;
-    }
-    if (!was_live && is_live) {
+    if (!was_live && is_live)
         resources_add(&machine->reserved, task_limit(job, next));
-        machine->task_count++;
-    }
     if (is_live && next->stopping != CAUSE_NONE)
         resources_add(&machine->stopping, task_limit(job, next));
-    machine_touch(a, machine);
 }
 
 static void job_account(struct apply *a, struct job *job, const struct task *was,
@@ -116,6 +116,7 @@ void task_set(struct apply *a, struct task *task, const struct task *next)
     ASSERT(task_is_live(next) == (next->machine.v != 0));
     ASSERT_IMPLIES(next->stopping != CAUSE_NONE, task_is_live(next));
     ASSERT_IMPLIES(next->not_before_ms != 0, next->state == TASK_PENDING);
+    ASSERT_IMPLIES(next->alloc.v != 0, task_is_live(next));
     ASSERT_IMPLIES(task_is_live(&was) && task_is_live(next), was.machine.v == next->machine.v);
 
     struct list *from = list_of(cell, &was);
@@ -141,8 +142,10 @@ void task_end(struct apply *a, struct task *task, enum task_state state, enum ca
               int32_t exit_code)
 {
     struct task next = *task;
+    task_id alloc = task->alloc;
     next.state = state;
     next.machine = (machine_id){0};
+    next.alloc = (task_id){0};
     next.cause = cause;
     next.stopping = CAUSE_NONE;
     next.pid = 0;
@@ -152,6 +155,8 @@ void task_end(struct apply *a, struct task *task, enum task_state state, enum ca
     for (int i = 0; i < SPEC_PORTS_MAX; i++)
         next.ports[i] = 0;
     task_set(a, task, &next);
+    if (alloc.v != 0)
+        alloc_settle(a, alloc);
 }
 
 enum task_state task_stopped_state(const struct cell *cell, const struct task *task)
@@ -161,18 +166,31 @@ enum task_state task_stopped_state(const struct cell *cell, const struct task *t
     return task->stopping == CAUSE_KILLED && !wanted ? TASK_KILLED : TASK_PENDING;
 }
 
+void task_stopped(struct apply *a, struct task *task, int32_t exit_code, const char *detail)
+{
+    enum cause cause = task->stopping;
+    enum task_state state = task_stopped_state(a->cell, task);
+    event_add_task(a, state == TASK_KILLED ? EVENT_KILLED : EVENT_EVICTED, task, cause, exit_code,
+                   detail);
+    task_end(a, task, state, cause, exit_code);
+}
+
 void task_stop(struct apply *a, struct task *task, enum cause cause)
 {
     ASSERT(task_is_live(task));
     struct task next = *task;
     next.stopping = cause;
     task_set(a, task, &next);
+    if (job_find(a->cell, task_job(task->id))->spec.is_alloc_set)
+        alloc_stop(a, task);
 }
 
 static int by_id(const void *x, const void *y)
 {
     const struct task *a = *(struct task *const *)x;
     const struct task *b = *(struct task *const *)y;
+    if ((a->alloc.v != 0) != (b->alloc.v != 0))
+        return a->alloc.v != 0 ? 1 : -1;
     return a->id.v < b->id.v ? -1 : a->id.v > b->id.v;
 }
 

@@ -27,15 +27,13 @@ static bool named_before(const struct attempt_ref *victims, uint32_t i)
     return false;
 }
 
-/* Victims before this one that cost their job, the same as its own, a disruption. */
-static uint32_t disrupted_before(const struct cell *cell, const struct attempt_ref *victims,
-                                 uint32_t i)
+static int budget_refuse(const struct cell *cell, const struct task *task, struct err *err)
 {
-    uint32_t count = 0;
-    for (uint32_t j = 0; j < i; j++)
-        if (task_job(victims[j].task).v == task_job(victims[i].task).v)
-            count += !task_is_disrupted(task_find(cell, victims[j].task));
-    return count;
+    const struct job *job = job_find(cell, task_job(task->id));
+    return err_set(err, ERR_STATE,
+                   "\"%s/%u\" may not be evicted now: %u tasks of its job are down, "
+                   "max_disruptions is %u",
+                   job->spec.name, task_index(task->id), job->disrupted, job->spec.disruptions_max);
 }
 
 /* What stopping the victims frees; those that stop already are counted in `stopping`. */
@@ -43,6 +41,7 @@ static int victims_check(const struct cell *cell, const struct placement *p,
                          const struct attempt_ref *victims, uint32_t priority,
                          struct resources *ret_freed, struct err *err)
 {
+    CLEANUP(leaving_release) struct leaving leaving = {0};
     *ret_freed = (struct resources){0};
     for (uint32_t i = 0; i < p->victim_count; i++) {
         const struct task *victim = live_attempt(cell, victims[i], p->machine);
@@ -56,12 +55,12 @@ static int victims_check(const struct cell *cell, const struct placement *p,
         if (!priority_may_evict(priority, job->spec.priority))
             return err_set(err, ERR_STATE, "priority %u may not evict \"%s/%u\" of priority %u",
                            priority, job->spec.name, task_index(victim->id), job->spec.priority);
-        if (!job_may_disrupt(job, victim, disrupted_before(cell, victims, i)))
-            return err_set(err, ERR_STATE,
-                           "\"%s/%u\" may not be evicted now: %u tasks of its job are down, "
-                           "max_disruptions is %u",
-                           job->spec.name, task_index(victim->id), job->disrupted,
-                           job->spec.disruptions_max);
+        if (victim->alloc.v != p->alloc.v)
+            return err_set(err, ERR_STATE, "\"%s/%u\" does not take room where the task is to go",
+                           job->spec.name, task_index(victim->id));
+        const struct task *spared = leaving_add(&leaving, cell, victim);
+        if (spared != NULL)
+            return budget_refuse(cell, spared, err);
         resources_add(ret_freed, task_limit(job, victim));
     }
     return 0;
@@ -97,6 +96,37 @@ static int constraints_check(struct job *job, const struct machine *machine, str
     return err_set(err, ERR_STATE, "machine \"%s\" fails %.200s", machine->name, buf_text(&text));
 }
 
+/* What is free in the alloc that the placement names, if the job may go there. */
+static int alloc_check(const struct cell *cell, const struct placement *p, const struct job *job,
+                       struct resources *ret_room, struct err *err)
+{
+    const struct task *alloc = task_find(cell, p->alloc);
+    const struct job *set = cell_alloc_set(cell, &job->spec);
+    if (set == NULL || task_job(p->alloc).v != set->id.v || alloc == NULL)
+        return err_set(err, ERR_STATE, "the job does not run there, but in alloc set \"%s\"",
+                       job->spec.alloc_set);
+    if (alloc->machine.v != p->machine.v || alloc->stopping != CAUSE_NONE)
+        return err_set(err, ERR_STATE, "alloc \"%s/%u\" is not there", set->spec.name,
+                       task_index(alloc->id));
+    *ret_room = alloc_room(cell, alloc);
+    return 0;
+}
+
+/* What is free, without victims, where the placement is to go. */
+static int room_check(const struct cell *cell, const struct placement *p, const struct job *job,
+                      struct resources *ret_room, struct err *err)
+{
+    const struct machine *machine = machine_find(cell, p->machine);
+    if (job->spec.alloc_set[0] != '\0')
+        return alloc_check(cell, p, job, ret_room, err);
+    if (p->alloc.v != 0)
+        return err_set(err, ERR_STATE, "the job does not run in an alloc");
+    *ret_room = machine->capacity;
+    resources_add(ret_room, &machine->stopping);
+    resources_subtract(ret_room, &machine->reserved);
+    return 0;
+}
+
 static int placement_check(const struct cell *cell, const struct placement *p,
                            const struct attempt_ref *victims, struct err *err)
 {
@@ -114,16 +144,17 @@ static int placement_check(const struct cell *cell, const struct placement *p,
         return err_set(err, ERR_STATE, "machine \"%s\" is down", machine->name);
     if (machine->draining)
         return err_set(err, ERR_STATE, "machine \"%s\" is draining", machine->name);
+    struct resources room = {{0}}, freed;
     rc = constraints_check(job, machine, err);
-    struct resources room = {{0}};
     if (rc == 0)
-        rc = victims_check(cell, p, victims, job->spec.priority, &room, err);
+        rc = room_check(cell, p, job, &room, err);
+    if (rc == 0)
+        rc = victims_check(cell, p, victims, job->spec.priority, &freed, err);
     if (rc == 0) {
-        resources_add(&room, &machine->capacity);
-        resources_add(&room, &machine->stopping);
-        resources_subtract(&room, &machine->reserved);
+        resources_add(&room, &freed);
         if (!resources_fit(task_limit(job, task), &room))
-            rc = err_set(err, ERR_STATE, "no room on machine \"%s\"", machine->name);
+            rc = err_set(err, ERR_STATE, "no room %s machine \"%s\"",
+                         p->alloc.v != 0 ? "in its alloc on" : "on", machine->name);
     }
     return rc == 0 ? 0 : err_wrap(err, "task \"%s/%u\"", job->spec.name, task_index(task->id));
 }
@@ -187,7 +218,8 @@ static int gang_check(const struct cell *cell, const struct group *g, struct err
 /* A gang's rows as they were, to go back to. */
 struct undo {
     struct task *rows; /* in the order they were changed */
-    uint32_t count;
+    uint32_t count, capacity;
+    bool is_kept; /* else a single one: placed last, it never has to go back */
     size_t event_count;
     uint64_t event_seq;
     char reason[CELL_REASON_MAX + 1];
@@ -196,18 +228,34 @@ struct undo {
 static void undo_begin(struct undo *undo, const struct apply *a, const struct group *g)
 {
     *undo = (struct undo){.event_count = a->changes->event_count, .event_seq = a->cell->event_seq};
-    if (g->count == 1)
-        return; /* placed last, it never has to go back */
+    undo->is_kept = g->count > 1;
+    if (!undo->is_kept)
+        return;
     const struct job *job = job_find(a->cell, task_job(g->body->placements[g->first].task.task));
     str_copy(undo->reason, sizeof undo->reason, job->reason);
-    /* A task starts once and is stopped once. */
-    undo->rows = xcalloc((size_t)g->count + g->body->victim_count, sizeof *undo->rows);
 }
 
 static void undo_note(struct undo *undo, const struct task *task)
 {
-    if (undo->rows != NULL)
-        undo->rows[undo->count++] = *task;
+    if (!undo->is_kept)
+        return;
+    if (undo->count == undo->capacity) {
+        undo->capacity = MAX(2 * undo->capacity, 64U);
+        undo->rows = xrealloc(undo->rows, undo->capacity, sizeof *undo->rows);
+    }
+    undo->rows[undo->count++] = *task;
+}
+
+/* With an alloc goes what is inside. */
+static void undo_note_victim(struct undo *undo, const struct cell *cell, const struct task *victim)
+{
+    undo_note(undo, victim);
+    LIST_EACH(l, &machine_find(cell, victim->machine)->tasks)
+    {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        if (task->alloc.v == victim->id.v)
+            undo_note(undo, task);
+    }
 }
 
 /* Only when rows last changed is not put back: they changed, and are told again. */
@@ -233,18 +281,21 @@ static void place(struct apply *a, const struct placement *p, const struct attem
         struct task *victim = task_find(a->cell, victims[i].task);
         if (victim->stopping != CAUSE_NONE)
             continue;
-        undo_note(undo, victim);
+        undo_note_victim(undo, a->cell, victim);
         event_add_task(a, EVENT_EVICTING, victim, CAUSE_PREEMPTED, 0, "");
         task_stop(a, victim, CAUSE_PREEMPTED);
     }
     struct task *task = task_find(a->cell, p->task.task);
     struct task next = *task;
+    bool is_alloc = job_find(a->cell, task_job(task->id))->spec.is_alloc_set;
     undo_note(undo, task);
-    next.state = TASK_ASSIGNED;
+    next.state = is_alloc ? TASK_RUNNING : TASK_ASSIGNED;
+    next.started_ms = is_alloc ? a->cell->now_ms : 0;
     next.attempt++;
     next.machine = p->machine;
+    next.alloc = p->alloc;
     task_set(a, task, &next);
-    event_add_task(a, EVENT_ASSIGNED, task, CAUSE_NONE, 0, "");
+    event_add_task(a, is_alloc ? EVENT_RUNNING : EVENT_ASSIGNED, task, CAUSE_NONE, 0, "");
 }
 
 /* The scheduler assumed the placement: send it the rows as they are. */
@@ -255,6 +306,8 @@ static void tell_again(struct apply *a, const struct group *g, uint32_t i)
         changes_note_task(a->changes, p->task.task);
         changes_note_job(a->changes, task_job(p->task.task));
     }
+    if (task_find(a->cell, p->alloc) != NULL)
+        changes_note_task(a->changes, p->alloc);
     if (machine_find(a->cell, p->machine) != NULL)
         changes_note_machine(a->changes, p->machine);
     for (uint32_t j = 0; victims_are_there(g->body, p) && j < p->victim_count; j++)

@@ -177,22 +177,23 @@ static int ports_check(const struct job_spec *spec, struct err *err)
             if (strcmp(v, w) == 0)
                 return err_set(err, ERR_INVALID, "task.ports: \"%s\" is there twice", w);
     }
-    if (spec->limit.v[RES_PORTS] != ports->count)
+    if (!spec->is_alloc_set && spec->limit.v[RES_PORTS] != ports->count)
         return err_set(err, ERR_INVALID,
                        "task.resources.ports: %" PRId64 " is not the number of task.ports, %u",
                        spec->limit.v[RES_PORTS], ports->count);
     return 0;
 }
 
-static int limit_check(const struct resources *limit, struct err *err)
+static int limit_check(const struct job_spec *spec, struct err *err)
 {
+    const char *of = spec->is_alloc_set ? "alloc" : "task";
     for (enum resource r = 0; r < RES_COUNT; r++) {
         int64_t min = r == RES_CPU || r == RES_RAM ? 1 : 0;
-        if (limit->v[r] < min)
-            return err_set(err, ERR_INVALID, "task.resources.%s: must be %s", resource_name(r),
+        if (spec->limit.v[r] < min)
+            return err_set(err, ERR_INVALID, "%s.resources.%s: must be %s", of, resource_name(r),
                            min == 1 ? "more than 0" : "at least 0");
-        if (limit->v[r] > RESOURCE_AMOUNT_MAX)
-            return err_set(err, ERR_INVALID, "task.resources.%s: is more than any machine has",
+        if (spec->limit.v[r] > RESOURCE_AMOUNT_MAX)
+            return err_set(err, ERR_INVALID, "%s.resources.%s: is more than any machine has", of,
                            resource_name(r));
     }
     return 0;
@@ -205,11 +206,23 @@ static int words_all_check(const struct job_spec *spec, struct err *err)
         rc = words_check("task.env", &spec->env, SPEC_ENV_MAX, err);
     if (rc == 0)
         rc = words_check("task.ports", &spec->ports, SPEC_PORTS_MAX, err);
-    if (rc != 0)
+    if (rc != 0 || spec->is_alloc_set)
         return rc;
     if (spec->argv.count == 0 || spec->argv.bytes[0] == '\0')
         return err_set(err, ERR_INVALID, "task.command: is missing; say what to run");
     return 0;
+}
+
+/* An alloc set has no command and lies in no other. */
+static int alloc_check(const struct job_spec *spec, struct err *err)
+{
+    if (spec->is_alloc_set && spec->argv.count + spec->env.count + spec->ports.count > 0)
+        return err_set(err, ERR_INVALID,
+                       "alloc: runs nothing by itself; command, env and ports belong to the jobs "
+                       "that name it as their alloc_set");
+    if (spec->is_alloc_set && spec->alloc_set[0] != '\0')
+        return err_set(err, ERR_INVALID, "alloc_set: an alloc set lies in no other");
+    return spec->alloc_set[0] == '\0' ? 0 : name_check("alloc_set", spec->alloc_set, err);
 }
 
 /* Packed, a word takes at most 5 bytes more than its text and the other fields 1,024. */
@@ -294,9 +307,11 @@ int spec_valid(const struct job_spec *spec, struct err *err)
     if (rc == 0)
         rc = numbers_check(spec, err);
     if (rc == 0)
+        rc = alloc_check(spec, err);
+    if (rc == 0)
         rc = words_all_check(spec, err);
     if (rc == 0)
-        rc = limit_check(&spec->limit, err);
+        rc = limit_check(spec, err);
     if (rc == 0)
         rc = env_check(&spec->env, err);
     if (rc == 0)

@@ -1,7 +1,7 @@
 /*
  * spec.h - what a user asks for: one job, all of whose tasks are alike.
  *
- * Borg paper, section 2.3 (jobs), 2.5 (priority and bands).
+ * Borg paper, section 2.3 (jobs), 2.4 (allocs), 2.5 (priority and bands).
  */
 #ifndef CELL_SPEC_H
 #define CELL_SPEC_H
@@ -65,6 +65,8 @@ struct job_spec {
     struct spread spreads[SPEC_SPREADS_MAX];
     uint32_t spread_count;
     bool gang; /* tasks that wait start all at once or not at all; at most CMD_PLACEMENTS_MAX */
+    bool is_alloc_set; /* its tasks are allocs (alloc.c): room for others, with no command */
+    char alloc_set[CELL_NAME_MAX + 1]; /* it runs in allocs of this set; "": on machines */
 };
 
 /* Every field at its default, no name, no command, one replica; then fill and spec_valid(). */

@@ -46,7 +46,7 @@ bool task_is_final(const struct task *task)
 bool task_may_move(enum task_state from, enum task_state to)
 {
     static const uint32_t arrows[TASK_STATE_COUNT] = {
-        [TASK_PENDING] = BIT(TASK_ASSIGNED) | BIT(TASK_KILLED),
+        [TASK_PENDING] = BIT(TASK_ASSIGNED) | BIT(TASK_RUNNING) | BIT(TASK_KILLED),
         /* A short task may end before anybody saw it running. */
         [TASK_ASSIGNED] = BIT(TASK_PENDING) | BIT(TASK_RUNNING) | BIT(TASK_FINISHED) |
                           BIT(TASK_FAILED) | BIT(TASK_KILLED),

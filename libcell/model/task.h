@@ -9,6 +9,7 @@
  *                    exit or start error with attempts left, eviction, machine lost
  *
  *   any live state -- kill --> (stopping, then) KILLED           PENDING -- kill --> KILLED
+ *   PENDING of an alloc, where nothing has to be started -- schedule --> RUNNING
  *   KILLED by an update to fewer replicas -- update to more --> PENDING
  *
  * An attempt that ends in an eviction or with its machine ends LOST or evicted in the events; the
@@ -81,6 +82,7 @@ struct task {
     enum task_state state;
     uint32_t attempt;       /* of the present or last run, from 1; 0: never assigned */
     machine_id machine;     /* of the present attempt; 0 unless live */
+    task_id alloc;          /* that the present attempt is in; 0: the machine itself */
     enum cause cause;       /* of the end of the last attempt */
     enum cause stopping;    /* live and told to stop: why; else CAUSE_NONE */
     uint32_t failures;      /* attempts that ended by exit, signal or start error */

@@ -21,11 +21,12 @@ static void machine_register_fields(struct pack *p, struct cmd_machine_register 
 static void placement_fields(struct pack *p, void *placement)
 {
     struct placement *l = placement;
-    pack_fields(p, 4);
+    pack_fields(p, 5);
     attempt_ref_fields(p, &l->task);
     pack_u32(p, &l->machine.v);
     pack_u32(p, &l->victim_first);
     pack_u32(p, &l->victim_count);
+    pack_u64(p, &l->alloc.v);
 }
 
 static void verdict_fields(struct pack *p, void *verdict)

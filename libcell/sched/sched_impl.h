@@ -7,9 +7,9 @@
 #include "choose.h"
 #include "sched.h"
 
-/* Packed sizes at most: 31 bytes a placement, 16 a victim, 525 a verdict. */
-enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 24 };
-_Static_assert(CMD_PLACEMENTS_MAX * 31 + VICTIMS_MAX * 16 + VERDICTS_MAX * 525 + 256 <=
+/* Packed sizes at most: 40 bytes a placement, 16 a victim, 525 a verdict. */
+enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 15 };
+_Static_assert(CMD_PLACEMENTS_MAX * 40 + VICTIMS_MAX * 16 + VERDICTS_MAX * 525 + 256 <=
                    CMD_BYTES_MAX,
                "a full batch must fit a command");
 

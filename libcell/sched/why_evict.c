@@ -31,31 +31,19 @@ static enum why_bar bar_between(const struct job *job, const struct job *victim)
     return priority_may_evict(job->spec.priority, victim->spec.priority) ? BAR_NONE : BAR_PRIORITY;
 }
 
-/* May this one go too, after those of its job that were counted here? Counts it. */
-static bool within_budget(struct idmap *taken, const struct job *job, const struct task *task)
-{
-    if (job->spec.disruptions_max == 0 || task_is_disrupted(task))
-        return true;
-    uint32_t count = (uint32_t)(uintptr_t)idmap_get(taken, job->id.v);
-    if (!job_may_disrupt(job, task, count))
-        return false;
-    idmap_put(taken, job->id.v, (void *)(uintptr_t)(count + 1));
-    return true;
-}
-
 enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
                         const struct machine *machine, struct resources room)
 {
     struct resources behind[BAR_SIZE] = {0};
-    CLEANUP(idmap_release) struct idmap taken = {0};
+    CLEANUP(leaving_release) struct leaving leaving = {0};
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
         const struct job *victim = cell_job(cell, task_job(task->id));
-        if (task->stopping != CAUSE_NONE)
+        if (task->stopping != CAUSE_NONE || task->alloc.v != 0)
             continue;
         enum why_bar bar = bar_between(job, victim);
-        if (bar == BAR_NONE && !within_budget(&taken, victim, task))
+        if (bar == BAR_NONE && leaving_add(&leaving, cell, task) != NULL)
             bar = BAR_BUDGET;
         resources_add(&behind[bar], task_limit(victim, task));
     }
@@ -94,18 +82,18 @@ static struct candidate *candidates_of(const struct cell *cell, const struct job
 {
     struct candidate *all = xcalloc((size_t)machine->task_count + 1, sizeof *all);
     uint32_t count = 0;
-    CLEANUP(idmap_release) struct idmap taken = {0};
+    CLEANUP(leaving_release) struct leaving leaving = {0};
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
         const struct job *victim = cell_job(cell, task_job(task->id));
-        if (task->stopping == CAUSE_NONE)
+        if (task->stopping == CAUSE_NONE && task->alloc.v == 0)
             all[count++] = (struct candidate){task, victim, task_limit(victim, task),
                                               bar_between(job, victim)};
     }
     qsort(all, count, sizeof *all, by_choice);
     for (uint32_t i = 0; i < count && all[i].bar == BAR_NONE; i++)
-        if (!within_budget(&taken, all[i].job, all[i].task))
+        if (leaving_add(&leaving, cell, all[i].task) != NULL)
             all[i].bar = BAR_BUDGET;
     qsort(all, count, sizeof *all, by_choice);
     *ret_count = count;

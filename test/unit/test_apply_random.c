@@ -87,6 +87,15 @@ static void mirror_release(struct mirror *m)
 /* Which outcomes a run saw: random input that never gets anywhere proves nothing. */
 static uint64_t events_seen[EVENT_KIND_COUNT];
 static uint64_t codes_seen[ERR_CLOSED + 1];
+static uint64_t inside_seen, leaving_seen; /* tasks in allocs, those of them told to leave */
+
+static void see_tasks(const struct delta *delta)
+{
+    for (size_t i = 0; i < delta->task_count; i++) {
+        inside_seen += delta->tasks[i].alloc.v != 0;
+        leaving_seen += delta->tasks[i].alloc.v != 0 && delta->tasks[i].stopping != CAUSE_NONE;
+    }
+}
 
 static void run_seed(uint64_t seed)
 {
@@ -106,6 +115,7 @@ static void run_seed(uint64_t seed)
         struct delta *delta = delta_collect(w.cell, &w.changes);
         for (size_t e = 0; e < delta->event_count; e++)
             events_seen[delta->events[e].kind]++;
+        see_tasks(delta);
         mirror_put(mirror, delta);
         delta_unref(delta);
         if (draw_below(&seed, 50) == 0) {
@@ -131,6 +141,8 @@ START_TEST(replicas_and_checkpoints_agree_under_random_commands)
     for (int kind = EVENT_SUBMITTED; kind < EVENT_KIND_COUNT; kind++)
         if (kind != EVENT_FORGOTTEN) /* takes more jobs than this */
             ck_assert_msg(events_seen[kind] > 0, "no event %s", event_kind_text(kind));
+    ck_assert_uint_gt(inside_seen, 200);
+    ck_assert_uint_gt(leaving_seen, 50);
     const enum err_code codes[] = {ERR_OK,    ERR_INVALID, ERR_NOT_FOUND, ERR_EXISTS,
                                    ERR_STATE, ERR_DENIED,  ERR_LIMIT};
     for (size_t i = 0; i < ARRAY_SIZE(codes); i++)

@@ -194,7 +194,10 @@ START_TEST(each_placement_of_a_batch_stands_for_itself)
         (struct placement){next_of(&s, s.web, 1), s.m1, .victim_first = 0, .victim_count = 1};
     body->placements[2] =
         (struct placement){next_of(&s, s.web, 0), s.m1, .victim_first = 1, .victim_count = 1};
-    body->placements[3] = (struct placement){next_of(&s, s.web, 0), s.m2, UINT32_MAX, UINT32_MAX};
+    body->placements[3] = (struct placement){.task = next_of(&s, s.web, 0),
+                                             .machine = s.m2,
+                                             .victim_first = UINT32_MAX,
+                                             .victim_count = UINT32_MAX};
     ck_assert_int_eq(world_apply(&s.w, &cmd), ERR_OK);
     ck_assert_uint_eq(s.w.answer.accepted, 1);
     ck_assert_uint_eq(s.w.answer.refused, 3);

@@ -23,7 +23,7 @@ static struct answer scene_apply(struct scene *s, const struct cmd *cmd)
     return answer;
 }
 
-static struct scene scene_assigned(void)
+static struct scene scene_with(bool alloc_set)
 {
     struct scene s = {.cell = cell_new()};
     struct cmd machine = {.kind = CMD_MACHINE_REGISTER,
@@ -37,7 +37,9 @@ static struct scene scene_assigned(void)
     str_copy(submit.job_submit.user, sizeof submit.job_submit.user, "ada");
     submit.job_submit.limit = (struct resources){{1000, 1 << 20, 0, 0}};
     submit.job_submit.grace_ms = 1234;
-    words_add(&submit.job_submit.argv, "true");
+    submit.job_submit.is_alloc_set = alloc_set;
+    if (!alloc_set)
+        words_add(&submit.job_submit.argv, "true");
     struct answer answer = scene_apply(&s, &submit);
     cmd_release(&submit);
     s.ref = (struct attempt_ref){task_id_of(answer.job, 0), 1};
@@ -47,6 +49,11 @@ static struct scene scene_assigned(void)
                            .schedule = {.placements = &placement, .placement_count = 1}};
     scene_apply(&s, &schedule);
     return s;
+}
+
+static struct scene scene_assigned(void)
+{
+    return scene_with(/* alloc_set= */ false);
 }
 
 static void scene_release(struct scene *s)
@@ -274,6 +281,17 @@ START_TEST(tasks_are_found_in_any_order_of_arrival)
 }
 END_TEST
 
+START_TEST(an_alloc_is_nothing_to_run_or_to_lose)
+{
+    struct scene s = scene_with(/* alloc_set= */ true);
+    ck_assert_int_eq(cell_task(s.cell, s.ref.task)->state, TASK_RUNNING);
+    diff(&s);
+    diff_at(&s, true, NOW_MS);
+    ck_assert_uint_eq(s.todo.intent_count + s.todo.report_count + s.tasks.count, 0);
+    scene_release(&s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("link_diff");
@@ -288,6 +306,7 @@ int main(void)
     tcase_add_test(tc, a_full_set_names_what_has_ended_until_the_cell_knows);
     tcase_add_test(tc, rescheduled_elsewhere_is_stopped_then_forgotten);
     tcase_add_test(tc, told_to_run_and_killed_before_it_said_a_word_is_stopped);
+    tcase_add_test(tc, an_alloc_is_nothing_to_run_or_to_lose);
     tcase_add_test(tc, tasks_are_found_in_any_order_of_arrival);
     suite_add_tcase(suite, tc);
     return t_main(suite);

@@ -36,7 +36,7 @@ static void expect_sums_hold(struct store *store)
         query_number(store, "SELECT count(*) FROM machines m WHERE task_count <> (SELECT count(*) "
                             "FROM tasks WHERE machine_id = m.id) OR reserved_cpu_milli <> (SELECT "
                             "coalesce(sum(cpu_milli), 0) FROM tasks t JOIN jobs j ON j.id = "
-                            "t.job_id WHERE machine_id = m.id)"),
+                            "t.job_id WHERE machine_id = m.id AND alloc_idx IS NULL)"),
         0);
 }
 

@@ -202,8 +202,8 @@ END_TEST
 START_TEST(victims_that_are_not_there_are_refused)
 {
     /* One placement that names victims [1, 2) of a list of one. */
-    static const uint8_t bytes[] = {0x97, 1, 0, 0, 0xa0, 0,    5,    0x93, 0x91, 0x94, 0x92,
-                                    1,    1, 1, 1, 1,    0x91, 0x92, 1,    1,    0x90};
+    static const uint8_t bytes[] = {0x97, 1, 0, 0, 0xa0, 0, 5,    0x93, 0x91, 0x95, 0x92,
+                                    1,    1, 1, 1, 1,    0, 0x91, 0x92, 1,    1,    0x90};
     struct cmd cmd;
     struct err err = {0};
     ck_assert_int_eq(cmd_unpack(bytes, sizeof bytes, &cmd, &err), -ERR_CORRUPT);
