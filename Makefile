@@ -97,8 +97,8 @@ $(filter $(B)/test/unit/test_cli_%,$(UNIT_BINS)): $(B)/borgctl.a
 # What the benches share.
 $(B)/bench.a: $(call obj,$(call src,test/bench/lib))
 $(BENCH_BINS): $(B)/bench.a
-# It measures through the simulator.
-$(B)/test/bench/sched: $(B)/borgctl.a
+# They measure through the simulator.
+$(B)/test/bench/sched $(B)/test/bench/sched_pack: $(B)/borgctl.a
 
 test-programs: all $(UNIT_BINS) $(BENCH_BINS) $(TOOL_BINS)
 
@@ -115,8 +115,9 @@ check-asan: ## every test again under AddressSanitizer and UBSan
 	scripts/test-run --build build/asan all
 bench: all $(BENCH_BINS) ## the figures of the README
 	scripts/bench
-bench-sched: $(B)/test/bench/sched ## the scheduler alone, on one core; DATA_DIR: traces to pack too
+bench-sched: $(B)/test/bench/sched $(B)/test/bench/sched_pack ## the scheduler alone, on one core; DATA_DIR: traces to pack too
 	$(B)/test/bench/sched $(if $(QUICK),--quick)
+	$(B)/test/bench/sched_pack $(if $(QUICK),--quick)
 # clang has the fuzzer; what it finds is left as crash-* in build/fuzz.
 FUZZ_SECONDS ?= 30
 build/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(foreach d,base model sched proto,$(call src,libcell/$(d))) \

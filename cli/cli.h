@@ -69,12 +69,15 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(CHECKPOINT, "checkpoint", 0, "FILE", "a real cell instead of a trace: its cell.db") \
     X(POLICY, "policy", 0, "POLICY", "best-fit, worst-fit or stranding-aware (the default)") \
     X(LIMIT, "limit", 0, "N", "only the first N tasks of the trace") \
+    X(AT, "at", 0, "SECONDS|peak|all", \
+      "the tasks of a trace that would be running then (0); peak: when most; all: all at once") \
     X(ARRIVALS, "arrivals", 0, "SECONDS|all", \
-      "take tasks that arrive until then (0: at the start)") \
+      "run over time: tasks arrive until then, and end after their duration") \
     X(COMPACT, "compact", 0, NULL, "how few machines would do: the cell compaction experiment") \
     X(HOW_MANY, "how-many", 0, "SPEC", "how many more tasks of this spec fit") \
-    X(REMOVE_MACHINE, "remove-machine", 0, "NAME", "then take this machine away; may be repeated") \
-    X(REMOVE, "remove", 0, "COUNT", "then take COUNT machines away, drawn by --seed") \
+    X(REMOVE, "remove", 0, "COUNT|TERM", \
+      "then take machines away: so many, or all with rack=r3, 'machine in m1,m2'; may be " \
+      "repeated") \
     X(SEED, "seed", 0, "N", "what is drawn at random is drawn from this number (1)") \
     X(NAMES, "machines", 0, NULL, "name the machines, the first 100 of each line") \
     X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table")

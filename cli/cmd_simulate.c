@@ -2,6 +2,7 @@
  * cmd_simulate.c - simulate: what the scheduler would do, without a cell.
  */
 #include "jobfile.h"
+#include "progress.h"
 #include "render.h"
 #include "simulate.h"
 #include "simulate_compact.h"
@@ -10,39 +11,56 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* What the command line asks for. */
 struct request {
-    struct sim_load load;
+    struct workload_choice choice;
     bool policy_given;
     uint32_t tasks_max; /* 0: all */
-    uint64_t remove;
     uint64_t seed;
     struct trace trace;
+    struct workload workload;
     struct sim sim;
-    struct sim_ignored ignored;
+    struct progress progress;
+    uint32_t trial, trials; /* of compaction: done, and in all */
 };
 
 static void request_release(struct request *q)
 {
+    workload_release(&q->workload);
     trace_release(&q->trace);
     sim_release(&q->sim);
 }
 
-static int arrivals_parse(const struct cli *cli, int64_t *ret, struct err *err)
+/* A number of seconds from the start of the trace. */
+static int second_parse(const struct cli *cli, enum cli_option option, const char *words,
+                        struct request *q, struct err *err)
 {
     uint64_t seconds;
-    const char *text = cli_value(cli, OPT_ARRIVALS);
-    if (text != NULL && strcmp(text, "all") == 0) {
-        *ret = INT64_MAX;
-        return 0;
-    }
-    int rc = cli_number(cli, OPT_ARRIVALS, 0, TRACE_AMOUNT_MAX, 0, &seconds, err);
+    int rc = cli_number(cli, option, 0, TRACE_AMOUNT_MAX, 0, &seconds, err);
     if (rc != 0)
-        return err_set(err, ERR_INVALID, "%s: \"%.40s\" is neither all nor a number of seconds",
-                       cli_option_name(OPT_ARRIVALS), text);
-    *ret = (int64_t)seconds;
+        return err_set(err, ERR_INVALID, "%s: \"%.40s\" is neither %s nor a number of seconds",
+                       cli_option_name(option), cli_value(cli, option), words);
+    q->choice.second = (int64_t)seconds;
+    return 0;
+}
+
+static int when_parse(const struct cli *cli, struct request *q, struct err *err)
+{
+    const char *at = cli_value(cli, OPT_AT), *arrivals = cli_value(cli, OPT_ARRIVALS);
+    q->choice.when = arrivals != NULL ? WHEN_UNTIL : WHEN_MOMENT;
+    q->choice.second = INT64_MAX;
+    if (at != NULL && arrivals != NULL)
+        return err_set(err, ERR_INVALID,
+                       "--at takes one moment, --arrivals runs over time: give one of them");
+    if (arrivals != NULL)
+        return strcmp(arrivals, "all") == 0 ? 0 : second_parse(cli, OPT_ARRIVALS, "all", q, err);
+    if (at != NULL && strcmp(at, "all") == 0)
+        q->choice.when = WHEN_ALL;
+    else if (at != NULL && strcmp(at, "peak") == 0)
+        q->choice.when = WHEN_PEAK;
+    else
+        return second_parse(cli, OPT_AT, "peak, all", q, err);
     return 0;
 }
 
@@ -69,13 +87,23 @@ static int sources_check(const struct cli *cli, struct err *err)
         return err_set(err, ERR_INVALID,
                        "simulate what? give one of --dir DIR, --machines FILE with --tasks FILE, "
                        "--checkpoint FILE");
-    static const enum cli_option of_traces[] = {OPT_LIMIT, OPT_ARRIVALS, OPT_COMPACT, OPT_POLICY};
+    return 0;
+}
+
+/* Which options do not go together. */
+static int options_check(const struct cli *cli, struct err *err)
+{
+    static const enum cli_option of_traces[] = {OPT_LIMIT, OPT_AT, OPT_ARRIVALS};
+    static const enum cli_option not_compact[] = {OPT_HOW_MANY, OPT_REMOVE, OPT_ARRIVALS};
+    bool checkpoint = cli_flag(cli, OPT_CHECKPOINT), compact = cli_flag(cli, OPT_COMPACT);
     for (size_t i = 0; checkpoint && i < ARRAY_SIZE(of_traces); i++)
         if (cli_flag(cli, of_traces[i]))
             return err_set(err, ERR_INVALID, "%s is for traces, not for --checkpoint",
                            cli_option_name(of_traces[i]));
-    static const enum cli_option not_compact[] = {OPT_HOW_MANY, OPT_REMOVE_MACHINE, OPT_REMOVE};
-    for (size_t i = 0; cli_flag(cli, OPT_COMPACT) && i < ARRAY_SIZE(not_compact); i++)
+    if (checkpoint && !compact && cli_flag(cli, OPT_POLICY))
+        return err_set(err, ERR_INVALID,
+                       "--policy: the jobs of a checkpoint have their own, but with --compact");
+    for (size_t i = 0; compact && i < ARRAY_SIZE(not_compact); i++)
         if (cli_flag(cli, not_compact[i]))
             return err_set(err, ERR_INVALID, "--compact and %s do not go together",
                            cli_option_name(not_compact[i]));
@@ -87,15 +115,15 @@ static int request_parse(const struct cli *cli, struct request *q, struct err *e
     uint64_t limit = 0;
     int rc = sources_check(cli, err);
     if (rc == 0)
-        rc = cli_number(cli, OPT_LIMIT, 1, TRACE_TASKS_MAX, 0, &limit, err);
+        rc = options_check(cli, err);
     if (rc == 0)
-        rc = cli_number(cli, OPT_REMOVE, 1, CELL_MACHINES_MAX, 0, &q->remove, err);
+        rc = cli_number(cli, OPT_LIMIT, 1, TRACE_TASKS_MAX, 0, &limit, err);
     if (rc == 0)
         rc = cli_number(cli, OPT_SEED, 1, UINT32_MAX, 1, &q->seed, err);
     if (rc == 0)
-        rc = arrivals_parse(cli, &q->load.arrivals_s, err);
+        rc = when_parse(cli, q, err);
     if (rc == 0)
-        rc = policy_of(cli, &q->load.policy, err);
+        rc = policy_of(cli, &q->choice.policy, err);
     q->tasks_max = (uint32_t)limit;
     q->policy_given = cli_flag(cli, OPT_POLICY);
     return rc;
@@ -111,43 +139,33 @@ static int trace_read(const struct cli *cli, struct request *q, struct err *err)
                    : trace_read_tasks(&q->trace, cli_value(cli, OPT_TASKS_FILE), q->tasks_max, err);
 }
 
-/* On a terminal a bar, drawn at most 20 times for a whole run. */
-static void on_progress(void *data, const struct sim *sim)
+static void on_pass(void *data, const struct sim *sim)
 {
-    enum { WIDTH = 40 };
-    uint64_t *drawn = data;
+    struct request *q = data;
     struct sched_stats stats = sched_stats(sim->sched);
-    uint64_t done = stats.placed + stats.blocked;
     uint64_t all = stats.placed + stats.pending;
-    uint64_t step = all == 0 ? 0 : done * WIDTH / all;
-    if (step == *drawn)
-        return;
-    *drawn = step;
-    fprintf(stderr, "\r[%.*s%*s] %" PRIu64 " placed, %" PRIu64 " pending ", (int)step,
-            "########################################", (int)(WIDTH - step), "", stats.placed,
-            stats.pending);
+    progress_show(&q->progress, (double)(stats.placed + stats.blocked) / (double)MAX(all, 1U),
+                  "%" PRIu64 " placed, %" PRIu64 " pending", stats.placed, stats.pending);
 }
 
-static bool draws(const struct cli *cli)
+static void on_second(void *data, int64_t second, int64_t until_s)
 {
-    return !cli->quiet && isatty(STDERR_FILENO);
+    struct request *q = data;
+    progress_show(&q->progress, (double)second / (double)MAX(until_s, 1),
+                  "second %" PRId64 " of %" PRId64, second, until_s);
 }
 
-static void run(const struct cli *cli, struct request *q)
+static void on_trial_pass(void *data, const struct sim *sim UNUSED)
 {
-    uint64_t drawn = UINT64_MAX;
-    bool draw = draws(cli);
-    q->sim.on_progress = draw ? on_progress : NULL;
-    q->sim.data = &drawn;
-    sim_run(&q->sim);
-    q->sim.on_progress = NULL;
-    if (draw)
-        fprintf(stderr, "\r\033[K");
+    struct request *q = data;
+    progress_show(&q->progress, (double)q->trial / (double)q->trials, "%u of %u trials", q->trial,
+                  q->trials);
 }
 
-static void on_trial(void *data UNUSED, uint32_t trial)
+static void on_trial(void *data, uint32_t trial UNUSED)
 {
-    fprintf(stderr, "\r%" PRIu32 " of %d trials ", trial, COMPACT_TRIALS);
+    struct request *q = data;
+    q->trial++;
 }
 
 /* The policy asked for, or all of them one after the other. */
@@ -156,24 +174,22 @@ static int run_compact(const struct cli *cli, struct request *q, struct err *err
     struct compact_bound bound;
     struct compact results[POLICY_COUNT];
     bool done[POLICY_COUNT] = {false};
-    int rc = compact_bound(&q->trace, &q->load, &bound, err);
+    struct compact_watch watch = {on_trial_pass, on_trial, q};
+    int rc = compact_prepare(&q->workload, &bound, err);
+    q->trials = COMPACT_TRIALS * (q->policy_given ? 1 : POLICY_COUNT);
     for (enum policy p = 0; rc == 0 && p < POLICY_COUNT; p++) {
-        struct sim_load load = q->load;
-        if (q->policy_given && p != load.policy)
+        if (q->policy_given && p != q->choice.policy)
             continue;
-        load.policy = p;
-        rc = compact(&q->trace, &load, &bound, q->seed, draws(cli) ? on_trial : NULL, NULL,
-                     &results[p], err);
+        rc = compact(&q->workload, &bound, p, q->seed, watch, &results[p], err);
         done[p] = true;
     }
-    if (draws(cli))
-        fprintf(stderr, "\r\033[K");
+    progress_end(&q->progress);
     if (rc != 0)
         return rc;
     if (cli->output == OUTPUT_JSON)
-        render_json_print(stdout, report_compact_json(&bound, results, done));
+        render_json_print(stdout, report_compact_json(&q->workload, &bound, results, done));
     else
-        report_compact_print(stdout, &bound, results, done);
+        report_compact_print(stdout, &q->workload, &bound, results, done);
     return 0;
 }
 
@@ -205,15 +221,15 @@ static int how_many(const struct cli *cli, struct request *q, json_t *json, stru
 
 static int what_if(const struct cli *cli, struct request *q, json_t *json, struct err *err)
 {
-    const char *names[CLI_VALUES_MAX];
-    size_t name_count = 0;
+    const char *what[CLI_VALUES_MAX];
+    size_t count = 0;
     CLEANUP(what_if_release) struct what_if w = {0};
     for (size_t i = 0; i < cli->value_count; i++)
-        if (cli->values[i].option == OPT_REMOVE_MACHINE)
-            names[name_count++] = cli->values[i].text;
-    if (name_count == 0 && q->remove == 0)
+        if (cli->values[i].option == OPT_REMOVE)
+            what[count++] = cli->values[i].text;
+    if (count == 0)
         return 0;
-    int rc = what_if_remove(&q->sim, names, name_count, q->remove, q->seed, &w, err);
+    int rc = what_if_remove(&q->sim, what, count, q->seed, &w, err);
     if (rc != 0)
         return rc;
     json_object_set_new(json, "what_if", report_what_if_json(&q->sim, &w));
@@ -222,30 +238,56 @@ static int what_if(const struct cli *cli, struct request *q, json_t *json, struc
     return 0;
 }
 
+/* A trace as a workload; of a real cell its rows, and the workload only where that is asked for. */
 static int load(const struct cli *cli, struct request *q, struct err *err)
 {
-    if (cli_flag(cli, OPT_CHECKPOINT))
-        return sim_load_checkpoint(&q->sim, cli_value(cli, OPT_CHECKPOINT), err);
-    return sim_load_trace(&q->sim, &q->trace, &q->load, &q->ignored, err);
+    const char *checkpoint = cli_value(cli, OPT_CHECKPOINT);
+    int rc = checkpoint != NULL ? sim_load_checkpoint(&q->sim, checkpoint, err)
+                                : trace_read(cli, q, err);
+    if (rc != 0)
+        return rc;
+    if (checkpoint == NULL)
+        workload_of_trace(&q->workload, &q->trace, &q->choice);
+    else if (cli_flag(cli, OPT_COMPACT))
+        workload_of_cell(&q->workload, q->sim.cell);
+    return 0;
+}
+
+static int run(struct request *q, struct history *ret, struct err *err)
+{
+    struct history_watch watch = {on_second, q};
+    int rc = 0;
+    if (q->choice.when == WHEN_UNTIL) {
+        rc = sim_run_over_time(&q->sim, &q->workload, watch, ret, err);
+    } else {
+        rc = sim_load(&q->sim, &q->workload, err);
+        q->sim.on_pass = on_pass;
+        q->sim.data = q;
+        if (rc == 0)
+            sim_run(&q->sim);
+        q->sim.on_pass = NULL;
+    }
+    progress_end(&q->progress);
+    return rc;
 }
 
 static int simulate(const struct cli *cli, struct request *q, struct err *err)
 {
-    bool real = cli_flag(cli, OPT_CHECKPOINT);
-    int rc = real ? 0 : trace_read(cli, q, err);
+    CLEANUP(free_ptr) struct history *history = xcalloc(1, sizeof *history);
+    int rc = load(cli, q, err);
+    progress_start(&q->progress, cli->quiet);
     if (rc == 0 && cli_flag(cli, OPT_COMPACT))
         return run_compact(cli, q, err);
     if (rc == 0)
-        rc = load(cli, q, err);
+        rc = run(q, history, err);
     if (rc != 0)
         return rc;
-    run(cli, q);
     struct sim_figures figures = sim_figures(&q->sim);
-    const struct sim_ignored *ignored = real ? NULL : &q->ignored;
-    const char *policy = real ? NULL : policy_text(q->load.policy);
-    json_t *json = report_json(&figures, ignored, policy);
+    struct findings findings = {&figures, &q->workload,
+                                q->choice.when == WHEN_UNTIL ? history : NULL};
+    json_t *json = report_json(&findings);
     if (cli->output == OUTPUT_TABLE)
-        report_print(stdout, &figures, ignored, policy);
+        report_print(stdout, &findings);
     rc = what_if(cli, q, json, err);
     if (rc == 0)
         rc = how_many(cli, q, json, err);

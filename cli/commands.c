@@ -250,22 +250,26 @@ const struct command cli_commands[] = {
         .name = "simulate",
         .args = "",
         .options = OPTION(TRACE_DIR) | OPTION(MACHINES) | OPTION(TASKS_FILE) | OPTION(CHECKPOINT) |
-                   OPTION(POLICY) | OPTION(LIMIT) | OPTION(ARRIVALS) | OPTION(COMPACT) |
-                   OPTION(HOW_MANY) | OPTION(REMOVE_MACHINE) | OPTION(REMOVE) | OPTION(SEED),
+                   OPTION(POLICY) | OPTION(LIMIT) | OPTION(AT) | OPTION(ARRIVALS) |
+                   OPTION(COMPACT) | OPTION(HOW_MANY) | OPTION(REMOVE) | OPTION(SEED),
         .summary = "what the scheduler would do: a trace, or what if, without touching a cell",
         .details =
             "Runs the scheduler and the cell of a master in this process, on a trace in CSV (its\n"
             "first line names the columns, a malformed line is refused) or on a copy of a real\n"
-            "cell's cell.db. What a trace says that a cell cannot take is counted in the output.\n"
-            "Priorities up to 11 are taken for the scale of 2011: 0-1 free, 2-8 batch, 9 and 11\n"
-            "production, 10 monitoring; else as they are. The file is only read.\n"
+            "cell's cell.db, which is only read. What a trace says that a cell cannot take is\n"
+            "counted in the output. Priorities up to 11 are taken for the scale of 2011: 0-1 "
+            "free,\n"
+            "2-8 batch, 9 and 11 production, 10 monitoring; else as they are.\n"
+            "Of a trace one moment is taken (--at), or it is run over time (--arrivals).\n"
             "--compact packs everything anew on random parts of the machines, with 11 seeds, and\n"
-            "prints the 90th percentile of machines needed; 0.2% of the tasks may stay pending.",
+            "prints the 90th percentile of machines needed; 0.2% of the tasks may stay pending,\n"
+            "and what jobs larger than half the cell insist on becomes a wish.",
         .examples =
             "  borgctl simulate --dir trace/\n"
             "  borgctl simulate --machines m.csv --tasks t.csv.gz --policy best-fit -o json\n"
-            "  borgctl simulate --dir trace/ --compact\n"
-            "  borgctl simulate --checkpoint cell.db --remove 3 --seed 7\n"
+            "  borgctl simulate --dir trace/ --arrivals all\n"
+            "  borgctl simulate --dir trace/ --at peak --compact\n"
+            "  borgctl simulate --checkpoint cell.db --remove rack=r3 --remove 2 --seed 7\n"
             "  borgctl simulate --checkpoint cell.db --how-many web.jsonnet",
         .run = cmd_simulate,
     },

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,12 +28,23 @@ void sim_clear(struct sim *sim)
     struct sim old = *sim;
     sim_release(&old);
     sim_init(sim);
-    sim->on_progress = old.on_progress;
+    sim->on_pass = old.on_pass;
+    sim->on_decided = old.on_decided;
     sim->data = old.data;
 }
 
-static void apply(struct sim *sim, const struct cmd *cmd)
+uint64_t sim_draw(uint64_t *state)
 {
+    *state += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
+    uint64_t z = *state;
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static void apply(struct sim *sim, struct cmd *cmd)
+{
+    cmd->time_ms = MAX(sim->now_s * 1000, sim->cell->now_ms);
     changes_clear(&sim->changes);
     sim->answer = (struct answer){0};
     cell_apply(sim->cell, cmd, &sim->changes, &sim->answer);
@@ -41,18 +53,23 @@ static void apply(struct sim *sim, const struct cmd *cmd)
     delta_unref(delta);
 }
 
-static int apply_or_refuse(struct sim *sim, const struct cmd *cmd, struct err *err)
+static int apply_or_refuse(struct sim *sim, struct cmd *cmd, struct err *err)
 {
     apply(sim, cmd);
     return sim->answer.code == ERR_OK ? 0 : err_set(err, sim->answer.code, "%s", sim->answer.msg);
 }
 
-int sim_machine(struct sim *sim, const char *name, struct resources capacity, struct err *err)
+int sim_machine(struct sim *sim, const struct sim_machine *machine, uint32_t copy, struct err *err)
 {
     struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
-    str_copy(cmd.machine_register.name, sizeof cmd.machine_register.name, name);
-    str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, "simulated:1");
-    cmd.machine_register.capacity = capacity;
+    struct cmd_machine_register *m = &cmd.machine_register;
+    if (copy == 0)
+        str_copy(m->name, sizeof m->name, machine->name);
+    else
+        snprintf(m->name, sizeof m->name, "%.40s.copy%" PRIu32, machine->name, copy);
+    str_copy(m->addr, sizeof m->addr, "simulated:1");
+    m->capacity = machine->capacity;
+    m->attributes = machine->attributes; /* borrowed: not released */
     return apply_or_refuse(sim, &cmd, err);
 }
 
@@ -68,11 +85,20 @@ int sim_machine_down(struct sim *sim, machine_id machine, struct err *err)
     return apply_or_refuse(sim, &cmd, err);
 }
 
-void sim_tell_all(struct sim *sim)
+int sim_load(struct sim *sim, const struct workload *workload, struct err *err)
 {
-    struct delta *delta = delta_full(sim->cell);
-    sched_update(sim->sched, delta);
-    delta_unref(delta);
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < workload->machine_count; i++) {
+        rc = sim_machine(sim, &workload->machines[i], 0, err);
+        if (rc != 0)
+            return err_wrap(err, "machine %s", workload->machines[i].name);
+    }
+    for (uint32_t i = 0; rc == 0 && i < workload->job_count; i++) {
+        rc = sim_submit(sim, &workload->jobs[i].spec, err);
+        if (rc != 0)
+            return err_wrap(err, "job %s", workload->jobs[i].spec.name);
+    }
+    return rc;
 }
 
 static void note_pass(struct sim *sim, uint64_t us)
@@ -84,21 +110,28 @@ static void note_pass(struct sim *sim, uint64_t us)
     sim->pass_us[sim->pass_count++] = us;
 }
 
+static bool end_task(struct sim *sim, struct attempt_ref attempt, int32_t exit_code)
+{
+    const struct task *task = cell_task(sim->cell, attempt.task);
+    struct report report = {.task = attempt, .kind = REPORT_EXITED, .exit_code = exit_code};
+    if (task == NULL || !task_is_live(task) || task->attempt != attempt.attempt)
+        return false;
+    struct cmd cmd = {.kind = CMD_REPORT,
+                      .report = {.machine = task->machine, .reports = &report, .report_count = 1}};
+    apply(sim, &cmd);
+    return sim->answer.accepted == 1;
+}
+
+bool sim_exit(struct sim *sim, struct attempt_ref task)
+{
+    return end_task(sim, task, 0);
+}
+
 /* Victims that were told to stop have stopped: their borglets say so. */
 static void end_victims(struct sim *sim, const struct cmd_schedule *decided)
 {
-    for (uint32_t i = 0; i < decided->victim_count; i++) {
-        const struct task *task = cell_task(sim->cell, decided->victims[i].task);
-        struct report report = {
-            .task = decided->victims[i], .kind = REPORT_EXITED, .exit_code = -15};
-        if (task == NULL || !task_is_live(task) || task->stopping == CAUSE_NONE)
-            continue;
-        struct cmd cmd = {
-            .kind = CMD_REPORT,
-            .report = {.machine = task->machine, .reports = &report, .report_count = 1}};
-        apply(sim, &cmd);
-        sim->evicted++;
-    }
+    for (uint32_t i = 0; i < decided->victim_count; i++)
+        sim->evicted += end_task(sim, decided->victims[i], -15);
 }
 
 bool sim_run_within(struct sim *sim, uint64_t pending_max)
@@ -108,17 +141,19 @@ bool sim_run_within(struct sim *sim, uint64_t pending_max)
         uint64_t start_us = clock_mono_us();
         bool more = sched_pass(sim->sched, &decided);
         note_pass(sim, clock_mono_us() - start_us);
-        if (sim->on_progress != NULL)
-            sim->on_progress(sim->data, sim);
+        if (sim->on_pass != NULL)
+            sim->on_pass(sim->data, sim);
         if (!more)
-            return sched_stats(sim->sched).pending <= pending_max;
+            return pending_max == UINT64_MAX || sched_stats(sim->sched).pending <= pending_max;
+        if (sim->on_decided != NULL)
+            sim->on_decided(sim->data, sim, &decided);
         struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = decided};
         /* The decision is the scheduler's until the next pass; applying it feeds the scheduler
          * rows, which leaves these arrays alone. */
         apply(sim, &cmd);
         ASSERT(sim->answer.refused == 0); /* nothing else changes the cell */
         end_victims(sim, &decided);
-        if (sched_stats(sim->sched).blocked > pending_max)
+        if (pending_max != UINT64_MAX && sched_stats(sim->sched).blocked > pending_max)
             return false;
     }
 }
@@ -144,6 +179,7 @@ static void figures_of_passes(const struct sim *sim, struct sim_figures *f)
     memcpy(us, sim->pass_us, sim->pass_count * sizeof *us);
     qsort(us, sim->pass_count, sizeof *us, by_size);
     f->pass_us_p50 = us[sim->pass_count / 2];
+    f->pass_us_p99 = us[sim->pass_count * 99 / 100];
     f->pass_us_max = us[sim->pass_count - 1];
     for (size_t i = 0; i < sim->pass_count; i++)
         f->pass_us_total += us[i];
@@ -169,11 +205,17 @@ static void figures_of_jobs(const struct cell *cell, struct sim_figures *f)
         uint64_t wanted = live + job->counts[TASK_PENDING];
         if (wanted == 0)
             continue;
+        struct sim_band *band = &f->bands[band_of(job->spec.priority)];
         f->jobs++;
-        f->tasks += wanted;
-        f->placed += live;
-        f->pending += job->counts[TASK_PENDING];
+        band->tasks += wanted;
+        band->placed += live;
+        band->pending += job->counts[TASK_PENDING];
         add_times(&f->demand, &job->spec.limit, wanted);
+    }
+    for (int b = 0; b < BAND_COUNT; b++) {
+        f->tasks += f->bands[b].tasks;
+        f->placed += f->bands[b].placed;
+        f->pending += f->bands[b].pending;
     }
 }
 

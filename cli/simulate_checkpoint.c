@@ -182,6 +182,8 @@ int sim_load_checkpoint(struct sim *sim, const char *path, struct err *err)
         rc = cell_load_done(sim->cell, err);
     if (rc != 0)
         return err_wrap(err, "%s", path);
-    sim_tell_all(sim);
+    struct delta *delta = delta_full(sim->cell);
+    sched_update(sim->sched, delta);
+    delta_unref(delta);
     return 0;
 }

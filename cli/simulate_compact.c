@@ -2,9 +2,10 @@
  * simulate_compact.c - cell compaction: how few machines would do, when packed from scratch.
  *
  * The measure of the Borg paper (section 5.1): take machines away at random until the workload no
- * longer fits; 11 times; the 90th percentile of what is needed. Up to 0.2% of the tasks may stay
- * pending. Where more is needed than there is, the cell is cloned. The search halves an interval,
- * so it takes fitting for monotonous, which it nearly is.
+ * longer fits; 11 times; the 90th percentile of what is needed. Up to 0.2% of the tasks, the picky
+ * ones, may stay pending. What a job of more tasks than half the machines insists on becomes a
+ * wish. Where more is needed than there is, the cell is cloned. The search halves an interval, so
+ * it takes fitting for monotonous, which it nearly is.
  */
 #include "simulate_compact.h"
 
@@ -12,16 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLONES_MAX = 4, PICKY_PERMILLE = 2, STEPS = 400 };
-
-uint64_t sim_draw(uint64_t *state)
-{
-    *state += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
-    uint64_t z = *state;
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
+enum { CLONES_MAX = 4, PICKY_PERMILLE = 2, STEPS = 1000 };
 
 /* The cell and its clones, each in an order of its own. */
 static uint32_t *draw_order(uint32_t machines, uint64_t seed)
@@ -40,23 +32,24 @@ static uint32_t *draw_order(uint32_t machines, uint64_t seed)
 
 struct trial {
     struct sim *sim;
-    const struct trace *trace;
-    struct sim_load load;
+    const struct workload *workload;
+    enum policy policy;
     const uint32_t *order;
     uint64_t pending_max;
 };
 
 static int fits(struct trial *t, uint32_t count, bool *ret, struct err *err)
 {
-    struct sim_ignored ignored = {0};
+    const struct workload *w = t->workload;
+    int rc = 0;
     sim_clear(t->sim);
-    for (uint32_t i = 0; i < count; i++) {
-        int rc = sim_add_machine(t->sim, &t->trace->machines[t->order[i]],
-                                 i / t->trace->machine_count, err);
-        if (rc != 0)
-            return rc;
+    for (uint32_t i = 0; rc == 0 && i < count; i++)
+        rc = sim_machine(t->sim, &w->machines[t->order[i]], i / w->machine_count, err);
+    for (uint32_t i = 0; rc == 0 && i < w->job_count; i++) {
+        struct job_spec spec = w->jobs[i].spec; /* borrowed: not released */
+        spec.policy = t->policy;
+        rc = sim_submit(t->sim, &spec, err);
     }
-    int rc = sim_add_jobs(t->sim, t->trace, &t->load, &ignored, err);
     if (rc == 0)
         *ret = sim_run_within(t->sim, t->pending_max);
     return rc;
@@ -65,8 +58,8 @@ static int fits(struct trial *t, uint32_t count, bool *ret, struct err *err)
 /* The smallest count from which it fits, to within `step`; starting from a guess. */
 static int search(struct trial *t, uint32_t guess, uint32_t *ret, struct err *err)
 {
-    uint32_t most = t->trace->machine_count * CLONES_MAX;
-    uint32_t step = MAX(t->trace->machine_count / STEPS, 1U);
+    uint32_t most = t->workload->machine_count * CLONES_MAX;
+    uint32_t step = MAX(t->workload->machine_count / STEPS, 1U);
     uint32_t stride = step * 4;
     uint32_t low = 0, high = MIN(guess, most);
     bool ok;
@@ -107,15 +100,39 @@ static int by_size(const void *x, const void *y)
     return a < b ? -1 : a > b;
 }
 
-int compact_bound(const struct trace *trace, const struct sim_load *load, struct compact_bound *ret,
-                  struct err *err)
+/* Every hard clause a wish, every bound a preference; true when there was one. */
+static bool soften(struct job_spec *spec)
+{
+    bool was_hard = false;
+    for (uint32_t i = 0; i < spec->constraints.count; i++) {
+        struct clause *clause = &spec->constraints.items[i];
+        was_hard |= clause->weight == 0;
+        clause->weight = MAX(clause->weight, 1U);
+    }
+    for (uint32_t i = 0; i < spec->spread_count; i++) {
+        struct spread *spread = &spec->spreads[i];
+        was_hard |= spread->max > 0;
+        spread->max = 0;
+        spread->weight = MAX(spread->weight, 1U);
+    }
+    return was_hard;
+}
+
+int compact_prepare(struct workload *workload, struct compact_bound *ret, struct err *err)
 {
     struct sim sim;
-    struct sim_ignored ignored = {0};
+    *ret = (struct compact_bound){0};
+    for (uint32_t i = 0; i < workload->job_count; i++) {
+        struct job_spec *spec = &workload->jobs[i].spec;
+        if (spec->replicas > workload->machine_count / 2)
+            ret->softened += soften(spec);
+    }
     sim_init(&sim);
-    int rc = sim_load_trace(&sim, trace, load, &ignored, err);
+    int rc = sim_load(&sim, workload, err);
     struct sim_figures f = sim_figures(&sim);
-    *ret = (struct compact_bound){.machines = f.machines, .tasks = f.tasks, .ignored = ignored};
+    sim_release(&sim);
+    ret->machines = f.machines;
+    ret->tasks = f.tasks;
     for (int r = 0; rc == 0 && r < RES_COUNT; r++)
         if (f.demand.v[r] > 0)
             ret->percent = fmax(ret->percent, f.capacity.v[r] == 0 ? INFINITY
@@ -124,40 +141,39 @@ int compact_bound(const struct trace *trace, const struct sim_load *load, struct
     if (rc == 0 && (f.machines == 0 || f.tasks == 0))
         rc = err_set(err, ERR_INVALID,
                      "compaction needs machines and tasks: there are %" PRIu32
-                     " machines and %" PRIu64 " tasks that arrive in time",
+                     " machines and %" PRIu64 " tasks",
                      f.machines, f.tasks);
-    sim_release(&sim);
     return rc;
 }
 
-int compact(const struct trace *trace, const struct sim_load *load,
-            const struct compact_bound *bound, uint64_t seed,
-            void (*on_trial)(void *data, uint32_t trial), void *data, struct compact *ret,
-            struct err *err)
+int compact(const struct workload *workload, const struct compact_bound *bound, enum policy policy,
+            uint64_t seed, struct compact_watch watch, struct compact *ret, struct err *err)
 {
     struct sim sim;
     struct trial t = {.sim = &sim,
-                      .trace = trace,
-                      .load = *load,
+                      .workload = workload,
+                      .policy = policy,
                       .pending_max = bound->tasks * PICKY_PERMILLE / 1000};
-    uint32_t guess = (uint32_t)fmin((double)trace->machine_count * bound->percent / 100 + 1,
-                                    (double)trace->machine_count * CLONES_MAX);
+    uint32_t guess = (uint32_t)fmin((double)bound->machines * bound->percent / 100 + 1,
+                                    (double)bound->machines * CLONES_MAX);
     int rc = 0;
     sim_init(&sim);
+    sim.on_pass = watch.on_pass;
+    sim.data = watch.data;
     for (uint32_t i = 0; rc == 0 && i < COMPACT_TRIALS; i++) {
-        uint32_t *order = draw_order(trace->machine_count, seed * 1000 + i);
+        uint32_t *order = draw_order(bound->machines, seed * 1000 + i);
         t.order = order;
         rc = search(&t, guess, &ret->needed[i], err);
         guess = ret->needed[i];
         free(order);
-        if (on_trial != NULL)
-            on_trial(data, i + 1);
+        if (watch.on_trial != NULL)
+            watch.on_trial(watch.data, i + 1);
     }
     sim_release(&sim);
     if (rc != 0)
         return rc;
     qsort(ret->needed, COMPACT_TRIALS, sizeof ret->needed[0], by_size);
     ret->machines = ret->needed[(COMPACT_TRIALS * 9 + 9) / 10 - 1];
-    ret->percent = 100.0 * ret->machines / trace->machine_count;
+    ret->percent = 100.0 * ret->machines / bound->machines;
     return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * simulate_compact.h - the experiment of cell compaction on a trace.
+ * simulate_compact.h - the experiment of cell compaction on a workload.
  */
 #ifndef CLI_SIMULATE_COMPACT_H
 #define CLI_SIMULATE_COMPACT_H
@@ -12,24 +12,25 @@ enum { COMPACT_TRIALS = 11 };
 struct compact_bound {
     uint32_t machines; /* of the cell */
     uint64_t tasks;
-    double percent; /* of the cell's machines, were they all alike */
-    struct sim_ignored ignored;
+    uint64_t softened; /* jobs too large for what they insist on */
+    double percent;    /* of the cell's machines, were they all alike */
 };
-int compact_bound(const struct trace *trace, const struct sim_load *load, struct compact_bound *ret,
-                  struct err *err) MUST_USE;
+/* Softens what large jobs ask for, in `workload`. */
+int compact_prepare(struct workload *workload, struct compact_bound *ret, struct err *err) MUST_USE;
 
 struct compact {
     uint32_t needed[COMPACT_TRIALS]; /* machines, per trial, smallest first */
     uint32_t machines;               /* the 90th percentile of them */
     double percent;                  /* of the cell */
 };
-/* `on_trial` hears of each trial that is done; may be NULL. */
-int compact(const struct trace *trace, const struct sim_load *load,
-            const struct compact_bound *bound, uint64_t seed,
-            void (*on_trial)(void *data, uint32_t trial), void *data, struct compact *ret,
+/* Who hears of each pass and of each trial that is done; may be NULL. */
+struct compact_watch {
+    void (*on_pass)(void *data, const struct sim *sim);
+    void (*on_trial)(void *data, uint32_t trial);
+    void *data;
+};
+int compact(const struct workload *workload, const struct compact_bound *bound, enum policy policy,
+            uint64_t seed, struct compact_watch watch, struct compact *ret,
             struct err *err) MUST_USE;
-
-/* Random numbers that are the same everywhere (splitmix64). */
-uint64_t sim_draw(uint64_t *state);
 
 #endif

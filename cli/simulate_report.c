@@ -17,15 +17,17 @@ enum { IGNORED_ROWS = 10 };
 static void ignored_rows(const struct sim_ignored *g, struct ignored_row *to)
 {
     const struct ignored_row rows[IGNORED_ROWS] = {
-        {"arrive_later", g->later, "tasks arrive later (arrival_s): left out; see --arrivals"},
-        {"constraints", g->constraints, "tasks have constraints: taken as having none"},
+        {"elsewhen", g->elsewhen,
+         "tasks are not there at that time: left out; see --at, --arrivals"},
         {"gpu", g->gpus, "tasks ask for gpu_milli: taken as asking for none"},
-        {"duration", g->durations, "tasks have a duration_s: taken as running on"},
+        {"conflict", g->conflicts, "tasks have a conflict=JOB:K: not kept"},
+        {"cover", g->covers,
+         "tasks have a spread=failure_domain:N: taken as at most so many in each that it takes N"},
+        {"parts", g->parts, "tasks of later parts of a job with bounds: counted by themselves"},
+        {"duration", g->durations, "tasks have a duration_s: taken as running on; see --arrivals"},
         {"raised", g->raised, "tasks ask for no cpu or no ram: taken as asking for 1m or 1Mi"},
         {"disk", g->disks, "tasks ask for disk, which no machine has: taken as asking for none"},
         {"qos", g->qos, "tasks name a qos: not used, the band follows from the priority"},
-        {"machine_attributes", g->attributes, "machines have attributes: not used"},
-        {"machine_failure_domain", g->failure_domains, "machines have a failure_domain: not used"},
         {"machine_gpu", g->machine_gpus, "machines have gpu_milli: not used"},
     };
     memcpy(to, rows, sizeof rows);
@@ -59,7 +61,7 @@ static void print_ignored(FILE *to, const struct sim_ignored *g)
 {
     struct ignored_row rows[IGNORED_ROWS];
     ignored_rows(g, rows);
-    fprintf(to, "\nof the trace, not used:\n");
+    fprintf(to, "\nof the trace, not used or taken otherwise:\n");
     for (size_t i = 0; i < IGNORED_ROWS; i++)
         if (rows[i].count > 0)
             fprintf(to, "  %9" PRIu64 " %s\n", rows[i].count, rows[i].text);
@@ -70,11 +72,38 @@ static void print_ignored(FILE *to, const struct sim_ignored *g)
                 : "as they are");
 }
 
-void report_print(FILE *to, const struct sim_figures *f, const struct sim_ignored *ignored,
-                  const char *policy)
+static void print_waits(FILE *to, const char *name, const struct waits *w)
 {
-    if (policy != NULL)
-        fprintf(to, "policy    %s\n", policy);
+    if (w->count > 0)
+        fprintf(to, "%-12s %9" PRIu64 " waits %9" PRIu32 " %9" PRIu32 " %9" PRIu32 "\n", name,
+                w->count, w->p50_s, w->p99_s, w->max_s);
+}
+
+static void print_history(FILE *to, const struct findings *found)
+{
+    const struct history *h = found->history;
+    const struct resources *capacity = &found->figures->capacity;
+    fprintf(to,
+            "\nover %" PRId64 " s: %" PRIu64 " tasks arrived, %" PRIu64 " finished, %" PRIu64
+            " placements;\nat most %" PRIu64 " pending. Used, mean and most:",
+            h->until_s, h->arrived, h->finished, h->placements, h->pending_max);
+    for (enum resource r = 0; r < RES_COUNT; r++)
+        if (capacity->v[r] > 0)
+            fprintf(to, " %s %.1f%% %.1f%%", resource_name(r),
+                    percent(h->used_mean.v[r], capacity->v[r]),
+                    percent(h->used_max.v[r], capacity->v[r]));
+    fprintf(to, "\n\n%-12s %15s %9s %9s %9s  (seconds pending before a placement, or so far)\n", "",
+            "", "p50", "p99", "longest");
+    for (enum band b = 0; b < BAND_COUNT; b++)
+        print_waits(to, band_text(b), &h->bands[b]);
+    print_waits(to, "all", &h->waits);
+}
+
+void report_print(FILE *to, const struct findings *found)
+{
+    const struct sim_figures *f = found->figures;
+    if (found->workload->from_trace)
+        fprintf(to, "policy    %s\n", policy_text(found->workload->policy));
     fprintf(to,
             "machines  %" PRIu32 "\ntasks     %" PRIu64 " in %" PRIu64 " jobs\n"
             "placed    %" PRIu64 " (%.1f%%)\npending   %" PRIu64 "\nevicted   %" PRIu64 "\n\n",
@@ -87,11 +116,14 @@ void report_print(FILE *to, const struct sim_figures *f, const struct sim_ignore
             print_resource(to, f, r);
     fprintf(to,
             "stranded: left on the %" PRIu32 " machines that have no room for a task of mean size\n"
-            "\npasses    %zu: median %.2f ms, longest %.2f ms, together %.2f s\n",
+            "\npasses    %zu: median %.2f ms, p99 %.2f ms, longest %.2f ms, together %.2f s\n",
             f->stranded_machines, f->passes, (double)f->pass_us_p50 / 1e3,
-            (double)f->pass_us_max / 1e3, (double)f->pass_us_total / 1e6);
-    if (ignored != NULL)
-        print_ignored(to, ignored);
+            (double)f->pass_us_p99 / 1e3, (double)f->pass_us_max / 1e3,
+            (double)f->pass_us_total / 1e6);
+    if (found->history != NULL)
+        print_history(to, found);
+    if (found->workload->from_trace)
+        print_ignored(to, &found->workload->ignored);
 }
 
 static json_t *resources_json(const struct resources *r)
@@ -111,38 +143,87 @@ static json_t *ignored_json(const struct sim_ignored *ignored)
     return object;
 }
 
-json_t *report_json(const struct sim_figures *f, const struct sim_ignored *ignored,
-                    const char *policy)
+static json_t *bands_json(const struct sim_figures *f)
 {
+    json_t *bands = json_object();
+    for (enum band b = 0; b < BAND_COUNT; b++)
+        json_object_set_new(bands, band_text(b),
+                            json_pack("{s:I, s:I, s:I}", "tasks", (json_int_t)f->bands[b].tasks,
+                                      "placed", (json_int_t)f->bands[b].placed, "pending",
+                                      (json_int_t)f->bands[b].pending));
+    return bands;
+}
+
+static json_t *waits_json(const struct waits *w)
+{
+    return json_pack("{s:I, s:I, s:I, s:I}", "count", (json_int_t)w->count, "p50_s",
+                     (json_int_t)w->p50_s, "p99_s", (json_int_t)w->p99_s, "max_s",
+                     (json_int_t)w->max_s);
+}
+
+static json_t *history_json(const struct history *h)
+{
+    json_t *samples = json_array(), *bands = json_object();
+    for (uint32_t i = 0; i < h->sample_count; i++) {
+        const struct sample *s = &h->samples[i];
+        json_array_append_new(samples,
+                              json_pack("{s:I, s:I, s:I, s:o}", "second", (json_int_t)s->second,
+                                        "pending_max", (json_int_t)s->pending_max, "running",
+                                        (json_int_t)s->running, "used", resources_json(&s->used)));
+    }
+    for (enum band b = 0; b < BAND_COUNT; b++)
+        json_object_set_new(bands, band_text(b), waits_json(&h->bands[b]));
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "until_s",
+                     (json_int_t)h->until_s, "arrived", (json_int_t)h->arrived, "finished",
+                     (json_int_t)h->finished, "placements", (json_int_t)h->placements,
+                     "pending_max", (json_int_t)h->pending_max, "waits", waits_json(&h->waits),
+                     "waits_by_band", bands, "used_mean", resources_json(&h->used_mean), "used_max",
+                     resources_json(&h->used_max), "samples", samples);
+}
+
+/* What belongs to a trace alone. */
+static void add_trace(json_t *json, const struct workload *workload)
+{
+    if (!workload->from_trace)
+        return;
+    bool is_2011 = workload->ignored.priorities_2011;
+    json_object_set_new(json, "ignored", ignored_json(&workload->ignored));
+    json_object_set_new(json, "priorities", json_string(is_2011 ? "2011" : "as they are"));
+}
+
+json_t *report_json(const struct findings *found)
+{
+    const struct sim_figures *f = found->figures;
     json_t *json = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "machines",
-        (json_int_t)f->machines, "jobs", (json_int_t)f->jobs, "tasks", (json_int_t)f->tasks,
-        "placed", (json_int_t)f->placed, "pending", (json_int_t)f->pending, "evicted",
-        (json_int_t)f->evicted, "capacity", resources_json(&f->capacity), "demand",
-        resources_json(&f->demand), "used", resources_json(&f->used), "stranded",
-        resources_json(&f->stranded), "stranded_machines", (json_int_t)f->stranded_machines,
-        "passes", (json_int_t)f->passes, "pass_us_p50", (json_int_t)f->pass_us_p50, "pass_us_max",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}",
+        "machines", (json_int_t)f->machines, "jobs", (json_int_t)f->jobs, "tasks",
+        (json_int_t)f->tasks, "placed", (json_int_t)f->placed, "pending", (json_int_t)f->pending,
+        "evicted", (json_int_t)f->evicted, "bands", bands_json(f), "capacity",
+        resources_json(&f->capacity), "demand", resources_json(&f->demand), "used",
+        resources_json(&f->used), "stranded", resources_json(&f->stranded), "stranded_machines",
+        (json_int_t)f->stranded_machines, "passes", (json_int_t)f->passes, "pass_us_p50",
+        (json_int_t)f->pass_us_p50, "pass_us_p99", (json_int_t)f->pass_us_p99, "pass_us_max",
         (json_int_t)f->pass_us_max, "pass_us_total", (json_int_t)f->pass_us_total);
     ASSERT(json != NULL);
-    if (policy != NULL)
-        json_object_set_new(json, "policy", json_string(policy));
-    if (ignored == NULL)
-        return json;
-    json_object_set_new(json, "ignored", ignored_json(ignored));
-    json_object_set_new(json, "priorities",
-                        json_string(ignored->priorities_2011 ? "2011" : "as they are"));
+    if (found->history != NULL)
+        json_object_set_new(json, "history", history_json(found->history));
+    if (found->workload->from_trace)
+        json_object_set_new(json, "policy", json_string(policy_text(found->workload->policy)));
+    add_trace(json, found->workload);
     return json;
 }
 
-void report_compact_print(FILE *to, const struct compact_bound *bound,
-                          const struct compact *results, const bool *done)
+void report_compact_print(FILE *to, const struct workload *workload,
+                          const struct compact_bound *bound, const struct compact *results,
+                          const bool *done)
 {
     fprintf(to,
             "cell compaction: machines needed for %" PRIu64 " tasks, of %" PRIu32
-            " machines; %d trials,\n90th percentile; up to 0.2%% of the tasks may stay pending\n\n"
+            " machines; %d trials,\n90th percentile; up to 0.2%% of the tasks may stay pending; "
+            "what %" PRIu64 " jobs larger\nthan half the cell insist on is taken as a wish\n\n"
             "%-18s %9s %9s %11s %18s\n%-18s %9s %8.1f%%\n",
-            bound->tasks, bound->machines, COMPACT_TRIALS, "", "machines", "of cell", "over bound",
-            "trials", "volume bound", "", bound->percent);
+            bound->tasks, bound->machines, COMPACT_TRIALS, bound->softened, "", "machines",
+            "of cell", "over bound", "trials", "volume bound", "", bound->percent);
     for (enum policy p = 0; p < POLICY_COUNT; p++) {
         const struct compact *c = &results[p];
         if (done[p])
@@ -151,11 +232,12 @@ void report_compact_print(FILE *to, const struct compact_bound *bound,
                     100 * (c->percent / bound->percent - 1), c->needed[0],
                     c->needed[COMPACT_TRIALS - 1]);
     }
-    print_ignored(to, &bound->ignored);
+    if (workload->from_trace)
+        print_ignored(to, &workload->ignored);
 }
 
-json_t *report_compact_json(const struct compact_bound *bound, const struct compact *results,
-                            const bool *done)
+json_t *report_compact_json(const struct workload *workload, const struct compact_bound *bound,
+                            const struct compact *results, const bool *done)
 {
     json_t *policies = json_object();
     for (enum policy p = 0; p < POLICY_COUNT; p++) {
@@ -169,9 +251,12 @@ json_t *report_compact_json(const struct compact_bound *bound, const struct comp
                                       (json_int_t)results[p].machines, "percent",
                                       results[p].percent, "trials", needed));
     }
-    return json_pack("{s:I, s:I, s:f, s:o, s:o}", "machines", (json_int_t)bound->machines, "tasks",
-                     (json_int_t)bound->tasks, "bound_percent", bound->percent, "policies",
-                     policies, "ignored", ignored_json(&bound->ignored));
+    json_t *json =
+        json_pack("{s:I, s:I, s:I, s:f, s:o}", "machines", (json_int_t)bound->machines, "tasks",
+                  (json_int_t)bound->tasks, "softened_jobs", (json_int_t)bound->softened,
+                  "bound_percent", bound->percent, "policies", policies);
+    add_trace(json, workload);
+    return json;
 }
 
 enum { WHAT_IF_LINES = 20 };
@@ -180,13 +265,17 @@ void report_what_if_print(FILE *to, const struct sim *sim, const struct what_if 
 {
     fprintf(to,
             "\nwithout %" PRIu32 " machines (%s%s): %" PRIu64 " tasks lost their machine, %" PRIu64
-            " evicted,\n%" PRIu64 " left pending, of %zu jobs\n",
+            " evicted,\n%" PRIu64 " left pending\n",
             w->removed_count, cell_machine(sim->cell, w->removed[0])->name,
-            w->removed_count > 1 ? ", ..." : "", w->lost, w->evicted, w->pending, w->job_count);
+            w->removed_count > 1 ? ", ..." : "", w->lost, w->evicted, w->pending);
+    if (w->job_count > 0)
+        fprintf(to, "  %9s %9s %9s %9s  job\n", "priority", "lost", "evicted", "pending");
     for (size_t i = 0; i < w->job_count && i < WHAT_IF_LINES; i++) {
-        const struct job *job = cell_job(sim->cell, w->jobs[i].job);
-        fprintf(to, "  %s, priority %" PRIu32 ": %" PRIu32 " tasks: %s\n", job->spec.name,
-                job->spec.priority, w->jobs[i].pending, job->reason);
+        const struct what_if_job *what = &w->jobs[i];
+        const struct job *job = cell_job(sim->cell, what->job);
+        fprintf(to, "  %9" PRIu32 " %9" PRIu32 " %9" PRIu32 " %9" PRIu32 "  %s%s%s\n",
+                job->spec.priority, what->lost, what->evicted, what->pending, job->spec.name,
+                what->pending > 0 ? ": " : "", what->pending > 0 ? job->reason : "");
     }
     if (w->job_count > WHAT_IF_LINES)
         fprintf(to, "  and %zu more jobs (-o json has all)\n", w->job_count - WHAT_IF_LINES);
@@ -198,11 +287,13 @@ json_t *report_what_if_json(const struct sim *sim, const struct what_if *w)
     for (uint32_t i = 0; i < w->removed_count; i++)
         json_array_append_new(removed, json_string(cell_machine(sim->cell, w->removed[i])->name));
     for (size_t i = 0; i < w->job_count; i++) {
-        const struct job *job = cell_job(sim->cell, w->jobs[i].job);
-        json_array_append_new(jobs,
-                              json_pack("{s:s, s:I, s:I, s:s}", "job", job->spec.name, "priority",
-                                        (json_int_t)job->spec.priority, "pending",
-                                        (json_int_t)w->jobs[i].pending, "reason", job->reason));
+        const struct what_if_job *what = &w->jobs[i];
+        const struct job *job = cell_job(sim->cell, what->job);
+        json_array_append_new(
+            jobs, json_pack("{s:s, s:I, s:I, s:I, s:I, s:s}", "job", job->spec.name, "priority",
+                            (json_int_t)job->spec.priority, "lost", (json_int_t)what->lost,
+                            "evicted", (json_int_t)what->evicted, "pending",
+                            (json_int_t)what->pending, "reason", job->reason));
     }
     return json_pack("{s:o, s:I, s:I, s:I, s:o}", "removed", removed, "lost", (json_int_t)w->lost,
                      "evicted", (json_int_t)w->evicted, "pending", (json_int_t)w->pending, "jobs",

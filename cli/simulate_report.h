@@ -5,23 +5,27 @@
 #define CLI_SIMULATE_REPORT_H
 
 #include "simulate_compact.h"
+#include "simulate_time.h"
 #include "simulate_what_if.h"
 
 #include <jansson.h>
 #include <stdio.h>
 
-/* `ignored` and `policy` are NULL for a real cell, whose jobs have their own. */
-void report_print(FILE *to, const struct sim_figures *figures, const struct sim_ignored *ignored,
-                  const char *policy);
+struct findings {
+    const struct sim_figures *figures;
+    const struct workload *workload;
+    const struct history *history; /* NULL: no time passed */
+};
+void report_print(FILE *to, const struct findings *found);
 /* Every figure, amounts in base units; the caller owns it. */
-json_t *report_json(const struct sim_figures *figures, const struct sim_ignored *ignored,
-                    const char *policy);
+json_t *report_json(const struct findings *found);
 
 /* Of the policies that are `done`. */
-void report_compact_print(FILE *to, const struct compact_bound *bound,
-                          const struct compact *results, const bool *done);
-json_t *report_compact_json(const struct compact_bound *bound, const struct compact *results,
-                            const bool *done);
+void report_compact_print(FILE *to, const struct workload *workload,
+                          const struct compact_bound *bound, const struct compact *results,
+                          const bool *done);
+json_t *report_compact_json(const struct workload *workload, const struct compact_bound *bound,
+                            const struct compact *results, const bool *done);
 void report_what_if_print(FILE *to, const struct sim *sim, const struct what_if *w);
 json_t *report_what_if_json(const struct sim *sim, const struct what_if *w);
 

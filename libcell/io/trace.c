@@ -3,6 +3,7 @@
  */
 #include "trace.h"
 
+#include "attributes.h"
 #include "idmap.h"
 #include "spec.h"
 
@@ -138,6 +139,34 @@ static int identity(const struct reader *r, size_t field, const char *name, char
     return 0;
 }
 
+/* "k=v;k=v" in any order, and the failure domain. */
+static int machine_attributes(const struct reader *r, struct words *ret, struct err *err)
+{
+    char key[CELL_NAME_MAX + 1];
+    const char *value;
+    char *rest = r->fields[5][0] == '\0' ? NULL : r->fields[5];
+    for (char *text; (text = strsep(&rest, ";")) != NULL;) {
+        if (attribute_parse(text, key, &value, err) != 0)
+            return err_wrap(err, "%s:%" PRIu32 ": attributes", r->path, r->line);
+        if (attributes_get(ret, key) != NULL || strcmp(key, TRACE_FAILURE_DOMAIN) == 0)
+            return err_set(err, ERR_INVALID, "%s:%" PRIu32 ": attributes: a second %s", r->path,
+                           r->line, key);
+        attributes_put(ret, key, value);
+    }
+    if (r->fields[6][0] == '\0')
+        return 0;
+    if (!attribute_value_valid(r->fields[6]))
+        return err_set(err, ERR_INVALID,
+                       "%s:%" PRIu32 ": failure_domain: \"%.*s\" is not 1 to %d letters, digits "
+                       "and . _ - + : / @ ~",
+                       r->path, r->line, ID_TEXT_MAX, r->fields[6], ATTRIBUTE_VALUE_MAX);
+    attributes_put(ret, TRACE_FAILURE_DOMAIN, r->fields[6]);
+    if (ret->count > MACHINE_ATTRIBUTES_MAX)
+        return err_set(err, ERR_LIMIT, "%s:%" PRIu32 ": %u attributes, at most %d are allowed",
+                       r->path, r->line, ret->count, MACHINE_ATTRIBUTES_MAX);
+    return 0;
+}
+
 static int machine_fields(const struct reader *r, struct trace_machine *m, struct err *err)
 {
     int rc = identity(r, 0, "machine_id", m->id, err);
@@ -149,8 +178,8 @@ static int machine_fields(const struct reader *r, struct trace_machine *m, struc
         rc = number(r, 3, "disk_mib", 0, TRACE_AMOUNT_MAX, &m->disk_mib, err);
     if (rc == 0)
         rc = number(r, 4, "gpu_milli", 0, TRACE_AMOUNT_MAX, &m->gpu_milli, err);
-    m->has_attributes = rc == 0 && r->fields[5][0] != '\0';
-    m->has_failure_domain = rc == 0 && r->fields[6][0] != '\0';
+    if (rc == 0)
+        rc = machine_attributes(r, &m->attributes, err);
     return rc;
 }
 
@@ -175,13 +204,15 @@ int trace_read_machines(struct trace *trace, const char *path, struct err *err)
     while (rc == 0 && (rc = read_line(&r, &end, err)) == 0 && !end) {
         struct trace_machine m = {0};
         rc = split(&r, err);
+        if (rc == 0 && trace->machine_count == CELL_MACHINES_MAX)
+            rc = err_set(err, ERR_LIMIT, "%s:%" PRIu32 ": more than %d machines", path, r.line,
+                         CELL_MACHINES_MAX);
         if (rc == 0)
             rc = machine_fields(&r, &m, err);
-        if (rc != 0)
+        if (rc != 0) {
+            words_release(&m.attributes);
             return rc;
-        if (trace->machine_count == CELL_MACHINES_MAX)
-            return err_set(err, ERR_LIMIT, "%s:%" PRIu32 ": more than %d machines", path, r.line,
-                           CELL_MACHINES_MAX);
+        }
         if (trace->machine_count == trace->machine_capacity) {
             trace->machine_capacity = MAX(trace->machine_capacity * 2, 256U);
             trace->machines = xrealloc(trace->machines, trace->machine_capacity, sizeof m);
@@ -215,11 +246,10 @@ static int task_fields(const struct reader *r, struct trace_job *job, int64_t *r
     if (rc != 0)
         return rc;
     job->priority = (uint32_t)priority;
-    job->constraints = r->fields[10]; /* copied when it becomes a job */
+    job->constraints.text = r->fields[10]; /* copied when it becomes a job */
     job->has_qos = r->fields[3][0] != '\0';
     job->line = r->line;
     job->count = 1;
-    job->durations = *ret_duration_s >= 0;
     return 0;
 }
 
@@ -228,25 +258,48 @@ static bool same_request(const struct trace_job *a, const struct trace_job *b)
     return strcmp(a->id, b->id) == 0 && a->priority == b->priority &&
            a->arrival_s == b->arrival_s && a->cpu_milli == b->cpu_milli &&
            a->ram_mib == b->ram_mib && a->disk_mib == b->disk_mib && a->gpu_milli == b->gpu_milli &&
-           strcmp(a->constraints, b->constraints) == 0;
+           strcmp(a->constraints.text, b->constraints.text) == 0;
 }
 
-static void take_task(struct trace *trace, const struct trace_job *task)
+/* A part of a job like none before it; what its constraints say is read here. */
+static int take_job(struct trace *trace, const struct reader *r, const struct trace_job *task,
+                    struct err *err)
 {
-    struct trace_job *last = trace->job_count == 0 ? NULL : &trace->jobs[trace->job_count - 1];
-    trace->task_count++;
-    trace->priority_max = MAX(trace->priority_max, task->priority);
-    if (last != NULL && last->count < CELL_TASKS_PER_JOB_MAX && same_request(last, task)) {
-        last->count++;
-        last->durations += task->durations;
-        return;
+    struct trace_constraints constraints;
+    int rc = trace_constraints_parse(task->constraints.text, &constraints, err);
+    if (rc != 0) {
+        trace_constraints_release(&constraints);
+        return err_wrap(err, "%s:%" PRIu32 ": constraints", r->path, r->line);
     }
     if (trace->job_count == trace->job_capacity) {
         trace->job_capacity = MAX(trace->job_capacity * 2, 256U);
         trace->jobs = xrealloc(trace->jobs, trace->job_capacity, sizeof *trace->jobs);
     }
-    trace->jobs[trace->job_count] = *task;
-    trace->jobs[trace->job_count++].constraints = xstrdup(task->constraints);
+    struct trace_job *job = &trace->jobs[trace->job_count++];
+    *job = *task;
+    job->constraints = constraints;
+    job->first = trace->task_count;
+    return 0;
+}
+
+static int take_task(struct trace *trace, const struct reader *r, const struct trace_job *task,
+                     int64_t duration_s, struct err *err)
+{
+    struct trace_job *last = trace->job_count == 0 ? NULL : &trace->jobs[trace->job_count - 1];
+    bool more = last != NULL && last->count < CELL_TASKS_PER_JOB_MAX && same_request(last, task);
+    int rc = more ? 0 : take_job(trace, r, task, err);
+    if (rc != 0)
+        return rc;
+    if (more)
+        last->count++;
+    if (trace->task_count == trace->task_capacity) {
+        trace->task_capacity = MAX(trace->task_capacity * 2, 1024U);
+        trace->durations_s =
+            xrealloc(trace->durations_s, trace->task_capacity, sizeof *trace->durations_s);
+    }
+    trace->durations_s[trace->task_count++] = (int32_t)duration_s;
+    trace->priority_max = MAX(trace->priority_max, task->priority);
+    return 0;
 }
 
 int trace_read_tasks(struct trace *trace, const char *path, uint32_t tasks_max, struct err *err)
@@ -270,7 +323,7 @@ int trace_read_tasks(struct trace *trace, const char *path, uint32_t tasks_max, 
         if (rc == 0)
             rc = task_fields(&r, &task, &duration_s, err);
         if (rc == 0)
-            take_task(trace, &task);
+            rc = take_task(trace, &r, &task, duration_s, err);
     }
     return rc;
 }
@@ -303,8 +356,11 @@ int trace_read_dir(struct trace *trace, const char *dir, uint32_t tasks_max, str
 void trace_release(struct trace *trace)
 {
     for (uint32_t i = 0; i < trace->job_count; i++)
-        free(trace->jobs[i].constraints);
+        trace_constraints_release(&trace->jobs[i].constraints);
+    for (uint32_t i = 0; i < trace->machine_count; i++)
+        words_release(&trace->machines[i].attributes);
     free(trace->jobs);
+    free(trace->durations_s);
     free(trace->machines);
     *trace = (struct trace){0};
 }

@@ -1,7 +1,7 @@
 /*
  * sched.c - the scheduler on one core, beside a full scan of all machines by a few dozen lines.
  *
- *     sched [--quick]        DATA_DIR: a directory of traces to pack as well
+ *     sched [--quick]
  *
  * Everything goes through the simulator of borgctl: the cell and the scheduler of a master, without
  * the log. "placements/s" counts the time inside sched_pass() only; "with apply" the whole loop.
@@ -11,9 +11,8 @@
 #include "lib/bench.h"
 
 #include "clock.h"
-#include "simulate_compact.h"
+#include "simulate.h"
 
-#include <dirent.h>
 #include <malloc.h>
 #include <math.h>
 #include <stdio.h>
@@ -32,6 +31,15 @@ static double draw_spread(uint64_t *seed, double median, double sigma)
 {
     double u = draw_unit(seed) + 1e-12, v = draw_unit(seed);
     return median * exp(sigma * sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
+}
+
+/* No task ends. */
+static int32_t *run_on(uint32_t tasks)
+{
+    int32_t *durations_s = xcalloc(tasks, sizeof *durations_s);
+    for (uint32_t i = 0; i < tasks; i++)
+        durations_s[i] = -1;
+    return durations_s;
 }
 
 static void generate_machines(struct trace *t, uint32_t count)
@@ -73,11 +81,13 @@ static struct trace generate(uint32_t machines, double percent, double tasks_max
                                   .cpu_milli = (int64_t)cpu,
                                   .ram_mib = (int64_t)ram,
                                   .disk_mib = 512,
-                                  .constraints = xstrdup("")};
+                                  .constraints = {.text = xstrdup("")},
+                                  .first = t.task_count};
         snprintf(job->id, sizeof job->id, "j%" PRIu32, t.job_count);
         wanted += cpu * job->count;
         t.task_count += job->count;
     }
+    t.durations_s = run_on(t.task_count);
     return t;
 }
 
@@ -91,18 +101,21 @@ static struct trace one_job(uint32_t machines, uint32_t tasks)
                                    .priority = 200,
                                    .cpu_milli = 1000,
                                    .ram_mib = 4096,
-                                   .constraints = xstrdup("")};
+                                   .constraints = {.text = xstrdup("")}};
+    t.durations_s = run_on(tasks);
     return t;
 }
 
 static void load(struct sim *sim, const struct trace *t, enum policy policy)
 {
     struct err err;
-    struct sim_ignored ignored = {0};
-    struct sim_load how = {.policy = policy};
+    struct workload workload;
+    struct workload_choice choice = {policy, WHEN_ALL, 0};
+    workload_of_trace(&workload, t, &choice);
     sim_init(sim);
-    if (sim_load_trace(sim, t, &how, &ignored, &err) != 0)
+    if (sim_load(sim, &workload, &err) != 0)
         bench_die("%s", err.msg);
+    workload_release(&workload);
 }
 
 /* --- the oracle ----------------------------------------------------------------------------- */
@@ -356,75 +369,6 @@ static void bench_memory(void)
     trace_release(&t);
 }
 
-static void pack(const char *name, const struct trace *t, int64_t arrivals_s)
-{
-    struct err err;
-    struct sim_load how = {.arrivals_s = arrivals_s};
-    struct compact_bound bound;
-    struct compact results[POLICY_COUNT];
-    if (compact_bound(t, &how, &bound, &err) != 0)
-        bench_die("%s: %s", name, err.msg);
-    printf("| %s | %" PRIu32 " | %" PRIu64 " | %.1f |", name, bound.machines, bound.tasks,
-           bound.percent);
-    if (bound.percent > 400) { /* arrivals and departures of days, here all at once */
-        printf(" not a workload of one moment: not packed |\n");
-        return;
-    }
-    for (enum policy p = 0; p < POLICY_COUNT; p++) {
-        how.policy = p;
-        if (compact(t, &how, &bound, 1, NULL, NULL, &results[p], &err) != 0)
-            bench_die("%s: %s", name, err.msg);
-        printf(" %.1f |", results[p].percent);
-        fflush(stdout);
-    }
-    printf("\n");
-    bench_summary("compaction", "%s: %.1f%% of the cell, bound %.1f%%, best-fit %.1f%%", name,
-                  results[POLICY_STRANDING_AWARE].percent, bound.percent,
-                  results[POLICY_BEST_FIT].percent);
-}
-
-static void pack_dir(const char *dir)
-{
-    struct dirent **entries;
-    int count = scandir(dir, &entries, NULL, alphasort);
-    for (int i = 0; i < count; i++) {
-        char path[4096], machines[4200];
-        struct trace t = {0};
-        struct err err;
-        snprintf(path, sizeof path, "%s/%s", dir, entries[i]->d_name);
-        snprintf(machines, sizeof machines, "%s/machines.csv", path);
-        FILE *file = entries[i]->d_name[0] == '.' ? NULL : fopen(machines, "r");
-        if (file != NULL) {
-            fclose(file);
-            if (trace_read_dir(&t, path, 0, &err) != 0)
-                bench_die("%s", err.msg);
-            uint64_t at_start = 0;
-            for (uint32_t j = 0; j < t.job_count; j++)
-                at_start += t.jobs[j].arrival_s == 0 ? t.jobs[j].count : 0;
-            /* Traces of arrivals have next to nothing at the start: those are packed whole. */
-            pack(entries[i]->d_name, &t, at_start * 2 > t.task_count ? 0 : INT64_MAX);
-            trace_release(&t);
-        }
-        free(entries[i]);
-    }
-    if (count >= 0)
-        free(entries);
-}
-
-static void bench_pack(void)
-{
-    const char *dir = getenv("DATA_DIR");
-    printf("\n| cell compaction, %% of the machines | machines | tasks | bound |");
-    for (enum policy p = 0; p < POLICY_COUNT; p++)
-        printf(" %s |", policy_text(p));
-    printf("\n|---|---|---|---|---|---|---|\n");
-    struct trace t = generate(quick ? 500 : 5000, 90, 1000, 3);
-    pack("generated", &t, 0);
-    trace_release(&t);
-    if (dir != NULL && !quick)
-        pack_dir(dir);
-}
-
 int main(int argc, char **argv)
 {
     quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
@@ -435,6 +379,5 @@ int main(int argc, char **argv)
     bench_preempt();
     bench_pending();
     bench_memory();
-    bench_pack();
     return 0;
 }

@@ -9,7 +9,7 @@ setup_file()
     cat >"$TRACE/machines.csv" <<'EOF'
 machine_id,cpu_milli,ram_mib,disk_mib,gpu_milli,attributes,failure_domain
 m0,4000,8192,0,0,,r0
-m1,4000,8192,0,0,,r0
+m1,4000,8192,0,0,a=b,r0
 EOF
     cat >"$TRACE/tasks.csv" <<'EOF'
 job_id,task_index,priority,qos,arrival_s,duration_s,cpu_milli,ram_mib,disk_mib,gpu_milli,constraints
@@ -34,18 +34,31 @@ teardown_file()
         .policy == "stranding-aware" and .capacity.cpu_milli == 8000 and
         .used.cpu_milli == 8000 and .demand.cpu_milli == 10000 and
         .stranded.cpu_milli == 0 and .stranded.ram_bytes == 10737418240 and
-        .ignored.arrive_later == 1 and .ignored.constraints == 3 and .ignored.duration == 3'
+        .ignored.elsewhen == 1 and .ignored.duration == 3 and .bands.production.placed == 1 and
+        .bands.batch.pending == 1'
 }
 
 @test "and as text, from gzip, with what of it was not used" {
     local out
     out="$(borgctl simulate --machines "$TRACE/machines.csv" --tasks "$TRACE/tasks.csv.gz" \
-        --policy best-fit --arrivals all)"
+        --policy best-fit --at all)"
     grep -qE '^policy +best-fit$' <<<"$out"
     grep -qE '^tasks +5 in 3 jobs$' <<<"$out"
     grep -qE '^placed +3 \(60\.0%\)$' <<<"$out"
-    grep -qE '^ +3 tasks have constraints: taken as having none$' <<<"$out"
-    same "left out" 0 "$(grep -c 'arrive later' <<<"$out" || true)"
+    grep -qE '^ +3 tasks have a duration_s: taken as running on; see --arrivals$' <<<"$out"
+    same "left out" 0 "$(grep -c 'left out' <<<"$out" || true)"
+}
+
+@test "over time tasks come and go, and constraints hold" {
+    # low's two run on m1 alone until second 60; the third waits for them, past the end at 9
+    borgctl simulate --dir "$TRACE" --arrivals all -o json | jq -e '.history.until_s == 9 and
+        .history.arrived == 5 and .history.finished == 0 and .history.placements == 3 and
+        .history.pending_max == 2 and .history.waits.max_s == 9 and .pending == 2 and
+        .history.samples[-1].running == 3'
+    sed -i.orig 's/^late,0,2,,9/late,0,2,,70/' "$TRACE/tasks.csv"
+    borgctl simulate --dir "$TRACE" --arrivals all -o json | jq -e '.history.finished == 2 and
+        .history.placements == 5 and .history.waits_by_band.batch.max_s == 60 and .pending == 0'
+    mv "$TRACE/tasks.csv.orig" "$TRACE/tasks.csv"
 }
 
 @test "a malformed line is refused with its place" {
@@ -63,19 +76,26 @@ from 0 to 1073741824" "$output"
     expect_exit 2 borgctl simulate --dir "$TRACE" --policy first-fit
     expect_exit 2 borgctl simulate --dir "$TRACE" --compact --remove 1
     expect_exit 2 borgctl simulate --checkpoint x.db --limit 5
+    expect_exit 2 borgctl simulate --checkpoint x.db --policy best-fit
     expect_exit 2 borgctl simulate --dir "$TRACE" --arrivals soon
+    expect_exit 2 borgctl simulate --dir "$TRACE" --at noon
+    expect_exit 2 borgctl simulate --dir "$TRACE" --at 5 --arrivals 5
 }
 
 @test "compaction needs three machines for ten cpus in halves of a machine" {
+    # low's three tasks are more than half of the machines: a=b is a wish of theirs
     borgctl simulate --dir "$TRACE" --compact -o json | jq -e '.machines == 2 and .tasks == 4 and
-        .bound_percent == 125 and (.policies | length) == 3 and
+        .bound_percent == 125 and .softened_jobs == 1 and (.policies | length) == 3 and
         (.policies | all(.[]; .machines == 3 and .percent == 150 and (.trials | length) == 11))'
 }
 
 @test "what if a machine goes, and how many more fit" {
-    borgctl simulate --dir "$TRACE" --remove-machine m0 -o json | jq -e '.what_if.removed == ["m0"]
-        and .what_if.pending == 2 and .what_if.jobs == [.what_if.jobs[0]] and
+    borgctl simulate --dir "$TRACE" --remove machine=m1 -o json | jq -e '.what_if.removed == ["m1"]
+        and .what_if.lost == 2 and .what_if.pending == 2 and (.what_if.jobs | length) == 1 and
         .what_if.jobs[0].job == "low"'
+    borgctl simulate --dir "$TRACE" --remove failure_domain=r0 -o json |
+        jq -e '(.what_if.removed | length) == 2 and .what_if.lost == 3 and .what_if.pending == 3'
+    expect_exit 1 borgctl simulate --dir "$TRACE" --remove machine=m7
     echo "{name: 'more', task: {command: 'true', resources: {cpu: 1, ram: '1Mi'}}}" \
         >"$BATS_TEST_TMPDIR/more.jsonnet"
     borgctl simulate --dir "$TRACE" --limit 1 --how-many "$BATS_TEST_TMPDIR/more.jsonnet" -o json |
@@ -92,6 +112,8 @@ from 0 to 1073741824" "$output"
     borgctl simulate --checkpoint "$db" --remove 1 -o json | jq -e '.machines == 2 and
         .placed == 2 and .used.cpu_milli == 3000 and .what_if.lost == 1 and
         .what_if.pending == 1 and .what_if.jobs[0].job == "web"'
+    borgctl simulate --checkpoint "$db" --compact --policy best-fit -o json | jq -e '
+        .machines == 2 and .tasks == 2 and .policies["best-fit"].machines == 2'
     wait_sql 5 2 "SELECT count(*) FROM tasks WHERE state = 'running'"
     cell_away
 }

@@ -3,6 +3,8 @@
  */
 #include "trace.h"
 
+#include "attributes.h"
+
 #include "testlib.h"
 
 #include <zlib.h>
@@ -48,6 +50,14 @@ static const struct wrong {
     {MACHINES "m0,1,99999999999999999999,1,0,,r\n", ":2: ram_mib: \"9999"},
     {MACHINES "m0,1,1,x,0,,r\n", ":2: disk_mib: \"x\""},
     {MACHINES "m0,1,1,1,g,,r\n", ":2: gpu_milli: \"g\""},
+    {MACHINES "m0,1,1,1,0,a,r\n", ":2: attributes: \"a\" is not KEY=VALUE"},
+    {MACHINES "m0,1,1,1,0,a=1;,r\n", ":2: attributes: \"\" is not KEY=VALUE"},
+    {MACHINES "m0,1,1,1,0,a=1;A=2,r\n", ":2: attributes: \"A=2\" is not KEY=VALUE"},
+    {MACHINES "m0,1,1,1,0,a=,r\n", ":2: attributes: \"a=\": a value is"},
+    {MACHINES "m0,1,1,1,0,machine=x,r\n", ":2: attributes: \"machine=x\": \"machine\" is the"},
+    {MACHINES "m0,1,1,1,0,a=1;b=2;a=3,r\n", ":2: attributes: a second a"},
+    {MACHINES "m0,1,1,1,0,failure_domain=x,\n", ":2: attributes: a second failure_domain"},
+    {MACHINES "m0,1,1,1,0,,r 1\n", ":2: failure_domain: \"r 1\" is not"},
     {MACHINES "m0,1,1,1,0,,r\nm1,1,1,1,0,,r\nm0,1,1,1,0,,r\n", ":4: a second machine \"m0\""},
 };
 
@@ -66,6 +76,21 @@ static const struct wrong wrong_tasks[] = {
     {TASKS "j,0,9,prod,0,-1,1,r,0,0,\n", ":2: ram_mib: \"r\""},
     {TASKS "j,0,9,prod,0,-1,1,1,d,0,\n", ":2: disk_mib: \"d\""},
     {TASKS "j,0,9,prod,0,-1,1,1,0,g,\n", ":2: gpu_milli: \"g\""},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,x\n", ":2: constraints: \"x\" says nothing of x"},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,x=1;\n", ":2: constraints: \"\" does not start with"},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,x=\n", ":2: constraints: "},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,x>=y\n", ":2: constraints: "},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,x<3\n", ":2: constraints: \"x<3\": of operators a trace has"},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,distinct=machine\n",
+     ":2: constraints: \"distinct=machine\": it"},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,distinct=rack:1\n", ":2: constraints: \"distinct=rack:1\": it"},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,limit=failure_domain:0\n", ":2: constraints: \"limit=fail"},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,spread=failure_domain:2x\n", ":2: constraints: \"spread=fai"},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,distinct=machine:1;distinct=machine:2\n",
+     ":2: constraints: \"distinct=machine:2\": it is there twice"},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,conflict=b\n", ":2: constraints: \"conflict=b\": it is to be"},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,conflict=:1\n", ":2: constraints: \"conflict=:1\": it is"},
+    {TASKS "j,0,9,prod,0,-1,1,1,0,0,\nj,1,9,prod,0,-1,1,1,0,0,x\n", ":3: constraints: \"x\""},
     {TASKS "j,0,9,prod,0,-1,1,1,0,0,\nk,0,9,prod,0,-1,1,1,0,0\n", ":3: 10 fields"},
 };
 
@@ -127,14 +152,19 @@ START_TEST(amounts_and_what_is_there_are_read)
     ck_assert_int_eq(t.machines[0].ram_mib, 32676);
     ck_assert_int_eq(t.machines[0].disk_mib, 8388608);
     ck_assert_int_eq(t.machines[0].gpu_milli, 2000);
-    ck_assert(t.machines[0].has_attributes && t.machines[0].has_failure_domain);
-    ck_assert(!t.machines[1].has_attributes && !t.machines[1].has_failure_domain);
+    const struct words *attributes = &t.machines[0].attributes;
+    ck_assert_uint_eq(attributes->count, 3);
+    ck_assert_str_eq(attributes_get(attributes, "platform"), "B");
+    ck_assert_str_eq(attributes_get(attributes, "ssd"), "1");
+    ck_assert_str_eq(attributes_get(attributes, "failure_domain"), "rack0");
+    ck_assert_uint_eq(t.machines[1].attributes.count, 0);
     ck_assert_uint_eq(t.job_count, 2);
     ck_assert_uint_eq(t.task_count, 2);
     ck_assert_uint_eq(t.priority_max, 9);
     const struct trace_job *j = &t.jobs[0];
     ck_assert_str_eq(j->id, "j1");
-    ck_assert_str_eq(j->constraints, "distinct=machine:1");
+    ck_assert_str_eq(j->constraints.text, "distinct=machine:1");
+    ck_assert_uint_eq(j->constraints.machine_max, 1);
     ck_assert_uint_eq(j->line, 2);
     ck_assert_uint_eq(j->priority, 9);
     ck_assert_int_eq(j->arrival_s, 7);
@@ -143,9 +173,9 @@ START_TEST(amounts_and_what_is_there_are_read)
     ck_assert_int_eq(j->disk_mib, 3560);
     ck_assert_int_eq(j->gpu_milli, 500);
     ck_assert(j->has_qos);
-    ck_assert_uint_eq(j->durations, 0);
+    ck_assert_int_eq(t.durations_s[j->first], -1);
     ck_assert(!t.jobs[1].has_qos);
-    ck_assert_uint_eq(t.jobs[1].durations, 1);
+    ck_assert_int_eq(t.durations_s[t.jobs[1].first], 60);
     trace_release(&t);
 }
 END_TEST
@@ -164,9 +194,40 @@ START_TEST(tasks_that_ask_for_the_same_in_a_row_are_one_job)
     ck_assert_uint_eq(t.job_count, ARRAY_SIZE(counts));
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
         ck_assert_uint_eq(t.jobs[i].count, counts[i]);
-    ck_assert_uint_eq(t.jobs[0].durations, 1);
+    ck_assert_int_eq(t.durations_s[0], -1);
+    ck_assert_int_eq(t.durations_s[1], 9);
+    ck_assert_uint_eq(t.jobs[4].first, 5);
     ck_assert_uint_eq(t.task_count, 6);
     trace_release(&t);
+}
+END_TEST
+
+START_TEST(constraints_are_taken_apart)
+{
+    struct trace_constraints c;
+    CLEANUP(buf_release) struct buf text = {0};
+    T_OK(trace_constraints_parse("platform=B;ssd!=1;kernel>=3;gpu in A|B-2;distinct=machine:2;"
+                                 "limit=failure_domain:3;spread=failure_domain:4;conflict=web:0;"
+                                 "conflict=db:5",
+                                 &c, &t_err));
+    for (uint32_t i = 0; i < c.clauses.count; i++) {
+        buf_printf(&text, "%s", i == 0 ? "" : "; ");
+        clause_print(&text, &c.clauses.items[i]);
+        ck_assert_uint_eq(c.clauses.items[i].weight, 0);
+    }
+    ck_assert_str_eq(buf_text(&text), "platform = B; ssd != 1; kernel >= 3; gpu in A,B-2");
+    ck_assert_uint_eq(c.machine_max, 2);
+    ck_assert_uint_eq(c.domain_max, 3);
+    ck_assert_uint_eq(c.domains_min, 4);
+    ck_assert_uint_eq(c.conflict_count, 2);
+    ck_assert_str_eq(c.conflicts[0].job, "web");
+    ck_assert_uint_eq(c.conflicts[0].max, 0);
+    ck_assert_str_eq(c.conflicts[1].job, "db");
+    ck_assert_uint_eq(c.conflicts[1].max, 5);
+    trace_constraints_release(&c);
+    T_OK(trace_constraints_parse("", &c, &t_err));
+    ck_assert_uint_eq(c.clauses.count, 0);
+    trace_constraints_release(&c);
 }
 END_TEST
 
@@ -227,6 +288,7 @@ int main(void)
     tcase_add_test(c, a_line_without_end_is_refused_and_not_kept);
     tcase_add_test(c, amounts_and_what_is_there_are_read);
     tcase_add_test(c, tasks_that_ask_for_the_same_in_a_row_are_one_job);
+    tcase_add_test(c, constraints_are_taken_apart);
     tcase_add_test(c, a_limit_reads_no_further);
     tcase_add_test(c, gzipped_files_are_read_and_broken_ones_refused);
     tcase_add_test(c, a_missing_file_is_named);
