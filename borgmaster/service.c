@@ -3,6 +3,7 @@
  */
 #include "service.h"
 
+#include "checkpoint.h"
 #include "cmd_pack.h"
 #include "leader.h"
 #include "links.h"
@@ -16,6 +17,7 @@
 struct service {
     struct replica *replica;
     struct rpc_server *server;
+    struct checkpoint *checkpoint;
     uv_timer_t alive;
 };
 
@@ -245,6 +247,12 @@ static void on_why(struct rpc_conn *conn, struct rpc_call *call, const void *bod
     rpc_reply(call, packed.bytes, packed.size);
 }
 
+static void on_checkpoint(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                          size_t size)
+{
+    checkpoint_on_call(service_of(conn)->checkpoint, conn, call, body, size);
+}
+
 /* The rest */
 
 static void on_status(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
@@ -294,12 +302,15 @@ static void on_close(struct rpc_conn *conn, const struct err *why)
     (void)why;
     if (rpc_peer(conn)->role == ROLE_BORGLET)
         links_on_close(conn);
+    else
+        checkpoint_on_close(service_of(conn)->checkpoint, conn);
 }
 
 static const struct rpc_method methods[] = {
     {WIRE_COMMAND, "command", BIT(ROLE_USER), on_command},
     {WIRE_QUERY, "query", BIT(ROLE_USER), on_query},
     {WIRE_WHY, "why", BIT(ROLE_USER), on_why},
+    {WIRE_CHECKPOINT, "checkpoint", BIT(ROLE_USER), on_checkpoint},
     {WIRE_STATUS, "status", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_status},
     {WIRE_FORWARD, "forward", BIT(ROLE_MASTER), on_forward},
     {WIRE_BARRIER, "barrier", BIT(ROLE_MASTER), on_barrier},
@@ -327,6 +338,7 @@ int service_open(struct replica *replica, struct service **ret, struct err *err)
         free(service);
         return rv;
     }
+    service->checkpoint = checkpoint_new(replica);
     uv_timer_start(&service->alive, on_alive_timer, LEADER_ALIVE_MS, LEADER_ALIVE_MS);
     *ret = service;
     return 0;

@@ -421,6 +421,33 @@ int client_why(struct client *c, const struct wire_why *why, struct wire_rows *r
     return client_call(c, &call, err);
 }
 
+struct piece_read {
+    struct buf *to;
+    uint64_t *total;
+};
+
+static int read_piece(void *ret, const void *bytes, size_t size, struct err *err)
+{
+    struct piece_read *read = ret;
+    struct wire_piece piece;
+    if (wire_unpack_piece(bytes, size, &piece, err) < 0)
+        return -(int)err->code;
+    buf_append(read->to, piece.bytes, piece.size);
+    *read->total = piece.total;
+    return 0;
+}
+
+int client_piece(struct client *c, uint64_t offset, struct buf *to, uint64_t *ret_total,
+                 struct err *err)
+{
+    CLEANUP(buf_release) struct buf request = {0};
+    struct wire_checkpoint asked = {offset};
+    struct piece_read read = {to, ret_total};
+    wire_pack_checkpoint(&request, &asked);
+    struct call call = {WIRE_CHECKPOINT, &request, CLIENT_PIECE_MS, read_piece, &read};
+    return client_call(c, &call, err);
+}
+
 void client_settle(struct client *c)
 {
     struct wire_rows rows;

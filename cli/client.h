@@ -20,6 +20,7 @@ enum {
     CLIENT_STATUS_MS = 2000,  /* for one replica to tell its status */
     CLIENT_COMMAND_MS = 2000, /* for the first attempt of a command; each time-out doubles it */
     CLIENT_QUERY_MS = 8000,   /* for one attempt of a query: QUERY_TIME_MS_MAX twice, nearly */
+    CLIENT_PIECE_MS = 60000,  /* for one piece of a checkpoint: the first waits for the image */
     CLIENT_NOTICE_MS = 1000,  /* of waiting, then the user is told what for */
     CLIENT_CLOSE_MS = 1500,   /* for connections to say goodbye */
     CLIENT_PAUSE_MS = 100     /* between attempts */
@@ -80,6 +81,14 @@ int client_queryf(struct client *client, struct wire_rows *ret, struct err *err,
  */
 int client_why(struct client *client, const struct wire_why *why, struct wire_rows *ret,
                struct err *err) MUST_USE;
+
+/*
+ * A piece of a checkpoint from `offset` on, appended to `to`; *ret_total: bytes of all pieces. With
+ * offset 0 any replica makes an image of its database; the rest comes from the same one: ERR_STATE
+ * when that is gone, begin again then.
+ */
+int client_piece(struct client *client, uint64_t offset, struct buf *to, uint64_t *ret_total,
+                 struct err *err) MUST_USE;
 
 /* Wait until this client's replica shows the effect of its commands, so that the user's next call,
  * which will ask the same replica, sees it too. A failure does not matter. */

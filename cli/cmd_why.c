@@ -226,11 +226,11 @@ static int answer_json(const struct question *q, const struct wire_rows *rows, s
         json_decref(list);
         return -(int)err->code;
     }
-    json_t *object = json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "job", q->job, "pending",
-                               (json_int_t)render_integer(rows, all, "amount"), "machines",
-                               (json_int_t)render_integer(rows, all, "machines"), "reasons", list,
-                               "in_the_way", bars, "nearest", near_json(rows), "evictions",
-                               victims_json(rows));
+    json_t *object =
+        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "job", q->job, "pending",
+                  (json_int_t)render_integer(rows, all, "amount"), "machines",
+                  (json_int_t)render_integer(rows, all, "machines"), "reasons", list, "in_the_way",
+                  bars, "nearest", near_json(rows), "evictions", victims_json(rows));
     if (change < rows->row_count)
         json_object_set_new(
             object, "change",
@@ -238,10 +238,10 @@ static int answer_json(const struct question *q, const struct wire_rows *rows, s
                       (json_int_t)render_integer(rows, change, "amount"), "machines",
                       (json_int_t)render_integer(rows, change, "machines")));
     if (gang < rows->row_count)
-        json_object_set_new(
-            object, "gang",
-            json_pack("{s:I, s:I}", "waiting", (json_int_t)render_integer(rows, gang, "machines"),
-                      "fitting", (json_int_t)render_integer(rows, gang, "amount")));
+        json_object_set_new(object, "gang",
+                            json_pack("{s:I, s:I}", "waiting",
+                                      (json_int_t)render_integer(rows, gang, "machines"), "fitting",
+                                      (json_int_t)render_integer(rows, gang, "amount")));
     if (backoff < rows->row_count)
         json_object_set_new(object, "not_before_ms",
                             json_integer((json_int_t)render_integer(rows, backoff, "amount")));

@@ -44,6 +44,23 @@ const struct command cli_commands[] = {
         .run = cmd_cell_status,
     },
     {
+        .name = "cell checkpoint",
+        .args = "FILE",
+        .args_min = 1,
+        .args_max = 1,
+        .options = OPTION(FRESH),
+        .summary = "write the whole cell to a file: a SQLite database",
+        .details =
+            "Any replica makes it, of one moment, while the cell works on; --fresh includes\n"
+            "everything acknowledged before. The file is what `borgctl simulate --checkpoint`\n"
+            "and sqlite3 read. It is checked before it gets its name; a file that exists is\n"
+            "left alone.",
+        .examples = "  borgctl cell checkpoint monday.db\n"
+                    "  borgctl simulate --checkpoint monday.db --remove rack=r3\n"
+                    "  sqlite3 monday.db 'SELECT state, count(*) FROM tasks GROUP BY state'",
+        .run = cmd_cell_checkpoint,
+    },
+    {
         .name = "submit",
         .args = "SPEC",
         .args_min = 1,

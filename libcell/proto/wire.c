@@ -323,3 +323,40 @@ int wire_unpack_log_chunk(const void *bytes, size_t size, struct wire_log_chunk 
 {
     return read_body(bytes, size, ret, sizeof *ret, log_chunk_fields, "piece of a log", err);
 }
+
+static void checkpoint_fields(struct pack *p, void *body)
+{
+    struct wire_checkpoint *c = body;
+    pack_fields(p, 1);
+    pack_u64(p, &c->offset);
+}
+
+void wire_pack_checkpoint(struct buf *to, const struct wire_checkpoint *c)
+{
+    write_body(to, c, checkpoint_fields);
+}
+
+int wire_unpack_checkpoint(const void *bytes, size_t size, struct wire_checkpoint *ret,
+                           struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, checkpoint_fields, "request for a checkpoint",
+                     err);
+}
+
+static void piece_fields(struct pack *p, void *body)
+{
+    struct wire_piece *piece = body;
+    pack_fields(p, 2);
+    pack_bytes(p, &piece->bytes, &piece->size);
+    pack_u64(p, &piece->total);
+}
+
+void wire_pack_piece(struct buf *to, const struct wire_piece *p)
+{
+    write_body(to, p, piece_fields);
+}
+
+int wire_unpack_piece(const void *bytes, size_t size, struct wire_piece *ret, struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, piece_fields, "piece of a checkpoint", err);
+}

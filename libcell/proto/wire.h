@@ -17,6 +17,7 @@ enum { WIRE_REPLICAS_MAX = 9 };
     X(QUERY, 2)      /* user -> any replica: wire_query; answer: wire_rows */ \
     X(STATUS, 3)     /* user, master -> replica: empty; answer: wire_status */ \
     X(WHY, 4)        /* user -> any replica: wire_why; answer: wire_rows (why_rows.h) */ \
+    X(CHECKPOINT, 5) /* user -> any replica: wire_checkpoint; answer: wire_piece */ \
     X(FORWARD, 10)   /* replica -> leader: packed cmd; answer: wire_answer */ \
     X(ALIVE, 11)     /* replica -> leader, notice: wire_alive */ \
     X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that has \
@@ -150,6 +151,18 @@ struct wire_log_chunk {
     uint64_t offset; /* in the stream */
 };
 
+/* Which piece? */
+struct wire_checkpoint {
+    uint64_t offset; /* 0: of an image that is to be made now */
+};
+
+/* Of a checkpoint: a SQLite database. */
+struct wire_piece {
+    const void *bytes; /* borrowed from the body */
+    size_t size;
+    uint64_t total; /* of all pieces */
+};
+
 void wire_pack_answer(struct buf *to, const struct wire_answer *a);
 int wire_unpack_answer(const void *bytes, size_t size, struct wire_answer *ret,
                        struct err *err) MUST_USE;
@@ -191,5 +204,11 @@ int wire_unpack_logs(const void *bytes, size_t size, struct wire_logs *ret,
 void wire_pack_log_chunk(struct buf *to, const struct wire_log_chunk *c);
 int wire_unpack_log_chunk(const void *bytes, size_t size, struct wire_log_chunk *ret,
                           struct err *err) MUST_USE;
+void wire_pack_checkpoint(struct buf *to, const struct wire_checkpoint *c);
+int wire_unpack_checkpoint(const void *bytes, size_t size, struct wire_checkpoint *ret,
+                           struct err *err) MUST_USE;
+void wire_pack_piece(struct buf *to, const struct wire_piece *p);
+int wire_unpack_piece(const void *bytes, size_t size, struct wire_piece *ret,
+                      struct err *err) MUST_USE;
 
 #endif

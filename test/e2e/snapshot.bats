@@ -86,3 +86,38 @@ snapshot_after() # ID INDEX
     cell_up
     wait_until 20 replicas_agree 5
 }
+
+@test "the cell as a file: checked, simulated, and never over another" {
+    local file="$BATS_FILE_TMPDIR/monday.db"
+    submit late 200 1 50m 'exec sleep 1000'
+    borgctl cell checkpoint --fresh "$file" | grep -qE 'the cell at index [0-9]+, 1 machines, '
+    same "jobs" "$(ask "SELECT count(*) FROM jobs")" \
+        "$(sqlite3 -readonly "$file" 'SELECT count(*) FROM jobs')"
+    same "late" 1 "$(sqlite3 -readonly "$file" "SELECT count(*) FROM jobs WHERE name = 'late'")"
+    borgctl simulate --checkpoint "$file" -o json | jq -e '.machines == 1'
+    [[ ! -e "$file.part" ]]
+    cp "$file" "$file.before"
+    run borgctl cell checkpoint "$file"
+    same "exit code" 1 "$status"
+    grep -q 'is there already; remove it or name another file' <<<"$output"
+    cmp "$file" "$file.before"
+}
+
+@test "checkpoints go on while masters are killed and while others are being made" {
+    local dir="$BATS_FILE_TMPDIR" i pid failed=0 pids=()
+    for i in 1 2 3 4; do
+        borgctl -q --user "$(id -un)" cell checkpoint "$dir/many$i.db" &
+        pids+=($!)
+    done
+    pid="$(pid_of_replica "$(leader_id)")"
+    kill -KILL "$pid"
+    for i in "${pids[@]}"; do
+        wait "$i" || failed=1
+    done
+    same "failed" 0 "$failed"
+    for i in 1 2 3 4; do
+        same "many$i" ok "$(sqlite3 -readonly "$dir/many$i.db" 'PRAGMA integrity_check')"
+    done
+    cell_up
+    wait_until 20 replicas_agree 5
+}

@@ -81,6 +81,8 @@ static void fuzz_message(unsigned which, const uint8_t *bytes, size_t size)
         FUZZ_BODY(9, logs, nothing_to_release)
         FUZZ_BODY(10, log_chunk, nothing_to_release)
         FUZZ_BODY(14, why, nothing_to_release)
+        FUZZ_BODY(15, checkpoint, nothing_to_release)
+        FUZZ_BODY(16, piece, nothing_to_release)
     }
 }
 
@@ -88,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     if (size == 0)
         return 0;
-    unsigned which = bytes[0] % 15;
+    unsigned which = bytes[0] % 17;
     if (which == 11)
         fuzz_cmd(bytes + 1, size - 1);
     else if (which == 12)

@@ -222,6 +222,26 @@ static bool same_log_chunk(const struct wire_log_chunk *a, const struct wire_log
     return same_bytes(a->bytes, a->size, b->bytes, b->size) && a->offset == b->offset;
 }
 
+static void random_checkpoint(struct random *r, struct wire_checkpoint *c)
+{
+    memset(c, 0, sizeof *c);
+    c->offset = random_number(r);
+}
+
+static void random_piece(struct random *r, struct wire_piece *p)
+{
+    static const char page[] = "SQLite format 3\0 and \xff";
+    memset(p, 0, sizeof *p);
+    p->bytes = page;
+    p->size = random_below(r, sizeof page);
+    p->total = random_number(r);
+}
+
+static bool same_piece(const struct wire_piece *a, const struct wire_piece *b)
+{
+    return same_bytes(a->bytes, a->size, b->bytes, b->size) && a->total == b->total;
+}
+
 /* Of messages that own nothing. */
 static void nothing_to_release(void *body)
 {
@@ -262,6 +282,8 @@ static const struct message {
     MESSAGE(intents, random_intents, same_intents, wire_intents_release),
     MESSAGE(logs, random_logs, NULL, nothing_to_release),
     MESSAGE(log_chunk, random_log_chunk, same_log_chunk, nothing_to_release),
+    MESSAGE(checkpoint, random_checkpoint, NULL, nothing_to_release),
+    MESSAGE(piece, random_piece, same_piece, nothing_to_release),
 };
 
 union body {
@@ -277,6 +299,8 @@ union body {
     struct wire_intents intents;
     struct wire_logs logs;
     struct wire_log_chunk log_chunk;
+    struct wire_checkpoint checkpoint;
+    struct wire_piece piece;
 };
 
 static bool same(const struct message *m, const union body *a, const union body *b)
