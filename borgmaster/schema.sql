@@ -73,7 +73,7 @@ CREATE TABLE jobs (
     disk_bytes   INTEGER NOT NULL,
     ports        INTEGER NOT NULL,
     submitted_ms INTEGER NOT NULL,
-    state        TEXT    NOT NULL, -- pending, running, stopping, finished, failed, killed
+    state        TEXT    NOT NULL, -- pending, idle, running, stopping, finished, failed, killed
     dead         INTEGER NOT NULL, -- 1: all its tasks have ended
     killed       INTEGER NOT NULL, -- 1: told to end by its user
     pending      INTEGER NOT NULL, -- tasks per state; they add up to task_count
@@ -90,7 +90,9 @@ CREATE TABLE jobs (
     task_count   INTEGER NOT NULL, -- rows in tasks: those from replicas on have ended or are killed
     gang         INTEGER NOT NULL, -- 1: tasks that wait start all at once or not at all
     is_alloc_set INTEGER NOT NULL, -- 1: its tasks are allocs, room for tasks of other jobs
-    alloc_set    TEXT    NOT NULL  -- it runs in the allocs of this job; '': on machines
+    alloc_set    TEXT    NOT NULL, -- it runs in the allocs of this job; '': on machines
+    every_machine INTEGER NOT NULL, -- 1: task I belongs on machine I + 1; replicas: all machines
+    unwanted     INTEGER NOT NULL  -- tasks whose machine is down, draining or fails the constraints
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
@@ -105,7 +107,8 @@ CREATE TABLE job_specs (
 CREATE TABLE tasks (
     job_id        INTEGER NOT NULL,
     idx           INTEGER NOT NULL, -- 0 to jobs.task_count - 1; a task is called NAME/IDX
-    state         TEXT    NOT NULL, -- pending, assigned, running, finished, failed, killed
+    state         TEXT    NOT NULL, -- pending, assigned, running, finished, failed, killed, or
+                                    -- unwanted: of a job on every machine, not on this one now
     attempt       INTEGER NOT NULL, -- of the present or last run, from 1; 0: never assigned
     machine_id    INTEGER,          -- of the present attempt; NULL unless assigned or running
     cause         TEXT    NOT NULL, -- how the last attempt ended: exit, signal, preempted, ...
@@ -171,7 +174,7 @@ SELECT j.name AS job, j.user, j.priority, j.band, j.state, j.replicas, j.pending
        j.running, j.stopping, j.finished, j.failed, j.killed_tasks AS killed, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.appclass, j.policy, j.submitted_ms,
        j.changed_ms, s.command, j.dead, j.disrupted, j.max_disruptions, j.gang, j.is_alloc_set,
-       j.alloc_set, j.id AS job_id
+       j.alloc_set, j.every_machine, j.unwanted, j.id AS job_id
 FROM jobs j JOIN job_specs s ON s.job_id = j.id;
 
 -- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile.
@@ -220,13 +223,15 @@ SELECT j.name AS job, j.user, j.priority, j.band, j.pending, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.submitted_ms, j.id AS job_id
 FROM jobs j WHERE j.pending > 0 ORDER BY j.priority DESC, j.id;
 
--- What each user has (limits times replicas of his live jobs; those in an alloc set take nothing
--- beside it) and may have; "by" says whose quota that is: his own, everybody's (*), or '' for none.
+-- What each user has (limits times wanted tasks of his live jobs; those in an alloc set take
+-- nothing beside it) and may have; "by" says whose quota that is: his own, everybody's (*), or ''
+-- for none.
 CREATE VIEW quota_list AS
 WITH asking AS (
-    SELECT *, iif(alloc_set = '', replicas, 0) AS taking FROM jobs WHERE NOT dead
+    SELECT *, replicas - unwanted AS tasks, iif(alloc_set = '', replicas - unwanted, 0) AS taking
+    FROM jobs WHERE NOT dead
 ), used AS (
-    SELECT user, band, sum(replicas) AS tasks, total(taking * cpu_milli) AS cpu_milli,
+    SELECT user, band, sum(tasks) AS tasks, total(taking * cpu_milli) AS cpu_milli,
            total(taking * ram_bytes) AS ram_bytes, total(taking * disk_bytes) AS disk_bytes,
            sum(taking * ports) AS ports
     FROM asking GROUP BY user, band

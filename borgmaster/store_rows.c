@@ -34,15 +34,16 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     /* The order of what changes is the same in both, so that one function binds it. */
     [STATEMENT_JOB_UPDATE] =
         "UPDATE jobs SET state = ?2, dead = ?3, killed = ?4, pending = ?5, assigned = ?6, "
-        "running = ?7, finished = ?8, failed = ?9, killed_tasks = ?10, stopping = ?11, "
-        "reason = ?12, changed_ms = ?13, disrupted = ?14, priority = ?15, band = ?16, "
-        "replicas = ?17, task_count = ?18 WHERE id = ?1",
+        "running = ?7, finished = ?8, failed = ?9, killed_tasks = ?10, unwanted = ?11, "
+        "stopping = ?12, reason = ?13, changed_ms = ?14, disrupted = ?15, priority = ?16, "
+        "band = ?17, replicas = ?18, task_count = ?19 WHERE id = ?1",
     [STATEMENT_JOB_INSERT] =
         "INSERT INTO jobs (id, state, dead, killed, pending, assigned, running, finished, failed, "
-        "killed_tasks, stopping, reason, changed_ms, disrupted, priority, band, replicas, "
-        "task_count, name, user, appclass, policy, cpu_milli, ram_bytes, disk_bytes, ports, "
-        "submitted_ms, max_disruptions, gang, is_alloc_set, alloc_set) VALUES (?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "killed_tasks, unwanted, stopping, reason, changed_ms, disrupted, priority, band, "
+        "replicas, task_count, name, user, appclass, policy, cpu_milli, ram_bytes, disk_bytes, "
+        "ports, submitted_ms, max_disruptions, gang, is_alloc_set, alloc_set, every_machine) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+        "?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
     [STATEMENT_TASK_PUT] =
         "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -265,12 +266,13 @@ static int insert_job(struct store_rows *rows, const struct job_row *job, struct
     row_int(&row, job->spec.gang);
     row_int(&row, job->spec.is_alloc_set);
     row_text(&row, job->spec.alloc_set);
+    row_int(&row, job->spec.every_machine);
     return row_end(&row, err);
 }
 
 static int put_job(struct store_rows *rows, const struct job_row *job, struct err *err)
 {
-    _Static_assert(TASK_PENDING == 0 && TASK_KILLED == 5, "the columns follow the states");
+    _Static_assert(TASK_PENDING == 0 && TASK_UNWANTED == 6, "the columns follow the states");
     struct row row = row_begin(rows, STATEMENT_JOB_UPDATE);
     row_job_state(&row, job);
     int rv = row_end(&row, err);

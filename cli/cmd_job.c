@@ -22,7 +22,8 @@ static int job_look(struct client *client, uint64_t id, struct job_now *ret, str
 {
     struct wire_rows rows;
     if (client_queryf(client, &rows, err,
-                      "SELECT dead, replicas, running, pending, assigned + running AS live, "
+                      "SELECT dead, replicas - unwanted AS replicas, running, pending, "
+                      "assigned + running AS live, "
                       "failed, killed_tasks, state, reason FROM jobs WHERE id = %lld",
                       (long long)id) < 0)
         return -(int)err->code;
@@ -96,9 +97,10 @@ static bool has_failed(const struct submitted *s)
 
 static json_t *submitted_json(const struct job_spec *spec, const struct submitted *s)
 {
-    json_t *job =
-        json_pack("{s:s, s:I, s:I, s:I}", "job", spec->name, "tasks", (json_int_t)spec->replicas,
-                  "job_id", (json_int_t)s->id, "index", (json_int_t)s->index);
+    json_t *tasks =
+        spec->every_machine ? json_string("every-machine") : json_integer(spec->replicas);
+    json_t *job = json_pack("{s:s, s:o, s:I, s:I}", "job", spec->name, "tasks", tasks, "job_id",
+                            (json_int_t)s->id, "index", (json_int_t)s->index);
     if (s->waited) {
         json_object_set_new(job, "state", json_string(s->now.state));
         json_object_set_new(job, "running", json_integer(s->now.running));
@@ -110,9 +112,11 @@ static json_t *submitted_json(const struct job_spec *spec, const struct submitte
 static void submitted_tell(const struct cli *cli, const struct job_spec *spec,
                            const struct submitted *s)
 {
-    const char *plural = spec->replicas == 1 ? "" : "s";
+    char tasks[32] = "one on every machine";
+    if (!spec->every_machine)
+        snprintf(tasks, sizeof tasks, "%u task%s", spec->replicas, spec->replicas == 1 ? "" : "s");
     if (!s->waited) {
-        printf("job %s submitted (%u task%s)\n", spec->name, spec->replicas, plural);
+        printf("job %s submitted (%s)\n", spec->name, tasks);
         if (!cli->quiet)
             fprintf(stderr,
                     "see borgctl job %s, borgctl logs %s/0 -f; end it with borgctl kill "
@@ -123,7 +127,7 @@ static void submitted_tell(const struct cli *cli, const struct job_spec *spec,
     if (s->now.dead)
         printf("job %s %s\n", spec->name, s->now.state);
     else
-        printf("job %s runs (%u task%s)\n", spec->name, spec->replicas, plural);
+        printf("job %s runs (%s)\n", spec->name, tasks);
     if (has_failed(s) && !cli->quiet)
         fprintf(stderr, "see borgctl job %s and borgctl logs %s/0 --err\n", spec->name, spec->name);
 }

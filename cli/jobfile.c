@@ -21,8 +21,8 @@ static const struct field fields[] = {
      "batch or latency-sensitive"},
     {"policy", FIELD_CHOICE, "stranding-aware", AT(policy), 0, 0, policy_parse,
      "best-fit, worst-fit or stranding-aware (pack, leaving no cpu without ram)"},
-    {"replicas", FIELD_INTEGER, "1", AT(replicas), 1, CELL_TASKS_PER_JOB_MAX, NULL,
-     "how many tasks, all alike"},
+    {"replicas", FIELD_REPLICAS, "1", AT(replicas), 1, CELL_TASKS_PER_JOB_MAX, NULL,
+     "how many tasks, all alike, or 'every-machine': one on each that meets the constraints"},
     {"max_disruptions", FIELD_INTEGER, "0", AT(disruptions_max), 0, CELL_TASKS_PER_JOB_MAX, NULL,
      "tasks that preemption and drains may have down at once; 0: no bound"},
     {"gang", FIELD_BOOLEAN, "", AT(gang), 0, 0, NULL,
@@ -68,6 +68,9 @@ static void field_set(struct check *c, const struct field *f, const json_t *v)
         return;
     case FIELD_INTEGER:
         integer_set(c, f, v);
+        return;
+    case FIELD_REPLICAS:
+        replicas_set(c, f, v);
         return;
     case FIELD_PRIORITY:
         priority_set(c, f, v);
@@ -163,8 +166,9 @@ static void default_set(struct check *c, const struct field *f)
 {
     if (f->otherwise[0] == '\0')
         return;
-    json_t *v = f->type == FIELD_INTEGER ? json_real(strtod(f->otherwise, NULL))
-                                         : json_string(f->otherwise);
+    json_t *v = f->type == FIELD_INTEGER || f->type == FIELD_REPLICAS
+                    ? json_real(strtod(f->otherwise, NULL))
+                    : json_string(f->otherwise);
     field_set(c, f, v);
     json_decref(v);
 }

@@ -10,6 +10,7 @@ enum field_type {
     FIELD_OBJECT,
     FIELD_NAME,
     FIELD_INTEGER,  /* uint32_t */
+    FIELD_REPLICAS, /* a number or 'every-machine' */
     FIELD_PRIORITY, /* a number or the name of a band */
     FIELD_CHOICE,   /* an enum, by text */
     FIELD_MILLI,    /* int64_t */
@@ -46,6 +47,7 @@ const char *kind_text(const json_t *v); /* "an object", "null" */
 
 /* jobfile_set.c: single values */
 void integer_set(struct check *c, const struct field *f, const json_t *v);
+void replicas_set(struct check *c, const struct field *f, const json_t *v);
 void priority_set(struct check *c, const struct field *f, const json_t *v);
 void choice_set(struct check *c, const struct field *f, const json_t *v);
 void boolean_set(struct check *c, const struct field *f, const json_t *v);

@@ -96,10 +96,12 @@ json_t *jobfile_json(const struct job_spec *s)
                              "backoff", amount_json(quantity_print_ms, s->backoff_ms),
                              "max_backoff", amount_json(quantity_print_ms, s->backoff_max_ms),
                              "grace", amount_json(quantity_print_ms, s->grace_ms));
+    json_t *replicas =
+        s->every_machine ? json_string("every-machine") : json_integer((json_int_t)s->replicas);
     json_t *job =
-        json_pack("{s:s, s:I, s:s, s:s, s:I, s:I, s:b, s:o}", "name", s->name, "priority",
+        json_pack("{s:s, s:I, s:s, s:s, s:o, s:I, s:b, s:o}", "name", s->name, "priority",
                   (json_int_t)s->priority, "appclass", appclass_text(s->appclass), "policy",
-                  policy_text(s->policy), "replicas", (json_int_t)s->replicas, "max_disruptions",
+                  policy_text(s->policy), "replicas", replicas, "max_disruptions",
                   (json_int_t)s->disruptions_max, "gang", s->gang, "task", task);
     ASSERT(job != NULL);
     return job;

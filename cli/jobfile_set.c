@@ -101,6 +101,18 @@ int jobfile_band_priority(const char *text)
     return -1;
 }
 
+void replicas_set(struct check *c, const struct field *f, const json_t *v)
+{
+    const char *text = json_string_value(v);
+    c->spec->every_machine = text != NULL && strcmp(text, "every-machine") == 0;
+    if (c->spec->every_machine)
+        c->spec->replicas = 0; /* the cell counts its machines */
+    else if (text != NULL)
+        problem(c, f->path, "\"%.60s\" is neither a number nor every-machine", text);
+    else
+        integer_set(c, f, v);
+}
+
 void priority_set(struct check *c, const struct field *f, const json_t *v)
 {
     if (!json_is_string(v)) {

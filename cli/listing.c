@@ -33,7 +33,8 @@ static const struct render_column job_columns[] = {
     {"changed_ms", NULL, RENDER_TIME},    {"command", NULL, RENDER_TEXT},
     {"dead", NULL, RENDER_INTEGER},       {"job_id", NULL, RENDER_INTEGER},
     {"disrupted", NULL, RENDER_INTEGER},  {"max_disruptions", NULL, RENDER_INTEGER},
-    {"gang", NULL, RENDER_INTEGER},       {"reason", "REASON", RENDER_TEXT},
+    {"gang", NULL, RENDER_INTEGER},       {"every_machine", NULL, RENDER_INTEGER},
+    {"unwanted", NULL, RENDER_INTEGER},   {"reason", "REASON", RENDER_TEXT},
 };
 
 static const struct render_column task_columns[] = {
@@ -92,11 +93,12 @@ static const struct render_column quota_columns[] = {
 
 static const struct listing_info lists[LISTING_KIND_COUNT] = {
     /* A command may have 32 KiB: the list has its beginning, `job` all of it. */
-    [LISTING_JOBS] = {"SELECT l.job, l.user, l.priority, l.band, l.state, l.replicas, l.pending, "
+    [LISTING_JOBS] = {"SELECT l.job, l.user, l.priority, l.band, l.state, "
+                      "l.replicas - l.unwanted AS replicas, l.pending, "
                       "l.assigned, l.running, l.stopping, l.finished, l.failed, l.killed, "
                       "l.cpu_milli, l.ram_bytes, l.disk_bytes, l.ports, l.appclass, l.policy, "
                       "l.submitted_ms, l.changed_ms, l.dead, l.job_id, l.reason, "
-                      "l.disrupted, l.max_disruptions, l.gang, "
+                      "l.disrupted, l.max_disruptions, l.gang, l.every_machine, l.unwanted, "
                       "substr(l.command, 1, 200) AS command "
                       "FROM job_list l JOIN jobs j ON j.id = l.job_id WHERE j.id = " NEWEST
                       " %s AND (j.id, 0) > (%lld, %lld) ORDER BY j.id LIMIT %d",
@@ -108,7 +110,8 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
          "not_before_ms, t.changed_ms, t.job_id FROM jobs j JOIN task_list t ON "
          "t.job_id = j.id WHERE j.id = " NEWEST
-         " AND (t.idx < j.replicas OR t.state NOT IN ('finished', 'failed', 'killed'))"
+         " AND t.state <> 'unwanted' AND (t.idx < j.replicas OR t.state NOT IN ('finished', "
+         "'failed', 'killed'))"
          " %s AND (t.job_id, t.idx) > (%lld, %lld) ORDER BY t.job_id, t.idx LIMIT %d",
          "job_id", "index", "j.name", COLUMNS(task_columns)},
     [LISTING_MACHINES] =

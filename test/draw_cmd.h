@@ -79,12 +79,15 @@ static inline void draw_submit(uint64_t *seed, const struct cell *cell, struct c
     spec.restart = draw_below(seed, RESTART_COUNT);
     spec.failures_max = draw_below(seed, 4);
     spec.disruptions_max = draw_below(seed, 3);
-    spec.gang = draw_below(seed, 3) == 0;
+    spec.gang = draw_below(seed, 8) == 0;
     spec.backoff_ms = draw_below(seed, 2) * 1000;
     spec.backoff_max_ms = spec.backoff_ms * 4;
     draw_places(seed, &spec);
     draw_alloc(seed, cell, &spec);
     cmd->user[0] = spec.alloc_set[0] != '\0' ? '\0' : cmd->user[0];
+    spec.every_machine = draw_below(seed, 16) == 0;
+    if (spec_valid(&spec, NULL) != 0)
+        spec.every_machine = false;
     cmd->kind = CMD_JOB_SUBMIT;
     cmd->job_submit = spec;
 }

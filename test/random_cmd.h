@@ -93,6 +93,7 @@ static inline void random_spec(struct random *r, struct job_spec *s)
     s->grace_ms = (uint32_t)random_number(r);
     s->disruptions_max = (uint32_t)random_number(r);
     s->gang = random_below(r, 2);
+    s->every_machine = random_below(r, 2);
     random_clauses(r, &s->constraints);
     s->spread_count = random_below(r, SPEC_SPREADS_MAX + 1);
     for (uint32_t i = 0; i < s->spread_count; i++) {

@@ -16,7 +16,7 @@ enum {
     CELL_JOBS_MAX = 1048576,         /* jobs in a cell, dead ones included */
     CELL_JOBS_DEAD_MAX = 65536,      /* dead jobs kept for the record, the oldest go first */
     CELL_TASKS_MAX = 4194304,        /* live tasks in a cell */
-    CELL_TASKS_PER_JOB_MAX = 131072, /* replicas of one job */
+    CELL_TASKS_PER_JOB_MAX = 262144, /* replicas of one job */
     CELL_QUOTAS_MAX = 16384,         /* quotas of users in bands */
     CELL_REQUESTS_MAX = 65536,       /* answers remembered for retried commands */
     CELL_EVENTS_MAX = 1000000,       /* rows of history kept in SQLite */
@@ -56,6 +56,7 @@ enum {
     QUERY_SQL_MAX = 65536,     /* bytes of its text */
 };
 
+_Static_assert(CELL_MACHINES_MAX <= CELL_TASKS_PER_JOB_MAX, "a job may run on every machine");
 _Static_assert(CMD_BYTES_MAX <= ENVELOPE_BYTES_MAX, "a command must fit into an envelope");
 _Static_assert(CMD_REPORTS_MAX * 210 + 256 <= CMD_BYTES_MAX,
                "the longest reports must fit a command");

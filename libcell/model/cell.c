@@ -24,6 +24,7 @@ static void cell_init(struct cell *cell)
 {
     *cell = (struct cell){.next_job = 1};
     list_init(&cell->jobs);
+    list_init(&cell->system_jobs);
     list_init(&cell->dead_jobs);
     list_init(&cell->backing_off);
     list_init(&cell->accounts);
@@ -139,22 +140,31 @@ struct machine *cell_add_machine(struct cell *cell, const char *name)
     return machine;
 }
 
-void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count)
+/* A job on every machine grows one by one: its rows move only when their number has doubled. */
+static void tasks_reserve(struct job *job, uint32_t count)
 {
-    ASSERT(task_count >= job->task_count);
-    struct task *tasks = xcalloc(task_count, sizeof *tasks);
+    if (job->tasks != NULL && count <= job->task_capacity)
+        return;
+    job->task_capacity = MAX(MAX(count, 1U), job->spec.every_machine ? 2 * job->task_capacity : 0);
+    struct task *tasks = xcalloc(job->task_capacity, sizeof *tasks);
     for (uint32_t i = 0; i < job->task_count; i++) {
         tasks[i] = job->tasks[i];
         list_replace(&job->tasks[i].link, &tasks[i].link);
     }
+    free(job->tasks);
+    job->tasks = tasks;
+}
+
+void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count)
+{
+    ASSERT(task_count >= job->task_count);
+    tasks_reserve(job, task_count);
     for (uint32_t i = job->task_count; i < task_count; i++) {
-        tasks[i].id = task_id_of(job->id, i);
-        list_init(&tasks[i].link);
+        job->tasks[i].id = task_id_of(job->id, i);
+        list_init(&job->tasks[i].link);
     }
     job->counts[TASK_PENDING] += task_count - job->task_count;
     cell->live_tasks += task_count - job->task_count;
-    free(job->tasks);
-    job->tasks = tasks;
     job->task_count = task_count;
 }
 
@@ -167,8 +177,9 @@ struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *sp
     cell_grow_job(cell, job, spec->replicas);
     list_push(&cell->jobs, &job->link);
     list_init(&job->dead);
+    list_init(&job->system);
     cell->job_count++;
-    account_add(cell, &job->spec);
+    account_add(cell, &job->spec, job->spec.replicas);
     idmap_put(&cell->jobs_by_id, id.v, job);
     namemap_put(&cell->jobs_by_name, job->spec.name, job);
     return job;
@@ -196,7 +207,7 @@ void cell_add_dead(struct cell *cell, struct job *job)
     list_push(after->next, &job->dead);
     cell->dead_job_count++;
     cell->live_tasks -= job->task_count;
-    account_remove(cell, &job->spec);
+    account_remove(cell, &job->spec, job_accounted(job));
     matcher_free(job->matcher);
     job->matcher = NULL;
 }

@@ -35,7 +35,7 @@ struct machine {
     struct list tasks; /* task.link of its live tasks, in order of assignment */
 };
 
-/* A job is live until all its tasks are final. */
+/* A job is live until all its tasks are final; one on every machine until it is killed too. */
 struct job {
     job_id id;
     struct job_spec spec; /* replicas and priority change by JOB_UPDATE, else nothing */
@@ -52,8 +52,10 @@ struct job {
      * or being killed, and are taken up again, attempts and all, when there are more again. */
     struct task *tasks;
     uint32_t task_count;     /* at least spec.replicas */
+    uint32_t task_capacity;  /* rows there is memory for */
     struct matcher *matcher; /* of its constraints; made when first asked for, gone when dead */
     struct list link;        /* in cell.jobs, by id */
+    struct list system;      /* in cell.system_jobs: on every machine and not killed */
     struct list dead;        /* in cell.dead_jobs once dead, in order of death */
 };
 bool job_is_dead(const struct job *job);
@@ -61,7 +63,8 @@ bool job_is_dead(const struct job *job);
 const struct resources *task_limit(const struct job *job, const struct task *task);
 /* Does the disruption budget allow to take down this task now, `count` others going down too? */
 bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t count);
-/* "pending" (nothing runs yet), "running", "stopping", "finished", "failed", "killed" */
+/* "pending" (nothing runs yet), "idle" (on every machine, of which none wants it), "running",
+ * "stopping", "finished", "failed", "killed" */
 const char *job_state_text(const struct job *job);
 
 /* What a user may have at once in a band; asked when a job comes or grows. */
@@ -118,6 +121,7 @@ struct cell {
     uint64_t job_count;
     struct idmap jobs_by_id;
     struct namemap jobs_by_name; /* the newest job of each name */
+    struct list system_jobs;     /* by id */
     struct list dead_jobs;
     uint64_t dead_job_count;
     struct list backing_off; /* task.link of tasks PENDING with not_before_ms != 0 */

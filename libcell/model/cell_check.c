@@ -40,6 +40,24 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     sums->live_on_machines += live;
 }
 
+/* Of a job on every machine each task belongs on its machine, and waits only where it is wanted. */
+static void check_system_job(const struct cell *cell, const struct job *job)
+{
+    ASSERT(list_empty(&job->system) == (!job->spec.every_machine || job->killed));
+    ASSERT_IMPLIES(!job->spec.every_machine, job->counts[TASK_UNWANTED] == 0);
+    for (uint32_t i = 0; i < job->task_count && job->spec.every_machine; i++) {
+        const struct task *task = &job->tasks[i];
+        const struct machine *machine = cell->machines[i];
+        ASSERT_IMPLIES(task_is_live(task), task->machine.v == machine->id.v);
+        if (job->killed || (task->state != TASK_PENDING && task->state != TASK_UNWANTED))
+            continue;
+        bool wanted = system_wants(job_find(cell, job->id), machine);
+        ASSERT(wanted == (task->state == TASK_PENDING));
+    }
+    ASSERT_IMPLIES(job->spec.every_machine, job->task_count == job->spec.replicas);
+    ASSERT_IMPLIES(!list_empty(&job->system), job->task_count == cell->machine_count);
+}
+
 static void check_job(const struct cell *cell, const struct job *job, struct sums *sums)
 {
     uint32_t counts[TASK_STATE_COUNT] = {0};
@@ -66,6 +84,7 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     ASSERT(job->spec_hash == spec_row_hash(&job->spec));
     ASSERT(job->row_hash == job_row_hash(job));
     ASSERT(list_empty(&job->dead) == !job_is_dead(job));
+    check_system_job(cell, job);
     sums->digest += job->row_hash;
     sums->jobs++;
     if (job_is_dead(job))
@@ -159,13 +178,13 @@ static void check_accounts(const struct cell *cell, struct sums *sums)
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);
-        if (job_is_dead(job))
+        if (job_is_dead(job) || job_accounted(job) == 0)
             continue;
         const struct account *account = namemap_get(&cell->accounts_by_user, job->spec.user);
         const struct usage *used = &account->used[band_of(job->spec.priority)];
-        tasks -= job->spec.replicas;
+        tasks -= job_accounted(job);
         for (int r = 0; r < RES_COUNT && job->spec.alloc_set[0] == '\0'; r++)
-            ASSERT(used->v[r] >= (__int128)job->spec.limit.v[r] * job->spec.replicas);
+            ASSERT(used->v[r] >= (__int128)job->spec.limit.v[r] * job_accounted(job));
     }
     ASSERT(tasks == 0);
     ASSERT(quotas == cell->quota_count);

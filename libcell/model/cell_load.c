@@ -117,9 +117,29 @@ void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered 
     cell_remember(cell, seq, row);
 }
 
+static const char *system_job_wrong(const struct cell *cell, struct job *job)
+{
+    if (!job->spec.every_machine)
+        return job->counts[TASK_UNWANTED] > 0 ? "a task is unwanted" : NULL;
+    if (job->task_count != job->spec.replicas || job->task_count > cell->machine_count ||
+        (!job->killed && job->task_count < cell->machine_count))
+        return "its tasks are not those of every machine";
+    for (uint32_t i = 0; i < job->task_count; i++) {
+        const struct task *task = &job->tasks[i];
+        if (task_is_live(task) && task->machine.v != i + 1)
+            return "a task is not on its machine";
+        if (!job->killed && (task->state == TASK_PENDING || task->state == TASK_UNWANTED) &&
+            system_wants(job, cell->machines[i]) != (task->state == TASK_PENDING))
+            return "a task waits where it is not wanted, or does not where it is";
+    }
+    return NULL;
+}
+
 static void derive_task(struct cell *cell, struct job *job, struct task *task)
 {
     job->counts[task->state]++;
+    if (task->state == TASK_UNWANTED) /* cell_add_job() took all for pending */
+        account_remove(cell, &job->spec, 1);
     job->stopping += task->stopping != CAUSE_NONE;
     job->disrupted += task_is_disrupted(task);
     task->row_hash = task_row_hash(task);
@@ -160,6 +180,11 @@ static int derive_job(struct cell *cell, struct job *job, struct err *err)
     if (!job_is_dead(job) && cell_job_named(cell, job->spec.name) != job)
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": live, but \"%s\" is a newer one",
                        job->id.v, job->spec.name);
+    const char *wrong = system_job_wrong(cell, job);
+    if (wrong != NULL)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": %s", job->id.v, wrong);
+    if (job->spec.every_machine && !job->killed)
+        list_push(&cell->system_jobs, &job->system);
     job->row_hash = job_row_hash(job);
     cell->digest_sum += job->row_hash;
     return 0;

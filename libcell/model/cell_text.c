@@ -61,6 +61,8 @@ static void job_text(struct buf *to, const struct job *job)
                spec->backoff_max_ms, spec->grace_ms);
     if (spec->disruptions_max != 0)
         buf_printf(to, " disruptions=%u/%u", job->disrupted, spec->disruptions_max);
+    if (spec->every_machine)
+        buf_printf(to, " every_machine");
     if (spec->gang)
         buf_printf(to, " gang");
     constraints_text(to, spec);

@@ -37,11 +37,13 @@ const struct remembered *cell_remembered(const struct cell *cell, const uint64_t
 void cell_remember(struct cell *cell, uint64_t seq, const struct remembered *row);
 
 /* quota.c */
-void account_add(struct cell *cell, const struct job_spec *spec); /* of a job that is not dead */
-void account_remove(struct cell *cell, const struct job_spec *spec);
+void account_add(struct cell *cell, const struct job_spec *spec, uint32_t tasks);
+void account_remove(struct cell *cell, const struct job_spec *spec, uint32_t tasks);
+/* Of a job that is not dead, the tasks that count against the quota. */
+uint32_t job_accounted(const struct job *job);
 void cell_put_quota(struct cell *cell, const struct quota *quota); /* replaces */
-/* May this job come (`old` NULL), or change from `old` to this? */
-int quota_check(const struct cell *cell, const struct job_spec *spec, const struct job_spec *old,
+/* May so many more tasks of this spec come? */
+int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t tasks,
                 struct err *err) MUST_USE;
 
 /* alloc.c */
@@ -52,6 +54,15 @@ void alloc_stop(struct apply *a, const struct task *alloc);
 void alloc_settle(struct apply *a, task_id alloc); /* a task that was inside has ended */
 /* What is wrong with where this live task lies, alloc or inside one or neither; NULL: nothing. */
 const char *alloc_wrong(const struct cell *cell, const struct task *task);
+/* system.c: jobs that run on every machine */
+bool system_wants(struct job *job, const struct machine *machine);
+uint32_t system_count(const struct cell *cell, const struct job_spec *spec); /* tasks wanted now */
+uint32_t system_job_count(const struct cell *cell);
+void system_start(struct apply *a, struct job *job);
+/* To be called when a machine came, and when one changed. */
+void system_machine_added(struct apply *a);
+void system_machine_changed(struct apply *a, const struct machine *machine);
+void job_add_replica(struct apply *a, struct job *job); /* job.c */
 
 /* row_hash.c: over every stored field, never over what is derived from other rows' fields only */
 uint64_t spec_row_hash(const struct job_spec *spec);

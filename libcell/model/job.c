@@ -8,7 +8,9 @@
 
 bool job_is_dead(const struct job *job)
 {
-    return job->counts[TASK_PENDING] + job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING] == 0;
+    bool may_grow = job->spec.every_machine && !job->killed;
+    return !may_grow &&
+           job->counts[TASK_PENDING] + job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING] == 0;
 }
 
 const struct resources *task_limit(const struct job *job, const struct task *task)
@@ -33,7 +35,9 @@ const char *job_state_text(const struct job *job)
     }
     if (job->killed)
         return "stopping";
-    return job->counts[TASK_RUNNING] > 0 ? "running" : "pending";
+    if (job->counts[TASK_RUNNING] > 0)
+        return "running";
+    return job->counts[TASK_PENDING] + job->counts[TASK_ASSIGNED] > 0 ? "pending" : "idle";
 }
 
 static int job_submit_valid(const struct cell *cell, const struct job_spec *spec, struct err *err)
@@ -56,9 +60,10 @@ static int job_submit_valid(const struct cell *cell, const struct job_spec *spec
     if (cell->job_count >= CELL_JOBS_MAX)
         return err_set(err, ERR_LIMIT, "job \"%s\": the cell has %d jobs, no more are allowed",
                        spec->name, CELL_JOBS_MAX);
+    uint32_t tasks = spec->every_machine ? system_count(cell, spec) : spec->replicas;
     int over = alloc_set_check(cell, spec, err);
     if (over == 0)
-        over = quota_check(cell, spec, NULL, err);
+        over = quota_check(cell, spec, tasks, err);
     return over == 0 ? 0 : err_wrap(err, "job \"%s\"", spec->name);
 }
 
@@ -80,6 +85,8 @@ void apply_job_submit(struct apply *a, const struct job_spec *body)
     struct job_spec spec = *body; /* borrows its words */
     if (a->cmd->user[0] != '\0')
         str_copy(spec.user, sizeof spec.user, a->cmd->user);
+    if (spec.every_machine)
+        spec.replicas = cell->machine_count;
     struct err err;
     if (job_submit_valid(cell, &spec, &err) != 0) {
         answer_refuse(a, err.code, "%s", err.msg);
@@ -89,12 +96,16 @@ void apply_job_submit(struct apply *a, const struct job_spec *body)
     job->submitted_ms = cell->now_ms;
     job_touch(a, job);
     tasks_start(a, job, 0);
+    if (spec.every_machine)
+        system_start(a, job);
     struct event *event = event_add(a, EVENT_SUBMITTED);
     event->job = job->id;
     str_copy(event->detail, sizeof event->detail, spec.name);
     a->answer->job = job->id;
-    answer_say(a, "job \"%s\" is submitted with %u task%s", spec.name, spec.replicas,
-               spec.replicas == 1 ? "" : "s");
+    uint32_t tasks = job_accounted(job);
+    const char *where = spec.every_machine ? ", one on each machine it may be on" : "";
+    answer_say(a, "job \"%s\" is submitted with %u task%s%s", spec.name, tasks,
+               tasks == 1 ? "" : "s", where);
 }
 
 void apply_job_kill(struct apply *a, const struct cmd_job_kill *body)
@@ -117,6 +128,7 @@ void apply_job_kill(struct apply *a, const struct cmd_job_kill *body)
     uint32_t pending = job->counts[TASK_PENDING];
     uint32_t live = job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING];
     job->killed = true;
+    list_remove(&job->system);
     job_touch(a, job);
     struct event *event = event_add(a, EVENT_KILLING); /* stands for its pending tasks too */
     event->job = job->id;
@@ -129,6 +141,8 @@ void apply_job_kill(struct apply *a, const struct cmd_job_kill *body)
         else if (task_is_live(task))
             task_stop(a, task, CAUSE_KILLED);
     }
+    if (job_is_dead(job) && list_empty(&job->dead))
+        cell_add_dead(a->cell, job); /* on every machine, and nothing of it was pending or live */
     answer_say(a, "job \"%s\" of %s is killed (pending: %u, told to stop: %u)", body->name,
                job->spec.user, pending, live);
 }
@@ -163,6 +177,8 @@ static int job_update_valid(const struct cell *cell, const struct job *job,
     *ret = job->spec; /* borrows its words */
     if (body->replicas == JOB_UPDATE_KEEP && body->priority == JOB_UPDATE_KEEP)
         return err_set(err, ERR_INVALID, "nothing to change: name --replicas or --priority");
+    if (body->replicas != JOB_UPDATE_KEEP && job->spec.every_machine)
+        return err_set(err, ERR_INVALID, "replicas: it runs on every machine; constraints choose");
     if (body->replicas != JOB_UPDATE_KEEP &&
         (body->replicas < 1 || body->replicas > CELL_TASKS_PER_JOB_MAX))
         return err_set(err, ERR_INVALID, "replicas: %" PRId64 " is not between 1 and %d%s",
@@ -183,7 +199,22 @@ static int job_update_valid(const struct cell *cell, const struct job *job,
         return err_set(err, ERR_LIMIT,
                        "the cell has %" PRIu64 " live tasks, %u more would exceed %d",
                        cell->live_tasks, ret->replicas - job->task_count, CELL_TASKS_MAX);
-    return quota_check(cell, ret, &job->spec, err);
+    uint32_t tasks = job_accounted(job),
+             more = ret->replicas - MIN(job->spec.replicas, ret->replicas);
+    bool same_band = band_of(job->spec.priority) == band_of(ret->priority);
+    if (!job->spec.every_machine)
+        tasks = ret->replicas;
+    return quota_check(cell, ret, same_band ? more : tasks, err);
+}
+
+void job_add_replica(struct apply *a, struct job *job)
+{
+    job->spec.replicas++;
+    job->spec_hash = spec_row_hash(&job->spec);
+    account_add(a->cell, &job->spec, 1);
+    cell_grow_job(a->cell, job, job->spec.replicas);
+    job_touch(a, job);
+    tasks_start(a, job, job->spec.replicas - 1);
 }
 
 /* Those that are still being killed come back by themselves: see task_stopped_state(). */
@@ -237,11 +268,11 @@ void apply_job_update(struct apply *a, const struct cmd_job_update *body)
                    priority);
         return;
     }
-    account_remove(a->cell, &job->spec);
+    account_remove(a->cell, &job->spec, job_accounted(job));
     job->spec.replicas = next.replicas;
     job->spec.priority = next.priority;
     job->spec_hash = spec_row_hash(&job->spec);
-    account_add(a->cell, &job->spec);
+    account_add(a->cell, &job->spec, job_accounted(job));
     job_touch(a, job);
     struct event *event = event_add(a, EVENT_UPDATED);
     event->job = job->id;

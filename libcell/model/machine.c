@@ -89,6 +89,15 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
                       body->name, CELL_MACHINES_MAX);
         return;
     }
+    uint64_t tasks = a->cell->live_tasks + system_job_count(a->cell);
+    if (machine == NULL && tasks > CELL_TASKS_MAX) {
+        answer_refuse(
+            a, ERR_LIMIT,
+            "machine \"%s\": with its tasks of the jobs that run on every machine the cell "
+            "would have %" PRIu64 " live tasks, at most %d are allowed; kill jobs",
+            body->name, tasks, CELL_TASKS_MAX);
+        return;
+    }
     bool is_new = machine == NULL;
     if (is_new)
         machine = cell_add_machine(a->cell, body->name);
@@ -106,6 +115,9 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
     if (!words_same(&machine->attributes, &body->attributes) || is_new)
         machine_set_attributes(machine, &body->attributes);
     machine_touch(a, machine);
+    if (is_new)
+        system_machine_added(a);
+    system_machine_changed(a, machine);
     uint32_t stopped = stop_surplus(a, machine);
     if (stopped > 0)
         answer_say(a, "machine \"%s\" is up (told to stop for lack of room: %u)", body->name,
@@ -138,6 +150,7 @@ void apply_machine_down(struct apply *a, const struct cmd_machine_down *body)
         task_end(a, task, task_stopped_state(a->cell, task), cause, 0); /* allocs first */
     }
     ASSERT(machine->task_count == 0);
+    system_machine_changed(a, machine);
     answer_say(a, "machine \"%s\" is down (tasks lost: %u)", machine->name, count);
 }
 
@@ -204,6 +217,7 @@ void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body)
     event->machine = machine->id;
     str_copy(event->detail, sizeof event->detail, a->cmd->user);
     uint32_t stopped = body->on ? drain_tasks(a, machine) : 0;
+    system_machine_changed(a, machine);
     if (!body->on)
         answer_say(a, "machine \"%s\" takes work again", body->name);
     else if (tasks_staying(machine) > 0)

@@ -2,9 +2,10 @@
  * quota.c - what a user may have and has, per band.
  *
  * A job counts with its limits times its replicas from its submission until it is dead, whatever
- * its tasks are doing; one that runs in an alloc set takes what the set counts for already. A quota
- * is asked when a job comes or grows, never later: lowering it stops nothing. Borg paper,
- * section 2.5: free work needs no quota and has no claim.
+ * its tasks are doing; only those not wanted on their machine (system.c) do not count, and one that
+ * runs in an alloc set takes what the set counts for already. A quota is asked when a job comes or
+ * grows, never later: lowering it stops nothing. Borg paper, section 2.5: free work needs no quota
+ * and has no claim.
  */
 #include "cell_write.h"
 
@@ -47,11 +48,13 @@ static struct usage usage_of(const struct job_spec *spec, uint32_t replicas)
     return usage;
 }
 
-static void account_change(struct cell *cell, const struct job_spec *spec, int sign)
+static void account_change(struct cell *cell, const struct job_spec *spec, uint32_t tasks, int sign)
 {
+    if (tasks == 0) /* of a job on every machine */
+        return;
     struct account *account = account_take(cell, spec->user);
     struct usage *used = &account->used[band_of(spec->priority)];
-    struct usage usage = usage_of(spec, spec->replicas);
+    struct usage usage = usage_of(spec, tasks);
     for (int r = 0; r < RES_COUNT; r++)
         used->v[r] += sign * usage.v[r];
     ASSERT_IMPLIES(sign < 0, used->tasks >= usage.tasks);
@@ -60,14 +63,19 @@ static void account_change(struct cell *cell, const struct job_spec *spec, int s
         account_drop_empty(cell, account);
 }
 
-void account_add(struct cell *cell, const struct job_spec *spec)
+void account_add(struct cell *cell, const struct job_spec *spec, uint32_t tasks)
 {
-    account_change(cell, spec, 1);
+    account_change(cell, spec, tasks, 1);
 }
 
-void account_remove(struct cell *cell, const struct job_spec *spec)
+void account_remove(struct cell *cell, const struct job_spec *spec, uint32_t tasks)
 {
-    account_change(cell, spec, -1);
+    account_change(cell, spec, tasks, -1);
+}
+
+uint32_t job_accounted(const struct job *job)
+{
+    return job->spec.replicas - job->counts[TASK_UNWANTED];
 }
 
 const struct quota *cell_quota(const struct cell *cell, const char *user, enum band band)
@@ -162,21 +170,18 @@ static void compare(struct buf *to, int resource, __int128 used, __int128 asked,
     print_amount(to, resource, granted);
 }
 
-int quota_check(const struct cell *cell, const struct job_spec *spec, const struct job_spec *old,
+int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t tasks,
                 struct err *err)
 {
     enum band band = band_of(spec->priority);
     const struct quota *quota = cell_quota(cell, spec->user, band);
     if (quota == NULL)
         quota = cell_quota(cell, QUOTA_EVERYBODY, band);
-    if (quota == NULL || band == BAND_FREE)
-        return 0;
-    uint32_t counted = old != NULL && band_of(old->priority) == band ? old->replicas : 0;
-    if (spec->replicas <= counted)
+    if (quota == NULL || band == BAND_FREE || tasks == 0)
         return 0;
     const struct account *account = namemap_get(&cell->accounts_by_user, spec->user);
     struct usage used = account == NULL ? (struct usage){0} : account->used[band];
-    struct usage asked = usage_of(spec, spec->replicas - counted);
+    struct usage asked = usage_of(spec, tasks);
     CLEANUP(buf_release) struct buf over = {0};
     for (int r = 0; r < RES_COUNT; r++)
         compare(&over, r, used.v[r], asked.v[r], quota->limit.v[r]);

@@ -22,7 +22,8 @@ static void end_pending(struct apply *a, struct task *task, enum cause cause, in
     task_end(a, task, TASK_PENDING, cause, exit_code);
     struct task next = *task;
     next.failures = failures;
-    next.not_before_ms = wait_ms == 0 ? 0 : a->cell->now_ms + wait_ms;
+    if (wait_ms > 0 && task->state == TASK_PENDING) /* else it is not wanted there any more */
+        next.not_before_ms = a->cell->now_ms + wait_ms;
     task_set(a, task, &next);
 }
 

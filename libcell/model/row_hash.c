@@ -32,7 +32,8 @@ uint64_t spec_row_hash(const struct job_spec *spec)
     const uint64_t values[] = {spec->priority,        spec->appclass,       spec->policy,
                                spec->replicas,        spec->restart,        spec->failures_max,
                                spec->backoff_ms,      spec->backoff_max_ms, spec->grace_ms,
-                               spec->disruptions_max, spec->gang,           spec->is_alloc_set};
+                               spec->disruptions_max, spec->gang,           spec->is_alloc_set,
+                               spec->every_machine};
     uint64_t hash = hash_text(hash_text(hash_text(1, spec->name), spec->user), spec->alloc_set);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &spec->limit);
     hash = add_words(add_words(add_words(hash, &spec->argv), &spec->env), &spec->ports);

@@ -95,6 +95,10 @@ static void job_account(struct apply *a, struct job *job, const struct task *was
     if (job->counts[TASK_PENDING] == 0)
         job->reason[0] = '\0';
     job_touch(a, job);
+    if (was->state != TASK_UNWANTED && next->state == TASK_UNWANTED)
+        account_remove(a->cell, &job->spec, 1);
+    if (was->state == TASK_UNWANTED && next->state != TASK_UNWANTED)
+        account_add(a->cell, &job->spec, 1);
     if (!task_is_final(was) && job_is_dead(job))
         cell_add_dead(a->cell, job);
 }
@@ -143,7 +147,11 @@ void task_end(struct apply *a, struct task *task, enum task_state state, enum ca
 {
     struct task next = *task;
     task_id alloc = task->alloc;
-    next.state = state;
+    struct job *job = job_find(a->cell, task_job(task->id));
+    bool unwanted =
+        state == TASK_PENDING && job->spec.every_machine &&
+        !system_wants(job, machine_find(a->cell, (machine_id){task_index(task->id) + 1}));
+    next.state = unwanted ? TASK_UNWANTED : state;
     next.machine = (machine_id){0};
     next.alloc = (task_id){0};
     next.cause = cause;

@@ -144,6 +144,10 @@ static int placement_check(const struct cell *cell, const struct placement *p,
         return err_set(err, ERR_STATE, "machine \"%s\" is down", machine->name);
     if (machine->draining)
         return err_set(err, ERR_STATE, "machine \"%s\" is draining", machine->name);
+    if (job->spec.every_machine && p->machine.v != task_index(task->id) + 1)
+        return err_set(err, ERR_INVALID, "task \"%s/%u\" belongs on machine %u, not on %u",
+                       job->spec.name, task_index(task->id), task_index(task->id) + 1,
+                       p->machine.v);
     struct resources room = {{0}}, freed;
     rc = constraints_check(job, machine, err);
     if (rc == 0)

@@ -274,7 +274,7 @@ static int numbers_check(const struct job_spec *spec, struct err *err)
         {"priority", spec->priority, 0, PRIORITY_MAX},
         {"appclass", (int64_t)spec->appclass, 0, APPCLASS_COUNT - 1},
         {"policy", (int64_t)spec->policy, 0, POLICY_COUNT - 1},
-        {"replicas", spec->replicas, 1, CELL_TASKS_PER_JOB_MAX},
+        {"replicas", spec->replicas, spec->every_machine ? 0 : 1, CELL_TASKS_PER_JOB_MAX},
         {"task.restart", (int64_t)spec->restart, 0, RESTART_COUNT - 1},
         {"task.backoff_ms", spec->backoff_ms, 0, BACKOFF_MS_MAX},
         {"task.backoff_max_ms", spec->backoff_max_ms, spec->backoff_ms, BACKOFF_MS_MAX},
@@ -287,6 +287,21 @@ static int numbers_check(const struct job_spec *spec, struct err *err)
             return rc;
     }
     return 0;
+}
+
+static int every_machine_check(const struct job_spec *spec, struct err *err)
+{
+    const char *path = spec->gang                   ? "gang"
+                       : spec->spread_count > 0     ? "task.spread"
+                       : spec->alloc_set[0] != '\0' ? "alloc_set"
+                       : spec->is_alloc_set         ? "alloc"
+                                                    : NULL;
+    for (uint32_t i = 0; path == NULL && i < spec->constraints.count; i++)
+        path = clause_has_company(&spec->constraints.items[i]) ? "task.constraints: company" : NULL;
+    if (!spec->every_machine || path == NULL)
+        return 0;
+    return err_set(err, ERR_INVALID,
+                   "%s: has no meaning in a job that runs on every machine; leave it out", path);
 }
 
 static int gang_check(const struct job_spec *spec, struct err *err)
@@ -320,6 +335,8 @@ int spec_valid(const struct job_spec *spec, struct err *err)
         rc = clauses_valid(&spec->constraints, err);
     if (rc == 0)
         rc = size_check(spec, err);
+    if (rc == 0)
+        rc = every_machine_check(spec, err);
     if (rc == 0)
         rc = gang_check(spec, err);
     return rc == 0 ? spreads_check(spec, err) : rc;

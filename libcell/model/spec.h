@@ -50,7 +50,7 @@ struct job_spec {
     uint32_t priority;           /* 0 to PRIORITY_MAX */
     enum appclass appclass;
     enum policy policy;     /* how to choose among machines that fit */
-    uint32_t replicas;      /* 1 to CELL_TASKS_PER_JOB_MAX */
+    uint32_t replicas;      /* 1 to CELL_TASKS_PER_JOB_MAX; of every_machine: as many as machines */
     struct resources limit; /* of one task; ports = ports.count */
     struct words argv;      /* the command; argv[0] is looked up in PATH by the borglet */
     struct words env;       /* "NAME=value" */
@@ -64,6 +64,7 @@ struct job_spec {
     struct clauses constraints; /* on the machine; all that are hard must hold */
     struct spread spreads[SPEC_SPREADS_MAX];
     uint32_t spread_count;
+    bool every_machine; /* task I runs on machine I + 1, wherever the constraints hold: system.c */
     bool gang; /* tasks that wait start all at once or not at all; at most CMD_PLACEMENTS_MAX */
     bool is_alloc_set; /* its tasks are allocs (alloc.c): room for others, with no command */
     char alloc_set[CELL_NAME_MAX + 1]; /* it runs in allocs of this set; "": on machines */

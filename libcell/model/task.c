@@ -5,8 +5,8 @@
 
 const char *task_state_text(enum task_state state)
 {
-    static const char *const texts[TASK_STATE_COUNT] = {"pending",  "assigned", "running",
-                                                        "finished", "failed",   "killed"};
+    static const char *const texts[TASK_STATE_COUNT] = {
+        "pending", "assigned", "running", "finished", "failed", "killed", "unwanted"};
     ASSERT(state < TASK_STATE_COUNT);
     return texts[state];
 }
@@ -40,19 +40,21 @@ bool task_is_disrupted(const struct task *task)
 
 bool task_is_final(const struct task *task)
 {
-    return task->state >= TASK_FINISHED;
+    return task->state == TASK_FINISHED || task->state == TASK_FAILED || task->state == TASK_KILLED;
 }
 
 bool task_may_move(enum task_state from, enum task_state to)
 {
     static const uint32_t arrows[TASK_STATE_COUNT] = {
-        [TASK_PENDING] = BIT(TASK_ASSIGNED) | BIT(TASK_RUNNING) | BIT(TASK_KILLED),
+        [TASK_PENDING] =
+            BIT(TASK_ASSIGNED) | BIT(TASK_RUNNING) | BIT(TASK_KILLED) | BIT(TASK_UNWANTED),
         /* A short task may end before anybody saw it running. */
         [TASK_ASSIGNED] = BIT(TASK_PENDING) | BIT(TASK_RUNNING) | BIT(TASK_FINISHED) |
-                          BIT(TASK_FAILED) | BIT(TASK_KILLED),
-        [TASK_RUNNING] =
-            BIT(TASK_PENDING) | BIT(TASK_FINISHED) | BIT(TASK_FAILED) | BIT(TASK_KILLED),
+                          BIT(TASK_FAILED) | BIT(TASK_KILLED) | BIT(TASK_UNWANTED),
+        [TASK_RUNNING] = BIT(TASK_PENDING) | BIT(TASK_FINISHED) | BIT(TASK_FAILED) |
+                         BIT(TASK_KILLED) | BIT(TASK_UNWANTED),
         [TASK_KILLED] = BIT(TASK_PENDING),
+        [TASK_UNWANTED] = BIT(TASK_PENDING),
     };
     ASSERT(from < TASK_STATE_COUNT);
     ASSERT(to < TASK_STATE_COUNT);

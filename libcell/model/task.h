@@ -11,6 +11,7 @@
  *   any live state -- kill --> (stopping, then) KILLED           PENDING -- kill --> KILLED
  *   PENDING of an alloc, where nothing has to be started -- schedule --> RUNNING
  *   KILLED by an update to fewer replicas -- update to more --> PENDING
+ *   of a job on every machine: PENDING, or an end that would lead there <-- machine --> UNWANTED
  *
  * An attempt that ends in an eviction or with its machine ends LOST or evicted in the events; the
  * task itself is PENDING again at once, with the cause. FINISHED, FAILED, KILLED are final, but for
@@ -55,6 +56,7 @@ enum task_state {
     TASK_FINISHED,
     TASK_FAILED,
     TASK_KILLED,
+    TASK_UNWANTED, /* of a job on every machine: not on this one as it is now */
     TASK_STATE_COUNT
 };
 const char *task_state_text(enum task_state state); /* "pending", ... */

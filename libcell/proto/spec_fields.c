@@ -117,7 +117,7 @@ void spec_fields(struct pack *p, void *job_spec)
 {
     struct job_spec *s = job_spec;
     size_t start = pack_position(p);
-    pack_fields(p, 21);
+    pack_fields(p, 22);
     pack_text(p, s->name, sizeof s->name);
     pack_text(p, s->user, sizeof s->user);
     pack_u32(p, &s->priority);
@@ -140,6 +140,7 @@ void spec_fields(struct pack *p, void *job_spec)
     pack_bool(p, &s->gang);
     pack_bool(p, &s->is_alloc_set);
     pack_text(p, s->alloc_set, sizeof s->alloc_set);
+    pack_bool(p, &s->every_machine);
     /* Written ones are checked by cmd_pack(), which can refuse. */
     if (p->reading && pack_position(p) - start > SPEC_BYTES_MAX)
         pack_fail(p, "job spec too large");

@@ -60,8 +60,14 @@ struct choice preempt_best(struct preempt *preempt, const struct view *view,
                            const struct view_job *job, const struct resources *need,
                            uint32_t victims_max);
 
+/* Can the job have room on this machine by evicting at most victims_max? */
+bool preempt_at(struct preempt *preempt, const struct view *view, const struct view_job *job,
+                const struct resources *need, uint32_t machine, uint32_t victims_max);
+
 /* explain.c: true when it does fit somewhere. */
 bool explain_job(const struct view *view, const struct view_job *job, struct buf *to);
+/* The same of the tasks of a job on every machine. */
+bool explain_system(const struct view *view, const struct view_job *job, struct buf *to);
 /* The same of the next task of a gang, `fitting` of `waiting` being placed in the view. */
 void explain_gang(const struct view *view, const struct view_job *job, uint32_t fitting,
                   uint32_t waiting, struct buf *to);

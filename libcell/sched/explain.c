@@ -140,3 +140,28 @@ void explain_gang(const struct view *view, const struct view_job *job, uint32_t 
     if (waiting - fitting == 1)
         print_change(to, &e, &job->limit);
 }
+
+bool explain_system(const struct view *view, const struct view_job *job, struct buf *to)
+{
+    struct explanation e = {0};
+    uint32_t waiting = 0;
+    for (uint32_t m = 0; m < job->task_count && m < view->machine_count; m++) {
+        if (job->tasks[m].state != VIEW_STUCK && job->tasks[m].state != VIEW_WAITING)
+            continue;
+        int lack = lacks_place(view, job, m);
+        struct resources room = feasible_room(view, job, m);
+        uint32_t lacking;
+        e.counts[lack != LACKS_NOTHING ? lack : lack_of_room(&job->limit, &room, &lacking)]++;
+        waiting++;
+    }
+    uint32_t fitting = e.counts[LACKS_NOTHING];
+    if (fitting == waiting) {
+        buf_printf(to, "each task that waits fits its machine");
+        return true;
+    }
+    buf_printf(to, "no room for %u task%s on %s machine%s: ", waiting - fitting,
+               waiting - fitting == 1 ? "" : "s", waiting - fitting == 1 ? "its" : "their",
+               waiting - fitting == 1 ? "" : "s");
+    print_counts(to, job, &e, waiting);
+    return false;
+}

@@ -195,3 +195,10 @@ struct choice preempt_best(struct preempt *preempt, const struct view *view,
         ASSERT(plan_machine(preempt, view, job, need, best.machine) == cache->costs[best.machine]);
     return best;
 }
+
+bool preempt_at(struct preempt *preempt, const struct view *view, const struct view_job *job,
+                const struct resources *need, uint32_t machine, uint32_t victims_max)
+{
+    return plan_machine(preempt, view, job, need, machine) != COST_NONE &&
+           preempt->victim_count <= victims_max;
+}

@@ -66,6 +66,8 @@ static void wake_blocked(struct sched *sched)
         if (improved && (job->gang ? gang_may_fit(sched, job) : may_fit(sched, job)))
             view_unblock(view, job);
     }
+    for (uint32_t i = 0; improved && i < view->candidate_count; i++)
+        system_wake(sched, view->candidate_list[i], PRIORITY_MAX + 1);
     sched->fleet_told = view->fleet_version;
 }
 
@@ -109,7 +111,7 @@ bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t 
         view_add_candidate(view, machine);
         view_unblock(view, job);
     }
-    return true;
+    return system_wake(sched, machine, by->priority);
 }
 
 enum pick sched_pick(struct sched *sched, const struct view_job *job, uint32_t victims_max,
@@ -157,6 +159,13 @@ static bool place_one(struct sched *sched, struct view_job *job)
     UNREACHABLE("outcome of a search");
 }
 
+static bool place_next(struct sched *sched, struct view_job *job)
+{
+    if (job->every_machine)
+        return system_place(sched, job);
+    return job->gang ? gang_place(sched, job) : place_one(sched, job);
+}
+
 /* Until nothing is ready, or something of a higher priority is: its company came. False when the
  * pass is to end. */
 static bool place_level(struct sched *sched, uint32_t priority)
@@ -167,7 +176,7 @@ static bool place_level(struct sched *sched, uint32_t priority)
     while (level->ready > 0 && view->risen <= priority) {
         struct view_job *job = queue_next(level);
         do {
-            if (!(job->gang ? gang_place(sched, job) : place_one(sched, job)))
+            if (!place_next(sched, job))
                 return false;
         } while (level->ready_users == 1 && job->waiting > 0 && !job->blocked &&
                  view->risen <= priority);
@@ -187,6 +196,14 @@ static void place_all(struct sched *sched)
     }
 }
 
+/* True when it does fit. */
+static bool explain(struct sched *sched, struct view_job *job, struct buf *to)
+{
+    if (job->every_machine)
+        return explain_system(&sched->view, job, to);
+    return job->gang ? gang_explain(sched, job, to) : explain_job(&sched->view, job, to);
+}
+
 static void say(struct sched *sched)
 {
     struct view *view = &sched->view;
@@ -197,7 +214,7 @@ static void say(struct sched *sched)
         buf_clear(&text);
         sched->stats.machines_scanned += view->machine_count;
         /* An eviction of this very pass may have left room: the next pass wakes the job then. */
-        if (job->gang ? gang_explain(sched, job, &text) : explain_job(view, job, &text))
+        if (explain(sched, job, &text))
             continue;
         str_copy(reason, sizeof reason, buf_text(&text));
         if (strcmp(reason, job->reason) == 0)
@@ -239,6 +256,10 @@ struct sched_stats sched_stats(const struct sched *sched)
     {
         stats.blocked += CONTAINER_OF(l, struct view_job, blocked_link)->waiting;
     }
+    LIST_EACH(l, &sched->view.system_jobs)
+    {
+        stats.blocked += CONTAINER_OF(l, struct view_job, system)->stuck;
+    }
     return stats;
 }
 
@@ -247,8 +268,6 @@ void sched_explain(struct sched *sched, job_id id, struct buf *to)
     struct view_job *job = view_job_find(&sched->view, id);
     if (job == NULL)
         buf_printf(to, "no live job %" PRIu64, id.v);
-    else if (job->gang)
-        gang_explain(sched, job, to);
     else
-        explain_job(&sched->view, job, to);
+        explain(sched, job, to);
 }

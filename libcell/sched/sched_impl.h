@@ -39,6 +39,14 @@ void sched_propose(struct sched *sched, struct view_job *job, struct choice choi
 /* Victims were chosen on this machine: false, the pass is to end. */
 bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t machine);
 
+/* system.c: jobs on every machine */
+/* Place the next task on its machine, or find that there is no room. False when the pass is to end.
+ */
+bool system_place(struct sched *sched, struct view_job *job);
+/* There is more room on the machine: for which tasks that belong there? Leaves out the priority
+ * `by` (PRIORITY_MAX + 1: none). False when one of a higher priority than that has room now. */
+bool system_wake(struct sched *sched, uint32_t machine, uint32_t by);
+
 /* gang.c */
 /* Place all that wait of the gang, or find that they do not fit and block it. False when the pass
  * is to end. */

@@ -12,6 +12,7 @@ void view_init(struct view *view)
 {
     *view = (struct view){0};
     list_init(&view->jobs);
+    list_init(&view->system_jobs);
     list_init(&view->blocked);
     list_init(&view->unsaid);
     list_init(&view->matches);
@@ -255,10 +256,19 @@ static void waiting_add(struct view *view, struct view_job *job, int change)
         set_woken(view, job, false);
         job->blocked = false;
         list_remove(&job->blocked_link);
-        list_remove(&job->unsaid);
+        if (job->stuck == 0)
+            list_remove(&job->unsaid);
     }
     if (was_ready != ready(job))
         queue_ready(view, job, was_ready ? -1 : 1);
+}
+
+static void stuck_add(struct view *view, struct view_job *job, int change)
+{
+    job->stuck += (uint32_t)change;
+    view->waiting += (uint64_t)(int64_t)change;
+    if (job->stuck + job->waiting == 0)
+        list_remove(&job->unsaid);
 }
 
 void view_block(struct view *view, struct view_job *job)
@@ -311,6 +321,8 @@ static void task_leave(struct view *view, struct view_task *task)
 {
     if (task->state == VIEW_WAITING)
         waiting_add(view, task->job, -1);
+    if (task->state == VIEW_STUCK)
+        stuck_add(view, task->job, -1);
     if (task->state == VIEW_LIVE) {
         list_remove(&task->link);
         if (!task->stopping)
@@ -331,6 +343,8 @@ static void task_enter(struct view *view, struct view_task *task, enum view_task
         job->waiting_from = MIN(job->waiting_from, view_task_index(task));
         waiting_add(view, job, 1);
     }
+    if (state == VIEW_STUCK)
+        stuck_add(view, job, 1);
     if (state == VIEW_LIVE) {
         ASSERT(machine < view->machine_count);
         task->machine = machine;
@@ -358,6 +372,22 @@ static void set_disrupted(struct view *view, struct view_task *task, bool disrup
         if (!disrupted)
             improve(view, other->machine);
     }
+}
+
+void view_stick(struct view *view, struct view_task *task)
+{
+    ASSERT(task->state == VIEW_WAITING);
+    task_enter(view, task, VIEW_STUCK, VIEW_NO_MACHINE, false);
+    waiting_add(view, task->job, -1);
+    if (list_empty(&task->job->unsaid))
+        list_push(&view->unsaid, &task->job->unsaid);
+}
+
+void view_unstick(struct view *view, struct view_task *task)
+{
+    ASSERT(task->state == VIEW_STUCK);
+    task_leave(view, task);
+    task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, false);
 }
 
 void view_place(struct view *view, struct view_task *task, uint32_t machine)
@@ -430,6 +460,32 @@ struct view_job *view_job_find(const struct view *view, job_id id)
     return id.v == 0 ? NULL : idmap_get(&view->jobs_by_id, id.v);
 }
 
+/* Would evicting from such a job be bounded by its budget? */
+static bool is_budgeted(const struct job_row *row)
+{
+    uint32_t max = row->spec.disruptions_max;
+    return max != 0 && max < row->spec.replicas && !priority_is_prod(row->spec.priority);
+}
+
+/* Rows for all its tasks. A job on every machine grows one by one: they move when doubled. */
+static void tasks_reserve(struct view_job *job, uint32_t count)
+{
+    if (job->tasks == NULL || count > job->task_capacity) {
+        job->task_capacity = MAX(MAX(count, 1U), job->every_machine ? 2 * job->task_capacity : 0);
+        struct view_task *tasks = xcalloc(job->task_capacity, sizeof *tasks);
+        for (uint32_t i = 0; i < job->task_count; i++) {
+            tasks[i] = job->tasks[i];
+            list_replace(&job->tasks[i].link, &tasks[i].link);
+        }
+        free(job->tasks);
+        job->tasks = tasks;
+    }
+    for (; job->task_count < count; job->task_count++) {
+        job->tasks[job->task_count].job = job;
+        list_init(&job->tasks[job->task_count].link);
+    }
+}
+
 static struct view_job *job_add(struct view *view, const struct job_row *row)
 {
     struct view_job *job = xcalloc(1, sizeof *job);
@@ -440,15 +496,13 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     job->limit = row->spec.limit;
     job->gang = row->spec.gang;
     job->disruptions_max = row->spec.disruptions_max;
-    job->budgeted = job->disruptions_max != 0 && job->disruptions_max < job->replicas &&
-                    !priority_is_prod(job->priority);
+    job->budgeted = is_budgeted(row);
+    job->every_machine = row->spec.every_machine;
+    list_init(&job->system);
+    if (job->every_machine)
+        list_push(&view->system_jobs, &job->system);
     places_add(view, job, &row->spec);
-    job->task_count = row->task_count;
-    job->tasks = xcalloc(job->task_count, sizeof *job->tasks);
-    for (uint32_t i = 0; i < job->task_count; i++) {
-        job->tasks[i].job = job;
-        list_init(&job->tasks[i].link);
-    }
+    tasks_reserve(job, row->task_count);
     list_init(&job->blocked_link);
     list_init(&job->unsaid);
     list_push(&view->jobs, &job->link);
@@ -467,6 +521,7 @@ static void job_remove(struct view *view, struct view_job *job)
     list_remove(&job->blocked_link);
     list_remove(&job->unsaid);
     list_remove(&job->link);
+    list_remove(&job->system);
     free(job->tasks);
     free(job);
 }
@@ -487,7 +542,9 @@ static struct view_job *job_renew(struct view *view, struct view_job *old,
         task->attempt = tasks[i].attempt;
         task->disrupted = tasks[i].disrupted;
         job->disrupted += task->disrupted;
-        task_enter(view, task, tasks[i].state, tasks[i].machine, tasks[i].stopping);
+        /* It may evict more now. */
+        enum view_task_state state = tasks[i].state == VIEW_STUCK ? VIEW_WAITING : tasks[i].state;
+        task_enter(view, task, state, tasks[i].machine, tasks[i].stopping);
     }
     return job;
 }
@@ -502,12 +559,15 @@ static void take_job(struct view *view, const struct job_row *row)
     }
     if (job == NULL)
         job = job_add(view, row);
-    else if (job->priority != row->spec.priority || job->replicas != row->spec.replicas)
+    else if (job->priority != row->spec.priority || job->budgeted != is_budgeted(row) ||
+             (job->replicas != row->spec.replicas && !job->every_machine))
         job = job_renew(view, job, row);
+    tasks_reserve(job, row->task_count);
+    job->replicas = row->spec.replicas;
     str_copy(job->reason, sizeof job->reason, row->reason);
     /* A reason that was lost on the way (its command was refused or not committed) is told again.
      */
-    if (job->blocked && row->reason[0] == '\0' && list_empty(&job->unsaid))
+    if ((job->blocked || job->stuck > 0) && row->reason[0] == '\0' && list_empty(&job->unsaid))
         list_push(&view->unsaid, &job->unsaid);
 }
 
@@ -517,10 +577,11 @@ static void take_task(struct view *view, const struct task *row)
     if (job == NULL)
         return; /* of a job that is dead */
     struct view_task *task = &job->tasks[task_index(row->id)];
-    enum view_task_state state = task_is_final(row)        ? VIEW_OVER
-                                 : task_is_live(row)       ? VIEW_LIVE
-                                 : row->not_before_ms != 0 ? VIEW_HELD
-                                                           : VIEW_WAITING;
+    enum view_task_state state = task_is_live(row)            ? VIEW_LIVE
+                                 : row->state != TASK_PENDING ? VIEW_OVER
+                                 : row->not_before_ms != 0    ? VIEW_HELD
+                                 : task->state == VIEW_STUCK  ? VIEW_STUCK
+                                                              : VIEW_WAITING;
     bool stopping = row->stopping != CAUSE_NONE;
     uint32_t machine = state == VIEW_LIVE ? row->machine.v - 1 : VIEW_NO_MACHINE;
     task->attempt = row->attempt;

@@ -19,6 +19,7 @@ enum { VIEW_CHANGES = 4096 };
 enum view_task_state {
     VIEW_OVER,    /* final, or not told of yet */
     VIEW_WAITING, /* pending and free to start */
+    VIEW_STUCK,   /* the same, and the one machine it may be on has no room for it */
     VIEW_HELD,    /* pending and backing off */
     VIEW_LIVE
 };
@@ -69,7 +70,9 @@ struct view_job {
     uint32_t replicas;
     uint32_t task_count; /* at least replicas: some are left of a time when there were more */
     struct resources limit;
+    bool every_machine;    /* task I may be on machine I only */
     uint32_t waiting;      /* tasks in VIEW_WAITING */
+    uint32_t stuck;        /* in VIEW_STUCK */
     uint32_t waiting_from; /* none of them has a lower index */
     bool gang;             /* all that wait are placed or none */
     uint32_t gang_missing; /* blocked: more places that it needs, as far as is known */
@@ -88,7 +91,9 @@ struct view_job {
     struct keeper *keepers;
     uint32_t keeper_count;
     struct view_task *tasks;
+    uint32_t task_capacity;
     struct list link;         /* in view.jobs */
+    struct list system;       /* in view.system_jobs, when on every machine */
     struct list blocked_link; /* in view.blocked */
     struct list unsaid;       /* in view.unsaid: its reason is to be told (again) */
     struct list queued;       /* in queue->jobs, by id */
@@ -156,6 +161,7 @@ struct view {
     int64_t total_max[RES_COUNT];
 
     struct list jobs;
+    struct list system_jobs;
     struct list blocked;
     struct list unsaid;
     struct idmap jobs_by_id;
@@ -202,6 +208,9 @@ void view_block(struct view *view, struct view_job *job);
 void view_unblock(struct view *view, struct view_job *job);
 /* What keeps the job waiting may have ceased at this machine, or (VIEW_NO_MACHINE) anywhere. */
 void view_reconsider(struct view *view, struct view_job *job, uint32_t machine);
+/* The same for a task of a job on every machine: there is no room on its machine; there may be. */
+void view_stick(struct view *view, struct view_task *task);
+void view_unstick(struct view *view, struct view_task *task);
 /* The waiting task of the lowest index; there is one. */
 struct view_task *view_first_waiting(struct view_job *job);
 

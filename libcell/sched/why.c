@@ -24,6 +24,7 @@ struct rank {
 struct inquiry {
     const struct cell *cell;
     const struct job *job;
+    int64_t index;           /* of the task in question, or WHY_INDEX_ANY */
     struct matcher *matcher; /* NULL: no constraints */
     struct tally spreads[SPEC_SPREADS_MAX];
     struct tally companies[SPEC_COMPANIES_MAX]; /* of near and apart, as they stand */
@@ -317,13 +318,25 @@ static void keeper_note(struct why *ret, const struct job *keeper, bool is_first
         ret->keeper[0] = '\0';
 }
 
+/* Of a job on every machine only the machines of the tasks in question matter. */
+static bool is_asked(const struct inquiry *q, uint32_t m)
+{
+    if (!q->job->spec.every_machine)
+        return true;
+    if (q->index != WHY_INDEX_ANY)
+        return q->index == m;
+    return m < q->job->task_count && q->job->tasks[m].state == TASK_PENDING;
+}
+
 static void look(struct inquiry *q, struct why *ret)
 {
-    ret->machines = q->cell->machine_count;
     for (int lack = 0; lack < LACKS_COUNT; lack++)
         q->by_lack[lack].lack = lack;
     for (uint32_t m = 0; m < q->cell->machine_count; m++) {
         const struct machine *machine = q->cell->machines[m];
+        if (!is_asked(q, m))
+            continue;
+        ret->machines++;
         struct why_reason *reason = &q->by_lack[look_at(q, machine, ret)];
         if (reason->lack == LACKS_KEPT)
             keeper_note(ret, keeper_at(q, machine), reason->machines == 0);
@@ -379,10 +392,11 @@ int why_job(const struct cell *cell, const char *name, int64_t index, struct why
                        index, job->task_count);
     ret->job = job->id;
     count_pending(job, index, ret);
-    if (ret->pending == 0)
+    bool unwanted = index != WHY_INDEX_ANY && job->tasks[index].state == TASK_UNWANTED;
+    if (ret->pending == 0 && !unwanted)
         return err_set(err, ERR_STATE, "job \"%s\" is %s: nothing of it is pending", name,
                        job_state_text(job));
-    struct inquiry q = {.cell = cell, .job = job, .enough = {-1, -1, -1, -1}};
+    struct inquiry q = {.cell = cell, .job = job, .index = index, .enough = {-1, -1, -1, -1}};
     _Static_assert(RES_COUNT == 4, "the initializer above names every resource");
     inquiry_begin(&q);
     look(&q, ret);

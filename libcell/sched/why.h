@@ -34,7 +34,8 @@ struct why {
     bool gang;
     uint32_t gang_waiting; /* tasks of the gang that start together, and how many of them would */
     uint32_t gang_fitting; /* have room now, nobody being evicted */
-    uint32_t machines;     /* all there are: the sum over the reasons */
+    uint32_t machines;     /* all in question: the sum over the reasons. Of a job on every
+                            * machine those whose tasks wait, or that of the task */
     uint32_t reason_count;
     struct why_reason reasons[LACKS_COUNT]; /* most machines first, then by lack */
     char keeper[CELL_NAME_MAX + 1];         /* of LACKS_KEPT: the job; "": there are several */
@@ -53,7 +54,8 @@ struct why {
     uint32_t change_machines; /* it would fit there */
 };
 
-/* `index` of one task or WHY_INDEX_ANY. ERR_NOT_FOUND; ERR_STATE when nothing asked for is pending.
+/* `index` of one task or WHY_INDEX_ANY. ERR_NOT_FOUND; ERR_STATE when nothing asked for is pending
+ * (one task that is not wanted on its machine is told of).
  * O(machines + tasks that lie on them + jobs). */
 int why_job(const struct cell *cell, const char *job, int64_t index, struct why *ret,
             struct err *err) MUST_USE;

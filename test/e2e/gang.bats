@@ -39,3 +39,24 @@ reason_tells() # JOB TEXT
     expect_exit 2 borgctl submit "$(spec huge 100 1025 1 true '.gang = true')"
     expect_text 'replicas: 1025 are too many for a gang'
 }
+
+@test "a job on every machine runs once on each, and leaves one while it is drained" {
+    borgctl kill train
+    wait_until 20 job_is train killed
+    submit logs 300 '"every-machine"' 100m 'exec sleep 1000'
+    wait_until 20 job_runs logs 2
+    same "its machines" "m1 m2" "$(ask "SELECT machine FROM task_list WHERE job = 'logs'
+        AND state = 'running' ORDER BY idx" | paste -sd' ')"
+    borgctl --user root drain m1
+    wait_sql 20 unwanted "SELECT state FROM task_list WHERE task = 'logs/0'"
+    expect_exit 0 borgctl why logs/0
+    expect_text '1 is draining'
+    borgctl --user root undrain m1
+    wait_until 20 job_runs logs 2
+}
+
+@test "a machine that comes later gets its task" {
+    cell_up --replicas 3 --borglets 3 --capacity cpu=2,ram=1Gi,disk=1Gi
+    wait_until 20 job_runs logs 3
+    same "tasks" 3 "$(borgctl -o json jobs | jq '.[] | select(.job == "logs") | .replicas')"
+}

@@ -436,9 +436,9 @@ START_TEST(an_update_that_cannot_be_is_refused)
         const char *msg;
     } rows[] = {
         {JOB_UPDATE_KEEP, JOB_UPDATE_KEEP, "nothing to change"},
-        {0, JOB_UPDATE_KEEP, "replicas: 0 is not between 1 and 131072; borgctl kill ends a job"},
+        {0, JOB_UPDATE_KEEP, "replicas: 0 is not between 1 and 262144; borgctl kill ends a job"},
         {-2, JOB_UPDATE_KEEP, "replicas: -2 is not between"},
-        {CELL_TASKS_PER_JOB_MAX + 1, JOB_UPDATE_KEEP, "replicas: 131073 is not between"},
+        {CELL_TASKS_PER_JOB_MAX + 1, JOB_UPDATE_KEEP, "replicas: 262145 is not between"},
         {INT64_MAX, JOB_UPDATE_KEEP, "replicas: "},
         {JOB_UPDATE_KEEP, -2, "priority: -2 is not between 0 and 450"},
         {3, PRIORITY_MAX + 1, "priority: 451 is not between 0 and 450"},

@@ -12,7 +12,7 @@ struct mirror {
     size_t machine_count;
     bool has_job[JOBS_MAX];
     struct job jobs[JOBS_MAX];
-    struct task tasks[JOBS_MAX][DRAW_REPLICAS_MAX];
+    struct task tasks[JOBS_MAX][DRAW_REPLICAS_MAX + DRAW_MACHINES];
     struct request_row requests[COMMANDS];
     size_t request_count;
     struct quota quotas[32];

@@ -27,10 +27,11 @@ static size_t count_files(const char *dir, const char *part)
 static void expect_sums_hold(struct store *store)
 {
     ck_assert_int_eq(
-        query_number(store, "SELECT count(*) FROM jobs j WHERE task_count <> pending + assigned + "
-                            "running + finished + failed + killed_tasks OR pending <> (SELECT "
-                            "count(*) FROM tasks WHERE job_id = j.id AND state = 'pending') OR "
-                            "task_count <> (SELECT count(*) FROM tasks WHERE job_id = j.id)"),
+        query_number(store,
+                     "SELECT count(*) FROM jobs j WHERE task_count <> pending + assigned + "
+                     "running + finished + failed + killed_tasks + unwanted OR pending <> (SELECT "
+                     "count(*) FROM tasks WHERE job_id = j.id AND state = 'pending') OR "
+                     "task_count <> (SELECT count(*) FROM tasks WHERE job_id = j.id)"),
         0);
     ck_assert_int_eq(
         query_number(store, "SELECT count(*) FROM machines m WHERE task_count <> (SELECT count(*) "

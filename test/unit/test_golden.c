@@ -11,7 +11,7 @@
  *          backoff_max=1m disruptions=1 policy=worst-fit       each but NAME may be left out
  *          need=rack=r1|ssd~exists want=rack=r1:50 constraints, `~` is a blank; a wish has a weight
  *          spread=BY:MAX:WEIGHT                    0: none
- *          gang=1
+ *          gang=1 replicas=every-machine
  *   drain NAME | undrain NAME | evict NAME         the leader evicts again from a draining machine
  *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
  *   kill NAME user=U | update NAME user=U replicas=N priority=P
@@ -251,6 +251,7 @@ static void do_submit(struct story *s)
     spec.disruptions_max = (uint32_t)number_of(s, "disruptions", "0");
     spec.backoff_ms = (uint32_t)ms_of(s, "backoff", "1s");
     spec.backoff_max_ms = (uint32_t)ms_of(s, "backoff_max", "1m");
+    spec.every_machine = strcmp(value_of(s, "replicas", "1"), "every-machine") == 0;
     spec.gang = number_of(s, "gang", "0") != 0;
     places_of(s, &spec);
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec};

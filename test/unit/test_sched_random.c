@@ -176,6 +176,12 @@ static bool oracle_has_claim(const struct cell *cell, const struct job *job)
         has_max |= job->spec.spreads[i].max > 0;
     for (uint32_t i = 0; i < job->spec.constraints.count; i++)
         has_max |= clause_has_company(&job->spec.constraints.items[i]);
+    for (uint32_t i = 0; i < job->task_count && job->spec.every_machine; i++)
+        if (job->tasks[i].state == TASK_PENDING && job->tasks[i].not_before_ms == 0 &&
+            oracle_fits(cell, cell->machines[i], job, &job->spec.limit, true))
+            return true;
+    if (job->spec.every_machine)
+        return false;
     if (job->spec.gang && waiting > 1)
         return !has_max && oracle_places(cell, job) >= waiting;
     return oracle_fits_anywhere(cell, job, &job->spec.limit, true);
@@ -197,8 +203,9 @@ static void expect_no_better_claim(const struct cell *cell, uint32_t priority)
     }
 }
 
-static uint64_t gangs_seen;  /* placed at once */
-static uint64_t wishes_seen; /* placements for which the wishes differed between machines */
+static uint64_t systems_seen; /* tasks of jobs on every machine */
+static uint64_t gangs_seen;   /* placed at once */
+static uint64_t wishes_seen;  /* placements for which the wishes differed between machines */
 
 /* Nobody is evicted for a wish; else no machine that fits would leave less open. */
 static void expect_best_wish(const struct cell *cell, const struct job *job,
@@ -225,8 +232,15 @@ static void expect_good(const struct cell *cell, const struct placement *p,
     const struct machine *machine = cell_machine(cell, p->machine);
     expect_no_better_claim(cell, spec->priority);
     ck_assert(oracle_allows(cell, job, machine));
-    expect_best_wish(cell, job, machine, p->victim_count);
-    ck_assert_int_eq(oracle_fits_anywhere(cell, job, &spec->limit, false), p->victim_count == 0);
+    bool fits = oracle_fits_anywhere(cell, job, &spec->limit, false);
+    if (spec->every_machine) {
+        ck_assert_uint_eq(p->machine.v, task_index(p->task.task) + 1);
+        fits = oracle_fits(cell, machine, job, &spec->limit, false);
+        systems_seen++;
+    } else {
+        expect_best_wish(cell, job, machine, p->victim_count);
+    }
+    ck_assert_int_eq(fits, p->victim_count == 0);
     struct resources room = oracle_room(cell, machine, spec->priority, false);
     for (uint32_t i = 0; i < p->victim_count; i++) {
         const struct job_spec *victim = &cell_job(cell, task_job(victims[i].task))->spec;
@@ -349,7 +363,10 @@ static void expect_settled(struct world *w, struct sched *sched)
             continue;
         ck_assert_msg(!oracle_has_claim(w->cell, job), "%s fits and is not placed", job->spec.name);
         ck_assert_msg(job->reason[0] != '\0', "%s has no reason", job->spec.name);
-        expect_true_explanation(w->cell, sched, job);
+        if (job->spec.every_machine)
+            ck_assert_msg(strncmp(job->reason, "no room for ", 12) == 0, "%s", job->reason);
+        else
+            expect_true_explanation(w->cell, sched, job);
     }
     struct sched *fresh = sched_new();
     struct cmd_schedule out;
@@ -417,6 +434,7 @@ static struct cmd draw_submit_cmd(uint64_t *seed)
     spec.backoff_ms = 1000 * draw_below(seed, 2);
     spec.failures_max = draw_below(seed, 3);
     draw_places(seed, &spec);
+    spec.every_machine = draw_below(seed, 4) == 0 && !spec.gang && spec.spread_count == 0;
     return (struct cmd){.kind = CMD_JOB_SUBMIT, .job_submit = spec};
 }
 
@@ -492,6 +510,7 @@ START_TEST(every_decision_stands_before_the_oracle)
     }
     ck_assert_uint_gt(placed, SEEDS * 10);
     ck_assert_uint_gt(victims, SEEDS);
+    ck_assert_uint_gt(systems_seen, SEEDS / 2);
     ck_assert_uint_gt(gangs_seen, SEEDS / 4);
     ck_assert_uint_gt(wishes_seen, SEEDS / 10);
 }

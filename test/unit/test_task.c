@@ -5,10 +5,10 @@
 
 START_TEST(only_the_arrows_of_the_table_are_there)
 {
-    /* rows: from; columns: to. pending, assigned, running, finished, failed, killed */
+    /* rows: from; columns: to. pending, assigned, running, finished, failed, killed, unwanted */
     static const bool table[TASK_STATE_COUNT][TASK_STATE_COUNT] = {
-        {0, 1, 1, 0, 0, 1}, {1, 0, 1, 1, 1, 1}, {1, 0, 0, 1, 1, 1},
-        {0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0}, {1, 0, 0, 0, 0, 0},
+        {0, 1, 1, 0, 0, 1, 1}, {1, 0, 1, 1, 1, 1, 1}, {1, 0, 0, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 0},
+        {0, 0, 0, 0, 0, 0, 0}, {1, 0, 0, 0, 0, 0, 0}, {1, 0, 0, 0, 0, 0, 0},
     };
     for (enum task_state from = 0; from < TASK_STATE_COUNT; from++)
         for (enum task_state to = 0; to < TASK_STATE_COUNT; to++)
@@ -17,11 +17,13 @@ START_TEST(only_the_arrows_of_the_table_are_there)
 }
 END_TEST
 
-START_TEST(a_state_is_pending_live_or_final)
+START_TEST(a_state_is_pending_live_final_or_unwanted)
 {
     for (enum task_state state = 0; state < TASK_STATE_COUNT; state++) {
         struct task task = {.state = state};
-        ck_assert_int_eq((state == TASK_PENDING) + task_is_live(&task) + task_is_final(&task), 1);
+        ck_assert_int_eq((state == TASK_PENDING) + (state == TASK_UNWANTED) + task_is_live(&task) +
+                             task_is_final(&task),
+                         1);
     }
 }
 END_TEST
@@ -56,7 +58,7 @@ int main(void)
     Suite *suite = suite_create("task");
     TCase *tcase = tcase_create("task");
     tcase_add_test(tcase, only_the_arrows_of_the_table_are_there);
-    tcase_add_test(tcase, a_state_is_pending_live_or_final);
+    tcase_add_test(tcase, a_state_is_pending_live_final_or_unwanted);
     tcase_add_test(tcase, a_task_id_is_job_and_index);
     tcase_add_test(tcase, every_state_cause_and_kind_has_its_own_text);
     suite_add_tcase(suite, tcase);
