@@ -46,10 +46,12 @@ reason_tells() # JOB TEXT
     submit logs 300 '"every-machine"' 100m 'exec sleep 1000'
     wait_until 20 job_runs logs 2
     same "its machines" "m1 m2" "$(ask "SELECT machine FROM task_list WHERE job = 'logs'
-        AND state = 'running' ORDER BY idx" | paste -sd' ')"
+        AND state = 'running' ORDER BY machine" | paste -sd' ')"
+    local index
+    index="$(ask "SELECT idx FROM task_list WHERE job = 'logs' AND machine = 'm1'")"
     borgctl --user root drain m1
-    wait_sql 20 unwanted "SELECT state FROM task_list WHERE task = 'logs/0'"
-    expect_exit 0 borgctl why logs/0
+    wait_sql 20 unwanted "SELECT state FROM task_list WHERE task = 'logs/$index'"
+    expect_exit 0 borgctl why "logs/$index"
     expect_text '1 is draining'
     borgctl --user root undrain m1
     wait_until 20 job_runs logs 2
