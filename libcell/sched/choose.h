@@ -5,15 +5,7 @@
 #ifndef CELL_CHOOSE_H
 #define CELL_CHOOSE_H
 
-#include "view.h"
-
-/* The best of the machines looked at, and the one after it in the same order; or VIEW_NO_MACHINE.
- */
-struct choice {
-    uint32_t machine;
-    uint32_t runner_up;
-};
-#define CHOICE_NONE ((struct choice){VIEW_NO_MACHINE, VIEW_NO_MACHINE})
+#include "grid.h"
 
 /* feasible.c: is there room? Whether the job may be there at all: places_allow() in view.h. */
 bool feasible_fits(const struct view *view, const struct resources *need, uint32_t machine);
@@ -22,28 +14,49 @@ bool feasible_maybe(const struct view *view, const struct resources *need, uint3
 /* What the machine has for this job, work it may evict included; -1 in every part when down. */
 struct resources feasible_room(const struct view *view, const struct view_job *job,
                                uint32_t machine);
-/* score.c: the scores of a run of machines, lower is better, whether the job fits there or not. */
+/* score.c: how well it fits machines of these traits, lower is better, whether it does or not. */
 void score_run(const struct view *view, const struct view_job *job, const struct resources *need,
-               uint32_t first, uint32_t count, int64_t *ret_scores);
+               const struct trait *machines, uint32_t count, int64_t *ret_scores);
+/* The same for one machine, by wishes and policy. */
+struct score score_of(const struct view *view, const struct view_job *job,
+                      const struct resources *need, uint32_t machine);
 /* Neither wishes nor spreads nor company: score_run(), feasible_fits() and its match say
  * everything. */
 bool score_is_plain(const struct view_job *job);
-/* The best machine without evicting anybody, by wishes and policy. */
-struct choice score_best(const struct view *view, const struct view_job *job,
-                         const struct resources *need);
-/* The same among the candidate machines: for a job that was woken. */
-struct choice score_best_candidate(const struct view *view, const struct view_job *job,
-                                   const struct resources *need);
+/* Offer all machines that suit without evicting anybody, or those of these that do. */
+void score_all(const struct view *view, const struct view_job *job, const struct resources *need,
+               struct shortlist *list);
+void score_list(const struct view *view, const struct view_job *job, const struct resources *need,
+                const uint32_t *machines, uint32_t count, struct shortlist *list);
 
-/* best.c: what score_best() would say, remembered per kind of task. */
+/* best.c: the best machines, remembered per kind of task. */
 struct best {
+    struct grid grid;
     struct kind *kinds;
+    uint64_t *hashes; /* of the keys of kinds */
     uint64_t clock;
 };
 void best_release(struct best *best);
 /* Adds to `scanned` the machines it looked at. */
 struct choice best_machine(struct best *best, const struct view *view, const struct view_job *job,
                            const struct resources *need, uint64_t *scanned);
+
+/* refusal.c: what fitted nowhere, evictions included, since something last left a machine. */
+enum { REFUSALS_MAX = 64 };
+struct refusals {
+    struct refusal {
+        struct resources need;
+        uint64_t match; /* its number, 0: no constraints */
+        uint32_t priority;
+    } items[REFUSALS_MAX];
+    uint32_t count, oldest;
+    uint64_t improvements; /* view.improvements they are about */
+};
+/* It asks for no less than one of them: it does not fit. */
+bool refusals_cover(struct refusals *refusals, const struct view *view, const struct view_job *job,
+                    const struct resources *need);
+void refusals_note(struct refusals *refusals, const struct view *view, const struct view_job *job,
+                   const struct resources *need);
 
 /* preempt.c */
 struct preempt {

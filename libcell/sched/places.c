@@ -26,12 +26,14 @@ struct subject places_subject(const struct view *view, uint32_t machine)
 
 static void match_judge(const struct view *view, struct match *match, uint32_t machine)
 {
+    match->meets_count -= bit_get(match->meets, machine);
     bit_set(match->meets, machine, false);
     if (view->facts[machine] == NULL)
         return;
     struct subject subject = places_subject(view, machine);
-    bit_set(match->meets, machine,
-            matcher_failing(match->matcher, &subject) == match->clauses.count);
+    bool meets = matcher_failing(match->matcher, &subject) == match->clauses.count;
+    bit_set(match->meets, machine, meets);
+    match->meets_count += meets;
     match->cost[machine] = match->has_wishes ? matcher_cost(match->matcher, &subject) : 0;
     for (uint32_t i = 0; i < match->company_count; i++)
         bit_set(match->companies[i].alone, machine,
@@ -233,6 +235,7 @@ static uint32_t count_of(const struct view_spread *spread, uint32_t machine)
 void places_count(struct view *view, struct view_job *job, uint32_t machine, int change)
 {
     presence_count(view, job, machine, change);
+    job->eased += change < 0;
     for (uint32_t i = 0; i < job->spread_count; i++) {
         struct view_spread *spread = &job->spreads[i];
         uint32_t value = spread->axis->value[machine];
@@ -262,6 +265,11 @@ bool places_allow(const struct view_job *job, uint32_t machine)
     return (job->match == NULL || bit_get(job->match->meets, machine)) &&
            (!job->has_max || places_full(job, machine) == job->spread_count) &&
            (!job->has_company || presence_allows(job, machine));
+}
+
+uint64_t places_eased(const struct view_job *job)
+{
+    return job->eased + presence_eased(job);
 }
 
 uint32_t places_failing(const struct view *view, const struct view_job *job, uint32_t machine)

@@ -36,8 +36,9 @@ struct presence {
     struct axis *axis;
     uint32_t users;
     uint32_t total;
-    struct idmap counts; /* by value + 1; many jobs lie at a few of many values */
-    struct list watches; /* of those for whom hard clauses ask */
+    uint64_t begun, ended; /* how often the first came to a value, and the last left one */
+    struct idmap counts;   /* by value + 1; many jobs lie at a few of many values */
+    struct list watches;   /* of those for whom hard clauses ask */
 };
 
 /* A job to be looked at again when a presence begins (near) or ends (apart) at some value. */
@@ -72,6 +73,8 @@ void presence_add(struct view *view, struct view_job *job, const struct job_spec
 void presence_remove(struct view *view, struct view_job *job);
 /* Count a live task of the job in (+1) or out (-1), and wake whom that helps. */
 void presence_count(struct view *view, const struct view_job *job, uint32_t machine, int change);
+/* Grows when that may have become better for the job somewhere. */
+uint64_t presence_eased(const struct view_job *job);
 void company_init(struct view *view, struct company *company, const struct clause *clause);
 void company_release(struct view *view, struct company *company);
 /* Does it hold for this job, which means: was near itself, it may begin anywhere? */

@@ -69,6 +69,8 @@ static void count_change(struct view *view, struct presence *presence, uint32_t 
     ASSERT_IMPLIES(change<0, count> 0);
     count += (uint32_t)change;
     presence->total += (uint32_t)change;
+    presence->begun += change > 0 && count == 1;
+    presence->ended += count == 0;
     if (count == 0)
         idmap_remove(&presence->counts, key);
     else
@@ -191,6 +193,21 @@ bool presence_allows(const struct view_job *job, uint32_t machine)
     return presence_keeper(job, machine) == NULL;
 }
 
+uint64_t presence_eased(const struct view_job *job)
+{
+    uint64_t eased = 0;
+    for (uint32_t i = 0; job->match != NULL && i < job->match->company_count; i++) {
+        const struct company *company = &job->match->companies[i];
+        for (uint32_t t = 0; t < company->term_count; t++) {
+            const struct presence *presence = company->terms[t].presence;
+            eased += presence->ended + (company->terms[t].op == OP_NEAR ? presence->begun : 0);
+        }
+    }
+    LIST_EACH(l, &job->crowd->keepers)
+    eased += CONTAINER_OF(l, struct keeper, link)->presence->ended;
+    return eased;
+}
+
 static void watch_add(struct watch *watch, struct presence *presence, struct crowd *who,
                       enum term_op op)
 {
@@ -261,6 +278,8 @@ void presence_remove(struct view *view, struct view_job *job)
         struct crowd *other = keeper->watch.who;
         list_remove(&keeper->link);
         list_remove(&keeper->watch.link);
+        if (other->job != NULL)
+            other->job->eased++;
         presence_put(view, keeper->presence);
         flag(other);
         crowd_put(view, other);

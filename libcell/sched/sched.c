@@ -120,9 +120,12 @@ enum pick sched_pick(struct sched *sched, const struct view_job *job, uint32_t v
     struct view *view = &sched->view;
     const struct resources *need = &job->limit;
     sched->preempt.victim_count = 0;
-    if (job->woken) {
+    if (job->woken && view->candidate_count <= CANDIDATES_MAX) {
+        struct shortlist list;
         sched->stats.machines_scanned += view->candidate_count;
-        *ret = score_best_candidate(view, job, need);
+        shortlist_clear(&list, 2);
+        score_list(view, job, need, view->candidate_list, view->candidate_count, &list);
+        *ret = shortlist_choice(&list);
     } else {
         *ret = best_machine(&sched->best, view, job, need, &sched->stats.machines_scanned);
     }
@@ -144,12 +147,17 @@ enum pick sched_pick(struct sched *sched, const struct view_job *job, uint32_t v
 static bool place_one(struct sched *sched, struct view_job *job)
 {
     struct choice choice;
+    if (refusals_cover(&sched->refusals, &sched->view, job, &job->limit)) {
+        view_block(&sched->view, job);
+        return true;
+    }
     if (sched->placement_count == CMD_PLACEMENTS_MAX)
         return false;
     switch (sched_pick(sched, job, VICTIMS_MAX - sched->victim_count, &choice)) {
     case PICK_WITH_MORE_VICTIMS: /* that is for the next batch to see */
         return false;
     case PICK_NONE:
+        refusals_note(&sched->refusals, &sched->view, job, &job->limit);
         view_block(&sched->view, job);
         return true;
     case PICK_FOUND:

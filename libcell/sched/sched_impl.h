@@ -9,6 +9,8 @@
 
 /* Packed sizes at most: 40 bytes a placement, 16 a victim, 525 a verdict. */
 enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 15 };
+/* Fewer candidates than this are looked at one by one. */
+enum { CANDIDATES_MAX = 32 };
 _Static_assert(CMD_PLACEMENTS_MAX * 40 + VICTIMS_MAX * 16 + VERDICTS_MAX * 525 + 256 <=
                    CMD_BYTES_MAX,
                "a full batch must fit a command");
@@ -16,6 +18,7 @@ _Static_assert(CMD_PLACEMENTS_MAX * 40 + VICTIMS_MAX * 16 + VERDICTS_MAX * 525 +
 struct sched {
     struct view view;
     struct best best;
+    struct refusals refusals;
     struct preempt preempt;
     struct sched_stats stats;
     uint64_t fleet_told; /* view.fleet_version the reasons are about */

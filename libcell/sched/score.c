@@ -15,16 +15,16 @@
 
 enum { FIGURES_MAX = 4, RUN = 256, SCORE_BITS = 40, COSINE_BITS = 20 };
 
-typedef void figure_fn(const struct view *view, const struct resources *need, uint32_t first,
-                       uint32_t count, int64_t weight, int64_t *scores);
+typedef void figure_fn(const struct view *view, const struct resources *need,
+                       const struct trait *machines, uint32_t count, int64_t weight,
+                       int64_t *scores);
 
 /* What is left, as shares of the largest machine, summed over the resources. */
-static void leftover(const struct view *view, const struct resources *need UNUSED, uint32_t first,
-                     uint32_t count, int64_t weight, int64_t *scores)
+static void leftover(const struct view *view UNUSED, const struct resources *need UNUSED,
+                     const struct trait *machines, uint32_t count, int64_t weight, int64_t *scores)
 {
-    const int64_t *spare = view->spare + first;
     for (uint32_t i = 0; i < count; i++)
-        scores[i] += weight * spare[i];
+        scores[i] += weight * machines[i].spare;
 }
 
 /*
@@ -32,19 +32,17 @@ static void leftover(const struct view *view, const struct resources *need UNUSE
  * cos^2 of the angle. A task that takes cpu and ram in the proportion they are free in strands
  * neither. Disk does not take part: cells have plenty, and then its direction hides the others'.
  */
-static void mismatch(const struct view *view, const struct resources *need, uint32_t first,
-                     uint32_t count, int64_t weight, int64_t *scores)
+static void mismatch(const struct view *view, const struct resources *need,
+                     const struct trait *machines, uint32_t count, int64_t weight, int64_t *scores)
 {
-    const struct lean *room = view->room_lean + first;
-    const struct lean *aspect = view->aspect + first;
     const struct lean lean = view_lean(view_normal(view, RES_CPU, need->v[RES_CPU]),
                                        view_normal(view, RES_RAM, need->v[RES_RAM]));
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t cpu = (uint64_t)lean.cpu * aspect[i].cpu >> LEAN_BITS;
-        uint64_t ram = (uint64_t)lean.ram * aspect[i].ram >> LEAN_BITS;
-        uint64_t dot = cpu * room[i].cpu + ram * room[i].ram;
-        uint64_t lengths = ((uint64_t)room[i].cpu * room[i].cpu + room[i].ram * room[i].ram) *
-                           (cpu * cpu + ram * ram);
+        uint64_t room_cpu = machines[i].room.cpu, room_ram = machines[i].room.ram;
+        uint64_t cpu = (uint64_t)lean.cpu * machines[i].aspect.cpu >> LEAN_BITS;
+        uint64_t ram = (uint64_t)lean.ram * machines[i].aspect.ram >> LEAN_BITS;
+        uint64_t dot = cpu * room_cpu + ram * room_ram;
+        uint64_t lengths = (room_cpu * room_cpu + room_ram * room_ram) * (cpu * cpu + ram * ram);
         uint64_t cosine = dot * dot / ((lengths >> COSINE_BITS) + 1);
         scores[i] += weight * (((INT64_C(1) << COSINE_BITS) - (int64_t)cosine)
                                << (SCORE_BITS - COSINE_BITS));
@@ -63,14 +61,14 @@ static const struct figure {
 };
 
 void score_run(const struct view *view, const struct view_job *job, const struct resources *need,
-               uint32_t first, uint32_t count, int64_t *ret_scores)
+               const struct trait *machines, uint32_t count, int64_t *ret_scores)
 {
     for (uint32_t i = 0; i < count; i++)
         ret_scores[i] = 0;
     const struct figure *figure = figures[job->policy];
     for (int i = 0; i < FIGURES_MAX; i++)
         if (figure[i].add != NULL)
-            figure[i].add(view, need, first, count, figure[i].weight, ret_scores);
+            figure[i].add(view, need, machines, count, figure[i].weight, ret_scores);
 }
 
 static int64_t wish_constraints(const struct view *view UNUSED, const struct view_job *job,
@@ -89,12 +87,11 @@ static int64_t fit(const struct view *view, const struct view_job *job,
                    const struct resources *need, uint32_t m)
 {
     int64_t score;
-    score_run(view, job, need, m, 1, &score);
+    score_run(view, job, need, &view->traits[m], 1, &score);
     return score;
 }
 
-/* Costs, the least is best. Those of one rank have one unit and are added; rank 0 decides first. */
-enum { RANKS = 2 };
+/* Costs of one rank have one unit and are added. */
 static const struct stage {
     const char *name;
     int rank;
@@ -106,12 +103,8 @@ static const struct stage {
     {"fit", 1, fit},
 };
 
-struct score {
-    int64_t ranks[RANKS];
-};
-
-static struct score score_of(const struct view *view, const struct view_job *job,
-                             const struct resources *need, uint32_t machine)
+struct score score_of(const struct view *view, const struct view_job *job,
+                      const struct resources *need, uint32_t machine)
 {
     struct score score = {{0}};
     for (size_t i = 0; i < ARRAY_SIZE(stages); i++)
@@ -119,94 +112,50 @@ static struct score score_of(const struct view *view, const struct view_job *job
     return score;
 }
 
-static int score_compare(const struct score *a, const struct score *b)
+/* Offer a machine, if it suits. */
+static void offer(const struct view *view, const struct view_job *job, const struct resources *need,
+                  uint32_t machine, struct shortlist *list)
 {
-    for (int i = 0; i < RANKS; i++)
-        if (a->ranks[i] != b->ranks[i])
-            return a->ranks[i] < b->ranks[i] ? -1 : 1;
-    return 0;
+    if (feasible_fits(view, need, machine) && places_allow(job, machine))
+        shortlist_offer(list, &(struct entry){score_of(view, job, need, machine), machine});
 }
 
-/* A choice in the making. */
-struct race {
-    struct choice choice;
-    struct score first, second;
-};
-
-static void race_consider(struct race *race, const struct view *view, const struct view_job *job,
-                          const struct resources *need, uint32_t machine)
+/* For a job that asks for nothing but room. */
+static void offer_all(const struct view *view, const struct view_job *job,
+                      const struct resources *need, struct shortlist *list)
 {
-    struct choice *choice = &race->choice;
-    if (!feasible_fits(view, need, machine) || !places_allow(job, machine))
-        return;
-    struct score score = score_of(view, job, need, machine);
-    int order = choice->runner_up == VIEW_NO_MACHINE ? -1 : score_compare(&score, &race->second);
-    if (order > 0 || (order == 0 && machine > choice->runner_up))
-        return;
-    order = choice->machine == VIEW_NO_MACHINE ? -1 : score_compare(&score, &race->first);
-    if (order < 0 || (order == 0 && machine < choice->machine)) {
-        *choice = (struct choice){machine, choice->machine};
-        race->second = race->first;
-        race->first = score;
-    } else {
-        choice->runner_up = machine;
-        race->second = score;
-    }
-}
-
-static struct choice best_allowed(const struct view *view, const struct view_job *job,
-                                  const struct resources *need)
-{
-    struct race race = {.choice = CHOICE_NONE};
-    uint32_t end = view->machine_count;
-    for (uint32_t m = places_next(job, 0, end); m < end; m = places_next(job, m + 1, end))
-        race_consider(&race, view, job, need, m);
-    return race.choice;
-}
-
-/* The same for a job that asks for nothing but room. */
-static struct choice best_fitting(const struct view *view, const struct view_job *job,
-                                  const struct resources *need)
-{
-    struct choice best = CHOICE_NONE;
-    int64_t first_score = INT64_MAX, second_score = INT64_MAX;
     int64_t scores[RUN];
     for (uint32_t first = 0; first < view->machine_count; first += RUN) {
         uint32_t count = MIN((uint32_t)RUN, view->machine_count - first);
-        score_run(view, job, need, first, count, scores);
+        score_run(view, job, need, view->traits + first, count, scores);
         for (uint32_t i = 0; i < count; i++) {
-            if (scores[i] >= second_score || !feasible_fits(view, need, first + i))
-                continue;
-            if (scores[i] < first_score) {
-                best = (struct choice){first + i, best.machine};
-                second_score = first_score;
-                first_score = scores[i];
-            } else {
-                best.runner_up = first + i;
-                second_score = scores[i];
-            }
+            struct entry entry = {{{0, scores[i]}}, first + i};
+            if (shortlist_wants(list, &entry) && feasible_fits(view, need, first + i))
+                shortlist_offer(list, &entry);
         }
     }
-    return best;
+}
+
+void score_all(const struct view *view, const struct view_job *job, const struct resources *need,
+               struct shortlist *list)
+{
+    if (job->match == NULL && score_is_plain(job)) {
+        offer_all(view, job, need, list);
+        return;
+    }
+    uint32_t end = view->machine_count;
+    for (uint32_t m = places_next(job, 0, end); m < end; m = places_next(job, m + 1, end))
+        offer(view, job, need, m, list);
+}
+
+void score_list(const struct view *view, const struct view_job *job, const struct resources *need,
+                const uint32_t *machines, uint32_t count, struct shortlist *list)
+{
+    for (uint32_t i = 0; i < count; i++)
+        offer(view, job, need, machines[i], list);
 }
 
 bool score_is_plain(const struct view_job *job)
 {
     return !job->has_wishes && job->spread_count == 0 && !job->has_company;
-}
-
-struct choice score_best(const struct view *view, const struct view_job *job,
-                         const struct resources *need)
-{
-    bool is_simple = job->match == NULL && score_is_plain(job);
-    return is_simple ? best_fitting(view, job, need) : best_allowed(view, job, need);
-}
-
-struct choice score_best_candidate(const struct view *view, const struct view_job *job,
-                                   const struct resources *need)
-{
-    struct race race = {.choice = CHOICE_NONE};
-    for (uint32_t i = 0; i < view->candidate_count; i++)
-        race_consider(&race, view, job, need, view->candidate_list[i]);
-    return race.choice;
 }

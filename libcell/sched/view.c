@@ -23,6 +23,7 @@ void view_init(struct view *view)
 
 static void improve(struct view *view, uint32_t machine)
 {
+    view->improvements++;
     if (view->improved[machine])
         return;
     view->improved[machine] = true;
@@ -42,8 +43,8 @@ struct lean view_lean(int64_t cpu, int64_t ram)
     uint64_t r = ram <= 0 ? 0 : (uint64_t)ram;
     int excess = 64 - __builtin_clzll(c | r | 1) - LEAN_BITS;
     if (excess < 0)
-        return (struct lean){(uint32_t)(c << -excess), (uint32_t)(r << -excess)};
-    return (struct lean){(uint32_t)(c >> excess), (uint32_t)(r >> excess)};
+        return (struct lean){(uint16_t)(c << -excess), (uint16_t)(r << -excess)};
+    return (struct lean){(uint16_t)(c >> excess), (uint16_t)(r >> excess)};
 }
 
 /* cpu / total cpu to ram / total ram is as cpu * total ram to ram * total cpu: no division. */
@@ -53,8 +54,8 @@ static void lean_derive(struct view *view, uint32_t m)
     int64_t ram = view_normal(view, RES_RAM, view->total[RES_RAM][m]) >> PRECISION_BITS;
     int64_t cpu_room = view_normal(view, RES_CPU, view->room[RES_CPU][m]) >> PRECISION_BITS;
     int64_t ram_room = view_normal(view, RES_RAM, view->room[RES_RAM][m]) >> PRECISION_BITS;
-    view->aspect[m] = view_lean(ram, cpu);
-    view->room_lean[m] = view_lean(cpu_room * ram, ram_room * cpu);
+    view->traits[m].aspect = view_lean(ram, cpu);
+    view->traits[m].room = view_lean(cpu_room * ram, ram_room * cpu);
 }
 
 /* Room, score and stamp of a machine whose total, used or state changed. */
@@ -66,7 +67,7 @@ static void machine_derive(struct view *view, uint32_t m)
         view->room[r][m] = room;
         spare += view_normal(view, r, room);
     }
-    view->spare[m] = spare;
+    view->traits[m].spare = spare;
     lean_derive(view, m);
     touch(view, m);
 }
@@ -106,9 +107,7 @@ static void machines_grow(struct view *view, uint32_t count)
         grow_column(&view->up, old, now, sizeof(bool));
         grow_column(&view->draining, old, now, sizeof(bool));
         grow_column(&view->budgeted, old, now, sizeof(uint32_t));
-        grow_column(&view->spare, old, now, sizeof(int64_t));
-        grow_column(&view->room_lean, old, now, sizeof(struct lean));
-        grow_column(&view->aspect, old, now, sizeof(struct lean));
+        grow_column(&view->traits, old, now, sizeof(struct trait));
         grow_column(&view->stamp, old, now, sizeof(uint64_t));
         grow_column(&view->improved, old, now, sizeof(bool));
         grow_column(&view->tasks, old, now, sizeof(struct list *));
@@ -599,10 +598,12 @@ void view_update(struct view *view, const struct delta *delta)
 {
     if (delta->full) {
         uint64_t stamp_last = view->stamp_last, match_last = view->match_last;
+        uint64_t improvements = view->improvements;
         view_release(view);
         view_init(view);
         view->stamp_last = stamp_last;
         view->match_last = match_last;
+        view->improvements = improvements + 1;
     }
     for (size_t i = 0; i < delta->forgotten_count; i++) {
         struct view_job *job = view_job_find(view, (job_id){delta->forgotten[i]});
@@ -637,9 +638,7 @@ void view_release(struct view *view)
     free(view->up);
     free(view->draining);
     free(view->budgeted);
-    free(view->spare);
-    free(view->room_lean);
-    free(view->aspect);
+    free(view->traits);
     free(view->stamp);
     free(view->improved);
     free(view->tasks);

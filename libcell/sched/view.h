@@ -48,8 +48,9 @@ struct match {
     uint64_t number;  /* no other match ever has it */
     struct clauses clauses;
     struct matcher *matcher;
-    uint64_t *meets; /* a bit per machine: all hard clauses without company hold there */
-    uint32_t *cost;  /* per machine: weights of the wishes without company that do not hold */
+    uint64_t *meets;      /* a bit per machine: all hard clauses without company hold there */
+    uint32_t meets_count; /* bits that are set */
+    uint32_t *cost;       /* per machine: weights of the wishes without company that do not hold */
     bool has_wishes;
     struct company *companies; /* the other clauses: places.h */
     uint32_t company_count;
@@ -84,6 +85,7 @@ struct view_job {
     uint32_t spread_count;
     bool has_wishes;     /* soft clauses or weighted spreads */
     bool has_max;        /* of a spread */
+    uint64_t eased;      /* grows when its own tasks leave: places_eased() */
     bool has_company;    /* hard clauses of it or of others depend on who is where: places.h */
     struct crowd *crowd; /* itself, as others mean it */
     struct watch *watches;
@@ -125,7 +127,14 @@ struct level {
 /* The direction of an amount of cpu and ram: the larger one has LEAN_BITS bits, or both are 0. */
 enum { LEAN_BITS = 14 };
 struct lean {
-    uint32_t cpu, ram;
+    uint16_t cpu, ram;
+};
+
+/* What figures of fit read of a machine. */
+struct trait {
+    int64_t spare;      /* room normalized and summed over resources */
+    struct lean room;   /* as shares of the machine's total */
+    struct lean aspect; /* times a lean of amounts is a lean of shares of its total */
 };
 
 struct view {
@@ -137,17 +146,16 @@ struct view {
     int64_t *used[RES_COUNT];      /* by live tasks that are not stopping */
     int64_t *room[RES_COUNT];      /* total - used, -1 when down */
     int64_t *evictable[RES_COUNT]; /* the part of `used` that is not prod */
-    int64_t *spare;                /* room normalized and summed over resources: the score */
-    struct lean *room_lean;        /* of the room, as shares of the machine's total */
-    struct lean *aspect;           /* times a lean of amounts is a lean of shares of its total */
-    uint64_t *stamp;               /* differs from all earlier ones after each change */
-    bool *improved;                /* is in the list below */
-    struct list **tasks;           /* heads, of live tasks */
-    uint32_t *budgeted;            /* of `used`: tasks of jobs that are */
-    struct facts **facts;          /* NULL until its row came */
+    struct trait *traits;
+    uint64_t *stamp;      /* differs from all earlier ones after each change */
+    bool *improved;       /* is in the list below */
+    struct list **tasks;  /* heads, of live tasks */
+    uint32_t *budgeted;   /* of `used`: tasks of jobs that are */
+    struct facts **facts; /* NULL until its row came */
 
     uint32_t *improved_list; /* machines where something left or grew since the last pass */
     uint32_t improved_count;
+    uint64_t improvements;    /* differs when something left a machine or one grew */
     bool *candidate;          /* is in the list below */
     uint32_t *candidate_list; /* machines that improved since the woken jobs were blocked */
     uint32_t candidate_count;
@@ -225,6 +233,9 @@ void places_count(struct view *view, struct view_job *job, uint32_t machine, int
 /* Does the machine meet its hard constraints, has its value room under each max, and does no other
  * job keep this one away? */
 bool places_allow(const struct view_job *job, uint32_t machine);
+/* Differs when other machines than those that changed may have become better for a job that is not
+ * plain (choose.h), or allowed. */
+uint64_t places_eased(const struct view_job *job);
 /* The first hard constraint that the machine fails, or their number. */
 uint32_t places_failing(const struct view *view, const struct view_job *job, uint32_t machine);
 /* The first spread of which the machine's value is full, or their number. */

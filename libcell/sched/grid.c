@@ -1,0 +1,341 @@
+/*
+ * grid.c - the machines by what is free on them, to find good ones without looking at all.
+ */
+#include "grid.h"
+
+#include "choose.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The largest machine's amount is 2^40; what is below 2^-12 of that is all one level. */
+enum { WORD_BITS = 64, STEP_BITS = 6, LOWEST = 28, LEVELS = (40 - LOWEST) << STEP_BITS };
+enum { WORDS = LEVELS / WORD_BITS };
+_Static_assert(LEVELS % WORD_BITS == 0, "rows of bits are whole words");
+
+/* Aspects have LEAN_BITS bits: the shapes in the middle have as much ram for their cpu as the
+ * largest machines together have. */
+enum { SHAPE_STEP_BITS = 2, SHAPES = 2 * LEAN_BITS << SHAPE_STEP_BITS };
+enum { SHELVES = SHAPES + GRID_SIZES };
+
+/* Looked at in one go; and of one bin at the most, once enough was found. */
+enum { RUN = 64, CROWD_MAX = 128 };
+
+/* A bin may have the best machine when its sample scores worse than the best one by less than
+ * this; in scores, the leftover of one resource being 2^40 at most. */
+static const int64_t MARGIN = INT64_C(1) << 34;
+
+static const uint32_t NONE = UINT32_MAX;
+
+/* The bins of one shape or size. A row has all of the same cpu. */
+struct shelf {
+    uint64_t rows[WORDS];         /* a bit per row: it has machines */
+    uint64_t bins[LEVELS][WORDS]; /* a bit per bin */
+    uint32_t *heads[LEVELS];      /* the first machine of each bin; NULL: the row never had any */
+};
+
+/* One machine of each bin that can have room. */
+struct samples {
+    uint32_t count, capacity;
+    uint32_t *machines;
+    struct trait *traits;
+    int64_t *scores;
+};
+
+/* log2 in steps; 0 for all that is below 2^lowest. Never falls when the amount grows. */
+static uint32_t level_of(uint64_t amount, int lowest, int step_bits)
+{
+    if (amount < UINT64_C(1) << lowest)
+        return 0;
+    int top = 63 - __builtin_clzll(amount);
+    uint32_t step = (uint32_t)(amount >> (top - step_bits)) & ((1U << step_bits) - 1);
+    return ((uint32_t)(top - lowest) << step_bits) + step;
+}
+
+static uint32_t room_level(const struct view *view, enum resource r, int64_t amount)
+{
+    /* A machine that shrank has less than none. */
+    uint64_t share = (uint64_t)view_normal(view, r, MAX(amount, 0));
+    return MIN(level_of(share, LOWEST, STEP_BITS), LEVELS - 1U);
+}
+
+static uint32_t shape_of(const struct trait *trait)
+{
+    uint32_t ram = level_of(trait->aspect.cpu, SHAPE_STEP_BITS, SHAPE_STEP_BITS); /* crosswise */
+    uint32_t cpu = level_of(trait->aspect.ram, SHAPE_STEP_BITS, SHAPE_STEP_BITS);
+    return SHAPES / 2 + ram - cpu;
+}
+
+/* The number of this size, if the machine is empty and the size has one or can be given one. */
+static uint32_t size_of(struct grid *grid, const struct view *view, uint32_t m)
+{
+    struct resources size;
+    for (int r = 0; r < RES_COUNT; r++) {
+        size.v[r] = view->total[r][m];
+        if (view->used[r][m] != 0)
+            return NONE;
+    }
+    uint32_t i = 0;
+    while (i < grid->size_count && memcmp(&grid->sizes[i], &size, sizeof size) != 0)
+        i++;
+    if (i == GRID_SIZES)
+        return NONE;
+    if (i == grid->size_count)
+        grid->sizes[grid->size_count++] = size;
+    return i;
+}
+
+static uint32_t bin_for(struct grid *grid, const struct view *view, uint32_t m)
+{
+    if (!view->up[m])
+        return NONE;
+    uint32_t size = size_of(grid, view, m);
+    uint32_t shelf = size == NONE ? shape_of(&view->traits[m]) : SHAPES + size;
+    return (shelf * LEVELS + room_level(view, RES_CPU, view->room[RES_CPU][m])) * LEVELS +
+           room_level(view, RES_RAM, view->room[RES_RAM][m]);
+}
+
+static struct shelf *shelf_for(struct grid *grid, uint32_t bin)
+{
+    struct shelf **shelf = &grid->shelves[bin / LEVELS / LEVELS];
+    if (*shelf == NULL)
+        *shelf = xcalloc(1, sizeof **shelf);
+    return *shelf;
+}
+
+/* The first machine of the bin; none if its bit is not set. */
+static uint32_t *bin_head(struct shelf *shelf, uint32_t bin)
+{
+    uint32_t **row = &shelf->heads[bin / LEVELS % LEVELS];
+    if (*row == NULL)
+        *row = xcalloc(LEVELS, sizeof **row);
+    return &(*row)[bin % LEVELS];
+}
+
+static void bit_put(uint64_t *words, uint32_t i, bool on)
+{
+    uint64_t bit = UINT64_C(1) << i % WORD_BITS;
+    words[i / WORD_BITS] = on ? words[i / WORD_BITS] | bit : words[i / WORD_BITS] & ~bit;
+}
+
+/* The first bit from `from` on that is set, or LEVELS. */
+static uint32_t bit_next(const uint64_t *words, uint32_t from)
+{
+    if (from >= LEVELS)
+        return LEVELS;
+    uint32_t word = from / WORD_BITS;
+    uint64_t bits = words[word] & UINT64_MAX << from % WORD_BITS;
+    while (bits == 0 && ++word < WORDS)
+        bits = words[word];
+    return bits == 0 ? LEVELS : word * WORD_BITS + (uint32_t)__builtin_ctzll(bits);
+}
+
+static void bin_mark(struct shelf *shelf, uint32_t bin, bool occupied)
+{
+    uint32_t row = bin / LEVELS % LEVELS;
+    bit_put(shelf->bins[row], bin % LEVELS, occupied);
+    bit_put(shelf->rows, row, bit_next(shelf->bins[row], 0) < LEVELS);
+}
+
+static bool bin_is_occupied(const struct shelf *shelf, uint32_t bin)
+{
+    return bit_next(shelf->bins[bin / LEVELS % LEVELS], bin % LEVELS) == bin % LEVELS;
+}
+
+static void bin_leave(struct grid *grid, uint32_t m)
+{
+    uint32_t bin = grid->bin[m], next = grid->next[m], prev = grid->prev[m];
+    struct shelf *shelf = shelf_for(grid, bin);
+    if (next != NONE)
+        grid->prev[next] = prev;
+    if (prev != NONE)
+        grid->next[prev] = next;
+    else
+        *bin_head(shelf, bin) = next;
+    if (prev == NONE && next == NONE)
+        bin_mark(shelf, bin, false);
+}
+
+static void bin_enter(struct grid *grid, uint32_t m, uint32_t bin)
+{
+    struct shelf *shelf = shelf_for(grid, bin);
+    uint32_t *head = bin_head(shelf, bin);
+    grid->prev[m] = NONE;
+    grid->next[m] = bin_is_occupied(shelf, bin) ? *head : NONE;
+    if (grid->next[m] != NONE)
+        grid->prev[grid->next[m]] = m;
+    *head = m;
+    bin_mark(shelf, bin, true);
+}
+
+static void machine_update(struct grid *grid, const struct view *view, uint32_t m)
+{
+    uint32_t bin = bin_for(grid, view, m);
+    if (bin == grid->bin[m])
+        return;
+    if (grid->bin[m] != NONE)
+        bin_leave(grid, m);
+    grid->bin[m] = bin;
+    if (bin != NONE)
+        bin_enter(grid, m, bin);
+}
+
+static void machines_grow(struct grid *grid, const struct view *view)
+{
+    if (grid->machine_capacity < view->machine_count) {
+        grid->machine_capacity = view->machine_capacity;
+        grid->bin = xrealloc(grid->bin, grid->machine_capacity, sizeof *grid->bin);
+        grid->next = xrealloc(grid->next, grid->machine_capacity, sizeof *grid->next);
+        grid->prev = xrealloc(grid->prev, grid->machine_capacity, sizeof *grid->prev);
+    }
+    for (; grid->machine_count < view->machine_count; grid->machine_count++)
+        grid->bin[grid->machine_count] = NONE;
+}
+
+void grid_update(struct grid *grid, const struct view *view)
+{
+    if (grid->machine_count > view->machine_count) /* the view started over */
+        grid_release(grid);
+    if (grid->shelves == NULL) {
+        grid->shelves = xcalloc(SHELVES, sizeof *grid->shelves);
+        grid->samples = xcalloc(1, sizeof *grid->samples);
+    }
+    machines_grow(grid, view);
+    if (view->stamp_last - grid->stamp > VIEW_CHANGES) {
+        for (uint32_t m = 0; m < view->machine_count; m++)
+            machine_update(grid, view, m);
+    } else {
+        for (uint64_t stamp = grid->stamp + 1; stamp <= view->stamp_last; stamp++)
+            machine_update(grid, view, view->changed[stamp % VIEW_CHANGES]);
+    }
+    grid->stamp = view->stamp_last;
+}
+
+static void samples_add(struct samples *s, const struct view *view, uint32_t machine)
+{
+    if (s->count == s->capacity) {
+        s->capacity = MAX(2 * s->capacity, (uint32_t)RUN);
+        s->machines = xrealloc(s->machines, s->capacity, sizeof *s->machines);
+        s->traits = xrealloc(s->traits, s->capacity, sizeof *s->traits);
+        s->scores = xrealloc(s->scores, s->capacity, sizeof *s->scores);
+    }
+    s->machines[s->count] = machine;
+    s->traits[s->count++] = view->traits[machine];
+}
+
+static void samples_take_shelf(struct samples *s, const struct view *view,
+                               const struct shelf *shelf, uint32_t cpu, uint32_t ram)
+{
+    for (uint32_t row = bit_next(shelf->rows, cpu); row < LEVELS;
+         row = bit_next(shelf->rows, row + 1))
+        for (uint32_t i = bit_next(shelf->bins[row], ram); i < LEVELS;
+             i = bit_next(shelf->bins[row], i + 1))
+            samples_add(s, view, shelf->heads[row][i]);
+}
+
+/* One machine of all bins that can have room. */
+static void samples_take(struct grid *grid, const struct view *view, const struct view_job *job,
+                         const struct resources *need)
+{
+    uint32_t cpu = room_level(view, RES_CPU, need->v[RES_CPU]);
+    uint32_t ram = room_level(view, RES_RAM, need->v[RES_RAM]);
+    struct samples *s = grid->samples;
+    s->count = 0;
+    for (uint32_t i = 0; i < SHELVES; i++)
+        if (grid->shelves[i] != NULL)
+            samples_take_shelf(s, view, grid->shelves[i], cpu, ram);
+    score_run(view, job, need, s->traits, s->count, s->scores);
+}
+
+struct search {
+    const struct grid *grid;
+    const struct view *view;
+    const struct view_job *job;
+    const struct resources *need;
+    uint32_t wanted;
+    struct shortlist *list;
+    uint64_t looked_at;
+};
+
+static void run_search(struct search *s, const uint32_t *run, const struct trait *traits,
+                       uint32_t count)
+{
+    int64_t scores[RUN];
+    score_run(s->view, s->job, s->need, traits, count, scores);
+    for (uint32_t i = 0; i < count; i++) {
+        struct entry entry = {{{0, scores[i]}}, run[i]};
+        if (shortlist_wants(s->list, &entry) && places_allow(s->job, run[i]) &&
+            feasible_fits(s->view, s->need, run[i]))
+            shortlist_offer(s->list, &entry);
+    }
+}
+
+/* All machines of a bin, or many of a crowd, the last that came first; of empty ones a few do. As
+ * long as too little was found, all of them. */
+static void bin_search(struct search *s, uint32_t machine)
+{
+    uint32_t run[RUN], looked_at = 0;
+    struct trait traits[RUN];
+    bool is_empty = s->grid->bin[machine] / LEVELS / LEVELS >= SHAPES;
+    uint32_t enough = is_empty ? s->list->capacity : CROWD_MAX;
+    while (machine != NONE && (looked_at < enough || s->list->count < s->wanted)) {
+        uint32_t count = 0;
+        for (; machine != NONE && count < MIN(enough, (uint32_t)RUN);
+             machine = s->grid->next[machine]) {
+            run[count] = machine;
+            traits[count++] = s->view->traits[machine];
+        }
+        run_search(s, run, traits, count);
+        looked_at += count;
+    }
+    s->looked_at += looked_at;
+}
+
+void grid_search(struct grid *grid, const struct view *view, const struct view_job *job,
+                 const struct resources *need, uint32_t wanted, struct shortlist *list,
+                 uint64_t *scanned)
+{
+    struct search search = {grid, view, job, need, wanted, list, 0};
+    int64_t from = INT64_MIN, best = INT64_MAX;
+    grid_update(grid, view);
+    samples_take(grid, view, job, need);
+    const struct samples *s = grid->samples;
+    for (uint32_t i = 0; i < s->count; i++)
+        best = MIN(best, s->scores[i]);
+    uint32_t left = s->count;
+    for (int64_t margin = MARGIN; left > 0; margin *= 4) {
+        int64_t to = best > INT64_MAX - margin ? INT64_MAX : best + margin;
+        for (uint32_t i = 0; i < s->count; i++) {
+            if (s->scores[i] < from || s->scores[i] >= to)
+                continue;
+            bin_search(&search, s->machines[i]);
+            left--;
+        }
+        from = to;
+        if (list->count >= wanted && list->entries[wanted - 1].score.ranks[1] < to)
+            break;
+    }
+    if (left > 0)
+        shortlist_limit(list, &(struct entry){{{0, from}}, 0});
+    *scanned += s->count + search.looked_at;
+}
+
+void grid_release(struct grid *grid)
+{
+    for (uint32_t i = 0; grid->shelves != NULL && i < SHELVES; i++) {
+        for (uint32_t row = 0; grid->shelves[i] != NULL && row < LEVELS; row++)
+            free(grid->shelves[i]->heads[row]);
+        free(grid->shelves[i]);
+    }
+    if (grid->samples != NULL) {
+        free(grid->samples->machines);
+        free(grid->samples->traits);
+        free(grid->samples->scores);
+    }
+    free(grid->samples);
+    free(grid->shelves);
+    free(grid->bin);
+    free(grid->next);
+    free(grid->prev);
+    *grid = (struct grid){0};
+}
