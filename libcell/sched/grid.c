@@ -264,31 +264,32 @@ static void run_search(struct search *s, const uint32_t *run, const struct trait
     score_run(s->view, s->job, s->need, traits, count, scores);
     for (uint32_t i = 0; i < count; i++) {
         struct entry entry = {{{0, scores[i]}}, run[i]};
-        if (shortlist_wants(s->list, &entry) && places_allow(s->job, run[i]) &&
-            feasible_fits(s->view, s->need, run[i]))
+        if (shortlist_wants(s->list, &entry) && feasible_fits(s->view, s->need, run[i]))
             shortlist_offer(s->list, &entry);
     }
 }
 
-/* All machines of a bin, or many of a crowd, the last that came first; of empty ones a few do. As
- * long as too little was found, all of them. */
+/* All machines of a bin that are allowed, or many of a crowd, the last that came first; of empty
+ * ones a few do. As long as too little was found, all of them. */
 static void bin_search(struct search *s, uint32_t machine)
 {
-    uint32_t run[RUN], looked_at = 0;
+    uint32_t run[RUN], taken = 0;
     struct trait traits[RUN];
     bool is_empty = s->grid->bin[machine] / LEVELS / LEVELS >= SHAPES;
     uint32_t enough = is_empty ? s->list->capacity : CROWD_MAX;
-    while (machine != NONE && (looked_at < enough || s->list->count < s->wanted)) {
+    while (machine != NONE && (taken < enough || s->list->count < s->wanted)) {
         uint32_t count = 0;
         for (; machine != NONE && count < MIN(enough, (uint32_t)RUN);
              machine = s->grid->next[machine]) {
             run[count] = machine;
-            traits[count++] = s->view->traits[machine];
+            traits[count] = s->view->traits[machine];
+            count += places_allow(s->job, machine);
+            s->looked_at++;
         }
-        run_search(s, run, traits, count);
-        looked_at += count;
+        if (count > 0)
+            run_search(s, run, traits, count);
+        taken += count;
     }
-    s->looked_at += looked_at;
 }
 
 void grid_search(struct grid *grid, const struct view *view, const struct view_job *job,
