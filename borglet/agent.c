@@ -49,6 +49,7 @@ static size_t agent_present(struct agent *agent)
                                    .stopping = a->stopping || a->phase == ATTEMPT_ORPHANED,
                                    .grace_ms = a->spec.grace_ms};
         memcpy(p->limit.v, a->spec.limit, sizeof(p->limit.v));
+        p->devices = a->spec.devices;
     }
     ASSERT(i == count);
     return count;
@@ -67,9 +68,9 @@ static void agent_refuse(struct agent *agent, const struct intent *intent)
     CLEANUP(buf_release) struct buf why = {0};
 
     buf_printf(&why, "it asks for ");
-    resources_print(&why, &intent->spec.limit);
+    resources_print(&why, &intent->spec.limit, &intent->spec.resource_names);
     buf_printf(&why, "; the machine has ");
-    resources_print(&why, &agent->options.capacity);
+    resources_print(&why, &agent->options.capacity, &agent->options.resource_names);
     runner_refuse(agent->runner, intent, buf_text(&why));
 }
 
@@ -169,6 +170,7 @@ static void agent_link(struct agent *agent)
                                    .name = agent->options.name,
                                    .addr = logs_address(agent->logs),
                                    .capacity = agent->options.capacity,
+                                   .resource_names = agent->options.resource_names,
                                    .attributes = &agent->options.attributes,
                                    .data = agent,
                                    .on_hello = agent_on_hello,
@@ -186,11 +188,14 @@ int agent_open(const struct agent_options *options, struct agent **ret, struct e
                                     .cell = options->cell->name,
                                     .machine = options->name,
                                     .ports = options->ports,
+                                    .resource_names = options->resource_names,
+                                    .gpus = options->capacity.v[RES_GPU] > 0,
                                     .data = agent,
                                     .on_change = agent_on_change};
 
     agent->options = *options;
     agent->plan.seen_index = options->state->seen_index;
+    agent->plan.resource_names = options->resource_names;
     int rc = logs_open(options->loop, options->tls, options->listen, &agent->logs, err);
     if (rc == 0) {
         rc = runner_open(&runner, &agent->runner, err);

@@ -27,7 +27,8 @@ struct agent_options {
     const char *shim_path;
     const char *listen;
     struct resources capacity;
-    struct words attributes; /* borrowed bytes */
+    struct resource_names resource_names; /* of its slots */
+    struct words attributes;              /* borrowed bytes */
     struct ports ports;
     struct state_dir *state; /* borrowed */
 };

@@ -44,6 +44,18 @@ static void add_number(struct words *to, const char *name, uint64_t value)
     add(to, name, text);
 }
 
+/* Numbers with commas between; a task without gpus is shown none. */
+static void add_gpus(struct words *to, uint32_t devices)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+
+    for (uint32_t i = 0; i < DEVICES_MAX; i++)
+        if ((devices >> i & 1) != 0)
+            buf_printf(&text, "%s%" PRIu32, text.size > 0 ? "," : "", i);
+    add(to, "BORG_GPUS", buf_text(&text));
+    add(to, "CUDA_VISIBLE_DEVICES", buf_text(&text));
+}
+
 void env_build(struct words *to, const struct job_spec *spec, const struct env_facts *facts)
 {
     char text[CELL_NAME_MAX + 32];
@@ -63,6 +75,8 @@ void env_build(struct words *to, const struct job_spec *spec, const struct env_f
         env_port_name(p, text, sizeof(text));
         add_number(to, text, facts->ports[i++]);
     }
+    if (facts->gpus)
+        add_gpus(to, facts->devices);
     for (const char *w = words_first(&spec->env); w != NULL; w = words_next(&spec->env, w))
         if (strchr(w, '=') != NULL && !known(to, w))
             words_add(to, w);

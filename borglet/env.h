@@ -1,8 +1,8 @@
 /*
  * env.h - the environment a task starts with. Pure.
  *
- * Nothing is inherited from the borglet. What the cell says (BORG_*, PORT*) cannot be overridden by
- * the spec; PATH, HOME and LANG can.
+ * Nothing is inherited from the borglet. What the cell says (BORG_*, PORT*, gpus) cannot be
+ * overridden by the spec; PATH, HOME and LANG can.
  */
 #ifndef BORGLET_ENV_H
 #define BORGLET_ENV_H
@@ -15,6 +15,8 @@ struct env_facts {
     const char *work_dir; /* absolute; also tells the task's processes from all others (lost.h) */
     struct attempt_ref task;
     const uint16_t *ports; /* one per name in the spec */
+    uint32_t devices;      /* a bit per gpu it has */
+    bool gpus;             /* the machine has some */
 };
 
 /* "http-alt" -> "PORT_HTTP_ALT" */

@@ -122,11 +122,8 @@ int inventory_measure(const char *dir, uint32_t port_count, struct resources *re
 static int amount_override(const char *name, const char *value, struct resources *capacity,
                            struct err *err)
 {
-    static const enum resource settable[] = {RES_CPU, RES_RAM, RES_DISK};
-
-    for (size_t i = 0; i < ARRAY_SIZE(settable); i++) {
-        enum resource r = settable[i];
-        if (strcmp(name, resource_name(r)) != 0)
+    for (enum resource r = RES_CPU; r <= RES_DISK; r++) {
+        if (strcmp(name, resource_name(r, NULL)) != 0)
             continue;
         int rc = r == RES_CPU ? quantity_parse_milli(value, &capacity->v[r], err)
                               : quantity_parse_bytes(value, &capacity->v[r], err);
@@ -158,6 +155,36 @@ int inventory_override(const char *text, struct resources *capacity, struct err 
     if (rc == 0)
         *capacity = changed;
     return rc;
+}
+
+int inventory_resource_add(const char *text, struct resources *capacity,
+                           struct resource_names *names, struct err *err)
+{
+    struct resource_names next = *names;
+    char name[RESOURCE_NAME_MAX + 1];
+    const char *equals = strchr(text, '=');
+    char *end = NULL;
+
+    if (equals == NULL || (size_t)(equals - text) >= sizeof(name))
+        return err_set(err, ERR_INVALID, "\"%.80s\" is not NAME=COUNT, like tape=4", text);
+    snprintf(name, sizeof(name), "%.*s", (int)(equals - text), text);
+    errno = 0;
+    long long count = strtoll(equals + 1, &end, 10);
+    if (end == equals + 1 || *end != '\0' || errno != 0 || count < 1 || count > RESOURCE_AMOUNT_MAX)
+        return err_set(err, ERR_INVALID, "%s: \"%.80s\" is not a whole number from 1", name,
+                       equals + 1);
+    enum resource r = resource_names_put(&next, name);
+    if (r == RES_COUNT)
+        return err_set(err, ERR_LIMIT, "\"%s\" is one too many: a cell has at most %d", name,
+                       RESOURCES_NAMED_MAX);
+    if (r < RES_NAMED || resource_names_valid(&next, err) != 0)
+        return r < RES_NAMED
+                   ? err_set(err, ERR_INVALID,
+                             "%s has a flag of its own: --capacity, --ports or --gpus", name)
+                   : -(int)err->code;
+    *names = next;
+    capacity->v[r] = count;
+    return 0;
 }
 
 /* The machine's own words may hold what an attribute may not. */

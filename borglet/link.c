@@ -187,7 +187,8 @@ static void link_on_open(struct rpc_conn *conn)
 {
     struct link *link = rpc_data(conn);
     CLEANUP(buf_release) struct buf body = {0};
-    struct wire_hello hello = {.capacity = link->options.capacity};
+    struct wire_hello hello = {.capacity = link->options.capacity,
+                               .resource_names = link->options.resource_names};
     struct err err;
 
     if (link->closing)

@@ -34,6 +34,7 @@ struct link_options {
     const char *name;             /* of the machine; borrowed */
     const char *addr;             /* where our logs are served; borrowed */
     struct resources capacity;
+    struct resource_names resource_names;
     const struct words *attributes; /* of the machine; borrowed */
     void *data;
     /* Fill seen_index and the reports (the link frees them). */

@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, FLAG_ATTR = 50 };
+enum { EXIT_USAGE = 2, FLAG_ATTR = 50, FLAG_RESOURCE, FLAG_GPUS };
 
 static const char help[] =
     "Usage: borglet --cell FILE --name NAME --dir DIR --cert FILE --key FILE [OPTION...]\n"
@@ -33,6 +33,8 @@ static const char help[] =
     "  --capacity AMOUNTS  instead of what is measured: cpu=2,ram=4Gi,disk=10Gi\n"
     "  --attr KEY=VALUE    what jobs may ask for, like rack=r1; as often as there are some\n"
     "                      (os, arch, kernel, hostname and cpus are there already)\n"
+    "  --gpus N            how many there are, %d at most; nothing is detected (0)\n"
+    "  --resource NAME=N   what else jobs may ask for and the cell is to count, like tape=4\n"
     "  --ports FIRST-LAST  range given to tasks (20000-20999)\n"
     "  --log-level LEVEL   debug, info, warn or error (info)\n"
     "  --version           print the version\n"
@@ -42,6 +44,8 @@ struct flags {
     const char *cell, *name, *dir, *cert, *key, *listen, *capacity, *ports;
     enum log_level log_level;
     struct words attributes;
+    struct resources more; /* gpus and what --resource names */
+    struct resource_names resource_names;
 };
 
 struct borglet {
@@ -103,6 +107,20 @@ static int flag_take(struct flags *f, int which, const char *value)
                    ? 0
                    : usage("--attr: %s", err.msg);
     }
+    if (which == FLAG_RESOURCE) {
+        struct err err;
+        return inventory_resource_add(value, &f->more, &f->resource_names, &err) == 0
+                   ? 0
+                   : usage("--resource: %s", err.msg);
+    }
+    if (which == FLAG_GPUS) {
+        char *end = NULL;
+        long count = strtol(value, &end, 10);
+        if (end == value || *end != '\0' || count < 0 || count > DEVICES_MAX)
+            return usage("--gpus: \"%s\" is not a number from 0 to %d", value, DEVICES_MAX);
+        f->more.v[RES_GPU] = count * DEVICE_MILLI;
+        return 0;
+    }
     int level = log_level_parse(value);
     if (level < 0)
         return usage("--log-level \"%s\" is not debug, info, warn or error", value);
@@ -114,20 +132,27 @@ static int flag_take(struct flags *f, int which, const char *value)
 static int flags_parse(int argc, char **argv, struct flags *f)
 {
     enum { HELP = 100, VERSION };
-    static const struct option options[] = {
-        {"cell", 1, NULL, 0},      {"name", 1, NULL, 1},
-        {"dir", 1, NULL, 2},       {"cert", 1, NULL, 3},
-        {"key", 1, NULL, 4},       {"listen", 1, NULL, 5},
-        {"capacity", 1, NULL, 6},  {"ports", 1, NULL, 7},
-        {"log-level", 1, NULL, 8}, {"attr", 1, NULL, FLAG_ATTR},
-        {"help", 0, NULL, HELP},   {"version", 0, NULL, VERSION},
-        {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"cell", 1, NULL, 0},
+                                            {"name", 1, NULL, 1},
+                                            {"dir", 1, NULL, 2},
+                                            {"cert", 1, NULL, 3},
+                                            {"key", 1, NULL, 4},
+                                            {"listen", 1, NULL, 5},
+                                            {"capacity", 1, NULL, 6},
+                                            {"ports", 1, NULL, 7},
+                                            {"log-level", 1, NULL, 8},
+                                            {"attr", 1, NULL, FLAG_ATTR},
+                                            {"gpus", 1, NULL, FLAG_GPUS},
+                                            {"resource", 1, NULL, FLAG_RESOURCE},
+                                            {"help", 0, NULL, HELP},
+                                            {"version", 0, NULL, VERSION},
+                                            {NULL, 0, NULL, 0}};
     int which;
 
     opterr = 0;
     while ((which = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         if (which == HELP)
-            return fputs(help, stdout) < 0;
+            return printf(help, DEVICES_MAX) < 0;
         if (which == VERSION)
             return printf("borglet %s\n", BORG_VERSION) < 0;
         if (which == ':')
@@ -211,6 +236,9 @@ static int borglet_prepare(struct borglet *b, const struct flags *f, struct agen
     rc = inventory_measure(f->dir, ports_count(&options->ports), &options->capacity, err);
     if (rc == 0 && f->capacity != NULL)
         rc = inventory_override(f->capacity, &options->capacity, err);
+    for (enum resource r = RES_GPU; r < RES_COUNT; r++)
+        options->capacity.v[r] = f->more.v[r];
+    options->resource_names = f->resource_names;
     return rc;
 }
 
@@ -239,7 +267,7 @@ static int borglet_run(struct borglet *b, const struct flags *f, struct agent_op
         b->signals[i].data = b;
         uv_signal_start_oneshot(&b->signals[i], borglet_on_signal, numbers[i]);
     }
-    resources_print(&text, &options->capacity);
+    resources_print(&text, &options->capacity, &options->resource_names);
     log_info("borglet.up name=%s pid=%d logs=%s capacity=\"%s\"", f->name, getpid(),
              agent_address(b->agent), buf_text(&text));
     uv_run(&b->loop, UV_RUN_DEFAULT);

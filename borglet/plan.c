@@ -119,28 +119,38 @@ static int wish_order(const void *a, const void *b)
 }
 
 /* What is left of the machine for starts. */
-struct room {
-    struct resources free;     /* nothing runs in it now */
-    struct resources unspoken; /* and no earlier wish waits for it */
+struct spaces {
+    struct room free;     /* nothing runs in it now */
+    struct room unspoken; /* and no earlier wish waits for it */
 };
 
 enum outcome { WISH_WAITS, WISH_ACTS, WISH_VOID };
 
-static enum outcome run_decide(const struct intent *wish, const struct resources *capacity,
-                               struct room *room, struct plan_action *action)
+static enum outcome run_decide(const struct plan *plan, struct intent *wish,
+                               const struct resources *capacity, struct spaces *spaces,
+                               struct plan_action *action)
 {
-    const struct resources *limit = &wish->spec.limit;
+    struct job_spec *spec = &wish->spec;
+    const struct resource_names asked = spec->resource_names;
+    struct room all;
 
-    if (!resources_fit(limit, capacity)) {
+    room_init(&all, capacity);
+    spec->resource_names = plan->resource_names;
+    if (resources_translate(&spec->limit, &asked, &plan->resource_names, 0, NULL) != 0) {
+        spec->resource_names = asked;
         action->verb = PLAN_REFUSE;
         return WISH_ACTS;
     }
-    bool fits = resources_fit(limit, &room->free);
-    bool polite = resources_fit(limit, &room->unspoken);
-    resources_subtract(&room->unspoken, limit);
+    if (!room_holds(&all, &spec->limit, wish->devices)) {
+        action->verb = PLAN_REFUSE;
+        return WISH_ACTS;
+    }
+    bool fits = room_holds(&spaces->free, &spec->limit, wish->devices);
+    bool polite = room_holds(&spaces->unspoken, &spec->limit, wish->devices);
+    room_take(&spaces->unspoken, &spec->limit, wish->devices);
     if (!fits || !polite)
         return WISH_WAITS;
-    resources_subtract(&room->free, limit);
+    room_take(&spaces->free, &spec->limit, wish->devices);
     action->verb = PLAN_START;
     return WISH_ACTS;
 }
@@ -165,29 +175,29 @@ static enum outcome stop_decide(const struct intent *wish, const struct plan_att
     return WISH_ACTS;
 }
 
-static void room_measure(struct room *room, const struct plan_attempt *present, size_t count,
-                         const struct resources *capacity)
+static void spaces_measure(struct spaces *spaces, const struct plan_attempt *present, size_t count,
+                           const struct resources *capacity)
 {
-    room->free = *capacity;
-    room->unspoken = *capacity;
+    room_init(&spaces->free, capacity);
+    room_init(&spaces->unspoken, capacity);
     for (size_t i = 0; i < count; i++) {
         if (present[i].ended)
             continue;
-        resources_subtract(&room->free, &present[i].limit);
+        room_take(&spaces->free, &present[i].limit, present[i].devices);
         /* What is being stopped will make room: those who wait for it have spoken for it. */
         if (!present[i].stopping)
-            resources_subtract(&room->unspoken, &present[i].limit);
+            room_take(&spaces->unspoken, &present[i].limit, present[i].devices);
     }
 }
 
 size_t plan_next(struct plan *plan, const struct plan_attempt *present, size_t present_count,
                  const struct resources *capacity, struct plan_action *actions, size_t max)
 {
-    struct room room;
+    struct spaces spaces;
     size_t count = 0, kept = 0;
 
     intents_clear(plan->done, &plan->done_count);
-    room_measure(&room, present, present_count, capacity);
+    spaces_measure(&spaces, present, present_count, capacity);
     if (plan->wish_count > 1)
         qsort(plan->wishes, plan->wish_count, sizeof(*plan->wishes), wish_order);
     for (size_t i = 0; i < plan->wish_count; i++) {
@@ -200,7 +210,8 @@ size_t plan_next(struct plan *plan, const struct plan_attempt *present, size_t p
         else if (wish->action != INTENT_RUN)
             outcome = stop_decide(wish, there, &action);
         else
-            outcome = there != NULL ? WISH_VOID : run_decide(wish, capacity, &room, &action);
+            outcome =
+                there != NULL ? WISH_VOID : run_decide(plan, wish, capacity, &spaces, &action);
         /* A stop that has been asked for is still to be forgotten later. */
         bool keep = outcome == WISH_WAITS || (wish->action == INTENT_FORGET &&
                                               action.verb == PLAN_STOP && outcome == WISH_ACTS);

@@ -11,7 +11,8 @@
  * Room is the machine's capacity minus the limits of every attempt that still has processes, those
  * that are being stopped included: a preemptor waits for its victims. Wishes are started in the
  * order of assigned_seq; a later one may pass an earlier one that waits for victims only when it
- * leaves the earlier one's room alone. A wish that would not fit an empty machine is refused.
+ * leaves the earlier one's room alone. Gpus are not exchanged: a wish waits for those it was given.
+ * A wish that would not fit an empty machine is refused.
  */
 #ifndef BORGLET_PLAN_H
 #define BORGLET_PLAN_H
@@ -25,6 +26,7 @@ struct plan_attempt {
     bool stopping;     /* has been told to stop */
     uint32_t grace_ms; /* its spec's: for a stop nobody gave a grace for */
     struct resources limit;
+    uint32_t devices; /* a bit per gpu it has */
 };
 
 enum plan_verb {
@@ -43,7 +45,8 @@ struct plan_action {
 };
 
 struct plan {
-    uint64_t seen_index; /* of the newest intents taken */
+    struct resource_names resource_names; /* of the slots of the machine's capacity */
+    uint64_t seen_index;                  /* of the newest intents taken */
     struct intent *wishes;
     size_t wish_count, wish_capacity;
     struct intent *done; /* of the last plan_next(): kept for its caller */

@@ -351,7 +351,9 @@ static int attempt_spec_write(struct runner *runner, struct attempt *attempt,
                               .machine = runner->machine,
                               .work_dir = buf_text(&work),
                               .task = attempt->task,
-                              .ports = attempt->spec.ports};
+                              .ports = attempt->spec.ports,
+                              .devices = attempt->spec.devices,
+                              .gpus = runner->options.gpus};
     env_build(&env, spec, &facts);
     return shim_spec_write(dir_fd, &attempt->spec, &spec->argv, &env, err);
 }
@@ -402,6 +404,8 @@ static struct attempt *attempt_from_intent(struct runner *runner, const struct i
     spec->attempt = intent->task.attempt;
     spec->grace_ms = intent->spec.grace_ms;
     memcpy(spec->limit, intent->spec.limit.v, sizeof(spec->limit));
+    memcpy(spec->resource_names, intent->spec.resource_names.text, sizeof(spec->resource_names));
+    spec->devices = intent->devices;
     spec->log_segment_bytes = SHIM_LOG_SEGMENT_BYTES;
     spec->log_segments = SHIM_LOG_SEGMENTS;
     str_copy(spec->job, sizeof(spec->job), attempt->job);
@@ -483,6 +487,19 @@ const struct attic *runner_attic(const struct runner *runner)
     return &runner->attic;
 }
 
+/* The borglet that started it may have numbered what the cell names otherwise. */
+static void attempt_number(struct runner *runner, struct attempt *attempt)
+{
+    struct resources limit;
+    struct resource_names names;
+
+    memcpy(limit.v, attempt->spec.limit, sizeof(limit.v));
+    memcpy(names.text, attempt->spec.resource_names, sizeof(names.text));
+    if (resources_translate(&limit, &names, &runner->options.resource_names, 0, NULL) != 0)
+        memset(&limit.v[RES_NAMED], 0, sizeof(limit.v) - sizeof(limit.v[0]) * RES_NAMED);
+    memcpy(attempt->spec.limit, limit.v, sizeof(limit.v));
+}
+
 static void attempt_adopt(struct runner *runner, struct attempt *attempt)
 {
     struct shim_state state;
@@ -493,6 +510,7 @@ static void attempt_adopt(struct runner *runner, struct attempt *attempt)
     attempt->adopted = true;
     if (dir_fd < 0 || shim_spec_read(dir_fd, &attempt->spec, attempt->argv0, &err) != 0)
         memset(&attempt->spec, 0, sizeof(attempt->spec));
+    attempt_number(runner, attempt);
     for (uint32_t i = 0; i < attempt->spec.port_count; i++)
         ports_mark(&runner->ports, attempt->spec.ports[i]);
     bool known = dir_fd >= 0 && shim_record_read(dir_fd, &state, NULL) == 0;

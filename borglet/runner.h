@@ -58,6 +58,8 @@ struct runner_options {
     const char *cell;      /* names, for the environment of tasks */
     const char *machine;
     struct ports ports;
+    struct resource_names resource_names; /* of limits, as the machine numbers them */
+    bool gpus;                            /* the machine has some: tasks are told theirs */
     void *data;
     /* The attempt's report has changed. Never from inside a call of the owner's, except from
      * runner_open() and, when a start fails at once, runner_start(). */

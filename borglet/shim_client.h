@@ -13,6 +13,8 @@
 _Static_assert((int)SHIM_PORTS_MAX == (int)SPEC_PORTS_MAX, "ports of a task");
 _Static_assert((int)SHIM_NAME_MAX == (int)CELL_NAME_MAX, "a job's name");
 _Static_assert(sizeof(((struct shim_spec *)0)->limit) == sizeof(struct resources), "limits");
+_Static_assert(sizeof(((struct shim_spec *)0)->resource_names) == sizeof(struct resource_names),
+               "their names");
 
 /*
  * Write DIR/spec. magic, version, crc and the sizes are filled in here. ERR_LIMIT when there are

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 enum {
-    SHIM_VERSION = 1,
+    SHIM_VERSION = 2,
     SHIM_FD = 3, /* the shim finds its first client, the borglet that started it, here */
     SHIM_CLIENTS_MAX = 8,
     SHIM_NAME_MAX = 63,
@@ -44,7 +44,8 @@ struct shim_spec {
     uint64_t task;
     uint32_t attempt;
     uint32_t grace_ms;
-    int64_t limit[4]; /* in the order of enum resource */
+    int64_t limit[8];           /* in the order of enum resource */
+    char resource_names[3][32]; /* of the last three */
     uint16_t ports[SHIM_PORTS_MAX];
     uint32_t port_count;
     uint32_t argc;
@@ -52,7 +53,7 @@ struct shim_spec {
     uint32_t log_segment_bytes;
     uint32_t log_segments; /* the newest ones are kept */
     char job[SHIM_NAME_MAX + 1];
-    uint32_t zero;
+    uint32_t devices; /* a bit per gpu */
 };
 
 enum shim_phase { SHIM_STARTING, SHIM_RUNNING, SHIM_ENDED };

@@ -138,6 +138,7 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
         struct intent *run = add_intent(todo, INTENT_RUN, lt->ref);
         run->grace_ms = job->spec.grace_ms;
         run->assigned_seq = task->changed_ms;
+        run->devices = task->devices;
         if (!lt->reported)
             run->spec = job->spec;
         lt->run_sent = true;

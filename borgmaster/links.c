@@ -167,10 +167,13 @@ static void link_refuse(struct link *link, const struct err *err)
 /* Is the machine in the cell as the hello describes it? */
 static const struct machine *machine_as_said(const struct link *link)
 {
-    const struct machine *m =
-        cell_machine_named(replica_cell(link->links->replica), link->said.name);
+    const struct cell *cell = replica_cell(link->links->replica);
+    const struct machine *m = cell_machine_named(cell, link->said.name);
+    struct resources capacity = link->said.capacity;
     bool same = m != NULL && m->state == MACHINE_UP && strcmp(m->addr, link->said.addr) == 0 &&
-                memcmp(&m->capacity, &link->said.capacity, sizeof m->capacity) == 0 &&
+                resources_translate(&capacity, &link->said.resource_names, &cell->resource_names, 0,
+                                    NULL) == 0 &&
+                memcmp(&m->capacity, &capacity, sizeof m->capacity) == 0 &&
                 words_same(&m->attributes, &link->said.attributes);
     return same ? m : NULL;
 }
@@ -209,6 +212,7 @@ static void link_register(struct link *link)
     str_copy(cmd.machine_register.name, sizeof cmd.machine_register.name, link->said.name);
     str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, link->said.addr);
     cmd.machine_register.capacity = link->said.capacity;
+    cmd.machine_register.resource_names = link->said.resource_names;
     cmd.machine_register.attributes = link->said.attributes; /* borrowed: the command is packed */
     struct registration *registration = xcalloc(1, sizeof *registration);
     *registration = (struct registration){link->links, link->id};

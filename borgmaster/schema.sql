@@ -9,7 +9,8 @@
 --    event_list, quota_list. They have names instead of ids. The tables below them are what the
 --    views are made of.
 --  * Times are milliseconds since 1970 of the cell's clock; to read them,
---    datetime(changed_ms / 1000, 'unixepoch'). cpu_milli are thousandths of a cpu.
+--    datetime(changed_ms / 1000, 'unixepoch'). cpu_milli are thousandths of a cpu, gpu_milli of a
+--    gpu; named1 to named3 count what resource_names says, if anything.
 --  * "borgctl sql" reads a live replica; "sqlite3 cell.db" reads a checkpoint or a stopped one.
 --
 -- Every change here raises user_version; store_open() refuses versions it does not know.
@@ -30,6 +31,13 @@ CREATE TABLE meta (
 );
 INSERT INTO meta VALUES (1, 0, 0, 0, 0, 1, 0, '');
 
+-- Resources that the machines of this cell named (borglet --resource): what the columns named1 to
+-- named3 count.
+CREATE TABLE resource_names (
+    slot INTEGER PRIMARY KEY, -- 1 to 3
+    name TEXT    NOT NULL
+);
+
 -- Machines stay for ever, also when they are down.
 CREATE TABLE machines (
     id                 INTEGER PRIMARY KEY,
@@ -40,10 +48,18 @@ CREATE TABLE machines (
     ram_bytes          INTEGER NOT NULL,
     disk_bytes         INTEGER NOT NULL,
     ports              INTEGER NOT NULL, -- how many
+    gpu_milli          INTEGER NOT NULL,
+    named1             INTEGER NOT NULL,
+    named2             INTEGER NOT NULL,
+    named3             INTEGER NOT NULL,
     reserved_cpu_milli INTEGER NOT NULL, -- the limits of the tasks there, those stopping included
     reserved_ram_bytes INTEGER NOT NULL,
     reserved_disk_bytes INTEGER NOT NULL,
     reserved_ports     INTEGER NOT NULL,
+    reserved_gpu_milli INTEGER NOT NULL,
+    reserved_named1    INTEGER NOT NULL,
+    reserved_named2    INTEGER NOT NULL,
+    reserved_named3    INTEGER NOT NULL,
     task_count         INTEGER NOT NULL, -- assigned and running
     changed_ms         INTEGER NOT NULL,
     draining           INTEGER NOT NULL  -- 1: gets no new work until it is undrained
@@ -72,6 +88,10 @@ CREATE TABLE jobs (
     ram_bytes    INTEGER NOT NULL,
     disk_bytes   INTEGER NOT NULL,
     ports        INTEGER NOT NULL,
+    gpu_milli    INTEGER NOT NULL,
+    named1       INTEGER NOT NULL,
+    named2       INTEGER NOT NULL,
+    named3       INTEGER NOT NULL,
     submitted_ms INTEGER NOT NULL,
     state        TEXT    NOT NULL, -- pending, idle, running, stopping, finished, failed, killed
     dead         INTEGER NOT NULL, -- 1: all its tasks have ended
@@ -122,6 +142,7 @@ CREATE TABLE tasks (
     changed_ms    INTEGER NOT NULL,
     alloc_job_id  INTEGER,          -- the alloc it is in, a task too; NULL: in none
     alloc_idx     INTEGER,
+    gpus          TEXT    NOT NULL, -- JSON list: numbers of the gpus it has on its machine
     PRIMARY KEY (job_id, idx)
 ) WITHOUT ROWID;
 CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
@@ -136,6 +157,10 @@ CREATE TABLE quotas (
     ram_bytes  INTEGER,
     disk_bytes INTEGER,
     ports      INTEGER,
+    gpu_milli  INTEGER,
+    named1     INTEGER,
+    named2     INTEGER,
+    named3     INTEGER,
     tasks      INTEGER,
     PRIMARY KEY (user, band)
 ) WITHOUT ROWID;
@@ -174,7 +199,10 @@ SELECT j.name AS job, j.user, j.priority, j.band, j.state, j.replicas, j.pending
        j.running, j.stopping, j.finished, j.failed, j.killed_tasks AS killed, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.appclass, j.policy, j.submitted_ms,
        j.changed_ms, s.command, j.dead, j.disrupted, j.max_disruptions, j.gang, j.is_alloc_set,
-       j.alloc_set, j.every_machine, j.unwanted, j.id AS job_id
+       j.alloc_set, j.every_machine, j.unwanted, j.id AS job_id, j.gpu_milli,
+       (SELECT group_concat(name || '=' || amount, ' ') FROM (SELECT name,
+            CASE slot WHEN 1 THEN j.named1 WHEN 2 THEN j.named2 ELSE j.named3 END AS amount
+            FROM resource_names) WHERE amount > 0) AS named
 FROM jobs j JOIN job_specs s ON s.job_id = j.id;
 
 -- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile.
@@ -184,7 +212,7 @@ SELECT j.name || '/' || t.idx AS task, j.name AS job, t.idx, j.user, j.priority,
        m.name AS machine, m.addr AS machine_addr, t.attempt, t.failures,
        CASE WHEN t.stopping <> '' THEN t.stopping ELSE t.cause END AS cause,
        t.exit_code, t.pid, t.ports, t.started_ms, t.not_before_ms, t.changed_ms, j.dead, t.job_id,
-       a.name || '/' || t.alloc_idx AS alloc, j.is_alloc_set
+       a.name || '/' || t.alloc_idx AS alloc, j.is_alloc_set, t.gpus
 FROM tasks t JOIN jobs j ON j.id = t.job_id LEFT JOIN machines m ON m.id = t.machine_id
 LEFT JOIN jobs a ON a.id = t.alloc_job_id;
 
@@ -197,7 +225,11 @@ SELECT j.name || '/' || t.idx AS alloc, j.name AS alloc_set, t.idx, j.user, j.pr
        j.cpu_milli, coalesce(sum(ij.cpu_milli), 0) AS cpu_used_milli,
        j.ram_bytes, coalesce(sum(ij.ram_bytes), 0) AS ram_used_bytes,
        j.disk_bytes, coalesce(sum(ij.disk_bytes), 0) AS disk_used_bytes,
-       j.ports, coalesce(sum(ij.ports), 0) AS ports_used, t.changed_ms, t.job_id
+       j.ports, coalesce(sum(ij.ports), 0) AS ports_used, t.changed_ms, t.job_id,
+       j.gpu_milli, coalesce(sum(ij.gpu_milli), 0) AS gpu_used_milli,
+       j.named1, coalesce(sum(ij.named1), 0) AS named1_used,
+       j.named2, coalesce(sum(ij.named2), 0) AS named2_used,
+       j.named3, coalesce(sum(ij.named3), 0) AS named3_used
 FROM jobs j JOIN tasks t ON t.job_id = j.id LEFT JOIN machines m ON m.id = t.machine_id
 LEFT JOIN tasks i ON i.alloc_job_id = t.job_id AND i.alloc_idx = t.idx
 LEFT JOIN jobs ij ON ij.id = i.job_id
@@ -213,6 +245,15 @@ SELECT name AS machine, addr,
        ram_bytes, ram_bytes - reserved_ram_bytes AS ram_free_bytes,
        disk_bytes, disk_bytes - reserved_disk_bytes AS disk_free_bytes,
        ports, ports - reserved_ports AS ports_free,
+       gpu_milli, gpu_milli - reserved_gpu_milli AS gpu_free_milli,
+       (SELECT group_concat(name || '=' || amount, ' ') FROM (SELECT name,
+            CASE slot WHEN 1 THEN named1 WHEN 2 THEN named2 ELSE named3 END AS amount
+            FROM resource_names) WHERE amount > 0) AS named,
+       (SELECT group_concat(name || '=' || (amount - taken), ' ') FROM (SELECT name,
+            CASE slot WHEN 1 THEN named1 WHEN 2 THEN named2 ELSE named3 END AS amount,
+            CASE slot WHEN 1 THEN reserved_named1 WHEN 2 THEN reserved_named2
+            ELSE reserved_named3 END AS taken
+            FROM resource_names) WHERE amount > 0) AS named_free,
        (SELECT group_concat(key || '=' || value, ' ') FROM machine_attributes a
         WHERE a.machine_id = machines.id) AS attributes, changed_ms, draining, id AS machine_id
 FROM machines;
@@ -220,7 +261,10 @@ FROM machines;
 -- What waits, in the order in which it will be served, and why.
 CREATE VIEW pending_list AS
 SELECT j.name AS job, j.user, j.priority, j.band, j.pending, j.reason,
-       j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.submitted_ms, j.id AS job_id
+       j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.submitted_ms, j.id AS job_id, j.gpu_milli,
+       (SELECT group_concat(name || '=' || amount, ' ') FROM (SELECT name,
+            CASE slot WHEN 1 THEN j.named1 WHEN 2 THEN j.named2 ELSE j.named3 END AS amount
+            FROM resource_names) WHERE amount > 0) AS named
 FROM jobs j WHERE j.pending > 0 ORDER BY j.priority DESC, j.id;
 
 -- What each user has (limits times wanted tasks of his live jobs; those in an alloc set take
@@ -233,7 +277,9 @@ WITH asking AS (
 ), used AS (
     SELECT user, band, sum(tasks) AS tasks, total(taking * cpu_milli) AS cpu_milli,
            total(taking * ram_bytes) AS ram_bytes, total(taking * disk_bytes) AS disk_bytes,
-           sum(taking * ports) AS ports
+           sum(taking * ports) AS ports, sum(taking * gpu_milli) AS gpu_milli,
+           total(taking * named1) AS named1, total(taking * named2) AS named2,
+           total(taking * named3) AS named3
     FROM asking GROUP BY user, band
 ), known AS (
     SELECT user, band FROM quotas UNION SELECT user, band FROM used
@@ -248,7 +294,18 @@ SELECT k.user, k.band, coalesce(o.user, e.user, '') AS by,
        CAST(min(coalesce(u.disk_bytes, 0), 9e18) AS INTEGER) AS disk_used_bytes,
        iif(o.user IS NOT NULL, o.disk_bytes, e.disk_bytes) AS disk_bytes,
        coalesce(u.ports, 0) AS ports_used,
-       iif(o.user IS NOT NULL, o.ports, e.ports) AS ports
+       iif(o.user IS NOT NULL, o.ports, e.ports) AS ports,
+       coalesce(u.gpu_milli, 0) AS gpu_used_milli,
+       iif(o.user IS NOT NULL, o.gpu_milli, e.gpu_milli) AS gpu_milli,
+       (SELECT group_concat(name || '=' || CAST(min(amount, 9e18) AS INTEGER), ' ')
+            FROM (SELECT name, coalesce(
+            CASE slot WHEN 1 THEN u.named1 WHEN 2 THEN u.named2 ELSE u.named3 END, 0) AS amount
+            FROM resource_names)) AS named_used,
+       (SELECT group_concat(name || '=' || amount, ' ') FROM (SELECT name, CASE slot
+            WHEN 1 THEN iif(o.user IS NOT NULL, o.named1, e.named1)
+            WHEN 2 THEN iif(o.user IS NOT NULL, o.named2, e.named2)
+            ELSE iif(o.user IS NOT NULL, o.named3, e.named3) END AS amount
+            FROM resource_names) WHERE amount NOTNULL) AS named
 FROM known k
 LEFT JOIN quotas o ON o.user = k.user AND o.band = k.band
 LEFT JOIN quotas e ON e.user = '*' AND e.band = k.band

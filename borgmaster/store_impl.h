@@ -43,6 +43,8 @@ enum {
     X(JOB_FORGET) \
     X(SPEC_FORGET) \
     X(TASKS_FORGET) \
+    X(NAMES_CLEAR) \
+    X(NAME_PUT) \
     X(QUOTAS_CLEAR) \
     X(QUOTA_PUT)
 
@@ -61,6 +63,8 @@ struct store_rows {
      * with every task, their attributes hardly ever. */
     uint64_t *attributes_written;
     size_t attributes_written_count;
+    struct resource_names names_written;
+    bool names_known; /* these were written by this process */
 };
 
 /* One thing the writer has to do: a delta, or an image to be begun. */

@@ -96,6 +96,21 @@ static int take_ports(struct columns *c, uint16_t *ports, struct err *err)
     return right ? 0 : err_set(err, ERR_CORRUPT, "\"%.40s\" are no ports", text);
 }
 
+/* "[0,2]" */
+static int take_gpus(struct columns *c, uint32_t *devices, struct err *err)
+{
+    const char *at = take_text(c), *text = at;
+    bool right = *at++ == '[';
+    while (right && *at != ']') {
+        char *end = NULL;
+        unsigned long device = strtoul(at, &end, 10);
+        right = device < DEVICES_MAX && end != at && (*end == ',' || *end == ']');
+        *devices |= right ? UINT32_C(1) << device : 0;
+        at = right && *end == ',' ? end + 1 : end;
+    }
+    return right ? 0 : err_set(err, ERR_CORRUPT, "\"%.40s\" are no gpus", text);
+}
+
 /* Words "key=value", one a line; a line that is none is for cell_load_machine() to refuse. */
 static void take_attributes(struct columns *c, struct words *to)
 {
@@ -104,6 +119,18 @@ static void take_attributes(struct columns *c, struct words *to)
     for (char *line; (line = strsep(&rest, "\n")) != NULL;)
         if (line[0] != '\0')
             words_add(to, line);
+}
+
+static int load_name(struct cell *cell, struct columns *c, struct err *err)
+{
+    uint64_t slot = take_u64(c);
+    const char *name = take_text(c);
+    if (slot < 1 || slot > RESOURCES_NAMED_MAX || strlen(name) > RESOURCE_NAME_MAX)
+        return err_set(err, ERR_CORRUPT, "resource %" PRIu64 ": its slot or name is none", slot);
+    str_copy(cell->resource_names.text[slot - 1], RESOURCE_NAME_MAX + 1, name);
+    return resource_names_valid(&cell->resource_names, err) == 0
+               ? 0
+               : err_set(err, ERR_CORRUPT, "resource %" PRIu64 ": \"%s\" is no name", slot, name);
 }
 
 static int load_machine(struct cell *cell, struct columns *c, struct err *err)
@@ -173,6 +200,7 @@ static int load_task(struct cell *cell, struct columns *c, struct err *err)
     row.started_ms = take_u64(c);
     row.changed_ms = take_u64(c);
     rv = rv != 0 ? rv : take_alloc(c, &row.alloc, err);
+    rv = rv != 0 ? rv : take_gpus(c, &row.devices, err);
     return rv != 0 ? rv : cell_load_task(cell, &row, err);
 }
 
@@ -226,7 +254,9 @@ static const struct table {
     int (*load)(struct cell *cell, struct columns *c, struct err *err);
 } tables[] = {
     {"SELECT applied_index, applied_term, now_ms, event_seq, next_job FROM meta", load_meta},
-    {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, changed_ms, "
+    {"SELECT slot, name FROM resource_names", load_name},
+    {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, "
+     "named1, named2, named3, changed_ms, "
      "draining, (SELECT group_concat(word, char(10)) FROM (SELECT key || '=' || value AS word "
      "FROM machine_attributes WHERE machine_id = id ORDER BY key)) FROM machines ORDER BY id",
      load_machine},
@@ -234,10 +264,12 @@ static const struct table {
      "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",
      load_job},
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
-     "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx FROM tasks ORDER BY "
-     "job_id, idx",
+     "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx, gpus FROM tasks "
+     "ORDER BY job_id, idx",
      load_task},
-    {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, tasks FROM quotas", load_quota},
+    {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, "
+     "named2, named3, tasks FROM quotas",
+     load_quota},
     {"SELECT seq, id_high, id_low, code, job_id, msg FROM requests ORDER BY seq", load_request},
 };
 

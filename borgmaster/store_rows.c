@@ -20,14 +20,20 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "UPDATE meta SET applied_index = ?, applied_term = ?, now_ms = ?, event_seq = ?, "
         "next_job = ?, request_seq = ?, digest = ?",
     [STATEMENT_MACHINE_PUT] =
-        "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+        "?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET addr = excluded.addr, state = excluded.state, "
         "cpu_milli = excluded.cpu_milli, ram_bytes = excluded.ram_bytes, "
         "disk_bytes = excluded.disk_bytes, ports = excluded.ports, "
+        "gpu_milli = excluded.gpu_milli, named1 = excluded.named1, named2 = excluded.named2, "
+        "named3 = excluded.named3, "
         "reserved_cpu_milli = excluded.reserved_cpu_milli, "
         "reserved_ram_bytes = excluded.reserved_ram_bytes, "
         "reserved_disk_bytes = excluded.reserved_disk_bytes, "
-        "reserved_ports = excluded.reserved_ports, task_count = excluded.task_count, "
+        "reserved_ports = excluded.reserved_ports, "
+        "reserved_gpu_milli = excluded.reserved_gpu_milli, "
+        "reserved_named1 = excluded.reserved_named1, reserved_named2 = excluded.reserved_named2, "
+        "reserved_named3 = excluded.reserved_named3, task_count = excluded.task_count, "
         "changed_ms = excluded.changed_ms, draining = excluded.draining",
     [STATEMENT_ATTRIBUTES_FORGET] = "DELETE FROM machine_attributes WHERE machine_id = ?",
     [STATEMENT_ATTRIBUTE_PUT] = "INSERT INTO machine_attributes VALUES (?, ?, ?)",
@@ -41,19 +47,19 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "INSERT INTO jobs (id, state, dead, killed, pending, assigned, running, finished, failed, "
         "killed_tasks, unwanted, stopping, reason, changed_ms, disrupted, priority, band, "
         "replicas, task_count, name, user, appclass, policy, cpu_milli, ram_bytes, disk_bytes, "
-        "ports, submitted_ms, max_disruptions, gang, is_alloc_set, alloc_set, every_machine) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?)",
+        "ports, gpu_milli, named1, named2, named3, submitted_ms, max_disruptions, gang, "
+        "is_alloc_set, alloc_set, every_machine) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
     [STATEMENT_TASK_PUT] =
-        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (job_id, idx) DO UPDATE SET state = excluded.state, "
         "attempt = excluded.attempt, machine_id = excluded.machine_id, cause = excluded.cause, "
         "stopping = excluded.stopping, failures = excluded.failures, pid = excluded.pid, "
         "exit_code = excluded.exit_code, ports = excluded.ports, "
         "not_before_ms = excluded.not_before_ms, started_ms = excluded.started_ms, "
         "changed_ms = excluded.changed_ms, alloc_job_id = excluded.alloc_job_id, "
-        "alloc_idx = excluded.alloc_idx",
+        "alloc_idx = excluded.alloc_idx, gpus = excluded.gpus",
     [STATEMENT_EVENT_PUT] =
         "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, (SELECT name FROM jobs WHERE id = "
         "?4), ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -62,8 +68,10 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_JOB_FORGET] = "DELETE FROM jobs WHERE id = ?",
     [STATEMENT_SPEC_FORGET] = "DELETE FROM job_specs WHERE job_id = ?",
     [STATEMENT_TASKS_FORGET] = "DELETE FROM tasks WHERE job_id = ?",
+    [STATEMENT_NAMES_CLEAR] = "DELETE FROM resource_names",
+    [STATEMENT_NAME_PUT] = "INSERT INTO resource_names VALUES (?, ?)",
     [STATEMENT_QUOTAS_CLEAR] = "DELETE FROM quotas",
-    [STATEMENT_QUOTA_PUT] = "INSERT INTO quotas VALUES (?, ?, ?, ?, ?, ?, ?)",
+    [STATEMENT_QUOTA_PUT] = "INSERT INTO quotas VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 };
 
 /* Values bound one after the other. Binding fails only for a wrong number of them. */
@@ -296,8 +304,22 @@ static void ports_text(const uint16_t *ports, char *to)
     snprintf(to + at, PORTS_TEXT_MAX - at, "]");
 }
 
+/* "[0,2]" */
+static void gpus_text(uint32_t devices, struct buf *to)
+{
+    const char *before = "[";
+    for (uint32_t i = 0; i < DEVICES_MAX; i++) {
+        if ((devices >> i & 1) == 0)
+            continue;
+        buf_printf(to, "%s%" PRIu32, before, i);
+        before = ",";
+    }
+    buf_printf(to, devices == 0 ? "[]" : "]");
+}
+
 static int put_task(struct store_rows *rows, const struct task *task, struct err *err)
 {
+    struct buf gpus CLEANUP(buf_release) = {0};
     char ports[PORTS_TEXT_MAX];
     struct row row = row_begin(rows, STATEMENT_TASK_PUT);
     ports_text(task->ports, ports);
@@ -317,6 +339,8 @@ static int put_task(struct store_rows *rows, const struct task *task, struct err
     row_u64(&row, task->changed_ms);
     row_id(&row, task_job(task->alloc).v);
     row_int_if(&row, task->alloc.v != 0, task_index(task->alloc));
+    gpus_text(task->devices, &gpus);
+    row_text(&row, buf_text(&gpus));
     return row_end(&row, err);
 }
 
@@ -356,6 +380,24 @@ static void row_limit(struct row *row, int64_t limit)
         row_id(row, 0);
     else
         row_int(row, limit);
+}
+
+static int put_names(struct store_rows *rows, const struct resource_names *names, struct err *err)
+{
+    if (rows->names_known && memcmp(names, &rows->names_written, sizeof *names) == 0)
+        return 0;
+    int rv = run(rows, STATEMENT_NAMES_CLEAR, err);
+    for (int i = 0; rv == 0 && i < RESOURCES_NAMED_MAX; i++) {
+        if (names->text[i][0] == '\0')
+            continue;
+        struct row row = row_begin(rows, STATEMENT_NAME_PUT);
+        row_int(&row, i + 1);
+        row_text(&row, names->text[i]);
+        rv = row_end(&row, err);
+    }
+    rows->names_written = *names;
+    rows->names_known = rv == 0;
+    return rv;
 }
 
 static int put_quotas(struct store_rows *rows, const struct delta *delta, struct err *err)
@@ -427,7 +469,7 @@ static int put_meta(struct store_rows *rows, const struct delta *delta, struct e
 
 int store_rows_put(struct store_rows *rows, const struct delta *delta, struct err *err)
 {
-    int rv = 0;
+    int rv = put_names(rows, &delta->resource_names, err);
     ASSERT(!delta->full);
     for (size_t i = 0; rv == 0 && i < delta->machine_count; i++)
         rv = put_machine(rows, &delta->machines[i], err);

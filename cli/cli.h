@@ -45,7 +45,7 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(BORGLETS, "borglets", 0, "N", "machines to simulate on this one (3)") \
     X(HOST, "host", 0, "IP", "address the masters and borglets listen on (127.0.0.1)") \
     X(CAPACITY, "capacity", 0, "cpu=N,ram=N,disk=N", \
-      "what each borglet offers (default: an even share of this machine)") \
+      "what each borglet offers, also gpu=N or NAME=N (default: an even share of this machine)") \
     X(ATTR, "attr", 0, "KEY=VALUE", \
       "an attribute of the borglets that are started now; may be repeated") \
     X(ELECTION, "election-timeout-ms", 0, "MS", "given to every borgmaster") \

@@ -108,25 +108,33 @@ static int count_parse(const char *text, int64_t *ret, struct err *err)
     return 0;
 }
 
-static int part_parse(struct quota *quota, const char *name, const char *text, struct err *err)
+/* A name nobody knows is one of the cell's: the cell says if it is not. */
+static int part_parse(struct cmd_quota_set *set, const char *name, const char *text,
+                      struct err *err)
 {
+    struct quota *quota = &set->quota;
     bool is_tasks = strcmp(name, "tasks") == 0;
-    int r = 0;
-    while (!is_tasks && r < RES_COUNT && strcmp(name, resource_name((enum resource)r)) != 0)
-        r++;
+    enum resource r = is_tasks || strlen(name) > RESOURCE_NAME_MAX
+                          ? RES_COUNT
+                          : resource_names_put(&set->resource_names, name);
+    if (!is_tasks && (r == RES_COUNT || resource_names_valid(&set->resource_names, NULL) != 0))
+        return err_set(err, ERR_INVALID,
+                       "\"%.60s\" is none of cpu, ram, disk, ports, gpu, tasks, nor one of %d "
+                       "resources that a cell may name",
+                       name, RESOURCES_NAMED_MAX);
     int64_t *to = is_tasks ? &quota->tasks : &quota->limit.v[r];
-    if (!is_tasks && r == RES_COUNT)
-        return err_set(err, ERR_INVALID, "\"%.60s\" is none of cpu, ram, disk, ports, tasks", name);
     if (*to != QUOTA_UNLIMITED)
         return err_set(err, ERR_INVALID, "%s is there twice", name);
-    if (is_tasks || r == RES_PORTS)
-        return count_parse(text, to, err);
-    return r == RES_CPU ? quantity_parse_milli(text, to, err) : quantity_parse_bytes(text, to, err);
+    if (r == RES_CPU || r == RES_GPU)
+        return quantity_parse_milli(text, to, err);
+    return r == RES_RAM || r == RES_DISK ? quantity_parse_bytes(text, to, err)
+                                         : count_parse(text, to, err);
 }
 
 /* "cpu=20,ram=64Gi,tasks=100" */
-static int amounts_parse(const char *text, struct quota *quota, struct err *err)
+static int amounts_parse(const char *text, struct cmd_quota_set *set, struct err *err)
 {
+    struct quota *quota = &set->quota;
     char copy[256];
     char *rest = NULL;
     if (strlen(text) >= sizeof copy)
@@ -136,13 +144,14 @@ static int amounts_parse(const char *text, struct quota *quota, struct err *err)
         quota->limit.v[r] = QUOTA_UNLIMITED;
     quota->tasks = QUOTA_UNLIMITED;
     if (text[0] == '\0')
-        return err_set(err, ERR_INVALID, "no amount is named: cpu=N,ram=N,disk=N,ports=N,tasks=N");
+        return err_set(err, ERR_INVALID,
+                       "no amount is named: cpu=N,ram=N,disk=N,ports=N,gpu=N,tasks=N");
     for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
         char *equals = strchr(part, '=');
         if (equals == NULL)
             return err_set(err, ERR_INVALID, "\"%.60s\" is not of the form cpu=N", part);
         *equals = '\0';
-        if (part_parse(quota, part, equals + 1, err) < 0)
+        if (part_parse(set, part, equals + 1, err) < 0)
             return err_wrap(err, "%s", part);
     }
     return 0;
@@ -171,7 +180,7 @@ static int quota_change(struct cli *cli, bool clear)
     struct cmd cmd = {.kind = CMD_QUOTA_SET, .quota_set = {.clear = clear}};
     struct quota *quota = &cmd.quota_set.quota;
     if (band_parse(cli->args[1], &quota->band, &err) < 0 ||
-        (!clear && amounts_parse(cli->args[2], quota, &err) < 0)) {
+        (!clear && amounts_parse(cli->args[2], &cmd.quota_set, &err) < 0)) {
         cli_fail(&err);
         return CLI_USAGE;
     }

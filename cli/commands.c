@@ -213,9 +213,9 @@ const struct command cli_commands[] = {
         .details =
             "BAND is batch, production or monitoring; free work needs no quota. AMOUNTS are some "
             "of\n"
-            "cpu=N,ram=N,disk=N,ports=N,tasks=N; what is not named is not bounded. USER * stands "
-            "for\n"
-            "each user who has no quota of his own in the band. The limits of all tasks of the\n"
+            "cpu=N,ram=N,disk=N,ports=N,gpu=N,tasks=N and NAME=N for what machines name; what is\n"
+            "not said is not bounded. USER * stands for each user who has no quota of his own in "
+            "the band. The limits of all tasks of the\n"
             "user's live jobs count. It is asked when a job is submitted or grows: lowering it\n"
             "stops nothing.",
         .examples = "  borgctl quota set ada production cpu=20,ram=64Gi,tasks=100\n"

@@ -254,11 +254,12 @@ static int share_capacity(const struct embed *e, uint32_t count, char to[128], s
     return 0;
 }
 
-/* "cpu=2,ram=1Gi,disk=1Gi": all three, each once. */
+/* "cpu=2,ram=1Gi,disk=1Gi": all three, each once; then gpu=1 and others, for the borglet to judge.
+ */
 static int capacity_check(const char *text, struct err *err)
 {
     static const char *const names[] = {"cpu", "ram", "disk"};
-    int64_t values[3] = {-1, -1, -1};
+    int64_t values[3] = {-1, -1, -1}, more;
     char copy[128];
     str_copy(copy, sizeof copy, text);
     char *rest = NULL;
@@ -269,11 +270,12 @@ static int capacity_check(const char *text, struct err *err)
             *equals = '\0';
         while (at < ARRAY_SIZE(names) && strcmp(names[at], part) != 0)
             at++;
-        if (equals == NULL || at == ARRAY_SIZE(names) || values[at] >= 0)
+        if (equals == NULL || (at < ARRAY_SIZE(names) && values[at] >= 0))
             return err_set(err, ERR_INVALID, "--capacity: \"%.100s\" is not cpu=N,ram=N,disk=N",
                            text);
-        int r = at == 0 ? quantity_parse_milli(equals + 1, &values[at], err)
-                        : quantity_parse_bytes(equals + 1, &values[at], err);
+        int r = at == 0                   ? quantity_parse_milli(equals + 1, &values[at], err)
+                : at == ARRAY_SIZE(names) ? quantity_parse_milli(equals + 1, &more, err)
+                                          : quantity_parse_bytes(equals + 1, &values[at], err);
         if (r < 0)
             return err_wrap(err, "--capacity: %s", part);
     }

@@ -1,6 +1,7 @@
 /*
  * embed_run.c - the embedded cell as processes: who runs, start the rest, stop all.
  */
+#include "buf.h"
 #include "embed.h"
 
 #include "clock.h"
@@ -137,6 +138,26 @@ static void master_args(const struct embed *e, uint32_t id, struct args *a)
     }
 }
 
+/* What --capacity of a borglet does not take has flags of its own. */
+static void capacity_add(struct args *a, const char *capacity)
+{
+    CLEANUP(buf_release) struct buf measured = {0};
+    CLEANUP(free_ptr) char *copy = xstrdup(capacity);
+    char *rest = NULL;
+    for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
+        bool is_gpu = strncmp(part, "gpu=", 4) == 0;
+        if (strncmp(part, "cpu=", 4) == 0 || strncmp(part, "ram=", 4) == 0 ||
+            strncmp(part, "disk=", 5) == 0) {
+            buf_printf(&measured, "%s%s", measured.size > 0 ? "," : "", part);
+            continue;
+        }
+        args_add(a, is_gpu ? "--gpus" : "--resource");
+        args_add(a, "%s", is_gpu ? part + 4 : part);
+    }
+    args_add(a, "--capacity");
+    args_add(a, "%s", buf_text(&measured));
+}
+
 static void borglet_args(const struct embed *e, const struct embed_borglet *b, struct args *a)
 {
     char name[CELL_NAME_MAX + 32];
@@ -152,8 +173,7 @@ static void borglet_args(const struct embed *e, const struct embed_borglet *b, s
     args_option(a, "--key", e->dir, name);
     args_add(a, "--listen");
     args_add(a, strchr(e->host, ':') != NULL ? "[%s]:0" : "%s:0", e->host);
-    args_add(a, "--capacity");
-    args_add(a, "%s", b->capacity);
+    capacity_add(a, b->capacity);
     args_add(a, "--ports");
     args_add(a, "%u-%u", b->port_first, b->port_last);
     for (const char *w = words_first(&b->attributes); w != NULL;

@@ -38,6 +38,10 @@ static const struct field fields[] = {
      "bytes: \"1Gi\", \"512Mi\", \"2G\" or a number"},
     {"task.resources.disk", FIELD_BYTES, "0", AT(limit.v[RES_DISK]), 0, RESOURCE_AMOUNT_MAX, NULL,
      "bytes, as ram"},
+    {"task.resources.gpu", FIELD_MILLI, "0", AT(limit.v[RES_GPU]), 0, RESOURCE_AMOUNT_MAX, NULL,
+     "a share of one gpu (\"500m\"), or whole ones (2); told in $BORG_GPUS"},
+    {"task.resources.NAME", FIELD_NAMED, "", 0, 0, 0, NULL,
+     "how many of what the cell's machines offer by that name (borglet --resource)"},
     {"task.ports", FIELD_PORTS, "", 0, 0, 0, NULL,
      "array of names; each task finds its port in $PORT_NAME"},
     {"task.constraints", FIELD_CONSTRAINTS, "", 0, 0, 0, NULL,
@@ -82,6 +86,9 @@ static void field_set(struct check *c, const struct field *f, const json_t *v)
     case FIELD_BYTES:
     case FIELD_MS:
         quantity_set(c, f, v);
+        return;
+    case FIELD_NAMED:
+        problem(c, f->path, "stands for the name of what the cell's machines offer");
         return;
     case FIELD_COMMAND:
         command_set(c, f, v);
@@ -179,7 +186,11 @@ static void object_check(struct check *c, const char *parent, const json_t *obje
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)object, key, value)
     {
-        if (field_find(parent, key) == NULL)
+        if (field_find(parent, key) != NULL)
+            continue;
+        if (strcmp(parent, "task.resources") == 0 && field_elsewhere(key) == NULL)
+            named_set(c, parent, key, value);
+        else
             field_unknown(c, parent, key);
     }
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {

@@ -16,6 +16,7 @@ enum field_type {
     FIELD_MILLI,    /* int64_t */
     FIELD_BYTES,    /* int64_t */
     FIELD_MS,       /* uint32_t */
+    FIELD_NAMED,    /* stands for any name that is no field */
     FIELD_COMMAND,
     FIELD_ENV,
     FIELD_PORTS,
@@ -56,6 +57,8 @@ void name_set(struct check *c, const struct field *f, const json_t *v);
 void command_set(struct check *c, const struct field *f, const json_t *v);
 void env_set(struct check *c, const struct field *f, const json_t *v);
 void ports_set(struct check *c, const struct field *f, const json_t *v);
+/* A resource that the cell may name, below `parent`. */
+void named_set(struct check *c, const char *parent, const char *name, const json_t *v);
 
 /* jobfile_places.c: where tasks may and would rather run */
 void constraints_set(struct check *c, const struct field *f, const json_t *v);

@@ -82,12 +82,24 @@ static json_t *spread_json(const struct job_spec *s)
     return array;
 }
 
+static json_t *resources_json(const struct job_spec *s)
+{
+    const struct resources *limit = &s->limit;
+    json_t *json = json_pack("{s:o, s:o, s:o, s:o}", "cpu",
+                             amount_json(quantity_print_milli, limit->v[RES_CPU]), "ram",
+                             amount_json(quantity_print_bytes, limit->v[RES_RAM]), "disk",
+                             amount_json(quantity_print_bytes, limit->v[RES_DISK]), "gpu",
+                             amount_json(quantity_print_milli, limit->v[RES_GPU]));
+    for (enum resource r = RES_NAMED; r < RES_COUNT; r++)
+        if (limit->v[r] > 0)
+            json_object_set_new(json, resource_name(r, &s->resource_names),
+                                json_integer(limit->v[r]));
+    return json;
+}
+
 json_t *jobfile_json(const struct job_spec *s)
 {
-    json_t *resources =
-        json_pack("{s:o, s:o, s:o}", "cpu", amount_json(quantity_print_milli, s->limit.v[RES_CPU]),
-                  "ram", amount_json(quantity_print_bytes, s->limit.v[RES_RAM]), "disk",
-                  amount_json(quantity_print_bytes, s->limit.v[RES_DISK]));
+    json_t *resources = resources_json(s);
     json_t *task = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:o, s:o, s:o}", "command",
                              words_json(&s->argv), "env", env_json(&s->env), "resources", resources,
                              "ports", words_json(&s->ports), "constraints",

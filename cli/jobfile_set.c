@@ -288,3 +288,25 @@ void ports_set(struct check *c, const struct field *f, const json_t *v)
     }
     c->spec->limit.v[RES_PORTS] = c->spec->ports.count;
 }
+
+/* Whether some machine offers it the cell knows. */
+void named_set(struct check *c, const char *parent, const char *name, const json_t *v)
+{
+    char path[160];
+    double d = json_number_value(v);
+    snprintf(path, sizeof path, "%s.%.100s", parent, name);
+    if (!json_is_number(v) || d != floor(d) || d < 0 || d > (double)RESOURCE_AMOUNT_MAX) {
+        problem(c, path,
+                "none of cpu, ram, disk, gpu; what a cell's machines name is counted in "
+                "whole numbers");
+        return;
+    }
+    enum resource r = strlen(name) > RESOURCE_NAME_MAX
+                          ? RES_COUNT
+                          : resource_names_put(&c->spec->resource_names, name);
+    if (r == RES_COUNT)
+        problem(c, path, "one too many, or too long: %d are possible, of %d letters",
+                RESOURCES_NAMED_MAX, RESOURCE_NAME_MAX);
+    else
+        c->spec->limit.v[r] = (int64_t)d;
+}

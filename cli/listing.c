@@ -34,7 +34,8 @@ static const struct render_column job_columns[] = {
     {"dead", NULL, RENDER_INTEGER},       {"job_id", NULL, RENDER_INTEGER},
     {"disrupted", NULL, RENDER_INTEGER},  {"max_disruptions", NULL, RENDER_INTEGER},
     {"gang", NULL, RENDER_INTEGER},       {"every_machine", NULL, RENDER_INTEGER},
-    {"unwanted", NULL, RENDER_INTEGER},   {"reason", "REASON", RENDER_TEXT},
+    {"unwanted", NULL, RENDER_INTEGER},   {"gpu_milli", "?GPU", RENDER_MILLI},
+    {"named", "?OTHER", RENDER_PAIRS},    {"reason", "REASON", RENDER_TEXT},
 };
 
 static const struct render_column task_columns[] = {
@@ -49,6 +50,7 @@ static const struct render_column task_columns[] = {
     {"machine", "MACHINE", RENDER_TEXT},
     {"pid", "PID", RENDER_INTEGER},
     {"ports", "PORTS", RENDER_JSON},
+    {"gpus", "?GPUS", RENDER_JSON},
     {"cause", "CAUSE", RENDER_TEXT},
     {"exit_code", "EXIT", RENDER_INTEGER},
     {"started_ms", NULL, RENDER_TIME},
@@ -58,15 +60,29 @@ static const struct render_column task_columns[] = {
 };
 
 static const struct render_column machine_columns[] = {
-    {"machine", "MACHINE", RENDER_TEXT},         {"state", "STATE", RENDER_STATE},
-    {"tasks", "TASKS", RENDER_INTEGER},          {"cpu_capacity", "CPU", RENDER_MILLI},
-    {"cpu_reserved", NULL, RENDER_MILLI},        {"cpu_free", "FREE", RENDER_MILLI},
-    {"ram_capacity", "RAM", RENDER_BYTES},       {"ram_reserved", NULL, RENDER_BYTES},
-    {"ram_free", "FREE", RENDER_BYTES},          {"disk_capacity", "DISK", RENDER_BYTES},
-    {"disk_reserved", NULL, RENDER_BYTES},       {"disk_free", "FREE", RENDER_BYTES},
-    {"ports_capacity", "PORTS", RENDER_INTEGER}, {"ports_reserved", NULL, RENDER_INTEGER},
-    {"ports_free", "FREE", RENDER_INTEGER},      {"changed_ms", NULL, RENDER_TIME},
-    {"machine_id", NULL, RENDER_INTEGER},        {"addr", "ADDRESS", RENDER_TEXT},
+    {"machine", "MACHINE", RENDER_TEXT},
+    {"state", "STATE", RENDER_STATE},
+    {"tasks", "TASKS", RENDER_INTEGER},
+    {"cpu_capacity", "CPU", RENDER_MILLI},
+    {"cpu_reserved", NULL, RENDER_MILLI},
+    {"cpu_free", "FREE", RENDER_MILLI},
+    {"ram_capacity", "RAM", RENDER_BYTES},
+    {"ram_reserved", NULL, RENDER_BYTES},
+    {"ram_free", "FREE", RENDER_BYTES},
+    {"disk_capacity", "DISK", RENDER_BYTES},
+    {"disk_reserved", NULL, RENDER_BYTES},
+    {"disk_free", "FREE", RENDER_BYTES},
+    {"ports_capacity", "PORTS", RENDER_INTEGER},
+    {"ports_reserved", NULL, RENDER_INTEGER},
+    {"ports_free", "FREE", RENDER_INTEGER},
+    {"changed_ms", NULL, RENDER_TIME},
+    {"gpu_capacity", "?GPU", RENDER_MILLI},
+    {"gpu_reserved", NULL, RENDER_MILLI},
+    {"gpu_free", "?FREE", RENDER_MILLI},
+    {"named_capacity", "?OTHER", RENDER_PAIRS},
+    {"named_free", "?FREE", RENDER_PAIRS},
+    {"machine_id", NULL, RENDER_INTEGER},
+    {"addr", "ADDRESS", RENDER_TEXT},
     {"attributes", "ATTRIBUTES", RENDER_JSON},
 };
 
@@ -86,7 +102,9 @@ static const struct render_column quota_columns[] = {
     {"cpu_milli", "OF", RENDER_MILLI},  {"ram_used_bytes", "RAM", RENDER_BYTES},
     {"ram_bytes", "OF", RENDER_BYTES},  {"disk_used_bytes", "DISK", RENDER_BYTES},
     {"disk_bytes", "OF", RENDER_BYTES}, {"ports_used", "PORTS", RENDER_INTEGER},
-    {"ports", "OF", RENDER_INTEGER},
+    {"ports", "OF", RENDER_INTEGER},    {"gpu_used_milli", "?GPU", RENDER_MILLI},
+    {"gpu_milli", "?OF", RENDER_MILLI}, {"named_used", "?OTHER", RENDER_PAIRS},
+    {"named", "?OF", RENDER_PAIRS},
 };
 
 #define COLUMNS(c) .columns = (c), .column_count = ARRAY_SIZE(c)
@@ -99,6 +117,7 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "l.cpu_milli, l.ram_bytes, l.disk_bytes, l.ports, l.appclass, l.policy, "
                       "l.submitted_ms, l.changed_ms, l.dead, l.job_id, l.reason, "
                       "l.disrupted, l.max_disruptions, l.gang, l.every_machine, l.unwanted, "
+                      "l.gpu_milli, l.named, "
                       "substr(l.command, 1, 200) AS command "
                       "FROM job_list l JOIN jobs j ON j.id = l.job_id WHERE j.id = " NEWEST
                       " %s AND (j.id, 0) > (%lld, %lld) ORDER BY j.id LIMIT %d",
@@ -108,26 +127,26 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "t.attempt, t.failures, t.machine, nullif(t.pid, 0) AS pid, t.ports, t.cause, "
          "CASE WHEN t.cause <> '' THEN t.exit_code END AS exit_code, "
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
-         "not_before_ms, t.changed_ms, t.job_id FROM jobs j JOIN task_list t ON "
+         "not_before_ms, t.changed_ms, t.job_id, t.gpus FROM jobs j JOIN task_list t ON "
          "t.job_id = j.id WHERE j.id = " NEWEST
          " AND t.state <> 'unwanted' AND (t.idx < j.replicas OR t.state NOT IN ('finished', "
          "'failed', 'killed'))"
          " %s AND (t.job_id, t.idx) > (%lld, %lld) ORDER BY t.job_id, t.idx LIMIT %d",
          "job_id", "index", "j.name", COLUMNS(task_columns)},
     [LISTING_MACHINES] =
-        {"SELECT name AS machine, addr, CASE WHEN draining AND state = 'up' THEN 'draining' "
-         "ELSE state END AS state, task_count AS tasks, cpu_milli AS "
-         "cpu_capacity, reserved_cpu_milli AS cpu_reserved, cpu_milli - "
-         "reserved_cpu_milli AS cpu_free, ram_bytes AS ram_capacity, "
-         "reserved_ram_bytes AS ram_reserved, ram_bytes - reserved_ram_bytes AS "
-         "ram_free, disk_bytes AS disk_capacity, reserved_disk_bytes AS "
-         "disk_reserved, disk_bytes - reserved_disk_bytes AS disk_free, ports AS "
-         "ports_capacity, reserved_ports AS ports_reserved, ports - reserved_ports "
-         "AS ports_free, changed_ms, id AS machine_id, (SELECT json_group_object(key, value) "
-         "FROM machine_attributes a WHERE a.machine_id = machines.id) AS attributes "
-         "FROM machines WHERE true %s "
+        {"SELECT m.name AS machine, m.addr, l.state, l.tasks, m.cpu_milli AS cpu_capacity, "
+         "reserved_cpu_milli AS cpu_reserved, cpu_free_milli AS cpu_free, "
+         "m.ram_bytes AS ram_capacity, reserved_ram_bytes AS ram_reserved, "
+         "ram_free_bytes AS ram_free, m.disk_bytes AS disk_capacity, "
+         "reserved_disk_bytes AS disk_reserved, disk_free_bytes AS disk_free, "
+         "m.ports AS ports_capacity, reserved_ports AS ports_reserved, ports_free, "
+         "m.gpu_milli AS gpu_capacity, reserved_gpu_milli AS gpu_reserved, "
+         "gpu_free_milli AS gpu_free, named AS named_capacity, named_free, m.changed_ms, "
+         "id AS machine_id, (SELECT json_group_object(key, value) "
+         "FROM machine_attributes a WHERE a.machine_id = m.id) AS attributes "
+         "FROM machines m JOIN machine_list l ON l.machine_id = m.id WHERE true %s "
          "AND (id, 0) > (%lld, %lld) ORDER BY id LIMIT %d",
-         "machine_id", NULL, "name", COLUMNS(machine_columns)},
+         "machine_id", NULL, "m.name", COLUMNS(machine_columns)},
     [LISTING_EVENTS] = {"SELECT * FROM (SELECT seq, time_ms, kind, job, idx AS \"index\", task, "
                         "nullif(attempt, 0) AS attempt, machine, cause, CASE WHEN kind IN "
                         "('finished', 'failed', 'evicted', 'lost', 'killed') AND cause <> '' THEN "

@@ -67,12 +67,27 @@ static json_t *text_json(const char *text)
     return json_string(buf_text(&escaped));
 }
 
+static json_t *pairs_json(const char *text)
+{
+    CLEANUP(free_ptr) char *copy = xstrdup(text);
+    json_t *object = json_object();
+    char *rest = copy;
+    for (char *pair; (pair = strsep(&rest, " ")) != NULL;) {
+        char *value = strchr(pair, '=');
+        if (value == NULL)
+            continue;
+        *value++ = '\0';
+        json_object_set_new(object, pair, json_integer(strtoll(value, NULL, 10)));
+    }
+    return object;
+}
+
 static json_t *value_json(enum render_kind kind, const struct wire_value *v)
 {
     json_t *value = NULL;
     switch (v->type) {
     case WIRE_NULL:
-        return json_null();
+        return kind == RENDER_PAIRS ? json_object() : json_null();
     case WIRE_INTEGER:
         return json_integer(v->integer);
     case WIRE_REAL:
@@ -81,6 +96,8 @@ static json_t *value_json(enum render_kind kind, const struct wire_value *v)
     case WIRE_TEXT:
         if (kind == RENDER_JSON)
             value = json_loads(v->text, JSON_DECODE_ANY, NULL);
+        if (kind == RENDER_PAIRS)
+            value = pairs_json(v->text);
         return value != NULL ? value : text_json(v->text);
     }
     UNREACHABLE("wire type");
@@ -150,6 +167,7 @@ static void integer_print(struct buf *to, enum render_kind kind, int64_t n, uint
     case RENDER_STATE:
     case RENDER_INTEGER:
     case RENDER_JSON:
+    case RENDER_PAIRS:
         buf_printf(to, "%" PRId64, n);
         return;
     }
@@ -327,23 +345,40 @@ static void table_print(FILE *to, struct libscols_table *table)
     scols_unref_table(table);
 }
 
+/* NULL: the table leaves the column out. */
+static const char *title_of(const struct wire_rows *rows, const struct render_column *column,
+                            size_t at)
+{
+    if (column->title == NULL || column->title[0] != '?')
+        return column->title;
+    for (size_t row = 0; row < rows->row_count; row++) {
+        CLEANUP(buf_release) struct buf text = {0};
+        render_value(&text, column->kind, &rows->values[row * rows->column_count + at], 0);
+        if (text.size > 0 && strcmp(buf_text(&text), "0") != 0)
+            return column->title + 1;
+    }
+    return NULL;
+}
+
 int render_table(FILE *to, const struct wire_rows *rows, const struct render_column *columns,
                  size_t count, const struct render_options *options, struct err *err)
 {
     size_t at[64];
+    const char *titles[64];
     ASSERT(count <= ARRAY_SIZE(at));
     if (columns_find(rows, columns, count, at, err) < 0)
         return -(int)err->code;
     struct libscols_table *table = table_new(to, options);
     for (size_t i = 0; i < count; i++) {
-        if (columns[i].title != NULL)
-            column_add(table, columns[i].title, columns[i].kind, i + 1 == count);
+        titles[i] = title_of(rows, &columns[i], at[i]);
+        if (titles[i] != NULL)
+            column_add(table, titles[i], columns[i].kind, i + 1 == count);
     }
     for (size_t row = 0; row < rows->row_count; row++) {
         struct libscols_line *line = scols_table_new_line(table, NULL);
         size_t n = 0;
         for (size_t i = 0; i < count; i++) {
-            if (columns[i].title != NULL)
+            if (titles[i] != NULL)
                 cell_put(line, n++, columns[i].kind,
                          &rows->values[row * rows->column_count + at[i]], options->now_ms);
         }

@@ -22,12 +22,14 @@ enum render_kind {
     RENDER_BYTES,   /* 1073741824 is "1Gi" */
     RENDER_TIME,    /* ms since 1970, as local time */
     RENDER_AGE,     /* ms since 1970, as the time passed since */
-    RENDER_JSON     /* text that is JSON, kept as it is */
+    RENDER_JSON,    /* text that is JSON, kept as it is */
+    RENDER_PAIRS    /* "tape=4 robot=1", in JSON an object of integers */
 };
 
 struct render_column {
     const char *key;   /* name of the SQL column and JSON key */
-    const char *title; /* of the table's column; NULL: only in JSON */
+    const char *title; /* of the table's column; NULL: only in JSON; "?GPU": "GPU", and only when
+                          some row has something else than 0 there */
     enum render_kind kind;
 };
 

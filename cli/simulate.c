@@ -221,7 +221,7 @@ static void figures_of_jobs(const struct cell *cell, struct sim_figures *f)
 
 struct sim_figures sim_figures(const struct sim *sim)
 {
-    struct sim_figures f = {.evicted = sim->evicted};
+    struct sim_figures f = {.evicted = sim->evicted, .resource_names = sim->cell->resource_names};
     figures_of_passes(sim, &f);
     figures_of_jobs(sim->cell, &f);
     struct resources mean = f.demand;

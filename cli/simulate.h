@@ -55,6 +55,7 @@ struct sim_figures {
     uint32_t machines; /* up */
     uint64_t jobs, tasks, placed, pending, evicted;
     struct sim_band bands[BAND_COUNT];
+    struct resource_names resource_names;
     struct resources capacity; /* of machines that are up */
     struct resources used;     /* by what is placed */
     struct resources demand;   /* of all tasks, placed or not */

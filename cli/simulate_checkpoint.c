@@ -57,6 +57,17 @@ static int load_meta(struct sim *sim, const struct rows *rows, struct err *err U
     return 0;
 }
 
+static int load_name(struct sim *sim, const struct rows *rows, struct err *err)
+{
+    struct resource_names *names = &sim->cell->resource_names;
+    int64_t slot = integer(rows, 0);
+    if (slot < 1 || slot > RESOURCES_NAMED_MAX || strlen(text(rows, 1)) > RESOURCE_NAME_MAX)
+        return err_set(err, ERR_CORRUPT, "resource \"%.40s\": its slot or name is none",
+                       text(rows, 1));
+    str_copy(names->text[slot - 1], sizeof names->text[0], text(rows, 1));
+    return resource_names_valid(names, err);
+}
+
 static int load_machine(struct sim *sim, const struct rows *rows, struct err *err)
 {
     struct machine row = {.id = {(uint32_t)integer(rows, 0)}};
@@ -65,8 +76,8 @@ static int load_machine(struct sim *sim, const struct rows *rows, struct err *er
     row.state = up ? MACHINE_UP : MACHINE_DOWN;
     for (int r = 0; r < RES_COUNT; r++)
         row.capacity.v[r] = integer(rows, 3 + r);
-    row.draining = integer(rows, 7) != 0;
-    CLEANUP(free_ptr) char *attributes = xstrdup(text(rows, 8));
+    row.draining = integer(rows, 3 + RES_COUNT) != 0;
+    CLEANUP(free_ptr) char *attributes = xstrdup(text(rows, 4 + RES_COUNT));
     char *rest = attributes;
     for (char *line; (line = strsep(&rest, "\n")) != NULL;)
         if (line[0] != '\0')
@@ -118,6 +129,7 @@ static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
     row.stopping = cause_of(text(rows, 5));
     row.cause = cause_of(text(rows, 7));
     row.alloc = task_id_of((job_id){(uint64_t)integer(rows, 8)}, (uint32_t)integer(rows, 9));
+    row.devices = (uint32_t)integer(rows, 10);
     return cell_load_task(sim->cell, &row, err);
 }
 
@@ -127,8 +139,10 @@ static const struct table {
     int (*load)(struct sim *sim, const struct rows *rows, struct err *err);
 } tables[] = {
     {"SELECT now_ms, next_job FROM meta", load_meta},
-    {"SELECT id, name, state, cpu_milli, ram_bytes, disk_bytes, ports, draining, "
-     "(SELECT group_concat(word, char(10)) FROM (SELECT key || '=' || value AS word "
+    {"SELECT slot, name FROM resource_names", load_name},
+    {"SELECT id, name, state, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, "
+     "named1, named2, named3, draining, (SELECT group_concat(word, char(10)) FROM (SELECT key || "
+     "'=' || value AS word "
      "FROM machine_attributes WHERE machine_id = id ORDER BY key)) FROM machines ORDER BY id",
      load_machine},
     {"SELECT id, killed, reason, spec, priority, replicas, task_count FROM jobs LEFT JOIN "
@@ -136,7 +150,8 @@ static const struct table {
      "WHERE NOT dead ORDER BY id",
      load_job},
     {"SELECT t.job_id, t.idx, t.state, t.attempt, t.machine_id, t.stopping, t.failures, t.cause, "
-     "t.alloc_job_id, t.alloc_idx "
+     "t.alloc_job_id, t.alloc_idx, "
+     "(SELECT coalesce(sum(1 << value), 0) FROM json_each(t.gpus)) "
      "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE NOT j.dead ORDER BY t.job_id, t.idx",
      load_task},
 };

@@ -38,16 +38,19 @@ static double percent(int64_t part, int64_t whole)
     return whole == 0 ? 0 : 100.0 * (double)part / (double)whole;
 }
 
-static void print_resource(FILE *to, const struct sim_figures *f, enum resource r)
+static void print_resource(FILE *to, const struct sim_figures *f,
+                           const struct resource_names *names, enum resource r)
 {
     CLEANUP(buf_release) struct buf text = {0};
     const struct resources *all[] = {&f->capacity, &f->demand, &f->used, &f->stranded};
-    fprintf(to, "%-9s", resource_name(r));
+    fprintf(to, "%-9s", resource_name(r, names));
     for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
         int64_t amount = all[i]->v[r];
         buf_clear(&text);
         /* Whole cells: whole cpus and GiB are enough here, JSON has the exact amounts. */
-        int64_t unit = r == RES_CPU ? 1000 : r == RES_PORTS ? 1 : INT64_C(1) << 30;
+        int64_t unit = r == RES_CPU || r == RES_GPU    ? 1000
+                       : r == RES_RAM || r == RES_DISK ? INT64_C(1) << 30
+                                                       : 1;
         buf_printf(&text, "%.1f%s", (double)amount / (double)unit,
                    r == RES_RAM || r == RES_DISK ? "Gi" : "");
         fprintf(to, " %14s", buf_text(&text));
@@ -89,7 +92,7 @@ static void print_history(FILE *to, const struct findings *found)
             h->until_s, h->arrived, h->finished, h->placements, h->pending_max);
     for (enum resource r = 0; r < RES_COUNT; r++)
         if (capacity->v[r] > 0)
-            fprintf(to, " %s %.1f%% %.1f%%", resource_name(r),
+            fprintf(to, " %s %.1f%% %.1f%%", resource_name(r, &found->figures->resource_names),
                     percent(h->used_mean.v[r], capacity->v[r]),
                     percent(h->used_max.v[r], capacity->v[r]));
     fprintf(to, "\n\n%-12s %15s %9s %9s %9s  (seconds pending before a placement, or so far)\n", "",
@@ -113,7 +116,7 @@ void report_print(FILE *to, const struct findings *found)
             "", "stranded", "");
     for (enum resource r = 0; r < RES_COUNT; r++)
         if (f->capacity.v[r] > 0 || f->demand.v[r] > 0)
-            print_resource(to, f, r);
+            print_resource(to, f, &f->resource_names, r);
     fprintf(to,
             "stranded: left on the %" PRIu32 " machines that have no room for a task of mean size\n"
             "\npasses    %zu: median %.2f ms, p99 %.2f ms, longest %.2f ms, together %.2f s\n",
@@ -126,11 +129,17 @@ void report_print(FILE *to, const struct findings *found)
         print_ignored(to, &found->workload->ignored);
 }
 
-static json_t *resources_json(const struct resources *r)
+/* `names` NULL: none of those. */
+static json_t *resources_json(const struct resources *r, const struct resource_names *names)
 {
-    return json_pack("{s:I, s:I, s:I, s:I}", "cpu_milli", (json_int_t)r->v[RES_CPU], "ram_bytes",
-                     (json_int_t)r->v[RES_RAM], "disk_bytes", (json_int_t)r->v[RES_DISK], "ports",
-                     (json_int_t)r->v[RES_PORTS]);
+    json_t *json =
+        json_pack("{s:I, s:I, s:I, s:I, s:I}", "cpu_milli", (json_int_t)r->v[RES_CPU], "ram_bytes",
+                  (json_int_t)r->v[RES_RAM], "disk_bytes", (json_int_t)r->v[RES_DISK], "ports",
+                  (json_int_t)r->v[RES_PORTS], "gpu_milli", (json_int_t)r->v[RES_GPU]);
+    for (enum resource i = RES_NAMED; names != NULL && i < RES_COUNT; i++)
+        if (resource_name(i, names)[0] != '\0')
+            json_object_set_new(json, resource_name(i, names), json_integer(r->v[i]));
+    return json;
 }
 
 static json_t *ignored_json(const struct sim_ignored *ignored)
@@ -166,10 +175,10 @@ static json_t *history_json(const struct history *h)
     json_t *samples = json_array(), *bands = json_object();
     for (uint32_t i = 0; i < h->sample_count; i++) {
         const struct sample *s = &h->samples[i];
-        json_array_append_new(samples,
-                              json_pack("{s:I, s:I, s:I, s:o}", "second", (json_int_t)s->second,
-                                        "pending_max", (json_int_t)s->pending_max, "running",
-                                        (json_int_t)s->running, "used", resources_json(&s->used)));
+        json_array_append_new(
+            samples, json_pack("{s:I, s:I, s:I, s:o}", "second", (json_int_t)s->second,
+                               "pending_max", (json_int_t)s->pending_max, "running",
+                               (json_int_t)s->running, "used", resources_json(&s->used, NULL)));
     }
     for (enum band b = 0; b < BAND_COUNT; b++)
         json_object_set_new(bands, band_text(b), waits_json(&h->bands[b]));
@@ -177,8 +186,8 @@ static json_t *history_json(const struct history *h)
                      (json_int_t)h->until_s, "arrived", (json_int_t)h->arrived, "finished",
                      (json_int_t)h->finished, "placements", (json_int_t)h->placements,
                      "pending_max", (json_int_t)h->pending_max, "waits", waits_json(&h->waits),
-                     "waits_by_band", bands, "used_mean", resources_json(&h->used_mean), "used_max",
-                     resources_json(&h->used_max), "samples", samples);
+                     "waits_by_band", bands, "used_mean", resources_json(&h->used_mean, NULL),
+                     "used_max", resources_json(&h->used_max, NULL), "samples", samples);
 }
 
 /* What belongs to a trace alone. */
@@ -199,8 +208,10 @@ json_t *report_json(const struct findings *found)
         "machines", (json_int_t)f->machines, "jobs", (json_int_t)f->jobs, "tasks",
         (json_int_t)f->tasks, "placed", (json_int_t)f->placed, "pending", (json_int_t)f->pending,
         "evicted", (json_int_t)f->evicted, "bands", bands_json(f), "capacity",
-        resources_json(&f->capacity), "demand", resources_json(&f->demand), "used",
-        resources_json(&f->used), "stranded", resources_json(&f->stranded), "stranded_machines",
+        resources_json(&f->capacity, &f->resource_names), "demand",
+        resources_json(&f->demand, &f->resource_names), "used",
+        resources_json(&f->used, &f->resource_names), "stranded",
+        resources_json(&f->stranded, &f->resource_names), "stranded_machines",
         (json_int_t)f->stranded_machines, "passes", (json_int_t)f->passes, "pass_us_p50",
         (json_int_t)f->pass_us_p50, "pass_us_p99", (json_int_t)f->pass_us_p99, "pass_us_max",
         (json_int_t)f->pass_us_max, "pass_us_total", (json_int_t)f->pass_us_total);

@@ -5,6 +5,7 @@
 #define TEST_DRAW_CMD_H
 
 #include "draw_places.h"
+#include "draw_rare.h"
 
 enum { DRAW_REPLICAS_MAX = 5, DRAW_MACHINES = 6 };
 
@@ -15,6 +16,7 @@ static inline void draw_register(uint64_t *seed, struct cmd *cmd)
     snprintf(body->name, sizeof body->name, "m%u", draw_below(seed, DRAW_MACHINES));
     snprintf(body->addr, sizeof body->addr, "h%u:1", draw_below(seed, 2));
     body->capacity = amounts(1000 * draw_below(seed, 6), 10 * draw_below(seed, 6), 5, 3);
+    draw_rare_capacity(seed, body);
     draw_attributes(seed, &body->attributes);
     if (draw_below(seed, 40) == 0)
         words_add(&body->attributes, "arch=first"); /* out of order */
@@ -74,6 +76,8 @@ static inline void draw_submit(uint64_t *seed, const struct cell *cell, struct c
     spec.replicas = 1 + draw_below(seed, DRAW_REPLICAS_MAX);
     spec.limit = amounts(500 + 500 * draw_below(seed, 3), 1 + 5 * draw_below(seed, 4),
                          draw_below(seed, 2), draw_below(seed, 2));
+    if (draw_below(seed, 3) == 0)
+        draw_rare_limit(seed, &spec);
     if (spec.limit.v[RES_PORTS] > 0)
         words_add(&spec.ports, "http");
     spec.restart = draw_below(seed, RESTART_COUNT);
@@ -214,6 +218,8 @@ static inline void draw_quota(uint64_t *seed, struct cmd *cmd)
     quota->limit.v[RES_CPU] *= 1000;
     if (quota->limit.v[RES_CPU] < 0)
         quota->limit.v[RES_CPU] = draw_below(seed, 10) == 0 ? -2 : QUOTA_UNLIMITED;
+    str_copy(cmd->quota_set.resource_names.text[0], RESOURCE_NAME_MAX + 1,
+             draw_below(seed, 3) == 0 ? "tape" : "");
     quota->tasks = draw_below(seed, 2) == 0 ? QUOTA_UNLIMITED : draw_below(seed, 40);
     cmd->quota_set.clear = draw_below(seed, 3) == 0;
 }

@@ -52,10 +52,18 @@ static inline void random_words(struct random *r, struct words *words, uint32_t 
     }
 }
 
-static inline void random_resources(struct random *r, struct resources *to)
+/* Names from the first slot on, as they are packed. */
+static inline void random_resources(struct random *r, struct resources *to,
+                                    struct resource_names *names)
 {
-    for (int i = 0; i < RES_COUNT; i++)
+    int count = RES_NAMED + (int)random_below(r, RESOURCES_NAMED_MAX + 1);
+    for (int i = 0; i < count; i++) {
         to->v[i] = (int64_t)random_number(r) * (random_below(r, 2) ? 1 : -1);
+        if (i < RES_NAMED)
+            continue;
+        random_text(r, names->text[i - RES_NAMED], sizeof names->text[0]);
+        names->text[i - RES_NAMED][0] = 'n';
+    }
 }
 
 static inline void random_clauses(struct random *r, struct clauses *to)
@@ -82,7 +90,7 @@ static inline void random_spec(struct random *r, struct job_spec *s)
     s->appclass = random_below(r, APPCLASS_COUNT);
     s->policy = random_below(r, POLICY_COUNT);
     s->replicas = (uint32_t)random_number(r);
-    random_resources(r, &s->limit);
+    random_resources(r, &s->limit, &s->resource_names);
     random_words(r, &s->argv, 40);
     random_words(r, &s->env, 40);
     random_words(r, &s->ports, SPEC_PORTS_MAX);
@@ -177,7 +185,7 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_MACHINE_REGISTER:
         random_text(r, cmd->machine_register.name, sizeof cmd->machine_register.name);
         random_text(r, cmd->machine_register.addr, sizeof cmd->machine_register.addr);
-        random_resources(r, &cmd->machine_register.capacity);
+        random_resources(r, &cmd->machine_register.capacity, &cmd->machine_register.resource_names);
         random_words(r, &cmd->machine_register.attributes, MACHINE_ATTRIBUTES_MAX);
         return;
     case CMD_MACHINE_DOWN:
@@ -211,7 +219,7 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_QUOTA_SET:
         random_text(r, cmd->quota_set.quota.user, sizeof cmd->quota_set.quota.user);
         cmd->quota_set.quota.band = random_below(r, BAND_COUNT);
-        random_resources(r, &cmd->quota_set.quota.limit);
+        random_resources(r, &cmd->quota_set.quota.limit, &cmd->quota_set.resource_names);
         cmd->quota_set.quota.tasks = (int64_t)random_number(r);
         cmd->quota_set.clear = random_below(r, 2);
         return;

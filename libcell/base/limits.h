@@ -27,6 +27,9 @@ enum {
     SPEC_ENV_MAX = 256,     /* environment variables */
     SPEC_PORTS_MAX = 16,    /* ports of a task */
 
+    RESOURCES_NAMED_MAX = 3, /* resources that a cell names itself */
+    RESOURCE_NAME_MAX = 31,  /* bytes of the name of one */
+
     MACHINE_ATTRIBUTES_MAX = 32, /* attributes of a machine */
     ATTRIBUTE_VALUE_MAX = 127,   /* bytes of the value of one; a key is a name */
     SPEC_CLAUSES_MAX = 32,       /* constraints of a job */

@@ -40,7 +40,7 @@ int alloc_set_check(const struct cell *cell, const struct job_spec *spec, struct
         if (spec->limit.v[r] > set->spec.limit.v[r])
             return err_set(err, ERR_INVALID,
                            "job \"%s\": a task asks for more %s than an alloc of \"%s\" has",
-                           spec->name, resource_name(r), spec->alloc_set);
+                           spec->name, resource_name(r, &spec->resource_names), spec->alloc_set);
     return 0;
 }
 
@@ -49,15 +49,16 @@ static bool is_inside(const struct task *task, const struct task *alloc)
     return task->alloc.v == alloc->id.v;
 }
 
-struct resources alloc_room(const struct cell *cell, const struct task *alloc)
+struct room alloc_room(const struct cell *cell, const struct task *alloc)
 {
-    struct resources room = *task_limit(job_find(cell, task_job(alloc->id)), alloc);
+    struct room room;
     ASSERT(task_is_live(alloc));
+    room_init_alloc(&room, task_limit(job_find(cell, task_job(alloc->id)), alloc), alloc->devices);
     LIST_EACH(l, &machine_find(cell, alloc->machine)->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
         if (is_inside(task, alloc) && task->stopping == CAUSE_NONE)
-            resources_subtract(&room, task_limit(job_find(cell, task_job(task->id)), task));
+            room_take(&room, task_limit(job_find(cell, task_job(task->id)), task), task->devices);
     }
     return room;
 }
@@ -103,6 +104,8 @@ static const char *inside_wrong(const struct cell *cell, const struct job *job,
         return "its alloc is of another set";
     if (alloc->machine.v != task->machine.v)
         return "its alloc is on another machine";
+    if ((task->devices & ~alloc->devices) != 0)
+        return "it has gpus that its alloc has not";
     return alloc->stopping != CAUSE_NONE && task->stopping == CAUSE_NONE
                ? "its alloc stops, and it does not"
                : NULL;
@@ -117,9 +120,9 @@ const char *alloc_wrong(const struct cell *cell, const struct task *task)
         return inside_wrong(cell, job, task);
     if (!job->spec.is_alloc_set)
         return NULL;
-    struct resources none = {{0}}, room = alloc_room(cell, task);
+    struct room room = alloc_room(cell, task);
     return task->state != TASK_RUNNING                            ? "an alloc that does not run"
-           : !resources_fit(&none, &room)                         ? "holds more than it has"
+           : !room_sound(&room)                                   ? "holds more than it has"
            : task->stopping != CAUSE_NONE && is_empty(cell, task) ? "empty and told to stop"
                                                                   : NULL;
 }

@@ -119,7 +119,7 @@ uint64_t cell_digest(const struct cell *cell)
     const uint64_t counters[] = {cell->now_ms,        cell->event_seq,   cell->next_job,
                                  cell->live_tasks,    cell->job_count,   cell->dead_job_count,
                                  cell->machine_count, cell->request_seq, cell->quota_count};
-    uint64_t hash = cell->digest_sum;
+    uint64_t hash = resource_names_row_hash(cell->digest_sum, &cell->resource_names);
     for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
         hash = hash_add(hash, counters[i]);
     return hash;

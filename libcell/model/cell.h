@@ -77,7 +77,8 @@ struct quota {
 #define QUOTA_EVERYBODY "*"
 #define QUOTA_UNLIMITED INT64_C(-1)
 #define QUOTA_AMOUNT_MAX (INT64_C(1) << 62)
-int quota_valid(const struct quota *quota, struct err *err) MUST_USE;
+int quota_valid(const struct quota *quota, const struct resource_names *names,
+                struct err *err) MUST_USE;
 
 /* Limits times replicas, summed over jobs that are not dead: one job may ask for 2^67 bytes. */
 struct usage {
@@ -113,7 +114,8 @@ struct cell {
     uint64_t live_tasks; /* tasks of jobs that are not dead */
     uint64_t digest_sum; /* sum of all row hashes */
 
-    struct machine **machines; /* machine id v is machines[v - 1] */
+    struct resource_names resource_names; /* slots that machines named, in every vector here */
+    struct machine **machines;            /* machine id v is machines[v - 1] */
     uint32_t machine_count;
     struct namemap machines_by_name;
 
@@ -157,7 +159,9 @@ const struct task *leaving_add(struct leaving *leaving, const struct cell *cell,
 /* The live set in whose allocs a job with this spec runs; NULL: it is gone. */
 const struct job *cell_alloc_set(const struct cell *cell, const struct job_spec *spec);
 /* What a live alloc has left: its limit less those of the tasks inside that are not stopping. */
-struct resources alloc_room(const struct cell *cell, const struct task *alloc);
+struct room alloc_room(const struct cell *cell, const struct task *alloc);
+/* What the machine has free, stopping work counted as gone. */
+struct room cell_room(const struct cell *cell, const struct machine *machine);
 /* Is there a task that has to leave this draining machine and may be told so now? */
 bool cell_drain_due(const struct cell *cell, const struct machine *machine);
 /* The user's own row (not everybody's), NULL: none. All rows, by user and band: the caller frees.
@@ -173,9 +177,10 @@ void cell_check(const struct cell *cell);
 void cell_text(struct buf *to, const struct cell *cell);
 
 /*
- * Loading from a checkpoint: scalars first, then machines by id, jobs by id (with the spec; its
- * tasks start out PENDING), then tasks, quotas, requests by seq. Returns ERR_CORRUPT for rows that
- * contradict each other. cell_load_done() checks and computes what is derived.
+ * Loading from a checkpoint: scalars first (names of resources too), then machines by id, jobs by
+ * id (with the spec; its tasks start out PENDING), then tasks, quotas, requests by seq. Returns
+ * ERR_CORRUPT for rows that contradict each other. cell_load_done() checks and computes what is
+ * derived.
  */
 int cell_load_machine(struct cell *cell, const struct machine *row,
                       struct err *err) MUST_USE; /* copies attributes */

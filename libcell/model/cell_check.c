@@ -27,6 +27,7 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     ASSERT_IMPLIES(live, task->not_before_ms == 0);
     ASSERT_IMPLIES(task->not_before_ms != 0, task->state == TASK_PENDING);
     ASSERT_IMPLIES(!live, task->pid == 0);
+    ASSERT(devices_mask_valid(task->devices, live ? task_limit(job, task)->v[RES_GPU] : 0));
     ASSERT_IMPLIES(job->killed, task->state != TASK_PENDING);
     ASSERT_IMPLIES(job->killed && live, task->stopping == CAUSE_KILLED);
     ASSERT_IMPLIES(job->spec.failures_max != 0, task->failures <= job->spec.failures_max);
@@ -120,6 +121,8 @@ static void check_machine(const struct cell *cell, const struct machine *machine
     ASSERT(memcmp(&stopping, &machine->stopping, sizeof stopping) == 0);
     resources_subtract(&reserved, &stopping);
     ASSERT(resources_fit(&reserved, &machine->capacity));
+    ASSERT(capacity_valid(&machine->capacity, &cell->resource_names, NULL) == 0);
+    ASSERT(machine_devices_sound(cell, machine));
     ASSERT(cell_machine_named(cell, machine->name) == machine);
     ASSERT(machine->row_hash == machine_row_hash(machine));
     sums->digest += machine->row_hash;
@@ -171,7 +174,8 @@ static void check_accounts(const struct cell *cell, struct sums *sums)
             entries += account->used[b].tasks + account->granted[b];
             if (account->granted[b])
                 sums->digest += quota_row_hash(&account->quotas[b]);
-            ASSERT_IMPLIES(account->granted[b], quota_valid(&account->quotas[b], NULL) == 0);
+            ASSERT_IMPLIES(account->granted[b],
+                           quota_valid(&account->quotas[b], &cell->resource_names, NULL) == 0);
         }
         ASSERT(entries > 0);
     }
@@ -210,6 +214,7 @@ void cell_check(const struct cell *cell)
         ASSERT(CONTAINER_OF(l, struct task, link)->not_before_ms != 0);
         sums.backing_off--;
     }
+    ASSERT(resource_names_valid(&cell->resource_names, NULL) == 0);
     check_dead_jobs(cell);
     check_requests(cell, &sums);
     check_accounts(cell, &sums);

@@ -21,11 +21,9 @@ int cell_load_machine(struct cell *cell, const struct machine *row, struct err *
     if (row->state >= MACHINE_STATE_COUNT)
         return err_set(err, ERR_CORRUPT, "machine %u: state %d is none", row->id.v,
                        (int)row->state);
-    for (enum resource r = 0; r < RES_COUNT; r++)
-        if (row->capacity.v[r] < 0 || row->capacity.v[r] > RESOURCE_AMOUNT_MAX)
-            return err_set(err, ERR_CORRUPT, "machine %u: %s is out of range", row->id.v,
-                           resource_name(r));
     struct err why;
+    if (capacity_valid(&row->capacity, &cell->resource_names, &why) != 0)
+        return err_set(err, ERR_CORRUPT, "machine %u: %s", row->id.v, why.msg);
     if (attributes_valid(&row->attributes, &why) != 0)
         return err_set(err, ERR_CORRUPT, "machine %u: %s", row->id.v, why.msg);
     struct machine *machine = cell_add_machine(cell, row->name);
@@ -53,7 +51,10 @@ int cell_load_job(struct cell *cell, const struct job *row, struct err *err)
     if (row->task_count < row->spec.replicas || row->task_count > CELL_TASKS_PER_JOB_MAX)
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": %u tasks for %u replicas", row->id.v,
                        row->task_count, row->spec.replicas);
-    struct job *job = cell_add_job(cell, row->id, &row->spec);
+    struct job_spec spec = row->spec; /* borrows its words */
+    if (spec_settle(cell, &spec, &why) != 0)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": %s", row->id.v, why.msg);
+    struct job *job = cell_add_job(cell, row->id, &spec);
     cell_grow_job(cell, job, row->task_count);
     job->killed = row->killed;
     job->submitted_ms = row->submitted_ms;
@@ -90,7 +91,10 @@ int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
     if (task == NULL)
         return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: no such job or index",
                        task_job(row->id).v, task_index(row->id));
-    const char *wrong = task_row_wrong(cell, row);
+    const struct job *job = job_find(cell, task_job(row->id));
+    int64_t gpu_milli = task_is_live(row) ? task_limit(job, row)->v[RES_GPU] : 0;
+    const char *wrong = devices_mask_valid(row->devices, gpu_milli) ? task_row_wrong(cell, row)
+                                                                    : "its gpus are not its own";
     if (wrong != NULL)
         return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: %s", task_job(row->id).v,
                        task_index(row->id), wrong);
@@ -103,7 +107,7 @@ int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
 int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err)
 {
     struct err why;
-    if (quota_valid(row, &why) != 0)
+    if (quota_valid(row, &cell->resource_names, &why) != 0)
         return err_set(err, ERR_CORRUPT, "a quota is bad: %s", why.msg);
     if (cell_quota(cell, row->user, row->band) != NULL)
         return err_set(err, ERR_CORRUPT, "the quota of \"%s\" in band %s is there twice", row->user,
@@ -230,6 +234,8 @@ static int derive_machine(struct cell *cell, struct machine *machine, struct err
     if (!resources_fit(&machine->reserved, &room))
         return err_set(err, ERR_CORRUPT, "machine %u: its tasks exceed its capacity",
                        machine->id.v);
+    if (!machine_devices_sound(cell, machine))
+        return err_set(err, ERR_CORRUPT, "machine %u: its tasks exceed its gpus", machine->id.v);
     machine->row_hash = machine_row_hash(machine);
     cell->digest_sum += machine->row_hash;
     return 0;

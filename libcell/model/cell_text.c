@@ -11,15 +11,15 @@ static void words_text(struct buf *to, const char *key, const struct words *word
     buf_printf(to, "]");
 }
 
-static void machine_text(struct buf *to, const struct machine *machine)
+static void machine_text(struct buf *to, const struct cell *cell, const struct machine *machine)
 {
     buf_printf(to, "machine %u %s %s addr=%s capacity=\"", machine->id.v, machine->name,
                machine_state_text(machine->state), machine->addr);
-    resources_print(to, &machine->capacity);
+    resources_print(to, &machine->capacity, &cell->resource_names);
     buf_printf(to, "\" reserved=\"");
-    resources_print(to, &machine->reserved);
+    resources_print(to, &machine->reserved, &cell->resource_names);
     buf_printf(to, "\" stopping=\"");
-    resources_print(to, &machine->stopping);
+    resources_print(to, &machine->stopping, &cell->resource_names);
     buf_printf(to, "\" tasks=%u%s changed=%" PRIu64, machine->task_count,
                machine->draining ? " draining" : "", machine->changed_ms);
     if (machine->attributes.count > 0)
@@ -49,7 +49,7 @@ static void job_text(struct buf *to, const struct job *job)
                job_state_text(job), spec->user, spec->priority, spec->replicas);
     buf_printf(to, " appclass=%s policy=%s limit=\"", appclass_text(spec->appclass),
                policy_text(spec->policy));
-    resources_print(to, &spec->limit);
+    resources_print(to, &spec->limit, &spec->resource_names);
     buf_printf(to, "\"%s", spec->is_alloc_set ? " alloc-set" : "");
     if (spec->alloc_set[0] != '\0')
         buf_printf(to, " in=%s", spec->alloc_set);
@@ -101,6 +101,9 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
         buf_printf(to, " pid=%d", task->pid);
     for (int i = 0; i < SPEC_PORTS_MAX && task->ports[i] != 0; i++)
         buf_printf(to, "%s%u", i == 0 ? " ports=" : ",", task->ports[i]);
+    for (uint32_t i = 0, said = 0; i < DEVICES_MAX; i++)
+        if ((task->devices >> i & 1) != 0)
+            buf_printf(to, "%s%u", said++ == 0 ? " gpus=" : ",", i);
     if (task->not_before_ms != 0)
         buf_printf(to, " not_before=%" PRIu64, task->not_before_ms);
     if (task->started_ms != 0)
@@ -108,13 +111,13 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
     buf_printf(to, " changed=%" PRIu64 "\n", task->changed_ms);
 }
 
-static void quota_text(struct buf *to, const struct quota *quota)
+static void quota_text(struct buf *to, const struct cell *cell, const struct quota *quota)
 {
     buf_printf(to, "quota %s %s", quota->user, band_text(quota->band));
     for (enum resource r = 0; r < RES_COUNT; r++) {
         if (quota->limit.v[r] == QUOTA_UNLIMITED)
             continue;
-        buf_printf(to, " %s=", resource_name(r));
+        buf_printf(to, " %s=", resource_name(r, &cell->resource_names));
         resource_print(to, r, quota->limit.v[r]);
     }
     if (quota->tasks != QUOTA_UNLIMITED)
@@ -126,14 +129,18 @@ void cell_text(struct buf *to, const struct cell *cell)
 {
     buf_printf(to,
                "cell now=%" PRIu64 " events=%" PRIu64 " next_job=%" PRIu64 " live_tasks=%" PRIu64
-               " requests=%" PRIu64 "\n",
+               " requests=%" PRIu64,
                cell->now_ms, cell->event_seq, cell->next_job, cell->live_tasks, cell->request_seq);
+    for (int i = 0; i < RESOURCES_NAMED_MAX; i++)
+        if (cell->resource_names.text[i][0] != '\0')
+            buf_printf(to, " resource%d=%s", i, cell->resource_names.text[i]);
+    buf_printf(to, "\n");
     for (uint32_t i = 0; i < cell->machine_count; i++)
-        machine_text(to, cell->machines[i]);
+        machine_text(to, cell, cell->machines[i]);
     size_t quota_count;
     CLEANUP(free_ptr) struct quota *quotas = cell_quotas(cell, &quota_count);
     for (size_t i = 0; i < quota_count; i++)
-        quota_text(to, &quotas[i]);
+        quota_text(to, cell, &quotas[i]);
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);

@@ -36,6 +36,14 @@ void cell_remove_job(struct cell *cell, struct job *job);
 const struct remembered *cell_remembered(const struct cell *cell, const uint64_t request_id[2]);
 void cell_remember(struct cell *cell, uint64_t seq, const struct remembered *row);
 
+/* job.c: number its resources as the cell does; ERR_NOT_FOUND when it has no such. */
+int spec_settle(const struct cell *cell, struct job_spec *spec, struct err *err) MUST_USE;
+/* machine.c: can a machine have this much? */
+int capacity_valid(const struct resources *capacity, const struct resource_names *names,
+                   struct err *err) MUST_USE;
+/* Were all live tasks of the machine given devices it has, none of them to too many? */
+bool machine_devices_sound(const struct cell *cell, const struct machine *machine);
+
 /* quota.c */
 void account_add(struct cell *cell, const struct job_spec *spec, uint32_t tasks);
 void account_remove(struct cell *cell, const struct job_spec *spec, uint32_t tasks);
@@ -73,6 +81,7 @@ uint64_t quota_row_hash(const struct quota *quota);
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row);
 
 uint64_t attributes_row_hash(const struct words *attributes);
+uint64_t resource_names_row_hash(uint64_t hash, const struct resource_names *names);
 
 /* row_set.c */
 void machine_touch(struct apply *a, struct machine *machine);

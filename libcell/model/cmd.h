@@ -39,7 +39,8 @@ struct cmd_machine_register {
     char name[CELL_NAME_MAX + 1];
     char addr[CELL_ADDR_MAX + 1];
     struct resources capacity;
-    struct words attributes; /* attributes.h; owned */
+    struct resource_names resource_names; /* of the slots of `capacity` */
+    struct words attributes;              /* attributes.h; owned */
 };
 
 struct cmd_machine_down {
@@ -64,7 +65,8 @@ struct cmd_job_update {
 
 struct cmd_quota_set {
     struct quota quota;
-    bool clear; /* only its user and band count */
+    struct resource_names resource_names; /* of the slots of its limit; others are unlimited */
+    bool clear;                           /* only its user and band count */
 };
 
 struct cmd_job_kill {

@@ -141,6 +141,7 @@ static struct delta *delta_new(const struct cell *cell)
     delta->next_job = cell->next_job;
     delta->request_seq = cell->request_seq;
     delta->digest = cell_digest(cell);
+    delta->resource_names = cell->resource_names;
     delta->references = 1;
     return delta;
 }

@@ -104,6 +104,7 @@ struct delta {
     uint64_t request_seq;
     uint64_t digest; /* of the cell after it */
     bool full;       /* everything there is: forget what you knew */
+    struct resource_names resource_names;
 
     struct machine *machines; /* by id, with own attributes; `tasks` is not to be used */
     size_t machine_count;

@@ -40,9 +40,25 @@ const char *job_state_text(const struct job *job)
     return job->counts[TASK_PENDING] + job->counts[TASK_ASSIGNED] > 0 ? "pending" : "idle";
 }
 
-static int job_submit_valid(const struct cell *cell, const struct job_spec *spec, struct err *err)
+int spec_settle(const struct cell *cell, struct job_spec *spec, struct err *err)
+{
+    const struct resource_names asked = spec->resource_names;
+    int rc = resources_translate(&spec->limit, &asked, &cell->resource_names, 0, err);
+    if (rc != 0)
+        return err_wrap(err, "task.resources");
+    spec->resource_names = cell->resource_names;
+    for (int i = 0; i < RESOURCES_NAMED_MAX; i++)
+        if (spec->limit.v[RES_NAMED + i] == 0)
+            str_copy(spec->resource_names.text[i], sizeof spec->resource_names.text[i], "");
+    return 0;
+}
+
+/* Settles the spec. */
+static int job_submit_valid(const struct cell *cell, struct job_spec *spec, struct err *err)
 {
     int rc = spec_valid(spec, err);
+    if (rc == 0)
+        rc = spec_settle(cell, spec, err);
     if (rc != 0)
         return rc;
     if (spec->user[0] == '\0')

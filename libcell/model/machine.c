@@ -8,16 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Stop order when a machine turns out smaller: lowest priority first, newest first. */
+/* Stop order when a machine turns out smaller: who cannot stay, then lowest priority first, newest
+ * first. */
 struct stop_candidate {
     struct task *task;
     const struct job *job;
+    bool gone; /* a device it has is there no more */
 };
 
 static int by_stop_order(const void *x, const void *y)
 {
     const struct stop_candidate *a = x;
     const struct stop_candidate *b = y;
+    if (a->gone != b->gone)
+        return a->gone ? -1 : 1;
     if (a->job->spec.priority != b->job->spec.priority)
         return a->job->spec.priority < b->job->spec.priority ? -1 : 1;
     return a->task->id.v > b->task->id.v ? -1 : a->task->id.v < b->task->id.v;
@@ -33,6 +37,43 @@ static bool helps(const struct machine *machine, const struct resources *limit)
     return false;
 }
 
+/* A mask. */
+static uint32_t devices_there(const struct machine *machine)
+{
+    return (uint32_t)((UINT64_C(1) << machine->capacity.v[RES_GPU] / DEVICE_MILLI) - 1);
+}
+
+struct room cell_room(const struct cell *cell, const struct machine *machine)
+{
+    struct room room;
+    room_init(&room, &machine->capacity);
+    resources_add(&room.free, &machine->stopping);
+    resources_subtract(&room.free, &machine->reserved);
+    if (room.devices.count > 0) {
+        LIST_EACH(l, &machine->tasks)
+        {
+            const struct task *task = CONTAINER_OF(l, struct task, link);
+            const struct job *job = cell_job(cell, task_job(task->id));
+            if (task->stopping == CAUSE_NONE && task->alloc.v == 0)
+                devices_take(&room.devices, task_limit(job, task)->v[RES_GPU], task->devices);
+        }
+    }
+    room.free.v[RES_GPU] = devices_most_milli(&room.devices);
+    return room;
+}
+
+bool machine_devices_sound(const struct cell *cell, const struct machine *machine)
+{
+    struct room room = cell_room(cell, machine);
+    bool sound = room_sound(&room);
+    LIST_EACH(l, &machine->tasks)
+    {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        sound &= task->stopping != CAUSE_NONE || (task->devices & ~devices_there(machine)) == 0;
+    }
+    return sound;
+}
+
 static uint32_t stop_surplus(struct apply *a, struct machine *machine)
 {
     CLEANUP(free_ptr) struct task **tasks = machine_tasks_by_id(machine);
@@ -40,20 +81,81 @@ static uint32_t stop_surplus(struct apply *a, struct machine *machine)
     uint32_t stopped = 0;
     CLEANUP(free_ptr)
     struct stop_candidate *candidates = xcalloc(count, sizeof *candidates);
+    uint32_t there = devices_there(machine);
     for (uint32_t i = 0; i < count; i++)
-        candidates[i] =
-            (struct stop_candidate){tasks[i], job_find(a->cell, task_job(tasks[i]->id))};
+        candidates[i] = (struct stop_candidate){tasks[i], job_find(a->cell, task_job(tasks[i]->id)),
+                                                (tasks[i]->devices & ~there) != 0};
     qsort(candidates, count, sizeof *candidates, by_stop_order);
     for (uint32_t i = 0; i < count; i++) {
         struct task *task = candidates[i].task;
         if (task->alloc.v != 0 || task->stopping != CAUSE_NONE ||
-            !helps(machine, task_limit(candidates[i].job, task)))
+            (!candidates[i].gone && !helps(machine, task_limit(candidates[i].job, task))))
             continue;
         event_add_task(a, EVENT_EVICTING, task, CAUSE_OUT_OF_RESOURCES, 0, "");
         task_stop(a, task, CAUSE_OUT_OF_RESOURCES);
         stopped++;
     }
     return stopped;
+}
+
+int capacity_valid(const struct resources *capacity, const struct resource_names *names,
+                   struct err *err)
+{
+    for (enum resource r = 0; r < RES_COUNT; r++) {
+        const char *name = resource_name(r, names);
+        if (capacity->v[r] < 0 || capacity->v[r] > RESOURCE_AMOUNT_MAX)
+            return err_set(err, ERR_INVALID, "%s %" PRId64 " is not between 0 and %" PRId64, name,
+                           capacity->v[r], RESOURCE_AMOUNT_MAX);
+        if (capacity->v[r] > 0 && name[0] == '\0')
+            return err_set(err, ERR_INVALID, "an amount has no name");
+    }
+    return devices_capacity_valid(capacity->v[RES_GPU], err);
+}
+
+/* Does anything in the cell still count in this slot, but for this machine's own offer? */
+static bool slot_is_used(const struct cell *cell, enum resource slot, const char *machine)
+{
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        if (cell->machines[i]->capacity.v[slot] > 0 &&
+            strcmp(cell->machines[i]->name, machine) != 0)
+            return true;
+    LIST_EACH(l, &cell->accounts)
+    {
+        const struct account *account = CONTAINER_OF(l, struct account, link);
+        for (enum band b = 0; b < BAND_COUNT; b++)
+            if (account->granted[b] && account->quotas[b].limit.v[slot] != QUOTA_UNLIMITED)
+                return true;
+    }
+    LIST_EACH(l, &cell->jobs)
+    if (CONTAINER_OF(l, struct job, link)->spec.limit.v[slot] > 0)
+        return true;
+    return false;
+}
+
+/* Names that are new get a slot, if need be that of a name which stands for nothing any more. */
+static int names_settle(const struct cell *cell, const struct cmd_machine_register *body,
+                        struct resource_names *names, struct err *err)
+{
+    for (int i = 0; i < RESOURCES_NAMED_MAX; i++) {
+        const char *name = body->resource_names.text[i];
+        for (enum resource r = RES_NAMED; r < RES_COUNT; r++) {
+            if (name[0] == '\0' || resource_names_put(names, name) != RES_COUNT)
+                break;
+            bool is_ours =
+                resource_find(names->text[r - RES_NAMED], &body->resource_names) < RES_COUNT;
+            if (!is_ours && !slot_is_used(cell, r, body->name))
+                str_copy(names->text[r - RES_NAMED], sizeof names->text[0], name);
+        }
+        if (name[0] == '\0' || resource_find(name, names) != RES_COUNT)
+            continue;
+        CLEANUP(buf_release) struct buf text = {0};
+        resource_names_print(&text, names);
+        return err_set(err, ERR_LIMIT,
+                       "machine \"%s\": resource \"%s\" is one too many: the cell has %s, and no "
+                       "more than %d are allowed",
+                       body->name, name, buf_text(&text), RESOURCES_NAMED_MAX);
+    }
+    return 0;
 }
 
 static int machine_register_valid(const struct cmd_machine_register *body, struct err *err)
@@ -65,12 +167,11 @@ static int machine_register_valid(const struct cmd_machine_register *body, struc
                        body->name, CELL_NAME_MAX);
     if (body->addr[0] == '\0')
         return err_set(err, ERR_INVALID, "machine \"%s\": its address is missing", body->name);
-    for (enum resource r = 0; r < RES_COUNT; r++)
-        if (body->capacity.v[r] < 0 || body->capacity.v[r] > RESOURCE_AMOUNT_MAX)
-            return err_set(err, ERR_INVALID,
-                           "machine \"%s\": %s %" PRId64 " is not between 0 and %" PRId64,
-                           body->name, resource_name(r), body->capacity.v[r], RESOURCE_AMOUNT_MAX);
-    int rc = attributes_valid(&body->attributes, err);
+    int rc = resource_names_valid(&body->resource_names, err);
+    if (rc == 0)
+        rc = capacity_valid(&body->capacity, &body->resource_names, err);
+    if (rc == 0)
+        rc = attributes_valid(&body->attributes, err);
     if (rc != 0)
         (void)err_wrap(err, "machine \"%s\"", body->name);
     return rc;
@@ -79,30 +180,35 @@ static int machine_register_valid(const struct cmd_machine_register *body, struc
 void apply_machine_register(struct apply *a, const struct cmd_machine_register *body)
 {
     struct err err;
-    if (machine_register_valid(body, &err) != 0) {
+    struct resource_names names = a->cell->resource_names;
+    struct resources capacity = body->capacity;
+    struct machine *machine = namemap_get(&a->cell->machines_by_name, body->name);
+    int rc = machine_register_valid(body, &err);
+    if (rc == 0 && machine == NULL && a->cell->machine_count >= CELL_MACHINES_MAX)
+        rc = err_set(&err, ERR_LIMIT,
+                     "machine \"%s\": the cell has %d machines, no more are allowed", body->name,
+                     CELL_MACHINES_MAX);
+    uint64_t tasks = a->cell->live_tasks + system_job_count(a->cell);
+    if (rc == 0 && machine == NULL && tasks > CELL_TASKS_MAX)
+        rc =
+            err_set(&err, ERR_LIMIT,
+                    "machine \"%s\": with its tasks of the jobs that run on every machine the cell "
+                    "would have %" PRIu64 " live tasks, at most %d are allowed; kill jobs",
+                    body->name, tasks, CELL_TASKS_MAX);
+    if (rc == 0)
+        rc = names_settle(a->cell, body, &names, &err);
+    if (rc == 0)
+        rc = resources_translate(&capacity, &body->resource_names, &names, 0, &err);
+    if (rc != 0) {
         answer_refuse(a, err.code, "%s", err.msg);
         return;
     }
-    struct machine *machine = namemap_get(&a->cell->machines_by_name, body->name);
-    if (machine == NULL && a->cell->machine_count >= CELL_MACHINES_MAX) {
-        answer_refuse(a, ERR_LIMIT, "machine \"%s\": the cell has %d machines, no more are allowed",
-                      body->name, CELL_MACHINES_MAX);
-        return;
-    }
-    uint64_t tasks = a->cell->live_tasks + system_job_count(a->cell);
-    if (machine == NULL && tasks > CELL_TASKS_MAX) {
-        answer_refuse(
-            a, ERR_LIMIT,
-            "machine \"%s\": with its tasks of the jobs that run on every machine the cell "
-            "would have %" PRIu64 " live tasks, at most %d are allowed; kill jobs",
-            body->name, tasks, CELL_TASKS_MAX);
-        return;
-    }
+    a->cell->resource_names = names;
     bool is_new = machine == NULL;
     if (is_new)
         machine = cell_add_machine(a->cell, body->name);
     if (!is_new && machine->state == MACHINE_UP && strcmp(machine->addr, body->addr) == 0 &&
-        memcmp(&machine->capacity, &body->capacity, sizeof machine->capacity) == 0 &&
+        memcmp(&machine->capacity, &capacity, sizeof machine->capacity) == 0 &&
         words_same(&machine->attributes, &body->attributes)) {
         answer_say(a, "machine \"%s\" is up as before", body->name);
         return;
@@ -111,7 +217,7 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
         event_add(a, EVENT_MACHINE_UP)->machine = machine->id;
     machine->state = MACHINE_UP;
     str_copy(machine->addr, sizeof machine->addr, body->addr);
-    machine->capacity = body->capacity;
+    machine->capacity = capacity;
     if (!words_same(&machine->attributes, &body->attributes) || is_new)
         machine_set_attributes(machine, &body->attributes);
     machine_touch(a, machine);

@@ -122,7 +122,7 @@ struct quota *cell_quotas(const struct cell *cell, size_t *ret_count)
     return quotas;
 }
 
-int quota_valid(const struct quota *quota, struct err *err)
+int quota_valid(const struct quota *quota, const struct resource_names *names, struct err *err)
 {
     if (strcmp(quota->user, QUOTA_EVERYBODY) != 0 && !name_valid(quota->user))
         return err_set(err, ERR_INVALID,
@@ -136,7 +136,7 @@ int quota_valid(const struct quota *quota, struct err *err)
         if (quota->limit.v[r] != QUOTA_UNLIMITED &&
             (quota->limit.v[r] < 0 || quota->limit.v[r] > QUOTA_AMOUNT_MAX))
             return err_set(err, ERR_INVALID, "%s: %" PRId64 " is not between 0 and %" PRId64,
-                           resource_name(r), quota->limit.v[r], QUOTA_AMOUNT_MAX);
+                           resource_name(r, names), quota->limit.v[r], QUOTA_AMOUNT_MAX);
     if (quota->tasks != QUOTA_UNLIMITED && (quota->tasks < 0 || quota->tasks > QUOTA_AMOUNT_MAX))
         return err_set(err, ERR_INVALID, "tasks: %" PRId64 " is not between 0 and %" PRId64,
                        quota->tasks, QUOTA_AMOUNT_MAX);
@@ -157,12 +157,13 @@ static void print_amount(struct buf *to, int resource, __int128 amount)
 }
 
 /* "; cpu: used 3, asked 2, granted 4", when that is too much. */
-static void compare(struct buf *to, int resource, __int128 used, __int128 asked, int64_t granted)
+static void compare(struct buf *to, int resource, const struct resource_names *names, __int128 used,
+                    __int128 asked, int64_t granted)
 {
     if (granted == QUOTA_UNLIMITED || asked <= 0 || used + asked <= granted)
         return;
     buf_printf(to, "%s%s: used ", to->size > 0 ? "; " : "",
-               resource < RES_COUNT ? resource_name((enum resource)resource) : "tasks");
+               resource < RES_COUNT ? resource_name((enum resource)resource, names) : "tasks");
     print_amount(to, resource, used);
     buf_printf(to, ", asked ");
     print_amount(to, resource, asked);
@@ -184,8 +185,8 @@ int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t t
     struct usage asked = usage_of(spec, tasks);
     CLEANUP(buf_release) struct buf over = {0};
     for (int r = 0; r < RES_COUNT; r++)
-        compare(&over, r, used.v[r], asked.v[r], quota->limit.v[r]);
-    compare(&over, RES_COUNT, used.tasks, asked.tasks, quota->tasks);
+        compare(&over, r, &cell->resource_names, used.v[r], asked.v[r], quota->limit.v[r]);
+    compare(&over, RES_COUNT, &cell->resource_names, used.tasks, asked.tasks, quota->tasks);
     if (over.size == 0)
         return 0;
     return err_set(err, ERR_LIMIT,
@@ -197,11 +198,15 @@ int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t t
 void apply_quota_set(struct apply *a, const struct cmd_quota_set *body)
 {
     struct cell *cell = a->cell;
-    const struct quota *quota = &body->quota;
+    struct quota settled = body->quota;
+    const struct quota *quota = &settled;
     struct err err;
     if (!operator_check(a, "set a quota"))
         return;
-    if (quota_valid(quota, &err) != 0) {
+    int rc = body->clear ? 0
+                         : resources_translate(&settled.limit, &body->resource_names,
+                                               &cell->resource_names, QUOTA_UNLIMITED, &err);
+    if (rc != 0 || quota_valid(quota, &cell->resource_names, &err) != 0) {
         answer_refuse(a, err.code, "quota: %s", err.msg);
         return;
     }

@@ -27,6 +27,13 @@ static uint64_t add_words(uint64_t hash, const struct words *words)
     return hash_bytes(hash_add(hash, words->count), words->bytes, words->size);
 }
 
+uint64_t resource_names_row_hash(uint64_t hash, const struct resource_names *names)
+{
+    for (int i = 0; i < RESOURCES_NAMED_MAX; i++)
+        hash = hash_text(hash, names->text[i]);
+    return hash;
+}
+
 uint64_t spec_row_hash(const struct job_spec *spec)
 {
     const uint64_t values[] = {spec->priority,        spec->appclass,       spec->policy,
@@ -36,6 +43,7 @@ uint64_t spec_row_hash(const struct job_spec *spec)
                                spec->every_machine};
     uint64_t hash = hash_text(hash_text(hash_text(1, spec->name), spec->user), spec->alloc_set);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &spec->limit);
+    hash = resource_names_row_hash(hash, &spec->resource_names);
     hash = add_words(add_words(add_words(hash, &spec->argv), &spec->env), &spec->ports);
     CLEANUP(buf_release) struct buf key = {0};
     clauses_key(&spec->constraints, &key);
@@ -77,7 +85,7 @@ uint64_t task_row_hash(const struct task *task)
                                task->machine.v,     task->cause,         task->stopping,
                                task->failures,      (uint64_t)task->pid, (uint64_t)task->exit_code,
                                task->not_before_ms, task->started_ms,    task->changed_ms,
-                               task->alloc.v};
+                               task->alloc.v,       task->devices};
     uint64_t hash = add_all(4, values, ARRAY_SIZE(values));
     return hash_bytes(hash, task->ports, sizeof task->ports);
 }

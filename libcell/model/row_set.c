@@ -119,6 +119,8 @@ void task_set(struct apply *a, struct task *task, const struct task *next)
     ASSERT(was.state == next->state || task_may_move(was.state, next->state));
     ASSERT(task_is_live(next) == (next->machine.v != 0));
     ASSERT_IMPLIES(next->stopping != CAUSE_NONE, task_is_live(next));
+    ASSERT(devices_mask_valid(next->devices,
+                              task_is_live(next) ? task_limit(job, next)->v[RES_GPU] : 0));
     ASSERT_IMPLIES(next->not_before_ms != 0, next->state == TASK_PENDING);
     ASSERT_IMPLIES(next->alloc.v != 0, task_is_live(next));
     ASSERT_IMPLIES(task_is_live(&was) && task_is_live(next), was.machine.v == next->machine.v);
@@ -162,6 +164,7 @@ void task_end(struct apply *a, struct task *task, enum task_state state, enum ca
     next.started_ms = 0;
     for (int i = 0; i < SPEC_PORTS_MAX; i++)
         next.ports[i] = 0;
+    next.devices = 0;
     task_set(a, task, &next);
     if (alloc.v != 0)
         alloc_settle(a, alloc);

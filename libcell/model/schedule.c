@@ -36,13 +36,12 @@ static int budget_refuse(const struct cell *cell, const struct task *task, struc
                    job->spec.name, task_index(task->id), job->disrupted, job->spec.disruptions_max);
 }
 
-/* What stopping the victims frees; those that stop already are counted in `stopping`. */
+/* Gives what stopping the victims frees; those that stop already are counted as gone. */
 static int victims_check(const struct cell *cell, const struct placement *p,
-                         const struct attempt_ref *victims, uint32_t priority,
-                         struct resources *ret_freed, struct err *err)
+                         const struct attempt_ref *victims, uint32_t priority, struct room *room,
+                         struct err *err)
 {
     CLEANUP(leaving_release) struct leaving leaving = {0};
-    *ret_freed = (struct resources){0};
     for (uint32_t i = 0; i < p->victim_count; i++) {
         const struct task *victim = live_attempt(cell, victims[i], p->machine);
         if (victim == NULL)
@@ -61,7 +60,7 @@ static int victims_check(const struct cell *cell, const struct placement *p,
         const struct task *spared = leaving_add(&leaving, cell, victim);
         if (spared != NULL)
             return budget_refuse(cell, spared, err);
-        resources_add(ret_freed, task_limit(job, victim));
+        room_give(room, task_limit(job, victim), victim->devices);
     }
     return 0;
 }
@@ -98,7 +97,7 @@ static int constraints_check(struct job *job, const struct machine *machine, str
 
 /* What is free in the alloc that the placement names, if the job may go there. */
 static int alloc_check(const struct cell *cell, const struct placement *p, const struct job *job,
-                       struct resources *ret_room, struct err *err)
+                       struct room *ret_room, struct err *err)
 {
     const struct task *alloc = task_find(cell, p->alloc);
     const struct job *set = cell_alloc_set(cell, &job->spec);
@@ -114,16 +113,14 @@ static int alloc_check(const struct cell *cell, const struct placement *p, const
 
 /* What is free, without victims, where the placement is to go. */
 static int room_check(const struct cell *cell, const struct placement *p, const struct job *job,
-                      struct resources *ret_room, struct err *err)
+                      struct room *ret_room, struct err *err)
 {
     const struct machine *machine = machine_find(cell, p->machine);
     if (job->spec.alloc_set[0] != '\0')
         return alloc_check(cell, p, job, ret_room, err);
     if (p->alloc.v != 0)
         return err_set(err, ERR_STATE, "the job does not run in an alloc");
-    *ret_room = machine->capacity;
-    resources_add(ret_room, &machine->stopping);
-    resources_subtract(ret_room, &machine->reserved);
+    *ret_room = cell_room(cell, machine);
     return 0;
 }
 
@@ -148,18 +145,15 @@ static int placement_check(const struct cell *cell, const struct placement *p,
         return err_set(err, ERR_INVALID, "task \"%s/%u\" belongs on machine %u, not on %u",
                        job->spec.name, task_index(task->id), task_index(task->id) + 1,
                        p->machine.v);
-    struct resources room = {{0}}, freed;
+    struct room room;
     rc = constraints_check(job, machine, err);
     if (rc == 0)
         rc = room_check(cell, p, job, &room, err);
     if (rc == 0)
-        rc = victims_check(cell, p, victims, job->spec.priority, &freed, err);
-    if (rc == 0) {
-        resources_add(&room, &freed);
-        if (!resources_fit(task_limit(job, task), &room))
-            rc = err_set(err, ERR_STATE, "no room %s machine \"%s\"",
-                         p->alloc.v != 0 ? "in its alloc on" : "on", machine->name);
-    }
+        rc = victims_check(cell, p, victims, job->spec.priority, &room, err);
+    if (rc == 0 && !resources_fit(task_limit(job, task), &room.free))
+        rc = err_set(err, ERR_STATE, "no room %s machine \"%s\"",
+                     p->alloc.v != 0 ? "in its alloc on" : "on", machine->name);
     return rc == 0 ? 0 : err_wrap(err, "task \"%s/%u\"", job->spec.name, task_index(task->id));
 }
 
@@ -291,8 +285,13 @@ static void place(struct apply *a, const struct placement *p, const struct attem
     }
     struct task *task = task_find(a->cell, p->task.task);
     struct task next = *task;
-    bool is_alloc = job_find(a->cell, task_job(task->id))->spec.is_alloc_set;
+    const struct job *job = job_find(a->cell, task_job(task->id));
+    bool is_alloc = job->spec.is_alloc_set;
+    struct room room;
+    int rc = room_check(a->cell, p, job, &room, NULL);
+    ASSERT(rc == 0);
     undo_note(undo, task);
+    next.devices = devices_choose(&room.devices, task_limit(job, task)->v[RES_GPU]);
     next.state = is_alloc ? TASK_RUNNING : TASK_ASSIGNED;
     next.started_ms = is_alloc ? a->cell->now_ms : 0;
     next.attempt++;

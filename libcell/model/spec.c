@@ -187,16 +187,23 @@ static int ports_check(const struct job_spec *spec, struct err *err)
 static int limit_check(const struct job_spec *spec, struct err *err)
 {
     const char *of = spec->is_alloc_set ? "alloc" : "task";
+    int rc = resource_names_valid(&spec->resource_names, err);
+    if (rc != 0)
+        return err_wrap(err, "%s.resources", of);
     for (enum resource r = 0; r < RES_COUNT; r++) {
         int64_t min = r == RES_CPU || r == RES_RAM ? 1 : 0;
+        const char *name = resource_name(r, &spec->resource_names);
         if (spec->limit.v[r] < min)
-            return err_set(err, ERR_INVALID, "%s.resources.%s: must be %s", of, resource_name(r),
+            return err_set(err, ERR_INVALID, "%s.resources.%s: must be %s", of, name,
                            min == 1 ? "more than 0" : "at least 0");
         if (spec->limit.v[r] > RESOURCE_AMOUNT_MAX)
             return err_set(err, ERR_INVALID, "%s.resources.%s: is more than any machine has", of,
-                           resource_name(r));
+                           name);
+        if (spec->limit.v[r] > 0 && name[0] == '\0')
+            return err_set(err, ERR_INVALID, "%s.resources: an amount has no name", of);
     }
-    return 0;
+    rc = devices_need_valid(spec->limit.v[RES_GPU], err);
+    return rc == 0 ? 0 : err_wrap(err, "%s.resources.gpu", of);
 }
 
 static int words_all_check(const struct job_spec *spec, struct err *err)

@@ -7,7 +7,7 @@
 #define CELL_SPEC_H
 
 #include "constraint.h"
-#include "resources.h"
+#include "devices.h"
 
 enum {
     PRIORITY_MAX = 450,
@@ -52,9 +52,10 @@ struct job_spec {
     enum policy policy;     /* how to choose among machines that fit */
     uint32_t replicas;      /* 1 to CELL_TASKS_PER_JOB_MAX; of every_machine: as many as machines */
     struct resources limit; /* of one task; ports = ports.count */
-    struct words argv;      /* the command; argv[0] is looked up in PATH by the borglet */
-    struct words env;       /* "NAME=value" */
-    struct words ports;     /* names; each task gets one port per name, told in PORT_<NAME> */
+    struct resource_names resource_names; /* of the slots of `limit` that are not 0 */
+    struct words argv;  /* the command; argv[0] is looked up in PATH by the borglet */
+    struct words env;   /* "NAME=value" */
+    struct words ports; /* names; each task gets one port per name, told in PORT_<NAME> */
     enum restart restart;
     uint32_t failures_max; /* failed attempts after which a task stays failed; 0: no bound */
     uint32_t backoff_ms; /* before the 2nd attempt after a failure; doubles up to backoff_max_ms */

@@ -94,6 +94,7 @@ struct task {
     uint64_t started_ms;    /* when the present attempt was seen running; cell time */
     uint64_t changed_ms;    /* when this row last changed; cell time */
     uint16_t ports[SPEC_PORTS_MAX]; /* of the present attempt, in the order of the spec's names */
+    uint32_t devices;               /* of the present attempt: a bit per gpu of its machine */
     uint64_t row_hash;              /* what this row adds to the cell's digest */
     struct list link; /* live: in its machine's tasks; backing off: in cell.backing_off */
 };

@@ -14,7 +14,7 @@ static void machine_register_fields(struct pack *p, struct cmd_machine_register 
     pack_fields(p, 4);
     pack_text(p, r->name, sizeof r->name);
     pack_text(p, r->addr, sizeof r->addr);
-    resources_fields(p, &r->capacity);
+    resources_fields(p, &r->capacity, &r->resource_names);
     words_fields(p, &r->attributes, MACHINE_ATTRIBUTES_MAX);
 }
 
@@ -84,7 +84,7 @@ static void quota_set_fields(struct pack *p, struct cmd_quota_set *q)
     pack_fields(p, 5);
     pack_text(p, q->quota.user, sizeof q->quota.user);
     pack_enum(p, &q->quota.band, BAND_COUNT);
-    resources_fields(p, &q->quota.limit);
+    resources_fields(p, &q->quota.limit, &q->resource_names);
     pack_i64(p, &q->quota.tasks);
     pack_bool(p, &q->clear);
 }

@@ -7,13 +7,26 @@
 
 #include <string.h>
 
-void resources_fields(struct pack *p, void *resources)
+/* Those everybody knows, then the slots in use, each with its name; read ones are in the first
+ * slots. */
+void resources_fields(struct pack *p, struct resources *r, struct resource_names *names)
 {
-    struct resources *r = resources;
-    _Static_assert(RES_COUNT == 4, "a new resource is appended to the packed ones");
-    pack_fields(p, RES_COUNT);
-    for (int i = 0; i < RES_COUNT; i++)
+    uint32_t count = 0;
+    _Static_assert(RES_NAMED == 5, "a new resource is appended to the packed ones");
+    pack_fields(p, RES_NAMED + 1);
+    for (int i = 0; i < RES_NAMED; i++)
         pack_i64(p, &r->v[i]);
+    for (int i = 0; i < RESOURCES_NAMED_MAX && !p->reading; i++)
+        count += names->text[i][0] != '\0';
+    pack_count(p, &count, RESOURCES_NAMED_MAX);
+    for (uint32_t i = 0; count > 0 && pack_ok(p); i++) {
+        if (!p->reading && names->text[i][0] == '\0')
+            continue;
+        pack_fields(p, 2);
+        pack_text(p, names->text[i], sizeof names->text[i]);
+        pack_i64(p, &r->v[RES_NAMED + i]);
+        count--;
+    }
 }
 
 void attempt_ref_fields(struct pack *p, void *attempt_ref)
@@ -124,7 +137,7 @@ void spec_fields(struct pack *p, void *job_spec)
     pack_enum(p, &s->appclass, APPCLASS_COUNT);
     pack_enum(p, &s->policy, POLICY_COUNT);
     pack_u32(p, &s->replicas);
-    resources_fields(p, &s->limit);
+    resources_fields(p, &s->limit, &s->resource_names);
     words_fields(p, &s->argv, SPEC_ARGS_MAX);
     words_fields(p, &s->env, SPEC_ENV_MAX);
     words_fields(p, &s->ports, SPEC_PORTS_MAX);

@@ -9,7 +9,7 @@
 #include "cmd.h"
 #include "pack.h"
 
-void resources_fields(struct pack *p, void *resources);
+void resources_fields(struct pack *p, struct resources *r, struct resource_names *names);
 void attempt_ref_fields(struct pack *p, void *attempt_ref);
 void words_fields(struct pack *p, struct words *words, uint32_t max);
 void report_fields(struct pack *p, void *report);

@@ -110,10 +110,10 @@ static void rows_near(struct table *t, const struct cell *cell, const struct why
             if (missing == 0)
                 continue;
             row_add_of(t, "near", cell, why->near[i].machine);
-            put_text(t, COLUMN_REASON, resource_name(r));
+            put_text(t, COLUMN_REASON, resource_name(r, &cell->resource_names));
             put_integer(t, COLUMN_AMOUNT, missing);
             struct buf *to = text_begin(t, COLUMN_NAMES);
-            buf_printf(to, "%s ", resource_name(r));
+            buf_printf(to, "%s ", resource_name(r, &cell->resource_names));
             resource_print(to, r, missing);
             text_end(t);
         }
@@ -154,11 +154,12 @@ static void rows_summary(struct table *t, const struct cell *cell, const struct 
     }
     if (why->change >= 0) {
         row_add(t, "change");
-        put_text(t, COLUMN_REASON, resource_name((enum resource)why->change));
+        put_text(t, COLUMN_REASON,
+                 resource_name((enum resource)why->change, &cell->resource_names));
         put_integer(t, COLUMN_MACHINES, why->change_machines);
         put_integer(t, COLUMN_AMOUNT, why->change_amount);
         lack_change_print(text_begin(t, COLUMN_NAMES), why->change, why->change_amount,
-                          &job->spec.limit);
+                          &job->spec.limit, &cell->resource_names);
         text_end(t);
     }
     if (why->backing_off > 0) {

@@ -165,7 +165,7 @@ static void hello_fields(struct pack *p, void *body)
     pack_fields(p, 6);
     pack_text(p, h->name, sizeof h->name);
     pack_text(p, h->addr, sizeof h->addr);
-    resources_fields(p, &h->capacity);
+    resources_fields(p, &h->capacity, &h->resource_names);
     pack_u64(p, &h->seen_index);
     pack_list(p, &h->reports, &h->report_count, RPC_FRAME_BYTES_MAX, sizeof *h->reports,
               report_fields);
@@ -240,7 +240,7 @@ void wire_reports_release(struct wire_reports *r)
 static void intent_fields(struct pack *p, void *item)
 {
     struct intent *i = item;
-    pack_fields(p, 6);
+    pack_fields(p, 7);
     attempt_ref_fields(p, &i->task);
     pack_enum(p, &i->action, INTENT_ACTION_COUNT);
     pack_enum(p, &i->cause, CAUSE_COUNT);
@@ -250,6 +250,7 @@ static void intent_fields(struct pack *p, void *item)
         spec_fields(p, &i->spec);
     else
         pack_nil(p);
+    pack_u32(p, &i->devices);
 }
 
 static void intents_fields(struct pack *p, void *body)

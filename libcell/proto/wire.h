@@ -101,6 +101,7 @@ struct wire_hello {
     char name[CELL_NAME_MAX + 1];
     char addr[CELL_ADDR_MAX + 1];
     struct resources capacity;
+    struct resource_names resource_names; /* of the slots of `capacity` */
     uint64_t seen_index;    /* of the newest intents seen: older ones would be ignored */
     struct report *reports; /* all attempts it has, live and ended; owned */
     uint32_t report_count;
@@ -128,6 +129,7 @@ struct intent {
     enum cause cause;
     uint32_t grace_ms;
     uint64_t assigned_seq; /* lower ones were assigned first */
+    uint32_t devices;      /* INTENT_RUN only; a bit per gpu that it gets */
     struct job_spec spec;  /* INTENT_RUN only; the name gives the task's name JOB/INDEX */
 };
 struct wire_intents {

@@ -28,8 +28,9 @@ static int lacks_place(const struct view *view, const struct view_job *job, uint
 
 static struct explanation look(const struct view *view, const struct view_job *job)
 {
-    struct explanation e = {.enough = {-1, -1, -1, -1}};
-    _Static_assert(RES_COUNT == 4, "the initializer above names every resource");
+    struct explanation e = {0};
+    for (int r = 0; r < RES_COUNT; r++)
+        e.enough[r] = -1;
     for (uint32_t m = 0; m < view->machine_count; m++) {
         int place = lacks_place(view, job, m);
         if (place == LACKS_KEPT) {
@@ -50,10 +51,11 @@ static struct explanation look(const struct view *view, const struct view_job *j
     return e;
 }
 
-static void print_lack(struct buf *to, const struct view_job *job, const struct explanation *e,
-                       int lack)
+static void print_lack(struct buf *to, const struct view *view, const struct view_job *job,
+                       const struct explanation *e, int lack)
 {
     struct lack_about about = {.clauses = job->match != NULL ? &job->match->clauses : NULL,
+                               .names = &view->resource_names,
                                .keeper = e->keeper};
     if (lack >= LACKS_SPREAD) {
         about.by = job->spreads[lack - LACKS_SPREAD].axis->by;
@@ -63,8 +65,8 @@ static void print_lack(struct buf *to, const struct view_job *job, const struct 
 }
 
 /* Most machines first, else as they stand. */
-static void print_counts(struct buf *to, const struct view_job *job, const struct explanation *e,
-                         uint32_t machines)
+static void print_counts(struct buf *to, const struct view *view, const struct view_job *job,
+                         const struct explanation *e, uint32_t machines)
 {
     const char *before = "";
     bool said[LACKS_COUNT] = {[LACKS_NOTHING] = true};
@@ -78,7 +80,7 @@ static void print_counts(struct buf *to, const struct view_job *job, const struc
             return;
         said[most] = true;
         buf_printf(to, "%s%u of %u ", before, e->counts[most], machines);
-        print_lack(to, job, e, most);
+        print_lack(to, view, job, e, most);
         before = ", ";
     }
 }
@@ -94,9 +96,10 @@ static bool lacks_only_places(const struct explanation *e)
     return resources == 0 && places > 0;
 }
 
-static void print_change(struct buf *to, const struct explanation *e, const struct resources *need)
+static void print_change(struct buf *to, const struct view *view, const struct view_job *job,
+                         const struct explanation *e)
 {
-    int best = lack_best_change(e->enough, need);
+    int best = lack_best_change(e->enough, &job->limit);
     if (best < 0 && lacks_only_places(e)) {
         buf_printf(to, "; no machine meets what it asks for");
         return;
@@ -106,7 +109,7 @@ static void print_change(struct buf *to, const struct explanation *e, const stru
         return;
     }
     buf_printf(to, "; would fit with ");
-    lack_change_print(to, best, e->enough[best], need);
+    lack_change_print(to, best, e->enough[best], &job->limit, &view->resource_names);
 }
 
 bool explain_job(const struct view *view, const struct view_job *job, struct buf *to)
@@ -121,8 +124,8 @@ bool explain_job(const struct view *view, const struct view_job *job, struct buf
         return true;
     }
     buf_printf(to, "no machine fits: ");
-    print_counts(to, job, &e, view->machine_count);
-    print_change(to, &e, &job->limit);
+    print_counts(to, view, job, &e, view->machine_count);
+    print_change(to, view, job, &e);
     return false;
 }
 
@@ -135,10 +138,10 @@ void explain_gang(const struct view *view, const struct view_job *job, uint32_t 
         return;
     }
     struct explanation e = look(view, job);
-    print_counts(to, job, &e, view->machine_count);
+    print_counts(to, view, job, &e, view->machine_count);
     /* What helps the next task is said to help the gang only when there is no other behind it. */
     if (waiting - fitting == 1)
-        print_change(to, &e, &job->limit);
+        print_change(to, view, job, &e);
 }
 
 bool explain_system(const struct view *view, const struct view_job *job, struct buf *to)
@@ -162,6 +165,6 @@ bool explain_system(const struct view *view, const struct view_job *job, struct 
     buf_printf(to, "no room for %u task%s on %s machine%s: ", waiting - fitting,
                waiting - fitting == 1 ? "" : "s", waiting - fitting == 1 ? "its" : "their",
                waiting - fitting == 1 ? "" : "s");
-    print_counts(to, job, &e, waiting);
+    print_counts(to, view, job, &e, waiting);
     return false;
 }

@@ -97,8 +97,8 @@ bool gang_place(struct sched *sched, struct view_job *job)
 uint32_t gang_places(const struct view *view, const struct view_job *job, uint32_t machine)
 {
     int64_t count = view->up[machine] && places_allow(job, machine) ? job->waiting : 0;
-    for (int r = 0; r < RES_COUNT && count > 0; r++) {
-        int64_t room = view->room[r][machine] + view->evictable[r][machine];
+    for (enum resource r = 0; r < RES_COUNT && count > 0; r++) {
+        int64_t room = view_reach(view, r, machine);
         if (job->limit.v[r] > 0)
             count = MIN(count, MAX(room, 0) / job->limit.v[r]);
     }

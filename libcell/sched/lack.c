@@ -36,9 +36,10 @@ int lack_best_change(const int64_t enough[RES_COUNT], const struct resources *ne
     return best;
 }
 
-void lack_change_print(struct buf *to, int resource, int64_t amount, const struct resources *need)
+void lack_change_print(struct buf *to, int resource, int64_t amount, const struct resources *need,
+                       const struct resource_names *names)
 {
-    buf_printf(to, "%s ", resource_name((enum resource)resource));
+    buf_printf(to, "%s ", resource_name((enum resource)resource, names));
     resource_print(to, (enum resource)resource, amount);
     buf_printf(to, " instead of ");
     resource_print(to, (enum resource)resource, need->v[resource]);
@@ -78,6 +79,7 @@ void lack_print(struct buf *to, int lack, const struct lack_about *about, bool o
     } else if (lack >= LACKS_CLAUSE) {
         print_clause(to, &about->clauses->items[lack - LACKS_CLAUSE], one);
     } else {
-        buf_printf(to, "%s %s", one ? "lacks" : "lack", resource_name((enum resource)lack));
+        buf_printf(to, "%s %s", one ? "lacks" : "lack",
+                   resource_name((enum resource)lack, about->names));
     }
 }

@@ -25,9 +25,11 @@ int lack_of_room(const struct resources *need, const struct resources *room, uin
  * the most a machine has of r that lacks nothing else (-1: there is none); or -1. */
 int lack_best_change(const int64_t enough[RES_COUNT], const struct resources *need);
 /* "ram 3.5Gi instead of 4Gi" */
-void lack_change_print(struct buf *to, int resource, int64_t amount, const struct resources *need);
+void lack_change_print(struct buf *to, int resource, int64_t amount, const struct resources *need,
+                       const struct resource_names *names);
 /* What the words are about beside the lack itself. */
 struct lack_about {
+    const struct resource_names *names;
     const struct clauses *clauses; /* of the job */
     const char *keeper;            /* the job that keeps it away; NULL or "": several do */
     const char *by;                /* of the spread, when it is one */

@@ -122,19 +122,18 @@ static void candidates_collect(struct preempt *p, const struct view *view,
 }
 
 /* Keep the first candidates that make room, without those that are not needed. */
-static bool candidates_reduce(struct preempt *p, const struct resources *need,
-                              struct resources room)
+static bool candidates_reduce(struct preempt *p, const struct resources *need, struct room room)
 {
     uint32_t count = 0;
-    while (count < p->victim_count && !resources_fit(need, &room))
-        resources_add(&room, view_task_limit(p->victims[count++]));
-    if (!resources_fit(need, &room))
+    for (; count < p->victim_count && !resources_fit(need, &room.free); count++)
+        room_give(&room, view_task_limit(p->victims[count]), p->victims[count]->devices);
+    if (!resources_fit(need, &room.free))
         return false;
     p->victim_count = count;
     for (uint32_t i = count; i-- > 0;) {
-        struct resources without = room;
-        resources_subtract(&without, view_task_limit(p->victims[i]));
-        if (!resources_fit(need, &without))
+        struct room without = room;
+        room_take(&without, view_task_limit(p->victims[i]), p->victims[i]->devices);
+        if (!resources_fit(need, &without.free))
             continue;
         room = without;
         p->victim_count--;
@@ -148,14 +147,11 @@ static bool candidates_reduce(struct preempt *p, const struct resources *need,
 static uint64_t plan_machine(struct preempt *p, const struct view *view, const struct view_job *job,
                              const struct resources *need, uint32_t machine)
 {
-    struct resources room;
     p->victim_count = 0;
     if (!feasible_maybe(view, need, machine))
         return COST_NONE;
-    for (int r = 0; r < RES_COUNT; r++)
-        room.v[r] = view->room[r][machine];
     candidates_collect(p, view, job, machine);
-    if (!candidates_reduce(p, need, room))
+    if (!candidates_reduce(p, need, view_room(view, machine)))
         return COST_NONE;
     uint32_t highest = 0;
     for (uint32_t i = 0; i < p->victim_count; i++)

@@ -58,16 +58,45 @@ static void lean_derive(struct view *view, uint32_t m)
     view->traits[m].room = view_lean(cpu_room * ram, ram_room * cpu);
 }
 
+static struct devices machine_devices(const struct view *view, uint32_t m)
+{
+    struct devices devices = {0};
+    if (view->total[RES_GPU] == NULL || view->total[RES_GPU][m] == 0)
+        return devices;
+    devices_init(&devices, view->total[RES_GPU][m]);
+    LIST_EACH(l, view->tasks[m])
+    {
+        const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
+        if (!task->stopping)
+            devices_take(&devices, view_task_limit(task)->v[RES_GPU], task->devices);
+    }
+    return devices;
+}
+
+struct room view_room(const struct view *view, uint32_t machine)
+{
+    struct room room = {.devices = machine_devices(view, machine)};
+    for (enum resource r = 0; r < RES_COUNT; r++)
+        room.free.v[r] = view_free(view, r, machine);
+    return room;
+}
+
 /* Room, score and stamp of a machine whose total, used or state changed. */
 static void machine_derive(struct view *view, uint32_t m)
 {
     int64_t spare = 0;
     for (enum resource r = 0; r < RES_COUNT; r++) {
+        if (view->total[r] == NULL)
+            continue;
         int64_t room = view->up[m] ? view->total[r][m] - view->used[r][m] : -1;
         view->room[r][m] = room;
         spare += view_normal(view, r, room);
     }
     view->traits[m].spare = spare;
+    if (view->total[RES_GPU] != NULL && view->up[m]) {
+        struct devices devices = machine_devices(view, m);
+        view->room[RES_GPU][m] = devices_most_milli(&devices);
+    }
     lean_derive(view, m);
     touch(view, m);
 }
@@ -93,17 +122,22 @@ static void grow_column(void *column, uint32_t old_count, uint32_t count, size_t
     memset(*bytes + old_count * size, 0, (count - old_count) * size);
 }
 
+static void resource_grow(struct view *view, enum resource r, uint32_t old, uint32_t now)
+{
+    grow_column(&view->total[r], old, now, sizeof(int64_t));
+    grow_column(&view->used[r], old, now, sizeof(int64_t));
+    grow_column(&view->room[r], old, now, sizeof(int64_t));
+    grow_column(&view->evictable[r], old, now, sizeof(int64_t));
+}
+
 static void machines_grow(struct view *view, uint32_t count)
 {
     uint32_t old = view->machine_capacity;
     if (count > old) {
         uint32_t now = MAX(count, MAX(old * 2, 16U));
-        for (int r = 0; r < RES_COUNT; r++) {
-            grow_column(&view->total[r], old, now, sizeof(int64_t));
-            grow_column(&view->used[r], old, now, sizeof(int64_t));
-            grow_column(&view->room[r], old, now, sizeof(int64_t));
-            grow_column(&view->evictable[r], old, now, sizeof(int64_t));
-        }
+        for (enum resource r = 0; r < RES_COUNT; r++)
+            if (r < RES_GPU || view->total[r] != NULL)
+                resource_grow(view, r, old, now);
         grow_column(&view->up, old, now, sizeof(bool));
         grow_column(&view->draining, old, now, sizeof(bool));
         grow_column(&view->budgeted, old, now, sizeof(uint32_t));
@@ -180,7 +214,11 @@ static void take_machine(struct view *view, const struct machine *row)
     changed |= view->up[m] != up || view->draining[m] != draining;
     view->up[m] = up;
     view->draining[m] = draining;
-    for (int r = 0; r < RES_COUNT; r++) {
+    for (enum resource r = 0; r < RES_COUNT; r++) {
+        if (view->total[r] == NULL && row->capacity.v[r] == 0)
+            continue;
+        if (view->total[r] == NULL)
+            resource_grow(view, r, 0, view->machine_capacity);
         changed |= view->total[r][m] != row->capacity.v[r];
         view->total[r][m] = row->capacity.v[r];
         larger |= row->capacity.v[r] > view->total_max[r];
@@ -209,6 +247,8 @@ static void account(struct view *view, const struct view_task *task, int sign)
     uint32_t machine = task->machine;
     bool evictable = !priority_is_prod(job->priority);
     for (int r = 0; r < RES_COUNT; r++) {
+        if (limit->v[r] == 0)
+            continue;
         view->used[r][machine] += sign * limit->v[r];
         if (evictable)
             view->evictable[r][machine] += sign * limit->v[r];
@@ -334,7 +374,7 @@ static void task_leave(struct view *view, struct view_task *task)
 }
 
 static void task_enter(struct view *view, struct view_task *task, enum view_task_state state,
-                       uint32_t machine, bool stopping)
+                       uint32_t machine, uint32_t devices, bool stopping)
 {
     struct view_job *job = task->job;
     task->state = state;
@@ -347,6 +387,7 @@ static void task_enter(struct view *view, struct view_task *task, enum view_task
     if (state == VIEW_LIVE) {
         ASSERT(machine < view->machine_count);
         task->machine = machine;
+        task->devices = devices;
         task->stopping = stopping;
         list_push(view->tasks[machine], &task->link);
         places_count(view, job, machine, 1);
@@ -376,7 +417,7 @@ static void set_disrupted(struct view *view, struct view_task *task, bool disrup
 void view_stick(struct view *view, struct view_task *task)
 {
     ASSERT(task->state == VIEW_WAITING);
-    task_enter(view, task, VIEW_STUCK, VIEW_NO_MACHINE, false);
+    task_enter(view, task, VIEW_STUCK, VIEW_NO_MACHINE, 0, false);
     waiting_add(view, task->job, -1);
     if (list_empty(&task->job->unsaid))
         list_push(&view->unsaid, &task->job->unsaid);
@@ -386,15 +427,17 @@ void view_unstick(struct view *view, struct view_task *task)
 {
     ASSERT(task->state == VIEW_STUCK);
     task_leave(view, task);
-    task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, false);
+    task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, 0, false);
 }
 
 void view_place(struct view *view, struct view_task *task, uint32_t machine)
 {
+    struct devices free = machine_devices(view, machine);
+    uint32_t devices = devices_choose(&free, view_task_limit(task)->v[RES_GPU]);
     ASSERT(task->state == VIEW_WAITING);
     task_leave(view, task);
     task->attempt++;
-    task_enter(view, task, VIEW_LIVE, machine, false);
+    task_enter(view, task, VIEW_LIVE, machine, devices, false);
 }
 
 void view_stop(struct view *view, struct view_task *task)
@@ -413,7 +456,7 @@ void view_unplace(struct view *view, struct view_task *task)
     account(view, task, -1);
     places_count(view, task->job, task->machine, -1);
     task->attempt--;
-    task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, false);
+    task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, 0, false);
 }
 
 void view_unstop(struct view *view, struct view_task *task, bool disrupted)
@@ -543,7 +586,7 @@ static struct view_job *job_renew(struct view *view, struct view_job *old,
         job->disrupted += task->disrupted;
         /* It may evict more now. */
         enum view_task_state state = tasks[i].state == VIEW_STUCK ? VIEW_WAITING : tasks[i].state;
-        task_enter(view, task, state, tasks[i].machine, tasks[i].stopping);
+        task_enter(view, task, state, tasks[i].machine, tasks[i].devices, tasks[i].stopping);
     }
     return job;
 }
@@ -585,12 +628,12 @@ static void take_task(struct view *view, const struct task *row)
     uint32_t machine = state == VIEW_LIVE ? row->machine.v - 1 : VIEW_NO_MACHINE;
     task->attempt = row->attempt;
     if (state == task->state && stopping == task->stopping &&
-        (state != VIEW_LIVE || machine == task->machine)) {
+        (state != VIEW_LIVE || (machine == task->machine && row->devices == task->devices))) {
         set_disrupted(view, task, task_is_disrupted(row));
         return; /* as assumed */
     }
     task_leave(view, task);
-    task_enter(view, task, state, machine, stopping);
+    task_enter(view, task, state, machine, row->devices, stopping);
     set_disrupted(view, task, task_is_disrupted(row));
 }
 
@@ -605,6 +648,7 @@ void view_update(struct view *view, const struct delta *delta)
         view->match_last = match_last;
         view->improvements = improvements + 1;
     }
+    view->resource_names = delta->resource_names;
     for (size_t i = 0; i < delta->forgotten_count; i++) {
         struct view_job *job = view_job_find(view, (job_id){delta->forgotten[i]});
         if (job != NULL)

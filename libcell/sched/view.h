@@ -6,7 +6,9 @@
  * row only capacity and state are taken. So an assumption lasts until a row about that very task
  * comes by, whatever else happens on the machine.
  *
- * Invariant: room = total - (limits of live tasks that are not stopping), -1 when down.
+ * Invariant: room = total - (limits of live tasks that are not stopping), -1 when down; of gpus it
+ * is what may be asked for (devices.h). Columns of gpus and of resources that the cell names are
+ * made when a machine has some, and NULL until then.
  */
 #ifndef CELL_VIEW_H
 #define CELL_VIEW_H
@@ -30,6 +32,7 @@ struct view_task {
     uint32_t attempt;
     uint32_t machine; /* index, while live */
     enum view_task_state state;
+    uint32_t devices; /* live: those it has, or is assumed to get */
     bool stopping;
     bool disrupted; /* task_is_disrupted() */
 };
@@ -142,6 +145,7 @@ struct view {
     uint32_t machine_capacity; /* of the columns */
     bool *up;                  /* and not draining */
     bool *draining;
+    struct resource_names resource_names;
     int64_t *total[RES_COUNT];
     int64_t *used[RES_COUNT];      /* by live tasks that are not stopping */
     int64_t *room[RES_COUNT];      /* total - used, -1 when down */
@@ -191,6 +195,22 @@ static inline int64_t view_normal(const struct view *view, enum resource r, int6
     return (amount >> view->shift[r]) * view->factor[r];
 }
 struct lean view_lean(int64_t cpu, int64_t ram);
+/* What the machine has free. */
+static inline int64_t view_free(const struct view *view, enum resource r, uint32_t machine)
+{
+    return view->room[r] == NULL ? 0 : view->room[r][machine];
+}
+struct room view_room(const struct view *view, uint32_t machine);
+/* At most so much would be free of a machine that is up if everything evictable went. The room of
+ * gpus may grow by more than goes, for what is left here and there comes together: their sum. */
+static inline int64_t view_reach(const struct view *view, enum resource r, uint32_t machine)
+{
+    if (view->total[r] == NULL)
+        return 0;
+    int64_t room =
+        r == RES_GPU ? view->total[r][machine] - view->used[r][machine] : view->room[r][machine];
+    return room + view->evictable[r][machine];
+}
 void view_update(struct view *view, const struct delta *delta);
 struct view_job *view_job_find(const struct view *view, job_id id);
 /* What the task holds while it is live. */

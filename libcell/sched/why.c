@@ -226,11 +226,11 @@ static void rank_add(struct rank *ranks, uint32_t *count, uint32_t max, struct r
 }
 
 /* A machine that has no room now. */
-static void look_beyond(struct inquiry *q, const struct machine *machine,
-                        const struct resources *room, struct why *ret)
+static void look_beyond(struct inquiry *q, const struct machine *machine, const struct room *room,
+                        struct why *ret)
 {
     struct resources missing;
-    uint64_t share = share_missing(&q->job->spec.limit, room, &missing);
+    uint64_t share = share_missing(&q->job->spec.limit, &room->free, &missing);
     enum why_bar bar = why_bar_of(q->cell, q->job, machine, *room);
     ret->bars[bar]++;
     rank_add(q->near, &ret->near_count, WHY_NEAR_MAX, (struct rank){machine->id, share});
@@ -239,25 +239,17 @@ static void look_beyond(struct inquiry *q, const struct machine *machine,
                  (struct rank){machine->id, (uint64_t)bar << 56 | share});
 }
 
-static struct resources room_of(const struct machine *machine)
-{
-    struct resources room = machine->capacity;
-    resources_add(&room, &machine->stopping);
-    resources_subtract(&room, &machine->reserved);
-    return room;
-}
-
 /* Say more of the machines that came out first. */
 static void ranks_tell(const struct inquiry *q, struct why *ret)
 {
     for (uint32_t i = 0; i < ret->near_count; i++) {
-        struct resources room = room_of(cell_machine(q->cell, q->near[i].machine));
+        struct room room = cell_room(q->cell, cell_machine(q->cell, q->near[i].machine));
         ret->near[i].machine = q->near[i].machine;
-        share_missing(&q->job->spec.limit, &room, &ret->near[i].missing);
+        share_missing(&q->job->spec.limit, &room.free, &ret->near[i].missing);
     }
     for (uint32_t i = 0; i < ret->eviction_count; i++) {
         const struct machine *machine = cell_machine(q->cell, q->evict[i].machine);
-        ret->evictions[i] = why_eviction_of(q->cell, q->job, machine, room_of(machine));
+        ret->evictions[i] = why_eviction_of(q->cell, q->job, machine, cell_room(q->cell, machine));
     }
 }
 
@@ -266,15 +258,15 @@ static int look_at(struct inquiry *q, const struct machine *machine, struct why 
     int place = lacks_place(q, machine);
     if (place != LACKS_NOTHING)
         return place;
-    struct resources room = room_of(machine);
+    struct room room = cell_room(q->cell, machine);
     uint32_t lacking;
-    int first = lack_of_room(&q->job->spec.limit, &room, &lacking);
+    int first = lack_of_room(&q->job->spec.limit, &room.free, &lacking);
     if (first == LACKS_NOTHING)
         return first;
-    if (lacking == 1 && room.v[first] >= q->enough[first]) {
-        if (room.v[first] > q->enough[first])
+    if (lacking == 1 && room.free.v[first] >= q->enough[first]) {
+        if (room.free.v[first] > q->enough[first])
             q->enough_machines[first] = 0;
-        q->enough[first] = room.v[first];
+        q->enough[first] = room.free.v[first];
         q->enough_machines[first]++;
     }
     look_beyond(q, machine, &room, ret);
@@ -355,10 +347,11 @@ static void gang_count(struct inquiry *q, struct why *ret)
     ret->gang_waiting = ret->gang ? ret->pending - ret->backing_off : 0;
     for (uint32_t m = 0; m < q->cell->machine_count; m++) {
         const struct machine *machine = q->cell->machines[m];
-        struct resources room = room_of(machine);
+        struct room room = cell_room(q->cell, machine);
         while (ret->gang_fitting < ret->gang_waiting && lacks_place(q, machine) == LACKS_NOTHING &&
-               resources_fit(&q->job->spec.limit, &room)) {
-            resources_subtract(&room, &q->job->spec.limit);
+               resources_fit(&q->job->spec.limit, &room.free)) {
+            room_take(&room, &q->job->spec.limit,
+                      devices_choose(&room.devices, q->job->spec.limit.v[RES_GPU]));
             tallies_add(q, machine);
             ret->gang_fitting++;
         }
@@ -396,8 +389,10 @@ int why_job(const struct cell *cell, const char *name, int64_t index, struct why
     if (ret->pending == 0 && !unwanted)
         return err_set(err, ERR_STATE, "job \"%s\" is %s: nothing of it is pending", name,
                        job_state_text(job));
-    struct inquiry q = {.cell = cell, .job = job, .index = index, .enough = {-1, -1, -1, -1}};
-    _Static_assert(RES_COUNT == 4, "the initializer above names every resource");
+    ret->resource_names = cell->resource_names;
+    struct inquiry q = {.cell = cell, .job = job, .index = index};
+    for (int r = 0; r < RES_COUNT; r++)
+        q.enough[r] = -1;
     inquiry_begin(&q);
     look(&q, ret);
     gang_count(&q, ret);
@@ -411,7 +406,8 @@ void why_reason_print(struct buf *to, const struct job *job, const struct why *w
         buf_printf(to, "fits");
         return;
     }
-    struct lack_about about = {.clauses = &job->spec.constraints, .keeper = why->keeper};
+    struct lack_about about = {
+        .clauses = &job->spec.constraints, .names = &why->resource_names, .keeper = why->keeper};
     if (lack >= LACKS_SPREAD) {
         about.by = job->spec.spreads[lack - LACKS_SPREAD].by;
         about.max = job->spec.spreads[lack - LACKS_SPREAD].max;

@@ -28,6 +28,7 @@ struct why_near {
 
 struct why {
     job_id job;
+    struct resource_names resource_names;
     uint32_t pending;       /* of the tasks that were asked for */
     uint32_t backing_off;   /* of those */
     uint64_t not_before_ms; /* of the first of those; 0: none */

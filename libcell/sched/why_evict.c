@@ -32,10 +32,12 @@ static enum why_bar bar_between(const struct job *job, const struct job *victim)
 }
 
 enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
-                        const struct machine *machine, struct resources room)
+                        const struct machine *machine, struct room room)
 {
-    struct resources behind[BAR_SIZE] = {0};
+    struct room without[BAR_SIZE]; /* this bar and those before it */
     CLEANUP(leaving_release) struct leaving leaving = {0};
+    for (enum why_bar bar = BAR_NONE; bar < BAR_SIZE; bar++)
+        without[bar] = room;
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
@@ -45,14 +47,13 @@ enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
         enum why_bar bar = bar_between(job, victim);
         if (bar == BAR_NONE && leaving_add(&leaving, cell, task) != NULL)
             bar = BAR_BUDGET;
-        resources_add(&behind[bar], task_limit(victim, task));
+        for (; bar < BAR_SIZE; bar++)
+            room_give(&without[bar], task_limit(victim, task), task->devices);
     }
-    for (enum why_bar bar = BAR_NONE; bar < BAR_SIZE; bar++) {
-        resources_add(&room, &behind[bar]);
-        if (resources_fit(&job->spec.limit, &room))
-            return bar;
-    }
-    return BAR_SIZE;
+    enum why_bar bar = BAR_NONE;
+    while (bar < BAR_SIZE && !resources_fit(&job->spec.limit, &without[bar].free))
+        bar++;
+    return bar;
 }
 
 struct candidate {
@@ -102,17 +103,17 @@ static struct candidate *candidates_of(const struct cell *cell, const struct job
 
 /* The first that make room, without those that turn out not to be needed: how many. */
 static uint32_t candidates_reduce(struct candidate *all, uint32_t count,
-                                  const struct resources *need, struct resources room)
+                                  const struct resources *need, struct room room)
 {
     uint32_t taken = 0;
-    while (!resources_fit(need, &room)) {
+    for (; !resources_fit(need, &room.free); taken++) {
         ASSERT(taken < count);
-        resources_add(&room, all[taken++].limit);
+        room_give(&room, all[taken].limit, all[taken].task->devices);
     }
     for (uint32_t i = taken; i-- > 0;) {
-        struct resources without = room;
-        resources_subtract(&without, all[i].limit);
-        if (!resources_fit(need, &without))
+        struct room without = room;
+        room_take(&without, all[i].limit, all[i].task->devices);
+        if (!resources_fit(need, &without.free))
             continue;
         room = without;
         taken--;
@@ -123,7 +124,7 @@ static uint32_t candidates_reduce(struct candidate *all, uint32_t count,
 }
 
 struct why_eviction why_eviction_of(const struct cell *cell, const struct job *job,
-                                    const struct machine *machine, struct resources room)
+                                    const struct machine *machine, struct room room)
 {
     uint32_t count;
     CLEANUP(free_ptr) struct candidate *all = candidates_of(cell, job, machine, &count);

@@ -35,9 +35,9 @@ struct why_eviction {
 
 /* What has to be broken for the job to fit there, in the best case; `room` is what it has now. */
 enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
-                        const struct machine *machine, struct resources room);
+                        const struct machine *machine, struct room room);
 /* The same in names: no victim is unneeded. The bar is not BAR_SIZE. */
 struct why_eviction why_eviction_of(const struct cell *cell, const struct job *job,
-                                    const struct machine *machine, struct resources room);
+                                    const struct machine *machine, struct room room);
 
 #endif

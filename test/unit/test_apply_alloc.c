@@ -144,7 +144,7 @@ START_TEST(an_alloc_runs_when_it_is_placed_and_reserves_its_limit)
     ck_assert(put_inside(&s, s.web, 0, 0));
     ck_assert_int_eq(cell_machine(s.w.cell, s.m1)->reserved.v[RES_CPU], 3000);
     ck_assert_uint_eq(cell_machine(s.w.cell, s.m1)->task_count, 2);
-    ck_assert_int_eq(alloc_room(s.w.cell, alloc_of(&s, 0)).v[RES_CPU], 2000);
+    ck_assert_int_eq(alloc_room(s.w.cell, alloc_of(&s, 0)).free.v[RES_CPU], 2000);
     /* No borglet has a say in it. */
     ck_assert(!world_exited(&s.w, alloc_of(&s, 0), 1));
     world_release(&s.w);

@@ -60,6 +60,7 @@ static struct cell *mirror_load(const struct mirror *m)
     cell->event_seq = m->scalars.event_seq;
     cell->next_job = m->scalars.next_job;
     cell->request_seq = m->scalars.request_seq;
+    cell->resource_names = m->scalars.resource_names;
     for (size_t i = 0; i < m->machine_count; i++)
         ck_assert_msg(cell_load_machine(cell, &m->machines[i], &err) == 0, "%s", err.msg);
     for (size_t i = 0; i < JOBS_MAX; i++)

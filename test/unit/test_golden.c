@@ -7,6 +7,7 @@
  *
  *   machine NAME cpu=4 ram=8Gi disk=0 ports=4      register; `down NAME`
  *          attr=KEY=VALUE...                       each as often as you like, here and below
+ *          gpu=2 res=NAME:N...                     here, in jobs and in quotas
  *   submit NAME user=U priority=P replicas=N cpu=1 ram=1Gi restart=always failures=3 backoff=1s
  *          backoff_max=1m disruptions=1 policy=worst-fit       each but NAME may be left out
  *          need=rack=r1|ssd~exists want=rack=r1:50 constraints, `~` is a blank; a wish has a weight
@@ -74,7 +75,7 @@ static int64_t ms_of(const struct story *s, const char *key, const char *otherwi
     return ms;
 }
 
-static struct resources resources_of(const struct story *s)
+static struct resources resources_of(const struct story *s, struct resource_names *names)
 {
     struct resources r = {{0}};
     struct err err;
@@ -82,6 +83,13 @@ static struct resources resources_of(const struct story *s)
     ck_assert(quantity_parse_bytes(value_of(s, "ram", "1Gi"), &r.v[RES_RAM], &err) == 0);
     ck_assert(quantity_parse_bytes(value_of(s, "disk", "0"), &r.v[RES_DISK], &err) == 0);
     r.v[RES_PORTS] = number_of(s, "ports", "0");
+    ck_assert(quantity_parse_milli(value_of(s, "gpu", "0"), &r.v[RES_GPU], &err) == 0);
+    for (int i = 0; (i = next_of(s, "res", i)) != 0;) {
+        char name[RESOURCE_NAME_MAX + 1];
+        long amount;
+        ck_assert_int_eq(sscanf(s->words[i], "res=%31[^:]:%ld", name, &amount), 2);
+        r.v[resource_names_put(names, name)] = amount;
+    }
     return r;
 }
 
@@ -134,7 +142,7 @@ static void do_machine(struct story *s)
     struct cmd_machine_register *body = &cmd.machine_register;
     str_copy(body->name, sizeof body->name, s->words[1]);
     snprintf(body->addr, sizeof body->addr, "%s:7700", s->words[1]);
-    body->capacity = resources_of(s);
+    body->capacity = resources_of(s, &body->resource_names);
     for (int i = 0; (i = next_of(s, "attr", i)) != 0;) {
         char key[CELL_NAME_MAX + 1];
         const char *value;
@@ -185,9 +193,9 @@ static void quota_change(struct story *s, bool clear)
     str_copy(quota->user, sizeof quota->user, s->words[1]);
     while (quota->band < BAND_COUNT && strcmp(band_text(quota->band), band) != 0)
         quota->band++;
-    quota->limit = resources_of(s);
+    quota->limit = resources_of(s, &cmd.quota_set.resource_names);
     for (enum resource r = 0; r < RES_COUNT; r++)
-        if (value_of(s, resource_name(r), NULL) == NULL)
+        if (r < RES_NAMED && value_of(s, resource_name(r, NULL), NULL) == NULL)
             quota->limit.v[r] = QUOTA_UNLIMITED;
     quota->tasks = number_of(s, "tasks", "-1");
     apply(s, &cmd);
@@ -239,7 +247,7 @@ static void do_submit(struct story *s)
 {
     struct job_spec spec = spec_named(s->words[1], "", (uint32_t)number_of(s, "priority", "100"));
     spec.replicas = (uint32_t)number_of(s, "replicas", "1");
-    spec.limit = resources_of(s);
+    spec.limit = resources_of(s, &spec.resource_names);
     for (int64_t i = 0; i < spec.limit.v[RES_PORTS]; i++) {
         char name[16];
         snprintf(name, sizeof name, "p%d", (int)i);

@@ -2,7 +2,9 @@
  * test_sched_random.c - the scheduler on random cells, against an oracle that looks at everything.
  */
 #include "draw_places.h"
+#include "draw_rare.h"
 #include "oracle_company.h"
+#include "oracle_space.h"
 #include "quantity.h"
 #include "sched_fixture.h"
 
@@ -22,10 +24,10 @@ static bool oracle_may_disrupt(const struct cell *cell, const struct machine *ma
 }
 
 /* What a machine has for work of this priority, by the slow and obvious way. */
-static struct resources oracle_room(const struct cell *cell, const struct machine *machine,
-                                    uint32_t priority, bool evicting)
+static struct oracle_space oracle_room(const struct cell *cell, const struct machine *machine,
+                                       uint32_t priority, bool evicting)
 {
-    struct resources room = machine->capacity;
+    struct oracle_space room = oracle_space_of(machine);
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
@@ -34,7 +36,7 @@ static struct resources oracle_room(const struct cell *cell, const struct machin
             continue;
         if (!evicting || !priority_may_evict(priority, spec->priority) ||
             !oracle_may_disrupt(cell, machine, task))
-            resources_subtract(&room, &spec->limit);
+            oracle_space_move(&room, cell, task, -1);
     }
     return room;
 }
@@ -129,8 +131,8 @@ static uint64_t oracle_wishes(const struct cell *cell, const struct job *job,
 static bool oracle_fits(const struct cell *cell, const struct machine *machine,
                         const struct job *job, const struct resources *need, bool evicting)
 {
-    struct resources room = oracle_room(cell, machine, job->spec.priority, evicting);
-    return machine->state == MACHINE_UP && !machine->draining && resources_fit(need, &room) &&
+    struct oracle_space room = oracle_room(cell, machine, job->spec.priority, evicting);
+    return machine->state == MACHINE_UP && !machine->draining && oracle_space_fits(&room, need) &&
            oracle_allows(cell, job, machine);
 }
 
@@ -149,11 +151,11 @@ static uint64_t oracle_places(const struct cell *cell, const struct job *job)
     uint64_t places = 0;
     for (uint32_t i = 0; i < cell->machine_count; i++) {
         const struct machine *machine = cell->machines[i];
-        struct resources room = oracle_room(cell, machine, job->spec.priority, false);
+        struct oracle_space room = oracle_room(cell, machine, job->spec.priority, false);
         if (machine->state != MACHINE_UP || machine->draining || !oracle_allows(cell, job, machine))
             continue;
-        for (; resources_fit(&job->spec.limit, &room); places++)
-            resources_subtract(&room, &job->spec.limit);
+        for (; oracle_space_fits(&room, &job->spec.limit); places++)
+            oracle_space_fill(&room, &job->spec.limit);
     }
     return places;
 }
@@ -241,19 +243,19 @@ static void expect_good(const struct cell *cell, const struct placement *p,
         expect_best_wish(cell, job, machine, p->victim_count);
     }
     ck_assert_int_eq(fits, p->victim_count == 0);
-    struct resources room = oracle_room(cell, machine, spec->priority, false);
+    struct oracle_space room = oracle_room(cell, machine, spec->priority, false);
     for (uint32_t i = 0; i < p->victim_count; i++) {
         const struct job_spec *victim = &cell_job(cell, task_job(victims[i].task))->spec;
         ck_assert(!priority_is_prod(victim->priority));
         ck_assert_uint_lt(victim->priority, spec->priority);
         ck_assert(cell_task(cell, victims[i].task)->stopping == CAUSE_NONE);
-        resources_add(&room, &victim->limit);
+        oracle_space_move(&room, cell, cell_task(cell, victims[i].task), 1);
     }
-    ck_assert(resources_fit(&spec->limit, &room));
+    ck_assert(oracle_space_fits(&room, &spec->limit));
     for (uint32_t i = 0; i < p->victim_count; i++) {
-        struct resources without = room;
-        resources_subtract(&without, &cell_job(cell, task_job(victims[i].task))->spec.limit);
-        ck_assert_msg(!resources_fit(&spec->limit, &without), "a victim was not needed");
+        struct oracle_space without = room;
+        oracle_space_move(&without, cell, cell_task(cell, victims[i].task), -1);
+        ck_assert_msg(!oracle_space_fits(&without, &spec->limit), "a victim was not needed");
     }
 }
 
@@ -318,10 +320,10 @@ static void expect_true_hint(const struct cell *cell, const struct job *job, con
                      3);
     struct resources need = spec->limit;
     for (enum resource r = 0; r < RES_COUNT; r++) {
-        if (strcmp(name, resource_name(r)) != 0)
+        if (strcmp(name, resource_name(r, &cell->resource_names)) != 0)
             continue;
-        int rc = r == RES_CPU ? quantity_parse_milli(amount, &need.v[r], NULL)
-                              : quantity_parse_bytes(amount, &need.v[r], NULL);
+        int rc = r == RES_CPU || r == RES_GPU ? quantity_parse_milli(amount, &need.v[r], NULL)
+                                              : quantity_parse_bytes(amount, &need.v[r], NULL);
         ck_assert_int_eq(rc, 0);
         ck_assert_int_lt(need.v[r], spec->limit.v[r]);
         ck_assert(oracle_fits_anywhere(cell, job, &need, true));
@@ -397,6 +399,7 @@ static struct cmd draw_machine_cmd(uint64_t *seed)
     str_copy(body->addr, sizeof body->addr, "a:1");
     body->capacity = amounts(1000 * draw_below(seed, 9), 4 * draw_below(seed, 9),
                              draw_below(seed, 4), draw_below(seed, 4));
+    draw_rare_capacity(seed, body);
     draw_attributes(seed, &body->attributes);
     return cmd;
 }
@@ -426,6 +429,8 @@ static struct cmd draw_submit_cmd(uint64_t *seed)
     spec.replicas = 1 + draw_below(seed, 6);
     spec.limit = amounts(500 + 500 * draw_below(seed, 6), 1 + draw_below(seed, 8),
                          draw_below(seed, 2), draw_below(seed, 2));
+    if (draw_below(seed, 3) == 0)
+        draw_rare_limit(seed, &spec);
     if (spec.limit.v[RES_PORTS] == 1)
         words_add(&spec.ports, "http");
     spec.gang = draw_below(seed, 4) == 0;

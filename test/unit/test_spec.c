@@ -381,8 +381,14 @@ START_TEST(resources_fit_only_in_every_part)
     ck_assert_mem_eq(&sum, &room, sizeof sum);
     CLEANUP(buf_release) struct buf text = {0};
     struct resources print = amounts(500, INT64_C(1) << 30, 0, 1);
-    resources_print(&text, &print);
+    const struct resource_names names = {{"", "tape"}};
+    resources_print(&text, &print, &names);
     ck_assert_str_eq(buf_text(&text), "cpu 500m, ram 1Gi, disk 0, ports 1");
+    print.v[RES_GPU] = 2500;
+    print.v[RES_NAMED + 1] = 4;
+    buf_clear(&text);
+    resources_print(&text, &print, &names);
+    ck_assert_str_eq(buf_text(&text), "cpu 500m, ram 1Gi, disk 0, ports 1, gpu 2.5, tape 4");
 }
 END_TEST
 

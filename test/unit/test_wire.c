@@ -130,7 +130,7 @@ static void random_hello(struct random *r, struct wire_hello *h)
     memset(h, 0, sizeof *h);
     random_text(r, h->name, sizeof h->name);
     random_text(r, h->addr, sizeof h->addr);
-    random_resources(r, &h->capacity);
+    random_resources(r, &h->capacity, &h->resource_names);
     h->seen_index = random_number(r);
     h->report_count = random_below(r, 12);
     h->reports = random_reports(r, h->report_count);

@@ -1,0 +1,33 @@
+/*
+ * draw_rare.h - random amounts of what few machines have: gpus, and resources that they name.
+ */
+#ifndef TEST_DRAW_RARE_H
+#define TEST_DRAW_RARE_H
+
+#include "cell_fixture.h"
+
+/* Amounts of gpus and of what two of four names stand for, right and wrong, often none. */
+static inline void draw_rare(uint64_t *seed, struct resources *to, struct resource_names *names,
+                             const int64_t *gpus, uint32_t gpu_count)
+{
+    static const char *const words[] = {"tape", "robot", "fpga", "license"};
+    to->v[RES_GPU] = draw_below(seed, 2) == 0 ? 0 : gpus[draw_below(seed, gpu_count)];
+    for (uint32_t i = 0; draw_below(seed, 3) == 0 && i < 2; i++) {
+        const char *word = words[draw_below(seed, draw_below(seed, 8) == 0 ? 4 : 2)];
+        to->v[resource_names_put(names, word)] = draw_below(seed, 4);
+    }
+}
+
+static inline void draw_rare_capacity(uint64_t *seed, struct cmd_machine_register *body)
+{
+    static const int64_t gpus[] = {1000, 1000, 2000, 3000};
+    draw_rare(seed, &body->capacity, &body->resource_names, gpus, ARRAY_SIZE(gpus));
+}
+
+static inline void draw_rare_limit(uint64_t *seed, struct job_spec *spec)
+{
+    static const int64_t gpus[] = {250, 400, 600, 1000, 1000, 2000};
+    draw_rare(seed, &spec->limit, &spec->resource_names, gpus, ARRAY_SIZE(gpus));
+}
+
+#endif

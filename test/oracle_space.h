@@ -1,0 +1,71 @@
+/*
+ * oracle_space.h - what is free of a machine, device by device, the slow and obvious way.
+ */
+#ifndef TEST_ORACLE_SPACE_H
+#define TEST_ORACLE_SPACE_H
+
+#include "cell_fixture.h"
+
+struct oracle_space {
+    struct resources sum;
+    int64_t gpus[DEVICES_MAX]; /* free of each; -1: there is none */
+};
+
+static inline struct oracle_space oracle_space_of(const struct machine *machine)
+{
+    struct oracle_space space = {.sum = machine->capacity};
+    for (int64_t i = 0; i < DEVICES_MAX; i++)
+        space.gpus[i] = i < machine->capacity.v[RES_GPU] / 1000 ? 1000 : -1;
+    return space;
+}
+
+/* A task goes (+1) or comes (-1); its alloc has taken for it what is in one. */
+static inline void oracle_space_move(struct oracle_space *space, const struct cell *cell,
+                                     const struct task *task, int sign)
+{
+    const struct resources *limit = &cell_job(cell, task_job(task->id))->spec.limit;
+    if (task->alloc.v != 0)
+        return;
+    for (int r = 0; r < RES_COUNT; r++)
+        space->sum.v[r] += sign * limit->v[r];
+    for (int i = 0; i < DEVICES_MAX; i++)
+        if ((task->devices & 1U << i) != 0)
+            space->gpus[i] += sign * (limit->v[RES_GPU] < 1000 ? limit->v[RES_GPU] : 1000);
+}
+
+/* Does it fit, on any devices? */
+static inline bool oracle_space_fits(const struct oracle_space *space, const struct resources *need)
+{
+    int64_t gpu = need->v[RES_GPU], whole = 0;
+    bool share = false;
+    for (int r = 0; r < RES_COUNT; r++)
+        if (r != RES_GPU && need->v[r] > space->sum.v[r])
+            return false;
+    for (int i = 0; i < DEVICES_MAX; i++) {
+        whole += space->gpus[i] == 1000;
+        share |= space->gpus[i] >= gpu;
+    }
+    return gpu == 0 || (gpu < 1000 && share) || (gpu >= 1000 && whole * 1000 >= gpu);
+}
+
+/* Something of this size comes that fits: whole devices the first, a share where it just fits. */
+static inline void oracle_space_fill(struct oracle_space *space, const struct resources *limit)
+{
+    int64_t gpu = limit->v[RES_GPU];
+    bool share = gpu > 0 && gpu < 1000;
+    int best = -1;
+    for (int r = 0; r < RES_COUNT; r++)
+        space->sum.v[r] -= limit->v[r];
+    for (int i = 0; i < DEVICES_MAX; i++) {
+        if (share && space->gpus[i] >= gpu && (best < 0 || space->gpus[i] < space->gpus[best]))
+            best = i;
+        if (!share && gpu > 0 && space->gpus[i] == 1000) {
+            space->gpus[i] = 0;
+            gpu -= 1000;
+        }
+    }
+    if (share)
+        space->gpus[best] -= gpu;
+}
+
+#endif
