@@ -13,6 +13,8 @@
 #include <stdlib.h>
 
 enum { CACHES = 4 };
+/* More changes than this cost more than a new list. */
+enum { CATCH_UP_MAX = 128 };
 static const uint64_t COST_NONE = UINT64_MAX;
 
 /* For one kind of task (priority and limit): the cost at each machine, valid at a stamp. */
@@ -23,7 +25,10 @@ struct plan_cache {
     uint64_t used_at;
     uint32_t count;
     uint64_t *stamps;
-    uint64_t *costs; /* highest victim priority << 32 | number of victims */
+    uint64_t *costs;       /* highest victim priority << 32 | number of victims */
+    struct shortlist list; /* the cheapest */
+    uint32_t listed_count; /* machines that were looked at for it */
+    uint64_t listed_stamp; /* the view's last change in it */
 };
 
 void preempt_release(struct preempt *preempt)
@@ -57,8 +62,10 @@ static struct plan_cache *cache_for(struct preempt *preempt, const struct view *
         if (c->used_at < cache->used_at)
             cache = c;
     }
-    if (!cache->in_use || cache->priority != priority || !same_limit(&cache->limit, need))
+    if (!cache->in_use || cache->priority != priority || !same_limit(&cache->limit, need)) {
         cache->count = 0;
+        cache->listed_count = 0;
+    }
     cache->in_use = true;
     cache->priority = priority;
     cache->limit = *need;
@@ -159,10 +166,67 @@ static uint64_t plan_machine(struct preempt *p, const struct view *view, const s
     return (uint64_t)highest << 32 | p->victim_count;
 }
 
-/* Costs order machines, then their ids do. */
-static bool is_cheaper(const uint64_t *costs, uint32_t a, uint32_t b)
+static uint64_t cost_at(struct preempt *preempt, struct plan_cache *cache, const struct view *view,
+                        const struct view_job *job, uint32_t machine)
 {
-    return b == VIEW_NO_MACHINE || costs[a] < costs[b] || (costs[a] == costs[b] && a < b);
+    if (cache->stamps[machine] != view->stamp[machine]) {
+        cache->stamps[machine] = view->stamp[machine];
+        cache->costs[machine] = plan_machine(preempt, view, job, &cache->limit, machine);
+    }
+    return cache->costs[machine];
+}
+
+static void offer(struct shortlist *list, uint64_t cost, uint32_t machine)
+{
+    if (cost != COST_NONE)
+        shortlist_offer(list, &(struct entry){{{(int64_t)cost, 0}}, machine});
+}
+
+/* Bring the cheapest of all machines up to date: places are not asked, the list is everybody's. */
+static void list_update(struct preempt *preempt, struct plan_cache *cache, const struct view *view,
+                        const struct view_job *job)
+{
+    struct shortlist *list = &cache->list;
+    bool is_old = cache->listed_count != view->machine_count ||
+                  view->stamp_last - cache->listed_stamp > CATCH_UP_MAX;
+    for (uint64_t s = cache->listed_stamp + 1; !is_old && s <= view->stamp_last; s++) {
+        uint32_t m = view->changed[s % VIEW_CHANGES], at = shortlist_find(list, m);
+        if (at < list->count)
+            shortlist_remove(list, at);
+        offer(list, cost_at(preempt, cache, view, job, m), m);
+    }
+    if (is_old || !shortlist_is_sure(list, 2)) {
+        shortlist_clear(list, SHORTLIST_MAX);
+        for (uint32_t m = 0; m < view->machine_count; m++)
+            offer(list, cost_at(preempt, cache, view, job, m), m);
+    }
+    cache->listed_count = view->machine_count;
+    cache->listed_stamp = view->stamp_last;
+}
+
+/* None of the first two takes more victims than that. */
+static bool is_small(const struct shortlist *list, uint32_t victims_max)
+{
+    for (uint32_t i = 0; i < MIN(list->count, 2U); i++)
+        if ((uint32_t)list->entries[i].score.ranks[0] > victims_max)
+            return false;
+    return true;
+}
+
+/* Look where the job may go, for places that take no more than so many victims. */
+static struct choice look(struct preempt *preempt, struct plan_cache *cache,
+                          const struct view *view, const struct view_job *job, uint32_t victims_max)
+{
+    struct shortlist list;
+    uint32_t count = job->woken ? view->candidate_count : view->machine_count;
+    shortlist_clear(&list, 2);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t m = job->woken ? view->candidate_list[i] : i;
+        uint64_t cost = places_allow(job, m) ? cost_at(preempt, cache, view, job, m) : COST_NONE;
+        if ((uint32_t)cost <= victims_max)
+            offer(&list, cost, m);
+    }
+    return shortlist_choice(&list);
 }
 
 struct choice preempt_best(struct preempt *preempt, const struct view *view,
@@ -170,23 +234,14 @@ struct choice preempt_best(struct preempt *preempt, const struct view *view,
                            uint32_t victims_max)
 {
     struct plan_cache *cache = cache_for(preempt, view, job->priority, need);
-    struct choice best = CHOICE_NONE;
-    uint32_t count = job->woken ? view->candidate_count : view->machine_count;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t m = job->woken ? view->candidate_list[i] : i;
-        if (!places_allow(job, m)) /* the cache knows only of room */
-            continue;
-        if (cache->stamps[m] != view->stamp[m]) {
-            cache->stamps[m] = view->stamp[m];
-            cache->costs[m] = plan_machine(preempt, view, job, need, m);
-        }
-        if (cache->costs[m] == COST_NONE || (uint32_t)cache->costs[m] > victims_max)
-            continue;
-        if (is_cheaper(cache->costs, m, best.machine))
-            best = (struct choice){m, best.machine};
-        else if (is_cheaper(cache->costs, m, best.runner_up))
-            best.runner_up = m;
-    }
+    struct choice best;
+    bool is_free = !job->woken && job->match == NULL && score_is_plain(job);
+    if (is_free)
+        list_update(preempt, cache, view, job);
+    if (is_free && is_small(&cache->list, victims_max))
+        best = shortlist_choice(&cache->list);
+    else
+        best = look(preempt, cache, view, job, victims_max);
     if (best.machine != VIEW_NO_MACHINE)
         ASSERT(plan_machine(preempt, view, job, need, best.machine) == cache->costs[best.machine]);
     return best;

@@ -255,6 +255,7 @@ static void account(struct view *view, const struct view_task *task, int sign)
     }
     if (job->budgeted)
         view->budgeted[machine] += (uint32_t)sign;
+    view->budgeted_max = MAX(view->budgeted_max, view->budgeted[machine]);
     machine_derive(view, machine);
     if (sign < 0)
         improve(view, machine);
@@ -396,7 +397,10 @@ static void task_enter(struct view *view, struct view_task *task, enum view_task
     }
 }
 
-/* What evicting costs changes wherever the job has tasks, and may become possible there. */
+/*
+ * What evicting costs changes wherever the job has tasks, and may become possible there: unless the
+ * budget has been and is enough for as many tasks as any machine has.
+ */
 static void set_disrupted(struct view *view, struct view_task *task, bool disrupted)
 {
     struct view_job *job = task->job;
@@ -404,7 +408,9 @@ static void set_disrupted(struct view *view, struct view_task *task, bool disrup
         return;
     task->disrupted = disrupted;
     job->disrupted += disrupted ? 1 : -1U;
-    for (uint32_t i = 0; i < job->task_count && job->budgeted; i++) {
+    if (!job->budgeted || job->disrupted + view->budgeted_max < job->disruptions_max)
+        return;
+    for (uint32_t i = 0; i < job->task_count; i++) {
         const struct view_task *other = &job->tasks[i];
         if (other->state != VIEW_LIVE || other->stopping)
             continue;

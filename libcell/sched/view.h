@@ -151,11 +151,12 @@ struct view {
     int64_t *room[RES_COUNT];      /* total - used, -1 when down */
     int64_t *evictable[RES_COUNT]; /* the part of `used` that is not prod */
     struct trait *traits;
-    uint64_t *stamp;      /* differs from all earlier ones after each change */
-    bool *improved;       /* is in the list below */
-    struct list **tasks;  /* heads, of live tasks */
-    uint32_t *budgeted;   /* of `used`: tasks of jobs that are */
-    struct facts **facts; /* NULL until its row came */
+    uint64_t *stamp;       /* differs from all earlier ones after each change */
+    bool *improved;        /* is in the list below */
+    struct list **tasks;   /* heads, of live tasks */
+    uint32_t *budgeted;    /* of `used`: tasks of jobs that are */
+    uint32_t budgeted_max; /* no machine ever had more of them */
+    struct facts **facts;  /* NULL until its row came */
 
     uint32_t *improved_list; /* machines where something left or grew since the last pass */
     uint32_t improved_count;
