@@ -14,35 +14,64 @@ struct leader {
     bool leads;
     uint64_t *heard_ms; /* by machine id - 1 */
     size_t heard_count;
+    struct loss loss;
     size_t under_way; /* commands of the last tick */
     task_id wake[LEADER_WAKE_MAX];
     struct cmd due[LEADER_DUE_MAX];
 };
 
-size_t leader_due(const struct cell *cell, uint64_t *heard_ms, uint64_t mono_ms, uint64_t wall_ms,
-                  task_id *wake_scratch, struct cmd *ret_cmds)
+static struct loss_seen look(const struct cell *cell, uint64_t *heard_ms, uint64_t mono_ms)
 {
-    size_t count = 0;
-    uint32_t wake_count = 0;
+    struct loss_seen seen = {0};
+    for (uint32_t i = 0; i < cell->machine_count; i++) {
+        if (cell->machines[i]->state != MACHINE_UP)
+            heard_ms[i] = mono_ms;
+        else
+            seen.machines++;
+        seen.quiet += mono_ms - heard_ms[i] > LEADER_SILENT_MS / 2;
+        seen.silent += mono_ms - heard_ms[i] > LEADER_SILENT_MS;
+    }
+    return seen;
+}
+
+static size_t wake_due(const struct cell *cell, uint64_t wall_ms, task_id *wake_scratch,
+                       struct cmd *ret_cmd)
+{
+    uint32_t count = 0;
     LIST_EACH(l, &cell->backing_off)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
-        if (task->not_before_ms <= wall_ms && wake_count < LEADER_WAKE_MAX)
-            wake_scratch[wake_count++] = task->id;
+        if (task->not_before_ms <= wall_ms && count < LEADER_WAKE_MAX)
+            wake_scratch[count++] = task->id;
     }
-    if (wake_count > 0)
-        ret_cmds[count++] = (struct cmd){.kind = CMD_WAKE,
-                                         .wake = {.tasks = wake_scratch, .task_count = wake_count}};
-    for (uint32_t i = 0; i < cell->machine_count; i++) {
+    *ret_cmd = (struct cmd){.kind = CMD_WAKE, .wake = {.tasks = wake_scratch, .task_count = count}};
+    return count > 0;
+}
+
+size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss, uint64_t mono_ms,
+                  uint64_t wall_ms, task_id *wake_scratch, struct cmd *ret_cmds)
+{
+    size_t count = wake_due(cell, wall_ms, wake_scratch, ret_cmds);
+    struct loss_seen seen = look(cell, heard_ms, mono_ms);
+    enum hold hold =
+        loss_hold(loss, cell->settings.hold, &seen, mono_ms, LEADER_SILENT_MS + LEADER_ALIVE_MS);
+    if (hold != cell->settings.hold)
+        ret_cmds[count++] =
+            (struct cmd){.kind = CMD_HOLD_SET, .hold_set = {hold, seen.quiet, seen.machines}};
+    uint32_t may_go = loss_allow(loss, hold, &seen, mono_ms);
+    for (uint32_t i = 0; i < cell->machine_count && count < LEADER_DUE_MAX; i++) {
         const struct machine *machine = cell->machines[i];
-        if (machine->state != MACHINE_UP)
-            heard_ms[i] = mono_ms;
-        else if (mono_ms - heard_ms[i] > LEADER_SILENT_MS && count < LEADER_DUE_MAX)
+        if (mono_ms - heard_ms[i] > LEADER_SILENT_MS) {
+            if (may_go == 0)
+                continue;
+            may_go--;
+            loss_spend(loss, 1);
             ret_cmds[count++] =
                 (struct cmd){.kind = CMD_MACHINE_DOWN, .machine_down = {machine->id}};
-        else if (count < LEADER_DUE_MAX && cell_drain_due(cell, machine))
+        } else if (machine->state == MACHINE_UP && cell_drain_due(cell, machine)) {
             ret_cmds[count++] =
                 (struct cmd){.kind = CMD_MACHINE_EVICT, .machine_evict = {machine->id}};
+        }
     }
     return count;
 }
@@ -87,6 +116,12 @@ static void tell_silent(struct leader *leader, const struct machine *machine, ui
     leader->heard_ms[machine->id.v - 1] = now_ms - LEADER_SILENT_MS + LEADER_ALIVE_MS * 2;
 }
 
+static void tell_hold(const struct cmd_hold_set *set)
+{
+    log_warn("cell.hold now=%s silent=%" PRIu32 " machines=%" PRIu32, hold_text(set->hold),
+             set->silent, set->machines);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct leader *leader = timer->data;
@@ -95,12 +130,14 @@ static void on_tick(uv_timer_t *timer)
         return;
     uint64_t now_ms = clock_mono_ms();
     heard_grow(leader, cell->machine_count);
-    size_t count =
-        leader_due(cell, leader->heard_ms, now_ms, clock_wall_ms(), leader->wake, leader->due);
+    size_t count = leader_due(cell, leader->heard_ms, &leader->loss, now_ms, clock_wall_ms(),
+                              leader->wake, leader->due);
     leader->under_way += count;
     for (size_t i = 0; i < count; i++) {
         if (leader->due[i].kind == CMD_MACHINE_DOWN)
             tell_silent(leader, cell_machine(cell, leader->due[i].machine_down.machine), now_ms);
+        if (leader->due[i].kind == CMD_HOLD_SET)
+            tell_hold(&leader->due[i].hold_set);
         replica_command(leader->replica, &leader->due[i], on_answer, leader);
     }
 }
@@ -119,5 +156,6 @@ void leader_on_role(struct leader *leader, bool leads)
 {
     leader->leads = leads;
     leader->heard_count = 0;
+    leader->loss = (struct loss){0};
     heard_grow(leader, replica_cell(leader->replica)->machine_count);
 }

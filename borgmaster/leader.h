@@ -7,6 +7,7 @@
 #ifndef BORGMASTER_LEADER_H
 #define BORGMASTER_LEADER_H
 
+#include "loss.h"
 #include "replica.h"
 
 enum {
@@ -28,11 +29,12 @@ void leader_heard(struct leader *leader, const struct wire_alive *alive);
 /*
  * The commands that are due at mono_ms (silence is measured on the monotonic clock) and wall_ms
  * (back-offs are in cell time). heard_ms[id - 1] is when a machine was last heard; that of a
- * machine that is down is set to mono_ms, so that its silence counts from when it is back. Wake
+ * machine that is down is set to mono_ms, so that its silence counts from when it is back. `loss`
+ * begins all zero with each leadership and bounds how many are declared down at once. Wake
  * commands point into `wake_scratch`, LEADER_WAKE_MAX items. Returns how many of LEADER_DUE_MAX
  * were filled.
  */
-size_t leader_due(const struct cell *cell, uint64_t *heard_ms, uint64_t mono_ms, uint64_t wall_ms,
-                  task_id *wake_scratch, struct cmd *ret_cmds);
+size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss, uint64_t mono_ms,
+                  uint64_t wall_ms, task_id *wake_scratch, struct cmd *ret_cmds);
 
 #endif

@@ -378,6 +378,8 @@ struct wire_status replica_status(struct replica *r)
     str_copy(status.addr, sizeof status.addr, r->options.self->rpc);
     str_copy(status.role, sizeof status.role, names[log.role]);
     str_copy(status.version, sizeof status.version, BORG_VERSION);
+    str_copy(status.policy, sizeof status.policy, policy_text(r->cell->settings.policy));
+    str_copy(status.hold, sizeof status.hold, hold_text(r->cell->settings.hold));
     return status;
 }
 

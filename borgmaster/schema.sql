@@ -27,9 +27,12 @@ CREATE TABLE meta (
     event_seq     INTEGER NOT NULL, -- of the last event
     next_job      INTEGER NOT NULL, -- id of the next job
     request_seq   INTEGER NOT NULL, -- of the last answer remembered
-    digest        TEXT    NOT NULL  -- of the whole cell: equal on all replicas at equal index
+    digest        TEXT    NOT NULL, -- of the whole cell: equal on all replicas at equal index
+    policy        TEXT    NOT NULL, -- of jobs whose policy is "cell"
+    hold          TEXT    NOT NULL  -- on: a large share of the machines fell silent, and none is
+                                    -- declared down; released: go on all the same; else off
 );
-INSERT INTO meta VALUES (1, 0, 0, 0, 0, 1, 0, '');
+INSERT INTO meta VALUES (1, 0, 0, 0, 0, 1, 0, '', 'stranding-aware', 'off');
 
 -- Resources that the machines of this cell named (borglet --resource): what the columns named1 to
 -- named3 count.
@@ -82,7 +85,7 @@ CREATE TABLE jobs (
     priority     INTEGER NOT NULL, -- 0 to 450
     band         TEXT    NOT NULL, -- free, batch, production, monitoring
     appclass     TEXT    NOT NULL, -- batch, latency-sensitive
-    policy       TEXT    NOT NULL, -- how to choose a machine: stranding-aware, best-fit, worst-fit
+    policy       TEXT    NOT NULL, -- how to choose a machine: best-fit, ..., or cell: see meta
     replicas     INTEGER NOT NULL,
     cpu_milli    INTEGER NOT NULL, -- limits of one task
     ram_bytes    INTEGER NOT NULL,

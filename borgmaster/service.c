@@ -59,6 +59,8 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
     case CMD_MACHINE_DRAIN: /* the cell says who may */
     case CMD_QUOTA_SET:
     case CMD_JOB_UPDATE:
+    case CMD_POLICY_SET:
+    case CMD_HOLD_SET:
         return 0;
     case CMD_MACHINE_REGISTER:
     case CMD_MACHINE_DOWN:

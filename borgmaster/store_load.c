@@ -245,6 +245,8 @@ static int load_meta(struct cell *cell, struct columns *c, struct err *err)
     cell->now_ms = take_u64(c);
     cell->event_seq = take_u64(c);
     cell->next_job = take_u64(c);
+    cell->settings.policy = TAKE_ENUM(c, policy_text, POLICY_COUNT);
+    cell->settings.hold = TAKE_ENUM(c, hold_text, HOLD_COUNT);
     return 0;
 }
 
@@ -253,7 +255,8 @@ static const struct table {
     const char *sql;
     int (*load)(struct cell *cell, struct columns *c, struct err *err);
 } tables[] = {
-    {"SELECT applied_index, applied_term, now_ms, event_seq, next_job FROM meta", load_meta},
+    {"SELECT applied_index, applied_term, now_ms, event_seq, next_job, policy, hold FROM meta",
+     load_meta},
     {"SELECT slot, name FROM resource_names", load_name},
     {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, "
      "named1, named2, named3, changed_ms, "

@@ -18,7 +18,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_COMMIT] = "COMMIT",
     [STATEMENT_META_PUT] =
         "UPDATE meta SET applied_index = ?, applied_term = ?, now_ms = ?, event_seq = ?, "
-        "next_job = ?, request_seq = ?, digest = ?",
+        "next_job = ?, request_seq = ?, digest = ?, policy = ?, hold = ?",
     [STATEMENT_MACHINE_PUT] =
         "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
         "?, ?, ?) "
@@ -464,6 +464,8 @@ static int put_meta(struct store_rows *rows, const struct delta *delta, struct e
     row_u64(&row, delta->next_job);
     row_u64(&row, delta->request_seq);
     row_text(&row, digest);
+    row_text(&row, policy_text(delta->settings.policy));
+    row_text(&row, hold_text(delta->settings.hold));
     return row_end(&row, err);
 }
 

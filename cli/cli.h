@@ -160,6 +160,8 @@ int cmd_cell_up(struct cli *cli);
 int cmd_cell_down(struct cli *cli);
 int cmd_cell_status(struct cli *cli);
 int cmd_cell_checkpoint(struct cli *cli);
+int cmd_cell_policy(struct cli *cli);
+int cmd_cell_release(struct cli *cli);
 int cmd_submit(struct cli *cli);
 int cmd_jobs(struct cli *cli);
 int cmd_job(struct cli *cli);

@@ -386,6 +386,8 @@ static json_t *status_json(const struct client *c, const struct client_status *a
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         json_object_set_new(o, keys[i],
                             best != NULL ? json_integer((json_int_t)counts[i]) : json_null());
+    json_object_set_new(o, "policy", best != NULL ? json_string(best->status.policy) : json_null());
+    json_object_set_new(o, "hold", best != NULL ? json_string(best->status.hold) : json_null());
     return o;
 }
 
@@ -445,7 +447,13 @@ static void status_tell(const struct client *c, const struct client_status *all)
     if (best != NULL)
         printf(", %" PRIu64 " machines, %" PRIu64 " jobs, %" PRIu64 " tasks pending",
                best->status.machines, best->status.jobs, best->status.pending);
-    printf("\n\n");
+    printf("\n");
+    if (best != NULL && strcmp(best->status.hold, hold_text(HOLD_ON)) == 0)
+        printf("it holds still: so many machines fell silent at once that none is declared down; "
+               "`borgctl cell release` goes on\n");
+    if (best != NULL && strcmp(best->status.hold, hold_text(HOLD_RELEASED)) == 0)
+        printf("it is released: silent machines are declared down, a few at a time\n");
+    printf("\n");
     status_table(c, all);
 }
 

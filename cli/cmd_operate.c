@@ -249,3 +249,66 @@ int cmd_update(struct cli *cli)
     }
     return update_run(cli, &cmd, &err) < 0 ? cli_fail(&err) : CLI_OK;
 }
+
+/* Without a name: what it is now. */
+static int policy_run(struct cli *cli, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    CLEANUP(wire_rows_release) struct wire_rows rows = {0};
+    struct cmd cmd = {.kind = CMD_POLICY_SET};
+    struct wire_answer answer = {0};
+    int policy = cli->arg_count > 0 ? policy_parse(cli->args[0]) : 0;
+    if (policy < 0 || policy >= POLICY_COUNT)
+        return err_set(err, ERR_INVALID,
+                       "\"%.60s\" is none of best-fit, worst-fit, stranding-aware", cli->args[0]);
+    cmd.policy_set.policy = (enum policy)policy;
+    if (client_open(cli, &client, err) < 0)
+        return -(int)err->code;
+    if (cli->arg_count > 0) {
+        if (client_command(client, &cmd, &answer, err) < 0)
+            return -(int)err->code;
+        client_settle(client);
+        if (cli->output == OUTPUT_TABLE)
+            printf("%s\n", answer.msg);
+        if (cli->output == OUTPUT_TABLE)
+            return 0;
+    }
+    if (client_queryf(client, &rows, err, "SELECT policy FROM meta") < 0)
+        return -(int)err->code;
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout, json_pack("{s:s}", "policy", render_text(&rows, 0, "policy")));
+    else
+        printf("%s\n", render_text(&rows, 0, "policy"));
+    return 0;
+}
+
+int cmd_cell_policy(struct cli *cli)
+{
+    struct err err;
+    if (policy_run(cli, &err) == 0)
+        return CLI_OK;
+    int code = cli_fail(&err);
+    return err.code == ERR_INVALID ? CLI_USAGE : code;
+}
+
+static int release_run(struct cli *cli, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct cmd cmd = {.kind = CMD_HOLD_SET, .hold_set = {.hold = HOLD_RELEASED}};
+    struct wire_answer answer;
+    if (client_open(cli, &client, err) < 0 || client_command(client, &cmd, &answer, err) < 0)
+        return -(int)err->code;
+    client_settle(client);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout, json_pack("{s:s, s:I}", "hold", hold_text(HOLD_RELEASED), "index",
+                                            (json_int_t)answer.index));
+    else
+        printf("%s\n", answer.msg);
+    return 0;
+}
+
+int cmd_cell_release(struct cli *cli)
+{
+    struct err err;
+    return release_run(cli, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}

@@ -61,6 +61,33 @@ const struct command cli_commands[] = {
         .run = cmd_cell_checkpoint,
     },
     {
+        .name = "cell policy",
+        .args = "[NAME]",
+        .args_max = 1,
+        .summary = "how machines are chosen for jobs that do not say it; to set it: root only",
+        .details =
+            "NAME is stranding-aware (pack, leaving no cpu without ram), best-fit or worst-fit. "
+            "It\nholds for the next task that is placed; what runs stays where it is.",
+        .examples = "  borgctl cell policy\n"
+                    "  borgctl cell policy worst-fit",
+        .run = cmd_cell_policy,
+    },
+    {
+        .name = "cell release",
+        .args = "",
+        .summary = "go on although a large share of the machines is silent (root only)",
+        .details =
+            "When more than a quarter of the machines, and at least 5, fall silent at once, the "
+            "cell\n"
+            "holds still: `cell status` says so and no machine is declared down, for it may be "
+            "the\n"
+            "network. It goes on when they are back, after 5 minutes, or with this command; then\n"
+            "silent machines are declared down a few at a time and their tasks move.",
+        .examples = "  borgctl cell status\n"
+                    "  borgctl cell release",
+        .run = cmd_cell_release,
+    },
+    {
         .name = "submit",
         .args = "SPEC",
         .args_min = 1,

@@ -54,6 +54,8 @@ static int load_meta(struct sim *sim, const struct rows *rows, struct err *err U
 {
     sim->cell->now_ms = (uint64_t)integer(rows, 0);
     sim->cell->next_job = (uint64_t)integer(rows, 1);
+    int policy = policy_parse(text(rows, 2));
+    sim->cell->settings.policy = policy < 0 ? POLICY_COUNT : (enum policy)policy;
     return 0;
 }
 
@@ -138,7 +140,7 @@ static const struct table {
     const char *sql;
     int (*load)(struct sim *sim, const struct rows *rows, struct err *err);
 } tables[] = {
-    {"SELECT now_ms, next_job FROM meta", load_meta},
+    {"SELECT now_ms, next_job, policy FROM meta", load_meta},
     {"SELECT slot, name FROM resource_names", load_name},
     {"SELECT id, name, state, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, "
      "named1, named2, named3, draining, (SELECT group_concat(word, char(10)) FROM (SELECT key || "

@@ -243,10 +243,18 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         str_copy(cmd.user, sizeof cmd.user, "alice");
     if (draw_below(seed, 8) == 0)
         str_copy(cmd.user, sizeof cmd.user, CELL_OPERATOR);
-    switch (draw_below(seed, 22)) {
+    switch (draw_below(seed, 24)) {
     case 0:
     case 1:
         draw_register(seed, &cmd);
+        break;
+    case 22:
+        cmd.kind = CMD_POLICY_SET;
+        cmd.policy_set.policy = draw_below(seed, POLICY_COUNT + 1);
+        break;
+    case 23:
+        cmd.kind = CMD_HOLD_SET;
+        cmd.hold_set.hold = draw_below(seed, HOLD_COUNT + 1);
         break;
     case 2:
         cmd.kind = CMD_MACHINE_DOWN;

@@ -88,7 +88,7 @@ static inline void random_spec(struct random *r, struct job_spec *s)
     random_text(r, s->user, sizeof s->user);
     s->priority = (uint32_t)random_number(r);
     s->appclass = random_below(r, APPCLASS_COUNT);
-    s->policy = random_below(r, POLICY_COUNT);
+    s->policy = random_below(r, POLICY_SPEC_COUNT);
     s->replicas = (uint32_t)random_number(r);
     random_resources(r, &s->limit, &s->resource_names);
     random_words(r, &s->argv, 40);
@@ -215,6 +215,14 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
         random_text(r, cmd->job_update.name, sizeof cmd->job_update.name);
         cmd->job_update.replicas = (int64_t)random_number(r);
         cmd->job_update.priority = -(int64_t)random_number(r);
+        return;
+    case CMD_POLICY_SET:
+        cmd->policy_set.policy = random_below(r, POLICY_COUNT);
+        return;
+    case CMD_HOLD_SET:
+        cmd->hold_set.hold = random_below(r, HOLD_COUNT);
+        cmd->hold_set.silent = (uint32_t)random_number(r);
+        cmd->hold_set.machines = (uint32_t)random_number(r);
         return;
     case CMD_QUOTA_SET:
         random_text(r, cmd->quota_set.quota.user, sizeof cmd->quota_set.quota.user);

@@ -77,6 +77,12 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_JOB_UPDATE:
         apply_job_update(a, &cmd->job_update);
         return;
+    case CMD_POLICY_SET:
+        apply_policy_set(a, &cmd->policy_set);
+        return;
+    case CMD_HOLD_SET:
+        apply_hold_set(a, &cmd->hold_set);
+        return;
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);
 }

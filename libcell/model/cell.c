@@ -22,7 +22,7 @@ struct subject machine_subject(const struct machine *machine)
 
 static void cell_init(struct cell *cell)
 {
-    *cell = (struct cell){.next_job = 1};
+    *cell = (struct cell){.next_job = 1, .settings.policy = POLICY_STRANDING_AWARE};
     list_init(&cell->jobs);
     list_init(&cell->system_jobs);
     list_init(&cell->dead_jobs);
@@ -116,9 +116,10 @@ const struct task *cell_task(const struct cell *cell, task_id id)
 
 uint64_t cell_digest(const struct cell *cell)
 {
-    const uint64_t counters[] = {cell->now_ms,        cell->event_seq,   cell->next_job,
-                                 cell->live_tasks,    cell->job_count,   cell->dead_job_count,
-                                 cell->machine_count, cell->request_seq, cell->quota_count};
+    const uint64_t counters[] = {cell->now_ms,          cell->event_seq,    cell->next_job,
+                                 cell->live_tasks,      cell->job_count,    cell->dead_job_count,
+                                 cell->machine_count,   cell->request_seq,  cell->quota_count,
+                                 cell->settings.policy, cell->settings.hold};
     uint64_t hash = resource_names_row_hash(cell->digest_sum, &cell->resource_names);
     for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
         hash = hash_add(hash, counters[i]);

@@ -97,6 +97,21 @@ struct account {
 /* What is said of the machine, for constraints. */
 struct subject machine_subject(const struct machine *machine);
 
+/* After a large share of the machines fell silent at once: loss.h. */
+enum hold {
+    HOLD_OFF,
+    HOLD_ON,       /* the cell holds still: no machine is declared down */
+    HOLD_RELEASED, /* told to go on, until no machine is silent any more */
+    HOLD_COUNT
+};
+const char *hold_text(enum hold hold); /* "off", "on", "released" */
+
+/* What holds for the whole cell. */
+struct settings {
+    enum policy policy; /* of jobs that name none */
+    enum hold hold;
+};
+
 /* What a retried command is answered, found by its request id. */
 struct remembered {
     uint64_t request_id[2];
@@ -113,6 +128,7 @@ struct cell {
     uint64_t next_job;   /* id of the next job */
     uint64_t live_tasks; /* tasks of jobs that are not dead */
     uint64_t digest_sum; /* sum of all row hashes */
+    struct settings settings;
 
     struct resource_names resource_names; /* slots that machines named, in every vector here */
     struct machine **machines;            /* machine id v is machines[v - 1] */

@@ -225,5 +225,6 @@ void cell_check(const struct cell *cell)
     ASSERT(sums.dead_jobs == cell->dead_job_count);
     ASSERT(sums.live_tasks == cell->live_tasks);
     ASSERT(sums.live_tasks <= CELL_TASKS_MAX);
+    ASSERT(cell->settings.policy < POLICY_COUNT && cell->settings.hold < HOLD_COUNT);
     ASSERT(sums.digest == cell->digest_sum);
 }

@@ -243,6 +243,8 @@ static int derive_machine(struct cell *cell, struct machine *machine, struct err
 
 int cell_load_done(struct cell *cell, struct err *err)
 {
+    if (cell->settings.policy >= POLICY_COUNT || cell->settings.hold >= HOLD_COUNT)
+        return err_set(err, ERR_CORRUPT, "the cell's policy or hold is none");
     LIST_EACH(l, &cell->jobs)
     {
         int rc = derive_job(cell, CONTAINER_OF(l, struct job, link), err);

@@ -135,6 +135,9 @@ void cell_text(struct buf *to, const struct cell *cell)
         if (cell->resource_names.text[i][0] != '\0')
             buf_printf(to, " resource%d=%s", i, cell->resource_names.text[i]);
     buf_printf(to, "\n");
+    if (cell->settings.policy != POLICY_STRANDING_AWARE || cell->settings.hold != HOLD_OFF)
+        buf_printf(to, "settings policy=%s hold=%s\n", policy_text(cell->settings.policy),
+                   hold_text(cell->settings.hold));
     for (uint32_t i = 0; i < cell->machine_count; i++)
         machine_text(to, cell, cell->machines[i]);
     size_t quota_count;

@@ -129,6 +129,8 @@ void apply_machine_evict(struct apply *a, const struct cmd_machine_evict *body);
 void apply_job_submit(struct apply *a, const struct job_spec *body);
 void apply_job_update(struct apply *a, const struct cmd_job_update *body);
 void apply_job_kill(struct apply *a, const struct cmd_job_kill *body);
+void apply_policy_set(struct apply *a, const struct cmd_policy_set *body);
+void apply_hold_set(struct apply *a, const struct cmd_hold_set *body);
 void apply_quota_set(struct apply *a, const struct cmd_quota_set *body);
 void job_forget_old(struct apply *a);
 void apply_schedule(struct apply *a, const struct cmd_schedule *body);

@@ -21,7 +21,9 @@
     X(MACHINE_DRAIN, 8, "machine-drain") /* no new work there, and what runs moves; or again */ \
     X(QUOTA_SET, 9, "quota-set") \
     X(MACHINE_EVICT, 10, "machine-evict") /* the next of a draining machine's tasks may go */ \
-    X(JOB_UPDATE, 11, "job-update")
+    X(JOB_UPDATE, 11, "job-update") \
+    X(POLICY_SET, 12, "policy-set") /* of the cell */ \
+    X(HOLD_SET, 13, "hold-set")     /* the cell holds still after a large loss, or goes on */
 
 enum cmd_kind {
 #define X(name, number, text) CMD_##name = (number),
@@ -67,6 +69,16 @@ struct cmd_quota_set {
     struct quota quota;
     struct resource_names resource_names; /* of the slots of its limit; others are unlimited */
     bool clear;                           /* only its user and band count */
+};
+
+struct cmd_policy_set {
+    enum policy policy;
+};
+
+struct cmd_hold_set {
+    enum hold hold;
+    uint32_t silent; /* of `machines` that are up; for the event */
+    uint32_t machines;
 };
 
 struct cmd_job_kill {
@@ -148,6 +160,8 @@ struct cmd {
         struct cmd_quota_set quota_set;
         struct cmd_machine_evict machine_evict;
         struct cmd_job_update job_update;
+        struct cmd_policy_set policy_set;
+        struct cmd_hold_set hold_set;
     };
 };
 void cmd_release(struct cmd *cmd); /* frees what the command points to */

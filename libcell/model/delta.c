@@ -140,6 +140,7 @@ static struct delta *delta_new(const struct cell *cell)
     delta->event_seq = cell->event_seq;
     delta->next_job = cell->next_job;
     delta->request_seq = cell->request_seq;
+    delta->settings = cell->settings;
     delta->digest = cell_digest(cell);
     delta->resource_names = cell->resource_names;
     delta->references = 1;

@@ -27,7 +27,11 @@
     X(MACHINE_DRAINING, 14, "machine-draining") \
     X(MACHINE_UNDRAINED, 15, "machine-undrained") \
     X(QUOTA, 16, "quota")     /* was set or cleared */ \
-    X(UPDATED, 17, "updated") /* a job: replicas or priority; stands for its pending tasks too */
+    X(UPDATED, 17, "updated") /* a job: replicas or priority; stands for its pending tasks too */ \
+    X(POLICY, 18, "policy")   /* of the cell */ \
+    X(HOLDING, 19, "holding") /* a large share of the machines is silent: none is declared down */ \
+    X(HOLD_RELEASED, 20, "hold-released") \
+    X(HOLD_OVER, 21, "hold-over")
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
@@ -104,6 +108,7 @@ struct delta {
     uint64_t request_seq;
     uint64_t digest; /* of the cell after it */
     bool full;       /* everything there is: forget what you knew */
+    struct settings settings;
     struct resource_names resource_names;
 
     struct machine *machines; /* by id, with own attributes; `tasks` is not to be used */

@@ -9,7 +9,8 @@
 static const char *const bands[BAND_COUNT] = {"free", "batch", "production", "monitoring"};
 static const char *const appclasses[APPCLASS_COUNT] = {"batch", "latency-sensitive"};
 static const char *const restarts[RESTART_COUNT] = {"on-failure", "always", "never"};
-static const char *const policies[POLICY_COUNT] = {"best-fit", "worst-fit", "stranding-aware"};
+static const char *const policies[POLICY_SPEC_COUNT] = {"best-fit", "worst-fit", "stranding-aware",
+                                                        "cell"};
 
 enum band band_of(uint32_t priority)
 {
@@ -58,7 +59,7 @@ const char *restart_text(enum restart r)
 
 const char *policy_text(enum policy p)
 {
-    ASSERT(p < POLICY_COUNT);
+    ASSERT(p < POLICY_SPEC_COUNT);
     return policies[p];
 }
 
@@ -74,7 +75,7 @@ int restart_parse(const char *text)
 
 int policy_parse(const char *text)
 {
-    return parse(policies, POLICY_COUNT, text);
+    return parse(policies, POLICY_SPEC_COUNT, text);
 }
 
 void spec_init(struct job_spec *spec)
@@ -82,7 +83,7 @@ void spec_init(struct job_spec *spec)
     *spec = (struct job_spec){
         .priority = PRIORITY_DEFAULT,
         .appclass = APPCLASS_BATCH,
-        .policy = POLICY_STRANDING_AWARE,
+        .policy = POLICY_OF_CELL,
         .replicas = 1,
         .limit = {{[RES_CPU] = 100, [RES_RAM] = INT64_C(128) << 20}},
         .restart = RESTART_ON_FAILURE,
@@ -280,7 +281,7 @@ static int numbers_check(const struct job_spec *spec, struct err *err)
     } ranges[] = {
         {"priority", spec->priority, 0, PRIORITY_MAX},
         {"appclass", (int64_t)spec->appclass, 0, APPCLASS_COUNT - 1},
-        {"policy", (int64_t)spec->policy, 0, POLICY_COUNT - 1},
+        {"policy", (int64_t)spec->policy, 0, POLICY_SPEC_COUNT - 1},
         {"replicas", spec->replicas, spec->every_machine ? 0 : 1, CELL_TASKS_PER_JOB_MAX},
         {"task.restart", (int64_t)spec->restart, 0, RESTART_COUNT - 1},
         {"task.backoff_ms", spec->backoff_ms, 0, BACKOFF_MS_MAX},

@@ -27,10 +27,17 @@ bool priority_may_evict(uint32_t by, uint32_t victim);
 /* The enumerations a spec names by text; parse returns -1 for a text that is none of them. */
 enum appclass { APPCLASS_BATCH, APPCLASS_LATENCY_SENSITIVE, APPCLASS_COUNT };
 enum restart { RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_NEVER, RESTART_COUNT };
-enum policy { POLICY_BEST_FIT, POLICY_WORST_FIT, POLICY_STRANDING_AWARE, POLICY_COUNT };
+enum policy {
+    POLICY_BEST_FIT,
+    POLICY_WORST_FIT,
+    POLICY_STRANDING_AWARE,
+    POLICY_COUNT,                  /* those there are, of which a cell has one */
+    POLICY_OF_CELL = POLICY_COUNT, /* a job's: whatever the cell's is */
+    POLICY_SPEC_COUNT
+};
 const char *appclass_text(enum appclass a); /* "batch", "latency-sensitive" */
 const char *restart_text(enum restart r);   /* "on-failure", "always", "never" */
-const char *policy_text(enum policy p);     /* "best-fit", "worst-fit", "stranding-aware" */
+const char *policy_text(enum policy p);     /* "best-fit", "worst-fit", "stranding-aware", "cell" */
 int appclass_parse(const char *text);
 int restart_parse(const char *text);
 int policy_parse(const char *text);

@@ -136,6 +136,16 @@ static void body_fields(struct pack *p, struct cmd *cmd)
     case CMD_JOB_UPDATE:
         job_update_fields(p, &cmd->job_update);
         return;
+    case CMD_POLICY_SET:
+        pack_fields(p, 1);
+        pack_enum(p, &cmd->policy_set.policy, POLICY_COUNT);
+        return;
+    case CMD_HOLD_SET:
+        pack_fields(p, 3);
+        pack_enum(p, &cmd->hold_set.hold, HOLD_COUNT);
+        pack_u32(p, &cmd->hold_set.silent);
+        pack_u32(p, &cmd->hold_set.machines);
+        return;
     }
     pack_fail(p, "unknown kind of command");
 }

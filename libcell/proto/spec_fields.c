@@ -135,7 +135,7 @@ void spec_fields(struct pack *p, void *job_spec)
     pack_text(p, s->user, sizeof s->user);
     pack_u32(p, &s->priority);
     pack_enum(p, &s->appclass, APPCLASS_COUNT);
-    pack_enum(p, &s->policy, POLICY_COUNT);
+    pack_enum(p, &s->policy, POLICY_SPEC_COUNT);
     pack_u32(p, &s->replicas);
     resources_fields(p, &s->limit, &s->resource_names);
     words_fields(p, &s->argv, SPEC_ARGS_MAX);

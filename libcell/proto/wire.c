@@ -107,7 +107,7 @@ static void status_fields(struct pack *p, void *body)
                            &s->snapshot_index, &s->projected_index, &s->digest,
                            &s->links,          &s->machines,        &s->jobs,
                            &s->pending,        &s->uptime_ms};
-    pack_fields(p, 5 + ARRAY_SIZE(numbers));
+    pack_fields(p, 7 + ARRAY_SIZE(numbers));
     pack_u64(p, &s->id);
     pack_text(p, s->addr, sizeof s->addr);
     pack_i64(p, &s->pid);
@@ -115,6 +115,8 @@ static void status_fields(struct pack *p, void *body)
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
         pack_u64(p, numbers[i]);
     pack_text(p, s->version, sizeof s->version);
+    pack_text(p, s->policy, sizeof s->policy);
+    pack_text(p, s->hold, sizeof s->hold);
 }
 
 void wire_pack_status(struct buf *to, const struct wire_status *s)

@@ -89,6 +89,8 @@ struct wire_status {
     uint64_t machines, jobs, pending;
     uint64_t uptime_ms;
     char version[32];
+    char policy[16]; /* the cell's */
+    char hold[16];   /* hold_text() */
 };
 
 /* Machines that a shard has heard of lately. */

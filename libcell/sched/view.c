@@ -539,7 +539,8 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     struct view_job *job = xcalloc(1, sizeof *job);
     job->id = row->id;
     job->priority = row->spec.priority;
-    job->policy = row->spec.policy;
+    job->follows_cell = row->spec.policy == POLICY_OF_CELL;
+    job->policy = job->follows_cell ? view->policy : row->spec.policy;
     job->replicas = row->spec.replicas;
     job->limit = row->spec.limit;
     job->gang = row->spec.gang;
@@ -643,6 +644,17 @@ static void take_task(struct view *view, const struct task *row)
     set_disrupted(view, task, task_is_disrupted(row));
 }
 
+static void take_policy(struct view *view, enum policy policy)
+{
+    view->policy = policy;
+    LIST_EACH(l, &view->jobs)
+    {
+        struct view_job *job = CONTAINER_OF(l, struct view_job, link);
+        if (job->follows_cell)
+            job->policy = policy;
+    }
+}
+
 void view_update(struct view *view, const struct delta *delta)
 {
     if (delta->full) {
@@ -655,6 +667,8 @@ void view_update(struct view *view, const struct delta *delta)
         view->improvements = improvements + 1;
     }
     view->resource_names = delta->resource_names;
+    if (view->policy != delta->settings.policy)
+        take_policy(view, delta->settings.policy);
     for (size_t i = 0; i < delta->forgotten_count; i++) {
         struct view_job *job = view_job_find(view, (job_id){delta->forgotten[i]});
         if (job != NULL)

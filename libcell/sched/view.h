@@ -70,7 +70,8 @@ struct view_spread {
 struct view_job {
     job_id id;
     uint32_t priority;
-    enum policy policy;
+    enum policy policy; /* never POLICY_OF_CELL */
+    bool follows_cell;  /* in that */
     uint32_t replicas;
     uint32_t task_count; /* at least replicas: some are left of a time when there were more */
     struct resources limit;
@@ -184,7 +185,8 @@ struct view {
     struct namemap crowds_by_name;
     struct level levels[PRIORITY_MAX + 1];
     uint64_t waiting;
-    bool trying;    /* what is placed may be taken back: nobody wakes because of it */
+    enum policy policy; /* the cell's */
+    bool trying;        /* what is placed may be taken back: nobody wakes because of it */
     uint32_t risen; /* the highest priority at which a job became ready since this was set to 0 */
 };
 

@@ -59,6 +59,7 @@ static struct cell *mirror_load(const struct mirror *m)
     cell->now_ms = m->scalars.now_ms;
     cell->event_seq = m->scalars.event_seq;
     cell->next_job = m->scalars.next_job;
+    cell->settings = m->scalars.settings;
     cell->request_seq = m->scalars.request_seq;
     cell->resource_names = m->scalars.resource_names;
     for (size_t i = 0; i < m->machine_count; i++)

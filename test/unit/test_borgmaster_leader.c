@@ -10,6 +10,7 @@ struct scene {
     struct cell *cell;
     struct changes changes;
     uint64_t heard_ms[MACHINES];
+    struct loss loss;
     task_id wake[LEADER_WAKE_MAX];
     struct cmd due[LEADER_DUE_MAX];
 };
@@ -49,7 +50,7 @@ static void scene_free(struct scene *s)
 
 static size_t due_at(struct scene *s, uint64_t mono_ms, uint64_t wall_ms)
 {
-    return leader_due(s->cell, s->heard_ms, mono_ms, wall_ms, s->wake, s->due);
+    return leader_due(s->cell, s->heard_ms, &s->loss, mono_ms, wall_ms, s->wake, s->due);
 }
 
 /* A job whose only task has failed once and backs off; returns when that ends. */

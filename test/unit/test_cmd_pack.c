@@ -46,6 +46,10 @@ static bool same_bodies(const struct cmd *a, const struct cmd *b)
         return strcmp(a->job_update.name, b->job_update.name) == 0 &&
                a->job_update.replicas == b->job_update.replicas &&
                a->job_update.priority == b->job_update.priority;
+    case CMD_POLICY_SET:
+        return a->policy_set.policy == b->policy_set.policy;
+    case CMD_HOLD_SET:
+        return same_bytes(&a->hold_set, sizeof a->hold_set, &b->hold_set, sizeof b->hold_set);
     case CMD_QUOTA_SET:
         return same_bytes(&a->quota_set, sizeof a->quota_set, &b->quota_set, sizeof b->quota_set);
     case CMD_MACHINE_DRAIN:

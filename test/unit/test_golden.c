@@ -15,6 +15,7 @@
  *          gang=1 replicas=every-machine
  *   drain NAME | undrain NAME | evict NAME         the leader evicts again from a draining machine
  *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
+ *   policy NAME user=U | hold on|off|released user=U     of the cell
  *   kill NAME user=U | update NAME user=U replicas=N priority=P
  *   place JOB/I MACHINE [evict JOB/I]...           by hand; `pass` lets the scheduler decide
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
@@ -266,6 +267,21 @@ static void do_submit(struct story *s)
     apply(s, &cmd);
 }
 
+static void do_policy(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_POLICY_SET};
+    cmd.policy_set.policy = (enum policy)policy_parse(s->words[1]);
+    apply(s, &cmd);
+}
+
+static void do_hold(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_HOLD_SET, .hold_set = {.silent = 5, .machines = 10}};
+    while (strcmp(hold_text(cmd.hold_set.hold), s->words[1]) != 0)
+        cmd.hold_set.hold++;
+    apply(s, &cmd);
+}
+
 static void do_kill(struct story *s)
 {
     struct cmd cmd = {.kind = CMD_JOB_KILL};
@@ -425,13 +441,29 @@ static const struct {
     int words_min;
     void (*run)(struct story *s);
 } commands[] = {
-    {"machine", 2, do_machine}, {"down", 2, do_down},       {"submit", 2, do_submit},
-    {"kill", 2, do_kill},       {"place", 3, do_place},     {"pass", 1, do_pass},
-    {"running", 2, do_running}, {"exited", 2, do_exited},   {"start-error", 2, do_start_error},
-    {"lost", 2, do_lost},       {"wait", 2, do_wait},       {"wake", 1, do_wake},
-    {"tasks", 2, do_tasks},     {"why", 2, do_why},         {"cell", 1, do_cell},
-    {"drain", 2, do_drain},     {"undrain", 2, do_undrain}, {"update", 2, do_update},
-    {"evict", 2, do_evict},     {"quota", 2, do_quota},     {"unquota", 2, do_unquota},
+    {"machine", 2, do_machine},
+    {"down", 2, do_down},
+    {"submit", 2, do_submit},
+    {"policy", 2, do_policy},
+    {"hold", 2, do_hold},
+    {"kill", 2, do_kill},
+    {"place", 3, do_place},
+    {"pass", 1, do_pass},
+    {"running", 2, do_running},
+    {"exited", 2, do_exited},
+    {"start-error", 2, do_start_error},
+    {"lost", 2, do_lost},
+    {"wait", 2, do_wait},
+    {"wake", 1, do_wake},
+    {"tasks", 2, do_tasks},
+    {"why", 2, do_why},
+    {"cell", 1, do_cell},
+    {"drain", 2, do_drain},
+    {"undrain", 2, do_undrain},
+    {"update", 2, do_update},
+    {"evict", 2, do_evict},
+    {"quota", 2, do_quota},
+    {"unquota", 2, do_unquota},
     {"explain", 2, do_explain},
 };
 

@@ -434,7 +434,7 @@ static struct cmd draw_submit_cmd(uint64_t *seed)
     if (spec.limit.v[RES_PORTS] == 1)
         words_add(&spec.ports, "http");
     spec.gang = draw_below(seed, 4) == 0;
-    spec.policy = draw_below(seed, POLICY_COUNT);
+    spec.policy = draw_below(seed, POLICY_SPEC_COUNT);
     spec.disruptions_max = draw_below(seed, 4);
     spec.backoff_ms = 1000 * draw_below(seed, 2);
     spec.failures_max = draw_below(seed, 3);

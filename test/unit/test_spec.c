@@ -35,7 +35,7 @@ START_TEST(texts_and_their_parsers_are_inverse)
         ck_assert_int_eq(appclass_parse(appclass_text((enum appclass)i)), i);
     for (int i = 0; i < RESTART_COUNT; i++)
         ck_assert_int_eq(restart_parse(restart_text((enum restart)i)), i);
-    for (int i = 0; i < POLICY_COUNT; i++)
+    for (int i = 0; i < POLICY_SPEC_COUNT; i++)
         ck_assert_int_eq(policy_parse(policy_text((enum policy)i)), i);
     ck_assert_int_eq(appclass_parse("Batch"), -1);
     ck_assert_int_eq(restart_parse(""), -1);
@@ -112,7 +112,7 @@ static void break_appclass(struct job_spec *s)
 }
 static void break_policy(struct job_spec *s)
 {
-    s->policy = POLICY_COUNT;
+    s->policy = POLICY_SPEC_COUNT;
 }
 static void break_restart(struct job_spec *s)
 {
