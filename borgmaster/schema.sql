@@ -146,6 +146,9 @@ CREATE TABLE tasks (
     alloc_job_id  INTEGER,          -- the alloc it is in, a task too; NULL: in none
     alloc_idx     INTEGER,
     gpus          TEXT    NOT NULL, -- JSON list: numbers of the gpus it has on its machine
+    crashed_on_1  INTEGER,          -- the last machines where it failed, the latest first; NULL:
+    crashed_on_2  INTEGER,          -- no more, or a healthy run made them forgotten
+    crashed_on_3  INTEGER,
     PRIMARY KEY (job_id, idx)
 ) WITHOUT ROWID;
 CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
@@ -213,6 +216,9 @@ CREATE VIEW task_list AS
 SELECT j.name || '/' || t.idx AS task, j.name AS job, t.idx, j.user, j.priority, j.band,
        CASE WHEN t.stopping <> '' THEN 'stopping' ELSE t.state END AS state,
        m.name AS machine, m.addr AS machine_addr, t.attempt, t.failures,
+       rtrim(coalesce((SELECT name || ' ' FROM machines WHERE id = t.crashed_on_1), '') ||
+             coalesce((SELECT name || ' ' FROM machines WHERE id = t.crashed_on_2), '') ||
+             coalesce((SELECT name FROM machines WHERE id = t.crashed_on_3), '')) AS crashed_on,
        CASE WHEN t.stopping <> '' THEN t.stopping ELSE t.cause END AS cause,
        t.exit_code, t.pid, t.ports, t.started_ms, t.not_before_ms, t.changed_ms, j.dead, t.job_id,
        a.name || '/' || t.alloc_idx AS alloc, j.is_alloc_set, t.gpus

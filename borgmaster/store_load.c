@@ -201,6 +201,8 @@ static int load_task(struct cell *cell, struct columns *c, struct err *err)
     row.changed_ms = take_u64(c);
     rv = rv != 0 ? rv : take_alloc(c, &row.alloc, err);
     rv = rv != 0 ? rv : take_gpus(c, &row.devices, err);
+    for (int i = 0; i < TASK_CRASHES_MAX; i++)
+        row.crashed_on[i].v = take_u32(c);
     return rv != 0 ? rv : cell_load_task(cell, &row, err);
 }
 
@@ -267,8 +269,8 @@ static const struct table {
      "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",
      load_job},
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
-     "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx, gpus FROM tasks "
-     "ORDER BY job_id, idx",
+     "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx, gpus, crashed_on_1, "
+     "crashed_on_2, crashed_on_3 FROM tasks ORDER BY job_id, idx",
      load_task},
     {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, "
      "named2, named3, tasks FROM quotas",

@@ -52,14 +52,16 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
     [STATEMENT_TASK_PUT] =
-        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (job_id, idx) DO UPDATE SET state = excluded.state, "
         "attempt = excluded.attempt, machine_id = excluded.machine_id, cause = excluded.cause, "
         "stopping = excluded.stopping, failures = excluded.failures, pid = excluded.pid, "
         "exit_code = excluded.exit_code, ports = excluded.ports, "
         "not_before_ms = excluded.not_before_ms, started_ms = excluded.started_ms, "
         "changed_ms = excluded.changed_ms, alloc_job_id = excluded.alloc_job_id, "
-        "alloc_idx = excluded.alloc_idx, gpus = excluded.gpus",
+        "alloc_idx = excluded.alloc_idx, gpus = excluded.gpus, "
+        "crashed_on_1 = excluded.crashed_on_1, crashed_on_2 = excluded.crashed_on_2, "
+        "crashed_on_3 = excluded.crashed_on_3",
     [STATEMENT_EVENT_PUT] =
         "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, (SELECT name FROM jobs WHERE id = "
         "?4), ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -341,6 +343,8 @@ static int put_task(struct store_rows *rows, const struct task *task, struct err
     row_int_if(&row, task->alloc.v != 0, task_index(task->alloc));
     gpus_text(task->devices, &gpus);
     row_text(&row, buf_text(&gpus));
+    for (int i = 0; i < TASK_CRASHES_MAX; i++)
+        row_id(&row, task->crashed_on[i].v);
     return row_end(&row, err);
 }
 

@@ -47,6 +47,7 @@ static const struct render_column task_columns[] = {
     {"state", "STATE", RENDER_STATE},
     {"attempt", "ATTEMPT", RENDER_INTEGER},
     {"failures", "FAILURES", RENDER_INTEGER},
+    {"crashed_on", NULL, RENDER_TEXT},
     {"machine", "MACHINE", RENDER_TEXT},
     {"pid", "PID", RENDER_INTEGER},
     {"ports", "PORTS", RENDER_JSON},
@@ -124,7 +125,8 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "job_id", NULL, "j.name", COLUMNS(job_columns)},
     [LISTING_TASKS] =
         {"SELECT t.job, t.idx AS \"index\", t.task, t.user, t.priority, t.state, "
-         "t.attempt, t.failures, t.machine, nullif(t.pid, 0) AS pid, t.ports, t.cause, "
+         "t.attempt, t.failures, t.crashed_on, t.machine, nullif(t.pid, 0) AS pid, t.ports, "
+         "t.cause, "
          "CASE WHEN t.cause <> '' THEN t.exit_code END AS exit_code, "
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
          "not_before_ms, t.changed_ms, t.job_id, t.gpus FROM jobs j JOIN task_list t ON "

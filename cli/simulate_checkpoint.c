@@ -132,6 +132,8 @@ static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
     row.cause = cause_of(text(rows, 7));
     row.alloc = task_id_of((job_id){(uint64_t)integer(rows, 8)}, (uint32_t)integer(rows, 9));
     row.devices = (uint32_t)integer(rows, 10);
+    for (int i = 0; i < TASK_CRASHES_MAX; i++)
+        row.crashed_on[i].v = (uint32_t)integer(rows, 11 + i);
     return cell_load_task(sim->cell, &row, err);
 }
 
@@ -153,7 +155,8 @@ static const struct table {
      load_job},
     {"SELECT t.job_id, t.idx, t.state, t.attempt, t.machine_id, t.stopping, t.failures, t.cause, "
      "t.alloc_job_id, t.alloc_idx, "
-     "(SELECT coalesce(sum(1 << value), 0) FROM json_each(t.gpus)) "
+     "(SELECT coalesce(sum(1 << value), 0) FROM json_each(t.gpus)), "
+     "t.crashed_on_1, t.crashed_on_2, t.crashed_on_3 "
      "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE NOT j.dead ORDER BY t.job_id, t.idx",
      load_task},
 };

@@ -12,6 +12,18 @@ struct sums {
     uint64_t digest, live_tasks, dead_jobs, jobs, backing_off, live_on_machines;
 };
 
+bool task_crashes_right(const struct cell *cell, const struct task *task)
+{
+    const machine_id *on = task->crashed_on;
+    bool right = task->failures > 0 || on[0].v == 0;
+    for (int i = 0; i < TASK_CRASHES_MAX; i++) {
+        right &= on[i].v <= cell->machine_count && (i == 0 || on[i].v == 0 || on[i - 1].v != 0);
+        for (int j = 0; j < i; j++)
+            right &= on[i].v == 0 || on[i].v != on[j].v;
+    }
+    return right;
+}
+
 static void check_task(const struct cell *cell, const struct job *job, uint32_t index,
                        struct sums *sums)
 {
@@ -33,6 +45,7 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     ASSERT_IMPLIES(job->spec.failures_max != 0, task->failures <= job->spec.failures_max);
     ASSERT_IMPLIES(index >= job->spec.replicas,
                    task_is_final(task) || task->stopping == CAUSE_KILLED);
+    ASSERT(task_crashes_right(cell, task));
     ASSERT(task->changed_ms <= cell->now_ms);
     ASSERT(task->row_hash == task_row_hash(task));
     ASSERT(list_empty(&task->link) == (!live && task->not_before_ms == 0));

@@ -72,6 +72,8 @@ static const char *task_row_wrong(const struct cell *cell, const struct task *ro
         return "its state is none";
     if (row->cause >= CAUSE_COUNT || row->stopping >= CAUSE_COUNT)
         return "its cause is none";
+    if (!task_crashes_right(cell, row))
+        return "it cannot have crashed on those machines";
     if (!task_is_live(row))
         return row->machine.v != 0           ? "not live, but on a machine"
                : row->alloc.v != 0           ? "not live, but in an alloc"

@@ -97,6 +97,9 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
         buf_printf(to, " exit=%d", task->exit_code);
     if (task->failures != 0)
         buf_printf(to, " failures=%u", task->failures);
+    for (int i = 0; i < TASK_CRASHES_MAX && task->crashed_on[i].v != 0; i++)
+        buf_printf(to, "%s%s", i == 0 ? " crashed=" : ",",
+                   cell_machine(cell, task->crashed_on[i])->name);
     if (task->pid != 0)
         buf_printf(to, " pid=%d", task->pid);
     for (int i = 0; i < SPEC_PORTS_MAX && task->ports[i] != 0; i++)

@@ -76,6 +76,8 @@ void job_add_replica(struct apply *a, struct job *job); /* job.c */
 uint64_t spec_row_hash(const struct job_spec *spec);
 uint64_t machine_row_hash(const struct machine *machine);
 uint64_t job_row_hash(const struct job *job);
+/* Are the machines it crashed on ones of the cell, each once, and none without a failure? */
+bool task_crashes_right(const struct cell *cell, const struct task *task);
 uint64_t task_row_hash(const struct task *task);
 uint64_t quota_row_hash(const struct quota *quota);
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row);

@@ -241,7 +241,7 @@ static void job_grow(struct apply *a, struct job *job, uint32_t from)
             continue;
         struct task next = job->tasks[i];
         next.state = TASK_PENDING;
-        next.failures = 0;
+        task_forgive(&next);
         task_set(a, &job->tasks[i], &next);
     }
     uint32_t count = job->task_count;

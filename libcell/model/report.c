@@ -7,8 +7,8 @@
  * Restarts: a failure (exit code, signal, start error) makes the next attempt wait
  * spec_backoff_ms(failures), and `failures` reaching failures_max is the end. An attempt that ran
  * HEALTHY_BACKOFFS times the longest wait was a healthy one: the failures before it are forgotten,
- * so that a service that crashes once a day is back after the shortest wait. An exit with code 0
- * under restart=always is no failure: the next attempt always waits backoff_ms.
+ * and where they were, so that a service that crashes once a day is back after the shortest wait.
+ * An exit with code 0 under restart=always is no failure: the next attempt always waits backoff_ms.
  */
 #include "cell_write.h"
 
@@ -17,11 +17,10 @@
 enum { HEALTHY_BACKOFFS = 10 };
 
 static void end_pending(struct apply *a, struct task *task, enum cause cause, int32_t exit_code,
-                        uint32_t failures, uint32_t wait_ms)
+                        uint32_t wait_ms)
 {
     task_end(a, task, TASK_PENDING, cause, exit_code);
     struct task next = *task;
-    next.failures = failures;
     if (wait_ms > 0 && task->state == TASK_PENDING) /* else it is not wanted there any more */
         next.not_before_ms = a->cell->now_ms + wait_ms;
     task_set(a, task, &next);
@@ -34,22 +33,41 @@ static bool was_healthy(const struct cell *cell, const struct job_spec *spec,
            cell->now_ms - task->started_ms >= (uint64_t)HEALTHY_BACKOFFS * spec->backoff_max_ms;
 }
 
+/* The attempt ends: if it was a healthy one, what was before it is forgotten. */
+static void forgive(struct apply *a, struct task *task, const struct job_spec *spec)
+{
+    if (!was_healthy(a->cell, spec, task))
+        return;
+    struct task next = *task;
+    task_forgive(&next);
+    task_set(a, task, &next);
+}
+
+static void remember_failure(struct apply *a, struct task *task)
+{
+    struct task next = *task;
+    next.failures += next.failures < UINT32_MAX;
+    uint32_t i = 0; /* where this machine stands, or the last */
+    while (i < TASK_CRASHES_MAX - 1 && next.crashed_on[i].v != task->machine.v)
+        i++;
+    for (; i > 0; i--)
+        next.crashed_on[i] = next.crashed_on[i - 1];
+    next.crashed_on[0] = task->machine;
+    task_set(a, task, &next);
+}
+
 static void task_failed(struct apply *a, struct task *task, const struct job_spec *spec,
                         enum cause cause, int32_t exit_code, const char *detail)
 {
-    uint32_t before = was_healthy(a->cell, spec, task) ? 0 : task->failures;
-    uint32_t failures = before == UINT32_MAX ? before : before + 1;
     event_add_task(a, EVENT_FAILED, task, cause, exit_code, detail);
+    forgive(a, task, spec);
+    remember_failure(a, task);
     bool last = spec->restart == RESTART_NEVER ||
-                (spec->failures_max != 0 && failures >= spec->failures_max);
-    if (!last) {
-        end_pending(a, task, cause, exit_code, failures, spec_backoff_ms(spec, failures));
-        return;
-    }
-    struct task next = *task;
-    next.failures = failures;
-    task_set(a, task, &next);
-    task_end(a, task, TASK_FAILED, cause, exit_code);
+                (spec->failures_max != 0 && task->failures >= spec->failures_max);
+    if (last)
+        task_end(a, task, TASK_FAILED, cause, exit_code);
+    else
+        end_pending(a, task, cause, exit_code, spec_backoff_ms(spec, task->failures));
 }
 
 static void task_exited(struct apply *a, struct task *task, const struct job_spec *spec,
@@ -61,11 +79,12 @@ static void task_exited(struct apply *a, struct task *task, const struct job_spe
         return;
     }
     event_add_task(a, EVENT_FINISHED, task, CAUSE_EXIT, 0, detail);
-    if (spec->restart == RESTART_ALWAYS)
-        end_pending(a, task, CAUSE_EXIT, 0, was_healthy(a->cell, spec, task) ? 0 : task->failures,
-                    spec->backoff_ms);
-    else
+    if (spec->restart != RESTART_ALWAYS) {
         task_end(a, task, TASK_FINISHED, CAUSE_EXIT, 0);
+        return;
+    }
+    forgive(a, task, spec);
+    end_pending(a, task, CAUSE_EXIT, 0, spec->backoff_ms);
 }
 
 static void task_running(struct apply *a, struct task *task, const struct report *report)

@@ -87,6 +87,8 @@ uint64_t task_row_hash(const struct task *task)
                                task->not_before_ms, task->started_ms,    task->changed_ms,
                                task->alloc.v,       task->devices};
     uint64_t hash = add_all(4, values, ARRAY_SIZE(values));
+    for (int i = 0; i < TASK_CRASHES_MAX; i++)
+        hash = hash_add(hash, task->crashed_on[i].v);
     return hash_bytes(hash, task->ports, sizeof task->ports);
 }
 

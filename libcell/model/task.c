@@ -3,6 +3,8 @@
  */
 #include "task.h"
 
+#include <string.h>
+
 const char *task_state_text(enum task_state state)
 {
     static const char *const texts[TASK_STATE_COUNT] = {
@@ -23,6 +25,12 @@ const char *cause_text(enum cause cause)
 bool task_is_live(const struct task *task)
 {
     return task->state == TASK_ASSIGNED || task->state == TASK_RUNNING;
+}
+
+void task_forgive(struct task *task)
+{
+    task->failures = 0;
+    memset(task->crashed_on, 0, sizeof task->crashed_on);
 }
 
 static bool is_voluntary(enum cause cause)

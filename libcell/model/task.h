@@ -79,15 +79,19 @@ enum cause {
 };
 const char *cause_text(enum cause cause); /* "", "exit", "preempted", "machine-down", ... */
 
+enum { TASK_CRASHES_MAX = 3 };
+
 struct task {
     task_id id;
     enum task_state state;
-    uint32_t attempt;       /* of the present or last run, from 1; 0: never assigned */
-    machine_id machine;     /* of the present attempt; 0 unless live */
-    task_id alloc;          /* that the present attempt is in; 0: the machine itself */
-    enum cause cause;       /* of the end of the last attempt */
-    enum cause stopping;    /* live and told to stop: why; else CAUSE_NONE */
-    uint32_t failures;      /* attempts that ended by exit, signal or start error */
+    uint32_t attempt;    /* of the present or last run, from 1; 0: never assigned */
+    machine_id machine;  /* of the present attempt; 0 unless live */
+    task_id alloc;       /* that the present attempt is in; 0: the machine itself */
+    enum cause cause;    /* of the end of the last attempt */
+    enum cause stopping; /* live and told to stop: why; else CAUSE_NONE */
+    uint32_t failures;   /* attempts that ended by exit, signal or start error */
+    /* Where the last of those attempts were, the latest first, each machine once; 0: no more. */
+    machine_id crashed_on[TASK_CRASHES_MAX];
     int32_t pid;            /* of the present attempt's process, 0 when unknown */
     int32_t exit_code;      /* of the last ended attempt: code, or -signal */
     uint64_t not_before_ms; /* PENDING and backing off: when a new attempt may start; else 0 */
@@ -99,6 +103,8 @@ struct task {
     struct list link; /* live: in its machine's tasks; backing off: in cell.backing_off */
 };
 
+/* Forget the attempts that failed. */
+void task_forgive(struct task *task);
 bool task_is_live(const struct task *task); /* ASSIGNED or RUNNING: it holds a place */
 /* Down because the cell wanted it so: evicted for other work, for a drain or an update, and not
  * running again yet. Machines that fail, and what a user kills, are not meant. */

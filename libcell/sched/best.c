@@ -106,12 +106,13 @@ static bool catch_up(struct kind *kind, const struct view *view, const struct vi
     return true;
 }
 
-/* Until the first two are what they were when they came into the list; all others are so at best.
+/* Until the first ones are what they were when they came into the list; all others are so at best.
  */
-static void settle(struct kind *kind, const struct view *view, const struct view_job *job)
+static void settle(struct kind *kind, const struct view *view, const struct view_job *job,
+                   uint32_t count)
 {
     struct shortlist *list = &kind->list;
-    for (uint32_t at = 0; at < MIN(2U, list->count);) {
+    for (uint32_t at = 0; at < MIN(count, list->count);) {
         struct entry was = list->entries[at];
         look_again(kind, view, job, was.machine);
         bool stays = at < list->count && !entry_is_before(&was, &list->entries[at]) &&
@@ -121,7 +122,7 @@ static void settle(struct kind *kind, const struct view *view, const struct view
 }
 
 static void make(struct best *best, struct kind *kind, const struct view *view,
-                 const struct view_job *job, uint64_t *scanned)
+                 const struct view_job *job, uint32_t count, uint64_t *scanned)
 {
     uint32_t capacity = MAX(MIN(job->waiting, (uint32_t)SHORTLIST_MAX), (uint32_t)LIST_MIN);
     uint32_t matching = job->match == NULL ? view->machine_count : job->match->meets_count;
@@ -134,7 +135,27 @@ static void make(struct best *best, struct kind *kind, const struct view *view,
         score_all(view, job, &kind->key.limit, &kind->list);
         return;
     }
-    grid_search(&best->grid, view, job, &kind->key.limit, capacity / 4, &kind->list, scanned);
+    grid_search(&best->grid, view, job, &kind->key.limit, MAX(count, capacity / 4), &kind->list,
+                scanned);
+}
+
+struct choice best_choice(const struct shortlist *list, const struct view_job *job)
+{
+    struct choice choice = CHOICE_NONE;
+    if (view_avoided(job) == 0)
+        return shortlist_choice(list);
+    for (int avoided = 0; avoided < 2; avoided++) {
+        for (uint32_t i = 0; i < list->count && choice.runner_up == VIEW_NO_MACHINE; i++) {
+            uint32_t machine = list->entries[i].machine;
+            if (view_avoids(job, machine) != avoided)
+                continue;
+            if (choice.machine == VIEW_NO_MACHINE)
+                choice.machine = machine;
+            else
+                choice.runner_up = machine;
+        }
+    }
+    return choice;
 }
 
 struct choice best_machine(struct best *best, const struct view *view, const struct view_job *job,
@@ -142,9 +163,10 @@ struct choice best_machine(struct best *best, const struct view *view, const str
 {
     struct kind *kind = kind_for(best, job, need);
     bool is_known = catch_up(kind, view, job);
+    uint32_t count = 2 + view_avoided(job);
     if (is_known && kind->key.job != 0)
-        settle(kind, view, job);
-    if (!is_known || !shortlist_is_sure(&kind->list, 2))
-        make(best, kind, view, job, scanned);
-    return shortlist_choice(&kind->list);
+        settle(kind, view, job, count);
+    if (!is_known || !shortlist_is_sure(&kind->list, count))
+        make(best, kind, view, job, count, scanned);
+    return best_choice(&kind->list, job);
 }

@@ -37,6 +37,10 @@ struct best {
     uint64_t clock;
 };
 void best_release(struct best *best);
+/* The first two of the list, machines last where the next task of the job crashed; right when so
+ * many entries are sure, of which at most all but two can be such. */
+enum { CHOICE_ENTRIES_MAX = 2 + TASK_CRASHES_MAX };
+struct choice best_choice(const struct shortlist *list, const struct view_job *job);
 /* Adds to `scanned` the machines it looked at. */
 struct choice best_machine(struct best *best, const struct view *view, const struct view_job *job,
                            const struct resources *need, uint64_t *scanned);

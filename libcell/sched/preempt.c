@@ -176,10 +176,11 @@ static uint64_t cost_at(struct preempt *preempt, struct plan_cache *cache, const
     return cache->costs[machine];
 }
 
-static void offer(struct shortlist *list, uint64_t cost, uint32_t machine)
+/* Of equal costs rather where the task did not crash. */
+static void offer(struct shortlist *list, uint64_t cost, bool avoid, uint32_t machine)
 {
     if (cost != COST_NONE)
-        shortlist_offer(list, &(struct entry){{{(int64_t)cost, 0}}, machine});
+        shortlist_offer(list, &(struct entry){{{(int64_t)cost, avoid}}, machine});
 }
 
 /* Bring the cheapest of all machines up to date: places are not asked, the list is everybody's. */
@@ -193,12 +194,12 @@ static void list_update(struct preempt *preempt, struct plan_cache *cache, const
         uint32_t m = view->changed[s % VIEW_CHANGES], at = shortlist_find(list, m);
         if (at < list->count)
             shortlist_remove(list, at);
-        offer(list, cost_at(preempt, cache, view, job, m), m);
+        offer(list, cost_at(preempt, cache, view, job, m), false, m);
     }
     if (is_old || !shortlist_is_sure(list, 2)) {
         shortlist_clear(list, SHORTLIST_MAX);
         for (uint32_t m = 0; m < view->machine_count; m++)
-            offer(list, cost_at(preempt, cache, view, job, m), m);
+            offer(list, cost_at(preempt, cache, view, job, m), false, m);
     }
     cache->listed_count = view->machine_count;
     cache->listed_stamp = view->stamp_last;
@@ -224,7 +225,7 @@ static struct choice look(struct preempt *preempt, struct plan_cache *cache,
         uint32_t m = job->woken ? view->candidate_list[i] : i;
         uint64_t cost = places_allow(job, m) ? cost_at(preempt, cache, view, job, m) : COST_NONE;
         if ((uint32_t)cost <= victims_max)
-            offer(&list, cost, m);
+            offer(&list, cost, view_avoids(job, m), m);
     }
     return shortlist_choice(&list);
 }
@@ -235,7 +236,8 @@ struct choice preempt_best(struct preempt *preempt, const struct view *view,
 {
     struct plan_cache *cache = cache_for(preempt, view, job->priority, need);
     struct choice best;
-    bool is_free = !job->woken && job->match == NULL && score_is_plain(job);
+    bool is_free =
+        !job->woken && job->match == NULL && score_is_plain(job) && view_avoided(job) == 0;
     if (is_free)
         list_update(preempt, cache, view, job);
     if (is_free && is_small(&cache->list, victims_max))

@@ -114,18 +114,19 @@ bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t 
     return system_wake(sched, machine, by->priority);
 }
 
-enum pick sched_pick(struct sched *sched, const struct view_job *job, uint32_t victims_max,
+enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims_max,
                      struct choice *ret)
 {
     struct view *view = &sched->view;
     const struct resources *need = &job->limit;
     sched->preempt.victim_count = 0;
+    view_first_waiting(job); /* that is whom the choice is made for */
     if (job->woken && view->candidate_count <= CANDIDATES_MAX) {
         struct shortlist list;
         sched->stats.machines_scanned += view->candidate_count;
-        shortlist_clear(&list, 2);
+        shortlist_clear(&list, CHOICE_ENTRIES_MAX);
         score_list(view, job, need, view->candidate_list, view->candidate_count, &list);
-        *ret = shortlist_choice(&list);
+        *ret = best_choice(&list, job);
     } else {
         *ret = best_machine(&sched->best, view, job, need, &sched->stats.machines_scanned);
     }

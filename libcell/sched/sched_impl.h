@@ -35,7 +35,7 @@ struct sched {
 /* sched.c */
 enum pick { PICK_FOUND, PICK_NONE, PICK_WITH_MORE_VICTIMS };
 /* Where the next task of the job goes; whom to evict for it stands in sched->preempt. */
-enum pick sched_pick(struct sched *sched, const struct view_job *job, uint32_t victims_max,
+enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims_max,
                      struct choice *ret);
 /* Into the batch with it, and into the view. */
 void sched_propose(struct sched *sched, struct view_job *job, struct choice choice);

@@ -9,7 +9,8 @@
  * spare now.
  *
  * A job with constraints or spreads is judged by the table of stages: what its wishes cost comes
- * first, the fit decides among machines that are equal in that.
+ * first, the fit decides among machines that are equal in that. Before all that, a task comes to a
+ * machine it crashed on only when there is no other.
  */
 #include "choose.h"
 
@@ -71,6 +72,12 @@ void score_run(const struct view *view, const struct view_job *job, const struct
             figure[i].add(view, need, machines, count, figure[i].weight, ret_scores);
 }
 
+static int64_t crashed(const struct view *view UNUSED, const struct view_job *job,
+                       const struct resources *need UNUSED, uint32_t m)
+{
+    return view_avoids(job, m);
+}
+
 static int64_t wish_constraints(const struct view *view UNUSED, const struct view_job *job,
                                 const struct resources *need UNUSED, uint32_t m)
 {
@@ -91,13 +98,16 @@ static int64_t fit(const struct view *view, const struct view_job *job,
     return score;
 }
 
-/* Costs of one rank have one unit and are added. */
+/* Costs of one rank have one unit and are added. What is of a task, and not of all of its kind,
+ * comes before all ranks: best_choice() sees to it. */
+enum { RANK_OF_TASK = -1 };
 static const struct stage {
     const char *name;
     int rank;
     int64_t (*cost)(const struct view *view, const struct view_job *job,
                     const struct resources *need, uint32_t machine);
 } stages[] = {
+    {"crashed here before", RANK_OF_TASK, crashed},
     {"soft constraints", 0, wish_constraints},
     {"weighted spreads", 0, wish_spread},
     {"fit", 1, fit},
@@ -108,7 +118,8 @@ struct score score_of(const struct view *view, const struct view_job *job,
 {
     struct score score = {{0}};
     for (size_t i = 0; i < ARRAY_SIZE(stages); i++)
-        score.ranks[stages[i].rank] += stages[i].cost(view, job, need, machine);
+        if (stages[i].rank != RANK_OF_TASK)
+            score.ranks[stages[i].rank] += stages[i].cost(view, job, need, machine);
     return score;
 }
 

@@ -335,8 +335,22 @@ void view_unblock(struct view *view, struct view_job *job)
     }
 }
 
+/* A job on every machine is not blocked as a whole: its tasks are stuck one by one. */
+static void unstick(struct view *view, struct view_job *job, uint32_t machine)
+{
+    uint32_t first = machine == VIEW_NO_MACHINE ? 0 : machine;
+    uint32_t end = machine == VIEW_NO_MACHINE ? job->task_count : machine + 1;
+    for (uint32_t i = first; i < MIN(end, job->task_count); i++)
+        if (job->tasks[i].state == VIEW_STUCK)
+            view_unstick(view, &job->tasks[i]);
+}
+
 void view_reconsider(struct view *view, struct view_job *job, uint32_t machine)
 {
+    if (job->every_machine) {
+        unstick(view, job, machine);
+        return;
+    }
     if (machine != VIEW_NO_MACHINE && (job->blocked || job->woken))
         view_add_candidate(view, machine);
     if (job->blocked && list_empty(&job->unsaid)) /* it may wait for something else now */
@@ -503,6 +517,24 @@ struct view_task *view_first_waiting(struct view_job *job)
     return &job->tasks[job->waiting_from];
 }
 
+bool view_avoids(const struct view_job *job, uint32_t machine)
+{
+    const struct view_task *task = &job->tasks[job->waiting_from];
+    bool avoids = false;
+    for (int i = 0; i < TASK_CRASHES_MAX; i++)
+        avoids |= task->crashed_on[i].v == machine + 1;
+    return avoids;
+}
+
+uint32_t view_avoided(const struct view_job *job)
+{
+    const struct view_task *task = &job->tasks[job->waiting_from];
+    uint32_t count = 0;
+    while (count < TASK_CRASHES_MAX && task->crashed_on[count].v != 0)
+        count++;
+    return count;
+}
+
 struct view_job *view_job_find(const struct view *view, job_id id)
 {
     return id.v == 0 ? NULL : idmap_get(&view->jobs_by_id, id.v);
@@ -589,6 +621,7 @@ static struct view_job *job_renew(struct view *view, struct view_job *old,
     for (uint32_t i = 0; i < count; i++) {
         struct view_task *task = &job->tasks[i];
         task->attempt = tasks[i].attempt;
+        memcpy(task->crashed_on, tasks[i].crashed_on, sizeof task->crashed_on);
         task->disrupted = tasks[i].disrupted;
         job->disrupted += task->disrupted;
         /* It may evict more now. */
@@ -634,6 +667,7 @@ static void take_task(struct view *view, const struct task *row)
     bool stopping = row->stopping != CAUSE_NONE;
     uint32_t machine = state == VIEW_LIVE ? row->machine.v - 1 : VIEW_NO_MACHINE;
     task->attempt = row->attempt;
+    memcpy(task->crashed_on, row->crashed_on, sizeof task->crashed_on);
     if (state == task->state && stopping == task->stopping &&
         (state != VIEW_LIVE || (machine == task->machine && row->devices == task->devices))) {
         set_disrupted(view, task, task_is_disrupted(row));

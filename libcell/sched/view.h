@@ -32,7 +32,8 @@ struct view_task {
     uint32_t attempt;
     uint32_t machine; /* index, while live */
     enum view_task_state state;
-    uint32_t devices; /* live: those it has, or is assumed to get */
+    uint32_t devices;                        /* live: those it has, or is assumed to get */
+    machine_id crashed_on[TASK_CRASHES_MAX]; /* as in its row */
     bool stopping;
     bool disrupted; /* task_is_disrupted() */
 };
@@ -244,6 +245,9 @@ void view_stick(struct view *view, struct view_task *task);
 void view_unstick(struct view *view, struct view_task *task);
 /* The waiting task of the lowest index; there is one. */
 struct view_task *view_first_waiting(struct view_job *job);
+/* Has the task that view_first_waiting() told last crashed there before? */
+bool view_avoids(const struct view_job *job, uint32_t machine);
+uint32_t view_avoided(const struct view_job *job); /* on how many machines? */
 
 /* places.c: what jobs ask of machines beside room. */
 void places_grow(struct view *view, uint32_t old_capacity, uint32_t capacity);

@@ -37,6 +37,13 @@ events_at_least() # JOB KIND COUNT
     awk 'NR <= 3 && ($1 < 250 * 2 ^ NR || $1 > 250 * 2 ^ NR + 3000) { exit 1 }' <<<"$pauses"
 }
 
+@test "each time on another machine than the one before, while it can be" {
+    same "machines of the first two attempts" 2 "$(ask "SELECT count(DISTINCT machine_id)
+        FROM events WHERE job_name = 'crash' AND kind = 'assigned' AND attempt <= 2")"
+    same "where it crashed" "m1 m2" "$(borgctl -o json tasks crash | jq -r '.[0].crashed_on' |
+        tr ' ' '\n' | sort | paste -sd' ')"
+}
+
 @test "its events tell the exit code, its log what it said" {
     same "exit codes" 3 "$(ask "SELECT DISTINCT exit_code FROM events WHERE kind = 'failed' AND
         job_name = 'crash'")"

@@ -226,6 +226,52 @@ START_TEST(waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives)
 }
 END_TEST
 
+START_TEST(the_last_machines_it_crashed_on_are_remembered_each_once)
+{
+    struct scene s = one_task(RESTART_ON_FAILURE, 0, true);
+    uint32_t first = s.m.v;
+    char name[8];
+    for (int i = 2; i <= 5; i++) {
+        snprintf(name, sizeof name, "c%d", i);
+        world_machine(&s.w, name, amounts(9000, 900, 0, 0));
+    }
+    static const struct {
+        uint64_t run_ms;
+        uint32_t next; /* where it goes then, as a distance from the first */
+        uint32_t crashed_on[TASK_CRASHES_MAX]; /* the same, from 1 */
+    } runs[] = {{0, 1, {1}},       {0, 0, {2, 1}},    {0, 2, {1, 2}},
+                {0, 3, {3, 1, 2}}, {0, 0, {4, 3, 1}}, {0, 3, {1, 4, 3}},
+                {0, 1, {4, 1, 3}}, {40000, 0, {2}},   {0, 0, {1, 2}}};
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        fail_after(&s, runs[i].run_ms);
+        for (int k = 0; k < TASK_CRASHES_MAX; k++)
+            ck_assert_uint_eq(s.task->crashed_on[k].v,
+                              runs[i].crashed_on[k] == 0 ? 0 : first + runs[i].crashed_on[k] - 1);
+        s.m.v = first + runs[i].next;
+        start_again(&s);
+    }
+    cell_check(s.w.cell);
+    world_release(&s.w);
+}
+END_TEST
+
+START_TEST(a_healthy_run_that_ends_well_forgets_where_it_crashed)
+{
+    struct scene s = one_task(RESTART_ALWAYS, 0, true);
+    fail_after(&s, 0);
+    start_again(&s);
+    world_wake(&s.w, (task_id){0}, s.w.cell->now_ms + 39999);
+    ck_assert(world_exited(&s.w, s.task, 0));
+    ck_assert_uint_eq(s.task->crashed_on[0].v, s.m.v);
+    start_again(&s);
+    world_wake(&s.w, (task_id){0}, s.w.cell->now_ms + 40000);
+    ck_assert(world_exited(&s.w, s.task, 0));
+    ck_assert_uint_eq(s.task->crashed_on[0].v, 0);
+    ck_assert_uint_eq(s.task->failures, 0);
+    world_release(&s.w);
+}
+END_TEST
+
 START_TEST(only_a_back_off_that_is_over_is_woken)
 {
     struct scene s = one_task(RESTART_ON_FAILURE, 0, true);
@@ -250,6 +296,8 @@ int main(void)
     tcase_add_test(tcase, running_is_noted_once_and_corrected);
     tcase_add_test(tcase, a_report_about_another_attempt_changes_nothing);
     tcase_add_test(tcase, waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives);
+    tcase_add_test(tcase, the_last_machines_it_crashed_on_are_remembered_each_once);
+    tcase_add_test(tcase, a_healthy_run_that_ends_well_forgets_where_it_crashed);
     tcase_add_test(tcase, only_a_back_off_that_is_over_is_woken);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

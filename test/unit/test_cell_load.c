@@ -166,6 +166,30 @@ static void task_final_and_backing_off(struct rows *r)
     r->task.not_before_ms = 1;
 }
 
+static void task_crashed_on_no_machine(struct rows *r)
+{
+    r->task.failures = 2;
+    r->task.crashed_on[0].v = 2;
+}
+
+static void task_crashed_twice_on_one(struct rows *r)
+{
+    r->task.failures = 2;
+    r->task.crashed_on[0].v = r->task.crashed_on[1].v = 1;
+}
+
+static void task_crashed_after_none(struct rows *r)
+{
+    r->task.failures = 2;
+    r->task.crashed_on[1].v = 1;
+}
+
+static void task_crashed_without_failure(struct rows *r)
+{
+    r->task.failures = 0;
+    r->task.crashed_on[0].v = 1;
+}
+
 static const struct {
     void (*breaks)(struct rows *rows);
     const char *says;
@@ -197,6 +221,10 @@ static const struct {
     {task_pending_on_a_machine, "task 1/0: not live, but on a machine"},
     {task_pending_and_stopping, "task 1/0: not live, but stopping"},
     {task_final_and_backing_off, "task 1/0: final, but backing off"},
+    {task_crashed_on_no_machine, "task 1/0: it cannot have crashed on those machines"},
+    {task_crashed_twice_on_one, "task 1/0: it cannot have crashed on those machines"},
+    {task_crashed_after_none, "task 1/0: it cannot have crashed on those machines"},
+    {task_crashed_without_failure, "task 1/0: it cannot have crashed on those machines"},
 };
 
 START_TEST(rows_that_contradict_each_other_are_refused)

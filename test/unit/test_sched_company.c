@@ -191,6 +191,26 @@ START_TEST(a_job_waits_until_whom_it_avoids_is_gone)
 }
 END_TEST
 
+START_TEST(a_job_on_every_machine_comes_to_those_it_was_kept_away_from)
+{
+    struct scene s = racks(2);
+    struct job_spec spec = job_of("side", 200, 0, NULL);
+    spec.every_machine = true;
+    struct job_spec apart = job_of("lonely", 200, 1, "rack apart side");
+    ask(&apart, "machine = m1", 0);
+    job_id lonely = settle(&s, apart);
+    job_id side = settle(&s, spec);
+    ck_assert_str_eq(where(&s, side), "- - m3 m4");
+    ck_assert_int_eq(world_kill(&s.w, "lonely"), ERR_OK);
+    world_tell(&s.w, s.sched);
+    world_settle(&s.w, s.sched);
+    ck_assert_str_eq(where(&s, side), "- - m3 m4");
+    end_task(&s, lonely, 0);
+    ck_assert_str_eq(where(&s, side), "m1 m2 m3 m4");
+    scene_release(&s);
+}
+END_TEST
+
 START_TEST(near_itself_stays_where_it_began_until_all_are_gone)
 {
     struct scene s = racks(1);
@@ -243,6 +263,7 @@ int main(void)
     tcase_add_test(tcase, a_job_waits_for_its_company_and_goes_when_it_comes);
     tcase_add_test(tcase, of_one_priority_the_earlier_job_is_woken_too);
     tcase_add_test(tcase, a_job_waits_until_whom_it_avoids_is_gone);
+    tcase_add_test(tcase, a_job_on_every_machine_comes_to_those_it_was_kept_away_from);
     tcase_add_test(tcase, near_itself_stays_where_it_began_until_all_are_gone);
     tcase_add_test(tcase, company_moves_with_the_rack_of_its_machine);
     suite_add_tcase(suite, tcase);

@@ -279,6 +279,86 @@ START_TEST(many_tasks_with_a_hard_constraint_scan_as_few_machines_as_without)
 }
 END_TEST
 
+/* Tasks of it fail, are pending again at once, and the scheduler decides for all of them. */
+static void crash(struct scene *s, job_id id, uint32_t first, uint32_t count)
+{
+    for (uint32_t i = first; i < first + count; i++) {
+        ck_assert(world_exited(&s->w, world_task(&s->w, id, i), 1));
+        world_tell(&s->w, s->sched);
+    }
+    world_settle(&s->w, s->sched);
+}
+
+static struct job_spec crashing(uint32_t priority, uint32_t replicas, const char *constraint)
+{
+    struct job_spec spec = spec_of("crashing", priority, replicas, constraint);
+    spec.policy = POLICY_BEST_FIT;
+    spec.backoff_ms = 0;
+    return spec;
+}
+
+START_TEST(a_task_avoids_machines_it_crashed_on)
+{
+    struct scene s = empty_scene();
+    machine(&s, "m1", 8, NULL, NULL);
+    machine(&s, "m2", 9, NULL, NULL);
+    machine(&s, "m3", 10, NULL, NULL);
+    job_id id = settle(&s, crashing(200, 7, NULL));
+    ck_assert_str_eq(where(&s, id), "m1 m1 m1 m1 m1 m1 m1");
+    crash(&s, id, 0, 5); /* so many that the best machine is remembered for all alike */
+    ck_assert_str_eq(where(&s, id), "m2 m2 m2 m2 m2 m1 m1");
+    crash(&s, id, 0, 1);
+    ck_assert_str_eq(where(&s, id), "m3 m2 m2 m2 m2 m1 m1");
+    ck_assert_str_eq(where(&s, settle(&s, spec_of("other", 200, 1, "machine = m1"))), "m1");
+    crash(&s, id, 0, 1); /* all three are alike again */
+    ck_assert_str_eq(where(&s, id), "m2 m2 m2 m2 m2 m1 m1");
+    world_tell_all(&s.w, s.sched);
+    crash(&s, id, 6, 1);
+    ck_assert_str_eq(where(&s, id), "m2 m2 m2 m2 m2 m1 m2");
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(where_it_crashed_is_worse_than_any_wish)
+{
+    struct scene s = empty_scene();
+    machine(&s, "m1", 8, "ssd=yes", NULL);
+    machine(&s, "m2", 9, NULL, NULL);
+    struct job_spec spec = crashing(200, 1, NULL);
+    ask(&spec, "ssd exists", 100);
+    spread(&spec, "machine", 0, 100);
+    job_id id = settle(&s, spec);
+    ck_assert_str_eq(where(&s, id), "m1");
+    crash(&s, id, 0, 1);
+    ck_assert_str_eq(where(&s, id), "m2");
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(nobody_is_evicted_to_avoid_a_machine)
+{
+    struct scene s = empty_scene();
+    machine(&s, "m1", 1, NULL, NULL);
+    machine(&s, "m2", 1, NULL, NULL);
+    job_id id = settle(&s, crashing(200, 1, "machine != m3"));
+    job_id low = settle(&s, spec_of("low", 50, 1, NULL));
+    ck_assert_str_eq(where(&s, id), "m1");
+    ck_assert_str_eq(where(&s, low), "m2");
+    crash(&s, id, 0, 1);
+    ck_assert_str_eq(where(&s, id), "m1");
+    ck_assert_uint_eq(sched_stats(s.sched).preempted, 0);
+    /* But when somebody has to go, rather elsewhere. */
+    ck_assert(world_exited(&s.w, world_task(&s.w, id, 0), 1));
+    job_id more = world_job(&s.w, spec_of("more", 50, 1, NULL));
+    ck_assert(world_place(&s.w, attempt_of(world_task(&s.w, more, 0)), (machine_id){1}, NULL, 0));
+    world_tell_all(&s.w, s.sched);
+    world_settle(&s.w, s.sched);
+    ck_assert_str_eq(where(&s, id), "m2");
+    ck_assert_int_eq(world_task(&s.w, low, 0)->stopping, CAUSE_PREEMPTED);
+    scene_release(&s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sched_places");
@@ -299,6 +379,9 @@ int main(void)
     tcase_add_test(tcase, a_weighted_spread_prefers_values_with_fewer);
     tcase_add_test(tcase, a_new_scheduler_counts_what_is_there);
     tcase_add_test(tcase, many_tasks_with_a_hard_constraint_scan_as_few_machines_as_without);
+    tcase_add_test(tcase, a_task_avoids_machines_it_crashed_on);
+    tcase_add_test(tcase, where_it_crashed_is_worse_than_any_wish);
+    tcase_add_test(tcase, nobody_is_evicted_to_avoid_a_machine);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -209,18 +209,33 @@ static uint64_t systems_seen; /* tasks of jobs on every machine */
 static uint64_t gangs_seen;   /* placed at once */
 static uint64_t wishes_seen;  /* placements for which the wishes differed between machines */
 
+static uint64_t crashes_seen; /* placements of tasks that had crashed on a machine that fits */
+
+/* Where it crashed is worse than any wish. */
+static uint64_t oracle_cost(const struct cell *cell, const struct task *task,
+                            const struct machine *machine)
+{
+    uint64_t cost = oracle_wishes(cell, cell_job(cell, task_job(task->id)), machine);
+    for (int i = 0; i < TASK_CRASHES_MAX; i++)
+        cost += task->crashed_on[i].v == machine->id.v ? UINT32_MAX : 0;
+    crashes_seen += cost >= UINT32_MAX;
+    return cost;
+}
+
 /* Nobody is evicted for a wish; else no machine that fits would leave less open. */
-static void expect_best_wish(const struct cell *cell, const struct job *job,
+static void expect_best_wish(const struct cell *cell, const struct task *task,
                              const struct machine *chosen, uint32_t victim_count)
 {
-    uint64_t cost = oracle_wishes(cell, job, chosen);
+    const struct job *job = cell_job(cell, task_job(task->id));
+    uint64_t cost = oracle_cost(cell, task, chosen);
     bool differs = false;
     for (uint32_t i = 0; victim_count == 0 && i < cell->machine_count; i++) {
         const struct machine *other = cell->machines[i];
         if (!oracle_fits(cell, other, job, &job->spec.limit, false))
             continue;
-        ck_assert_uint_ge(oracle_wishes(cell, job, other), cost);
-        differs |= oracle_wishes(cell, job, other) > cost;
+        uint64_t instead = oracle_cost(cell, task, other);
+        ck_assert_uint_ge(instead, cost);
+        differs |= instead > cost;
     }
     wishes_seen += differs;
 }
@@ -240,7 +255,7 @@ static void expect_good(const struct cell *cell, const struct placement *p,
         fits = oracle_fits(cell, machine, job, &spec->limit, false);
         systems_seen++;
     } else {
-        expect_best_wish(cell, job, machine, p->victim_count);
+        expect_best_wish(cell, cell_task(cell, p->task.task), machine, p->victim_count);
     }
     ck_assert_int_eq(fits, p->victim_count == 0);
     struct oracle_space room = oracle_room(cell, machine, spec->priority, false);
@@ -518,6 +533,7 @@ START_TEST(every_decision_stands_before_the_oracle)
     ck_assert_uint_gt(systems_seen, SEEDS / 2);
     ck_assert_uint_gt(gangs_seen, SEEDS / 4);
     ck_assert_uint_gt(wishes_seen, SEEDS / 10);
+    ck_assert_uint_gt(crashes_seen, SEEDS / 10);
 }
 END_TEST
 
