@@ -183,9 +183,16 @@ CREATE TABLE events (
     machine_id INTEGER,
     cause      TEXT    NOT NULL,
     exit_code  INTEGER NOT NULL,
+    -- More in words. Of `waiting`: why. Of `assigned`: how the machine was chosen, as JSON:
+    --   among      "all" machines; "woken": those where something changed for the better; "its-own"
+    --   runner_up  the machine that was next
+    --   victims    tasks evicted for it: so many events before this one tell which
+    --   scores     objects, the first decides first: stage: [this machine, the next one], the sum
+    --              counts and the smaller is better
     detail     TEXT    NOT NULL
 );
 CREATE INDEX events_by_job ON events (job_name) WHERE job_name IS NOT NULL;
+CREATE INDEX events_by_task ON events (job_name, task_index) WHERE task_index IS NOT NULL;
 
 -- Answers given lately, so that a repeated command is answered and not carried out again. A ring:
 -- a new row takes the place of an old one.

@@ -93,7 +93,7 @@ static const struct render_column event_columns[] = {
     {"index", NULL, RENDER_INTEGER},        {"task", "OF", RENDER_TEXT},
     {"attempt", "ATTEMPT", RENDER_INTEGER}, {"machine", "MACHINE", RENDER_TEXT},
     {"cause", "CAUSE", RENDER_TEXT},        {"exit_code", "EXIT", RENDER_INTEGER},
-    {"detail", "DETAIL", RENDER_TEXT},
+    {"detail", "DETAIL", RENDER_TEXT},      {"decision", NULL, RENDER_JSON},
 };
 
 static const struct render_column quota_columns[] = {
@@ -149,12 +149,15 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "FROM machines m JOIN machine_list l ON l.machine_id = m.id WHERE true %s "
          "AND (id, 0) > (%lld, %lld) ORDER BY id LIMIT %d",
          "machine_id", NULL, "m.name", COLUMNS(machine_columns)},
-    [LISTING_EVENTS] = {"SELECT * FROM (SELECT seq, time_ms, kind, job, idx AS \"index\", task, "
-                        "nullif(attempt, 0) AS attempt, machine, cause, CASE WHEN kind IN "
-                        "('finished', 'failed', 'evicted', 'lost', 'killed') AND cause <> '' THEN "
-                        "exit_code END AS exit_code, detail FROM event_list WHERE true %s "
-                        "AND (seq, 0) > (%lld, %lld) ORDER BY seq DESC LIMIT %d) ORDER BY seq",
-                        "seq", NULL, "job", COLUMNS(event_columns)},
+    [LISTING_EVENTS] =
+        {"SELECT * FROM (SELECT seq, time_ms, kind, job, idx AS \"index\", task, "
+         "nullif(attempt, 0) AS attempt, machine, cause, CASE WHEN kind IN "
+         "('finished', 'failed', 'evicted', 'lost', 'killed') AND cause <> '' THEN "
+         "exit_code END AS exit_code, CASE WHEN kind = 'assigned' THEN '' ELSE detail "
+         "END AS detail, CASE WHEN kind = 'assigned' THEN detail END AS decision "
+         "FROM event_list WHERE true %s "
+         "AND (seq, 0) > (%lld, %lld) ORDER BY seq DESC LIMIT %d) ORDER BY seq",
+         "seq", NULL, "job", COLUMNS(event_columns)},
     [LISTING_QUOTAS] = {"SELECT * FROM (SELECT row_number() OVER () AS n, * FROM quota_list) "
                         "WHERE true %s AND (n, 0) > (%lld, %lld) ORDER BY n LIMIT %d",
                         "n", NULL, "user", COLUMNS(quota_columns)},

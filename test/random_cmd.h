@@ -140,11 +140,23 @@ static inline struct report *random_reports(struct random *r, uint32_t count)
     return reports;
 }
 
+static inline void random_decision(struct random *r, uint32_t stages, struct decision *d)
+{
+    d->runner_up.v = (uint32_t)random_number(r);
+    d->among = random_below(r, AMONG_COUNT);
+    d->score_count = stages == 0 ? 0 : random_below(r, DECISION_SCORES_MAX + 1);
+    for (uint32_t i = 0; i < d->score_count; i++)
+        d->scores[i] = (struct stage_costs){random_below(r, stages), (int32_t)random_number(r),
+                                            (int32_t)random_number(r)};
+}
+
 static inline void random_schedule(struct random *r, struct cmd_schedule *s)
 {
     s->placement_count = random_below(r, 20);
     s->victim_count = random_below(r, 20);
     s->verdict_count = random_below(r, 4);
+    s->stage_count = random_below(r, 4);
+    s->stages = xcalloc((size_t)s->stage_count + 1, sizeof *s->stages);
     s->placements = xcalloc((size_t)s->placement_count + 1, sizeof *s->placements);
     s->victims = xcalloc((size_t)s->victim_count + 1, sizeof *s->victims);
     s->verdicts = xcalloc((size_t)s->verdict_count + 1, sizeof *s->verdicts);
@@ -156,6 +168,12 @@ static inline void random_schedule(struct random *r, struct cmd_schedule *s)
         s->placements[i].victim_count =
             random_below(r, s->victim_count - s->placements[i].victim_first + 1);
         s->placements[i].alloc.v = random_number(r);
+        random_decision(r, s->stage_count, &s->placements[i].decision);
+    }
+    for (uint32_t i = 0; i < s->stage_count; i++) {
+        random_text(r, s->stages[i].name, sizeof s->stages[i].name);
+        s->stages[i].rank = (uint32_t)random_number(r);
+        s->stages[i].is_share = random_below(r, 2) == 1;
     }
     for (uint32_t i = 0; i < s->victim_count; i++)
         s->victims[i] = random_attempt(r);

@@ -30,6 +30,8 @@ static inline struct cmd cmd_of_decision(const struct cmd_schedule *d)
     s->placements = xcalloc(d->placement_count, sizeof *s->placements);
     s->victims = xcalloc(d->victim_count, sizeof *s->victims);
     s->verdicts = xcalloc(d->verdict_count, sizeof *s->verdicts);
+    s->stages = xcalloc(d->stage_count, sizeof *s->stages);
+    memcpy(s->stages, d->stages, d->stage_count * sizeof *s->stages);
     memcpy(s->placements, d->placements, d->placement_count * sizeof *s->placements);
     memcpy(s->victims, d->victims, d->victim_count * sizeof *s->victims);
     memcpy(s->verdicts, d->verdicts, d->verdict_count * sizeof *s->verdicts);

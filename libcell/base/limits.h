@@ -40,8 +40,12 @@ enum {
     SPEC_COMPANIES_MAX = 16,     /* near and apart in all of them */
     SPEC_SPREADS_MAX = 4,        /* attributes a job is spread over */
 
-    CMD_BYTES_MAX = 65536,                 /* one packed command */
+    CMD_BYTES_MAX = 110592,                /* one packed command */
     CMD_PLACEMENTS_MAX = 1024,             /* placements in one command */
+    DECISION_SCORES_MAX = 6,               /* scores that explain one of them */
+    CMD_SCORES_MAX = 2054,                 /* and all of them: two each, and so many more */
+    STAGES_MAX = 32,                       /* stages of scoring */
+    STAGE_NAME_MAX = 31,                   /* bytes of the name of one */
     CMD_REPORTS_MAX = 256,                 /* task reports in one command */
     ENVELOPE_COMMANDS_MAX = 64,            /* commands in one Raft entry */
     ENVELOPE_BYTES_MAX = 131072,           /* one Raft entry */
@@ -61,6 +65,8 @@ enum {
 
 _Static_assert(CELL_MACHINES_MAX <= CELL_TASKS_PER_JOB_MAX, "a job may run on every machine");
 _Static_assert(CMD_BYTES_MAX <= ENVELOPE_BYTES_MAX, "a command must fit into an envelope");
+_Static_assert(CMD_SCORES_MAX == 2 * CMD_PLACEMENTS_MAX + DECISION_SCORES_MAX,
+               "a batch of placements by two figures must not end for their scores");
 _Static_assert(CMD_REPORTS_MAX * 210 + 256 <= CMD_BYTES_MAX,
                "the longest reports must fit a command");
 _Static_assert(SPEC_BYTES_MAX < CMD_BYTES_MAX, "a spec must fit into a command");

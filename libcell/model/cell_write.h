@@ -117,6 +117,15 @@ struct event *event_add(struct apply *a, enum event_kind kind);
 void event_add_task(struct apply *a, enum event_kind kind, const struct task *task,
                     enum cause cause, int32_t exit_code, const char *detail);
 
+/* decision.c */
+/* {"among": "all", "runner_up": "m7", "victims": 2, "scores": [{"mismatch": [0.01,
+ * 0.02], ...}, ...]}: what is not known is left out; `victims` are the events before this one; of
+ * the scores an object per rank, the one that decides first first, winner and runner-up. */
+void decision_print(struct buf *to, const struct cell *cell, const struct cmd_schedule *body,
+                    const struct placement *p, uint32_t victims);
+/* Do two reasons say the same, but for the numbers in them? */
+bool reason_is_alike(const char *a, const char *b);
+
 /* apply.c: the answer; the first message stands */
 void answer_refuse(struct apply *a, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void answer_say(struct apply *a, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -17,6 +17,16 @@ const char *cmd_kind_text(enum cmd_kind kind)
     return "unknown";
 }
 
+const char *among_text(enum among among)
+{
+    static const char *const texts[AMONG_COUNT] = {
+#define X(name, text) text,
+        AMONGS(X)
+#undef X
+    };
+    return texts[among];
+}
+
 void cmd_release(struct cmd *cmd)
 {
     switch (cmd->kind) {
@@ -27,6 +37,7 @@ void cmd_release(struct cmd *cmd)
         free(cmd->schedule.placements);
         free(cmd->schedule.victims);
         free(cmd->schedule.verdicts);
+        free(cmd->schedule.stages);
         break;
     case CMD_REPORT:
         free(cmd->report.reports);

@@ -91,12 +91,48 @@ struct attempt_ref {
     uint32_t attempt;
 };
 
+/* What a stage of scoring says of two machines: costs, the smaller is better. */
+struct stage_costs {
+    uint32_t stage; /* in cmd_schedule.stages */
+    int32_t winner;
+    int32_t runner_up; /* 0 when there is none */
+};
+
+/* Which machines it was chosen among. */
+#define AMONGS(X) \
+    X(ALL, "all") \
+    X(WOKEN, "woken")     /* those where something changed for the better: it waited for that */ \
+    X(ITS_OWN, "its-own") /* the task has a machine of its own */
+enum among {
+#define X(name, text) AMONG_##name,
+    AMONGS(X)
+#undef X
+        AMONG_COUNT
+};
+const char *among_text(enum among among);
+
+/* How the scheduler came to a placement. Nothing is decided by it: it goes into the history. */
+struct decision {
+    machine_id runner_up; /* who would have been next; 0: nobody */
+    enum among among;
+    struct stage_costs scores[DECISION_SCORES_MAX]; /* those that are not 0 for both */
+    uint32_t score_count;
+};
+
+/* Scores of one rank are added up; the lowest rank decides first. */
+struct score_stage {
+    char name[STAGE_NAME_MAX + 1]; /* "": none has this number */
+    uint32_t rank;
+    bool is_share; /* in millionths */
+};
+
 struct placement {
     struct attempt_ref task; /* attempt: the last one; the placement makes the next */
     machine_id machine;
     uint32_t victim_first; /* its victims: victims[first .. first + count), live on `machine` */
     uint32_t victim_count;
     task_id alloc; /* live on `machine`: the task goes inside, as its victims are; 0: not */
+    struct decision decision;
 };
 
 struct verdict {
@@ -113,6 +149,8 @@ struct cmd_schedule {
     uint32_t victim_count;
     struct verdict *verdicts;
     uint32_t verdict_count;
+    struct score_stage *stages; /* what the scores of the decisions are about */
+    uint32_t stage_count;
 };
 
 enum report_kind {

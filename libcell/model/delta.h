@@ -31,7 +31,8 @@
     X(POLICY, 18, "policy")   /* of the cell */ \
     X(HOLDING, 19, "holding") /* a large share of the machines is silent: none is declared down */ \
     X(HOLD_RELEASED, 20, "hold-released") \
-    X(HOLD_OVER, 21, "hold-over")
+    X(HOLD_OVER, 21, "hold-over") \
+    X(WAITING, 22, "waiting") /* a job does not fit, or for another reason than before */
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
@@ -56,7 +57,7 @@ struct event {
     machine_id machine;
     enum cause cause;
     int32_t exit_code;
-    char detail[128];
+    char detail[CELL_REASON_MAX + 1]; /* assigned: the decision, see decision_print() */
 };
 
 struct changes {

@@ -6,6 +6,7 @@
  */
 #include "cell_write.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,6 +163,11 @@ static void take_verdict(struct apply *a, const struct verdict *verdict)
     struct job *job = job_find(a->cell, verdict->job);
     if (job == NULL || job->counts[TASK_PENDING] == 0 || strcmp(job->reason, verdict->reason) == 0)
         return;
+    if (!reason_is_alike(job->reason, verdict->reason)) {
+        struct event *event = event_add(a, EVENT_WAITING);
+        event->job = job->id;
+        str_copy(event->detail, sizeof event->detail, verdict->reason);
+    }
     str_copy(job->reason, sizeof job->reason, verdict->reason);
     job_touch(a, job);
 }
@@ -170,6 +176,7 @@ static void take_verdict(struct apply *a, const struct verdict *verdict)
 struct group {
     const struct cmd_schedule *body;
     uint32_t first, count;
+    struct buf *text; /* to work in */
 };
 
 static const struct attempt_ref *victims_of(const struct group *g, uint32_t i)
@@ -186,9 +193,9 @@ static bool victims_are_there(const struct cmd_schedule *body, const struct plac
 }
 
 static struct group group_at(const struct cell *cell, const struct cmd_schedule *body,
-                             uint32_t first)
+                             uint32_t first, struct buf *text)
 {
-    struct group g = {body, first, 1};
+    struct group g = {body, first, 1, text};
     job_id id = task_job(body->placements[first].task.task);
     const struct job *job = job_find(cell, id);
     while (job != NULL && job->spec.gang && first + g.count < body->placement_count &&
@@ -272,17 +279,32 @@ static void undo_all(struct apply *a, struct undo *undo, const struct group *g)
     a->cell->event_seq = undo->event_seq;
 }
 
-static void place(struct apply *a, const struct placement *p, const struct attempt_ref *victims,
-                  struct undo *undo)
+/* Tell the victims to stop: how many did not do so already. */
+static uint32_t evict(struct apply *a, const struct placement *p, const struct attempt_ref *victims,
+                      struct undo *undo)
 {
+    const struct job *job = job_find(a->cell, task_job(p->task.task));
+    uint32_t count = 0;
     for (uint32_t i = 0; i < p->victim_count; i++) {
         struct task *victim = task_find(a->cell, victims[i].task);
         if (victim->stopping != CAUSE_NONE)
             continue;
         undo_note_victim(undo, a->cell, victim);
-        event_add_task(a, EVENT_EVICTING, victim, CAUSE_PREEMPTED, 0, "");
+        char detail[CELL_NAME_MAX + 64];
+        snprintf(detail, sizeof detail, "for %s/%u: priority %u over %u", job->spec.name,
+                 task_index(p->task.task), job->spec.priority,
+                 job_find(a->cell, task_job(victim->id))->spec.priority);
+        event_add_task(a, EVENT_EVICTING, victim, CAUSE_PREEMPTED, 0, detail);
         task_stop(a, victim, CAUSE_PREEMPTED);
+        count++;
     }
+    return count;
+}
+
+static void place(struct apply *a, const struct group *g, uint32_t i, struct undo *undo)
+{
+    const struct placement *p = &g->body->placements[i];
+    uint32_t victims = evict(a, p, victims_of(g, i), undo);
     struct task *task = task_find(a->cell, p->task.task);
     struct task next = *task;
     const struct job *job = job_find(a->cell, task_job(task->id));
@@ -298,7 +320,11 @@ static void place(struct apply *a, const struct placement *p, const struct attem
     next.machine = p->machine;
     next.alloc = p->alloc;
     task_set(a, task, &next);
-    event_add_task(a, is_alloc ? EVENT_RUNNING : EVENT_ASSIGNED, task, CAUSE_NONE, 0, "");
+    buf_clear(g->text);
+    decision_print(g->text, a->cell, g->body, p, victims);
+    event_add_task(a, EVENT_ASSIGNED, task, CAUSE_NONE, 0, buf_text(g->text));
+    if (is_alloc)
+        event_add_task(a, EVENT_RUNNING, task, CAUSE_NONE, 0, "");
 }
 
 /* The scheduler assumed the placement: send it the rows as they are. */
@@ -328,7 +354,7 @@ static int group_place(struct apply *a, const struct group *g, struct undo *undo
         if (rc == 0)
             rc = placement_check(a->cell, p, victims_of(g, i), err);
         if (rc == 0)
-            place(a, p, victims_of(g, i), undo);
+            place(a, g, i, undo);
     }
     return rc;
 }
@@ -353,9 +379,10 @@ static void group_take(struct apply *a, const struct group *g, struct err *first
 
 void apply_schedule(struct apply *a, const struct cmd_schedule *body)
 {
+    CLEANUP(buf_release) struct buf text = {0};
     struct err first = {0};
     for (uint32_t i = 0; i < body->placement_count;) {
-        struct group g = group_at(a->cell, body, i);
+        struct group g = group_at(a->cell, body, i, &text);
         group_take(a, &g, &first);
         i += g.count;
     }

@@ -18,15 +18,45 @@ static void machine_register_fields(struct pack *p, struct cmd_machine_register 
     words_fields(p, &r->attributes, MACHINE_ATTRIBUTES_MAX);
 }
 
+/* One flat list, for there are many: 9 bytes at most and 11 a score. */
+static void decision_fields(struct pack *p, struct decision *d)
+{
+    uint32_t count = 2 + 3 * d->score_count;
+    pack_count(p, &count, 2 + 3 * DECISION_SCORES_MAX);
+    if (pack_ok(p) && count % 3 != 2)
+        pack_fail(p, "decision with half a score");
+    pack_u32(p, &d->runner_up.v);
+    pack_enum(p, &d->among, AMONG_COUNT);
+    if (!pack_ok(p))
+        return;
+    if (p->reading)
+        d->score_count = count / 3;
+    for (uint32_t i = 0; i < d->score_count; i++) {
+        pack_u32(p, &d->scores[i].stage);
+        pack_i32(p, &d->scores[i].winner);
+        pack_i32(p, &d->scores[i].runner_up);
+    }
+}
+
 static void placement_fields(struct pack *p, void *placement)
 {
     struct placement *l = placement;
-    pack_fields(p, 5);
+    pack_fields(p, 6);
     attempt_ref_fields(p, &l->task);
     pack_u32(p, &l->machine.v);
     pack_u32(p, &l->victim_first);
     pack_u32(p, &l->victim_count);
     pack_u64(p, &l->alloc.v);
+    decision_fields(p, &l->decision);
+}
+
+static void stage_fields(struct pack *p, void *stage)
+{
+    struct score_stage *s = stage;
+    pack_fields(p, 3);
+    pack_text(p, s->name, sizeof s->name);
+    pack_u32(p, &s->rank);
+    pack_bool(p, &s->is_share);
 }
 
 static void verdict_fields(struct pack *p, void *verdict)
@@ -40,17 +70,21 @@ static void verdict_fields(struct pack *p, void *verdict)
 /* Counts that limits.h has no word for are bounded by the bytes of the command. */
 static void schedule_fields(struct pack *p, struct cmd_schedule *s)
 {
-    pack_fields(p, 3);
+    pack_fields(p, 4);
     pack_list(p, &s->placements, &s->placement_count, CMD_PLACEMENTS_MAX, sizeof *s->placements,
               placement_fields);
     pack_list(p, &s->victims, &s->victim_count, CMD_BYTES_MAX, sizeof *s->victims,
               attempt_ref_fields);
     pack_list(p, &s->verdicts, &s->verdict_count, CMD_BYTES_MAX, sizeof *s->verdicts,
               verdict_fields);
+    pack_list(p, &s->stages, &s->stage_count, STAGES_MAX, sizeof *s->stages, stage_fields);
     for (uint32_t i = 0; i < s->placement_count; i++) {
         const struct placement *l = &s->placements[i];
         if ((uint64_t)l->victim_first + l->victim_count > s->victim_count)
             pack_fail(p, "placement with victims that are not there");
+        for (uint32_t k = 0; k < l->decision.score_count; k++)
+            if (l->decision.scores[k].stage >= s->stage_count)
+                pack_fail(p, "score of a stage that is not there");
     }
 }
 
@@ -228,6 +262,9 @@ static int cmd_packable(const struct cmd *cmd, struct err *err)
     if (cmd->kind == CMD_SCHEDULE && cmd->schedule.verdict_count > CMD_BYTES_MAX)
         return err_set(err, ERR_LIMIT, "a command judges %u jobs, too many to pack",
                        cmd->schedule.verdict_count);
+    if (cmd->kind == CMD_SCHEDULE && cmd->schedule.stage_count > STAGES_MAX)
+        return err_set(err, ERR_LIMIT, "a command explains %u stages, at most %d",
+                       cmd->schedule.stage_count, STAGES_MAX);
     if (cmd->kind == CMD_REPORT && cmd->report.report_count > CMD_REPORTS_MAX)
         return err_set(err, ERR_LIMIT, "a command reports %u tasks, at most %d",
                        cmd->report.report_count, CMD_REPORTS_MAX);

@@ -29,6 +29,14 @@ void score_all(const struct view *view, const struct view_job *job, const struct
 void score_list(const struct view *view, const struct view_job *job, const struct resources *need,
                 const uint32_t *machines, uint32_t count, struct shortlist *list);
 
+/* The stages that choices by score are explained by; how many, at most STAGES_MAX - 2. */
+uint32_t score_stages(struct score_stage *ret);
+/* What each of them says of the machines of a choice. */
+void score_explain(const struct view *view, const struct view_job *job,
+                   const struct resources *need, struct choice choice, struct decision *to);
+/* One score, unless both are 0. */
+void decision_score(struct decision *to, uint32_t stage, int64_t winner, int64_t runner_up);
+
 /* best.c: the best machines, remembered per kind of task. */
 struct best {
     struct grid grid;
@@ -69,6 +77,7 @@ struct preempt {
     uint32_t victim_capacity;
     struct plan_cache *caches; /* what each machine would cost, per kind of task asked for lately */
     uint64_t clock;
+    uint64_t cost, cost_next; /* of the machines of the last choice */
 };
 void preempt_release(struct preempt *preempt);
 /* The cheapest machine and its victims (at most victims_max). Looks at the candidates only when the
@@ -80,6 +89,11 @@ struct choice preempt_best(struct preempt *preempt, const struct view *view,
 /* Can the job have room on this machine by evicting at most victims_max? */
 bool preempt_at(struct preempt *preempt, const struct view *view, const struct view_job *job,
                 const struct resources *need, uint32_t machine, uint32_t victims_max);
+
+/* The same as score_stages() and score_explain(), of the last choice; `first` is the number of its
+ * first stage. */
+uint32_t preempt_stages(struct score_stage *ret);
+void preempt_explain(const struct preempt *preempt, uint32_t first, struct decision *to);
 
 /* explain.c: true when it does fit somewhere. */
 bool explain_job(const struct view *view, const struct view_job *job, struct buf *to);

@@ -30,6 +30,7 @@ static void put_back(struct sched *sched, struct mark to)
 {
     while (sched->placement_count > to.placements) {
         const struct placement *p = &sched->placements[--sched->placement_count];
+        sched->score_count -= p->decision.score_count;
         view_unplace(&sched->view, task_of(sched, p->task));
         while (sched->victim_count > p->victim_first) {
             uint32_t v = --sched->victim_count;

@@ -244,14 +244,32 @@ struct choice preempt_best(struct preempt *preempt, const struct view *view,
         best = shortlist_choice(&cache->list);
     else
         best = look(preempt, cache, view, job, victims_max);
-    if (best.machine != VIEW_NO_MACHINE)
-        ASSERT(plan_machine(preempt, view, job, need, best.machine) == cache->costs[best.machine]);
+    if (best.machine == VIEW_NO_MACHINE)
+        return best;
+    preempt->cost = cache->costs[best.machine];
+    preempt->cost_next = best.runner_up == VIEW_NO_MACHINE ? 0 : cache->costs[best.runner_up];
+    ASSERT(plan_machine(preempt, view, job, need, best.machine) == preempt->cost);
     return best;
 }
 
 bool preempt_at(struct preempt *preempt, const struct view *view, const struct view_job *job,
                 const struct resources *need, uint32_t machine, uint32_t victims_max)
 {
-    return plan_machine(preempt, view, job, need, machine) != COST_NONE &&
-           preempt->victim_count <= victims_max;
+    preempt->cost = plan_machine(preempt, view, job, need, machine);
+    preempt->cost_next = 0;
+    return preempt->cost != COST_NONE && preempt->victim_count <= victims_max;
+}
+
+uint32_t preempt_stages(struct score_stage *ret)
+{
+    ret[0] = (struct score_stage){.name = "highest priority evicted", .rank = 0};
+    ret[1] = (struct score_stage){.name = "tasks evicted", .rank = 1};
+    return 2;
+}
+
+void preempt_explain(const struct preempt *preempt, uint32_t first, struct decision *to)
+{
+    decision_score(to, first, (uint32_t)(preempt->cost >> 32),
+                   (uint32_t)(preempt->cost_next >> 32));
+    decision_score(to, first + 1, (uint32_t)preempt->cost, (uint32_t)preempt->cost_next);
 }

@@ -13,6 +13,9 @@ struct sched *sched_new(void)
 {
     struct sched *sched = xcalloc(1, sizeof *sched);
     view_init(&sched->view);
+    sched->stage_evict = score_stages(sched->stages);
+    sched->stage_count = sched->stage_evict + preempt_stages(sched->stages + sched->stage_evict);
+    ASSERT(sched->stage_count <= STAGES_MAX);
     return sched;
 }
 
@@ -71,14 +74,33 @@ static void wake_blocked(struct sched *sched)
     sched->fleet_told = view->fleet_version;
 }
 
+/* Of a gang the last may go without scores: a batch holds only so many. */
+static void decision_make(struct sched *sched, const struct view_job *job, struct choice choice,
+                          struct decision *to)
+{
+    to->runner_up.v = choice.runner_up + 1;
+    to->among = sched->among;
+    to->score_count = 0;
+    _Static_assert(VIEW_NO_MACHINE == UINT32_MAX, "no machine has the id 0");
+    if (sched->score_count + DECISION_SCORES_MAX > CMD_SCORES_MAX)
+        return;
+    if (sched->preempt.victim_count > 0)
+        preempt_explain(&sched->preempt, sched->stage_evict, to);
+    else
+        score_explain(&sched->view, job, &job->limit, choice, to);
+    sched->score_count += to->score_count;
+}
+
 void sched_propose(struct sched *sched, struct view_job *job, struct choice choice)
 {
     struct view_task *task = view_first_waiting(job);
     struct placement *p = &sched->placements[sched->placement_count++];
-    *p = (struct placement){.task = view_attempt(task),
-                            .machine = {choice.machine + 1},
-                            .victim_first = sched->victim_count,
-                            .victim_count = sched->preempt.victim_count};
+    p->task = view_attempt(task);
+    p->machine.v = choice.machine + 1;
+    p->alloc.v = 0;
+    p->victim_first = sched->victim_count;
+    p->victim_count = sched->preempt.victim_count;
+    decision_make(sched, job, choice, &p->decision);
     for (uint32_t i = 0; i < sched->preempt.victim_count; i++) {
         struct view_task *victim = sched->preempt.victims[i];
         sched->was_disrupted[sched->victim_count] = victim->disrupted;
@@ -121,12 +143,14 @@ enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims
     const struct resources *need = &job->limit;
     sched->preempt.victim_count = 0;
     view_first_waiting(job); /* that is whom the choice is made for */
+    sched->among = AMONG_ALL;
     if (job->woken && view->candidate_count <= CANDIDATES_MAX) {
         struct shortlist list;
         sched->stats.machines_scanned += view->candidate_count;
         shortlist_clear(&list, CHOICE_ENTRIES_MAX);
         score_list(view, job, need, view->candidate_list, view->candidate_count, &list);
         *ret = best_choice(&list, job);
+        sched->among = AMONG_WOKEN;
     } else {
         *ret = best_machine(&sched->best, view, job, need, &sched->stats.machines_scanned);
     }
@@ -134,6 +158,7 @@ enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims
         return ret->machine != VIEW_NO_MACHINE ? PICK_FOUND : PICK_NONE;
     sched->stats.machines_scanned += job->woken ? view->candidate_count : view->machine_count;
     *ret = preempt_best(&sched->preempt, view, job, need, victims_max);
+    sched->among = job->woken ? AMONG_WOKEN : AMONG_ALL;
     if (ret->machine != VIEW_NO_MACHINE)
         return PICK_FOUND;
     return victims_max < VICTIMS_MAX &&
@@ -152,7 +177,8 @@ static bool place_one(struct sched *sched, struct view_job *job)
         view_block(&sched->view, job);
         return true;
     }
-    if (sched->placement_count == CMD_PLACEMENTS_MAX)
+    if (sched->placement_count == CMD_PLACEMENTS_MAX ||
+        sched->score_count + DECISION_SCORES_MAX > CMD_SCORES_MAX)
         return false;
     switch (sched_pick(sched, job, VICTIMS_MAX - sched->victim_count, &choice)) {
     case PICK_WITH_MORE_VICTIMS: /* that is for the next batch to see */
@@ -238,6 +264,7 @@ static void say(struct sched *sched)
 bool sched_pass(struct sched *sched, struct cmd_schedule *out)
 {
     sched->placement_count = 0;
+    sched->score_count = 0;
     sched->victim_count = 0;
     sched->verdict_count = 0;
     sched->stats.passes++;
@@ -253,6 +280,8 @@ bool sched_pass(struct sched *sched, struct cmd_schedule *out)
         .victim_count = sched->victim_count,
         .verdicts = sched->verdicts,
         .verdict_count = sched->verdict_count,
+        .stages = sched->stages,
+        .stage_count = sched->placement_count > 0 ? sched->stage_count : 0,
     };
     return sched->placement_count > 0 || sched->verdict_count > 0;
 }

@@ -7,11 +7,13 @@
 #include "choose.h"
 #include "sched.h"
 
-/* Packed sizes at most: 40 bytes a placement, 16 a victim, 525 a verdict. */
-enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 15 };
+/* Packed sizes at most: 49 bytes a placement and 11 a score of it, 16 a victim, 525 a verdict, 40 a
+ * stage. */
+enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 24 };
 /* Fewer candidates than this are looked at one by one. */
 enum { CANDIDATES_MAX = 32 };
-_Static_assert(CMD_PLACEMENTS_MAX * 40 + VICTIMS_MAX * 16 + VERDICTS_MAX * 525 + 256 <=
+_Static_assert(CMD_PLACEMENTS_MAX * 49 + CMD_SCORES_MAX * 11 + VICTIMS_MAX * 16 +
+                       VERDICTS_MAX * 525 + STAGES_MAX * 40 + 256 <=
                    CMD_BYTES_MAX,
                "a full batch must fit a command");
 
@@ -25,6 +27,10 @@ struct sched {
     /* Twice what a command holds: behind it a gang is tried out, to say why it does not fit. */
     struct placement placements[2 * CMD_PLACEMENTS_MAX];
     uint32_t placement_count;
+    uint32_t score_count; /* in their decisions */
+    enum among among;     /* of the choice made last */
+    struct score_stage stages[STAGES_MAX];
+    uint32_t stage_count, stage_evict; /* those of evictions begin there */
     struct attempt_ref victims[2 * VICTIMS_MAX];
     bool was_disrupted[2 * VICTIMS_MAX]; /* the victim, before it was one */
     uint32_t victim_count;

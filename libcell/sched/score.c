@@ -53,12 +53,13 @@ _Static_assert(4 * LEAN_BITS + 2 < 64, "squares of dot products must fit");
 
 /* The weights of stranding-aware are measured: see README.md. */
 static const struct figure {
+    const char *name;
     figure_fn *add;
     int64_t weight;
 } figures[POLICY_COUNT][FIGURES_MAX] = {
-    [POLICY_BEST_FIT] = {{leftover, 1}},
-    [POLICY_WORST_FIT] = {{leftover, -1}},
-    [POLICY_STRANDING_AWARE] = {{mismatch, 32}, {leftover, 1}},
+    [POLICY_BEST_FIT] = {{"leftover", leftover, 1}},
+    [POLICY_WORST_FIT] = {{"leftover", leftover, -1}},
+    [POLICY_STRANDING_AWARE] = {{"mismatch", mismatch, 32}, {"leftover", leftover, 1}},
 };
 
 void score_run(const struct view *view, const struct view_job *job, const struct resources *need,
@@ -100,17 +101,17 @@ static int64_t fit(const struct view *view, const struct view_job *job,
 
 /* Costs of one rank have one unit and are added. What is of a task, and not of all of its kind,
  * comes before all ranks: best_choice() sees to it. */
-enum { RANK_OF_TASK = -1 };
-static const struct stage {
+enum { RANK_OF_TASK = -1, RANK_WISHES, RANK_FIT };
+static const struct scorer {
     const char *name;
     int rank;
     int64_t (*cost)(const struct view *view, const struct view_job *job,
                     const struct resources *need, uint32_t machine);
 } stages[] = {
     {"crashed here before", RANK_OF_TASK, crashed},
-    {"soft constraints", 0, wish_constraints},
-    {"weighted spreads", 0, wish_spread},
-    {"fit", 1, fit},
+    {"soft constraints", RANK_WISHES, wish_constraints},
+    {"weighted spreads", RANK_WISHES, wish_spread},
+    {"fit", RANK_FIT, fit},
 };
 
 struct score score_of(const struct view *view, const struct view_job *job,
@@ -121,6 +122,80 @@ struct score score_of(const struct view *view, const struct view_job *job,
         if (stages[i].rank != RANK_OF_TASK)
             score.ranks[stages[i].rank] += stages[i].cost(view, job, need, machine);
     return score;
+}
+
+static uint32_t stage_add(struct score_stage *to, const char *name, int rank)
+{
+    *to =
+        (struct score_stage){.rank = (uint32_t)(rank - RANK_OF_TASK), .is_share = rank == RANK_FIT};
+    str_copy(to->name, sizeof to->name, name == NULL ? "" : name);
+    return 1;
+}
+
+/* The stages but the fit, then the figures it is made of, policy by policy. */
+uint32_t score_stages(struct score_stage *ret)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(stages); i++)
+        if (stages[i].rank != RANK_FIT)
+            count += stage_add(&ret[count], stages[i].name, stages[i].rank);
+    for (int p = 0; p < POLICY_COUNT; p++)
+        for (int i = 0; i < FIGURES_MAX; i++)
+            count += stage_add(&ret[count], figures[p][i].name, RANK_FIT);
+    return count;
+}
+
+static int32_t in_millionths(int64_t shares)
+{
+    int64_t millionths = ((shares >> (SCORE_BITS - 20)) * 1000000 + (1 << 19)) >> 20;
+    return (int32_t)MAX(MIN(millionths, (int64_t)INT32_MAX), -(int64_t)INT32_MAX);
+}
+
+/* Each as what it adds to the sum in millionths: so the sums of two machines are ordered as their
+ * scores are, whatever is rounded away. */
+static void figures_of(const struct view *view, const struct figure *figure,
+                       const struct resources *need, uint32_t machine, int32_t *ret)
+{
+    int64_t sum = 0;
+    int32_t before = 0;
+    for (int i = 0; i < FIGURES_MAX && figure[i].add != NULL; i++) {
+        figure[i].add(view, need, &view->traits[machine], 1, figure[i].weight, &sum);
+        int32_t now = in_millionths(sum);
+        ret[i] = now - before;
+        before = now;
+    }
+}
+
+void decision_score(struct decision *to, uint32_t stage, int64_t winner, int64_t runner_up)
+{
+    if ((winner == 0 && runner_up == 0) || to->score_count == DECISION_SCORES_MAX)
+        return;
+    to->scores[to->score_count++] =
+        (struct stage_costs){stage, (int32_t)MIN(winner, (int64_t)INT32_MAX),
+                             (int32_t)MIN(runner_up, (int64_t)INT32_MAX)};
+}
+
+void score_explain(const struct view *view, const struct view_job *job,
+                   const struct resources *need, struct choice choice, struct decision *to)
+{
+    bool rival = choice.runner_up != VIEW_NO_MACHINE;
+    uint32_t stage = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(stages); i++) {
+        if (stages[i].rank == RANK_FIT)
+            continue;
+        if (stages[i].rank == RANK_OF_TASK || !score_is_plain(job))
+            decision_score(to, stage, stages[i].cost(view, job, need, choice.machine),
+                           rival ? stages[i].cost(view, job, need, choice.runner_up) : 0);
+        stage++;
+    }
+    const struct figure *figure = figures[job->policy];
+    int32_t winner[FIGURES_MAX] = {0}, runner_up[FIGURES_MAX] = {0};
+    figures_of(view, figure, need, choice.machine, winner);
+    if (rival)
+        figures_of(view, figure, need, choice.runner_up, runner_up);
+    stage += (uint32_t)job->policy * FIGURES_MAX;
+    for (uint32_t i = 0; i < FIGURES_MAX; i++)
+        decision_score(to, stage + i, winner[i], runner_up[i]);
 }
 
 /* Offer a machine, if it suits. */

@@ -12,9 +12,11 @@ bool system_place(struct sched *sched, struct view_job *job)
     const struct view *view = &sched->view;
     struct view_task *task = view_first_waiting(job);
     uint32_t m = view_task_index(task), victims_left = VICTIMS_MAX - sched->victim_count;
-    if (sched->placement_count == CMD_PLACEMENTS_MAX)
+    if (sched->placement_count == CMD_PLACEMENTS_MAX ||
+        sched->score_count + DECISION_SCORES_MAX > CMD_SCORES_MAX)
         return false;
     sched->preempt.victim_count = 0;
+    sched->among = AMONG_ITS_OWN;
     sched->stats.machines_scanned++;
     bool allowed = m < view->machine_count && places_allow(job, m);
     if (!allowed || (!feasible_fits(view, &job->limit, m) &&

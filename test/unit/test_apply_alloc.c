@@ -161,11 +161,16 @@ START_TEST(a_task_goes_into_an_alloc_of_its_set_and_nowhere_else)
         struct placement p;
         const char *msg;
     } wrong[] = {
-        {{web, s.m1, 0, 0, {0}}, "does not run there, but in alloc set \"res\""},
-        {{web, s.m1, 0, 0, task_id_of(other, 0)}, "does not run there, but in alloc set \"res\""},
-        {{web, s.m1, 0, 0, task_id_of(s.res, 9)}, "does not run there, but in alloc set \"res\""},
-        {{web, s.m2, 0, 0, task_id_of(s.res, 0)}, "alloc \"res/0\" is not there"},
-        {{attempt_of(world_task(&s.w, free, 0)), s.m1, 0, 0, task_id_of(s.res, 0)},
+        {{.task = web, .machine = s.m1}, "does not run there, but in alloc set \"res\""},
+        {{.task = web, .machine = s.m1, .alloc = task_id_of(other, 0)},
+         "does not run there, but in alloc set \"res\""},
+        {{.task = web, .machine = s.m1, .alloc = task_id_of(s.res, 9)},
+         "does not run there, but in alloc set \"res\""},
+        {{.task = web, .machine = s.m2, .alloc = task_id_of(s.res, 0)},
+         "alloc \"res/0\" is not there"},
+        {{.task = attempt_of(world_task(&s.w, free, 0)),
+          .machine = s.m1,
+          .alloc = task_id_of(s.res, 0)},
          "does not run in an alloc"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {

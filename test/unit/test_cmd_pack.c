@@ -206,12 +206,42 @@ END_TEST
 START_TEST(victims_that_are_not_there_are_refused)
 {
     /* One placement that names victims [1, 2) of a list of one. */
-    static const uint8_t bytes[] = {0x97, 1, 0, 0, 0xa0, 0, 5,    0x93, 0x91, 0x95, 0x92,
-                                    1,    1, 1, 1, 1,    0, 0x91, 0x92, 1,    1,    0x90};
+    static const uint8_t bytes[] = {0x97, 1, 0, 0, 0xa0, 0, 5, 0x94, 0x91, 0x96, 0x92, 1,    1,
+                                    1,    1, 1, 0, 0x92, 0, 0, 0x91, 0x92, 1,    1,    0x90, 0x90};
     struct cmd cmd;
     struct err err = {0};
     ck_assert_int_eq(cmd_unpack(bytes, sizeof bytes, &cmd, &err), -ERR_CORRUPT);
     ck_assert_msg(strstr(err.msg, "victims that are not there") != NULL, "%s", err.msg);
+}
+END_TEST
+
+START_TEST(scores_of_stages_that_are_not_there_are_refused)
+{
+    static const struct {
+        uint8_t count, stage;
+        const char *why;
+    } scores[] = {
+        {5, 1, "score of a stage that is not there"},
+        {4, 0, "decision with half a score"},
+        {3, 0, "decision with half a score"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(scores); i++) {
+        const uint8_t bytes[] = {0x97, 1,    0,
+                                 0,    0xa0, 0,
+                                 5,    0x94, 0x91,
+                                 0x96, 0x92, 1,
+                                 1,    1,    0,
+                                 0,    0,    (uint8_t)(0x90 | scores[i].count),
+                                 0,    0,    scores[i].stage,
+                                 7,    9,    0x90,
+                                 0x90, 0x91, 0x93,
+                                 0xa1, 'a',  0,
+                                 0xc2};
+        struct cmd cmd;
+        struct err err = {0};
+        ck_assert_int_eq(cmd_unpack(bytes, sizeof bytes, &cmd, &err), -ERR_CORRUPT);
+        ck_assert_msg(strstr(err.msg, scores[i].why) != NULL, "%s", err.msg);
+    }
 }
 END_TEST
 
@@ -339,6 +369,7 @@ int main(void)
     tcase_add_test(bad, counts_that_are_not_there_allocate_nothing);
     tcase_add_test(bad, another_format_and_an_unknown_kind_are_refused);
     tcase_add_test(bad, victims_that_are_not_there_are_refused);
+    tcase_add_test(bad, scores_of_stages_that_are_not_there_are_refused);
     tcase_add_test(bad, a_cut_envelope_is_refused);
     suite_add_tcase(suite, bad);
     TCase *limits = tcase_create("limits");

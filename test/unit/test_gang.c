@@ -237,10 +237,18 @@ START_TEST(a_refused_gang_gives_its_victims_and_its_reason_back)
     cell_text(&before, s.w.cell);
     struct attempt_ref victims[] = {attempt_of(world_task(&s.w, low, 0)),
                                     attempt_of(world_task(&s.w, low, 1))};
-    struct placement p[] = {
-        {{task_id_of(gang, 0), 0}, world_task(&s.w, low, 0)->machine, 0, 1, {0}},
-        {{task_id_of(gang, 1), 0}, world_task(&s.w, low, 1)->machine, 1, 1, {0}},
-        {{task_id_of(gang, 2), 0}, world_task(&s.w, low, 1)->machine, 1, 1, {0}}};
+    struct placement p[] = {{{task_id_of(gang, 0), 0},
+                             world_task(&s.w, low, 0)->machine,
+                             .victim_first = 0,
+                             .victim_count = 1},
+                            {{task_id_of(gang, 1), 0},
+                             world_task(&s.w, low, 1)->machine,
+                             .victim_first = 1,
+                             .victim_count = 1},
+                            {{task_id_of(gang, 2), 0},
+                             world_task(&s.w, low, 1)->machine,
+                             .victim_first = 1,
+                             .victim_count = 1}};
     struct cmd_schedule body = {
         .placements = p, .placement_count = 3, .victims = victims, .victim_count = 2};
     struct cmd cmd = cmd_of_decision(&body);

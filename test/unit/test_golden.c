@@ -17,7 +17,8 @@
  *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
  *   policy NAME user=U | hold on|off|released user=U     of the cell
  *   kill NAME user=U | update NAME user=U replicas=N priority=P
- *   place JOB/I MACHINE [evict JOB/I]...           by hand; `pass` lets the scheduler decide
+ *   place JOB/I MACHINE [evict JOB/I]...           by hand
+ *   pass [explained]                               the scheduler decides [and how]
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
  *   wait 10s                                       time goes on; then `wake` wakes who is due
  *   tasks JOB | why JOB | cell                     print; why: as the scheduler sees it
@@ -105,6 +106,11 @@ static const struct task *task_named(const struct story *s, const char *name)
     return world_task(&s->w, found->id, (uint32_t)strtoul(slash + 1, NULL, 10));
 }
 
+static bool explained(const struct story *s)
+{
+    return s->word_count > 1 && strcmp(s->words[1], "explained") == 0;
+}
+
 static void print_event(const struct story *s, const struct event *e)
 {
     const struct job *job = cell_job(s->w.cell, e->job);
@@ -119,7 +125,7 @@ static void print_event(const struct story *s, const struct event *e)
         buf_printf(s->out, " cause=%s", cause_text(e->cause));
     if (e->exit_code != 0)
         buf_printf(s->out, " exit=%d", e->exit_code);
-    if (e->detail[0] != '\0' && e->task_index >= 0)
+    if (e->detail[0] != '\0' && e->task_index >= 0 && (e->kind != EVENT_ASSIGNED || explained(s)))
         buf_printf(s->out, " \"%s\"", e->detail);
     buf_printf(s->out, "\n");
 }

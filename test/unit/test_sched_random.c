@@ -207,6 +207,7 @@ static void expect_no_better_claim(const struct cell *cell, uint32_t priority)
 
 static uint64_t systems_seen; /* tasks of jobs on every machine */
 static uint64_t gangs_seen;   /* placed at once */
+static uint64_t outdone_seen; /* runners-up that were worse */
 static uint64_t wishes_seen;  /* placements for which the wishes differed between machines */
 
 static uint64_t crashes_seen; /* placements of tasks that had crashed on a machine that fits */
@@ -238,6 +239,46 @@ static void expect_best_wish(const struct cell *cell, const struct task *task,
         differs |= instead > cost;
     }
     wishes_seen += differs;
+}
+
+static int64_t rank_sum(const struct cmd_schedule *out, const struct decision *d, uint32_t rank,
+                        bool winner)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < d->score_count; i++)
+        if (out->stages[d->scores[i].stage].rank == rank)
+            sum += winner ? d->scores[i].winner : d->scores[i].runner_up;
+    return sum;
+}
+
+/* The runner-up would have done too, its score is no better, and nobody says there is none when
+ * there is one. Of gangs and of those who evict less is known here. */
+static void expect_true_decision(const struct cell *cell, const struct cmd_schedule *out,
+                                 const struct placement *p)
+{
+    const struct decision *d = &p->decision;
+    const struct job *job = cell_job(cell, task_job(p->task.task));
+    const struct machine *runner_up = cell_machine(cell, d->runner_up);
+    ck_assert_int_eq(runner_up == NULL, d->runner_up.v == 0);
+    ck_assert_uint_ne(d->runner_up.v, p->machine.v);
+    for (uint32_t i = 0; i < d->score_count; i++)
+        ck_assert_str_ne(out->stages[d->scores[i].stage].name, "");
+    int64_t ahead = 0;
+    for (uint32_t rank = 0; rank < 3 && ahead == 0 && runner_up != NULL; rank++)
+        ahead = rank_sum(out, d, rank, false) - rank_sum(out, d, rank, true);
+    ck_assert_int_ge(ahead, 0);
+    outdone_seen += ahead > 0;
+    if (p->victim_count > 0) {
+        ck_assert_int_eq(rank_sum(out, d, 1, true), (int64_t)p->victim_count);
+        return;
+    }
+    uint32_t fits = 0;
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        fits += oracle_fits(cell, cell->machines[i], job, &job->spec.limit, false);
+    if (runner_up != NULL)
+        ck_assert(oracle_fits(cell, runner_up, job, &job->spec.limit, false));
+    else if (d->among == AMONG_ALL)
+        ck_assert_uint_eq(fits, 1);
 }
 
 /* Everything a placement must obey, against the cell just before it. */
@@ -294,6 +335,7 @@ static void judged_place(struct world *w, const struct cmd_schedule *out, uint32
     gangs_seen += count > 1;
     expect_good(w->cell, &out->placements[first],
                 out->victims + out->placements[first].victim_first);
+    expect_true_decision(w->cell, out, &out->placements[first]);
     struct cmd_schedule part = *out;
     part.placements += first;
     part.placement_count = count;
@@ -532,6 +574,7 @@ START_TEST(every_decision_stands_before_the_oracle)
     ck_assert_uint_gt(victims, SEEDS);
     ck_assert_uint_gt(systems_seen, SEEDS / 2);
     ck_assert_uint_gt(gangs_seen, SEEDS / 4);
+    ck_assert_uint_gt(outdone_seen, 100);
     ck_assert_uint_gt(wishes_seen, SEEDS / 10);
     ck_assert_uint_gt(crashes_seen, SEEDS / 10);
 }
