@@ -5,8 +5,19 @@
  * then the newer; whoever turns out unneeded is spared, the highest priority first. Among machines:
  * the lowest highest-victim priority, then the fewest victims, then the lowest id. Tasks that stop
  * already are never victims, for their room is counted as free; nor are more of a job than its
- * disruption budget allows. Borg paper 3.2; a victim has a strictly lower priority and is never
- * prod, so evictions cannot cascade without end.
+ * disruption budget allows. Borg paper 3.2.
+ *
+ * Evictions come to an end. Count the live tasks that are not stopping by priority and read the
+ * counts as a number, the highest priority first: a victim has a strictly lower priority than the
+ * task it makes room for, so each placement, victims and all, makes that number larger. It is
+ * bounded by the tasks there are. So while nothing comes from outside (a submission, a machine
+ * lost, an end), only finitely many placements follow each other, and a task that was evicted and
+ * waits again can only go on at the cost of work below its own priority. test_sched_evict puts it
+ * to the test.
+ *
+ * Nor does anybody else get what a victim leaves: the task it goes for is live from the moment of
+ * the decision, in the view and in the cell, and what stops is counted as free only once, against
+ * it. Until the victim is gone it is the borglet that makes the task wait.
  */
 #include "choose.h"
 
