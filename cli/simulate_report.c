@@ -12,15 +12,15 @@ struct ignored_row {
     const char *text;
 };
 
-enum { IGNORED_ROWS = 10 };
+enum { IGNORED_ROWS = 8 };
 
 static void ignored_rows(const struct sim_ignored *g, struct ignored_row *to)
 {
     const struct ignored_row rows[IGNORED_ROWS] = {
         {"elsewhen", g->elsewhen,
          "tasks are not there at that time: left out; see --at, --arrivals"},
-        {"gpu", g->gpus, "tasks ask for gpu_milli: taken as asking for none"},
-        {"conflict", g->conflicts, "tasks have a conflict=JOB:K: not kept"},
+        {"conflict", g->conflicts,
+         "tasks have a conflict=JOB:K with K > 0, or with a job in parts: not kept"},
         {"cover", g->covers,
          "tasks have a spread=failure_domain:N: taken as at most so many in each that it takes N"},
         {"parts", g->parts, "tasks of later parts of a job with bounds: counted by themselves"},
@@ -28,7 +28,6 @@ static void ignored_rows(const struct sim_ignored *g, struct ignored_row *to)
         {"raised", g->raised, "tasks ask for no cpu or no ram: taken as asking for 1m or 1Mi"},
         {"disk", g->disks, "tasks ask for disk, which no machine has: taken as asking for none"},
         {"qos", g->qos, "tasks name a qos: not used, the band follows from the priority"},
-        {"machine_gpu", g->machine_gpus, "machines have gpu_milli: not used"},
     };
     memcpy(to, rows, sizeof rows);
 }

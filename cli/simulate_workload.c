@@ -49,9 +49,9 @@ static void take_machine(struct workload *to, const struct trace_machine *from)
     str_copy(machine->name, sizeof machine->name, from->id);
     machine->capacity = (struct resources){{[RES_CPU] = from->cpu_milli,
                                             [RES_RAM] = bytes_of(from->ram_mib),
-                                            [RES_DISK] = bytes_of(from->disk_mib)}};
+                                            [RES_DISK] = bytes_of(from->disk_mib),
+                                            [RES_GPU] = from->gpu_milli}};
     machine->attributes = words_copy(&from->attributes);
-    to->ignored.machine_gpus += from->gpu_milli > 0;
 }
 
 /* N - 1 domains are to be too few: n > (N - 1) * max. */
@@ -73,25 +73,42 @@ static void add_spread(struct job_spec *spec, const char *by, uint32_t max)
     spread->max = max;
 }
 
-static void take_constraints(struct job_spec *spec, const struct trace_constraints *from)
+/* Of those that say "none", for jobs in one part; how many were not taken. */
+static uint32_t take_conflicts(struct job_spec *spec, const struct trace_constraints *from,
+                               const struct namemap *split)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < from->conflict_count; i++) {
+        const struct trace_conflict *conflict = &from->conflicts[i];
+        struct term term = {.op = OP_APART};
+        if (conflict->max > 0 || namemap_get(split, conflict->job) != NULL) {
+            left++;
+            continue;
+        }
+        str_copy(term.attribute, sizeof term.attribute, ATTRIBUTE_MACHINE);
+        words_add(&term.values, conflict->job);
+        clause_add(clauses_add(&spec->constraints, 0), term);
+    }
+    return left;
+}
+
+static void take_bounds(struct job_spec *spec, const struct trace_constraints *from)
 {
     uint32_t domain_max = from->domain_max;
     if (from->domains_min > 0) {
         uint32_t max = workload_domain_max(spec->replicas, from->domains_min);
         domain_max = domain_max == 0 ? max : MIN(domain_max, max);
     }
-    spec->constraints = clauses_copy(&from->clauses);
     add_spread(spec, ATTRIBUTE_MACHINE, from->machine_max);
     add_spread(spec, TRACE_FAILURE_DOMAIN, domain_max);
 }
 
 static void count_job(const struct trace_job *job, uint32_t count, bool is_part, bool has_disks,
-                      struct sim_ignored *to)
+                      uint32_t conflicts, struct sim_ignored *to)
 {
     const struct trace_constraints *c = &job->constraints;
     bool bounded = c->machine_max > 0 || c->domain_max > 0 || c->domains_min > 0;
-    to->gpus += job->gpu_milli > 0 ? count : 0;
-    to->conflicts += c->conflict_count > 0 ? count : 0;
+    to->conflicts += conflicts > 0 ? count : 0;
     to->covers += c->domains_min > 0 ? count : 0;
     to->parts += is_part && bounded ? count : 0;
     to->raised += job->cpu_milli == 0 || job->ram_mib == 0 ? count : 0;
@@ -133,7 +150,8 @@ static void take_durations(struct workload *to, const struct trace *trace,
 
 struct namer {
     struct namemap taken;
-    bool is_part; /* of the job last named: another part came before */
+    struct namemap split; /* jobs that are in parts */
+    bool is_part;         /* of the job last named: another part came before */
 };
 
 /* A job's name, with its line in the trace when an earlier part of the job has taken the name. */
@@ -167,15 +185,29 @@ static void take_job(struct workload *to, const struct trace *trace, const struc
     spec->replicas = count;
     spec->limit = (struct resources){{[RES_CPU] = MAX(from->cpu_milli, 1),
                                       [RES_RAM] = bytes_of(MAX(from->ram_mib, 1)),
-                                      [RES_DISK] = has_disks ? bytes_of(from->disk_mib) : 0}};
-    take_constraints(spec, &from->constraints);
+                                      [RES_DISK] = has_disks ? bytes_of(from->disk_mib) : 0,
+                                      [RES_GPU] = from->gpu_milli}};
+    spec->constraints = clauses_copy(&from->constraints.clauses);
+    uint32_t conflicts = take_conflicts(spec, &from->constraints, &namer->split);
+    take_bounds(spec, &from->constraints);
     take_durations(to, trace, from, job, choice->when == WHEN_UNTIL);
-    count_job(from, count, namer->is_part, has_disks, &to->ignored);
+    count_job(from, count, namer->is_part, has_disks, conflicts, &to->ignored);
+}
+
+/* Which jobs come in parts: those whose id is there twice. */
+static void find_split(struct namer *namer, const struct trace *trace)
+{
+    struct namemap seen = {0};
+    for (uint32_t i = 0; i < trace->job_count; i++) {
+        struct trace_job *job = &trace->jobs[i];
+        namemap_put(namemap_get(&seen, job->id) == NULL ? &seen : &namer->split, job->id, job);
+    }
+    namemap_release(&seen);
 }
 
 struct step {
     int64_t second;
-    int64_t cpu_milli, ram_mib; /* more, or fewer */
+    int64_t cpu_milli, ram_mib, gpu_milli; /* more, or fewer */
 };
 
 /* By time; at one second those who go are first. */
@@ -196,10 +228,11 @@ static struct step *draw_steps(const struct trace *trace, size_t *ret_count)
         const struct trace_job *job = &trace->jobs[j];
         for (uint32_t i = 0; i < job->count; i++) {
             int32_t duration_s = trace->durations_s[job->first + i];
-            steps[count++] = (struct step){job->arrival_s, job->cpu_milli, job->ram_mib};
+            steps[count++] =
+                (struct step){job->arrival_s, job->cpu_milli, job->ram_mib, job->gpu_milli};
             if (duration_s >= 0)
                 steps[count++] = (struct step){job->arrival_s + MAX(duration_s, 1), -job->cpu_milli,
-                                               -job->ram_mib};
+                                               -job->ram_mib, -job->gpu_milli};
         }
     }
     qsort(steps, count, sizeof *steps, by_second);
@@ -207,21 +240,23 @@ static struct step *draw_steps(const struct trace *trace, size_t *ret_count)
     return steps;
 }
 
-/* The second at which the scarcer of cpu and ram is asked for most, as a share of the cell. */
+/* The second at which the scarcest of cpu, ram and gpus is asked for most, as a share of all. */
 static int64_t peak_of(const struct trace *trace)
 {
     size_t count;
     CLEANUP(free_ptr) struct step *steps = draw_steps(trace, &count);
-    double cpus = 1, mib = 1, cpu = 0, ram = 0, most = 0;
+    double cpus = 1, mib = 1, gpus = 1, cpu = 0, ram = 0, gpu = 0, most = 0;
     int64_t second = 0;
     for (uint32_t i = 0; i < trace->machine_count; i++) {
         cpus += (double)trace->machines[i].cpu_milli;
         mib += (double)trace->machines[i].ram_mib;
+        gpus += (double)trace->machines[i].gpu_milli;
     }
     for (size_t i = 0; i < count; i++) {
         cpu += (double)steps[i].cpu_milli;
         ram += (double)steps[i].ram_mib;
-        double share = MAX(cpu / cpus, ram / mib);
+        gpu += (double)steps[i].gpu_milli;
+        double share = MAX(MAX(cpu / cpus, ram / mib), gpu / gpus);
         bool last = i + 1 == count || steps[i + 1].second != steps[i].second;
         if (last && share > most) {
             most = share;
@@ -247,9 +282,11 @@ void workload_of_trace(struct workload *ret, const struct trace *trace,
         take_machine(ret, &trace->machines[i]);
         has_disks |= trace->machines[i].disk_mib > 0;
     }
+    find_split(&namer, trace);
     for (uint32_t i = 0; i < trace->job_count; i++)
         take_job(ret, trace, &trace->jobs[i], &now, has_disks, &namer);
     namemap_release(&namer.taken);
+    namemap_release(&namer.split);
 }
 
 void workload_of_cell(struct workload *ret, const struct cell *cell)

@@ -24,15 +24,13 @@ struct sim_job {
 struct sim_ignored {
     uint64_t elsewhen;  /* are not there at that moment, or come later: left out */
     uint64_t durations; /* have a run time, but no time passes */
-    uint64_t gpus;      /* ask for a gpu: taken as asking for none */
-    uint64_t conflicts; /* must keep off machines with another job: not kept */
+    uint64_t conflicts; /* with K > 0, or with a job in parts: not kept */
     uint64_t covers;    /* are to cover N failure domains: at most so many in one that they must */
     uint64_t parts;     /* of a later part of a job with bounds: counted by themselves */
     uint64_t raised;    /* ask for no cpu or no ram: taken as asking for 1m or 1Mi */
     uint64_t disks;     /* disk requests that no machine's size is known for */
     uint64_t qos;       /* name a qos: the band follows from the priority */
-    uint32_t machine_gpus; /* machines that have gpus */
-    bool priorities_2011;  /* the trace's scale is 0 to 11 */
+    bool priorities_2011; /* the trace's scale is 0 to 11 */
 };
 
 struct workload {

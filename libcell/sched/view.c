@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NORMAL_BITS = 40, PRECISION_BITS = 20 };
+enum { PRECISION_BITS = 20 };
 
 void view_init(struct view *view)
 {
@@ -109,7 +109,7 @@ static void rescale(struct view *view)
         while (view->total_max[r] >> view->shift[r] >= INT64_C(1) << PRECISION_BITS)
             view->shift[r]++;
         int64_t top = view->total_max[r] >> view->shift[r];
-        view->factor[r] = top == 0 ? 0 : (INT64_C(1) << NORMAL_BITS) / top;
+        view->factor[r] = top == 0 ? 0 : (INT64_C(1) << VIEW_NORMAL_BITS) / top;
     }
     for (uint32_t m = 0; m < view->machine_count; m++)
         machine_derive(view, m);

@@ -17,6 +17,7 @@
 
 enum { VIEW_NO_MACHINE = UINT32_MAX };
 enum { VIEW_CHANGES = 4096 };
+enum { VIEW_NORMAL_BITS = 40 };
 
 enum view_task_state {
     VIEW_OVER,    /* final, or not told of yet */
@@ -103,7 +104,8 @@ struct view_job {
     struct list system;       /* in view.system_jobs, when on every machine */
     struct list blocked_link; /* in view.blocked */
     struct list unsaid;       /* in view.unsaid: its reason is to be told (again) */
-    struct list queued;       /* in queue->jobs, by id */
+    struct list queued;       /* in queue->jobs */
+    uint8_t size_level;       /* of its tasks, the large ones first */
     bool budgeted;            /* its disruption budget may spare tasks from eviction */
     uint32_t disruptions_max; /* 0: no bound */
     uint32_t disrupted;       /* tasks that are */
@@ -112,11 +114,13 @@ struct view_job {
 };
 
 /* The jobs of one user at one priority. */
+enum { QUEUE_LEVELS = 6 };
 struct queue {
     char user[CELL_NAME_MAX + 1];
-    struct list jobs; /* by id */
-    struct list turn; /* in level.turns */
-    struct list *at;  /* no job before it is ready, in this pass */
+    struct list jobs;                    /* large tasks first, then by id */
+    struct view_job *last[QUEUE_LEVELS]; /* of each size, NULL: none */
+    struct list turn;                    /* in level.turns */
+    struct list *at;                     /* no job before it is ready, in this pass */
     uint32_t job_count;
     uint32_t ready; /* jobs that have waiting tasks and are not blocked */
 };
