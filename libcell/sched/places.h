@@ -37,8 +37,12 @@ struct presence {
     uint32_t users;
     uint32_t total;
     uint64_t begun, ended; /* how often the first came to a value, and the last left one */
-    struct idmap counts;   /* by value + 1; many jobs lie at a few of many values */
-    struct list watches;   /* of those for whom hard clauses ask */
+    /* By value: the first ones in an array, for racks and zones are asked for at every machine;
+     * those of machines, and beyond, in a map, by value + 1: many jobs lie at a few of many. */
+    uint32_t *few;
+    uint32_t few_count;
+    struct idmap many;
+    struct list watches; /* of those for whom hard clauses ask */
 };
 
 /* A job to be looked at again when a presence begins (near) or ends (apart) at some value. */

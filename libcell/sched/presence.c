@@ -2,14 +2,16 @@
  * presence.c - where the tasks of other jobs are: near and apart.
  *
  * Of each job and attribute that is asked for there is one presence: the live tasks per value,
- * those that are stopping included. It is counted as tasks come and go, so asking is one look into
- * a map for each machine. A hard clause that is nothing but an apart holds in both directions: the
+ * those that are stopping included. It is counted as tasks come and go, so asking is one look for
+ * each machine. A hard clause that is nothing but an apart holds in both directions: the
  * job that is meant has a keeper then, and is kept away from where the other one's tasks are.
  */
 #include "places.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { FEW_MAX = 4096 };
 
 static struct crowd *crowd_get(struct view *view, const char *name)
 {
@@ -37,7 +39,8 @@ static void crowd_put(struct view *view, struct crowd *crowd)
 static uint32_t count_at(const struct presence *presence, uint32_t machine)
 {
     uint64_t value = presence->axis->value[machine];
-    return (uint32_t)(uintptr_t)idmap_get(&presence->counts, value + 1);
+    return value < presence->few_count ? presence->few[value]
+                                       : (uint32_t)(uintptr_t)idmap_get(&presence->many, value + 1);
 }
 
 /* Near itself: what a job asks for is there as soon as it has begun somewhere. */
@@ -62,19 +65,37 @@ static void wake(struct view *view, const struct presence *presence, const struc
         view_reconsider(view, watch->who->job, here ? machine : VIEW_NO_MACHINE);
 }
 
+static void few_grow(struct presence *presence, uint32_t value)
+{
+    uint32_t count = MIN(MAX(value + 1, 2 * presence->few_count), (uint32_t)FEW_MAX);
+    presence->few = xrealloc(presence->few, count, sizeof *presence->few);
+    for (uint32_t v = presence->few_count; v < count; v++)
+        presence->few[v] = 0;
+    presence->few_count = count;
+}
+
+static void count_set(struct presence *presence, uint32_t machine, uint32_t count)
+{
+    uint32_t value = presence->axis->value[machine];
+    if (value >= presence->few_count && value < FEW_MAX && !axis_is_by_machine(presence->axis))
+        few_grow(presence, value);
+    if (value < presence->few_count)
+        presence->few[value] = count;
+    else if (count == 0)
+        idmap_remove(&presence->many, (uint64_t)value + 1);
+    else
+        idmap_put(&presence->many, (uint64_t)value + 1, (void *)(uintptr_t)count);
+}
+
 static void count_change(struct view *view, struct presence *presence, uint32_t machine, int change)
 {
-    uint64_t key = (uint64_t)presence->axis->value[machine] + 1;
     uint32_t count = count_at(presence, machine);
     ASSERT_IMPLIES(change<0, count> 0);
     count += (uint32_t)change;
     presence->total += (uint32_t)change;
     presence->begun += change > 0 && count == 1;
     presence->ended += count == 0;
-    if (count == 0)
-        idmap_remove(&presence->counts, key);
-    else
-        idmap_put(&presence->counts, key, (void *)(uintptr_t)count);
+    count_set(presence, machine, count);
     LIST_EACH(l, &presence->watches)
     {
         const struct watch *watch = CONTAINER_OF(l, struct watch, link);
@@ -133,7 +154,8 @@ static void presence_put(struct view *view, struct presence *presence)
         return;
     ASSERT(list_empty(&presence->watches));
     list_remove(&presence->link);
-    idmap_release(&presence->counts);
+    free(presence->few);
+    idmap_release(&presence->many);
     axis_put(presence->axis);
     crowd_put(view, presence->of);
     free(presence);
