@@ -62,6 +62,8 @@ static struct kind *kind_for(struct best *best, const struct view_job *job,
                       .limit = *need,
                       .match = job->match == NULL ? 0 : job->match->number,
                       .job = score_is_plain(job) ? 0 : job->id.v};
+    if (best->kinds != NULL && memcmp(&best->kinds[best->last].key, &key, sizeof key) == 0)
+        return &best->kinds[best->last];
     uint64_t hash = hash_bytes(0, &key, sizeof key);
     if (best->kinds == NULL) {
         best->kinds = xcalloc(KINDS, sizeof *best->kinds);
@@ -71,11 +73,13 @@ static struct kind *kind_for(struct best *best, const struct view_job *job,
     for (uint32_t i = 0; i < KINDS; i++) {
         if (best->hashes[i] == hash && memcmp(&best->kinds[i].key, &key, sizeof key) == 0) {
             best->kinds[i].used_at = ++best->clock;
+            best->last = i;
             return &best->kinds[i];
         }
         if (best->kinds[i].used_at < best->kinds[at].used_at)
             at = i;
     }
+    best->last = at;
     best->hashes[at] = hash;
     best->kinds[at].key = key;
     best->kinds[at].used_at = ++best->clock;

@@ -42,6 +42,7 @@ struct best {
     struct grid grid;
     struct kind *kinds;
     uint64_t *hashes; /* of the keys of kinds */
+    uint32_t last;    /* the kind that was asked for last */
     uint64_t clock;
 };
 void best_release(struct best *best);

@@ -1,7 +1,7 @@
 /*
  * sched.c - the scheduler on one core, beside an exact scan of all machines.
  *
- *     sched [--quick]
+ *     sched [--quick] [place] [ask] [preempt] [pending] [memory]
  *
  * Everything goes through the simulator of borgctl: the cell and the scheduler of a master, without
  * the log. "placements/s" counts the time inside sched_pass() only; "with apply" the whole loop.
@@ -251,14 +251,23 @@ static void bench_memory(void)
 
 int main(int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } parts[] = {{"place", bench_place},
+                 {"ask", bench_ask},
+                 {"preempt", bench_preempt},
+                 {"pending", bench_pending},
+                 {"memory", bench_memory}};
     quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
-    if (argc > 2 || (argc == 2 && !quick))
-        bench_die("usage: sched [--quick]");
+    int first = quick ? 2 : 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    bench_place();
-    bench_ask();
-    bench_preempt();
-    bench_pending();
-    bench_memory();
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        bool wanted = argc == first;
+        for (int a = first; a < argc; a++)
+            wanted |= strcmp(argv[a], parts[i].name) == 0;
+        if (wanted)
+            parts[i].run();
+    }
     return 0;
 }
