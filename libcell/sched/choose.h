@@ -14,6 +14,17 @@ bool feasible_maybe(const struct view *view, const struct resources *need, uint3
 /* What the machine has for this job, work it may evict included; -1 in every part when down. */
 struct resources feasible_room(const struct view *view, const struct view_job *job,
                                uint32_t machine);
+/* The same, remembered for jobs of one priority until the machine changes; of what a job that asks
+ * for nothing rare can ask. */
+struct reach {
+    uint32_t priority;
+    uint32_t machine_count;
+    uint64_t *stamps;
+    int64_t (*rooms)[RES_GPU];
+};
+void reach_release(struct reach *reach);
+struct resources reach_room(struct reach *reach, const struct view *view,
+                            const struct view_job *job, uint32_t machine);
 /* score.c: how well it fits machines of these traits, lower is better, whether it does or not. */
 void score_run(const struct view *view, const struct view_job *job, const struct resources *need,
                const struct trait *machines, uint32_t count, int64_t *ret_scores);
@@ -97,11 +108,12 @@ uint32_t preempt_stages(struct score_stage *ret);
 void preempt_explain(const struct preempt *preempt, uint32_t first, struct decision *to);
 
 /* explain.c: true when it does fit somewhere. */
-bool explain_job(const struct view *view, const struct view_job *job, struct buf *to);
+bool explain_job(const struct view *view, const struct view_job *job, struct reach *reach,
+                 struct buf *to);
 /* The same of the tasks of a job on every machine. */
 bool explain_system(const struct view *view, const struct view_job *job, struct buf *to);
 /* The same of the next task of a gang, `fitting` of `waiting` being placed in the view. */
-void explain_gang(const struct view *view, const struct view_job *job, uint32_t fitting,
-                  uint32_t waiting, struct buf *to);
+void explain_gang(const struct view *view, const struct view_job *job, struct reach *reach,
+                  uint32_t fitting, uint32_t waiting, struct buf *to);
 
 #endif

@@ -18,7 +18,7 @@ static int lacks_place(const struct view *view, const struct view_job *job, uint
         return view->draining[machine] ? LACKS_LEAVE : LACKS_MACHINE;
     if (places_allow(job, machine))
         return LACKS_NOTHING;
-    uint32_t failing = places_failing(view, job, machine);
+    uint32_t failing = places_failing(job, machine);
     if (job->match != NULL && failing < job->match->clauses.count)
         return LACKS_CLAUSE + (int)failing;
     if (presence_keeper(job, machine) != NULL)
@@ -26,7 +26,8 @@ static int lacks_place(const struct view *view, const struct view_job *job, uint
     return LACKS_SPREAD + (int)places_full(job, machine);
 }
 
-static struct explanation look(const struct view *view, const struct view_job *job)
+static struct explanation look(const struct view *view, const struct view_job *job,
+                               struct reach *reach)
 {
     struct explanation e = {0};
     for (int r = 0; r < RES_COUNT; r++)
@@ -41,7 +42,7 @@ static struct explanation look(const struct view *view, const struct view_job *j
             e.counts[place]++;
             continue;
         }
-        struct resources room = feasible_room(view, job, m);
+        struct resources room = reach_room(reach, view, job, m);
         uint32_t lacking;
         int first = lack_of_room(&job->limit, &room, &lacking);
         e.counts[first]++;
@@ -112,13 +113,14 @@ static void print_change(struct buf *to, const struct view *view, const struct v
     lack_change_print(to, best, e->enough[best], &job->limit, &view->resource_names);
 }
 
-bool explain_job(const struct view *view, const struct view_job *job, struct buf *to)
+bool explain_job(const struct view *view, const struct view_job *job, struct reach *reach,
+                 struct buf *to)
 {
     if (view->machine_count == 0) {
         buf_printf(to, "no machine fits: the cell has no machines yet");
         return false;
     }
-    struct explanation e = look(view, job);
+    struct explanation e = look(view, job, reach);
     if (e.counts[LACKS_NOTHING] > 0) {
         buf_printf(to, "fits %u of %u machines now", e.counts[LACKS_NOTHING], view->machine_count);
         return true;
@@ -129,15 +131,15 @@ bool explain_job(const struct view *view, const struct view_job *job, struct buf
     return false;
 }
 
-void explain_gang(const struct view *view, const struct view_job *job, uint32_t fitting,
-                  uint32_t waiting, struct buf *to)
+void explain_gang(const struct view *view, const struct view_job *job, struct reach *reach,
+                  uint32_t fitting, uint32_t waiting, struct buf *to)
 {
     buf_printf(to, "%u of %u tasks would fit; the gang waits for all: ", fitting, waiting);
     if (view->machine_count == 0) {
         buf_printf(to, "the cell has no machines yet");
         return;
     }
-    struct explanation e = look(view, job);
+    struct explanation e = look(view, job, reach);
     print_counts(to, view, job, &e, view->machine_count);
     /* What helps the next task is said to help the gang only when there is no other behind it. */
     if (waiting - fitting == 1)

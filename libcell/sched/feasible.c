@@ -3,6 +3,9 @@
  */
 #include "choose.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 bool feasible_fits(const struct view *view, const struct resources *need, uint32_t machine)
 {
     bool fits = true;
@@ -46,4 +49,40 @@ struct resources feasible_room(const struct view *view, const struct view_job *j
     LIST_EACH(l, view->tasks[machine])
     view_untake(CONTAINER_OF(l, struct view_task, link));
     return room.free;
+}
+
+void reach_release(struct reach *reach)
+{
+    free(reach->stamps);
+    free(reach->rooms);
+    *reach = (struct reach){0};
+}
+
+static void reach_begin(struct reach *reach, const struct view *view, uint32_t priority)
+{
+    if (reach->machine_count == view->machine_count && reach->priority == priority)
+        return;
+    if (reach->machine_count != view->machine_count) {
+        reach->stamps = xrealloc(reach->stamps, view->machine_count, sizeof *reach->stamps);
+        reach->rooms = xrealloc(reach->rooms, view->machine_count, sizeof *reach->rooms);
+    }
+    memset(reach->stamps, 0, view->machine_count * sizeof *reach->stamps);
+    reach->machine_count = view->machine_count;
+    reach->priority = priority;
+}
+
+struct resources reach_room(struct reach *reach, const struct view *view,
+                            const struct view_job *job, uint32_t machine)
+{
+    struct resources room = {0};
+    if (resources_rare(&job->limit))
+        return feasible_room(view, job, machine);
+    reach_begin(reach, view, job->priority);
+    if (reach->stamps[machine] != view->stamp[machine]) { /* no machine ever has stamp 0 */
+        room = feasible_room(view, job, machine);
+        memcpy(reach->rooms[machine], room.v, sizeof reach->rooms[machine]);
+        reach->stamps[machine] = view->stamp[machine];
+    }
+    memcpy(room.v, reach->rooms[machine], sizeof reach->rooms[machine]);
+    return room;
 }

@@ -124,7 +124,7 @@ bool gang_explain(struct sched *sched, struct view_job *job, struct buf *to)
     struct mark start = mark_now(sched);
     uint32_t waiting = job->waiting;
     if (waiting == 1)
-        return explain_job(&sched->view, job, to);
+        return explain_job(&sched->view, job, &sched->reach, to);
     enum pick pick = place_all(sched, job, VICTIMS_MAX);
     uint32_t fitting = sched->placement_count - start.placements;
     if (pick == PICK_FOUND)
@@ -135,7 +135,7 @@ bool gang_explain(struct sched *sched, struct view_job *job, struct buf *to)
                    "than %d evictions at once",
                    fitting, waiting, VICTIMS_MAX);
     else
-        explain_gang(&sched->view, job, fitting, waiting, to);
+        explain_gang(&sched->view, job, &sched->reach, fitting, waiting, to);
     put_back(sched, start);
     return pick == PICK_FOUND;
 }

@@ -31,7 +31,8 @@ static void match_judge(const struct view *view, struct match *match, uint32_t m
     if (view->facts[machine] == NULL)
         return;
     struct subject subject = places_subject(view, machine);
-    bool meets = matcher_failing(match->matcher, &subject) == match->clauses.count;
+    match->failing[machine] = (uint8_t)matcher_failing(match->matcher, &subject);
+    bool meets = match->failing[machine] == match->clauses.count;
     bit_set(match->meets, machine, meets);
     match->meets_count += meets;
     match->cost[machine] = match->has_wishes ? matcher_cost(match->matcher, &subject) : 0;
@@ -53,8 +54,11 @@ static void match_grow(struct match *match, uint32_t old, uint32_t capacity)
 {
     bits_grow(&match->meets, old, capacity);
     match->cost = xrealloc(match->cost, capacity, sizeof *match->cost);
-    for (uint32_t i = old; i < capacity; i++)
+    match->failing = xrealloc(match->failing, capacity, sizeof *match->failing);
+    for (uint32_t i = old; i < capacity; i++) {
         match->cost[i] = 0;
+        match->failing[i] = 0;
+    }
     for (uint32_t i = 0; i < match->company_count; i++)
         bits_grow(&match->companies[i].alone, old, capacity);
 }
@@ -111,6 +115,7 @@ static void match_put(struct view *view, struct match *match)
     matcher_free(match->matcher);
     clauses_release(&match->clauses);
     free(match->meets);
+    free(match->failing);
     free(match->cost);
     free(match->key);
     free(match);
@@ -272,13 +277,12 @@ uint64_t places_eased(const struct view_job *job)
     return job->eased + presence_eased(job);
 }
 
-uint32_t places_failing(const struct view *view, const struct view_job *job, uint32_t machine)
+uint32_t places_failing(const struct view_job *job, uint32_t machine)
 {
     const struct match *match = job->match;
     if (match == NULL)
         return 0;
-    struct subject subject = places_subject(view, machine);
-    uint32_t failing = matcher_failing(match->matcher, &subject);
+    uint32_t failing = match->failing[machine];
     for (uint32_t i = 0; i < match->company_count; i++) {
         const struct company *company = &match->companies[i];
         if (company->weight == 0 && company->at < failing && !company_holds(company, job, machine))

@@ -26,6 +26,7 @@ void sched_free(struct sched *sched)
     view_release(&sched->view);
     best_release(&sched->best);
     preempt_release(&sched->preempt);
+    reach_release(&sched->reach);
     free(sched);
 }
 
@@ -236,7 +237,8 @@ static bool explain(struct sched *sched, struct view_job *job, struct buf *to)
 {
     if (job->every_machine)
         return explain_system(&sched->view, job, to);
-    return job->gang ? gang_explain(sched, job, to) : explain_job(&sched->view, job, to);
+    return job->gang ? gang_explain(sched, job, to)
+                     : explain_job(&sched->view, job, &sched->reach, to);
 }
 
 static void say(struct sched *sched)

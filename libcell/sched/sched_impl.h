@@ -21,6 +21,7 @@ struct sched {
     struct view view;
     struct best best;
     struct refusals refusals;
+    struct reach reach; /* for reasons */
     struct preempt preempt;
     struct sched_stats stats;
     uint64_t fleet_told; /* view.fleet_version the reasons are about */

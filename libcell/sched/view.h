@@ -55,7 +55,8 @@ struct match {
     struct matcher *matcher;
     uint64_t *meets;      /* a bit per machine: all hard clauses without company hold there */
     uint32_t meets_count; /* bits that are set */
-    uint32_t *cost;       /* per machine: weights of the wishes without company that do not hold */
+    uint8_t *failing; /* per machine: the first such clause that does not hold, or their count */
+    uint32_t *cost;   /* per machine: weights of the wishes without company that do not hold */
     bool has_wishes;
     struct company *companies; /* the other clauses: places.h */
     uint32_t company_count;
@@ -268,7 +269,7 @@ bool places_allow(const struct view_job *job, uint32_t machine);
  * plain (choose.h), or allowed. */
 uint64_t places_eased(const struct view_job *job);
 /* The first hard constraint that the machine fails, or their number. */
-uint32_t places_failing(const struct view *view, const struct view_job *job, uint32_t machine);
+uint32_t places_failing(const struct view_job *job, uint32_t machine);
 /* The first spread of which the machine's value is full, or their number. */
 uint32_t places_full(const struct view_job *job, uint32_t machine);
 /* The next machine from `machine` on that meets the hard constraints, those about company aside; at
