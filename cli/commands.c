@@ -130,8 +130,8 @@ const struct command cli_commands[] = {
         .args = "JOB[/INDEX]",
         .args_min = 1,
         .args_max = 1,
-        .options = OPTION(NAMES),
-        .summary = "why it is pending: what each machine lacks, and what would help",
+        .options = OPTION(NAMES) | OPTION(ATTEMPT),
+        .summary = "why it is pending and what would help; how it was placed, and by what",
         .details =
             "Each machine counts once, at the first thing that is in the way: the machine is\n"
             "down or draining, a constraint, a spread, then cpu, ram, disk and ports as they are\n"
@@ -142,9 +142,18 @@ const struct command cli_commands[] = {
             "helps. Then the nearest machines and what they lack, who would have to be evicted\n"
             "where least forbids it, and the smallest change of one resource with which it fits\n"
             "somewhere now. --machines gives names and longer lists; -o json has all of it.\n"
-            "Of what is not pending the state is told.",
+            "\n"
+            "Of a task that is not pending it tells how an attempt (--attempt N, else the last\n"
+            "one) was placed: on which machine and which was next, what each stage of scoring\n"
+            "said of both, who was evicted for it, what became of all its attempts, and for what\n"
+            "reasons its job has waited. That is in the history of every replica and stays there\n"
+            "after the task has ended, as long as the last million events. `among` is all\n"
+            "machines, or those where something had changed for the better (woken), when the job\n"
+            "had waited. Of a job that is not pending the states are told.",
         .examples = "  borgctl why web\n"
                     "  borgctl why web/3 --machines\n"
+                    "  borgctl why web/3 --attempt 1\n"
+                    "  borgctl -o json why web/3 | jq '.decision.scores'\n"
                     "  borgctl -o json why web | jq '.reasons[] | select(.reason == \"fits\")'",
         .run = cmd_why,
     },

@@ -53,6 +53,10 @@ batch_in_state()
     index="$(batch_in_state pending)"
     batch_in_state running
     task_is crunch "$index" cause preempted
+    borgctl why urgent/0 | grep -E "^crunch/$index +1 for urgent/0: priority 200 over 100\$"
+    same "decision" "m1 [100] [1] crunch/$index" "$(borgctl -o json why urgent/0 | jq -r '
+        .machine + " " + (.decision.scores[0]["highest priority evicted"] | tojson) + " " +
+        (.decision.scores[1]["tasks evicted"] | tojson) + " " + .victims[0].task')"
     echo "$index" >"$SPECS/displaced"
 }
 
@@ -81,6 +85,23 @@ told to stop" "$(borgctl logs --attempt 1 "crunch/$(cat "$SPECS/displaced")")"
     borgctl kill urgent
     wait_until 20 job_runs crunch 2
     (($(task_field crunch "$(cat "$SPECS/displaced")" attempt) >= 2))
+}
+
+@test "how a task was placed and why a job waited can be read when it is over, on any replica" {
+    same "attempts" "1 preempted 2 null" "$(borgctl -o json why \
+        "crunch/$(cat "$SPECS/displaced")" --attempt 1 |
+        jq -r '[.attempts[] | "\(.attempt) \(.cause)"] | join(" ")')"
+    borgctl why urgent/0 | grep -E '^urgent/0: attempt 1 was placed on m1, '
+    borgctl why more | grep -E ' no machine fits: 1 of 1 lacks cpu; no change of one resource'
+    expect_exit 1 borgctl why urgent/0 --attempt 7
+    expect_text 'the history has no attempt 7 of urgent/0'
+    expect_exit 2 borgctl why urgent --attempt 1
+    expect_text '--attempt is of one task'
+    same "among" "all all all" "$(for replica in 1 2 3; do
+        sqlite3 "file:$BORG_CELL/master$replica/cell.db?mode=ro" \
+            "SELECT json_extract(detail, '\$.among') FROM events
+             WHERE kind = 'assigned' AND job_name = 'urgent'"
+    done | paste -sd' ')"
 }
 
 @test "all replicas hold the same" {

@@ -1,0 +1,252 @@
+/*
+ * why_pending.c - the rows of "why is it pending?" (why_rows.h) for people and for programs.
+ */
+#include "why_answer.h"
+
+#include "listing.h"
+
+#include <string.h>
+
+/* Of what is always told, so much is shown; `--machines` and JSON show all there is. */
+enum { NEAR_SHOWN = 3, EVICTIONS_SHOWN = 2 };
+
+static const struct render_column columns[] = {
+    {"machines", "MACHINES", RENDER_INTEGER},
+    {"reason", "WHY", RENDER_TEXT},
+    {"names", "NAMES", RENDER_TEXT},
+};
+static const struct render_column columns_of_evict[] = {
+    {"machines", "MACHINES", RENDER_INTEGER},
+    {"reason", "IN THE WAY", RENDER_TEXT},
+};
+
+static bool row_is(const struct wire_rows *rows, size_t row, const char *kind)
+{
+    return row < rows->row_count && strcmp(render_text(rows, row, "kind"), kind) == 0;
+}
+
+/* The first row of that kind, or the number of rows. */
+static size_t row_of(const struct wire_rows *rows, const char *kind)
+{
+    size_t row = 0;
+    while (row < rows->row_count && !row_is(rows, row, kind))
+        row++;
+    return row;
+}
+
+/* The rows of one kind, which stand together. */
+static struct wire_rows rows_of(const struct wire_rows *rows, const char *kind)
+{
+    struct wire_rows part = *rows;
+    size_t row = row_of(rows, kind), count = 0;
+    while (row_is(rows, row + count, kind))
+        count++;
+    part.values += row * rows->column_count;
+    part.row_count = (uint32_t)count;
+    return part;
+}
+
+static const char *plural(int64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* Is this row of another machine than the one before it? */
+static bool begins_machine(const struct wire_rows *rows, size_t row)
+{
+    return row == 0 ||
+           strcmp(render_text(rows, row, "machine"), render_text(rows, row - 1, "machine")) != 0;
+}
+
+/* "m7 lacks ram 512Mi, cpu 1; m3 lacks ..." */
+static void near_print(const struct wire_rows *all, uint32_t max)
+{
+    struct wire_rows rows = rows_of(all, "near");
+    uint32_t shown = 0;
+    for (size_t row = 0; row < rows.row_count; row++) {
+        bool begins = begins_machine(&rows, row);
+        if (begins && shown++ == max)
+            break;
+        if (begins)
+            printf("%s%s lacks", row == 0 ? "nearest: " : "; ", render_text(&rows, row, "machine"));
+        printf("%s %s", begins ? "" : ",", render_text(&rows, row, "names"));
+    }
+    if (rows.row_count > 0)
+        printf("\n");
+}
+
+/* "m3: would have to evict batch/3 (priority 100, may be evicted), ..." */
+static void victims_print(const struct wire_rows *all, uint32_t max)
+{
+    struct wire_rows rows = rows_of(all, "victim");
+    uint32_t shown = 0;
+    for (size_t row = 0; row < rows.row_count; row++) {
+        const char *task = render_text(&rows, row, "names");
+        int64_t amount = render_integer(&rows, row, "amount");
+        bool begins = begins_machine(&rows, row);
+        if (begins && shown++ == max)
+            break;
+        if (begins)
+            printf("%s%s: would have to evict", row == 0 ? "" : "\n",
+                   render_text(&rows, row, "machine"));
+        if (task[0] == '\0')
+            printf(" and %" PRId64 " more", amount);
+        else
+            printf("%s %s (priority %" PRId64 ", %s)", begins ? "" : ",", task, amount,
+                   render_text(&rows, row, "reason"));
+    }
+    if (rows.row_count > 0)
+        printf("\n");
+}
+
+static void gang_print(const struct wire_rows *rows)
+{
+    size_t gang = row_of(rows, "gang");
+    if (gang == rows->row_count)
+        return;
+    printf("a gang, all start or none: %" PRId64 " of the %" PRId64
+           " that wait would have room now\n",
+           render_integer(rows, gang, "amount"), render_integer(rows, gang, "machines"));
+}
+
+/* What would help. */
+static void change_print(const struct wire_rows *rows)
+{
+    size_t change = row_of(rows, "change"), backoff = row_of(rows, "backoff");
+    int64_t machines = change < rows->row_count ? render_integer(rows, change, "machines") : 0;
+    if (machines > 0)
+        printf("fits on %" PRId64 " machine%s with %s\n", machines, plural(machines),
+               render_text(rows, change, "names"));
+    if (backoff < rows->row_count) {
+        CLEANUP(buf_release) struct buf until = {0};
+        render_value(&until, RENDER_TIME, render_cell(rows, backoff, "amount"), 0);
+        printf("backs off after a failure, until %s\n", buf_text(&until));
+    }
+}
+
+static int rows_check(const struct wire_rows *rows, struct err *err)
+{
+    return row_of(rows, "pending") < rows->row_count
+               ? 0
+               : err_set(err, ERR_CORRUPT,
+                         "the cell's answer has no row `pending`: it speaks "
+                         "another version; use the borgctl that belongs to it");
+}
+
+int why_pending_print(const char *task, const struct wire_rows *rows, bool names, struct err *err)
+{
+    struct render_options options = listing_render_options();
+    struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
+    size_t all = row_of(rows, "pending");
+    if (rows_check(rows, err) < 0)
+        return -(int)err->code;
+    int64_t pending = render_integer(rows, all, "amount");
+    int64_t machines = render_integer(rows, all, "machines");
+    printf("%s: %" PRId64 " task%s pending, %" PRId64 " machine%s\n", task, pending,
+           plural(pending), machines, plural(machines));
+    if (render_table(stdout, &reasons, columns, ARRAY_SIZE(columns) - !names, &options, err) < 0)
+        return -(int)err->code;
+    if (evict.row_count > 0 && render_table(stdout, &evict, columns_of_evict,
+                                            ARRAY_SIZE(columns_of_evict), &options, err) < 0)
+        return -(int)err->code;
+    near_print(rows, names ? UINT32_MAX : NEAR_SHOWN);
+    victims_print(rows, names ? UINT32_MAX : EVICTIONS_SHOWN);
+    gang_print(rows);
+    change_print(rows);
+    return 0;
+}
+
+/* "m1 m2" becomes a list. */
+static void names_split(json_t *reason)
+{
+    json_t *names = json_array();
+    const char *at = json_string_value(json_object_get(reason, "names"));
+    while (at != NULL && *at != '\0') {
+        size_t n = strcspn(at, " ");
+        json_array_append_new(names, json_stringn(at, n));
+        at += n + (at[n] == ' ');
+    }
+    json_object_set_new(reason, "names", names);
+}
+
+/* [{"machine": "m7", "missing": {"ram": 536870912}}, ...] */
+static json_t *near_json(const struct wire_rows *all)
+{
+    struct wire_rows rows = rows_of(all, "near");
+    json_t *list = json_array(), *missing = NULL;
+    for (size_t row = 0; row < rows.row_count; row++) {
+        if (begins_machine(&rows, row)) {
+            missing = json_object();
+            json_array_append_new(list, json_pack("{s:s, s:o}", "machine",
+                                                  render_text(&rows, row, "machine"), "missing",
+                                                  missing));
+        }
+        json_object_set_new(missing, render_text(&rows, row, "reason"),
+                            json_integer((json_int_t)render_integer(&rows, row, "amount")));
+    }
+    return list;
+}
+
+/* [{"machine": "m3", "victims": [{"task": "batch/3", ...}, ...], "more": 2}, ...] */
+static json_t *victims_json(const struct wire_rows *all)
+{
+    struct wire_rows rows = rows_of(all, "victim");
+    json_t *list = json_array(), *machine = NULL, *victims = NULL;
+    for (size_t row = 0; row < rows.row_count; row++) {
+        const char *task = render_text(&rows, row, "names");
+        json_int_t amount = (json_int_t)render_integer(&rows, row, "amount");
+        if (begins_machine(&rows, row)) {
+            victims = json_array();
+            machine = json_pack("{s:s, s:o, s:i}", "machine", render_text(&rows, row, "machine"),
+                                "victims", victims, "more", 0);
+            json_array_append_new(list, machine);
+        }
+        if (task[0] == '\0')
+            json_object_set_new(machine, "more", json_integer(amount));
+        else
+            json_array_append_new(victims,
+                                  json_pack("{s:s, s:I, s:s}", "task", task, "priority", amount,
+                                            "reason", render_text(&rows, row, "reason")));
+    }
+    return list;
+}
+
+int why_pending_json(const char *job, const struct wire_rows *rows, json_t **ret, struct err *err)
+{
+    struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
+    size_t all = row_of(rows, "pending"), change = row_of(rows, "change");
+    size_t backoff = row_of(rows, "backoff"), gang = row_of(rows, "gang"), i;
+    json_t *list, *bars, *reason;
+    if (rows_check(rows, err) < 0 ||
+        render_json(&reasons, columns, ARRAY_SIZE(columns), &list, err) < 0)
+        return -(int)err->code;
+    json_array_foreach(list, i, reason)
+    {
+        names_split(reason);
+    }
+    if (render_json(&evict, columns_of_evict, ARRAY_SIZE(columns_of_evict), &bars, err) < 0) {
+        json_decref(list);
+        return -(int)err->code;
+    }
+    json_t *object =
+        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "job", job, "pending",
+                  (json_int_t)render_integer(rows, all, "amount"), "machines",
+                  (json_int_t)render_integer(rows, all, "machines"), "reasons", list, "in_the_way",
+                  bars, "nearest", near_json(rows), "evictions", victims_json(rows));
+    if (change < rows->row_count)
+        json_object_set_new(
+            object, "change",
+            json_pack("{s:s, s:I, s:I}", "resource", render_text(rows, change, "reason"), "amount",
+                      (json_int_t)render_integer(rows, change, "amount"), "machines",
+                      (json_int_t)render_integer(rows, change, "machines")));
+    if (gang < rows->row_count)
+        json_object_set_new(object, "gang",
+                            json_pack("{s:I, s:I}", "waiting",
+                                      (json_int_t)render_integer(rows, gang, "machines"), "fitting",
+                                      (json_int_t)render_integer(rows, gang, "amount")));
+    if (backoff < rows->row_count)
+        json_object_set_new(object, "not_before_ms",
+                            json_integer((json_int_t)render_integer(rows, backoff, "amount")));
+    *ret = object;
+    return 0;
+}
