@@ -14,7 +14,8 @@
 enum machine_state { MACHINE_UP, MACHINE_DOWN, MACHINE_STATE_COUNT };
 const char *machine_state_text(enum machine_state state);
 
-/* The only user who may drain machines and set quotas: who has this certificate keeps the cell. */
+/* The only user who may drain machines, set quotas and the cell's policy, release it: whoever has
+ * this certificate keeps the cell. */
 #define CELL_OPERATOR "root"
 
 struct machine {

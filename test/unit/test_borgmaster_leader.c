@@ -92,6 +92,28 @@ START_TEST(a_silent_machine_is_declared_down_and_only_that_one)
 }
 END_TEST
 
+/* Three machines are never a large loss; while the cell holds still nobody is declared down. */
+START_TEST(a_small_cell_loses_two_of_three_at_once_unless_it_holds_still)
+{
+    struct scene *s = scene_new();
+    uint64_t now_ms = 1001 + LEADER_SILENT_MS;
+    s->heard_ms[0] = now_ms;
+    s->heard_ms[1] = s->heard_ms[2] = 1000;
+    ck_assert_uint_eq(due_at(s, now_ms, 0), 2);
+    struct cmd hold = {.kind = CMD_HOLD_SET, .hold_set = {.hold = HOLD_ON}};
+    scene_apply(s, &hold);
+    s->loss = (struct loss){0}; /* a new leader: it cannot know yet that so few are silent */
+    ck_assert_uint_eq(due_at(s, now_ms, 0), 0);
+    ck_assert_uint_eq(due_at(s, now_ms + LEADER_SILENT_MS, 0), 0);
+    s->heard_ms[0] = now_ms + 2 * LEADER_SILENT_MS;
+    ck_assert_uint_eq(due_at(s, now_ms + 2 * LEADER_SILENT_MS, 0), 3);
+    ck_assert_int_eq(s->due[0].kind, CMD_HOLD_SET);
+    ck_assert_int_eq(s->due[0].hold_set.hold, HOLD_OFF);
+    ck_assert_int_eq(s->due[1].kind, CMD_MACHINE_DOWN);
+    scene_free(s);
+}
+END_TEST
+
 START_TEST(silence_counts_from_when_a_machine_is_back)
 {
     struct scene *s = scene_new();
@@ -175,6 +197,7 @@ int main(void)
     Suite *suite = suite_create("leader");
     TCase *tc = tcase_create("due");
     tcase_add_test(tc, a_silent_machine_is_declared_down_and_only_that_one);
+    tcase_add_test(tc, a_small_cell_loses_two_of_three_at_once_unless_it_holds_still);
     tcase_add_test(tc, silence_counts_from_when_a_machine_is_back);
     tcase_add_test(tc, a_back_off_is_over_when_it_is_over);
     tcase_add_test(tc, a_draining_machine_is_asked_again_when_a_budget_has_room);

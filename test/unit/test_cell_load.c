@@ -190,6 +190,36 @@ static void task_crashed_without_failure(struct rows *r)
     r->task.crashed_on[0].v = 1;
 }
 
+static void task_unwanted(struct rows *r)
+{
+    r->task = task_row(1, TASK_UNWANTED);
+}
+
+static void job_on_every_machine(struct rows *r)
+{
+    r->job.spec.every_machine = true;
+    r->job.spec.replicas = r->job.task_count = 1;
+}
+
+static void unwanted_where_it_is_wanted(struct rows *r)
+{
+    job_on_every_machine(r);
+    r->task = task_row(1, TASK_UNWANTED);
+}
+
+static void pending_where_it_is_not_wanted(struct rows *r)
+{
+    job_on_every_machine(r);
+    r->machine.draining = true;
+    r->task = task_row(1, TASK_PENDING);
+}
+
+static void not_on_every_machine(struct rows *r)
+{
+    job_on_every_machine(r);
+    r->job.spec.replicas = r->job.task_count = 2;
+}
+
 static const struct {
     void (*breaks)(struct rows *rows);
     const char *says;
@@ -221,6 +251,10 @@ static const struct {
     {task_pending_on_a_machine, "task 1/0: not live, but on a machine"},
     {task_pending_and_stopping, "task 1/0: not live, but stopping"},
     {task_final_and_backing_off, "task 1/0: final, but backing off"},
+    {task_unwanted, "job 1: a task is unwanted"},
+    {unwanted_where_it_is_wanted, "job 1: a task waits where it is not wanted, or does not"},
+    {pending_where_it_is_not_wanted, "job 1: a task waits where it is not wanted"},
+    {not_on_every_machine, "job 1: its tasks are not those of every machine"},
     {task_crashed_on_no_machine, "task 1/0: it cannot have crashed on those machines"},
     {task_crashed_twice_on_one, "task 1/0: it cannot have crashed on those machines"},
     {task_crashed_after_none, "task 1/0: it cannot have crashed on those machines"},
