@@ -48,8 +48,8 @@ machine_is() # MACHINE STATE
     expect_text 'may not set a quota: only "root" may'
     expect_exit 2 as_root quota set ada free cpu=1
     expect_text 'free work needs no quota'
-    expect_exit 2 as_root quota set ada batch cpu=1,gpu=1
-    expect_text '"gpu" is none of cpu, ram, disk, ports, tasks'
+    expect_exit 1 as_root quota set ada batch cpu=1,colour=1
+    expect_text 'no machine ever offered "colour"'
     as_root quota set ada production cpu=1,ram=1Gi,tasks=10
     borgctl --user ada submit "$(spec shop 200 2 400m 'exec sleep 1000')"
     expect_exit 1 borgctl --user ada submit "$(spec shop2 200 1 400m 'exec sleep 1000')"
