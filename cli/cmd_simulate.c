@@ -8,6 +8,8 @@
 #include "simulate_compact.h"
 #include "simulate_report.h"
 #include "simulate_what_if.h"
+#include "why_answer.h"
+#include "why_rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -94,7 +96,7 @@ static int sources_check(const struct cli *cli, struct err *err)
 static int options_check(const struct cli *cli, struct err *err)
 {
     static const enum cli_option of_traces[] = {OPT_LIMIT, OPT_AT, OPT_ARRIVALS};
-    static const enum cli_option not_compact[] = {OPT_HOW_MANY, OPT_REMOVE, OPT_ARRIVALS};
+    static const enum cli_option not_compact[] = {OPT_HOW_MANY, OPT_REMOVE, OPT_WHY, OPT_ARRIVALS};
     bool checkpoint = cli_flag(cli, OPT_CHECKPOINT), compact = cli_flag(cli, OPT_COMPACT);
     for (size_t i = 0; checkpoint && i < ARRAY_SIZE(of_traces); i++)
         if (cli_flag(cli, of_traces[i]))
@@ -271,6 +273,35 @@ static int run(struct request *q, struct history *ret, struct err *err)
     return rc;
 }
 
+/* As borgctl why, about the cell as it is now. */
+static int why(const struct cli *cli, struct request *q, json_t *json, struct err *err)
+{
+    CLEANUP(wire_rows_release) struct wire_rows rows = {0};
+    struct wire_why asked = {.want_names = true};
+    const char *task = cli_value(cli, OPT_WHY);
+    json_t *answer;
+    if (task == NULL)
+        return 0;
+    int rc = cli_task(task, asked.job, &asked.index, err);
+    if (rc == 0)
+        rc = why_rows(q->sim.cell, &asked, &rows, err);
+    if (rc == -ERR_STATE) { /* nothing is pending: that is an answer too */
+        json_object_set_new(json, "why", json_pack("{s:s, s:i}", "job", asked.job, "pending", 0));
+        if (cli->output == OUTPUT_TABLE)
+            printf("\n%s\n", err->msg);
+        return 0;
+    }
+    if (rc == 0)
+        rc = why_pending_json(asked.job, &rows, &answer, err);
+    if (rc != 0)
+        return rc;
+    json_object_set_new(json, "why", answer);
+    if (cli->output == OUTPUT_JSON)
+        return 0;
+    printf("\n");
+    return why_pending_print(task, &rows, true, err);
+}
+
 static int simulate(const struct cli *cli, struct request *q, struct err *err)
 {
     CLEANUP(free_ptr) struct history *history = xcalloc(1, sizeof *history);
@@ -289,6 +320,8 @@ static int simulate(const struct cli *cli, struct request *q, struct err *err)
     if (cli->output == OUTPUT_TABLE)
         report_print(stdout, &findings);
     rc = what_if(cli, q, json, err);
+    if (rc == 0)
+        rc = why(cli, q, json, err);
     if (rc == 0)
         rc = how_many(cli, q, json, err);
     if (rc == 0 && cli->output == OUTPUT_JSON)

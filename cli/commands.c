@@ -304,7 +304,7 @@ const struct command cli_commands[] = {
         .args = "",
         .options = OPTION(TRACE_DIR) | OPTION(MACHINES) | OPTION(TASKS_FILE) | OPTION(CHECKPOINT) |
                    OPTION(POLICY) | OPTION(LIMIT) | OPTION(AT) | OPTION(ARRIVALS) |
-                   OPTION(COMPACT) | OPTION(HOW_MANY) | OPTION(REMOVE) | OPTION(SEED),
+                   OPTION(COMPACT) | OPTION(HOW_MANY) | OPTION(REMOVE) | OPTION(WHY) | OPTION(SEED),
         .summary = "what the scheduler would do: a trace, or what if, without touching a cell",
         .details =
             "Runs the scheduler and the cell of a master in this process, on a trace in CSV (its\n"
@@ -316,14 +316,16 @@ const struct command cli_commands[] = {
             "Of a trace one moment is taken (--at), or it is run over time (--arrivals).\n"
             "--compact packs everything anew on random parts of the machines, with 11 seeds, and\n"
             "prints the 90th percentile of machines needed; 0.2% of the tasks may stay pending,\n"
-            "and what jobs larger than half the cell insist on becomes a wish.",
+            "and what jobs larger than half the cell insist on becomes a wish.\n"
+            "--why answers as `borgctl why` does, about the cell as it is in the end.",
         .examples =
             "  borgctl simulate --dir trace/\n"
             "  borgctl simulate --machines m.csv --tasks t.csv.gz --policy best-fit -o json\n"
             "  borgctl simulate --dir trace/ --arrivals all\n"
             "  borgctl simulate --dir trace/ --at peak --compact\n"
             "  borgctl simulate --checkpoint cell.db --remove rack=r3 --remove 2 --seed 7\n"
-            "  borgctl simulate --checkpoint cell.db --how-many web.jsonnet",
+            "  borgctl simulate --checkpoint cell.db --how-many web.jsonnet\n"
+            "  borgctl simulate --checkpoint cell.db --remove rack=r3 --why web",
         .run = cmd_simulate,
     },
     {

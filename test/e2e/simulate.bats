@@ -112,6 +112,11 @@ from 0 to 1073741824" "$output"
     borgctl simulate --checkpoint "$db" --remove 1 -o json | jq -e '.machines == 2 and
         .placed == 2 and .used.cpu_milli == 3000 and .what_if.lost == 1 and
         .what_if.pending == 1 and .what_if.jobs[0].job == "web"'
+    borgctl simulate --checkpoint "$db" --remove 1 --why web -o json | jq -e '.why.pending == 1 and
+        ([.why.reasons[].reason] | sort) == ["is down", "lacks cpu"] and
+        .why.evictions[0].victims[0].reason == "production is never evicted"'
+    borgctl simulate --checkpoint "$db" --why web | grep -F 'nothing of it is pending'
+    expect_exit 1 borgctl simulate --checkpoint "$db" --why nobody
     borgctl simulate --checkpoint "$db" --compact --policy best-fit -o json | jq -e '
         .machines == 2 and .tasks == 2 and .policies["best-fit"].machines == 2'
     wait_sql 5 2 "SELECT count(*) FROM tasks WHERE state = 'running'"
