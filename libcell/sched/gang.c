@@ -6,8 +6,9 @@
  *
  * How many more places it would have needed is kept, and it is tried again only when the machines
  * that improved since can hold that many: its tasks being alike, no machine that stayed as it was
- * has more to give. What disruption budgets spare and hard spreads forbid may make the search miss
- * a way that another order would have found; what it finds is always right.
+ * has more to give. What disruption budgets spare, and what hard spreads and company forbid, may
+ * make the search miss a way that another order would have found (a gang near itself begins on the
+ * best machine only); what it finds is always right.
  */
 #include "sched_impl.h"
 

@@ -319,6 +319,32 @@ START_TEST(a_task_avoids_machines_it_crashed_on)
 }
 END_TEST
 
+/* What was the third best before the first task was placed is not allowed for the second. */
+START_TEST(machines_behind_those_that_are_avoided_are_looked_at_again)
+{
+    struct scene s = empty_scene();
+    machine_id avoided[] = {machine(&s, "a1", 2, "rack=r1", NULL),
+                            machine(&s, "a2", 2, "rack=r1", NULL)};
+    machine(&s, "b1", 3, "rack=r2", NULL);
+    machine(&s, "b2", 3, "rack=r2", NULL);
+    machine(&s, "c1", 4, "rack=r3", NULL);
+    struct job_spec spec = crashing(200, 2, NULL);
+    spread(&spec, "rack", 1, 0);
+    job_id id = world_job(&s.w, spec);
+    for (uint32_t i = 0; i < 2; i++) {
+        for (size_t m = 0; m < ARRAY_SIZE(avoided); m++) {
+            const struct task *task = world_task(&s.w, id, i);
+            ck_assert(world_place(&s.w, attempt_of(task), avoided[m], NULL, 0));
+            ck_assert(world_exited(&s.w, world_task(&s.w, id, i), 1));
+        }
+    }
+    world_tell_all(&s.w, s.sched);
+    world_settle(&s.w, s.sched);
+    ck_assert_str_eq(where(&s, id), "b1 c1");
+    scene_release(&s);
+}
+END_TEST
+
 START_TEST(where_it_crashed_is_worse_than_any_wish)
 {
     struct scene s = empty_scene();
@@ -380,6 +406,7 @@ int main(void)
     tcase_add_test(tcase, a_new_scheduler_counts_what_is_there);
     tcase_add_test(tcase, many_tasks_with_a_hard_constraint_scan_as_few_machines_as_without);
     tcase_add_test(tcase, a_task_avoids_machines_it_crashed_on);
+    tcase_add_test(tcase, machines_behind_those_that_are_avoided_are_looked_at_again);
     tcase_add_test(tcase, where_it_crashed_is_worse_than_any_wish);
     tcase_add_test(tcase, nobody_is_evicted_to_avoid_a_machine);
     suite_add_tcase(suite, tcase);
