@@ -250,9 +250,12 @@ static void say(struct sched *sched)
         char reason[CELL_REASON_MAX + 1];
         buf_clear(&text);
         sched->stats.machines_scanned += view->machine_count;
-        /* An eviction of this very pass may have left room: the next pass wakes the job then. */
-        if (explain(sched, job, &text))
+        /* An eviction of this very pass may have left room: the next pass wakes the job then. A
+         * gang that fits after all (it has been tried) is ready again. */
+        if (explain(sched, job, &text)) {
+            sched->again |= job->gang && job->waiting > 0 && !job->blocked;
             continue;
+        }
         str_copy(reason, sizeof reason, buf_text(&text));
         if (strcmp(reason, job->reason) == 0)
             continue;
@@ -269,6 +272,7 @@ bool sched_pass(struct sched *sched, struct cmd_schedule *out)
     sched->score_count = 0;
     sched->victim_count = 0;
     sched->verdict_count = 0;
+    sched->again = false;
     sched->stats.passes++;
     wake_blocked(sched);
     place_all(sched);
@@ -285,7 +289,7 @@ bool sched_pass(struct sched *sched, struct cmd_schedule *out)
         .stages = sched->stages,
         .stage_count = sched->placement_count > 0 ? sched->stage_count : 0,
     };
-    return sched->placement_count > 0 || sched->verdict_count > 0;
+    return sched->placement_count > 0 || sched->verdict_count > 0 || sched->again;
 }
 
 struct sched_stats sched_stats(const struct sched *sched)

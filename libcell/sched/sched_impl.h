@@ -37,6 +37,7 @@ struct sched {
     uint32_t victim_count;
     struct verdict verdicts[VERDICTS_MAX];
     uint32_t verdict_count;
+    bool again; /* there is more to place, though this batch may be empty */
 };
 
 /* sched.c */
