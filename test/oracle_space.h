@@ -19,13 +19,22 @@ static inline struct oracle_space oracle_space_of(const struct machine *machine)
     return space;
 }
 
-/* A task goes (+1) or comes (-1); its alloc has taken for it what is in one. */
+/* Of an alloc, a share of one device or devices of its own. */
+static inline struct oracle_space oracle_space_of_alloc(const struct cell *cell,
+                                                        const struct task *alloc)
+{
+    struct oracle_space space = {.sum = cell_job(cell, task_job(alloc->id))->spec.limit};
+    int64_t each = MIN(space.sum.v[RES_GPU], INT64_C(1000));
+    for (int i = 0; i < DEVICES_MAX; i++)
+        space.gpus[i] = (alloc->devices & 1U << i) != 0 ? each : -1;
+    return space;
+}
+
+/* A task goes (+1) or comes (-1). */
 static inline void oracle_space_move(struct oracle_space *space, const struct cell *cell,
                                      const struct task *task, int sign)
 {
     const struct resources *limit = &cell_job(cell, task_job(task->id))->spec.limit;
-    if (task->alloc.v != 0)
-        return;
     for (int r = 0; r < RES_COUNT; r++)
         space->sum.v[r] += sign * limit->v[r];
     for (int i = 0; i < DEVICES_MAX; i++)

@@ -27,20 +27,18 @@ int alloc_set_check(const struct cell *cell, const struct job_spec *spec, struct
     const struct job *named = cell_job_named(cell, spec->alloc_set);
     const struct job *set = cell_alloc_set(cell, spec);
     if (named == NULL || job_is_dead(named) || named->killed)
-        return err_set(err, ERR_NOT_FOUND,
-                       "job \"%s\": there is no alloc set \"%s\"; submit it first", spec->name,
+        return err_set(err, ERR_NOT_FOUND, "there is no alloc set \"%s\"; submit it first",
                        spec->alloc_set);
     if (set == NULL && !named->spec.is_alloc_set)
-        return err_set(err, ERR_INVALID, "job \"%s\": alloc_set: \"%s\" is a job like any other",
-                       spec->name, spec->alloc_set);
+        return err_set(err, ERR_INVALID, "alloc_set: \"%s\" is a job like any other",
+                       spec->alloc_set);
     if (set == NULL)
-        return err_set(err, ERR_DENIED, "job \"%s\": alloc set \"%s\" is of user \"%s\"",
-                       spec->name, spec->alloc_set, named->spec.user);
+        return err_set(err, ERR_DENIED, "alloc set \"%s\" is of user \"%s\"", spec->alloc_set,
+                       named->spec.user);
     for (enum resource r = 0; r < RES_COUNT; r++)
         if (spec->limit.v[r] > set->spec.limit.v[r])
-            return err_set(err, ERR_INVALID,
-                           "job \"%s\": a task asks for more %s than an alloc of \"%s\" has",
-                           spec->name, resource_name(r, &spec->resource_names), spec->alloc_set);
+            return err_set(err, ERR_INVALID, "a task asks for more %s than an alloc of \"%s\" has",
+                           resource_name(r, &spec->resource_names), spec->alloc_set);
     return 0;
 }
 
@@ -83,6 +81,16 @@ void alloc_stop(struct apply *a, const struct task *alloc)
         task_stop(a, tasks[i], alloc->stopping);
     }
     alloc_settle(a, alloc->id);
+}
+
+void alloc_note_inside(struct apply *a, const struct task *alloc)
+{
+    LIST_EACH(l, &machine_find(a->cell, alloc->machine)->tasks)
+    {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        if (is_inside(task, alloc))
+            changes_note_task(a->changes, task->id);
+    }
 }
 
 void alloc_settle(struct apply *a, task_id id)

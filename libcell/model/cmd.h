@@ -101,6 +101,7 @@ struct stage_costs {
 /* Which machines it was chosen among. */
 #define AMONGS(X) \
     X(ALL, "all") \
+    X(ALLOCS, "allocs")   /* those of its set */ \
     X(WOKEN, "woken")     /* those where something changed for the better: it waited for that */ \
     X(ITS_OWN, "its-own") /* the task has a machine of its own */
 enum among {

@@ -327,6 +327,16 @@ static void place(struct apply *a, const struct group *g, uint32_t i, struct und
         event_add_task(a, EVENT_RUNNING, task, CAUSE_NONE, 0, "");
 }
 
+static void tell_victim_again(struct apply *a, task_id id)
+{
+    const struct task *victim = task_find(a->cell, id);
+    if (victim == NULL)
+        return;
+    changes_note_task(a->changes, id);
+    if (task_is_live(victim))
+        alloc_note_inside(a, victim);
+}
+
 /* The scheduler assumed the placement: send it the rows as they are. */
 static void tell_again(struct apply *a, const struct group *g, uint32_t i)
 {
@@ -340,8 +350,7 @@ static void tell_again(struct apply *a, const struct group *g, uint32_t i)
     if (machine_find(a->cell, p->machine) != NULL)
         changes_note_machine(a->changes, p->machine);
     for (uint32_t j = 0; victims_are_there(g->body, p) && j < p->victim_count; j++)
-        if (task_find(a->cell, victims_of(g, i)[j].task) != NULL)
-            changes_note_task(a->changes, victims_of(g, i)[j].task);
+        tell_victim_again(a, victims_of(g, i)[j].task);
 }
 
 static int group_place(struct apply *a, const struct group *g, struct undo *undo, struct err *err)

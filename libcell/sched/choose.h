@@ -107,6 +107,11 @@ bool preempt_at(struct preempt *preempt, const struct view *view, const struct v
 uint32_t preempt_stages(struct score_stage *ret);
 void preempt_explain(const struct preempt *preempt, uint32_t first, struct decision *to);
 
+/* The same among the allocs of its set, for a job that runs inside: victims are inside too. */
+struct choice preempt_best_alloc(struct preempt *preempt, const struct view *view,
+                                 const struct view_job *job, const struct resources *need,
+                                 uint32_t victims_max);
+
 /* explain.c: true when it does fit somewhere. */
 bool explain_job(const struct view *view, const struct view_job *job, struct reach *reach,
                  struct buf *to);

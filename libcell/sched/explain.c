@@ -1,11 +1,14 @@
 /*
  * explain.c - why a task of a job does not fit, in counts and in the smallest change that helps.
  */
-#include "choose.h"
+#include "allocs.h"
 #include "lack.h"
 #include "places.h"
 
+#include <string.h>
+
 struct explanation {
+    uint32_t count; /* of machines, or of allocs for a job that runs inside a set */
     uint32_t counts[LACKS_COUNT];
     int64_t enough[RES_COUNT]; /* the most a machine has of this, all other resources fitting; -1 */
     const char *keeper;        /* of the machines that are kept; NULL: of several jobs */
@@ -26,29 +29,53 @@ static int lacks_place(const struct view *view, const struct view_job *job, uint
     return LACKS_SPREAD + (int)places_full(job, machine);
 }
 
+/* True when only its room is left to be looked at. */
+static bool look_at_place(struct explanation *e, const struct view *view,
+                          const struct view_job *job, uint32_t machine)
+{
+    int place = lacks_place(view, job, machine);
+    if (place == LACKS_NOTHING)
+        return true;
+    if (place == LACKS_KEPT) {
+        const char *keeper = presence_keeper(job, machine);
+        e->keeper = e->counts[place] == 0 || e->keeper == keeper ? keeper : NULL;
+    }
+    e->counts[place]++;
+    return false;
+}
+
+static void look_at_room(struct explanation *e, const struct view_job *job, struct resources room)
+{
+    uint32_t lacking;
+    int first = lack_of_room(&job->limit, &room, &lacking);
+    e->counts[first]++;
+    if (lacking == 1)
+        e->enough[first] = MAX(e->enough[first], room.v[first]);
+}
+
+static void look_at_allocs(struct explanation *e, const struct view *view,
+                           const struct view_job *job)
+{
+    for (uint32_t i = 0; i < e->count; i++) {
+        const struct view_task *alloc = allocs_get(job, i);
+        if (alloc->state != VIEW_LIVE || alloc->stopping)
+            e->counts[alloc->state == VIEW_LIVE ? LACKS_ENDING : LACKS_ALLOC]++;
+        else if (look_at_place(e, view, job, alloc->machine))
+            look_at_room(e, job, allocs_room_evicting(job, alloc));
+    }
+}
+
 static struct explanation look(const struct view *view, const struct view_job *job,
                                struct reach *reach)
 {
-    struct explanation e = {0};
+    struct explanation e = {.count = job->inside != NULL ? allocs_count(job) : view->machine_count};
     for (int r = 0; r < RES_COUNT; r++)
         e.enough[r] = -1;
-    for (uint32_t m = 0; m < view->machine_count; m++) {
-        int place = lacks_place(view, job, m);
-        if (place == LACKS_KEPT) {
-            const char *keeper = presence_keeper(job, m);
-            e.keeper = e.counts[place] == 0 || e.keeper == keeper ? keeper : NULL;
-        }
-        if (place != LACKS_NOTHING) {
-            e.counts[place]++;
-            continue;
-        }
-        struct resources room = reach_room(reach, view, job, m);
-        uint32_t lacking;
-        int first = lack_of_room(&job->limit, &room, &lacking);
-        e.counts[first]++;
-        if (lacking == 1)
-            e.enough[first] = MAX(e.enough[first], room.v[first]);
-    }
+    if (job->inside != NULL)
+        look_at_allocs(&e, view, job);
+    for (uint32_t m = 0; job->inside == NULL && m < e.count; m++)
+        if (look_at_place(&e, view, job, m))
+            look_at_room(&e, job, reach_room(reach, view, job, m));
     return e;
 }
 
@@ -67,7 +94,7 @@ static void print_lack(struct buf *to, const struct view *view, const struct vie
 
 /* Most machines first, else as they stand. */
 static void print_counts(struct buf *to, const struct view *view, const struct view_job *job,
-                         const struct explanation *e, uint32_t machines)
+                         const struct explanation *e)
 {
     const char *before = "";
     bool said[LACKS_COUNT] = {[LACKS_NOTHING] = true};
@@ -80,53 +107,63 @@ static void print_counts(struct buf *to, const struct view *view, const struct v
         if (most == LACKS_NOTHING)
             return;
         said[most] = true;
-        buf_printf(to, "%s%u of %u ", before, e->counts[most], machines);
+        buf_printf(to, "%s%u of %u ", before, e->counts[most], e->count);
         print_lack(to, view, job, e, most);
         before = ", ";
     }
 }
 
-/* Is it constraints and spreads that keep it waiting, and not resources at all? */
-static bool lacks_only_places(const struct explanation *e)
+/* How many it lacks for these reasons. */
+static uint32_t count_lacks(const struct explanation *e, int from, int to)
 {
-    uint32_t resources = 0, places = 0;
-    for (int lack = 0; lack < LACKS_COUNT; lack++) {
-        resources += lack < RES_COUNT ? e->counts[lack] : 0;
-        places += lack >= LACKS_CLAUSE ? e->counts[lack] : 0;
-    }
-    return resources == 0 && places > 0;
+    uint32_t count = 0;
+    for (int lack = from; lack < to; lack++)
+        count += e->counts[lack];
+    return count;
 }
 
 static void print_change(struct buf *to, const struct view *view, const struct view_job *job,
                          const struct explanation *e)
 {
     int best = lack_best_change(e->enough, &job->limit);
-    if (best < 0 && lacks_only_places(e)) {
+    bool lacks_resources = count_lacks(e, 0, RES_COUNT) > 0;
+    bool lacks_places = count_lacks(e, LACKS_CLAUSE, LACKS_COUNT) > 0;
+    if (best >= 0) {
+        buf_printf(to, "; would fit with ");
+        lack_change_print(to, best, e->enough[best], &job->limit, &view->resource_names);
+    } else if (lacks_places && !lacks_resources) {
         buf_printf(to, "; no machine meets what it asks for");
-        return;
-    }
-    if (best < 0) {
+    } else if (lacks_resources || job->inside == NULL) { /* else allocs have to come first */
         buf_printf(to, "; no change of one resource would do");
-        return;
     }
-    buf_printf(to, "; would fit with ");
-    lack_change_print(to, best, e->enough[best], &job->limit, &view->resource_names);
+}
+
+/* There is none to look at. */
+static bool print_none(struct buf *to, const struct view *view, const struct view_job *job)
+{
+    if (job->inside != NULL && allocs_count(job) == 0)
+        buf_printf(to, "alloc set \"%s\" is gone", strchr(job->inside->key, '/') + 1);
+    else if (job->inside == NULL && view->machine_count == 0)
+        buf_printf(to, "the cell has no machines yet");
+    else
+        return false;
+    return true;
 }
 
 bool explain_job(const struct view *view, const struct view_job *job, struct reach *reach,
                  struct buf *to)
 {
-    if (view->machine_count == 0) {
-        buf_printf(to, "no machine fits: the cell has no machines yet");
-        return false;
-    }
+    const char *noun = job->inside != NULL ? "alloc" : "machine";
     struct explanation e = look(view, job, reach);
     if (e.counts[LACKS_NOTHING] > 0) {
-        buf_printf(to, "fits %u of %u machines now", e.counts[LACKS_NOTHING], view->machine_count);
+        buf_printf(to, "fits %u of %u %ss now", e.counts[LACKS_NOTHING], e.count, noun);
         return true;
     }
-    buf_printf(to, "no machine fits: ");
-    print_counts(to, view, job, &e, view->machine_count);
+    if (e.count > 0 || job->inside == NULL)
+        buf_printf(to, "no %s fits: ", noun);
+    if (print_none(to, view, job))
+        return false;
+    print_counts(to, view, job, &e);
     print_change(to, view, job, &e);
     return false;
 }
@@ -135,12 +172,10 @@ void explain_gang(const struct view *view, const struct view_job *job, struct re
                   uint32_t fitting, uint32_t waiting, struct buf *to)
 {
     buf_printf(to, "%u of %u tasks would fit; the gang waits for all: ", fitting, waiting);
-    if (view->machine_count == 0) {
-        buf_printf(to, "the cell has no machines yet");
+    if (print_none(to, view, job))
         return;
-    }
     struct explanation e = look(view, job, reach);
-    print_counts(to, view, job, &e, view->machine_count);
+    print_counts(to, view, job, &e);
     /* What helps the next task is said to help the gang only when there is no other behind it. */
     if (waiting - fitting == 1)
         print_change(to, view, job, &e);
@@ -149,7 +184,6 @@ void explain_gang(const struct view *view, const struct view_job *job, struct re
 bool explain_system(const struct view *view, const struct view_job *job, struct buf *to)
 {
     struct explanation e = {0};
-    uint32_t waiting = 0;
     for (uint32_t m = 0; m < job->task_count && m < view->machine_count; m++) {
         if (job->tasks[m].state != VIEW_STUCK && job->tasks[m].state != VIEW_WAITING)
             continue;
@@ -157,16 +191,15 @@ bool explain_system(const struct view *view, const struct view_job *job, struct 
         struct resources room = feasible_room(view, job, m);
         uint32_t lacking;
         e.counts[lack != LACKS_NOTHING ? lack : lack_of_room(&job->limit, &room, &lacking)]++;
-        waiting++;
+        e.count++;
     }
-    uint32_t fitting = e.counts[LACKS_NOTHING];
-    if (fitting == waiting) {
+    uint32_t stuck = e.count - e.counts[LACKS_NOTHING];
+    if (stuck == 0) {
         buf_printf(to, "each task that waits fits its machine");
         return true;
     }
-    buf_printf(to, "no room for %u task%s on %s machine%s: ", waiting - fitting,
-               waiting - fitting == 1 ? "" : "s", waiting - fitting == 1 ? "its" : "their",
-               waiting - fitting == 1 ? "" : "s");
-    print_counts(to, view, job, &e, waiting);
+    buf_printf(to, "no room for %u task%s on %s machine%s: ", stuck, stuck == 1 ? "" : "s",
+               stuck == 1 ? "its" : "their", stuck == 1 ? "" : "s");
+    print_counts(to, view, job, &e);
     return false;
 }

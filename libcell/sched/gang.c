@@ -12,6 +12,8 @@
  */
 #include "sched_impl.h"
 
+#include "allocs.h"
+
 /* How far the batch and the view have come. */
 struct mark {
     uint32_t placements, victims, improved;
@@ -63,12 +65,14 @@ static void tell_all(struct sched *sched, const struct view_job *job, uint32_t f
     sched->view.trying = false;
     for (uint32_t i = first; i < sched->placement_count; i++)
         presence_tell(&sched->view, job, sched->placements[i].machine.v - 1);
+    if (job->allocs != NULL || job->inside != NULL)
+        allocs_tell(&sched->view, job->allocs != NULL ? job->allocs : job->inside);
 }
 
 static bool wake_beside_all(struct sched *sched, const struct view_job *job, uint32_t first)
 {
     for (uint32_t i = first; i < sched->placement_count; i++)
-        if (sched->placements[i].victim_count > 0 &&
+        if (sched->placements[i].victim_count > 0 && job->inside == NULL &&
             !sched_wake_beside(sched, job, sched->placements[i].machine.v - 1))
             return false;
     return true;

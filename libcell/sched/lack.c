@@ -70,6 +70,10 @@ void lack_print(struct buf *to, int lack, const struct lack_about *about, bool o
         buf_printf(to, "%s down", one ? "is" : "are");
     } else if (lack == LACKS_LEAVE) {
         buf_printf(to, "%s draining", one ? "is" : "are");
+    } else if (lack == LACKS_ALLOC) {
+        buf_printf(to, "%s pending", one ? "is" : "are");
+    } else if (lack == LACKS_ENDING) {
+        buf_printf(to, "%s being stopped", one ? "is" : "are");
     } else if (lack >= LACKS_SPREAD) {
         buf_printf(to, "%s full with %u per %s", one ? "is" : "are", about->max, about->by);
     } else if (lack == LACKS_KEPT) {

@@ -12,7 +12,9 @@
 enum {
     LACKS_NOTHING = RES_COUNT, /* below: that resource */
     LACKS_MACHINE,
-    LACKS_LEAVE, /* it is draining */
+    LACKS_LEAVE,  /* it is draining */
+    LACKS_ALLOC,  /* of an alloc: it is pending itself */
+    LACKS_ENDING, /* of an alloc: it is being stopped */
     LACKS_CLAUSE,
     LACKS_KEPT = LACKS_CLAUSE + SPEC_CLAUSES_MAX, /* another job keeps this one away */
     LACKS_SPREAD,

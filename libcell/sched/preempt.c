@@ -19,7 +19,7 @@
  * the decision, in the view and in the cell, and what stops is counted as free only once, against
  * it. Until the victim is gone it is the borglet that makes the task wait.
  */
-#include "choose.h"
+#include "allocs.h"
 
 #include <stdlib.h>
 
@@ -119,11 +119,11 @@ static void candidates_spare(struct preempt *p)
     p->victim_count = count;
 }
 
-static void candidates_collect(struct preempt *p, const struct view *view,
-                               const struct view_job *job, uint32_t machine)
+static void candidates_collect(struct preempt *p, const struct view_job *job,
+                               const struct list *tasks)
 {
     p->victim_count = 0;
-    LIST_EACH(l, view->tasks[machine])
+    LIST_EACH(l, tasks)
     {
         struct view_task *task = CONTAINER_OF(l, struct view_task, link);
         if (task->stopping || !priority_may_evict(job->priority, task->job->priority))
@@ -161,20 +161,33 @@ static bool candidates_reduce(struct preempt *p, const struct resources *need, s
     return true;
 }
 
-/* Leaves the victims in `p`, returns what they cost. */
+/* Among these tasks, `room` being free beside them. Leaves the victims in `p`, returns what they
+ * cost. */
+static uint64_t plan(struct preempt *p, const struct view_job *job, const struct resources *need,
+                     struct room room, const struct list *tasks)
+{
+    candidates_collect(p, job, tasks);
+    if (!candidates_reduce(p, need, room))
+        return COST_NONE;
+    uint32_t highest = 0;
+    for (uint32_t i = 0; i < p->victim_count; i++)
+        highest = MAX(highest, p->victims[i]->job->priority);
+    return (uint64_t)highest << 32 | p->victim_count;
+}
+
 static uint64_t plan_machine(struct preempt *p, const struct view *view, const struct view_job *job,
                              const struct resources *need, uint32_t machine)
 {
     p->victim_count = 0;
     if (!feasible_maybe(view, need, machine))
         return COST_NONE;
-    candidates_collect(p, view, job, machine);
-    if (!candidates_reduce(p, need, view_room(view, machine)))
-        return COST_NONE;
-    uint32_t highest = 0;
-    for (uint32_t i = 0; i < p->victim_count; i++)
-        highest = MAX(highest, p->victims[i]->job->priority);
-    return (uint64_t)highest << 32 | p->victim_count;
+    return plan(p, job, need, view_room(view, machine), view->tasks[machine]);
+}
+
+static uint64_t plan_alloc(struct preempt *p, const struct view_job *job,
+                           const struct resources *need, const struct view_task *alloc)
+{
+    return plan(p, job, need, allocs_room(alloc), allocs_inside(alloc));
 }
 
 static uint64_t cost_at(struct preempt *preempt, struct plan_cache *cache, const struct view *view,
@@ -283,4 +296,26 @@ void preempt_explain(const struct preempt *preempt, uint32_t first, struct decis
     decision_score(to, first, (uint32_t)(preempt->cost >> 32),
                    (uint32_t)(preempt->cost_next >> 32));
     decision_score(to, first + 1, (uint32_t)preempt->cost, (uint32_t)preempt->cost_next);
+}
+
+struct choice preempt_best_alloc(struct preempt *preempt, const struct view *view,
+                                 const struct view_job *job, const struct resources *need,
+                                 uint32_t victims_max)
+{
+    struct choice best = CHOICE_NONE;
+    uint64_t best_cost = COST_NONE;
+    for (uint32_t i = 0; i < allocs_count(job); i++) {
+        const struct view_task *alloc = allocs_get(job, i);
+        if (!allocs_open(view, job, alloc))
+            continue;
+        uint64_t cost = plan_alloc(preempt, job, need, alloc);
+        if (cost >= best_cost || (uint32_t)cost > victims_max)
+            continue;
+        best = (struct choice){alloc->machine, VIEW_NO_MACHINE, i};
+        best_cost = cost;
+    }
+    preempt->victim_count = 0;
+    if (best.machine != VIEW_NO_MACHINE)
+        ASSERT(plan_alloc(preempt, job, need, allocs_get(job, best.alloc)) == best_cost);
+    return best;
 }

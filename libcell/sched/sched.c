@@ -6,6 +6,8 @@
  */
 #include "sched_impl.h"
 
+#include "allocs.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +67,8 @@ static void wake_blocked(struct sched *sched)
     for (struct list *l = view->blocked.next, *next; l != &view->blocked; l = next) {
         struct view_job *job = CONTAINER_OF(l, struct view_job, blocked_link);
         next = l->next;
+        if (job->inside != NULL)
+            continue; /* woken by what happens to its allocs: allocs_tell() */
         if (view->fleet_version != sched->fleet_told && list_empty(&job->unsaid))
             list_push(&view->unsaid, &job->unsaid);
         if (improved && (job->gang ? gang_may_fit(sched, job) : may_fit(sched, job)))
@@ -75,7 +79,8 @@ static void wake_blocked(struct sched *sched)
     sched->fleet_told = view->fleet_version;
 }
 
-/* Of a gang the last may go without scores: a batch holds only so many. */
+/* Of a gang the last may go without scores: a batch holds only so many. Those of machines say
+ * nothing of allocs. */
 static void decision_make(struct sched *sched, const struct view_job *job, struct choice choice,
                           struct decision *to)
 {
@@ -83,7 +88,7 @@ static void decision_make(struct sched *sched, const struct view_job *job, struc
     to->among = sched->among;
     to->score_count = 0;
     _Static_assert(VIEW_NO_MACHINE == UINT32_MAX, "no machine has the id 0");
-    if (sched->score_count + DECISION_SCORES_MAX > CMD_SCORES_MAX)
+    if (job->inside != NULL || sched->score_count + DECISION_SCORES_MAX > CMD_SCORES_MAX)
         return;
     if (sched->preempt.victim_count > 0)
         preempt_explain(&sched->preempt, sched->stage_evict, to);
@@ -98,7 +103,7 @@ void sched_propose(struct sched *sched, struct view_job *job, struct choice choi
     struct placement *p = &sched->placements[sched->placement_count++];
     p->task = view_attempt(task);
     p->machine.v = choice.machine + 1;
-    p->alloc.v = 0;
+    p->alloc = job->inside == NULL ? (task_id){0} : task_id_of(job->inside->job->id, choice.alloc);
     p->victim_first = sched->victim_count;
     p->victim_count = sched->preempt.victim_count;
     decision_make(sched, job, choice, &p->decision);
@@ -108,7 +113,7 @@ void sched_propose(struct sched *sched, struct view_job *job, struct choice choi
         sched->victims[sched->victim_count++] = view_attempt(victim);
         view_stop(&sched->view, victim);
     }
-    view_place(&sched->view, task, choice.machine);
+    view_place(&sched->view, task, choice.machine, choice.alloc);
 }
 
 /*
@@ -122,7 +127,7 @@ bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t 
     for (struct list *l = view->blocked.next, *next; l != &view->blocked; l = next) {
         struct view_job *job = CONTAINER_OF(l, struct view_job, blocked_link);
         next = l->next;
-        if (job->priority == by->priority || !places_allow(job, machine) ||
+        if (job->inside != NULL || job->priority == by->priority || !places_allow(job, machine) ||
             !feasible_maybe(view, &job->limit, machine))
             continue;
         struct resources room = feasible_room(view, job, machine);
@@ -137,6 +142,23 @@ bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t 
     return system_wake(sched, machine, by->priority);
 }
 
+static enum pick pick_alloc(struct sched *sched, const struct view_job *job, uint32_t victims_max,
+                            struct choice *ret)
+{
+    const struct view *view = &sched->view;
+    const struct resources *need = &job->limit;
+    *ret = allocs_best(view, job, need);
+    if (ret->machine == VIEW_NO_MACHINE)
+        *ret = preempt_best_alloc(&sched->preempt, view, job, need, victims_max);
+    if (ret->machine != VIEW_NO_MACHINE)
+        return PICK_FOUND;
+    return victims_max < VICTIMS_MAX &&
+                   preempt_best_alloc(&sched->preempt, view, job, need, VICTIMS_MAX).machine !=
+                       VIEW_NO_MACHINE
+               ? PICK_WITH_MORE_VICTIMS
+               : PICK_NONE;
+}
+
 enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims_max,
                      struct choice *ret)
 {
@@ -144,7 +166,9 @@ enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims
     const struct resources *need = &job->limit;
     sched->preempt.victim_count = 0;
     view_first_waiting(job); /* that is whom the choice is made for */
-    sched->among = AMONG_ALL;
+    sched->among = job->inside != NULL ? AMONG_ALLOCS : AMONG_ALL;
+    if (job->inside != NULL)
+        return pick_alloc(sched, job, victims_max, ret);
     if (job->woken && view->candidate_count <= CANDIDATES_MAX) {
         struct shortlist list;
         sched->stats.machines_scanned += view->candidate_count;
@@ -174,7 +198,7 @@ enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims
 static bool place_one(struct sched *sched, struct view_job *job)
 {
     struct choice choice;
-    if (refusals_cover(&sched->refusals, &sched->view, job, &job->limit)) {
+    if (job->inside == NULL && refusals_cover(&sched->refusals, &sched->view, job, &job->limit)) {
         view_block(&sched->view, job);
         return true;
     }
@@ -185,12 +209,14 @@ static bool place_one(struct sched *sched, struct view_job *job)
     case PICK_WITH_MORE_VICTIMS: /* that is for the next batch to see */
         return false;
     case PICK_NONE:
-        refusals_note(&sched->refusals, &sched->view, job, &job->limit);
+        if (job->inside == NULL)
+            refusals_note(&sched->refusals, &sched->view, job, &job->limit);
         view_block(&sched->view, job);
         return true;
     case PICK_FOUND:
         sched_propose(sched, job, choice);
-        return sched->preempt.victim_count == 0 || sched_wake_beside(sched, job, choice.machine);
+        return sched->preempt.victim_count == 0 || job->inside != NULL ||
+               sched_wake_beside(sched, job, choice.machine);
     }
     UNREACHABLE("outcome of a search");
 }

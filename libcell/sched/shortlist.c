@@ -64,5 +64,5 @@ bool shortlist_is_sure(const struct shortlist *list, uint32_t count)
 struct choice shortlist_choice(const struct shortlist *list)
 {
     return (struct choice){list->count > 0 ? list->entries[0].machine : VIEW_NO_MACHINE,
-                           list->count > 1 ? list->entries[1].machine : VIEW_NO_MACHINE};
+                           list->count > 1 ? list->entries[1].machine : VIEW_NO_MACHINE, 0};
 }

@@ -14,8 +14,9 @@
 struct choice {
     uint32_t machine;
     uint32_t runner_up;
+    uint32_t alloc; /* on that machine: the index, for a job that runs inside a set */
 };
-#define CHOICE_NONE ((struct choice){VIEW_NO_MACHINE, VIEW_NO_MACHINE})
+#define CHOICE_NONE ((struct choice){VIEW_NO_MACHINE, VIEW_NO_MACHINE, 0})
 
 /* Costs, the least is best; rank 0 decides first. */
 enum { RANKS = 2 };

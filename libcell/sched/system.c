@@ -26,7 +26,7 @@ bool system_place(struct sched *sched, struct view_job *job)
     }
     if (sched->preempt.victim_count > victims_left)
         return false; /* the next batch has room for them */
-    sched_propose(sched, job, (struct choice){m, VIEW_NO_MACHINE});
+    sched_propose(sched, job, (struct choice){m, VIEW_NO_MACHINE, 0});
     return sched->preempt.victim_count == 0 || sched_wake_beside(sched, job, m);
 }
 

@@ -1,7 +1,7 @@
 /*
  * view.c - keeping the scheduler's copy in step with deltas and with its own decisions.
  */
-#include "view.h"
+#include "allocs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +178,30 @@ static void value_freed(struct view *view, struct view_job *job)
         view_reconsider(view, job, VIEW_NO_MACHINE);
 }
 
+static void recount(struct view *view, const struct list *tasks, uint32_t m, int change)
+{
+    LIST_EACH(l, tasks)
+    {
+        struct view_task *task = CONTAINER_OF(l, struct view_task, link);
+        places_count(view, task->job, m, change);
+        if (change < 0)
+            value_freed(view, task->job);
+        if (task->job->allocs != NULL)
+            recount(view, allocs_inside(task), m, change);
+    }
+}
+
+/* What is said or known of the machine changed: those who may lie in allocs there look again. */
+static void tell_sets(struct view *view, uint32_t m)
+{
+    LIST_EACH(l, view->tasks[m])
+    {
+        struct view_set *set = CONTAINER_OF(l, struct view_task, link)->job->allocs;
+        if (set != NULL)
+            allocs_tell(view, set);
+    }
+}
+
 /* True when it says something new. */
 static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
 {
@@ -186,19 +210,13 @@ static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
         return false;
     if (facts == NULL)
         facts = view->facts[m] = xcalloc(1, sizeof *facts);
-    LIST_EACH(l, view->tasks[m])
-    {
-        struct view_job *job = CONTAINER_OF(l, struct view_task, link)->job;
-        places_count(view, job, m, -1);
-        value_freed(view, job);
-    }
+    recount(view, view->tasks[m], m, -1);
     words_release(&facts->attributes);
     facts->attributes = words_copy(&row->attributes);
     str_copy(facts->name, sizeof facts->name, row->name);
     places_machine(view, m);
     touch(view, m);
-    LIST_EACH(l, view->tasks[m])
-    places_count(view, CONTAINER_OF(l, struct view_task, link)->job, m, 1);
+    recount(view, view->tasks[m], m, 1);
     return true;
 }
 
@@ -228,6 +246,7 @@ static void take_machine(struct view *view, const struct machine *row)
         return;
     view->fleet_version++;
     improve(view, m);
+    tell_sets(view, m);
     if (larger)
         rescale(view);
     else
@@ -239,6 +258,22 @@ const struct resources *view_task_limit(const struct view_task *task)
     return &task->job->limit;
 }
 
+/* To its machine a task in an alloc is something that may have to be spared, and nothing more. */
+static void account_inside(struct view *view, const struct view_task *task, int sign)
+{
+    uint32_t machine = task->machine;
+    allocs_account(task, sign);
+    if (sign < 0)
+        allocs_tell(view, task->job->inside);
+    if (!task->job->budgeted)
+        return;
+    view->budgeted[machine] += (uint32_t)sign;
+    view->budgeted_max = MAX(view->budgeted_max, view->budgeted[machine]);
+    touch(view, machine);
+    if (sign < 0)
+        improve(view, machine);
+}
+
 /* Count the limit of a live task in (+1) or out of (-1) what its machine has used. */
 static void account(struct view *view, const struct view_task *task, int sign)
 {
@@ -246,6 +281,10 @@ static void account(struct view *view, const struct view_task *task, int sign)
     const struct resources *limit = view_task_limit(task);
     uint32_t machine = task->machine;
     bool evictable = !priority_is_prod(job->priority);
+    if (job->inside != NULL) {
+        account_inside(view, task, sign);
+        return;
+    }
     for (int r = 0; r < RES_COUNT; r++) {
         if (limit->v[r] == 0)
             continue;
@@ -383,6 +422,8 @@ static void task_leave(struct view *view, struct view_task *task)
             account(view, task, -1);
         places_count(view, task->job, task->machine, -1);
         value_freed(view, task->job);
+        if (task->job->allocs != NULL)
+            allocs_tell(view, task->job->allocs);
     }
     task->state = VIEW_OVER;
     task->stopping = false;
@@ -404,10 +445,12 @@ static void task_enter(struct view *view, struct view_task *task, enum view_task
         task->machine = machine;
         task->devices = devices;
         task->stopping = stopping;
-        list_push(view->tasks[machine], &task->link);
+        list_push(allocs_home(view, task), &task->link);
         places_count(view, job, machine, 1);
         if (!stopping)
             account(view, task, 1);
+        if (job->allocs != NULL)
+            allocs_tell(view, job->allocs);
     }
 }
 
@@ -450,23 +493,53 @@ void view_unstick(struct view *view, struct view_task *task)
     task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, 0, false);
 }
 
-void view_place(struct view *view, struct view_task *task, uint32_t machine)
+void view_place(struct view *view, struct view_task *task, uint32_t machine, uint32_t alloc)
 {
-    struct devices free = machine_devices(view, machine);
+    struct devices free = task->job->inside == NULL
+                              ? machine_devices(view, machine)
+                              : allocs_room(allocs_get(task->job, alloc)).devices;
     uint32_t devices = devices_choose(&free, view_task_limit(task)->v[RES_GPU]);
     ASSERT(task->state == VIEW_WAITING);
     task_leave(view, task);
     task->attempt++;
+    task->alloc = alloc;
     task_enter(view, task, VIEW_LIVE, machine, devices, false);
 }
 
-void view_stop(struct view *view, struct view_task *task)
+static void stop(struct view *view, struct view_task *task)
 {
     ASSERT(task->state == VIEW_LIVE);
     ASSERT(!task->stopping);
     task->stopping = true;
     account(view, task, -1);
     set_disrupted(view, task, true);
+}
+
+static void unstop(struct view *view, struct view_task *task, bool disrupted)
+{
+    ASSERT(task->stopping);
+    task->stopping = false;
+    account(view, task, 1);
+    set_disrupted(view, task, disrupted);
+}
+
+void view_stop(struct view *view, struct view_task *task)
+{
+    struct list *inside = allocs_inside(task);
+    if (inside != NULL && list_empty(inside)) { /* nothing to wait for */
+        task_leave(view, task);
+        set_disrupted(view, task, true);
+        task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, 0, false);
+        return;
+    }
+    stop(view, task);
+    for (struct list *l = inside; l != NULL && (l = l->next) != inside;) {
+        struct view_task *other = CONTAINER_OF(l, struct view_task, link);
+        other->swept = !other->stopping;
+        other->was_disrupted = other->disrupted;
+        if (other->swept)
+            stop(view, other);
+    }
 }
 
 void view_unplace(struct view *view, struct view_task *task)
@@ -481,10 +554,19 @@ void view_unplace(struct view *view, struct view_task *task)
 
 void view_unstop(struct view *view, struct view_task *task, bool disrupted)
 {
-    ASSERT(task->stopping);
-    task->stopping = false;
-    account(view, task, 1);
-    set_disrupted(view, task, disrupted);
+    struct list *inside = allocs_inside(task);
+    if (task->state == VIEW_WAITING) {
+        task_leave(view, task);
+        task_enter(view, task, VIEW_LIVE, task->machine, task->devices, false);
+        set_disrupted(view, task, disrupted);
+        return;
+    }
+    unstop(view, task, disrupted);
+    for (struct list *l = inside; l != NULL && (l = l->next) != inside;) {
+        struct view_task *other = CONTAINER_OF(l, struct view_task, link);
+        if (other->swept)
+            unstop(view, other, other->was_disrupted);
+    }
 }
 
 void view_unimprove(struct view *view, uint32_t improved_count)
@@ -493,10 +575,15 @@ void view_unimprove(struct view *view, uint32_t improved_count)
         view->improved[view->improved_list[--view->improved_count]] = false;
 }
 
-bool view_take_victim(const struct view_task *task)
+static bool is_counted(const struct view_task *task)
+{
+    return task->job->budgeted && !task->disrupted;
+}
+
+static bool take_one(const struct view_task *task)
 {
     struct view_job *job = task->job;
-    if (!job->budgeted || task->disrupted)
+    if (!is_counted(task))
         return true;
     if (job->disrupted + job->taken >= job->disruptions_max)
         return false;
@@ -504,9 +591,32 @@ bool view_take_victim(const struct view_task *task)
     return true;
 }
 
+bool view_take_victim(const struct view_task *task)
+{
+    if (!take_one(task))
+        return false;
+    struct list *inside = allocs_inside(task), *l = inside;
+    while (l != NULL && (l = l->next) != inside) {
+        const struct view_task *other = CONTAINER_OF(l, struct view_task, link);
+        if (!other->stopping && !take_one(other))
+            break;
+    }
+    if (l == inside)
+        return true;
+    while ((l = l->prev) != inside) { /* not as a whole: give back what was taken */
+        const struct view_task *other = CONTAINER_OF(l, struct view_task, link);
+        other->job->taken -= !other->stopping && is_counted(other);
+    }
+    task->job->taken -= is_counted(task);
+    return false;
+}
+
 void view_untake(const struct view_task *task)
 {
+    struct list *inside = allocs_inside(task);
     task->job->taken = 0;
+    for (struct list *l = inside; l != NULL && (l = l->next) != inside;)
+        CONTAINER_OF(l, struct view_task, link)->job->taken = 0;
 }
 
 struct view_task *view_first_waiting(struct view_job *job)
@@ -540,11 +650,13 @@ struct view_job *view_job_find(const struct view *view, job_id id)
     return id.v == 0 ? NULL : idmap_get(&view->jobs_by_id, id.v);
 }
 
-/* Would evicting from such a job be bounded by its budget? */
+/* Would evicting from such a job be bounded by its budget? What is inside goes with its alloc,
+ * whatever its own priority. */
 static bool is_budgeted(const struct job_row *row)
 {
     uint32_t max = row->spec.disruptions_max;
-    return max != 0 && max < row->spec.replicas && !priority_is_prod(row->spec.priority);
+    bool may_go = !priority_is_prod(row->spec.priority) || row->spec.alloc_set[0] != '\0';
+    return max != 0 && max < row->spec.replicas && may_go;
 }
 
 /* Rows for all its tasks. A job on every machine grows one by one: they move when doubled. */
@@ -589,6 +701,7 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     list_push(&view->jobs, &job->link);
     idmap_put(&view->jobs_by_id, job->id.v, job);
     queue_add(view, job, row->spec.user);
+    allocs_add(view, job, &row->spec);
     return job;
 }
 
@@ -596,6 +709,7 @@ static void job_remove(struct view *view, struct view_job *job)
 {
     for (uint32_t i = 0; i < job->task_count; i++)
         task_leave(view, &job->tasks[i]);
+    allocs_remove(view, job);
     queue_remove(view, job);
     places_remove(view, job);
     idmap_remove(&view->jobs_by_id, job->id.v);
@@ -623,6 +737,7 @@ static struct view_job *job_renew(struct view *view, struct view_job *old,
         task->attempt = tasks[i].attempt;
         memcpy(task->crashed_on, tasks[i].crashed_on, sizeof task->crashed_on);
         task->disrupted = tasks[i].disrupted;
+        task->alloc = tasks[i].alloc;
         job->disrupted += task->disrupted;
         /* It may evict more now. */
         enum view_task_state state = tasks[i].state == VIEW_STUCK ? VIEW_WAITING : tasks[i].state;
@@ -647,6 +762,7 @@ static void take_job(struct view *view, const struct job_row *row)
     tasks_reserve(job, row->task_count);
     job->replicas = row->spec.replicas;
     str_copy(job->reason, sizeof job->reason, row->reason);
+    allocs_take(view, job, row);
     /* A reason that was lost on the way (its command was refused or not committed) is told again.
      */
     if ((job->blocked || job->stuck > 0) && row->reason[0] == '\0' && list_empty(&job->unsaid))
@@ -666,14 +782,17 @@ static void take_task(struct view *view, const struct task *row)
                                                               : VIEW_WAITING;
     bool stopping = row->stopping != CAUSE_NONE;
     uint32_t machine = state == VIEW_LIVE ? row->machine.v - 1 : VIEW_NO_MACHINE;
+    uint32_t alloc = task_index(row->alloc);
     task->attempt = row->attempt;
     memcpy(task->crashed_on, row->crashed_on, sizeof task->crashed_on);
     if (state == task->state && stopping == task->stopping &&
-        (state != VIEW_LIVE || (machine == task->machine && row->devices == task->devices))) {
+        (state != VIEW_LIVE ||
+         (machine == task->machine && alloc == task->alloc && row->devices == task->devices))) {
         set_disrupted(view, task, task_is_disrupted(row));
         return; /* as assumed */
     }
     task_leave(view, task);
+    task->alloc = alloc;
     task_enter(view, task, state, machine, row->devices, stopping);
     set_disrupted(view, task, task_is_disrupted(row));
 }
@@ -746,6 +865,7 @@ void view_release(struct view *view)
     idmap_release(&view->jobs_by_id);
     namemap_release(&view->matches_by_key);
     namemap_release(&view->crowds_by_name);
+    namemap_release(&view->sets_by_name);
     for (int p = 0; p <= PRIORITY_MAX; p++)
         namemap_release(&view->levels[p].queues);
 }

@@ -28,15 +28,18 @@ enum view_task_state {
 };
 
 struct view_task {
-    struct list link; /* live: in its machine's tasks */
+    struct list link; /* live: in its machine's tasks, or in its alloc's */
     struct view_job *job;
     uint32_t attempt;
     uint32_t machine; /* index, while live */
+    uint32_t alloc;   /* index in its job's set, while live inside */
     enum view_task_state state;
     uint32_t devices;                        /* live: those it has, or is assumed to get */
     machine_id crashed_on[TASK_CRASHES_MAX]; /* as in its row */
     bool stopping;
-    bool disrupted; /* task_is_disrupted() */
+    bool disrupted;     /* task_is_disrupted() */
+    bool swept;         /* stopped because its alloc was, as far as is assumed; before that ... */
+    bool was_disrupted; /* ... it was so */
 };
 
 /* What a machine says of itself. */
@@ -101,6 +104,9 @@ struct view_job {
     uint32_t keeper_count;
     struct view_task *tasks;
     uint32_t task_capacity;
+    struct view_set *allocs;  /* of an alloc set: what its allocs hold; allocs.h */
+    struct view_set *inside;  /* NULL, or where alone it runs */
+    struct list member;       /* in inside->members */
     struct list link;         /* in view.jobs */
     struct list system;       /* in view.system_jobs, when on every machine */
     struct list blocked_link; /* in view.blocked */
@@ -160,8 +166,8 @@ struct view {
     struct trait *traits;
     uint64_t *stamp;       /* differs from all earlier ones after each change */
     bool *improved;        /* is in the list below */
-    struct list **tasks;   /* heads, of live tasks */
-    uint32_t *budgeted;    /* of `used`: tasks of jobs that are */
+    struct list **tasks;   /* heads, of live tasks, those inside allocs left out */
+    uint32_t *budgeted;    /* of `used`, and inside allocs: tasks of jobs that are */
     uint32_t budgeted_max; /* no machine ever had more of them */
     struct facts **facts;  /* NULL until its row came */
 
@@ -189,6 +195,7 @@ struct view {
     struct namemap matches_by_key;
     struct list axes;
     struct namemap crowds_by_name;
+    struct namemap sets_by_name; /* by "user/name" */
     struct level levels[PRIORITY_MAX + 1];
     uint64_t waiting;
     enum policy policy; /* the cell's */
@@ -227,14 +234,14 @@ const struct resources *view_task_limit(const struct view_task *task);
 uint32_t view_task_index(const struct view_task *task);
 struct attempt_ref view_attempt(const struct view_task *task);
 /* Assume what has just been decided. */
-void view_place(struct view *view, struct view_task *task, uint32_t machine);
-void view_stop(struct view *view, struct view_task *task);
+void view_place(struct view *view, struct view_task *task, uint32_t machine, uint32_t alloc);
+void view_stop(struct view *view, struct view_task *task); /* with an alloc what is inside */
 /* Take back what was assumed since machines were improved `improved_count` times, last first. */
 void view_unplace(struct view *view, struct view_task *task);
 void view_unstop(struct view *view, struct view_task *task, bool disrupted);
 void view_unimprove(struct view *view, uint32_t improved_count);
-/* Count the task as one that would be evicted, unless its job has no budget left for it; then, for
- * each task this was asked of, view_untake(). */
+/* Count the task, and with an alloc what is inside, as what would be evicted, unless a job of these
+ * has no budget left for it; then, for each task this was asked of, view_untake(). */
 bool view_take_victim(const struct view_task *task);
 void view_untake(const struct view_task *task);
 /* Turn the improved machines into candidates. */

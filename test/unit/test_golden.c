@@ -13,6 +13,8 @@
  *          need=rack=r1|ssd~exists want=rack=r1:50 constraints, `~` is a blank; a wish has a weight
  *          spread=BY:MAX:WEIGHT                    0: none
  *          gang=1 replicas=every-machine
+ *          in=SET                                  the alloc set it runs in
+ *   allocs NAME ...                                submit an alloc set, said in the same way
  *   drain NAME | undrain NAME | evict NAME         the leader evicts again from a draining machine
  *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
  *   policy NAME user=U | hold on|off|released user=U     of the cell
@@ -250,16 +252,11 @@ static void places_of(const struct story *s, struct job_spec *spec)
     }
 }
 
-static void do_submit(struct story *s)
+static struct job_spec spec_of(const struct story *s)
 {
     struct job_spec spec = spec_named(s->words[1], "", (uint32_t)number_of(s, "priority", "100"));
     spec.replicas = (uint32_t)number_of(s, "replicas", "1");
     spec.limit = resources_of(s, &spec.resource_names);
-    for (int64_t i = 0; i < spec.limit.v[RES_PORTS]; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "p%d", (int)i);
-        words_add(&spec.ports, name);
-    }
     spec.restart = (enum restart)restart_parse(value_of(s, "restart", "on-failure"));
     spec.policy = (enum policy)policy_parse(value_of(s, "policy", "best-fit"));
     spec.failures_max = (uint32_t)number_of(s, "failures", "0");
@@ -268,8 +265,27 @@ static void do_submit(struct story *s)
     spec.backoff_max_ms = (uint32_t)ms_of(s, "backoff_max", "1m");
     spec.every_machine = strcmp(value_of(s, "replicas", "1"), "every-machine") == 0;
     spec.gang = number_of(s, "gang", "0") != 0;
+    str_copy(spec.alloc_set, sizeof spec.alloc_set, value_of(s, "in", ""));
     places_of(s, &spec);
-    struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec};
+    return spec;
+}
+
+static void do_submit(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_of(s)};
+    for (int64_t i = 0; i < cmd.job_submit.limit.v[RES_PORTS]; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "p%d", (int)i);
+        words_add(&cmd.job_submit.ports, name);
+    }
+    apply(s, &cmd);
+}
+
+static void do_allocs(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_of(s)};
+    words_release(&cmd.job_submit.argv);
+    cmd.job_submit.is_alloc_set = true;
     apply(s, &cmd);
 }
 
@@ -467,6 +483,7 @@ static const struct {
     {"drain", 2, do_drain},
     {"undrain", 2, do_undrain},
     {"update", 2, do_update},
+    {"allocs", 2, do_allocs},
     {"evict", 2, do_evict},
     {"quota", 2, do_quota},
     {"unquota", 2, do_unquota},

@@ -109,7 +109,7 @@ START_TEST(best_is_what_a_scan_finds)
             placed += found != VIEW_NO_MACHINE;
             refused += found == VIEW_NO_MACHINE;
             if (found != VIEW_NO_MACHINE)
-                view_place(view, view_first_waiting(job), found);
+                view_place(view, view_first_waiting(job), found, 0);
         }
         best_release(&best);
         view_release(view);

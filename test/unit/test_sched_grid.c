@@ -110,7 +110,7 @@ static void step(struct world *w, struct view *view, struct grid *grid, const jo
     shortlist_clear(&list, 8);
     grid_search(grid, view, job, &job->limit, 2, &list, &scanned);
     if (list.count > 0)
-        view_place(view, view_first_waiting(job), list.entries[0].machine);
+        view_place(view, view_first_waiting(job), list.entries[0].machine, 0);
 }
 
 START_TEST(grid_is_as_good_as_a_scan)

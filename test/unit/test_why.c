@@ -359,7 +359,7 @@ static uint32_t oracle_fits(const struct cell *cell, const struct job *job,
         LIST_EACH(l, &machine->tasks)
         {
             const struct task *task = CONTAINER_OF(l, struct task, link);
-            if (task->stopping == CAUSE_NONE)
+            if (task->stopping == CAUSE_NONE && task->alloc.v == 0)
                 oracle_space_move(&room, cell, task, -1);
         }
         count += may && oracle_space_fits(&room, need);
@@ -438,7 +438,7 @@ static struct oracle_space space_of(const struct cell *cell, const struct machin
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
-        if (task->stopping == CAUSE_NONE)
+        if (task->stopping == CAUSE_NONE && task->alloc.v == 0)
             oracle_space_move(&space, cell, task, -1);
     }
     return space;

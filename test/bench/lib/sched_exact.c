@@ -41,7 +41,7 @@ static void place_job(struct exact *e, struct best *best, struct view *view, str
         if (machine == VIEW_NO_MACHINE)
             view_block(view, job);
         else
-            view_place(view, view_first_waiting(job), machine);
+            view_place(view, view_first_waiting(job), machine, 0);
     }
 }
 
