@@ -126,7 +126,9 @@ static bool is_packable(const struct cmd *cmd)
             return false;
     }
     return cmd->kind < CMD_KIND_COUNT &&
-           (cmd->kind != CMD_QUOTA_SET || cmd->quota_set.quota.band < BAND_COUNT);
+           (cmd->kind != CMD_QUOTA_SET || cmd->quota_set.quota.band < BAND_COUNT) &&
+           (cmd->kind != CMD_POLICY_SET || cmd->policy_set.policy < POLICY_COUNT) &&
+           (cmd->kind != CMD_HOLD_SET || cmd->hold_set.hold < HOLD_COUNT);
 }
 
 static void draw_packed(uint64_t *draws, const struct cell *cell, struct buf *to)
