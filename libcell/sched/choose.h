@@ -42,9 +42,19 @@ void score_list(const struct view *view, const struct view_job *job, const struc
 
 /* The stages that choices by score are explained by; how many, at most STAGES_MAX - 2. */
 uint32_t score_stages(struct score_stage *ret);
+/* The figures of the last runner-up: of the next task of its job it is often the machine chosen. */
+enum { FIGURES_MAX = 4 };
+struct figures_memo {
+    job_id job;
+    uint32_t machine;
+    uint64_t stamp; /* of the machine then */
+    struct resources need;
+    int32_t values[FIGURES_MAX];
+};
 /* What each of them says of the machines of a choice. */
 void score_explain(const struct view *view, const struct view_job *job,
-                   const struct resources *need, struct choice choice, struct decision *to);
+                   const struct resources *need, struct choice choice, struct figures_memo *memo,
+                   struct decision *to);
 /* One score, unless both are 0. */
 void decision_score(struct decision *to, uint32_t stage, int64_t winner, int64_t runner_up);
 

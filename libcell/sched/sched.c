@@ -93,7 +93,7 @@ static void decision_make(struct sched *sched, const struct view_job *job, struc
     if (sched->preempt.victim_count > 0)
         preempt_explain(&sched->preempt, sched->stage_evict, to);
     else
-        score_explain(&sched->view, job, &job->limit, choice, to);
+        score_explain(&sched->view, job, &job->limit, choice, &sched->memo, to);
     sched->score_count += to->score_count;
 }
 

@@ -30,6 +30,7 @@ struct sched {
     uint32_t placement_count;
     uint32_t score_count; /* in their decisions */
     enum among among;     /* of the choice made last */
+    struct figures_memo memo;
     struct score_stage stages[STAGES_MAX];
     uint32_t stage_count, stage_evict; /* those of evictions begin there */
     struct attempt_ref victims[2 * VICTIMS_MAX];

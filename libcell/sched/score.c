@@ -14,7 +14,9 @@
  */
 #include "choose.h"
 
-enum { FIGURES_MAX = 4, RUN = 256, SCORE_BITS = 40, COSINE_BITS = 20 };
+#include <string.h>
+
+enum { RUN = 256, SCORE_BITS = 40, COSINE_BITS = 20 };
 
 typedef void figure_fn(const struct view *view, const struct resources *need,
                        const struct trait *machines, uint32_t count, int64_t weight,
@@ -166,6 +168,19 @@ static void figures_of(const struct view *view, const struct figure *figure,
     }
 }
 
+static void figures_recall(const struct view *view, const struct view_job *job,
+                           const struct resources *need, uint32_t machine,
+                           const struct figures_memo *memo, int32_t *ret)
+{
+    bool known = memo->job.v == job->id.v && memo->machine == machine &&
+                 memo->stamp == view->stamp[machine] &&
+                 memcmp(&memo->need, need, sizeof *need) == 0;
+    if (known)
+        memcpy(ret, memo->values, sizeof memo->values);
+    else
+        figures_of(view, figures[job->policy], need, machine, ret);
+}
+
 void decision_score(struct decision *to, uint32_t stage, int64_t winner, int64_t runner_up)
 {
     if ((winner == 0 && runner_up == 0) || to->score_count == DECISION_SCORES_MAX)
@@ -176,7 +191,8 @@ void decision_score(struct decision *to, uint32_t stage, int64_t winner, int64_t
 }
 
 void score_explain(const struct view *view, const struct view_job *job,
-                   const struct resources *need, struct choice choice, struct decision *to)
+                   const struct resources *need, struct choice choice, struct figures_memo *memo,
+                   struct decision *to)
 {
     bool rival = choice.runner_up != VIEW_NO_MACHINE;
     uint32_t stage = 0;
@@ -188,11 +204,18 @@ void score_explain(const struct view *view, const struct view_job *job,
                            rival ? stages[i].cost(view, job, need, choice.runner_up) : 0);
         stage++;
     }
-    const struct figure *figure = figures[job->policy];
     int32_t winner[FIGURES_MAX] = {0}, runner_up[FIGURES_MAX] = {0};
-    figures_of(view, figure, need, choice.machine, winner);
-    if (rival)
-        figures_of(view, figure, need, choice.runner_up, runner_up);
+    figures_recall(view, job, need, choice.machine, memo, winner);
+    if (rival) {
+        figures_recall(view, job, need, choice.runner_up, memo, runner_up);
+        *memo = (struct figures_memo){
+            .job = job->id,
+            .machine = choice.runner_up,
+            .stamp = view->stamp[choice.runner_up],
+            .need = *need,
+        };
+        memcpy(memo->values, runner_up, sizeof runner_up);
+    }
     stage += (uint32_t)job->policy * FIGURES_MAX;
     for (uint32_t i = 0; i < FIGURES_MAX; i++)
         decision_score(to, stage + i, winner[i], runner_up[i]);
