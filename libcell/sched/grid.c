@@ -16,7 +16,8 @@ _Static_assert(LEVELS % WORD_BITS == 0, "rows of bits are whole words");
 /* Aspects have LEAN_BITS bits: the shapes in the middle have as much ram for their cpu as the
  * largest machines together have. */
 enum { SHAPE_STEP_BITS = 2, SHAPES = 2 * LEAN_BITS << SHAPE_STEP_BITS };
-enum { SHELVES = SHAPES + GRID_SIZES };
+enum { KIND_SHELVES = SHAPES + GRID_SIZES, SHELVES = KIND_SHELVES * VIEW_PRECIOUS_LEVELS };
+_Static_assert((uint64_t)SHELVES *LEVELS *LEVELS < UINT32_MAX, "a bin must have a number");
 
 /* Looked at in one go; and of one bin at the most, once enough was found. */
 enum { RUN = 64, CROWD_MAX = 128 };
@@ -27,7 +28,8 @@ static const int64_t MARGIN = INT64_C(1) << 34;
 
 static const uint32_t NONE = UINT32_MAX;
 
-/* The bins of one shape or size. A row has all of the same cpu. */
+/* The bins of one shape or size, and one degree of being precious. A row has all of the same cpu.
+ */
 struct shelf {
     uint64_t rows[WORDS];         /* a bit per row: it has machines */
     uint64_t bins[LEVELS][WORDS]; /* a bit per bin */
@@ -91,6 +93,7 @@ static uint32_t bin_for(struct grid *grid, const struct view *view, uint32_t m)
         return NONE;
     uint32_t size = size_of(grid, view, m);
     uint32_t shelf = size == NONE ? shape_of(&view->traits[m]) : SHAPES + size;
+    shelf += view->traits[m].precious * KIND_SHELVES;
     return (shelf * LEVELS + room_level(view, RES_CPU, view->room[RES_CPU][m])) * LEVELS +
            room_level(view, RES_RAM, view->room[RES_RAM][m]);
 }
@@ -275,7 +278,7 @@ static void bin_search(struct search *s, uint32_t machine)
 {
     uint32_t run[RUN], taken = 0;
     struct trait traits[RUN];
-    bool is_empty = s->grid->bin[machine] / LEVELS / LEVELS >= SHAPES;
+    bool is_empty = s->grid->bin[machine] / LEVELS / LEVELS % KIND_SHELVES >= SHAPES;
     uint32_t enough = is_empty ? s->list->capacity : CROWD_MAX;
     while (machine != NONE && (taken < enough || s->list->count < s->wanted)) {
         uint32_t count = 0;

@@ -300,6 +300,7 @@ bool sched_pass(struct sched *sched, struct cmd_schedule *out)
     sched->verdict_count = 0;
     sched->again = false;
     sched->stats.passes++;
+    scarce_update(&sched->view);
     wake_blocked(sched);
     place_all(sched);
     sched->stats.placed += sched->placement_count;

@@ -53,6 +53,14 @@ static void mismatch(const struct view *view, const struct resources *need,
 }
 _Static_assert(4 * LEAN_BITS + 2 < 64, "squares of dot products must fit");
 
+/* A machine that work with constraints has few others beside. */
+static void rarity(const struct view *view UNUSED, const struct resources *need UNUSED,
+                   const struct trait *machines, uint32_t count, int64_t weight, int64_t *scores)
+{
+    for (uint32_t i = 0; i < count; i++)
+        scores[i] += weight * ((int64_t)machines[i].precious << SCORE_BITS);
+}
+
 /* The weights of stranding-aware are measured: see README.md. */
 static const struct figure {
     const char *name;
@@ -61,7 +69,9 @@ static const struct figure {
 } figures[POLICY_COUNT][FIGURES_MAX] = {
     [POLICY_BEST_FIT] = {{"leftover", leftover, 1}},
     [POLICY_WORST_FIT] = {{"leftover", leftover, -1}},
-    [POLICY_STRANDING_AWARE] = {{"mismatch", mismatch, 32}, {"leftover", leftover, 1}},
+    [POLICY_STRANDING_AWARE] = {{"mismatch", mismatch, 32},
+                                {"leftover", leftover, 1},
+                                {"rarity", rarity, 1}},
 };
 
 void score_run(const struct view *view, const struct view_job *job, const struct resources *need,

@@ -37,6 +37,14 @@ static void touch(struct view *view, uint32_t machine)
     view->changed[view->stamp_last % VIEW_CHANGES] = machine;
 }
 
+void view_set_precious(struct view *view, uint32_t machine, uint32_t precious)
+{
+    if (view->traits[machine].precious == precious)
+        return;
+    view->traits[machine].precious = precious;
+    touch(view, machine);
+}
+
 struct lean view_lean(int64_t cpu, int64_t ram)
 {
     uint64_t c = cpu <= 0 ? 0 : (uint64_t)cpu;
@@ -695,6 +703,7 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     if (job->every_machine)
         list_push(&view->system_jobs, &job->system);
     places_add(view, job, &row->spec);
+    scarce_count(view, job, 1);
     tasks_reserve(job, row->task_count);
     list_init(&job->blocked_link);
     list_init(&job->unsaid);
@@ -711,6 +720,7 @@ static void job_remove(struct view *view, struct view_job *job)
         task_leave(view, &job->tasks[i]);
     allocs_remove(view, job);
     queue_remove(view, job);
+    scarce_count(view, job, -1);
     places_remove(view, job);
     idmap_remove(&view->jobs_by_id, job->id.v);
     list_remove(&job->blocked_link);

@@ -60,6 +60,7 @@ struct match {
     uint32_t meets_count; /* bits that are set */
     uint8_t *failing; /* per machine: the first such clause that does not hold, or their count */
     uint32_t *cost;   /* per machine: weights of the wishes without company that do not hold */
+    uint64_t demand;  /* of its jobs, when machines were last graded */
     bool has_wishes;
     struct company *companies; /* the other clauses: places.h */
     uint32_t company_count;
@@ -146,11 +147,13 @@ struct lean {
     uint16_t cpu, ram;
 };
 
+enum { VIEW_PRECIOUS_LEVELS = 4 };
 /* What figures of fit read of a machine. */
 struct trait {
     int64_t spare;      /* room normalized and summed over resources */
     struct lean room;   /* as shares of the machine's total */
     struct lean aspect; /* times a lean of amounts is a lean of shares of its total */
+    uint32_t precious;  /* scarce.c: 0 to VIEW_PRECIOUS_LEVELS - 1 */
 };
 
 struct view {
@@ -198,8 +201,11 @@ struct view {
     struct namemap sets_by_name; /* by "user/name" */
     struct level levels[PRIORITY_MAX + 1];
     uint64_t waiting;
-    enum policy policy; /* the cell's */
-    bool trying;        /* what is placed may be taken back: nobody wakes because of it */
+    enum policy policy;    /* the cell's */
+    uint64_t picky;        /* tasks of jobs with constraints */
+    uint64_t picky_graded; /* of them, and of machines, when machines were last graded */
+    uint32_t machines_graded;
+    bool trying;    /* what is placed may be taken back: nobody wakes because of it */
     uint32_t risen; /* the highest priority at which a job became ready since this was set to 0 */
 };
 
@@ -293,6 +299,11 @@ void presence_tell(struct view *view, const struct view_job *job, uint32_t machi
 bool presence_allows(const struct view_job *job, uint32_t machine);
 /* The name of a job that keeps this one away from there, or NULL. */
 const char *presence_keeper(const struct view_job *job, uint32_t machine);
+
+void view_set_precious(struct view *view, uint32_t machine, uint32_t precious);
+/* scarce.c: count a job in (+1) or out (-1); grade machines when much has changed. */
+void scarce_count(struct view *view, const struct view_job *job, int sign);
+void scarce_update(struct view *view);
 
 /* queue.c: keeps jobs by priority, user and id. */
 void queue_add(struct view *view, struct view_job *job, const char *user);

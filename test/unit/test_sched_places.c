@@ -385,6 +385,36 @@ START_TEST(nobody_is_evicted_to_avoid_a_machine)
 }
 END_TEST
 
+/* Six plain tasks come first; two that must have an ssd have two machines of eight to go to. */
+START_TEST(machines_that_picky_work_needs_are_left_to_it)
+{
+    static const struct {
+        enum policy policy;
+        const char *plain, *picky;
+    } rows[] = {{POLICY_BEST_FIT, "m1 m2 m3 m4 m5 m6", "- -"},
+                {POLICY_STRANDING_AWARE, "m2 m3 m5 m6 m7 m8", "m1 m4"}};
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct scene s = empty_scene();
+        char name[16];
+        for (int m = 1; m <= 8; m++) {
+            snprintf(name, sizeof name, "m%d", m);
+            machine(&s, name, 1, m == 1 || m == 4 ? "ssd=yes" : NULL, NULL);
+        }
+        struct job_spec plain = spec_of("plain", 200, 6, NULL);
+        struct job_spec picky = spec_of("picky", 200, 2, "ssd exists");
+        plain.policy = picky.policy = rows[i].policy;
+        job_id plain_id = world_job(&s.w, plain);
+        world_tell(&s.w, s.sched);
+        job_id picky_id = world_job(&s.w, picky);
+        world_tell(&s.w, s.sched);
+        world_settle(&s.w, s.sched);
+        ck_assert_str_eq(where(&s, plain_id), rows[i].plain);
+        ck_assert_str_eq(where(&s, picky_id), rows[i].picky);
+        scene_release(&s);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sched_places");
@@ -409,6 +439,7 @@ int main(void)
     tcase_add_test(tcase, machines_behind_those_that_are_avoided_are_looked_at_again);
     tcase_add_test(tcase, where_it_crashed_is_worse_than_any_wish);
     tcase_add_test(tcase, nobody_is_evicted_to_avoid_a_machine);
+    tcase_add_test(tcase, machines_that_picky_work_needs_are_left_to_it);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
