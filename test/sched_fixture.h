@@ -22,19 +22,22 @@ static inline void world_tell_all(struct world *w, struct sched *sched)
     delta_unref(delta);
 }
 
+/* `items` may be NULL when there are none. */
+static inline void *copy_of(const void *items, size_t count, size_t size)
+{
+    void *copy = xcalloc(count, size);
+    return count == 0 ? copy : memcpy(copy, items, count * size);
+}
+
 /* The arrays of a decision are the scheduler's; a command owns its own. */
 static inline struct cmd cmd_of_decision(const struct cmd_schedule *d)
 {
     struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = *d};
     struct cmd_schedule *s = &cmd.schedule;
-    s->placements = xcalloc(d->placement_count, sizeof *s->placements);
-    s->victims = xcalloc(d->victim_count, sizeof *s->victims);
-    s->verdicts = xcalloc(d->verdict_count, sizeof *s->verdicts);
-    s->stages = xcalloc(d->stage_count, sizeof *s->stages);
-    memcpy(s->stages, d->stages, d->stage_count * sizeof *s->stages);
-    memcpy(s->placements, d->placements, d->placement_count * sizeof *s->placements);
-    memcpy(s->victims, d->victims, d->victim_count * sizeof *s->victims);
-    memcpy(s->verdicts, d->verdicts, d->verdict_count * sizeof *s->verdicts);
+    s->placements = copy_of(d->placements, d->placement_count, sizeof *s->placements);
+    s->victims = copy_of(d->victims, d->victim_count, sizeof *s->victims);
+    s->verdicts = copy_of(d->verdicts, d->verdict_count, sizeof *s->verdicts);
+    s->stages = copy_of(d->stages, d->stage_count, sizeof *s->stages);
     return cmd;
 }
 

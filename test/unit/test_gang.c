@@ -176,12 +176,8 @@ END_TEST
 
 static struct cmd command_of(const struct placement *placements, uint32_t count)
 {
-    struct attempt_ref victim;
-    struct verdict verdict;
     struct cmd_schedule body = {.placements = (struct placement *)(uintptr_t)placements,
-                                .placement_count = count,
-                                .victims = &victim,
-                                .verdicts = &verdict};
+                                .placement_count = count};
     return cmd_of_decision(&body);
 }
 
@@ -253,12 +249,8 @@ START_TEST(a_refused_gang_gives_its_victims_and_its_reason_back)
                              world_task(&s.w, low, 1)->machine,
                              .victim_first = 1,
                              .victim_count = 1}};
-    struct verdict verdict;
-    struct cmd_schedule body = {.placements = p,
-                                .placement_count = 3,
-                                .victims = victims,
-                                .victim_count = 2,
-                                .verdicts = &verdict};
+    struct cmd_schedule body = {
+        .placements = p, .placement_count = 3, .victims = victims, .victim_count = 2};
     struct cmd cmd = cmd_of_decision(&body);
     world_apply(&s.w, &cmd);
     ck_assert_uint_eq(s.w.answer.refused, 3);
