@@ -139,7 +139,7 @@ static void make(struct best *best, struct kind *kind, const struct view *view,
         score_all(view, job, &kind->key.limit, &kind->list);
         return;
     }
-    grid_search(&best->grid, view, job, &kind->key.limit, MAX(count, capacity / 4), &kind->list,
+    grid_search(&best->grid, view, job, &kind->key.limit, MAX(count, capacity / LIST_MIN), &kind->list,
                 scanned);
 }
 

@@ -9,9 +9,10 @@
 #include <string.h>
 
 /* The largest machine's amount is 2^40; what is below 2^-12 of that is all one level. */
-enum { WORD_BITS = 64, STEP_BITS = 6, LOWEST = 28, LEVELS = (40 - LOWEST) << STEP_BITS };
+enum { WORD_BITS = 64, STEP_BITS = 7, LOWEST = 28, LEVELS = (40 - LOWEST) << STEP_BITS };
 enum { WORDS = LEVELS / WORD_BITS };
 _Static_assert(LEVELS % WORD_BITS == 0, "rows of bits are whole words");
+_Static_assert(WORDS <= 32, "a word of bits per row says which");
 
 /* Aspects have LEAN_BITS bits: the shapes in the middle have as much ram for their cpu as the
  * largest machines together have. */
@@ -20,7 +21,7 @@ enum { KIND_SHELVES = SHAPES + GRID_SIZES, SHELVES = KIND_SHELVES * VIEW_PRECIOU
 _Static_assert((uint64_t)SHELVES *LEVELS *LEVELS < UINT32_MAX, "a bin must have a number");
 
 /* Looked at in one go; and of one bin at the most, once enough was found. */
-enum { RUN = 64, CROWD_MAX = 128 };
+enum { RUN = 64, CROWD_MAX = 64 };
 
 /* A bin may have the best machine when its sample scores worse than the best one by less than
  * this; in scores, the leftover of one resource being 2^40 at most. */
@@ -32,7 +33,8 @@ static const uint32_t NONE = UINT32_MAX;
  */
 struct shelf {
     uint64_t rows[WORDS];         /* a bit per row: it has machines */
-    uint64_t bins[LEVELS][WORDS]; /* a bit per bin */
+    uint32_t words[LEVELS];       /* of each row: a bit per word of bins that is not 0 */
+    uint64_t bins[LEVELS][WORDS]; /* a bit per bin: it has machines */
     uint32_t *heads[LEVELS];      /* the first machine of each bin; NULL: the row never had any */
 };
 
@@ -121,28 +123,21 @@ static void bit_put(uint64_t *words, uint32_t i, bool on)
     words[i / WORD_BITS] = on ? words[i / WORD_BITS] | bit : words[i / WORD_BITS] & ~bit;
 }
 
-/* The first bit from `from` on that is set, or LEVELS. */
-static uint32_t bit_next(const uint64_t *words, uint32_t from)
-{
-    if (from >= LEVELS)
-        return LEVELS;
-    uint32_t word = from / WORD_BITS;
-    uint64_t bits = words[word] & UINT64_MAX << from % WORD_BITS;
-    while (bits == 0 && ++word < WORDS)
-        bits = words[word];
-    return bits == 0 ? LEVELS : word * WORD_BITS + (uint32_t)__builtin_ctzll(bits);
-}
-
 static void bin_mark(struct shelf *shelf, uint32_t bin, bool occupied)
 {
-    uint32_t row = bin / LEVELS % LEVELS;
-    bit_put(shelf->bins[row], bin % LEVELS, occupied);
-    bit_put(shelf->rows, row, bit_next(shelf->bins[row], 0) < LEVELS);
+    uint32_t row = bin / LEVELS % LEVELS, column = bin % LEVELS, word = column / WORD_BITS;
+    bit_put(shelf->bins[row], column, occupied);
+    if (shelf->bins[row][word] != 0)
+        shelf->words[row] |= BIT(word);
+    else
+        shelf->words[row] &= ~BIT(word);
+    bit_put(shelf->rows, row, shelf->words[row] != 0);
 }
 
 static bool bin_is_occupied(const struct shelf *shelf, uint32_t bin)
 {
-    return bit_next(shelf->bins[bin / LEVELS % LEVELS], bin % LEVELS) == bin % LEVELS;
+    uint64_t bits = shelf->bins[bin / LEVELS % LEVELS][bin % LEVELS / WORD_BITS];
+    return (bits >> bin % WORD_BITS & 1) != 0;
 }
 
 static void bin_leave(struct grid *grid, uint32_t m)
@@ -226,14 +221,32 @@ static void samples_add(struct samples *s, const struct view *view, uint32_t mac
     s->traits[s->count++] = view->traits[machine];
 }
 
+static void samples_take_row(struct samples *s, const struct view *view, const struct shelf *shelf,
+                             uint32_t row, uint32_t ram)
+{
+    uint32_t first = ram / WORD_BITS;
+    for (uint32_t words = shelf->words[row] >> first << first; words != 0; words &= words - 1) {
+        uint32_t word = (uint32_t)__builtin_ctz(words);
+        uint64_t bits = shelf->bins[row][word];
+        if (word == first)
+            bits = bits >> ram % WORD_BITS << ram % WORD_BITS;
+        for (; bits != 0; bits &= bits - 1)
+            samples_add(s, view,
+                        shelf->heads[row][word * WORD_BITS + (uint32_t)__builtin_ctzll(bits)]);
+    }
+}
+
 static void samples_take_shelf(struct samples *s, const struct view *view,
                                const struct shelf *shelf, uint32_t cpu, uint32_t ram)
 {
-    for (uint32_t row = bit_next(shelf->rows, cpu); row < LEVELS;
-         row = bit_next(shelf->rows, row + 1))
-        for (uint32_t i = bit_next(shelf->bins[row], ram); i < LEVELS;
-             i = bit_next(shelf->bins[row], i + 1))
-            samples_add(s, view, shelf->heads[row][i]);
+    for (uint32_t word = cpu / WORD_BITS; word < WORDS; word++) {
+        uint64_t rows = shelf->rows[word];
+        if (word == cpu / WORD_BITS)
+            rows = rows >> cpu % WORD_BITS << cpu % WORD_BITS;
+        for (; rows != 0; rows &= rows - 1)
+            samples_take_row(s, view, shelf, word * WORD_BITS + (uint32_t)__builtin_ctzll(rows),
+                             ram);
+    }
 }
 
 /* One machine of all bins that can have room. */
@@ -255,7 +268,6 @@ struct search {
     const struct view *view;
     const struct view_job *job;
     const struct resources *need;
-    uint32_t wanted;
     struct shortlist *list;
     uint64_t looked_at;
 };
@@ -272,15 +284,15 @@ static void run_search(struct search *s, const uint32_t *run, const struct trait
     }
 }
 
-/* All machines of a bin that are allowed, or many of a crowd, the last that came first; of empty
- * ones a few do. As long as too little was found, all of them. */
-static void bin_search(struct search *s, uint32_t machine)
+/* The machines of a bin that are allowed, or many of a crowd, the last that came first; of empty
+ * ones a few do. As long as nothing was found, all of them. The sample was offered before. */
+static void bin_search(struct search *s, uint32_t sample)
 {
-    uint32_t run[RUN], taken = 0;
+    uint32_t run[RUN], taken = 0, machine = s->grid->next[sample];
     struct trait traits[RUN];
-    bool is_empty = s->grid->bin[machine] / LEVELS / LEVELS % KIND_SHELVES >= SHAPES;
+    bool is_empty = s->grid->bin[sample] / LEVELS / LEVELS % KIND_SHELVES >= SHAPES;
     uint32_t enough = is_empty ? s->list->capacity : CROWD_MAX;
-    while (machine != NONE && (taken < enough || s->list->count < s->wanted)) {
+    while (machine != NONE && (taken < enough || s->list->count == 0)) {
         uint32_t count = 0;
         for (; machine != NONE && count < MIN(enough, (uint32_t)RUN);
              machine = s->grid->next[machine]) {
@@ -295,31 +307,43 @@ static void bin_search(struct search *s, uint32_t machine)
     }
 }
 
+static void samples_offer(const struct search *search)
+{
+    const struct samples *s = search->grid->samples;
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct entry entry = {{{0, s->scores[i]}}, s->machines[i]};
+        if (shortlist_wants(search->list, &entry) && places_allow(search->job, entry.machine) &&
+            feasible_fits(search->view, search->need, entry.machine))
+            shortlist_offer(search->list, &entry);
+    }
+}
+
+/* Bins whose sample scores as much cannot have one of the first `wanted` machines. */
+static int64_t search_limit(const struct shortlist *list, uint32_t wanted)
+{
+    if (list->count < wanted)
+        return INT64_MAX;
+    int64_t score = list->entries[wanted - 1].score.ranks[1];
+    return score > INT64_MAX - MARGIN ? INT64_MAX : score + MARGIN;
+}
+
 void grid_search(struct grid *grid, const struct view *view, const struct view_job *job,
                  const struct resources *need, uint32_t wanted, struct shortlist *list,
                  uint64_t *scanned)
 {
-    struct search search = {grid, view, job, need, wanted, list, 0};
-    int64_t from = INT64_MIN, best = INT64_MAX;
+    struct search search = {grid, view, job, need, list, 0};
     grid_update(grid, view);
     samples_take(grid, view, job, need);
+    samples_offer(&search);
     const struct samples *s = grid->samples;
-    for (uint32_t i = 0; i < s->count; i++)
-        best = MIN(best, s->scores[i]);
-    uint32_t left = s->count;
-    for (int64_t margin = MARGIN; left > 0; margin *= 4) {
-        int64_t to = best > INT64_MAX - margin ? INT64_MAX : best + margin;
-        for (uint32_t i = 0; i < s->count; i++) {
-            if (s->scores[i] < from || s->scores[i] >= to)
-                continue;
-            bin_search(&search, s->machines[i]);
-            left--;
-        }
+    int64_t from = INT64_MIN;
+    for (int64_t to = search_limit(list, 1); from < to; to = search_limit(list, wanted)) {
+        for (uint32_t i = 0; i < s->count; i++)
+            if (s->scores[i] >= from && s->scores[i] < to)
+                bin_search(&search, s->machines[i]);
         from = to;
-        if (list->count >= wanted && list->entries[wanted - 1].score.ranks[1] < to)
-            break;
     }
-    if (left > 0)
+    if (from < INT64_MAX)
         shortlist_limit(list, &(struct entry){{{0, from}}, 0});
     *scanned += s->count + search.looked_at;
 }

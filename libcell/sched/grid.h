@@ -2,7 +2,7 @@
  * grid.h - the machines by what is free on them, to find good ones without looking at all.
  *
  * Machines that are up lie in bins: by their shape (ram for cpu), by how precious they are,
- * by how much cpu is free on them and by how much ram, in steps of one in 64. Machines of a bin
+ * by how much cpu is free on them and by how much ram, in steps of one in 128. Machines of a bin
  * score nearly alike, so one of each bin that can have room is scored first (the sample), then all
  * those of the bins that looked best. Empty machines of equal size score exactly alike: they lie
  * apart, and a few of them do.
@@ -34,8 +34,8 @@ struct grid {
 void grid_release(struct grid *grid);
 void grid_update(struct grid *grid, const struct view *view);
 /*
- * Fill an empty list for a job without wishes, if it can be with `wanted` machines at least. Adds
- * to `scanned` the machines it looked at.
+ * Fill an empty list for a job without wishes, with care for the first `wanted` of it. Adds to
+ * `scanned` the machines it looked at.
  */
 void grid_search(struct grid *grid, const struct view *view, const struct view_job *job,
                  const struct resources *need, uint32_t wanted, struct shortlist *list,
