@@ -139,8 +139,8 @@ static void make(struct best *best, struct kind *kind, const struct view *view,
         score_all(view, job, &kind->key.limit, &kind->list);
         return;
     }
-    grid_search(&best->grid, view, job, &kind->key.limit, MAX(count, capacity / LIST_MIN), &kind->list,
-                scanned);
+    grid_search(&best->grid, view, job, &kind->key.limit, MAX(count, capacity / LIST_MIN),
+                &kind->list, scanned);
 }
 
 struct choice best_choice(const struct shortlist *list, const struct view_job *job)

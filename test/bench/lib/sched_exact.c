@@ -53,6 +53,7 @@ struct exact exact_run(const struct sim *sim, uint64_t samples)
     struct delta *delta = delta_full(sim->cell);
     view_init(view);
     view_update(view, delta);
+    scarce_update(view);
     delta_unref(delta);
     uint64_t every = MAX(view->waiting / samples, UINT64_C(1)), start_us = clock_mono_us();
     for (uint32_t p = PRIORITY_MAX + 1; p-- > 0;) {
