@@ -79,6 +79,7 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
       "then take machines away: so many, or all with rack=r3, 'machine in m1,m2'; may be " \
       "repeated") \
     X(WHY, "why", 0, "JOB[/INDEX]", "why it is pending in the end") \
+    X(HTML, "html", 0, "FILE", "also write a report with plots, one page that needs nothing else") \
     X(SEED, "seed", 0, "N", "what is drawn at random is drawn from this number (1)") \
     X(NAMES, "machines", 0, NULL, "name the machines, the first 100 of each line") \
     X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table")

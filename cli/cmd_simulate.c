@@ -6,6 +6,7 @@
 #include "render.h"
 #include "simulate.h"
 #include "simulate_compact.h"
+#include "simulate_html.h"
 #include "simulate_report.h"
 #include "simulate_what_if.h"
 #include "why_answer.h"
@@ -25,6 +26,8 @@ struct request {
     struct sim sim;
     struct progress progress;
     uint32_t trial, trials; /* of compaction: done, and in all */
+    const char *source;     /* of the workload, for titles */
+    struct buf html;        /* the page in the making, when one is wanted */
 };
 
 static void request_release(struct request *q)
@@ -32,6 +35,7 @@ static void request_release(struct request *q)
     workload_release(&q->workload);
     trace_release(&q->trace);
     sim_release(&q->sim);
+    buf_release(&q->html);
 }
 
 /* A number of seconds from the start of the trace. */
@@ -128,6 +132,10 @@ static int request_parse(const struct cli *cli, struct request *q, struct err *e
         rc = policy_of(cli, &q->choice.policy, err);
     q->tasks_max = (uint32_t)limit;
     q->policy_given = cli_flag(cli, OPT_POLICY);
+    static const enum cli_option sources[] = {OPT_TRACE_DIR, OPT_TASKS_FILE, OPT_CHECKPOINT};
+    for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
+        if (cli_flag(cli, sources[i]))
+            q->source = cli_value(cli, sources[i]);
     return rc;
 }
 
@@ -170,6 +178,12 @@ static void on_trial(void *data, uint32_t trial UNUSED)
     q->trial++;
 }
 
+static int save_html(const struct cli *cli, const struct request *q, struct err *err)
+{
+    const char *path = cli_value(cli, OPT_HTML);
+    return path == NULL ? 0 : html_write(path, &q->html, err);
+}
+
 /* The policy asked for, or all of them one after the other. */
 static int run_compact(const struct cli *cli, struct request *q, struct err *err)
 {
@@ -188,11 +202,12 @@ static int run_compact(const struct cli *cli, struct request *q, struct err *err
     progress_end(&q->progress);
     if (rc != 0)
         return rc;
+    html_compact(&q->html, q->source, &q->workload, &bound, results, done);
     if (cli->output == OUTPUT_JSON)
         render_json_print(stdout, report_compact_json(&q->workload, &bound, results, done));
     else
         report_compact_print(stdout, &q->workload, &bound, results, done);
-    return 0;
+    return save_html(cli, q, err);
 }
 
 static int how_many(const struct cli *cli, struct request *q, json_t *json, struct err *err)
@@ -234,6 +249,7 @@ static int what_if(const struct cli *cli, struct request *q, json_t *json, struc
     int rc = what_if_remove(&q->sim, what, count, q->seed, &w, err);
     if (rc != 0)
         return rc;
+    html_what_if(&q->html, &q->sim, &w);
     json_object_set_new(json, "what_if", report_what_if_json(&q->sim, &w));
     if (cli->output == OUTPUT_TABLE)
         report_what_if_print(stdout, &q->sim, &w);
@@ -317,6 +333,7 @@ static int simulate(const struct cli *cli, struct request *q, struct err *err)
     struct findings findings = {&figures, &q->workload,
                                 q->choice.when == WHEN_UNTIL ? history : NULL};
     json_t *json = report_json(&findings);
+    html_report(&q->html, q->source, &findings, &q->sim);
     if (cli->output == OUTPUT_TABLE)
         report_print(stdout, &findings);
     rc = what_if(cli, q, json, err);
@@ -324,6 +341,8 @@ static int simulate(const struct cli *cli, struct request *q, struct err *err)
         rc = why(cli, q, json, err);
     if (rc == 0)
         rc = how_many(cli, q, json, err);
+    if (rc == 0)
+        rc = save_html(cli, q, err);
     if (rc == 0 && cli->output == OUTPUT_JSON)
         render_json_print(stdout, json_incref(json));
     json_decref(json);

@@ -304,7 +304,8 @@ const struct command cli_commands[] = {
         .args = "",
         .options = OPTION(TRACE_DIR) | OPTION(MACHINES) | OPTION(TASKS_FILE) | OPTION(CHECKPOINT) |
                    OPTION(POLICY) | OPTION(LIMIT) | OPTION(AT) | OPTION(ARRIVALS) |
-                   OPTION(COMPACT) | OPTION(HOW_MANY) | OPTION(REMOVE) | OPTION(WHY) | OPTION(SEED),
+                   OPTION(COMPACT) | OPTION(HOW_MANY) | OPTION(REMOVE) | OPTION(HTML) |
+                   OPTION(WHY) | OPTION(SEED),
         .summary = "what the scheduler would do: a trace, or what if, without touching a cell",
         .details =
             "Runs the scheduler and the cell of a master in this process, on a trace in CSV (its\n"
@@ -321,7 +322,7 @@ const struct command cli_commands[] = {
         .examples =
             "  borgctl simulate --dir trace/\n"
             "  borgctl simulate --machines m.csv --tasks t.csv.gz --policy best-fit -o json\n"
-            "  borgctl simulate --dir trace/ --arrivals all\n"
+            "  borgctl simulate --dir trace/ --arrivals all --html report.html\n"
             "  borgctl simulate --dir trace/ --at peak --compact\n"
             "  borgctl simulate --checkpoint cell.db --remove rack=r3 --remove 2 --seed 7\n"
             "  borgctl simulate --checkpoint cell.db --how-many web.jsonnet\n"

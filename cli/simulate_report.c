@@ -5,16 +5,7 @@
 
 #include <string.h>
 
-/* One line of what was not used: how many, of what, and what was done with them. */
-struct ignored_row {
-    const char *key;
-    uint64_t count;
-    const char *text;
-};
-
-enum { IGNORED_ROWS = 8 };
-
-static void ignored_rows(const struct sim_ignored *g, struct ignored_row *to)
+void report_ignored(const struct sim_ignored *g, struct ignored_row to[IGNORED_ROWS])
 {
     const struct ignored_row rows[IGNORED_ROWS] = {
         {"elsewhen", g->elsewhen,
@@ -62,7 +53,7 @@ static void print_resource(FILE *to, const struct sim_figures *f,
 static void print_ignored(FILE *to, const struct sim_ignored *g)
 {
     struct ignored_row rows[IGNORED_ROWS];
-    ignored_rows(g, rows);
+    report_ignored(g, rows);
     fprintf(to, "\nof the trace, not used or taken otherwise:\n");
     for (size_t i = 0; i < IGNORED_ROWS; i++)
         if (rows[i].count > 0)
@@ -145,7 +136,7 @@ static json_t *ignored_json(const struct sim_ignored *ignored)
 {
     struct ignored_row rows[IGNORED_ROWS];
     json_t *object = json_object();
-    ignored_rows(ignored, rows);
+    report_ignored(ignored, rows);
     for (size_t i = 0; i < IGNORED_ROWS; i++)
         json_object_set_new(object, rows[i].key, json_integer((json_int_t)rows[i].count));
     return object;

@@ -11,6 +11,15 @@
 #include <jansson.h>
 #include <stdio.h>
 
+/* One line of what was not used: how many, of what, and what was done with them. */
+enum { IGNORED_ROWS = 8 };
+struct ignored_row {
+    const char *key;
+    uint64_t count; /* 0: not worth a line */
+    const char *text;
+};
+void report_ignored(const struct sim_ignored *ignored, struct ignored_row ret[IGNORED_ROWS]);
+
 struct findings {
     const struct sim_figures *figures;
     const struct workload *workload;

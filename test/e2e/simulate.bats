@@ -61,6 +61,18 @@ teardown_file()
     mv "$TRACE/tasks.csv.orig" "$TRACE/tasks.csv"
 }
 
+@test "a report in HTML is one file, with plots" {
+    local page="$BATS_TEST_TMPDIR/page.html"
+    borgctl simulate --dir "$TRACE" --arrivals all --remove machine=m0 --html "$page" -o json |
+        jq -e '.what_if.removed == ["m0"]'
+    grep -q 'Queue over time' "$page"
+    grep -q 'What if 1 machines go' "$page"
+    same scripts 0 "$(grep -c '<script' "$page" || true)"
+    borgctl simulate --dir "$TRACE" --compact --policy best-fit --html "$page" >/dev/null
+    grep -q 'Machines needed' "$page"
+    expect_exit 1 borgctl simulate --dir "$TRACE" --html "$BATS_TEST_TMPDIR/none/page.html"
+}
+
 @test "a malformed line is refused with its place" {
     cp "$TRACE/machines.csv" "$BATS_TEST_TMPDIR"
     sed '4s/2000/2k/' "$TRACE/tasks.csv" >"$BATS_TEST_TMPDIR/tasks.csv"

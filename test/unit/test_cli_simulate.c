@@ -3,6 +3,7 @@
  */
 #include "attributes.h"
 #include "simulate_compact.h"
+#include "simulate_html.h"
 #include "simulate_time.h"
 #include "simulate_what_if.h"
 
@@ -550,6 +551,72 @@ START_TEST(machines_go_by_number_and_by_attribute)
 }
 END_TEST
 
+START_TEST(a_page_escapes_what_it_did_not_make)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+    html_escape(&text, "a<b>&\"c' \x1b[1m\n");
+    ck_assert_str_eq(buf_text(&text), "a&lt;b&gt;&amp;&quot;c&#39; ?[1m?");
+}
+END_TEST
+
+/* How often `what` is in `text`. */
+static int count_of(const char *text, const char *what)
+{
+    int count = 0;
+    for (const char *p = text; (p = strstr(p, what)) != NULL; p += strlen(what))
+        count++;
+    return count;
+}
+
+/* One page with everything in it: nothing from outside, all that was opened closed. */
+START_TEST(a_page_is_whole_and_needs_nothing_else)
+{
+    static const char *const closed[][2] = {{"<svg ", "</svg>"},     {"<section>", "</section>"},
+                                            {"<table>", "</table>"}, {"<text ", "</text>"},
+                                            {"<title>", "</title>"}, {"<div ", "</div>"},
+                                            {"<style>", "</style>"}};
+    static const char *const never[] = {"<script", "http:", "https:", "url(", "nan", "inf"};
+    static const char *const there[] = {
+        "&lt;a&amp;b&gt;.csv", "Queue over time", "Utilisation over time",
+        "<b>2</b><span>tasks", "production",      "What if 1 machines go"};
+    struct fixture f;
+    struct what_if w;
+    struct compact_bound bound;
+    struct compact results[POLICY_COUNT];
+    bool done[POLICY_COUNT] = {[POLICY_BEST_FIT] = true};
+    const char *all = "1", *dir = t_dir();
+    CLEANUP(buf_release) struct buf page = {0}, compacted = {0};
+    struct history *h = xcalloc(1, sizeof *h);
+    fixture_choose(&f, MACHINES "m0,2000,64,0,0,,\n", timed_tasks, WHEN_UNTIL, INT64_MAX);
+    T_OK(sim_run_over_time(&f.sim, &f.workload, (struct history_watch){0}, h, &t_err));
+    struct sim_figures figures = sim_figures(&f.sim);
+    struct findings found = {&figures, &f.workload, h};
+    html_report(&page, "<a&b>.csv", &found, &f.sim);
+    T_OK(what_if_remove(&f.sim, &all, 1, 1, &w, &t_err));
+    html_what_if(&page, &f.sim, &w);
+    T_OK(compact_prepare(&f.workload, &bound, &t_err));
+    T_OK(compact(&f.workload, &bound, POLICY_BEST_FIT, 1, unwatched, &results[POLICY_BEST_FIT],
+                 &t_err));
+    html_compact(&compacted, "x", &f.workload, &bound, results, done);
+    ck_assert_int_eq(count_of(buf_text(&compacted), "<circle "), COMPACT_TRIALS);
+    for (size_t i = 0; i < ARRAY_SIZE(closed); i++) {
+        ck_assert_int_eq(count_of(buf_text(&page), closed[i][0]),
+                         count_of(buf_text(&page), closed[i][1]));
+        ck_assert_int_eq(count_of(buf_text(&compacted), closed[i][0]),
+                         count_of(buf_text(&compacted), closed[i][1]));
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+        ck_assert_msg(strstr(buf_text(&page), never[i]) == NULL, "%s", never[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(there); i++)
+        ck_assert_msg(strstr(buf_text(&page), there[i]) != NULL, "%s", there[i]);
+    T_OK(html_write(t_path(dir, "page.html"), &page, &t_err));
+    T_REFUSED(html_write(t_path(dir, "none/page.html"), &page, &t_err), ERR_IO);
+    what_if_release(&w);
+    fixture_close(&f);
+    free(h);
+}
+END_TEST
+
 START_TEST(a_file_that_is_no_cell_is_refused)
 {
     struct sim sim;
@@ -589,6 +656,8 @@ int main(void)
     tcase_add_test(c, more_tasks_are_counted_without_evicting_anybody);
     tcase_add_test(c, machines_taken_away_push_out_lower_work);
     tcase_add_test(c, machines_go_by_number_and_by_attribute);
+    tcase_add_test(c, a_page_escapes_what_it_did_not_make);
+    tcase_add_test(c, a_page_is_whole_and_needs_nothing_else);
     tcase_add_test(c, a_file_that_is_no_cell_is_refused);
     suite_add_tcase(s, c);
     return t_main(s);
