@@ -126,6 +126,17 @@ struct spaces {
 
 enum outcome { WISH_WAITS, WISH_ACTS, WISH_VOID };
 
+/* What others leave of their limits comes on top: the cell has lent it. */
+static bool holds_with(const struct room *room, const struct intent *wish)
+{
+    struct room with = *room;
+
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        if (wish->reclaimed[r] > 0 && wish->reclaimed[r] <= RESOURCE_AMOUNT_MAX)
+            with.free.v[r] += wish->reclaimed[r];
+    return room_holds(&with, &wish->spec.limit, wish->devices);
+}
+
 static enum outcome run_decide(const struct plan *plan, struct intent *wish,
                                const struct resources *capacity, struct spaces *spaces,
                                struct plan_action *action)
@@ -145,8 +156,8 @@ static enum outcome run_decide(const struct plan *plan, struct intent *wish,
         action->verb = PLAN_REFUSE;
         return WISH_ACTS;
     }
-    bool fits = room_holds(&spaces->free, &spec->limit, wish->devices);
-    bool polite = room_holds(&spaces->unspoken, &spec->limit, wish->devices);
+    bool fits = holds_with(&spaces->free, wish);
+    bool polite = holds_with(&spaces->unspoken, wish);
     room_take(&spaces->unspoken, &spec->limit, wish->devices);
     if (!fits || !polite)
         return WISH_WAITS;

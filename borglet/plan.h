@@ -9,7 +9,8 @@
  *     FORGET  PLAN_STOP when it still runs, PLAN_FORGET once it has ended
  *
  * Room is the machine's capacity minus the limits of every attempt that still has processes, those
- * that are being stopped included: a preemptor waits for its victims. Wishes are started in the
+ * that are being stopped included: a preemptor waits for its victims. What the cell says is
+ * reclaimed from these limits comes on top. Wishes are started in the
  * order of assigned_seq; a later one may pass an earlier one that waits for victims only when it
  * leaves the earlier one's room alone. Gpus are not exchanged: a wish waits for those it was given.
  * A wish that would not fit an empty machine is refused.

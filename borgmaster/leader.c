@@ -71,6 +71,9 @@ size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss
         } else if (machine->state == MACHINE_UP && cell_drain_due(cell, machine)) {
             ret_cmds[count++] =
                 (struct cmd){.kind = CMD_MACHINE_EVICT, .machine_evict = {machine->id}};
+        } else if (machine->state == MACHINE_UP && cell_reclaim_due(cell, machine)) {
+            ret_cmds[count++] =
+                (struct cmd){.kind = CMD_MACHINE_RECLAIM, .machine_reclaim = {machine->id}};
         }
     }
     return count;

@@ -139,6 +139,8 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
         run->grace_ms = job->spec.grace_ms;
         run->assigned_seq = task->changed_ms;
         run->devices = task->devices;
+        for (int r = 0; r < RECLAIM_COUNT; r++)
+            run->reclaimed[r] = cell_machine(cell, task->machine)->reclaimed[r];
         if (!lt->reported)
             run->spec = job->spec;
         lt->run_sent = true;

@@ -302,6 +302,34 @@ void links_on_report(struct rpc_conn *conn, struct rpc_call *call, const void *b
     wire_reports_release(&reports);
 }
 
+/* Told every few seconds: only what the cell would make something of is worth a command. */
+void links_on_usage(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct link *link = rpc_data(conn);
+    const struct cell *cell = replica_cell(link->links->replica);
+    struct wire_usages usages;
+    struct err err;
+    if (call != NULL)
+        rpc_reply(call, NULL, 0);
+    if (wire_unpack_usages(body, size, &usages, &err) != 0) {
+        log_warn("link.garbage machine=%s reason=%s, closing", log_quoted(rpc_peer(conn)->name),
+                 log_quoted(err.msg));
+        rpc_close(conn);
+        return;
+    }
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < usages.task_count && count < CMD_USAGES_MAX; i++)
+        if (link->state == LINK_UP &&
+            cell_usage_is_news(cell, link->machine, &usages.tasks[i], clock_wall_ms()))
+            usages.tasks[count++] = usages.tasks[i];
+    struct cmd cmd = {
+        .kind = CMD_USAGE,
+        .usage = {.machine = link->machine, .tasks = usages.tasks, .task_count = count}};
+    if (count > 0)
+        replica_command(link->links->replica, &cmd, NULL, NULL);
+    wire_usages_release(&usages);
+}
+
 void links_on_open(struct links *links, struct rpc_conn *conn)
 {
     struct link *link = xcalloc(1, sizeof *link);

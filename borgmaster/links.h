@@ -30,6 +30,7 @@ void links_on_open(struct links *links, struct rpc_conn *conn);
 void links_on_close(struct rpc_conn *conn);
 /* rpc handlers */
 void links_on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size);
+void links_on_usage(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size);
 void links_on_report(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size);
 
 /* These machines (ids, repetitions allowed) changed in the cell. */

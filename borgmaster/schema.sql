@@ -65,7 +65,11 @@ CREATE TABLE machines (
     reserved_named3    INTEGER NOT NULL,
     task_count         INTEGER NOT NULL, -- assigned and running
     changed_ms         INTEGER NOT NULL,
-    draining           INTEGER NOT NULL  -- 1: gets no new work until it is undrained
+    draining           INTEGER NOT NULL, -- 1: gets no new work until it is undrained
+    used_cpu_milli      INTEGER NOT NULL, -- by the tasks there, those stopping not included
+    used_ram_bytes      INTEGER NOT NULL,
+    reclaimed_cpu_milli INTEGER NOT NULL, -- of their limits: work below production may have it
+    reclaimed_ram_bytes INTEGER NOT NULL
 );
 
 -- What a machine says of itself, for the constraints of jobs: os, arch, rack, ...
@@ -149,6 +153,12 @@ CREATE TABLE tasks (
     crashed_on_1  INTEGER,          -- the last machines where it failed, the latest first; NULL:
     crashed_on_2  INTEGER,          -- no more, or a healthy run made them forgotten
     crashed_on_3  INTEGER,
+    used_cpu_milli INTEGER NOT NULL, -- as its borglet said last; 0: nothing yet
+    used_ram_bytes INTEGER NOT NULL,
+    reclaimed_cpu_percent INTEGER NOT NULL, -- of its limit: what is not kept for it
+    reclaimed_ram_percent INTEGER NOT NULL,
+    cpu_since_ms  INTEGER NOT NULL, -- when that last took a step, or began to
+    ram_since_ms  INTEGER NOT NULL,
     PRIMARY KEY (job_id, idx)
 ) WITHOUT ROWID;
 CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
@@ -228,7 +238,12 @@ SELECT j.name || '/' || t.idx AS task, j.name AS job, t.idx, j.user, j.priority,
              coalesce((SELECT name FROM machines WHERE id = t.crashed_on_3), '')) AS crashed_on,
        CASE WHEN t.stopping <> '' THEN t.stopping ELSE t.cause END AS cause,
        t.exit_code, t.pid, t.ports, t.started_ms, t.not_before_ms, t.changed_ms, j.dead, t.job_id,
-       a.name || '/' || t.alloc_idx AS alloc, j.is_alloc_set, t.gpus
+       a.name || '/' || t.alloc_idx AS alloc, j.is_alloc_set, t.gpus,
+       t.used_cpu_milli,
+       j.cpu_milli - j.cpu_milli * t.reclaimed_cpu_percent / 100 AS kept_cpu_milli,
+       t.used_ram_bytes,
+       j.ram_bytes - (j.ram_bytes / 100 * t.reclaimed_ram_percent +
+       j.ram_bytes % 100 * t.reclaimed_ram_percent / 100) AS kept_ram_bytes
 FROM tasks t JOIN jobs j ON j.id = t.job_id LEFT JOIN machines m ON m.id = t.machine_id
 LEFT JOIN jobs a ON a.id = t.alloc_job_id;
 
@@ -251,8 +266,9 @@ LEFT JOIN tasks i ON i.alloc_job_id = t.job_id AND i.alloc_idx = t.idx
 LEFT JOIN jobs ij ON ij.id = i.job_id
 WHERE j.is_alloc_set AND NOT j.dead GROUP BY t.job_id, t.idx;
 
--- Machines and what is free there for new work; what is stopping is not free yet. A free amount
--- below zero: the machine came back smaller, and what is too much there is being stopped.
+-- Machines and what is free there for new work; what is stopping is not free yet, and what is
+-- reclaimed comes on top, for work below production. A free amount below zero: there is work in
+-- reclaimed room, or the machine came back smaller, and what is too much there is being stopped.
 CREATE VIEW machine_list AS
 SELECT name AS machine, addr,
        CASE WHEN draining AND state = 'up' THEN 'draining' ELSE state END AS state,
@@ -261,6 +277,7 @@ SELECT name AS machine, addr,
        ram_bytes, ram_bytes - reserved_ram_bytes AS ram_free_bytes,
        disk_bytes, disk_bytes - reserved_disk_bytes AS disk_free_bytes,
        ports, ports - reserved_ports AS ports_free,
+       used_cpu_milli, reclaimed_cpu_milli, used_ram_bytes, reclaimed_ram_bytes,
        gpu_milli, gpu_milli - reserved_gpu_milli AS gpu_free_milli,
        (SELECT group_concat(name || '=' || amount, ' ') FROM (SELECT name,
             CASE slot WHEN 1 THEN named1 WHEN 2 THEN named2 ELSE named3 END AS amount
@@ -273,6 +290,14 @@ SELECT name AS machine, addr,
        (SELECT group_concat(key || '=' || value, ' ') FROM machine_attributes a
         WHERE a.machine_id = machines.id) AS attributes, changed_ms, draining, id AS machine_id
 FROM machines;
+
+-- Machines that use more cpu than they have, and in which order their tasks are to be slowed down:
+-- batch before latency-sensitive, then the lowest priority, then who uses most.
+CREATE VIEW throttle_list AS
+SELECT m.name AS machine, j.name || '/' || t.idx AS task, j.appclass, j.priority, t.used_cpu_milli
+FROM machines m JOIN tasks t ON t.machine_id = m.id JOIN jobs j ON j.id = t.job_id
+WHERE m.used_cpu_milli > m.cpu_milli AND t.used_cpu_milli > 0 AND t.stopping = ''
+ORDER BY m.id, j.appclass, j.priority, t.used_cpu_milli DESC;
 
 -- What waits, in the order in which it will be served, and why.
 CREATE VIEW pending_list AS

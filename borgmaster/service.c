@@ -68,6 +68,8 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
     case CMD_SCHEDULE:
     case CMD_REPORT:
     case CMD_WAKE:
+    case CMD_USAGE:
+    case CMD_MACHINE_RECLAIM:
         break;
     }
     return err_set(err, ERR_DENIED, "a user may not send the command %s", cmd_kind_text(cmd->kind));
@@ -319,6 +321,7 @@ static const struct rpc_method methods[] = {
     {WIRE_ALIVE, "alive", BIT(ROLE_MASTER), on_alive},
     {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), links_on_hello},
     {WIRE_REPORT, "report", BIT(ROLE_BORGLET), links_on_report},
+    {WIRE_USAGE, "usage", BIT(ROLE_BORGLET), links_on_usage},
 };
 
 int service_open(struct replica *replica, struct service **ret, struct err *err)

@@ -203,6 +203,12 @@ static int load_task(struct cell *cell, struct columns *c, struct err *err)
     rv = rv != 0 ? rv : take_gpus(c, &row.devices, err);
     for (int i = 0; i < TASK_CRASHES_MAX; i++)
         row.crashed_on[i].v = take_u32(c);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        row.reserves[r].used = (int64_t)take_u64(c);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        row.reserves[r].reclaimed_percent = take_u32(c);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        row.reserves[r].since_ms = take_u64(c);
     return rv != 0 ? rv : cell_load_task(cell, &row, err);
 }
 
@@ -270,7 +276,8 @@ static const struct table {
      load_job},
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
      "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx, gpus, crashed_on_1, "
-     "crashed_on_2, crashed_on_3 FROM tasks ORDER BY job_id, idx",
+     "crashed_on_2, crashed_on_3, used_cpu_milli, used_ram_bytes, reclaimed_cpu_percent, "
+     "reclaimed_ram_percent, cpu_since_ms, ram_since_ms FROM tasks ORDER BY job_id, idx",
      load_task},
     {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, "
      "named2, named3, tasks FROM quotas",

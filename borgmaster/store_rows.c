@@ -21,7 +21,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "next_job = ?, request_seq = ?, digest = ?, policy = ?, hold = ?",
     [STATEMENT_MACHINE_PUT] =
         "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?) "
+        "?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET addr = excluded.addr, state = excluded.state, "
         "cpu_milli = excluded.cpu_milli, ram_bytes = excluded.ram_bytes, "
         "disk_bytes = excluded.disk_bytes, ports = excluded.ports, "
@@ -34,7 +34,10 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "reserved_gpu_milli = excluded.reserved_gpu_milli, "
         "reserved_named1 = excluded.reserved_named1, reserved_named2 = excluded.reserved_named2, "
         "reserved_named3 = excluded.reserved_named3, task_count = excluded.task_count, "
-        "changed_ms = excluded.changed_ms, draining = excluded.draining",
+        "changed_ms = excluded.changed_ms, draining = excluded.draining, "
+        "used_cpu_milli = excluded.used_cpu_milli, used_ram_bytes = excluded.used_ram_bytes, "
+        "reclaimed_cpu_milli = excluded.reclaimed_cpu_milli, "
+        "reclaimed_ram_bytes = excluded.reclaimed_ram_bytes",
     [STATEMENT_ATTRIBUTES_FORGET] = "DELETE FROM machine_attributes WHERE machine_id = ?",
     [STATEMENT_ATTRIBUTE_PUT] = "INSERT INTO machine_attributes VALUES (?, ?, ?)",
     /* The order of what changes is the same in both, so that one function binds it. */
@@ -52,7 +55,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
     [STATEMENT_TASK_PUT] =
-        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+        "?, ?, ?, ?, ?) "
         "ON CONFLICT (job_id, idx) DO UPDATE SET state = excluded.state, "
         "attempt = excluded.attempt, machine_id = excluded.machine_id, cause = excluded.cause, "
         "stopping = excluded.stopping, failures = excluded.failures, pid = excluded.pid, "
@@ -61,7 +65,11 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "changed_ms = excluded.changed_ms, alloc_job_id = excluded.alloc_job_id, "
         "alloc_idx = excluded.alloc_idx, gpus = excluded.gpus, "
         "crashed_on_1 = excluded.crashed_on_1, crashed_on_2 = excluded.crashed_on_2, "
-        "crashed_on_3 = excluded.crashed_on_3",
+        "crashed_on_3 = excluded.crashed_on_3, "
+        "used_cpu_milli = excluded.used_cpu_milli, used_ram_bytes = excluded.used_ram_bytes, "
+        "reclaimed_cpu_percent = excluded.reclaimed_cpu_percent, "
+        "reclaimed_ram_percent = excluded.reclaimed_ram_percent, "
+        "cpu_since_ms = excluded.cpu_since_ms, ram_since_ms = excluded.ram_since_ms",
     [STATEMENT_EVENT_PUT] =
         "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, (SELECT name FROM jobs WHERE id = "
         "?4), ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -199,6 +207,10 @@ static int put_machine(struct store_rows *rows, const struct machine *machine, s
     row_int(&row, machine->task_count);
     row_u64(&row, machine->changed_ms);
     row_int(&row, machine->draining);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        row_int(&row, machine->used[r]);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        row_int(&row, machine->reclaimed[r]);
     int rv = row_end(&row, err);
     return rv != 0 ? rv : put_attributes(rows, machine, err);
 }
@@ -345,6 +357,12 @@ static int put_task(struct store_rows *rows, const struct task *task, struct err
     row_text(&row, buf_text(&gpus));
     for (int i = 0; i < TASK_CRASHES_MAX; i++)
         row_id(&row, task->crashed_on[i].v);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        row_int(&row, task->reserves[r].used);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        row_int(&row, task->reserves[r].reclaimed_percent);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        row_u64(&row, task->reserves[r].since_ms);
     return row_end(&row, err);
 }
 

@@ -52,6 +52,10 @@ static const struct render_column task_columns[] = {
     {"pid", "PID", RENDER_INTEGER},
     {"ports", "PORTS", RENDER_JSON},
     {"gpus", "?GPUS", RENDER_JSON},
+    {"used_cpu", "?CPU", RENDER_MILLI},
+    {"kept_cpu", "?KEPT", RENDER_MILLI},
+    {"used_ram", "?RAM", RENDER_BYTES},
+    {"kept_ram", "?KEPT", RENDER_BYTES},
     {"cause", "CAUSE", RENDER_TEXT},
     {"exit_code", "EXIT", RENDER_INTEGER},
     {"started_ms", NULL, RENDER_TIME},
@@ -66,9 +70,13 @@ static const struct render_column machine_columns[] = {
     {"tasks", "TASKS", RENDER_INTEGER},
     {"cpu_capacity", "CPU", RENDER_MILLI},
     {"cpu_reserved", NULL, RENDER_MILLI},
+    {"cpu_used", "?USED", RENDER_MILLI},
+    {"cpu_reclaimed", "?RECLAIMED", RENDER_MILLI},
     {"cpu_free", "FREE", RENDER_MILLI},
     {"ram_capacity", "RAM", RENDER_BYTES},
     {"ram_reserved", NULL, RENDER_BYTES},
+    {"ram_used", "?USED", RENDER_BYTES},
+    {"ram_reclaimed", "?RECLAIMED", RENDER_BYTES},
     {"ram_free", "FREE", RENDER_BYTES},
     {"disk_capacity", "DISK", RENDER_BYTES},
     {"disk_reserved", NULL, RENDER_BYTES},
@@ -129,7 +137,11 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "t.cause, "
          "CASE WHEN t.cause <> '' THEN t.exit_code END AS exit_code, "
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
-         "not_before_ms, t.changed_ms, t.job_id, t.gpus FROM jobs j JOIN task_list t ON "
+         "not_before_ms, t.changed_ms, t.job_id, t.gpus, "
+         "t.used_cpu_milli AS used_cpu, t.used_ram_bytes AS used_ram, "
+         "CASE WHEN t.used_ram_bytes > 0 THEN t.kept_cpu_milli END AS kept_cpu, "
+         "CASE WHEN t.used_ram_bytes > 0 THEN t.kept_ram_bytes END AS kept_ram FROM jobs j JOIN "
+         "task_list t ON "
          "t.job_id = j.id WHERE j.id = " NEWEST
          " AND t.state <> 'unwanted' AND (t.idx < j.replicas OR t.state NOT IN ('finished', "
          "'failed', 'killed'))"
@@ -139,6 +151,8 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
         {"SELECT m.name AS machine, m.addr, l.state, l.tasks, m.cpu_milli AS cpu_capacity, "
          "reserved_cpu_milli AS cpu_reserved, cpu_free_milli AS cpu_free, "
          "m.ram_bytes AS ram_capacity, reserved_ram_bytes AS ram_reserved, "
+         "m.used_cpu_milli AS cpu_used, m.reclaimed_cpu_milli AS cpu_reclaimed, "
+         "m.used_ram_bytes AS ram_used, m.reclaimed_ram_bytes AS ram_reclaimed, "
          "ram_free_bytes AS ram_free, m.disk_bytes AS disk_capacity, "
          "reserved_disk_bytes AS disk_reserved, disk_free_bytes AS disk_free, "
          "m.ports AS ports_capacity, reserved_ports AS ports_reserved, ports_free, "

@@ -134,6 +134,10 @@ static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
     row.devices = (uint32_t)integer(rows, 10);
     for (int i = 0; i < TASK_CRASHES_MAX; i++)
         row.crashed_on[i].v = (uint32_t)integer(rows, 11 + i);
+    for (int r = 0; r < RECLAIM_COUNT; r++) {
+        row.reserves[r].used = integer(rows, 14 + r);
+        row.reserves[r].reclaimed_percent = (uint32_t)integer(rows, 14 + RECLAIM_COUNT + r);
+    }
     return cell_load_task(sim->cell, &row, err);
 }
 
@@ -156,7 +160,8 @@ static const struct table {
     {"SELECT t.job_id, t.idx, t.state, t.attempt, t.machine_id, t.stopping, t.failures, t.cause, "
      "t.alloc_job_id, t.alloc_idx, "
      "(SELECT coalesce(sum(1 << value), 0) FROM json_each(t.gpus)), "
-     "t.crashed_on_1, t.crashed_on_2, t.crashed_on_3 "
+     "t.crashed_on_1, t.crashed_on_2, t.crashed_on_3, "
+     "t.used_cpu_milli, t.used_ram_bytes, t.reclaimed_cpu_percent, t.reclaimed_ram_percent "
      "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE NOT j.dead ORDER BY t.job_id, t.idx",
      load_task},
 };

@@ -232,6 +232,17 @@ static inline void draw_drain(uint64_t *seed, struct cmd *cmd)
     cmd->machine_drain.on = draw_below(seed, 3) == 0;
 }
 
+static inline void draw_setting(uint64_t *seed, struct cmd *cmd)
+{
+    if (draw_below(seed, 2) == 0) {
+        cmd->kind = CMD_POLICY_SET;
+        cmd->policy_set.policy = draw_below(seed, POLICY_COUNT + 1);
+        return;
+    }
+    cmd->kind = CMD_HOLD_SET;
+    cmd->hold_set.hold = draw_below(seed, HOLD_COUNT + 1);
+}
+
 static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
 {
     struct cmd cmd = {.time_ms = cell->now_ms + draw_below(seed, 3000)};
@@ -243,18 +254,20 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         str_copy(cmd.user, sizeof cmd.user, "alice");
     if (draw_below(seed, 8) == 0)
         str_copy(cmd.user, sizeof cmd.user, CELL_OPERATOR);
-    switch (draw_below(seed, 24)) {
+    switch (draw_below(seed, 26)) {
     case 0:
     case 1:
         draw_register(seed, &cmd);
         break;
-    case 22:
-        cmd.kind = CMD_POLICY_SET;
-        cmd.policy_set.policy = draw_below(seed, POLICY_COUNT + 1);
+    case 24:
+        draw_usage(seed, cell, draw_machine(seed), &cmd);
         break;
+    case 25:
+        cmd.kind = CMD_MACHINE_RECLAIM, cmd.machine_reclaim.machine = draw_machine(seed);
+        break;
+    case 22:
     case 23:
-        cmd.kind = CMD_HOLD_SET;
-        cmd.hold_set.hold = draw_below(seed, HOLD_COUNT + 1);
+        draw_setting(seed, &cmd);
         break;
     case 2:
         cmd.kind = CMD_MACHINE_DOWN;

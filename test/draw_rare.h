@@ -30,4 +30,27 @@ static inline void draw_rare_limit(uint64_t *seed, struct job_spec *spec)
     draw_rare(seed, &spec->limit, &spec->resource_names, gpus, ARRAY_SIZE(gpus));
 }
 
+/* What tasks of a machine use: little, as much as they may, or more. */
+static inline void draw_usage(uint64_t *seed, const struct cell *cell, machine_id id,
+                              struct cmd *cmd)
+{
+    struct cmd_usage *body = &cmd->usage;
+    const struct machine *machine = cell_machine(cell, id);
+    cmd->kind = CMD_USAGE;
+    body->machine = id;
+    body->tasks = xcalloc(16, sizeof *body->tasks);
+    for (struct list *l = machine == NULL ? NULL : machine->tasks.next;
+         l != NULL && l != &machine->tasks && body->task_count < 16; l = l->next) {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        const struct resources *limit = &cell_job(cell, task_job(task->id))->spec.limit;
+        struct task_usage *usage = &body->tasks[body->task_count++];
+        usage->task = attempt_of(task);
+        usage->task.attempt += draw_below(seed, 10) == 0;
+        for (int r = 0; r < RECLAIM_COUNT; r++)
+            usage->used[r] = limit->v[r] * draw_below(seed, 6) / 4 - (draw_below(seed, 40) == 0);
+    }
+    if (draw_below(seed, 3) == 0)
+        cmd->time_ms = cell->now_ms + 400000; /* else hardly anything would ever be reclaimed */
+}
+
 #endif

@@ -150,6 +150,24 @@ static inline void random_decision(struct random *r, uint32_t stages, struct dec
                                             (int32_t)random_number(r)};
 }
 
+static inline struct task_usage *random_usages(struct random *r, uint32_t count)
+{
+    struct task_usage *tasks = xcalloc((size_t)count + 1, sizeof *tasks);
+    for (uint32_t i = 0; i < count; i++) {
+        tasks[i].task = random_attempt(r);
+        for (int k = 0; k < RECLAIM_COUNT; k++)
+            tasks[i].used[k] = (int64_t)random_number(r);
+    }
+    return tasks;
+}
+
+static inline void random_usage(struct random *r, struct cmd_usage *u)
+{
+    u->machine.v = (uint32_t)random_number(r);
+    u->task_count = random_below(r, 40);
+    u->tasks = random_usages(r, u->task_count);
+}
+
 static inline void random_schedule(struct random *r, struct cmd_schedule *s)
 {
     s->placement_count = random_below(r, 20);
@@ -191,6 +209,14 @@ static inline void random_wake(struct random *r, struct cmd_wake *w)
         w->tasks[i].v = random_number(r);
 }
 
+static inline void random_register(struct random *r, struct cmd_machine_register *m)
+{
+    random_text(r, m->name, sizeof m->name);
+    random_text(r, m->addr, sizeof m->addr);
+    random_resources(r, &m->capacity, &m->resource_names);
+    random_words(r, &m->attributes, MACHINE_ATTRIBUTES_MAX);
+}
+
 static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *cmd)
 {
     memset(cmd, 0, sizeof *cmd);
@@ -201,10 +227,7 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     cmd->kind = kind;
     switch (kind) {
     case CMD_MACHINE_REGISTER:
-        random_text(r, cmd->machine_register.name, sizeof cmd->machine_register.name);
-        random_text(r, cmd->machine_register.addr, sizeof cmd->machine_register.addr);
-        random_resources(r, &cmd->machine_register.capacity, &cmd->machine_register.resource_names);
-        random_words(r, &cmd->machine_register.attributes, MACHINE_ATTRIBUTES_MAX);
+        random_register(r, &cmd->machine_register);
         return;
     case CMD_MACHINE_DOWN:
         cmd->machine_down.machine.v = (uint32_t)random_number(r);
@@ -222,6 +245,12 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
         cmd->report.machine.v = (uint32_t)random_number(r);
         cmd->report.report_count = random_below(r, 8);
         cmd->report.reports = random_reports(r, cmd->report.report_count);
+        return;
+    case CMD_USAGE:
+        random_usage(r, &cmd->usage);
+        return;
+    case CMD_MACHINE_RECLAIM:
+        cmd->machine_reclaim.machine.v = (uint32_t)random_number(r);
         return;
     case CMD_WAKE:
         random_wake(r, &cmd->wake);

@@ -83,6 +83,12 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_HOLD_SET:
         apply_hold_set(a, &cmd->hold_set);
         return;
+    case CMD_USAGE:
+        apply_usage(a, &cmd->usage);
+        return;
+    case CMD_MACHINE_RECLAIM:
+        apply_machine_reclaim(a, &cmd->machine_reclaim);
+        return;
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);
 }

@@ -28,9 +28,12 @@ struct machine {
     struct resources reserved; /* sum of the limits of its live tasks, stopping ones included; those
                                   in allocs left out, for the allocs are in */
     struct resources stopping; /* the part of `reserved` that has been told to stop */
-    struct words attributes;   /* attributes.h */
-    uint64_t attributes_hash;  /* of them, computed when they change */
-    uint32_t task_count;       /* live tasks, allocs and what is in them */
+    struct resources promised; /* limits of production that has not */
+    int64_t reclaimed[RECLAIM_COUNT]; /* from those who have not: limits less reservations */
+    int64_t used[RECLAIM_COUNT];      /* by them, and by what is in their allocs */
+    struct words attributes;          /* attributes.h */
+    uint64_t attributes_hash;         /* of them, computed when they change */
+    uint32_t task_count;              /* live tasks, allocs and what is in them */
     uint64_t changed_ms;
     uint64_t row_hash;
     struct list tasks; /* task.link of its live tasks, in order of assignment */
@@ -177,8 +180,14 @@ const struct task *leaving_add(struct leaving *leaving, const struct cell *cell,
 const struct job *cell_alloc_set(const struct cell *cell, const struct job_spec *spec);
 /* What a live alloc has left: its limit less those of the tasks inside that are not stopping. */
 struct room alloc_room(const struct cell *cell, const struct task *alloc);
-/* What the machine has free, stopping work counted as gone. */
+/* What is kept for a live task: its limit, less what is reclaimed. */
+struct resources task_kept(const struct job *job, const struct task *task);
+/* What the machine has free beside reservations, stopping work counted as gone; and what may be
+ * promised to production there: nothing of that is reclaimed. */
 struct room cell_room(const struct cell *cell, const struct machine *machine);
+struct resources machine_unpromised(const struct machine *machine);
+/* Does somebody have to go from this machine, because usage or reservations outgrew its ram? */
+bool cell_reclaim_due(const struct cell *cell, const struct machine *machine);
 /* Is there a task that has to leave this draining machine and may be told so now? */
 bool cell_drain_due(const struct cell *cell, const struct machine *machine);
 /* The user's own row (not everybody's), NULL: none. All rows, by user and band: the caller frees.

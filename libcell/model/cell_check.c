@@ -35,6 +35,12 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     ASSERT_IMPLIES(task->stopping != CAUSE_NONE, live);
     ASSERT_IMPLIES(live, task->attempt > 0);
     ASSERT_IMPLIES(live, alloc_wrong(cell, task) == NULL);
+    for (int r = 0; r < RECLAIM_COUNT; r++) {
+        ASSERT(task->reserves[r].reclaimed_percent < 100);
+        ASSERT_IMPLIES(!live || task->alloc.v != 0, task->reserves[r].reclaimed_percent == 0);
+        ASSERT_IMPLIES(!live, task->reserves[r].used == 0);
+        ASSERT(task->reserves[r].used >= 0);
+    }
     ASSERT_IMPLIES(task->alloc.v != 0, live);
     ASSERT_IMPLIES(live, task->not_before_ms == 0);
     ASSERT_IMPLIES(task->not_before_ms != 0, task->state == TASK_PENDING);
@@ -109,31 +115,26 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
 
 static void check_machine(const struct cell *cell, const struct machine *machine, struct sums *sums)
 {
-    struct resources reserved = {0};
-    struct resources stopping = {0};
-    uint32_t count = 0;
+    struct machine sums_of = {0};
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
-        const struct resources *limit = task_limit(cell_job(cell, task_job(task->id)), task);
         ASSERT(task_is_live(task));
         ASSERT(task->machine.v == machine->id.v);
-        count++;
-        if (task->alloc.v != 0)
-            continue;
-        resources_add(&reserved, limit);
-        if (task->stopping != CAUSE_NONE)
-            resources_add(&stopping, limit);
+        machine_count(&sums_of, cell_job(cell, task_job(task->id)), task, 1);
     }
+    uint32_t count = sums_of.task_count;
     ASSERT(machine->state < MACHINE_STATE_COUNT);
     ASSERT(attributes_valid(&machine->attributes, NULL) == 0);
     ASSERT(machine->attributes_hash == attributes_row_hash(&machine->attributes));
     ASSERT(count == machine->task_count);
     ASSERT_IMPLIES(machine->state == MACHINE_DOWN, count == 0);
-    ASSERT(memcmp(&reserved, &machine->reserved, sizeof reserved) == 0);
-    ASSERT(memcmp(&stopping, &machine->stopping, sizeof stopping) == 0);
-    resources_subtract(&reserved, &stopping);
-    ASSERT(resources_fit(&reserved, &machine->capacity));
+    ASSERT(memcmp(&sums_of.reserved, &machine->reserved, sizeof machine->reserved) == 0);
+    ASSERT(memcmp(&sums_of.stopping, &machine->stopping, sizeof machine->stopping) == 0);
+    ASSERT(memcmp(&sums_of.promised, &machine->promised, sizeof machine->promised) == 0);
+    ASSERT(memcmp(sums_of.reclaimed, machine->reclaimed, sizeof machine->reclaimed) == 0);
+    ASSERT(memcmp(sums_of.used, machine->used, sizeof machine->used) == 0);
+    ASSERT(machine_is_sound(machine));
     ASSERT(capacity_valid(&machine->capacity, &cell->resource_names, NULL) == 0);
     ASSERT(machine_devices_sound(cell, machine));
     ASSERT(cell_machine_named(cell, machine->name) == machine);

@@ -74,6 +74,14 @@ static const char *task_row_wrong(const struct cell *cell, const struct task *ro
         return "its cause is none";
     if (!task_crashes_right(cell, row))
         return "it cannot have crashed on those machines";
+    for (int r = 0; r < RECLAIM_COUNT; r++) {
+        const struct reserve *reserve = &row->reserves[r];
+        if (reserve->reclaimed_percent >= 100 || reserve->used < 0 ||
+            reserve->used > RESOURCE_AMOUNT_MAX ||
+            (reserve->reclaimed_percent > 0 && row->alloc.v != 0) ||
+            (!task_is_live(row) && (reserve->reclaimed_percent > 0 || reserve->used > 0)))
+            return "what it uses or what is reclaimed from it is out of range";
+    }
     if (!task_is_live(row))
         return row->machine.v != 0           ? "not live, but on a machine"
                : row->alloc.v != 0           ? "not live, but in an alloc"
@@ -156,12 +164,7 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
         return;
     struct machine *machine = machine_find(cell, task->machine);
     list_push(&machine->tasks, &task->link);
-    machine->task_count++;
-    if (task->alloc.v != 0)
-        return;
-    resources_add(&machine->reserved, task_limit(job, task));
-    if (task->stopping != CAUSE_NONE)
-        resources_add(&machine->stopping, task_limit(job, task));
+    machine_count(machine, job, task, 1);
 }
 
 static int derive_job(struct cell *cell, struct job *job, struct err *err)
@@ -231,9 +234,7 @@ static int derive_machine(struct cell *cell, struct machine *machine, struct err
             return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: %s", task_job(task->id).v,
                            task_index(task->id), wrong);
     }
-    struct resources room = machine->capacity;
-    resources_add(&room, &machine->stopping);
-    if (!resources_fit(&machine->reserved, &room))
+    if (!machine_is_sound(machine))
         return err_set(err, ERR_CORRUPT, "machine %u: its tasks exceed its capacity",
                        machine->id.v);
     if (!machine_devices_sound(cell, machine))

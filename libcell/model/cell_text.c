@@ -20,6 +20,14 @@ static void machine_text(struct buf *to, const struct cell *cell, const struct m
     resources_print(to, &machine->reserved, &cell->resource_names);
     buf_printf(to, "\" stopping=\"");
     resources_print(to, &machine->stopping, &cell->resource_names);
+    for (enum resource r = 0; r < RECLAIM_COUNT; r++) {
+        if (machine->used[r] == 0 && machine->reclaimed[r] == 0)
+            continue;
+        buf_printf(to, "\" %s_used=\"", resource_name(r, NULL));
+        resource_print(to, r, machine->used[r]);
+        buf_printf(to, "\" %s_reclaimed=\"", resource_name(r, NULL));
+        resource_print(to, r, machine->reclaimed[r]);
+    }
     buf_printf(to, "\" tasks=%u%s changed=%" PRIu64, machine->task_count,
                machine->draining ? " draining" : "", machine->changed_ms);
     if (machine->attributes.count > 0)
@@ -107,6 +115,16 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
     for (uint32_t i = 0, said = 0; i < DEVICES_MAX; i++)
         if ((task->devices >> i & 1) != 0)
             buf_printf(to, "%s%u", said++ == 0 ? " gpus=" : ",", i);
+    for (enum resource r = 0; r < RECLAIM_COUNT; r++) {
+        if (task->reserves[r].used == 0 && task->reserves[r].since_ms == 0)
+            continue;
+        buf_printf(to, " %s_used=", resource_name(r, NULL));
+        resource_print(to, r, task->reserves[r].used);
+        if (task->reserves[r].reclaimed_percent > 0)
+            buf_printf(to, " %s_reclaimed=%u%%", resource_name(r, NULL),
+                       task->reserves[r].reclaimed_percent);
+        buf_printf(to, " since=%" PRIu64, task->reserves[r].since_ms);
+    }
     if (task->not_before_ms != 0)
         buf_printf(to, " not_before=%" PRIu64, task->not_before_ms);
     if (task->started_ms != 0)

@@ -90,6 +90,11 @@ uint64_t resource_names_row_hash(uint64_t hash, const struct resource_names *nam
 void machine_touch(struct apply *a, struct machine *machine);
 /* Takes a copy. */
 void machine_set_attributes(struct machine *machine, const struct words *attributes);
+/* Count a task, if it is live, in (+1) or out of (-1) the sums of its machine. */
+void machine_count(struct machine *machine, const struct job *job, const struct task *task,
+                   int sign);
+/* Do its sums hold: what may not exceed its capacity, whatever tasks use? */
+bool machine_is_sound(const struct machine *machine);
 void job_touch(struct apply *a, struct job *job);
 void touch_flush(struct apply *a);
 /* Make the row `next`, with everything that follows from it: machine, job, lists, sums, hash. */
@@ -133,7 +138,7 @@ void answer_say(struct apply *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Does the operator ask, or the cell itself? Else refuse: may not do `what`. */
 bool operator_check(struct apply *a, const char *what);
 
-/* The commands: machine.c, job.c, schedule.c, report.c */
+/* The commands: machine.c, job.c, schedule.c, report.c, usage.c */
 void apply_machine_register(struct apply *a, const struct cmd_machine_register *body);
 void apply_machine_down(struct apply *a, const struct cmd_machine_down *body);
 void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body);
@@ -148,5 +153,7 @@ void job_forget_old(struct apply *a);
 void apply_schedule(struct apply *a, const struct cmd_schedule *body);
 void apply_report(struct apply *a, const struct cmd_report *body);
 void apply_wake(struct apply *a, const struct cmd_wake *body);
+void apply_usage(struct apply *a, const struct cmd_usage *body);
+void apply_machine_reclaim(struct apply *a, const struct cmd_machine_reclaim *body);
 
 #endif

@@ -45,6 +45,9 @@ void cmd_release(struct cmd *cmd)
     case CMD_WAKE:
         free(cmd->wake.tasks);
         break;
+    case CMD_USAGE:
+        free(cmd->usage.tasks);
+        break;
     case CMD_MACHINE_REGISTER:
         words_release(&cmd->machine_register.attributes);
         break;
@@ -56,6 +59,7 @@ void cmd_release(struct cmd *cmd)
     case CMD_POLICY_SET:
     case CMD_HOLD_SET:
     case CMD_JOB_KILL:
+    case CMD_MACHINE_RECLAIM:
         break;
     }
     *cmd = (struct cmd){0};

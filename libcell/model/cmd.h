@@ -23,7 +23,9 @@
     X(MACHINE_EVICT, 10, "machine-evict") /* the next of a draining machine's tasks may go */ \
     X(JOB_UPDATE, 11, "job-update") \
     X(POLICY_SET, 12, "policy-set") /* of the cell */ \
-    X(HOLD_SET, 13, "hold-set")     /* the cell holds still after a large loss, or goes on */
+    X(HOLD_SET, 13, "hold-set")     /* the cell holds still after a large loss, or goes on */ \
+    X(USAGE, 14, "usage")           /* what tasks of a machine use */ \
+    X(MACHINE_RECLAIM, 15, "machine-reclaim") /* it ran out of ram: who has to go, goes */
 
 enum cmd_kind {
 #define X(name, number, text) CMD_##name = (number),
@@ -177,6 +179,22 @@ struct cmd_report {
     uint32_t report_count;
 };
 
+/* What a running task uses, by enum resource. */
+struct task_usage {
+    struct attempt_ref task;
+    int64_t used[RECLAIM_COUNT];
+};
+
+struct cmd_usage {
+    machine_id machine;
+    struct task_usage *tasks;
+    uint32_t task_count; /* at most CMD_USAGES_MAX */
+};
+
+struct cmd_machine_reclaim {
+    machine_id machine;
+};
+
 struct cmd_wake {
     task_id *tasks;
     uint32_t task_count;
@@ -201,6 +219,8 @@ struct cmd {
         struct cmd_job_update job_update;
         struct cmd_policy_set policy_set;
         struct cmd_hold_set hold_set;
+        struct cmd_usage usage;
+        struct cmd_machine_reclaim machine_reclaim;
     };
 };
 void cmd_release(struct cmd *cmd); /* frees what the command points to */
@@ -212,6 +232,10 @@ struct answer {
     uint32_t refused;
     char msg[CELL_REASON_MAX + 1]; /* for a person */
 };
+
+/* Would the cell make something of this, was it told? Who drives borglets asks before. */
+bool cell_usage_is_news(const struct cell *cell, machine_id machine, const struct task_usage *usage,
+                        uint64_t now_ms);
 
 /*
  * Apply one command. `changes` collects what was touched (rows of refused placements too: the

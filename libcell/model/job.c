@@ -40,6 +40,14 @@ const char *job_state_text(const struct job *job)
     return job->counts[TASK_PENDING] + job->counts[TASK_ASSIGNED] > 0 ? "pending" : "idle";
 }
 
+struct resources task_kept(const struct job *job, const struct task *task)
+{
+    struct resources kept = *task_limit(job, task);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        kept.v[r] -= reserve_reclaimed(&task->reserves[r], kept.v[r]);
+    return kept;
+}
+
 int spec_settle(const struct cell *cell, struct job_spec *spec, struct err *err)
 {
     const struct resource_names asked = spec->resource_names;
@@ -186,6 +194,44 @@ static struct job *job_to_update(struct apply *a, const char *name)
     return a->answer->code == ERR_OK ? job : NULL;
 }
 
+/* The machine that counts this task as work of a band; NULL: none does. */
+static struct machine *task_holder(const struct cell *cell, const struct task *task)
+{
+    bool counts = task->alloc.v == 0 && task->stopping == CAUSE_NONE;
+    return counts ? machine_find(cell, task->machine) : NULL;
+}
+
+static void job_promise(const struct cell *cell, const struct job *job, int sign)
+{
+    for (uint32_t i = 0; i < job->task_count; i++) {
+        struct machine *machine = task_holder(cell, &job->tasks[i]);
+        for (int r = 0; r < RES_COUNT && machine != NULL; r++)
+            machine->promised.v[r] += sign * task_limit(job, &job->tasks[i])->v[r];
+    }
+}
+
+/* Its tasks become production, or cease to be. Room that is reclaimed cannot be promised. */
+static int job_set_prod(struct apply *a, const struct job *job, bool prod, struct err *err)
+{
+    job_promise(a->cell, job, prod ? 1 : -1);
+    for (uint32_t i = 0; i < job->task_count && prod; i++) {
+        const struct machine *machine = task_holder(a->cell, &job->tasks[i]);
+        if (machine == NULL || machine_is_sound(machine))
+            continue;
+        job_promise(a->cell, job, -1);
+        return err_set(err, ERR_STATE,
+                       "priority: machine \"%s\" cannot promise \"%s/%u\" its limit: it has room "
+                       "that production there does not use now; kill the job and submit it anew",
+                       machine->name, job->spec.name, i);
+    }
+    for (uint32_t i = 0; i < job->task_count; i++) {
+        struct machine *machine = task_holder(a->cell, &job->tasks[i]);
+        if (machine != NULL)
+            machine_touch(a, machine);
+    }
+    return 0;
+}
+
 static int job_update_valid(const struct cell *cell, const struct job *job,
                             const struct cmd_job_update *body, struct job_spec *ret,
                             struct err *err)
@@ -282,6 +328,11 @@ void apply_job_update(struct apply *a, const struct cmd_job_update *body)
     if (next.replicas == replicas && next.priority == priority) {
         answer_say(a, "job \"%s\" is so already: %u replicas, priority %u", body->name, replicas,
                    priority);
+        return;
+    }
+    bool was_prod = priority_is_prod(priority), is_prod = priority_is_prod(next.priority);
+    if (was_prod != is_prod && job_set_prod(a, job, is_prod, &err) != 0) {
+        answer_refuse(a, err.code, "job \"%s\": %s", body->name, err.msg);
         return;
     }
     account_remove(a->cell, &job->spec, job_accounted(job));

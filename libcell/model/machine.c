@@ -27,14 +27,40 @@ static int by_stop_order(const void *x, const void *y)
     return a->task->id.v > b->task->id.v ? -1 : a->task->id.v < b->task->id.v;
 }
 
-/* Would stopping work of this size bring the machine nearer to its capacity? */
-static bool helps(const struct machine *machine, const struct resources *limit)
+/* Capacity less reservations; less than 0 when these have grown. */
+static int64_t machine_unreserved(const struct machine *machine, int r)
 {
+    return machine->capacity.v[r] + machine->stopping.v[r] - machine->reserved.v[r] +
+           (r < RECLAIM_COUNT ? machine->reclaimed[r] : 0);
+}
+
+/* Would stopping this bring the machine nearer to its capacity? */
+static bool helps(const struct machine *machine, const struct job *job, const struct task *task)
+{
+    const struct resources *limit = task_limit(job, task);
+    struct resources unpromised = machine_unpromised(machine);
+    bool is_prod = priority_is_prod(job->spec.priority);
     for (int r = 0; r < RES_COUNT; r++)
         if (limit->v[r] > 0 &&
-            machine->reserved.v[r] - machine->stopping.v[r] > machine->capacity.v[r])
+            (machine_unreserved(machine, r) < 0 || (is_prod && unpromised.v[r] < 0)))
             return true;
     return false;
+}
+
+struct resources machine_unpromised(const struct machine *machine)
+{
+    struct resources unpromised = machine->capacity;
+    resources_subtract(&unpromised, &machine->promised);
+    return unpromised;
+}
+
+bool machine_is_sound(const struct machine *machine)
+{
+    struct resources unpromised = machine_unpromised(machine), none = {{0}};
+    bool sound = resources_fit(&none, &unpromised);
+    for (int r = RECLAIM_COUNT; r < RES_COUNT; r++)
+        sound &= machine_unreserved(machine, r) >= 0;
+    return sound;
 }
 
 /* A mask. */
@@ -47,8 +73,8 @@ struct room cell_room(const struct cell *cell, const struct machine *machine)
 {
     struct room room;
     room_init(&room, &machine->capacity);
-    resources_add(&room.free, &machine->stopping);
-    resources_subtract(&room.free, &machine->reserved);
+    for (int r = 0; r < RES_COUNT; r++)
+        room.free.v[r] = machine_unreserved(machine, r);
     if (room.devices.count > 0) {
         LIST_EACH(l, &machine->tasks)
         {
@@ -65,7 +91,9 @@ struct room cell_room(const struct cell *cell, const struct machine *machine)
 bool machine_devices_sound(const struct cell *cell, const struct machine *machine)
 {
     struct room room = cell_room(cell, machine);
-    bool sound = room_sound(&room);
+    bool sound = true;
+    for (uint32_t i = 0; i < room.devices.count; i++)
+        sound &= room.devices.free_milli[i] >= 0;
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
@@ -89,7 +117,7 @@ static uint32_t stop_surplus(struct apply *a, struct machine *machine)
     for (uint32_t i = 0; i < count; i++) {
         struct task *task = candidates[i].task;
         if (task->alloc.v != 0 || task->stopping != CAUSE_NONE ||
-            (!candidates[i].gone && !helps(machine, task_limit(candidates[i].job, task))))
+            (!candidates[i].gone && !helps(machine, candidates[i].job, task)))
             continue;
         event_add_task(a, EVENT_EVICTING, task, CAUSE_OUT_OF_RESOURCES, 0, "");
         task_stop(a, task, CAUSE_OUT_OF_RESOURCES);

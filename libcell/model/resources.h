@@ -19,7 +19,8 @@ enum resource {
     RES_PORTS, /* how many */
     RES_GPU,   /* thousandths of a device; devices.h */
     RES_NAMED, /* the first slot; how many */
-    RES_COUNT = RES_NAMED + RESOURCES_NAMED_MAX
+    RES_COUNT = RES_NAMED + RESOURCES_NAMED_MAX,
+    RECLAIM_COUNT = RES_DISK /* only of those before may less than the limit be kept: reclaim.h */
 };
 
 /* No machine has and no task asks for more: sums over a machine then stay far from overflow. */

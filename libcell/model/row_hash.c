@@ -66,7 +66,11 @@ uint64_t machine_row_hash(const struct machine *machine)
                                machine->task_count, machine->changed_ms, machine->attributes_hash};
     uint64_t hash = hash_text(hash_text(2, machine->name), machine->addr);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &machine->capacity);
-    return add_resources(add_resources(hash, &machine->reserved), &machine->stopping);
+    hash = add_resources(add_resources(hash, &machine->reserved), &machine->stopping);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        hash =
+            hash_add(hash_add(hash, (uint64_t)machine->reclaimed[r]), (uint64_t)machine->used[r]);
+    return add_resources(hash, &machine->promised);
 }
 
 uint64_t job_row_hash(const struct job *job)
@@ -89,6 +93,12 @@ uint64_t task_row_hash(const struct task *task)
     uint64_t hash = add_all(4, values, ARRAY_SIZE(values));
     for (int i = 0; i < TASK_CRASHES_MAX; i++)
         hash = hash_add(hash, task->crashed_on[i].v);
+    for (int r = 0; r < RECLAIM_COUNT; r++) {
+        const struct reserve *reserve = &task->reserves[r];
+        const uint64_t parts[] = {(uint64_t)reserve->used, reserve->since_ms,
+                                  reserve->reclaimed_percent};
+        hash = add_all(hash, parts, ARRAY_SIZE(parts));
+    }
     return hash_bytes(hash, task->ports, sizeof task->ports);
 }
 

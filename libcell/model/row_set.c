@@ -59,6 +59,29 @@ void job_touch(struct apply *a, struct job *job)
     changes_note_job(a->changes, job->id);
 }
 
+void machine_count(struct machine *machine, const struct job *job, const struct task *task,
+                   int sign)
+{
+    if (!task_is_live(task))
+        return;
+    bool stopping = task->stopping != CAUSE_NONE;
+    machine->task_count += (uint32_t)sign;
+    for (int r = 0; r < RECLAIM_COUNT && !stopping; r++)
+        machine->used[r] += sign * task->reserves[r].used;
+    if (task->alloc.v != 0)
+        return; /* its alloc has reserved for it */
+    const struct resources *limit = task_limit(job, task);
+    struct resources kept = task_kept(job, task);
+    for (int r = 0; r < RES_COUNT; r++) {
+        machine->reserved.v[r] += sign * limit->v[r];
+        machine->stopping.v[r] += stopping ? sign * limit->v[r] : 0;
+        if (r < RECLAIM_COUNT && !stopping)
+            machine->reclaimed[r] += sign * (limit->v[r] - kept.v[r]);
+        if (!stopping && priority_is_prod(job->spec.priority))
+            machine->promised.v[r] += sign * limit->v[r];
+    }
+}
+
 static void machine_account(struct apply *a, const struct job *job, const struct task *was,
                             const struct task *next)
 {
@@ -69,18 +92,8 @@ static void machine_account(struct apply *a, const struct job *job, const struct
     struct machine *machine = machine_find(a->cell, was_live ? was->machine : next->machine);
     ASSERT(machine != NULL);
     machine_touch(a, machine);
-    machine->task_count += is_live;
-    machine->task_count -= was_live;
-    if (was->alloc.v != 0 || next->alloc.v != 0)
-        return; /* its alloc has reserved for it */
-    if (was_live && was->stopping != CAUSE_NONE)
-        resources_subtract(&machine->stopping, task_limit(job, was));
-    if (was_live && !is_live)
-        resources_subtract(&machine->reserved, task_limit(job, was));
-    if (!was_live && is_live)
-        resources_add(&machine->reserved, task_limit(job, next));
-    if (is_live && next->stopping != CAUSE_NONE)
-        resources_add(&machine->stopping, task_limit(job, next));
+    machine_count(machine, job, was, -1);
+    machine_count(machine, job, next, 1);
 }
 
 static void job_account(struct apply *a, struct job *job, const struct task *was,
@@ -165,6 +178,8 @@ void task_end(struct apply *a, struct task *task, enum task_state state, enum ca
     for (int i = 0; i < SPEC_PORTS_MAX; i++)
         next.ports[i] = 0;
     next.devices = 0;
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        next.reserves[r] = (struct reserve){0};
     task_set(a, task, &next);
     if (alloc.v != 0)
         alloc_settle(a, alloc);

@@ -61,7 +61,8 @@ static int victims_check(const struct cell *cell, const struct placement *p,
         const struct task *spared = leaving_add(&leaving, cell, victim);
         if (spared != NULL)
             return budget_refuse(cell, spared, err);
-        room_give(room, task_limit(job, victim), victim->devices);
+        struct resources kept = task_kept(job, victim);
+        room_give(room, &kept, victim->devices);
     }
     return 0;
 }
@@ -155,6 +156,12 @@ static int placement_check(const struct cell *cell, const struct placement *p,
     if (rc == 0 && !resources_fit(task_limit(job, task), &room.free))
         rc = err_set(err, ERR_STATE, "no room %s machine \"%s\"",
                      p->alloc.v != 0 ? "in its alloc on" : "on", machine->name);
+    struct resources unpromised = machine_unpromised(machine);
+    if (rc == 0 && p->alloc.v == 0 && priority_is_prod(job->spec.priority) &&
+        !resources_fit(task_limit(job, task), &unpromised))
+        rc = err_set(err, ERR_STATE,
+                     "machine \"%s\" is promised to other production, which does not use it now",
+                     machine->name);
     return rc == 0 ? 0 : err_wrap(err, "task \"%s/%u\"", job->spec.name, task_index(task->id));
 }
 

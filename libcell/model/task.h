@@ -21,6 +21,7 @@
 #define CELL_TASK_H
 
 #include "list.h"
+#include "reclaim.h"
 #include "spec.h"
 
 typedef struct {
@@ -99,7 +100,8 @@ struct task {
     uint64_t changed_ms;    /* when this row last changed; cell time */
     uint16_t ports[SPEC_PORTS_MAX]; /* of the present attempt, in the order of the spec's names */
     uint32_t devices;               /* of the present attempt: a bit per gpu of its machine */
-    uint64_t row_hash;              /* what this row adds to the cell's digest */
+    struct reserve reserves[RECLAIM_COUNT]; /* of the present attempt, by enum resource */
+    uint64_t row_hash;                      /* what this row adds to the cell's digest */
     struct list link; /* live: in its machine's tasks; backing off: in cell.backing_off */
 };
 

@@ -131,6 +131,13 @@ static void job_update_fields(struct pack *p, struct cmd_job_update *u)
     pack_i64(p, &u->priority);
 }
 
+static void usage_fields(struct pack *p, struct cmd_usage *u)
+{
+    pack_fields(p, 2);
+    pack_u32(p, &u->machine.v);
+    pack_list(p, &u->tasks, &u->task_count, CMD_USAGES_MAX, sizeof *u->tasks, task_usage_fields);
+}
+
 static void body_fields(struct pack *p, struct cmd *cmd)
 {
     switch (cmd->kind) {
@@ -179,6 +186,13 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         pack_enum(p, &cmd->hold_set.hold, HOLD_COUNT);
         pack_u32(p, &cmd->hold_set.silent);
         pack_u32(p, &cmd->hold_set.machines);
+        return;
+    case CMD_USAGE:
+        usage_fields(p, &cmd->usage);
+        return;
+    case CMD_MACHINE_RECLAIM:
+        pack_fields(p, 1);
+        pack_u32(p, &cmd->machine_reclaim.machine.v);
         return;
     }
     pack_fail(p, "unknown kind of command");
@@ -268,6 +282,9 @@ static int cmd_packable(const struct cmd *cmd, struct err *err)
     if (cmd->kind == CMD_REPORT && cmd->report.report_count > CMD_REPORTS_MAX)
         return err_set(err, ERR_LIMIT, "a command reports %u tasks, at most %d",
                        cmd->report.report_count, CMD_REPORTS_MAX);
+    if (cmd->kind == CMD_USAGE && cmd->usage.task_count > CMD_USAGES_MAX)
+        return err_set(err, ERR_LIMIT, "a command tells what %u tasks use, at most %d",
+                       cmd->usage.task_count, CMD_USAGES_MAX);
     if (cmd->kind == CMD_WAKE && cmd->wake.task_count > CMD_BYTES_MAX)
         return err_set(err, ERR_LIMIT, "a command wakes %u tasks, too many to pack",
                        cmd->wake.task_count);

@@ -60,6 +60,16 @@ void report_fields(struct pack *p, void *report)
     pack_text(p, r->detail, sizeof r->detail);
 }
 
+void task_usage_fields(struct pack *p, void *task_usage)
+{
+    struct task_usage *u = task_usage;
+    _Static_assert(RECLAIM_COUNT == 2, "a new resource is appended to the packed ones");
+    pack_fields(p, 1 + RECLAIM_COUNT);
+    attempt_ref_fields(p, &u->task);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        pack_i64(p, &u->used[r]);
+}
+
 static void words_write(struct pack *p, const struct words *words)
 {
     const char *word = words->bytes;

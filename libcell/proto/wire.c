@@ -239,10 +239,37 @@ void wire_reports_release(struct wire_reports *r)
     *r = (struct wire_reports){0};
 }
 
+static void usages_fields(struct pack *p, void *body)
+{
+    struct wire_usages *u = body;
+    pack_fields(p, 1);
+    pack_list(p, &u->tasks, &u->task_count, RPC_FRAME_BYTES_MAX, sizeof *u->tasks,
+              task_usage_fields);
+}
+
+void wire_pack_usages(struct buf *to, const struct wire_usages *u)
+{
+    write_body(to, u, usages_fields);
+}
+
+int wire_unpack_usages(const void *bytes, size_t size, struct wire_usages *ret, struct err *err)
+{
+    int rv = read_body(bytes, size, ret, sizeof *ret, usages_fields, "usage of tasks", err);
+    if (rv != 0)
+        wire_usages_release(ret);
+    return rv;
+}
+
+void wire_usages_release(struct wire_usages *u)
+{
+    free(u->tasks);
+    *u = (struct wire_usages){0};
+}
+
 static void intent_fields(struct pack *p, void *item)
 {
     struct intent *i = item;
-    pack_fields(p, 7);
+    pack_fields(p, 7 + RECLAIM_COUNT);
     attempt_ref_fields(p, &i->task);
     pack_enum(p, &i->action, INTENT_ACTION_COUNT);
     pack_enum(p, &i->cause, CAUSE_COUNT);
@@ -253,6 +280,8 @@ static void intent_fields(struct pack *p, void *item)
     else
         pack_nil(p);
     pack_u32(p, &i->devices);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        pack_i64(p, &i->reclaimed[r]);
 }
 
 static void intents_fields(struct pack *p, void *body)

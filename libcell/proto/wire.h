@@ -25,8 +25,9 @@ enum { WIRE_REPLICAS_MAX = 9 };
     X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
     X(REPORT, 21)    /* borglet -> replica: wire_reports; as an empty call, answered empty, it is \
                         the heartbeat: a replica that is stopped keeps its sockets, but is mute */ \
-    X(INTEND, 30)    /* replica -> borglet, notice: wire_intents */ \
-    X(LOGS, 40)      /* user -> borglet: wire_logs; chunks come first, then the empty answer */ \
+    X(USAGE, 22)  /* borglet -> replica, notice: wire_usages; what its tasks use, now and then */ \
+    X(INTEND, 30) /* replica -> borglet, notice: wire_intents */ \
+    X(LOGS, 40)   /* user -> borglet: wire_logs; chunks come first, then the empty answer */ \
     X(LOG_CHUNK, 41) /* borglet -> user, notice: wire_log_chunk */
 
 enum wire_method {
@@ -119,6 +120,11 @@ struct wire_reports {
     uint32_t report_count;
 };
 
+struct wire_usages {
+    struct task_usage *tasks; /* owned */
+    uint32_t task_count;
+};
+
 enum intent_action {
     INTENT_RUN,    /* start it unless it is there; the spec is empty if it is known to be */
     INTENT_STOP,   /* SIGTERM, grace, SIGKILL; cause says why */
@@ -130,9 +136,10 @@ struct intent {
     enum intent_action action;
     enum cause cause;
     uint32_t grace_ms;
-    uint64_t assigned_seq; /* lower ones were assigned first */
-    uint32_t devices;      /* INTENT_RUN only; a bit per gpu that it gets */
-    struct job_spec spec;  /* INTENT_RUN only; the name gives the task's name JOB/INDEX */
+    uint64_t assigned_seq;            /* lower ones were assigned first */
+    uint32_t devices;                 /* INTENT_RUN only; a bit per gpu that it gets */
+    int64_t reclaimed[RECLAIM_COUNT]; /* INTENT_RUN only; of the limits of what runs there */
+    struct job_spec spec; /* INTENT_RUN only; the name gives the task's name JOB/INDEX */
 };
 struct wire_intents {
     uint64_t index;         /* the applied index they come from */
@@ -198,6 +205,10 @@ void wire_pack_reports(struct buf *to, const struct wire_reports *r);
 int wire_unpack_reports(const void *bytes, size_t size, struct wire_reports *ret,
                         struct err *err) MUST_USE;
 void wire_reports_release(struct wire_reports *r);
+void wire_pack_usages(struct buf *to, const struct wire_usages *u);
+int wire_unpack_usages(const void *bytes, size_t size, struct wire_usages *ret,
+                       struct err *err) MUST_USE;
+void wire_usages_release(struct wire_usages *u);
 void wire_pack_intents(struct buf *to, const struct wire_intents *i);
 int wire_unpack_intents(const void *bytes, size_t size, struct wire_intents *ret,
                         struct err *err) MUST_USE;

@@ -32,7 +32,8 @@ enum { CATCH_UP_MAX = 128 };
 enum { LIST_MIN = 8 };
 
 struct key {
-    uint64_t policy;
+    uint32_t policy;
+    uint32_t prod; /* it fits where its limit may be promised */
     struct resources limit;
     uint64_t match; /* its number, 0: no constraints */
     uint64_t job;   /* of a kind of its own, or 0 */
@@ -59,6 +60,7 @@ static struct kind *kind_for(struct best *best, const struct view_job *job,
                              const struct resources *need)
 {
     struct key key = {.policy = job->policy,
+                      .prod = priority_is_prod(job->priority),
                       .limit = *need,
                       .match = job->match == NULL ? 0 : job->match->number,
                       .job = score_is_plain(job) ? 0 : job->id.v};

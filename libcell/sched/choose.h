@@ -8,9 +8,11 @@
 #include "grid.h"
 
 /* feasible.c: is there room? Whether the job may be there at all: places_allow() in view.h. */
-bool feasible_fits(const struct view *view, const struct resources *need, uint32_t machine);
+bool feasible_fits(const struct view *view, const struct view_job *job,
+                   const struct resources *need, uint32_t machine);
 /* May it fit if everything that is not prod goes? Quick, and never wrong when it says no. */
-bool feasible_maybe(const struct view *view, const struct resources *need, uint32_t machine);
+bool feasible_maybe(const struct view *view, const struct view_job *job,
+                    const struct resources *need, uint32_t machine);
 /* What the machine has for this job, work it may evict included; -1 in every part when down. */
 struct resources feasible_room(const struct view *view, const struct view_job *job,
                                uint32_t machine);

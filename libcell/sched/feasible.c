@@ -6,24 +6,45 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool feasible_fits(const struct view *view, const struct resources *need, uint32_t machine)
+/* Has production this much coming to it there, whatever others leave unused? */
+static bool may_promise(const struct view *view, const struct view_job *job,
+                        const struct resources *need, uint32_t machine)
+{
+    bool fits = true;
+    for (enum resource r = 0; r < RECLAIM_COUNT && priority_is_prod(job->priority); r++)
+        fits &= need->v[r] <= view_unpromised(view, r, machine);
+    return fits;
+}
+
+bool feasible_fits(const struct view *view, const struct view_job *job,
+                   const struct resources *need, uint32_t machine)
 {
     bool fits = true;
     for (int r = 0; r < RES_GPU; r++)
         fits &= need->v[r] <= view->room[r][machine];
     for (enum resource r = RES_GPU; r < RES_COUNT && fits && resources_rare(need); r++)
         fits = need->v[r] <= view_free(view, r, machine);
-    return fits;
+    return fits && (view->promised[0] == NULL || may_promise(view, job, need, machine));
 }
 
-bool feasible_maybe(const struct view *view, const struct resources *need, uint32_t machine)
+bool feasible_maybe(const struct view *view, const struct view_job *job,
+                    const struct resources *need, uint32_t machine)
 {
     bool fits = view->up[machine];
     for (int r = 0; r < RES_GPU; r++)
         fits &= need->v[r] <= view->room[r][machine] + view->evictable[r][machine];
     for (enum resource r = RES_GPU; r < RES_COUNT && fits && resources_rare(need); r++)
         fits = need->v[r] <= view_reach(view, r, machine);
-    return fits;
+    return fits && (view->promised[0] == NULL || may_promise(view, job, need, machine));
+}
+
+/* What of this production may ask for. */
+static struct resources unpromised(const struct view *view, const struct view_job *job,
+                                   uint32_t machine, struct resources room)
+{
+    for (enum resource r = 0; r < RECLAIM_COUNT && priority_is_prod(job->priority); r++)
+        room.v[r] = MIN(room.v[r], view_unpromised(view, r, machine));
+    return room;
 }
 
 struct resources feasible_room(const struct view *view, const struct view_job *job,
@@ -37,18 +58,18 @@ struct resources feasible_room(const struct view *view, const struct view_job *j
         room.devices.count == 0) {
         for (int r = 0; r < RES_COUNT; r++)
             room.free.v[r] += view->evictable[r] == NULL ? 0 : view->evictable[r][machine];
-        return room.free;
+        return unpromised(view, job, machine, room.free);
     }
     LIST_EACH(l, view->tasks[machine])
     {
         const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
         if (!task->stopping && priority_may_evict(job->priority, task->job->priority) &&
             view_take_victim(task))
-            room_give(&room, view_task_limit(task), task->devices);
+            view_give(&room, task);
     }
     LIST_EACH(l, view->tasks[machine])
     view_untake(CONTAINER_OF(l, struct view_task, link));
-    return room.free;
+    return unpromised(view, job, machine, room.free);
 }
 
 void reach_release(struct reach *reach)

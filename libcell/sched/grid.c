@@ -279,7 +279,7 @@ static void run_search(struct search *s, const uint32_t *run, const struct trait
     score_run(s->view, s->job, s->need, traits, count, scores);
     for (uint32_t i = 0; i < count; i++) {
         struct entry entry = {{{0, scores[i]}}, run[i]};
-        if (shortlist_wants(s->list, &entry) && feasible_fits(s->view, s->need, run[i]))
+        if (shortlist_wants(s->list, &entry) && feasible_fits(s->view, s->job, s->need, run[i]))
             shortlist_offer(s->list, &entry);
     }
 }
@@ -313,7 +313,7 @@ static void samples_offer(const struct search *search)
     for (uint32_t i = 0; i < s->count; i++) {
         struct entry entry = {{{0, s->scores[i]}}, s->machines[i]};
         if (shortlist_wants(search->list, &entry) && places_allow(search->job, entry.machine) &&
-            feasible_fits(search->view, search->need, entry.machine))
+            feasible_fits(search->view, search->job, search->need, entry.machine))
             shortlist_offer(search->list, &entry);
     }
 }

@@ -144,13 +144,13 @@ static bool candidates_reduce(struct preempt *p, const struct resources *need, s
 {
     uint32_t count = 0;
     for (; count < p->victim_count && !resources_fit(need, &room.free); count++)
-        room_give(&room, view_task_limit(p->victims[count]), p->victims[count]->devices);
+        view_give(&room, p->victims[count]);
     if (!resources_fit(need, &room.free))
         return false;
     p->victim_count = count;
     for (uint32_t i = count; i-- > 0;) {
         struct room without = room;
-        room_take(&without, view_task_limit(p->victims[i]), p->victims[i]->devices);
+        view_take(&without, p->victims[i]);
         if (!resources_fit(need, &without.free))
             continue;
         room = without;
@@ -179,7 +179,7 @@ static uint64_t plan_machine(struct preempt *p, const struct view *view, const s
                              const struct resources *need, uint32_t machine)
 {
     p->victim_count = 0;
-    if (!feasible_maybe(view, need, machine))
+    if (!feasible_maybe(view, job, need, machine))
         return COST_NONE;
     return plan(p, job, need, view_room(view, machine), view->tasks[machine]);
 }

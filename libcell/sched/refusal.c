@@ -14,7 +14,9 @@ static uint64_t match_of(const struct view_job *job)
 
 static bool covers(const struct refusal *refusal, const struct refusal *ask)
 {
+    /* Others may lie where production would not be promised its limit. */
     return refusal->priority >= ask->priority &&
+           priority_is_prod(refusal->priority) == priority_is_prod(ask->priority) &&
            (refusal->match == 0 || refusal->match == ask->match) &&
            resources_fit(&refusal->need, &ask->need);
 }

@@ -44,7 +44,7 @@ static bool may_fit(struct sched *sched, const struct view_job *job)
     for (uint32_t i = 0; i < view->candidate_count; i++) {
         uint32_t m = view->candidate_list[i];
         sched->stats.machines_scanned++;
-        if (!places_allow(job, m) || !feasible_maybe(view, &job->limit, m))
+        if (!places_allow(job, m) || !feasible_maybe(view, job, &job->limit, m))
             continue;
         struct resources room = feasible_room(view, job, m);
         if (resources_fit(&job->limit, &room))
@@ -128,7 +128,7 @@ bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t 
         struct view_job *job = CONTAINER_OF(l, struct view_job, blocked_link);
         next = l->next;
         if (job->inside != NULL || job->priority == by->priority || !places_allow(job, machine) ||
-            !feasible_maybe(view, &job->limit, machine))
+            !feasible_maybe(view, job, &job->limit, machine))
             continue;
         struct resources room = feasible_room(view, job, machine);
         if (!resources_fit(&job->limit, &room) ||

@@ -235,7 +235,7 @@ void score_explain(const struct view *view, const struct view_job *job,
 static void offer(const struct view *view, const struct view_job *job, const struct resources *need,
                   uint32_t machine, struct shortlist *list)
 {
-    if (feasible_fits(view, need, machine) && places_allow(job, machine))
+    if (feasible_fits(view, job, need, machine) && places_allow(job, machine))
         shortlist_offer(list, &(struct entry){score_of(view, job, need, machine), machine});
 }
 
@@ -249,7 +249,7 @@ static void offer_all(const struct view *view, const struct view_job *job,
         score_run(view, job, need, view->traits + first, count, scores);
         for (uint32_t i = 0; i < count; i++) {
             struct entry entry = {{{0, scores[i]}}, first + i};
-            if (shortlist_wants(list, &entry) && feasible_fits(view, need, first + i))
+            if (shortlist_wants(list, &entry) && feasible_fits(view, job, need, first + i))
                 shortlist_offer(list, &entry);
         }
     }

@@ -19,7 +19,7 @@ bool system_place(struct sched *sched, struct view_job *job)
     sched->among = AMONG_ITS_OWN;
     sched->stats.machines_scanned++;
     bool allowed = m < view->machine_count && places_allow(job, m);
-    if (!allowed || (!feasible_fits(view, &job->limit, m) &&
+    if (!allowed || (!feasible_fits(view, job, &job->limit, m) &&
                      !preempt_at(&sched->preempt, view, job, &job->limit, m, VICTIMS_MAX))) {
         view_stick(&sched->view, task);
         return true;
@@ -38,7 +38,7 @@ bool system_wake(struct sched *sched, uint32_t machine, uint32_t by)
         struct view_job *job = CONTAINER_OF(l, struct view_job, system);
         if (machine >= job->task_count || job->tasks[machine].state != VIEW_STUCK ||
             job->priority == by || !places_allow(job, machine) ||
-            !feasible_maybe(view, &job->limit, machine))
+            !feasible_maybe(view, job, &job->limit, machine))
             continue;
         struct resources room = feasible_room(view, job, machine);
         if (!resources_fit(&job->limit, &room))

@@ -66,29 +66,6 @@ static void lean_derive(struct view *view, uint32_t m)
     view->traits[m].room = view_lean(cpu_room * ram, ram_room * cpu);
 }
 
-static struct devices machine_devices(const struct view *view, uint32_t m)
-{
-    struct devices devices = {0};
-    if (view->total[RES_GPU] == NULL || view->total[RES_GPU][m] == 0)
-        return devices;
-    devices_init(&devices, view->total[RES_GPU][m]);
-    LIST_EACH(l, view->tasks[m])
-    {
-        const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
-        if (!task->stopping)
-            devices_take(&devices, view_task_limit(task)->v[RES_GPU], task->devices);
-    }
-    return devices;
-}
-
-struct room view_room(const struct view *view, uint32_t machine)
-{
-    struct room room = {.devices = machine_devices(view, machine)};
-    for (enum resource r = 0; r < RES_COUNT; r++)
-        room.free.v[r] = view_free(view, r, machine);
-    return room;
-}
-
 /* Room, score and stamp of a machine whose total, used or state changed. */
 static void machine_derive(struct view *view, uint32_t m)
 {
@@ -102,7 +79,7 @@ static void machine_derive(struct view *view, uint32_t m)
     }
     view->traits[m].spare = spare;
     if (view->total[RES_GPU] != NULL && view->up[m]) {
-        struct devices devices = machine_devices(view, m);
+        struct devices devices = view_devices(view, m);
         view->room[RES_GPU][m] = devices_most_milli(&devices);
     }
     lean_derive(view, m);
@@ -157,6 +134,8 @@ static void machines_grow(struct view *view, uint32_t count)
         grow_column(&view->candidate, old, now, sizeof(bool));
         grow_column(&view->candidate_list, old, now, sizeof(uint32_t));
         grow_column(&view->facts, old, now, sizeof(struct facts *));
+        for (int r = 0; r < RECLAIM_COUNT && view->promised[r] != NULL; r++)
+            grow_column(&view->promised[r], old, now, sizeof(int64_t));
         places_grow(view, old, now);
         view->machine_capacity = now;
     }
@@ -282,11 +261,11 @@ static void account_inside(struct view *view, const struct view_task *task, int 
         improve(view, machine);
 }
 
-/* Count the limit of a live task in (+1) or out of (-1) what its machine has used. */
+/* Count a live task in (+1) or out of (-1) what its machine has used. */
 static void account(struct view *view, const struct view_task *task, int sign)
 {
     const struct view_job *job = task->job;
-    const struct resources *limit = view_task_limit(task);
+    const struct resources kept = view_task_kept(task), *limit = view_task_limit(task);
     uint32_t machine = task->machine;
     bool evictable = !priority_is_prod(job->priority);
     if (job->inside != NULL) {
@@ -296,9 +275,11 @@ static void account(struct view *view, const struct view_task *task, int sign)
     for (int r = 0; r < RES_COUNT; r++) {
         if (limit->v[r] == 0)
             continue;
-        view->used[r][machine] += sign * limit->v[r];
+        view->used[r][machine] += sign * kept.v[r];
         if (evictable)
-            view->evictable[r][machine] += sign * limit->v[r];
+            view->evictable[r][machine] += sign * kept.v[r];
+        else if (r < RECLAIM_COUNT && view->promised[r] != NULL)
+            view->promised[r][machine] += sign * limit->v[r];
     }
     if (job->budgeted)
         view->budgeted[machine] += (uint32_t)sign;
@@ -432,6 +413,7 @@ static void task_leave(struct view *view, struct view_task *task)
         value_freed(view, task->job);
         if (task->job->allocs != NULL)
             allocs_tell(view, task->job->allocs);
+        memset(task->reclaimed_percent, 0, sizeof task->reclaimed_percent);
     }
     task->state = VIEW_OVER;
     task->stopping = false;
@@ -504,7 +486,7 @@ void view_unstick(struct view *view, struct view_task *task)
 void view_place(struct view *view, struct view_task *task, uint32_t machine, uint32_t alloc)
 {
     struct devices free = task->job->inside == NULL
-                              ? machine_devices(view, machine)
+                              ? view_devices(view, machine)
                               : allocs_room(allocs_get(task->job, alloc)).devices;
     uint32_t devices = devices_choose(&free, view_task_limit(task)->v[RES_GPU]);
     ASSERT(task->state == VIEW_WAITING);
@@ -686,6 +668,36 @@ static void tasks_reserve(struct view_job *job, uint32_t count)
     }
 }
 
+/* Something is reclaimed for the first time: until now what is promised was kept, too. */
+static void promises_begin(struct view *view)
+{
+    for (int r = 0; r < RECLAIM_COUNT; r++) {
+        grow_column(&view->promised[r], 0, view->machine_capacity, sizeof(int64_t));
+        for (uint32_t m = 0; m < view->machine_count; m++)
+            view->promised[r][m] = view->used[r][m] - view->evictable[r][m];
+    }
+}
+
+/* What is reclaimed from a task that is live. */
+static void set_reclaimed(struct view *view, struct view_task *task, const struct task *row)
+{
+    bool same = true, some = false;
+    for (int r = 0; r < RECLAIM_COUNT; r++) {
+        same &= task->reclaimed_percent[r] == row->reserves[r].reclaimed_percent;
+        some |= row->reserves[r].reclaimed_percent > 0;
+    }
+    if (same || task->state != VIEW_LIVE)
+        return;
+    if (some && view->promised[0] == NULL)
+        promises_begin(view);
+    if (!task->stopping)
+        account(view, task, -1);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        task->reclaimed_percent[r] = (uint8_t)row->reserves[r].reclaimed_percent;
+    if (!task->stopping)
+        account(view, task, 1);
+}
+
 static struct view_job *job_add(struct view *view, const struct job_row *row)
 {
     struct view_job *job = xcalloc(1, sizeof *job);
@@ -749,6 +761,7 @@ static struct view_job *job_renew(struct view *view, struct view_job *old,
         task->disrupted = tasks[i].disrupted;
         task->alloc = tasks[i].alloc;
         job->disrupted += task->disrupted;
+        memcpy(task->reclaimed_percent, tasks[i].reclaimed_percent, sizeof task->reclaimed_percent);
         /* It may evict more now. */
         enum view_task_state state = tasks[i].state == VIEW_STUCK ? VIEW_WAITING : tasks[i].state;
         task_enter(view, task, state, tasks[i].machine, tasks[i].devices, tasks[i].stopping);
@@ -799,11 +812,13 @@ static void take_task(struct view *view, const struct task *row)
         (state != VIEW_LIVE ||
          (machine == task->machine && alloc == task->alloc && row->devices == task->devices))) {
         set_disrupted(view, task, task_is_disrupted(row));
+        set_reclaimed(view, task, row);
         return; /* as assumed */
     }
     task_leave(view, task);
     task->alloc = alloc;
     task_enter(view, task, state, machine, row->devices, stopping);
+    set_reclaimed(view, task, row);
     set_disrupted(view, task, task_is_disrupted(row));
 }
 
@@ -855,6 +870,8 @@ void view_release(struct view *view)
         free(view->room[r]);
         free(view->evictable[r]);
     }
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        free(view->promised[r]);
     for (uint32_t m = 0; m < view->machine_count; m++) {
         free(view->tasks[m]);
         if (view->facts[m] != NULL)

@@ -6,9 +6,9 @@
  * row only capacity and state are taken. So an assumption lasts until a row about that very task
  * comes by, whatever else happens on the machine.
  *
- * Invariant: room = total - (limits of live tasks that are not stopping), -1 when down; of gpus it
- * is what may be asked for (devices.h). Columns of gpus and of resources that the cell names are
- * made when a machine has some, and NULL until then.
+ * Invariant: room = total - (what is kept for live tasks that are not stopping), -1 when down; of
+ * gpus it is what may be asked for (devices.h). Columns of gpus and of resources that the cell
+ * names are made when a machine has some, and NULL until then.
  */
 #ifndef CELL_VIEW_H
 #define CELL_VIEW_H
@@ -34,8 +34,9 @@ struct view_task {
     uint32_t machine; /* index, while live */
     uint32_t alloc;   /* index in its job's set, while live inside */
     enum view_task_state state;
-    uint32_t devices;                        /* live: those it has, or is assumed to get */
-    machine_id crashed_on[TASK_CRASHES_MAX]; /* as in its row */
+    uint32_t devices;                         /* live: those it has, or is assumed to get */
+    machine_id crashed_on[TASK_CRASHES_MAX];  /* as in its row */
+    uint8_t reclaimed_percent[RECLAIM_COUNT]; /* of its limit, while live */
     bool stopping;
     bool disrupted;     /* task_is_disrupted() */
     bool swept;         /* stopped because its alloc was, as far as is assumed; before that ... */
@@ -163,9 +164,10 @@ struct view {
     bool *draining;
     struct resource_names resource_names;
     int64_t *total[RES_COUNT];
-    int64_t *used[RES_COUNT];      /* by live tasks that are not stopping */
-    int64_t *room[RES_COUNT];      /* total - used, -1 when down */
-    int64_t *evictable[RES_COUNT]; /* the part of `used` that is not prod */
+    int64_t *used[RES_COUNT];         /* kept for live tasks that are not stopping */
+    int64_t *promised[RECLAIM_COUNT]; /* limits of production; NULL: nothing was reclaimed yet */
+    int64_t *room[RES_COUNT];         /* total - used, -1 when down */
+    int64_t *evictable[RES_COUNT];    /* the part of `used` that is not prod */
     struct trait *traits;
     uint64_t *stamp;       /* differs from all earlier ones after each change */
     bool *improved;        /* is in the list below */
@@ -222,7 +224,12 @@ static inline int64_t view_free(const struct view *view, enum resource r, uint32
 {
     return view->room[r] == NULL ? 0 : view->room[r][machine];
 }
+/* room.c */
+struct devices view_devices(const struct view *view, uint32_t machine);
 struct room view_room(const struct view *view, uint32_t machine);
+/* The room if this task goes, or had come. */
+void view_give(struct room *room, const struct view_task *task);
+void view_take(struct room *room, const struct view_task *task);
 /* At most so much would be free of a machine that is up if everything evictable went. The room of
  * gpus may grow by more than goes, for what is left here and there comes together: their sum. */
 static inline int64_t view_reach(const struct view *view, enum resource r, uint32_t machine)
@@ -237,6 +244,15 @@ void view_update(struct view *view, const struct delta *delta);
 struct view_job *view_job_find(const struct view *view, job_id id);
 /* What the task holds while it is live. */
 const struct resources *view_task_limit(const struct view_task *task);
+/* Its limit less what is reclaimed. */
+struct resources view_task_kept(const struct view_task *task);
+/* Production may not be promised what is only reclaimed: what there is of r for it at most. */
+static inline int64_t view_unpromised(const struct view *view, enum resource r, uint32_t machine)
+{
+    return r >= RECLAIM_COUNT || view->promised[r] == NULL
+               ? INT64_MAX
+               : view->total[r][machine] - view->promised[r][machine];
+}
 uint32_t view_task_index(const struct view_task *task);
 struct attempt_ref view_attempt(const struct view_task *task);
 /* Assume what has just been decided. */

@@ -230,7 +230,8 @@ static void look_beyond(struct inquiry *q, const struct machine *machine, const 
                         struct why *ret)
 {
     struct resources missing;
-    uint64_t share = share_missing(&q->job->spec.limit, &room->free, &missing);
+    struct resources free = why_free(q->job, machine, room);
+    uint64_t share = share_missing(&q->job->spec.limit, &free, &missing);
     enum why_bar bar = why_bar_of(q->cell, q->job, machine, *room);
     ret->bars[bar]++;
     rank_add(q->near, &ret->near_count, WHY_NEAR_MAX, (struct rank){machine->id, share});
@@ -243,9 +244,11 @@ static void look_beyond(struct inquiry *q, const struct machine *machine, const 
 static void ranks_tell(const struct inquiry *q, struct why *ret)
 {
     for (uint32_t i = 0; i < ret->near_count; i++) {
-        struct room room = cell_room(q->cell, cell_machine(q->cell, q->near[i].machine));
+        const struct machine *machine = cell_machine(q->cell, q->near[i].machine);
+        struct room room = cell_room(q->cell, machine);
+        struct resources free = why_free(q->job, machine, &room);
         ret->near[i].machine = q->near[i].machine;
-        share_missing(&q->job->spec.limit, &room.free, &ret->near[i].missing);
+        share_missing(&q->job->spec.limit, &free, &ret->near[i].missing);
     }
     for (uint32_t i = 0; i < ret->eviction_count; i++) {
         const struct machine *machine = cell_machine(q->cell, q->evict[i].machine);
@@ -259,14 +262,15 @@ static int look_at(struct inquiry *q, const struct machine *machine, struct why 
     if (place != LACKS_NOTHING)
         return place;
     struct room room = cell_room(q->cell, machine);
+    struct resources free = why_free(q->job, machine, &room);
     uint32_t lacking;
-    int first = lack_of_room(&q->job->spec.limit, &room.free, &lacking);
+    int first = lack_of_room(&q->job->spec.limit, &free, &lacking);
     if (first == LACKS_NOTHING)
         return first;
-    if (lacking == 1 && room.free.v[first] >= q->enough[first]) {
-        if (room.free.v[first] > q->enough[first])
+    if (lacking == 1 && free.v[first] >= q->enough[first]) {
+        if (free.v[first] > q->enough[first])
             q->enough_machines[first] = 0;
-        q->enough[first] = room.free.v[first];
+        q->enough[first] = free.v[first];
         q->enough_machines[first]++;
     }
     look_beyond(q, machine, &room, ret);
@@ -348,6 +352,7 @@ static void gang_count(struct inquiry *q, struct why *ret)
     for (uint32_t m = 0; m < q->cell->machine_count; m++) {
         const struct machine *machine = q->cell->machines[m];
         struct room room = cell_room(q->cell, machine);
+        room.free = why_free(q->job, machine, &room);
         while (ret->gang_fitting < ret->gang_waiting && lacks_place(q, machine) == LACKS_NOTHING &&
                resources_fit(&q->job->spec.limit, &room.free)) {
             room_take(&room, &q->job->spec.limit,

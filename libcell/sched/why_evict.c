@@ -31,10 +31,29 @@ static enum why_bar bar_between(const struct job *job, const struct job *victim)
     return priority_may_evict(job->spec.priority, victim->spec.priority) ? BAR_NONE : BAR_PRIORITY;
 }
 
+/* What a job may ask for of this room: production no more than can be promised to it, when
+ * `gone` of other production is gone. */
+static struct resources room_for(const struct job *job, const struct machine *machine,
+                                 const struct room *room, const struct resources *gone)
+{
+    struct resources free = room->free, unpromised = machine_unpromised(machine);
+    resources_add(&unpromised, gone);
+    for (int r = 0; r < RECLAIM_COUNT && priority_is_prod(job->spec.priority); r++)
+        free.v[r] = MIN(free.v[r], unpromised.v[r]);
+    return free;
+}
+
+struct resources why_free(const struct job *job, const struct machine *machine,
+                          const struct room *room)
+{
+    return room_for(job, machine, room, &(struct resources){{0}});
+}
+
 enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
                         const struct machine *machine, struct room room)
 {
     struct room without[BAR_SIZE]; /* this bar and those before it */
+    struct resources gone[BAR_SIZE] = {0};
     CLEANUP(leaving_release) struct leaving leaving = {0};
     for (enum why_bar bar = BAR_NONE; bar < BAR_SIZE; bar++)
         without[bar] = room;
@@ -45,15 +64,20 @@ enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
         if (task->stopping != CAUSE_NONE || task->alloc.v != 0)
             continue;
         enum why_bar bar = bar_between(job, victim);
+        struct resources kept = task_kept(victim, task);
         if (bar == BAR_NONE && leaving_add(&leaving, cell, task) != NULL)
             bar = BAR_BUDGET;
+        if (bar == BAR_PROD)
+            resources_add(&gone[bar], task_limit(victim, task));
         for (; bar < BAR_SIZE; bar++)
-            room_give(&without[bar], task_limit(victim, task), task->devices);
+            room_give(&without[bar], &kept, task->devices);
     }
-    enum why_bar bar = BAR_NONE;
-    while (bar < BAR_SIZE && !resources_fit(&job->spec.limit, &without[bar].free))
-        bar++;
-    return bar;
+    for (enum why_bar bar = BAR_NONE; bar < BAR_SIZE; bar++) {
+        struct resources free = room_for(job, machine, &without[bar], &gone[bar]);
+        if (resources_fit(&job->spec.limit, &free))
+            return bar;
+    }
+    return BAR_SIZE;
 }
 
 struct candidate {
@@ -101,21 +125,48 @@ static struct candidate *candidates_of(const struct cell *cell, const struct job
     return all;
 }
 
+/* What is free with some of the candidates gone. */
+struct space {
+    const struct job *job;
+    const struct machine *machine;
+    struct room room;
+    struct resources gone; /* production */
+};
+
+static void space_move(struct space *space, const struct candidate *candidate, bool goes)
+{
+    struct resources kept = task_kept(candidate->job, candidate->task);
+    bool prod = candidate->bar == BAR_PROD;
+    if (goes)
+        room_give(&space->room, &kept, candidate->task->devices);
+    else
+        room_take(&space->room, &kept, candidate->task->devices);
+    if (prod && goes)
+        resources_add(&space->gone, candidate->limit);
+    else if (prod)
+        resources_subtract(&space->gone, candidate->limit);
+}
+
+static bool space_fits(const struct space *space)
+{
+    struct resources free = room_for(space->job, space->machine, &space->room, &space->gone);
+    return resources_fit(&space->job->spec.limit, &free);
+}
+
 /* The first that make room, without those that turn out not to be needed: how many. */
-static uint32_t candidates_reduce(struct candidate *all, uint32_t count,
-                                  const struct resources *need, struct room room)
+static uint32_t candidates_reduce(struct candidate *all, uint32_t count, struct space space)
 {
     uint32_t taken = 0;
-    for (; !resources_fit(need, &room.free); taken++) {
+    while (!space_fits(&space)) {
         ASSERT(taken < count);
-        room_give(&room, all[taken].limit, all[taken].task->devices);
+        space_move(&space, &all[taken++], true);
     }
     for (uint32_t i = taken; i-- > 0;) {
-        struct room without = room;
-        room_take(&without, all[i].limit, all[i].task->devices);
-        if (!resources_fit(need, &without.free))
+        struct space without = space;
+        space_move(&without, &all[i], false);
+        if (!space_fits(&without))
             continue;
-        room = without;
+        space = without;
         taken--;
         for (uint32_t j = i; j < taken; j++)
             all[j] = all[j + 1];
@@ -129,7 +180,7 @@ struct why_eviction why_eviction_of(const struct cell *cell, const struct job *j
     uint32_t count;
     CLEANUP(free_ptr) struct candidate *all = candidates_of(cell, job, machine, &count);
     struct why_eviction e = {.machine = machine->id};
-    e.victim_count = candidates_reduce(all, count, &job->spec.limit, room);
+    e.victim_count = candidates_reduce(all, count, (struct space){job, machine, room, {{0}}});
     for (uint32_t i = 0; i < e.victim_count; i++) {
         e.bar = MAX(e.bar, all[i].bar);
         if (i < WHY_VICTIMS_MAX)

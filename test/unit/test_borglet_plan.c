@@ -311,6 +311,50 @@ START_TEST(attempt_names_read_back_and_others_are_refused)
 }
 END_TEST
 
+START_TEST(a_start_may_lie_in_what_others_leave_of_their_limits)
+{
+    struct plan plan = {0};
+    struct plan_attempt there = running(1, 800);
+    struct wire_intents in = {.index = 5};
+    intents_read("run 2 cpu 500 seq 1", &in);
+    in.intents[0].reclaimed[RES_CPU] = 299;
+    ck_assert(plan_take(&plan, &in, &there, 1));
+    free(in.intents);
+    ck_assert_str_eq(next(&plan, &there, 1, 1000), "");
+    in = (struct wire_intents){.index = 6};
+    intents_read("run 2 cpu 500 seq 1", &in);
+    in.intents[0].reclaimed[RES_CPU] = 300;
+    ck_assert(plan_take(&plan, &in, &there, 1));
+    free(in.intents);
+    ck_assert_str_eq(next(&plan, &there, 1, 1000), "start 2");
+    plan_release(&plan);
+}
+END_TEST
+
+START_TEST(gpus_are_waited_for_one_by_one)
+{
+    struct plan plan = {0};
+    struct resources all = cpu(1000);
+    struct plan_action action;
+    struct plan_attempt there[2] = {stopping(1, 100), running(2, 100)};
+    struct wire_intents in = {.index = 5};
+    all.v[RES_GPU] = 2000;
+    there[0].limit.v[RES_GPU] = there[1].limit.v[RES_GPU] = 500;
+    there[0].devices = 1;
+    there[1].devices = 2;
+    intents_read("run 3 cpu 100 seq 1", &in);
+    in.intents[0].spec.limit.v[RES_GPU] = 1000;
+    in.intents[0].devices = 1;
+    ck_assert(plan_take(&plan, &in, there, 2));
+    free(in.intents);
+    ck_assert_uint_eq(plan_next(&plan, there, 2, &all, &action, 1), 0); /* half of it is in use */
+    there[0].ended = true;
+    ck_assert_uint_eq(plan_next(&plan, there, 2, &all, &action, 1), 1);
+    ck_assert_int_eq(action.verb, PLAN_START);
+    plan_release(&plan);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("borglet_plan");
@@ -323,6 +367,8 @@ int main(void)
     tcase_add_test(plan, older_intents_are_ignored);
     tcase_add_test(plan, a_stop_overtakes_a_start_that_waits);
     tcase_add_test(plan, more_actions_than_asked_for_come_at_the_next_call);
+    tcase_add_test(plan, a_start_may_lie_in_what_others_leave_of_their_limits);
+    tcase_add_test(plan, gpus_are_waited_for_one_by_one);
     tcase_add_test(facts, the_environment_is_the_specs_and_the_cells_and_nobody_elses);
     tcase_add_test(facts, ports_ranges_are_read_or_refused);
     tcase_add_test(facts, attempt_names_read_back_and_others_are_refused);

@@ -79,6 +79,7 @@ static void machine_down_below_task(struct rows *r)
 }
 static void machine_too_small(struct rows *r)
 {
+    r->job.spec.priority = 200; /* other work may lie in room that was reclaimed */
     r->machine.capacity.v[RES_CPU] = 999;
 }
 static void job_without_id(struct rows *r)

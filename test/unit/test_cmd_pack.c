@@ -40,6 +40,11 @@ static bool same_bodies(const struct cmd *a, const struct cmd *b)
                           b->report.report_count);
     case CMD_WAKE:
         return SAME_LISTS(a->wake.tasks, a->wake.task_count, b->wake.tasks, b->wake.task_count);
+    case CMD_USAGE:
+        return a->usage.machine.v == b->usage.machine.v &&
+               SAME_LISTS(a->usage.tasks, a->usage.task_count, b->usage.tasks, b->usage.task_count);
+    case CMD_MACHINE_RECLAIM:
+        return a->machine_reclaim.machine.v == b->machine_reclaim.machine.v;
     case CMD_MACHINE_EVICT:
         return a->machine_evict.machine.v == b->machine_evict.machine.v;
     case CMD_JOB_UPDATE:

@@ -22,6 +22,7 @@
  *   place JOB/I MACHINE [evict JOB/I]...           by hand
  *   pass [explained]                               the scheduler decides [and how]
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
+ *   usage JOB/I cpu=1 ram=1Gi | reclaim MACHINE    the leader does the latter when it is due
  *   wait 10s                                       time goes on; then `wake` wakes who is due
  *   tasks JOB | why JOB | cell                     print; why: as the scheduler sees it
  *   explain JOB                                    the same from the cell: rows of `borgctl why`
@@ -389,6 +390,32 @@ static void do_start_error(struct story *s)
     report(s, REPORT_START_ERROR);
 }
 
+static void do_usage(struct story *s)
+{
+    const struct task *task = task_named(s, s->words[1]);
+    struct cmd cmd = {.kind = CMD_USAGE};
+    struct resource_names names = {0};
+    struct resources used = resources_of(s, &names);
+    cmd.usage.machine = task->machine;
+    cmd.usage.tasks = xcalloc(1, sizeof *cmd.usage.tasks);
+    struct task_usage *usage = &cmd.usage.tasks[cmd.usage.task_count++];
+    usage->task = attempt_of(task);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        usage->used[r] = used.v[r];
+    apply(s, &cmd);
+}
+
+static void do_reclaim(struct story *s)
+{
+    const struct machine *machine = cell_machine_named(s->w.cell, s->words[1]);
+    bool is_due = cell_reclaim_due(s->w.cell, machine);
+    struct cmd cmd = {.kind = CMD_MACHINE_RECLAIM, .machine_reclaim = {machine->id}};
+    if (is_due)
+        apply(s, &cmd);
+    else
+        buf_printf(s->out, "nobody has to go\n");
+}
+
 static void do_lost(struct story *s)
 {
     report(s, REPORT_LOST);
@@ -463,6 +490,8 @@ static const struct {
     int words_min;
     void (*run)(struct story *s);
 } commands[] = {
+    {"usage", 2, do_usage},
+    {"reclaim", 2, do_reclaim},
     {"machine", 2, do_machine},
     {"down", 2, do_down},
     {"submit", 2, do_submit},

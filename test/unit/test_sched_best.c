@@ -63,7 +63,8 @@ static struct choice look(const struct view *view, const struct view_job *job)
     for (int round = 0; round < 2; round++) {
         uint32_t *found = round == 0 ? &best.machine : &best.runner_up;
         for (uint32_t m = 0; m < view->machine_count; m++)
-            if (m != best.machine && feasible_fits(view, &job->limit, m) && places_allow(job, m) &&
+            if (m != best.machine && feasible_fits(view, job, &job->limit, m) &&
+                places_allow(job, m) &&
                 (*found == VIEW_NO_MACHINE || is_better(view, job, m, *found)))
                 *found = m;
     }

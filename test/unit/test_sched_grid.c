@@ -84,7 +84,7 @@ static void compare(struct grid *grid, const struct view *view, const struct vie
     shortlist_clear(&list, 8);
     grid_search(grid, view, job, &job->limit, 2, &list, &scanned);
     ck_assert_uint_gt(list.count, 0);
-    ck_assert(feasible_fits(view, &job->limit, list.entries[0].machine));
+    ck_assert(feasible_fits(view, job, &job->limit, list.entries[0].machine));
     ck_assert(places_allow(job, list.entries[0].machine));
     loss->found++;
     loss->chosen += list.entries[0].score.ranks[1];

@@ -362,7 +362,7 @@ static uint32_t oracle_fits(const struct cell *cell, const struct job *job,
             if (task->stopping == CAUSE_NONE && task->alloc.v == 0)
                 oracle_space_move(&room, cell, task, -1);
         }
-        count += may && oracle_space_fits(&room, need);
+        count += may && oracle_space_fits(&room, job, need);
     }
     matcher_free(matcher);
     return count;
@@ -409,7 +409,7 @@ static uint32_t oracle_gone(const struct cell *cell, const struct job *job, cons
                 if (!is_gone(cell, machine, task, job->spec.priority, gone))
                     oracle_space_move(&room, cell, task, -1);
             }
-            count += oracle_space_fits(&room, &job->spec.limit);
+            count += oracle_space_fits(&room, job, &job->spec.limit);
         }
     }
     return count;
@@ -456,7 +456,10 @@ static double share_of(const struct job *job, const struct resources *missing)
 static void check_near(const struct cell *cell, const struct job *job, const struct why *why)
 {
     for (uint32_t i = 0; i < why->near_count; i++) {
-        struct resources room = space_of(cell, cell_machine(cell, why->near[i].machine)).sum;
+        struct oracle_space space = space_of(cell, cell_machine(cell, why->near[i].machine));
+        struct resources room = space.sum;
+        for (int r = 0; r < RES_COUNT && job->spec.priority >= 120; r++)
+            room.v[r] = MIN(room.v[r], space.unpromised.v[r]);
         const struct resources *missing = &why->near[i].missing;
         for (int r = 0; r < RES_COUNT; r++) /* of gpus it is not the sum that counts */
             ck_assert(r == RES_GPU ||
@@ -483,11 +486,11 @@ static void check_victims(const struct cell *cell, const struct job *job,
         oracle_space_move(&room, cell, task, 1);
     }
     ck_assert_int_eq(worst, e->bar);
-    ck_assert(oracle_space_fits(&room, &job->spec.limit));
+    ck_assert(oracle_space_fits(&room, job, &job->spec.limit));
     for (uint32_t i = 0; i < e->victim_count; i++) {
         struct oracle_space without = room;
         oracle_space_move(&without, cell, cell_task(cell, e->victims[i].task), -1);
-        ck_assert(!oracle_space_fits(&without, &job->spec.limit));
+        ck_assert(!oracle_space_fits(&without, job, &job->spec.limit));
     }
 }
 

@@ -164,6 +164,18 @@ static bool same_reports(const struct wire_reports *a, const struct wire_reports
     return SAME_LISTS(a->reports, a->report_count, b->reports, b->report_count);
 }
 
+static void random_wire_usages(struct random *r, struct wire_usages *w)
+{
+    memset(w, 0, sizeof *w);
+    w->task_count = random_below(r, 12);
+    w->tasks = random_usages(r, w->task_count);
+}
+
+static bool same_usages(const struct wire_usages *a, const struct wire_usages *b)
+{
+    return SAME_LISTS(a->tasks, a->task_count, b->tasks, b->task_count);
+}
+
 static void random_intents(struct random *r, struct wire_intents *w)
 {
     memset(w, 0, sizeof *w);
@@ -279,6 +291,7 @@ static const struct message {
     MESSAGE(hello, random_hello, same_hello, wire_hello_release),
     MESSAGE(welcome, random_welcome, NULL, nothing_to_release),
     MESSAGE(reports, random_wire_reports, same_reports, wire_reports_release),
+    MESSAGE(usages, random_wire_usages, same_usages, wire_usages_release),
     MESSAGE(intents, random_intents, same_intents, wire_intents_release),
     MESSAGE(logs, random_logs, NULL, nothing_to_release),
     MESSAGE(log_chunk, random_log_chunk, same_log_chunk, nothing_to_release),
