@@ -32,10 +32,13 @@ static const uint32_t NONE = UINT32_MAX;
 /* The bins of one shape or size, and one degree of being precious. A row has all of the same cpu.
  */
 struct shelf {
-    uint64_t rows[WORDS];         /* a bit per row: it has machines */
-    uint32_t words[LEVELS];       /* of each row: a bit per word of bins that is not 0 */
-    uint64_t bins[LEVELS][WORDS]; /* a bit per bin: it has machines */
-    uint32_t *heads[LEVELS];      /* the first machine of each bin; NULL: the row never had any */
+    uint64_t occupied[WORDS]; /* a bit per row: it has machines */
+    struct row {
+        uint64_t bins[WORDS]; /* a bit per bin: it has machines */
+        uint32_t words;       /* a bit per word of these that is not 0 */
+        uint32_t count, capacity;
+        uint32_t *heads; /* the first machine of each bin that has any, in order */
+    } * rows[LEVELS];    /* NULL: never had any */
 };
 
 /* One machine of each bin that can have room. */
@@ -108,13 +111,30 @@ static struct shelf *shelf_for(struct grid *grid, uint32_t bin)
     return *shelf;
 }
 
-/* The first machine of the bin; none if its bit is not set. */
-static uint32_t *bin_head(struct shelf *shelf, uint32_t bin)
+static struct row *row_for(struct shelf *shelf, uint32_t bin)
 {
-    uint32_t **row = &shelf->heads[bin / LEVELS % LEVELS];
+    struct row **row = &shelf->rows[bin / LEVELS % LEVELS];
     if (*row == NULL)
-        *row = xcalloc(LEVELS, sizeof **row);
-    return &(*row)[bin % LEVELS];
+        *row = xcalloc(1, sizeof **row);
+    return *row;
+}
+
+static uint32_t bits_count(uint64_t bits)
+{
+    uint32_t count = 0;
+    for (; bits != 0; bits &= bits - 1)
+        count++;
+    return count;
+}
+
+/* How many bins before this one have machines. */
+static uint32_t row_rank(const struct row *row, uint32_t column)
+{
+    uint32_t word = column / WORD_BITS;
+    uint32_t rank = bits_count(row->bins[word] & ((UINT64_C(1) << column % WORD_BITS) - 1));
+    for (uint32_t words = row->words & (BIT(word) - 1); words != 0; words &= words - 1)
+        rank += bits_count(row->bins[__builtin_ctz(words)]);
+    return rank;
 }
 
 static void bit_put(uint64_t *words, uint32_t i, bool on)
@@ -123,46 +143,60 @@ static void bit_put(uint64_t *words, uint32_t i, bool on)
     words[i / WORD_BITS] = on ? words[i / WORD_BITS] | bit : words[i / WORD_BITS] & ~bit;
 }
 
-static void bin_mark(struct shelf *shelf, uint32_t bin, bool occupied)
+static bool bit_is_set(const uint64_t *words, uint32_t i)
 {
-    uint32_t row = bin / LEVELS % LEVELS, column = bin % LEVELS, word = column / WORD_BITS;
-    bit_put(shelf->bins[row], column, occupied);
-    if (shelf->bins[row][word] != 0)
-        shelf->words[row] |= BIT(word);
-    else
-        shelf->words[row] &= ~BIT(word);
-    bit_put(shelf->rows, row, shelf->words[row] != 0);
+    return (words[i / WORD_BITS] >> i % WORD_BITS & 1) != 0;
 }
 
-static bool bin_is_occupied(const struct shelf *shelf, uint32_t bin)
+static void bin_mark(struct shelf *shelf, uint32_t bin, bool occupied)
 {
-    uint64_t bits = shelf->bins[bin / LEVELS % LEVELS][bin % LEVELS / WORD_BITS];
-    return (bits >> bin % WORD_BITS & 1) != 0;
+    struct row *row = row_for(shelf, bin);
+    uint32_t column = bin % LEVELS, word = column / WORD_BITS;
+    bit_put(row->bins, column, occupied);
+    row->words = row->bins[word] != 0 ? row->words | BIT(word) : row->words & ~BIT(word);
+    bit_put(shelf->occupied, bin / LEVELS % LEVELS, row->words != 0);
 }
 
 static void bin_leave(struct grid *grid, uint32_t m)
 {
     uint32_t bin = grid->bin[m], next = grid->next[m], prev = grid->prev[m];
     struct shelf *shelf = shelf_for(grid, bin);
+    struct row *row = row_for(shelf, bin);
     if (next != NONE)
         grid->prev[next] = prev;
-    if (prev != NONE)
+    if (prev != NONE) {
         grid->next[prev] = next;
-    else
-        *bin_head(shelf, bin) = next;
-    if (prev == NONE && next == NONE)
-        bin_mark(shelf, bin, false);
+        return;
+    }
+    uint32_t *head = &row->heads[row_rank(row, bin % LEVELS)];
+    *head = next;
+    if (next != NONE)
+        return;
+    row->count--;
+    memmove(head, head + 1, (size_t)(row->heads + row->count - head) * sizeof *head);
+    bin_mark(shelf, bin, false);
 }
 
 static void bin_enter(struct grid *grid, uint32_t m, uint32_t bin)
 {
     struct shelf *shelf = shelf_for(grid, bin);
-    uint32_t *head = bin_head(shelf, bin);
+    struct row *row = row_for(shelf, bin);
+    uint32_t rank = row_rank(row, bin % LEVELS);
     grid->prev[m] = NONE;
-    grid->next[m] = bin_is_occupied(shelf, bin) ? *head : NONE;
-    if (grid->next[m] != NONE)
-        grid->prev[grid->next[m]] = m;
-    *head = m;
+    grid->next[m] = NONE;
+    if (bit_is_set(row->bins, bin % LEVELS)) {
+        grid->next[m] = row->heads[rank];
+        grid->prev[row->heads[rank]] = m;
+        row->heads[rank] = m;
+        return;
+    }
+    if (row->count == row->capacity) {
+        row->capacity = MAX(2 * row->capacity, 4U);
+        row->heads = xrealloc(row->heads, row->capacity, sizeof *row->heads);
+    }
+    memmove(&row->heads[rank + 1], &row->heads[rank], (row->count - rank) * sizeof *row->heads);
+    row->heads[rank] = m;
+    row->count++;
     bin_mark(shelf, bin, true);
 }
 
@@ -221,31 +255,18 @@ static void samples_add(struct samples *s, const struct view *view, uint32_t mac
     s->traits[s->count++] = view->traits[machine];
 }
 
-static void samples_take_row(struct samples *s, const struct view *view, const struct shelf *shelf,
-                             uint32_t row, uint32_t ram)
-{
-    uint32_t first = ram / WORD_BITS;
-    for (uint32_t words = shelf->words[row] >> first << first; words != 0; words &= words - 1) {
-        uint32_t word = (uint32_t)__builtin_ctz(words);
-        uint64_t bits = shelf->bins[row][word];
-        if (word == first)
-            bits = bits >> ram % WORD_BITS << ram % WORD_BITS;
-        for (; bits != 0; bits &= bits - 1)
-            samples_add(s, view,
-                        shelf->heads[row][word * WORD_BITS + (uint32_t)__builtin_ctzll(bits)]);
-    }
-}
-
 static void samples_take_shelf(struct samples *s, const struct view *view,
                                const struct shelf *shelf, uint32_t cpu, uint32_t ram)
 {
     for (uint32_t word = cpu / WORD_BITS; word < WORDS; word++) {
-        uint64_t rows = shelf->rows[word];
+        uint64_t rows = shelf->occupied[word];
         if (word == cpu / WORD_BITS)
             rows = rows >> cpu % WORD_BITS << cpu % WORD_BITS;
-        for (; rows != 0; rows &= rows - 1)
-            samples_take_row(s, view, shelf, word * WORD_BITS + (uint32_t)__builtin_ctzll(rows),
-                             ram);
+        for (; rows != 0; rows &= rows - 1) {
+            const struct row *row = shelf->rows[word * WORD_BITS + (uint32_t)__builtin_ctzll(rows)];
+            for (uint32_t i = row_rank(row, ram); i < row->count; i++)
+                samples_add(s, view, row->heads[i]);
+        }
     }
 }
 
@@ -351,8 +372,12 @@ void grid_search(struct grid *grid, const struct view *view, const struct view_j
 void grid_release(struct grid *grid)
 {
     for (uint32_t i = 0; grid->shelves != NULL && i < SHELVES; i++) {
-        for (uint32_t row = 0; grid->shelves[i] != NULL && row < LEVELS; row++)
-            free(grid->shelves[i]->heads[row]);
+        for (uint32_t r = 0; grid->shelves[i] != NULL && r < LEVELS; r++) {
+            struct row *row = grid->shelves[i]->rows[r];
+            if (row != NULL)
+                free(row->heads);
+            free(row);
+        }
         free(grid->shelves[i]);
     }
     if (grid->samples != NULL) {

@@ -195,12 +195,14 @@ static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
     struct facts *facts = view->facts[m];
     if (facts != NULL && words_same(&facts->attributes, &row->attributes))
         return false;
-    if (facts == NULL)
-        facts = view->facts[m] = xcalloc(1, sizeof *facts);
+    if (facts == NULL) {
+        size_t name_size = strlen(row->name) + 1;
+        facts = view->facts[m] = xcalloc(1, sizeof *facts + name_size);
+        str_copy(facts->name, name_size, row->name); /* a machine keeps its name */
+    }
     recount(view, view->tasks[m], m, -1);
     words_release(&facts->attributes);
     facts->attributes = words_copy(&row->attributes);
-    str_copy(facts->name, sizeof facts->name, row->name);
     places_machine(view, m);
     touch(view, m);
     recount(view, view->tasks[m], m, 1);

@@ -45,8 +45,8 @@ struct view_task {
 
 /* What a machine says of itself. */
 struct facts {
-    char name[CELL_NAME_MAX + 1];
     struct words attributes;
+    char name[];
 };
 
 /* Which machines meet these clauses: one for all jobs that have the same ones. */
