@@ -177,6 +177,7 @@ int cmd_query(struct cli *cli);
 int cmd_drain(struct cli *cli);
 int cmd_undrain(struct cli *cli);
 int cmd_quota(struct cli *cli);
+int cmd_allocs(struct cli *cli);
 int cmd_update(struct cli *cli);
 int cmd_quota_set(struct cli *cli);
 int cmd_quota_clear(struct cli *cli);

@@ -39,6 +39,12 @@ int cmd_tasks(struct cli *cli)
     return end(listing_run(cli, LISTING_TASKS, cli->args[0], false, &err), &err);
 }
 
+int cmd_allocs(struct cli *cli)
+{
+    struct err err;
+    return end(listing_run(cli, LISTING_ALLOCS, cli->args[0], false, &err), &err);
+}
+
 int cmd_machines(struct cli *cli)
 {
     struct err err;
@@ -95,7 +101,11 @@ static int job_table(const struct cli *cli, const struct job_view *v, struct err
         return -(int)err->code;
     text_escape(&command, v->command);
     text_escape(&reason, render_text(job, 0, "reason"));
-    printf("\ncommand:  %s\n", buf_text(&command));
+    if (render_integer(job, 0, "is_alloc_set") != 0)
+        printf("\nallocs:   room for jobs whose alloc_set it is; see borgctl allocs %s\n",
+               render_text(job, 0, "job"));
+    else
+        printf("\ncommand:  %s\n", buf_text(&command));
     printf("policy:   %s, %s\n", render_text(job, 0, "policy"), render_text(job, 0, "appclass"));
     if (render_integer(job, 0, "max_disruptions") > 0)
         printf("down now: %" PRId64 " of at most %" PRId64 " at once (max_disruptions)\n",

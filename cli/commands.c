@@ -208,6 +208,20 @@ const struct command cli_commands[] = {
         .run = cmd_logs,
     },
     {
+        .name = "allocs",
+        .args = "[SET]",
+        .args_max = 1,
+        .summary = "list allocs: where they are, how many tasks are inside, what those take",
+        .details =
+            "An alloc set is a job with `alloc` in place of `task`: it reserves room and runs\n"
+            "nothing. Jobs of the same user with `alloc_set: 'SET'` run inside. When an alloc is\n"
+            "drained, preempted or lost, its tasks move with it; when the set is killed they\n"
+            "wait until there is one of that name again.",
+        .examples = "  borgctl allocs\n"
+                    "  borgctl allocs web-room -o json",
+        .run = cmd_allocs,
+    },
+    {
         .name = "machines",
         .args = "",
         .summary = "list the machines: state, capacity, what is reserved, what is free",

@@ -27,7 +27,9 @@ static const struct field fields[] = {
      "tasks that preemption and drains may have down at once; 0: no bound"},
     {"gang", FIELD_BOOLEAN, "", AT(gang), 0, 0, NULL,
      "true: tasks that wait start all at once or not at all [false]"},
-    {"task", FIELD_OBJECT, NULL, 0, 0, 0, NULL, "what each task is"},
+    {"alloc_set", FIELD_NAME, "", AT(alloc_set), 0, 0, NULL,
+     "run inside the allocs of this job, and nowhere else; takes no quota beside it"},
+    {"task", FIELD_KIND, "", 0, 0, 0, NULL, "what each task is; or alloc [required]"},
     {"task.command", FIELD_COMMAND, NULL, 0, 0, 0, NULL,
      "an array of words, or a string for /bin/sh -c"},
     {"task.env", FIELD_ENV, "", 0, 0, 0, NULL, "object of NAME: value"},
@@ -58,12 +60,29 @@ static const struct field fields[] = {
      "and never gets longer than this"},
     {"task.grace", FIELD_MS, "10s", AT(grace_ms), 0, GRACE_MS_MAX, NULL,
      "between SIGTERM and SIGKILL"},
+    {"alloc", FIELD_KIND, "", 0, 0, 0, NULL,
+     "in place of task: an alloc set, `replicas` times room for tasks of other jobs"},
+    {"alloc.resources", FIELD_OBJECT, "", 0, 0, 0, NULL, "what each alloc reserves; as of a task:"},
+    {"alloc.resources.cpu", FIELD_MILLI, "100m", AT(limit.v[RES_CPU]), 1, RESOURCE_AMOUNT_MAX, NULL,
+     "cpus"},
+    {"alloc.resources.ram", FIELD_BYTES, "128Mi", AT(limit.v[RES_RAM]), 1, RESOURCE_AMOUNT_MAX,
+     NULL, "bytes"},
+    {"alloc.resources.disk", FIELD_BYTES, "0", AT(limit.v[RES_DISK]), 0, RESOURCE_AMOUNT_MAX, NULL,
+     "bytes"},
+    {"alloc.resources.gpu", FIELD_MILLI, "0", AT(limit.v[RES_GPU]), 0, RESOURCE_AMOUNT_MAX, NULL,
+     "a share of one, or whole ones"},
+    {"alloc.resources.ports", FIELD_BYTES, "0", AT(limit.v[RES_PORTS]), 0, UINT16_MAX, NULL,
+     "how many the tasks inside may have together"},
+    {"alloc.resources.NAME", FIELD_NAMED, "", 0, 0, 0, NULL, "as task.resources.NAME"},
+    {"alloc.constraints", FIELD_CONSTRAINTS, "", 0, 0, 0, NULL, "as task.constraints"},
+    {"alloc.spread", FIELD_SPREAD, "", 0, 0, 0, NULL, "as task.spread"},
 };
 
 static void field_set(struct check *c, const struct field *f, const json_t *v)
 {
     switch (f->type) {
     case FIELD_OBJECT:
+    case FIELD_KIND:
         if (!json_is_object(v))
             problem(c, f->path, "must be an object, not %s", kind_text(v));
         return;
@@ -188,7 +207,8 @@ static void object_check(struct check *c, const char *parent, const json_t *obje
     {
         if (field_find(parent, key) != NULL)
             continue;
-        if (strcmp(parent, "task.resources") == 0 && field_elsewhere(key) == NULL)
+        bool resources = strstr(parent, ".resources") != NULL;
+        if (resources && field_elsewhere(key) == NULL)
             named_set(c, parent, key, value);
         else
             field_unknown(c, parent, key);
@@ -205,10 +225,21 @@ static void object_check(struct check *c, const char *parent, const json_t *obje
             problem(c, f->path, "is missing: %s", f->text);
         else
             default_set(c, f);
-        if (f->type == FIELD_OBJECT &&
-            (value == NULL ? f->otherwise != NULL : json_is_object(value)))
+        bool given = value != NULL && json_is_object(value);
+        if ((f->type == FIELD_OBJECT && (given || (value == NULL && f->otherwise != NULL))) ||
+            (f->type == FIELD_KIND && given))
             object_check(c, f->path, value);
     }
+}
+
+static void kind_check(struct check *c, const json_t *value)
+{
+    bool has_task = json_object_get(value, "task") != NULL;
+    c->spec->is_alloc_set = json_object_get(value, "alloc") != NULL;
+    if (has_task == c->spec->is_alloc_set)
+        problem(c, has_task ? "alloc" : "task",
+                has_task ? "a job has either task or alloc: an alloc set runs nothing by itself"
+                         : "is missing: what each task is");
 }
 
 static void job_check(struct check *c, const json_t *value)
@@ -221,6 +252,7 @@ static void job_check(struct check *c, const json_t *value)
         return;
     }
     object_check(c, "", value);
+    kind_check(c, value);
     if (c->spec->backoff_max_ms < c->spec->backoff_ms && c->problem_count == before)
         problem(c, "task.max_backoff", "is less than task.backoff");
     /* The user is stamped by the cell; any name will do for the check. */

@@ -8,6 +8,7 @@
 
 enum field_type {
     FIELD_OBJECT,
+    FIELD_KIND, /* an object; which one is there says what the job is */
     FIELD_NAME,
     FIELD_INTEGER,  /* uint32_t */
     FIELD_REPLICAS, /* a number or 'every-machine' */

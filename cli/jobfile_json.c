@@ -97,24 +97,40 @@ static json_t *resources_json(const struct job_spec *s)
     return json;
 }
 
-json_t *jobfile_json(const struct job_spec *s)
+static json_t *alloc_json(const struct job_spec *s)
 {
     json_t *resources = resources_json(s);
-    json_t *task = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:o, s:o, s:o}", "command",
-                             words_json(&s->argv), "env", env_json(&s->env), "resources", resources,
-                             "ports", words_json(&s->ports), "constraints",
-                             constraints_json(&s->constraints), "spread", spread_json(s), "restart",
-                             restart_text(s->restart), "max_failures", (json_int_t)s->failures_max,
-                             "backoff", amount_json(quantity_print_ms, s->backoff_ms),
-                             "max_backoff", amount_json(quantity_print_ms, s->backoff_max_ms),
-                             "grace", amount_json(quantity_print_ms, s->grace_ms));
+    json_object_set_new(resources, "ports", json_integer(s->limit.v[RES_PORTS]));
+    return json_pack("{s:o, s:o, s:o}", "resources", resources, "constraints",
+                     constraints_json(&s->constraints), "spread", spread_json(s));
+}
+
+static json_t *task_json(const struct job_spec *s)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:o, s:o, s:o}", "command",
+                     words_json(&s->argv), "env", env_json(&s->env), "resources", resources_json(s),
+                     "ports", words_json(&s->ports), "constraints",
+                     constraints_json(&s->constraints), "spread", spread_json(s), "restart",
+                     restart_text(s->restart), "max_failures", (json_int_t)s->failures_max,
+                     "backoff", amount_json(quantity_print_ms, s->backoff_ms), "max_backoff",
+                     amount_json(quantity_print_ms, s->backoff_max_ms), "grace",
+                     amount_json(quantity_print_ms, s->grace_ms));
+}
+
+json_t *jobfile_json(const struct job_spec *s)
+{
     json_t *replicas =
         s->every_machine ? json_string("every-machine") : json_integer((json_int_t)s->replicas);
-    json_t *job =
-        json_pack("{s:s, s:I, s:s, s:s, s:o, s:I, s:b, s:o}", "name", s->name, "priority",
-                  (json_int_t)s->priority, "appclass", appclass_text(s->appclass), "policy",
-                  policy_text(s->policy), "replicas", replicas, "max_disruptions",
-                  (json_int_t)s->disruptions_max, "gang", s->gang, "task", task);
+    json_t *job = json_pack("{s:s, s:I, s:s, s:s, s:o, s:I, s:b}", "name", s->name, "priority",
+                            (json_int_t)s->priority, "appclass", appclass_text(s->appclass),
+                            "policy", policy_text(s->policy), "replicas", replicas,
+                            "max_disruptions", (json_int_t)s->disruptions_max, "gang", s->gang);
     ASSERT(job != NULL);
+    if (s->alloc_set[0] != '\0')
+        json_object_set_new(job, "alloc_set", json_string(s->alloc_set));
+    if (s->is_alloc_set)
+        json_object_set_new(job, "alloc", alloc_json(s));
+    else
+        json_object_set_new(job, "task", task_json(s));
     return job;
 }

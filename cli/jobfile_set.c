@@ -185,7 +185,7 @@ void name_set(struct check *c, const struct field *f, const json_t *v)
     else if (!name_valid(json_string_value(v)))
         problem(c, f->path, "\"%.80s\" is not a name: %s", json_string_value(v), f->text);
     else
-        str_copy(c->spec->name, sizeof c->spec->name, json_string_value(v));
+        str_copy((char *)c->spec + f->offset, sizeof c->spec->name, json_string_value(v));
 }
 
 void command_set(struct check *c, const struct field *f, const json_t *v)

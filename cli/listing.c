@@ -20,22 +20,40 @@ struct listing_info {
 };
 
 static const struct render_column job_columns[] = {
-    {"job", "JOB", RENDER_TEXT},          {"user", "USER", RENDER_TEXT},
-    {"priority", "PRIO", RENDER_INTEGER}, {"band", "BAND", RENDER_TEXT},
-    {"state", "STATE", RENDER_STATE},     {"replicas", "TASKS", RENDER_INTEGER},
-    {"running", "RUN", RENDER_INTEGER},   {"pending", "PEND", RENDER_INTEGER},
-    {"assigned", NULL, RENDER_INTEGER},   {"stopping", NULL, RENDER_INTEGER},
-    {"finished", "DONE", RENDER_INTEGER}, {"failed", "FAIL", RENDER_INTEGER},
-    {"killed", NULL, RENDER_INTEGER},     {"cpu_milli", "CPU", RENDER_MILLI},
-    {"ram_bytes", "RAM", RENDER_BYTES},   {"disk_bytes", NULL, RENDER_BYTES},
-    {"ports", NULL, RENDER_INTEGER},      {"appclass", NULL, RENDER_TEXT},
-    {"policy", NULL, RENDER_TEXT},        {"submitted_ms", "AGE", RENDER_AGE},
-    {"changed_ms", NULL, RENDER_TIME},    {"command", NULL, RENDER_TEXT},
-    {"dead", NULL, RENDER_INTEGER},       {"job_id", NULL, RENDER_INTEGER},
-    {"disrupted", NULL, RENDER_INTEGER},  {"max_disruptions", NULL, RENDER_INTEGER},
-    {"gang", NULL, RENDER_INTEGER},       {"every_machine", NULL, RENDER_INTEGER},
-    {"unwanted", NULL, RENDER_INTEGER},   {"gpu_milli", "?GPU", RENDER_MILLI},
-    {"named", "?OTHER", RENDER_PAIRS},    {"reason", "REASON", RENDER_TEXT},
+    {"job", "JOB", RENDER_TEXT},
+    {"user", "USER", RENDER_TEXT},
+    {"priority", "PRIO", RENDER_INTEGER},
+    {"band", "BAND", RENDER_TEXT},
+    {"state", "STATE", RENDER_STATE},
+    {"replicas", "TASKS", RENDER_INTEGER},
+    {"running", "RUN", RENDER_INTEGER},
+    {"pending", "PEND", RENDER_INTEGER},
+    {"assigned", NULL, RENDER_INTEGER},
+    {"stopping", NULL, RENDER_INTEGER},
+    {"finished", "DONE", RENDER_INTEGER},
+    {"failed", "FAIL", RENDER_INTEGER},
+    {"killed", NULL, RENDER_INTEGER},
+    {"cpu_milli", "CPU", RENDER_MILLI},
+    {"ram_bytes", "RAM", RENDER_BYTES},
+    {"disk_bytes", NULL, RENDER_BYTES},
+    {"ports", NULL, RENDER_INTEGER},
+    {"appclass", NULL, RENDER_TEXT},
+    {"policy", NULL, RENDER_TEXT},
+    {"submitted_ms", "AGE", RENDER_AGE},
+    {"changed_ms", NULL, RENDER_TIME},
+    {"command", NULL, RENDER_TEXT},
+    {"dead", NULL, RENDER_INTEGER},
+    {"job_id", NULL, RENDER_INTEGER},
+    {"disrupted", NULL, RENDER_INTEGER},
+    {"max_disruptions", NULL, RENDER_INTEGER},
+    {"gang", NULL, RENDER_INTEGER},
+    {"every_machine", NULL, RENDER_INTEGER},
+    {"unwanted", NULL, RENDER_INTEGER},
+    {"gpu_milli", "?GPU", RENDER_MILLI},
+    {"named", "?OTHER", RENDER_PAIRS},
+    {"alloc_set", "?IN", RENDER_TEXT},
+    {"is_alloc_set", NULL, RENDER_INTEGER},
+    {"reason", "REASON", RENDER_TEXT},
 };
 
 static const struct render_column task_columns[] = {
@@ -49,6 +67,7 @@ static const struct render_column task_columns[] = {
     {"failures", "FAILURES", RENDER_INTEGER},
     {"crashed_on", NULL, RENDER_TEXT},
     {"machine", "MACHINE", RENDER_TEXT},
+    {"alloc", "?ALLOC", RENDER_TEXT},
     {"pid", "PID", RENDER_INTEGER},
     {"ports", "PORTS", RENDER_JSON},
     {"gpus", "?GPUS", RENDER_JSON},
@@ -116,6 +135,19 @@ static const struct render_column quota_columns[] = {
     {"named", "?OF", RENDER_PAIRS},
 };
 
+static const struct render_column alloc_columns[] = {
+    {"alloc", "ALLOC", RENDER_TEXT},      {"user", "USER", RENDER_TEXT},
+    {"priority", "PRIO", RENDER_INTEGER}, {"state", "STATE", RENDER_STATE},
+    {"machine", "MACHINE", RENDER_TEXT},  {"cause", "CAUSE", RENDER_TEXT},
+    {"tasks", "TASKS", RENDER_INTEGER},   {"cpu_used_milli", "CPU", RENDER_MILLI},
+    {"cpu_milli", "OF", RENDER_MILLI},    {"ram_used_bytes", "RAM", RENDER_BYTES},
+    {"ram_bytes", "OF", RENDER_BYTES},    {"disk_used_bytes", "DISK", RENDER_BYTES},
+    {"disk_bytes", "OF", RENDER_BYTES},   {"ports_used", "PORTS", RENDER_INTEGER},
+    {"ports", "OF", RENDER_INTEGER},      {"gpu_used_milli", "?GPU", RENDER_MILLI},
+    {"gpu_milli", "?OF", RENDER_MILLI},   {"alloc_set", NULL, RENDER_TEXT},
+    {"index", NULL, RENDER_INTEGER},      {"job_id", NULL, RENDER_INTEGER},
+};
+
 #define COLUMNS(c) .columns = (c), .column_count = ARRAY_SIZE(c)
 
 static const struct listing_info lists[LISTING_KIND_COUNT] = {
@@ -126,7 +158,8 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "l.cpu_milli, l.ram_bytes, l.disk_bytes, l.ports, l.appclass, l.policy, "
                       "l.submitted_ms, l.changed_ms, l.dead, l.job_id, l.reason, "
                       "l.disrupted, l.max_disruptions, l.gang, l.every_machine, l.unwanted, "
-                      "l.gpu_milli, l.named, "
+                      "l.gpu_milli, l.named, nullif(l.alloc_set, '') AS alloc_set, "
+                      "l.is_alloc_set, "
                       "substr(l.command, 1, 200) AS command "
                       "FROM job_list l JOIN jobs j ON j.id = l.job_id WHERE j.id = " NEWEST
                       " %s AND (j.id, 0) > (%lld, %lld) ORDER BY j.id LIMIT %d",
@@ -137,7 +170,7 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "t.cause, "
          "CASE WHEN t.cause <> '' THEN t.exit_code END AS exit_code, "
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
-         "not_before_ms, t.changed_ms, t.job_id, t.gpus, "
+         "not_before_ms, t.changed_ms, t.job_id, t.gpus, t.alloc, "
          "t.used_cpu_milli AS used_cpu, t.used_ram_bytes AS used_ram, "
          "CASE WHEN t.used_ram_bytes > 0 THEN t.kept_cpu_milli END AS kept_cpu, "
          "CASE WHEN t.used_ram_bytes > 0 THEN t.kept_ram_bytes END AS kept_ram FROM jobs j JOIN "
@@ -175,6 +208,9 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
     [LISTING_QUOTAS] = {"SELECT * FROM (SELECT row_number() OVER () AS n, * FROM quota_list) "
                         "WHERE true %s AND (n, 0) > (%lld, %lld) ORDER BY n LIMIT %d",
                         "n", NULL, "user", COLUMNS(quota_columns)},
+    [LISTING_ALLOCS] = {"SELECT *, idx AS \"index\" FROM alloc_list WHERE true %s "
+                        "AND (job_id, idx) > (%lld, %lld) ORDER BY job_id, idx LIMIT %d",
+                        "job_id", "index", "alloc_set", COLUMNS(alloc_columns)},
 };
 
 void listing_release(struct listing *list)

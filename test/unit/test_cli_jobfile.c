@@ -126,6 +126,11 @@ static const struct mistake mistakes[] = {
      "task.spread[1].by: \"a\" is there twice"},
     {"task+: {spread: [{by: 'a%d' % i, max: 1} for i in std.range(1, 5)]}",
      "task.spread: has 5 entries, at most 4"},
+    {"alloc: {}", "alloc: a job has either task or alloc"},
+    {"task:: 0, alloc: {command: 'x'}", "alloc.command: unknown field; it belongs at task.command"},
+    {"task:: 0, alloc: {resources: {cpu: 0}}", "alloc.resources.cpu: must be more than 0"},
+    {"task:: 0, alloc: 1", "alloc: must be an object"},
+    {"alloc_set: 'Room'", "alloc_set: \"Room\" is not a name"},
     {"task+: {grace: []}", "task.grace: must be a string or a number, not an array"},
     {"task+: {env: {A: std.repeat('x', 40000)}}", "task.command, task.env: "},
     {"!{}", "name: is missing"},
@@ -322,6 +327,38 @@ START_TEST(what_a_dry_run_prints_is_the_same_job)
 }
 END_TEST
 
+START_TEST(an_alloc_set_and_a_job_inside_arrive)
+{
+    static const char text[] =
+        "[{name: 'room', replicas: 2, alloc: {resources: {cpu: 2, ram: '1Gi', ports: 3, tape: 1},"
+        " constraints: ['ssd exists'], spread: [{by: 'rack', max: 1}]}},"
+        " {name: 'web', alloc_set: 'room', task: {command: 'x'}}]";
+    CLEANUP(buf_release) struct buf problems = {0};
+    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(jobfile_release) struct jobfile again = {0};
+    T_OK(load_text("a.jsonnet", text, &file, &problems));
+    json_t *json = jobfile_json(&file.jobs[0]);
+    T_OK(jobfile_check(json, &again, &problems, &t_err));
+    const struct job_spec *both[] = {&file.jobs[0], &again.jobs[0]};
+    for (int i = 0; i < 2; i++) {
+        ck_assert(both[i]->is_alloc_set);
+        ck_assert_uint_eq(both[i]->argv.count, 0);
+        ck_assert_int_eq(both[i]->limit.v[RES_CPU], 2000);
+        ck_assert_int_eq(both[i]->limit.v[RES_RAM], 1 << 30);
+        ck_assert_int_eq(both[i]->limit.v[RES_PORTS], 3);
+        ck_assert_int_eq(both[i]->limit.v[resource_find("tape", &both[i]->resource_names)], 1);
+        ck_assert_uint_eq(both[i]->constraints.count, 1);
+        ck_assert_uint_eq(both[i]->spread_count, 1);
+    }
+    ck_assert(!file.jobs[1].is_alloc_set);
+    ck_assert_str_eq(file.jobs[1].alloc_set, "room");
+    json_decref(json);
+    json = jobfile_json(&file.jobs[1]);
+    ck_assert_str_eq(json_string_value(json_object_get(json, "alloc_set")), "room");
+    json_decref(json);
+}
+END_TEST
+
 START_TEST(yaml_gives_the_same_job)
 {
     static const char yaml[] = "name: web.1\n"
@@ -505,6 +542,7 @@ int main(void)
     tcase_add_test(tcase, defaults_are_those_of_the_cell);
     tcase_add_test(tcase, every_field_arrives);
     tcase_add_test(tcase, what_a_dry_run_prints_is_the_same_job);
+    tcase_add_test(tcase, an_alloc_set_and_a_job_inside_arrive);
     tcase_add_test(tcase, yaml_gives_the_same_job);
     tcase_add_test(tcase, yaml_keeps_quoted_text_as_text);
     tcase_add_loop_test(tcase, broken_yaml_is_told_with_its_line, 0, ARRAY_SIZE(broken));
