@@ -2,16 +2,18 @@
  * agent.c - link, plan, runner and logs put together.
  */
 #include "agent.h"
+#include "clock.h"
 #include "link.h"
 #include "log.h"
 #include "logs.h"
 #include "plan.h"
+#include "usage.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ACTIONS_MAX = 64 };
+enum { ACTIONS_MAX = 64, USAGE_MS = 10000 };
 
 struct agent {
     struct agent_options options;
@@ -19,7 +21,8 @@ struct agent {
     struct runner *runner;
     struct logs *logs;
     struct link *link;
-    uv_prepare_t turn; /* active when there is something to do before the loop sleeps */
+    uv_prepare_t turn;  /* active when there is something to do before the loop sleeps */
+    uv_timer_t measure; /* what tasks use */
     struct plan_attempt *present;
     size_t present_capacity;
 };
@@ -130,6 +133,50 @@ static void agent_on_change(void *data, struct attempt *attempt)
     agent_kick(agent);
 }
 
+/* The cpu since the last time; false: this was the first. */
+static bool attempt_measured(struct attempt *attempt, const struct usage_sample *sample,
+                             uint64_t now_ms, struct task_usage *ret)
+{
+    uint64_t since_ms = attempt->measured_ms, before_ms = attempt->cpu_ms;
+
+    attempt->measured_ms = now_ms;
+    attempt->cpu_ms = sample->cpu_ms;
+    ret->task = attempt->task;
+    ret->used[RES_RAM] = sample->ram_bytes;
+    ret->used[RES_CPU] = 0;
+    if (since_ms == 0 || now_ms <= since_ms)
+        return false;
+    if (sample->cpu_ms > before_ms) /* less: a process went that nobody waited for */
+        ret->used[RES_CPU] = (int64_t)((sample->cpu_ms - before_ms) * 1000 / (now_ms - since_ms));
+    return true;
+}
+
+static void agent_on_measure(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    size_t room = runner_count(agent->runner) + 1, count = 0, i = 0;
+    CLEANUP(free_ptr) struct usage_sample *samples = xcalloc(room, sizeof(*samples));
+    struct wire_usages usages = {.tasks = xcalloc(room, sizeof(*usages.tasks))};
+
+    LIST_EACH(l, runner_attempts(agent->runner))
+    {
+        const struct attempt *attempt = CONTAINER_OF(l, struct attempt, link);
+        if (attempt->phase == ATTEMPT_RUNNING)
+            samples[count++].session = attempt->state.task_pid;
+    }
+    usage_measure(samples, count);
+    LIST_EACH(l, runner_attempts(agent->runner))
+    {
+        struct attempt *attempt = CONTAINER_OF(l, struct attempt, link);
+        if (attempt->phase == ATTEMPT_RUNNING &&
+            attempt_measured(attempt, &samples[i++], clock_mono_ms(),
+                             &usages.tasks[usages.task_count]))
+            usages.task_count++;
+    }
+    link_usage(agent->link, &usages);
+    wire_usages_release(&usages);
+}
+
 static void agent_on_hello(void *data, struct wire_hello *hello)
 {
     struct agent *agent = data;
@@ -209,6 +256,9 @@ int agent_open(const struct agent_options *options, struct agent **ret, struct e
     logs_serve(agent->logs, agent->runner);
     uv_prepare_init(options->loop, &agent->turn);
     agent->turn.data = agent;
+    uv_timer_init(options->loop, &agent->measure);
+    agent->measure.data = agent;
+    uv_timer_start(&agent->measure, agent_on_measure, USAGE_MS, USAGE_MS);
     agent_link(agent);
     *ret = agent;
     return 0;
@@ -223,12 +273,20 @@ static void agent_on_close(uv_handle_t *handle)
     free(agent);
 }
 
+static void agent_on_turn_close(uv_handle_t *handle)
+{
+    struct agent *agent = handle->data;
+
+    uv_close((uv_handle_t *)&agent->measure, agent_on_close);
+}
+
 void agent_close(struct agent *agent)
 {
+    uv_timer_stop(&agent->measure);
     link_close(agent->link);
     logs_close(agent->logs);
     runner_close(agent->runner);
-    uv_close((uv_handle_t *)&agent->turn, agent_on_close);
+    uv_close((uv_handle_t *)&agent->turn, agent_on_turn_close);
 }
 
 const char *agent_address(const struct agent *agent)

@@ -245,6 +245,17 @@ void link_report(struct link *link, const struct report *report)
     link->reports[link->report_count++] = *report;
 }
 
+void link_usage(struct link *link, const struct wire_usages *usages)
+{
+    CLEANUP(buf_release) struct buf body = {0};
+
+    if (link->phase != LINK_LINKED || usages->task_count == 0)
+        return;
+    wire_pack_usages(&body, usages);
+    if (rpc_notify(link->conn, WIRE_USAGE, body.bytes, body.size) != 0)
+        rpc_close(link->conn);
+}
+
 void link_flush(struct link *link)
 {
     CLEANUP(buf_release) struct buf body = {0};

@@ -51,6 +51,8 @@ void link_close(struct link *link); /* freed by the loop */
  * hello says it. */
 void link_report(struct link *link, const struct report *report);
 /* Send what is remembered. */
+/* Told only while linked: the next ones say it again. */
+void link_usage(struct link *link, const struct wire_usages *usages);
 void link_flush(struct link *link);
 
 #endif

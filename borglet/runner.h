@@ -48,6 +48,8 @@ struct attempt {
     struct shim_spec spec;   /* limit, grace, ports */
     struct shim_state state; /* as the shim said last */
     struct report report;    /* what the cell is to know now */
+    uint64_t cpu_ms;         /* that its processes had used when it was measured */
+    uint64_t measured_ms;    /* monotonic; 0: never */
     struct watch *watch;     /* on its shim, or on a process of an orphan; NULL: none */
 };
 

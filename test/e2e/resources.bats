@@ -63,3 +63,11 @@ reason_tells() # JOB TEXT
     borgctl -o json quota | jq -e '.[] | select(.band == "production") |
         .named == {"tape": 7} and .named_used == {"tape": 6} and .gpu_milli == 5000'
 }
+
+@test "what tasks use is measured and told" {
+    submit busy 200 1 50m 'while :; do :; done'
+    wait_until 20 job_runs busy 1
+    wait_sql 40 1 "SELECT count(*) FROM task_list WHERE task = 'busy/0' AND used_cpu_milli > 100
+        AND used_ram_bytes > 100000 AND kept_cpu_milli = 50 AND kept_ram_bytes = 16777216"
+    wait_sql 20 1 "SELECT count(*) FROM machine_list WHERE used_cpu_milli > 100"
+}
