@@ -120,6 +120,10 @@ static void settle(struct kind *kind, const struct view *view, const struct view
     struct shortlist *list = &kind->list;
     for (uint32_t at = 0; at < MIN(count, list->count);) {
         struct entry was = list->entries[at];
+        if (!job->has_wishes && places_allow(job, was.machine)) {
+            at++; /* nothing else can have made it worse */
+            continue;
+        }
         look_again(kind, view, job, was.machine);
         bool stays = at < list->count && !entry_is_before(&was, &list->entries[at]) &&
                      !entry_is_before(&list->entries[at], &was);

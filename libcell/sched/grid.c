@@ -25,7 +25,7 @@ enum { RUN = 64, CROWD_MAX = 64 };
 
 /* A bin may have the best machine when its sample scores worse than the best one by less than
  * this; in scores, the leftover of one resource being 2^40 at most. */
-static const int64_t MARGIN = INT64_C(1) << 34;
+static const int64_t MARGIN = INT64_C(1) << 35;
 
 static const uint32_t NONE = UINT32_MAX;
 
