@@ -15,6 +15,11 @@ static const struct render_column columns[] = {
     {"reason", "WHY", RENDER_TEXT},
     {"names", "NAMES", RENDER_TEXT},
 };
+static const struct render_column columns_of_allocs[] = {
+    {"machines", "ALLOCS", RENDER_INTEGER},
+    {"reason", "WHY", RENDER_TEXT},
+    {"names", "NAMES", RENDER_TEXT},
+};
 static const struct render_column columns_of_evict[] = {
     {"machines", "MACHINES", RENDER_INTEGER},
     {"reason", "IN THE WAY", RENDER_TEXT},
@@ -109,13 +114,20 @@ static void gang_print(const struct wire_rows *rows)
            render_integer(rows, gang, "amount"), render_integer(rows, gang, "machines"));
 }
 
+/* What is counted as machines: of a job in an alloc set those are allocs. */
+static bool is_of_allocs(const struct wire_rows *rows)
+{
+    return strcmp(render_text(rows, row_of(rows, "pending"), "reason"), "allocs") == 0;
+}
+
 /* What would help. */
 static void change_print(const struct wire_rows *rows)
 {
     size_t change = row_of(rows, "change"), backoff = row_of(rows, "backoff");
     int64_t machines = change < rows->row_count ? render_integer(rows, change, "machines") : 0;
     if (machines > 0)
-        printf("fits on %" PRId64 " machine%s with %s\n", machines, plural(machines),
+        printf("fits %s %" PRId64 " %s%s with %s\n", is_of_allocs(rows) ? "in" : "on", machines,
+               is_of_allocs(rows) ? "alloc" : "machine", plural(machines),
                render_text(rows, change, "names"));
     if (backoff < rows->row_count) {
         CLEANUP(buf_release) struct buf until = {0};
@@ -142,9 +154,13 @@ int why_pending_print(const char *task, const struct wire_rows *rows, bool names
         return -(int)err->code;
     int64_t pending = render_integer(rows, all, "amount");
     int64_t machines = render_integer(rows, all, "machines");
-    printf("%s: %" PRId64 " task%s pending, %" PRId64 " machine%s\n", task, pending,
-           plural(pending), machines, plural(machines));
-    if (render_table(stdout, &reasons, columns, ARRAY_SIZE(columns) - !names, &options, err) < 0)
+    bool allocs = is_of_allocs(rows);
+    printf("%s: %" PRId64 " task%s pending, %" PRId64 " %s%s\n", task, pending, plural(pending),
+           machines, allocs ? "alloc" : "machine", plural(machines));
+    if (allocs && machines == 0)
+        printf("its alloc set is gone: submit one of that name again\n");
+    if (render_table(stdout, &reasons, allocs ? columns_of_allocs : columns,
+                     ARRAY_SIZE(columns) - !names, &options, err) < 0)
         return -(int)err->code;
     if (evict.row_count > 0 && render_table(stdout, &evict, columns_of_evict,
                                             ARRAY_SIZE(columns_of_evict), &options, err) < 0)

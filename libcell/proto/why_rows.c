@@ -78,8 +78,10 @@ static void rows_reasons(struct table *t, const struct cell *cell, const struct 
         if (!names)
             continue;
         struct buf *to = text_begin(t, COLUMN_NAMES);
-        for (uint32_t k = 0; k < MIN(reason->machines, (uint32_t)WHY_NAMES_MAX); k++)
-            buf_printf(to, "%s%s", k == 0 ? "" : " ", cell_machine(cell, reason->first[k])->name);
+        for (uint32_t k = 0; k < MIN(reason->machines, (uint32_t)WHY_NAMES_MAX); k++) {
+            buf_printf(to, "%s", k == 0 ? "" : " ");
+            why_place_print(to, cell, why, reason->first[k]);
+        }
         text_end(t);
     }
 }
@@ -143,6 +145,8 @@ static void rows_summary(struct table *t, const struct cell *cell, const struct 
     row_add(t, "pending");
     put_integer(t, COLUMN_MACHINES, why->machines);
     put_integer(t, COLUMN_AMOUNT, why->pending);
+    if (why->inside)
+        put_text(t, COLUMN_REASON, "allocs");
     rows_evict(t, why);
     rows_near(t, cell, why);
     for (uint32_t i = 0; i < why->eviction_count; i++)

@@ -256,6 +256,19 @@ static void ranks_tell(const struct inquiry *q, struct why *ret)
     }
 }
 
+static int look_at_room(struct inquiry *q, const struct resources *free)
+{
+    uint32_t lacking;
+    int first = lack_of_room(&q->job->spec.limit, free, &lacking);
+    if (first != LACKS_NOTHING && lacking == 1 && free->v[first] >= q->enough[first]) {
+        if (free->v[first] > q->enough[first])
+            q->enough_machines[first] = 0;
+        q->enough[first] = free->v[first];
+        q->enough_machines[first]++;
+    }
+    return first;
+}
+
 static int look_at(struct inquiry *q, const struct machine *machine, struct why *ret)
 {
     int place = lacks_place(q, machine);
@@ -263,18 +276,21 @@ static int look_at(struct inquiry *q, const struct machine *machine, struct why 
         return place;
     struct room room = cell_room(q->cell, machine);
     struct resources free = why_free(q->job, machine, &room);
-    uint32_t lacking;
-    int first = lack_of_room(&q->job->spec.limit, &free, &lacking);
-    if (first == LACKS_NOTHING)
-        return first;
-    if (lacking == 1 && free.v[first] >= q->enough[first]) {
-        if (free.v[first] > q->enough[first])
-            q->enough_machines[first] = 0;
-        q->enough[first] = free.v[first];
-        q->enough_machines[first]++;
-    }
-    look_beyond(q, machine, &room, ret);
+    int first = look_at_room(q, &free);
+    if (first != LACKS_NOTHING)
+        look_beyond(q, machine, &room, ret);
     return first;
+}
+
+static int look_at_alloc(struct inquiry *q, const struct task *alloc)
+{
+    if (!task_is_live(alloc) || alloc->stopping != CAUSE_NONE)
+        return task_is_live(alloc) ? LACKS_ENDING : LACKS_ALLOC;
+    int place = lacks_place(q, cell_machine(q->cell, alloc->machine));
+    if (place != LACKS_NOTHING)
+        return place;
+    struct room room = alloc_room(q->cell, alloc);
+    return look_at_room(q, &room.free);
 }
 
 static int by_machines(const void *x, const void *y)
@@ -324,11 +340,34 @@ static bool is_asked(const struct inquiry *q, uint32_t m)
     return m < q->job->task_count && q->job->tasks[m].state == TASK_PENDING;
 }
 
+static void reason_add(struct why_reason *reason, uint32_t place)
+{
+    if (reason->machines < WHY_NAMES_MAX)
+        reason->first[reason->machines] = place;
+    reason->machines++;
+}
+
+static void look_at_allocs(struct inquiry *q, struct why *ret)
+{
+    const struct job *set = cell_alloc_set(q->cell, &q->job->spec);
+    ret->machines = set == NULL ? 0 : set->spec.replicas;
+    for (uint32_t i = 0; i < ret->machines; i++) {
+        int lack = look_at_alloc(q, &set->tasks[i]);
+        if (lack == LACKS_KEPT)
+            keeper_note(ret, keeper_at(q, cell_machine(q->cell, set->tasks[i].machine)),
+                        q->by_lack[lack].machines == 0);
+        reason_add(&q->by_lack[lack], i);
+    }
+}
+
 static void look(struct inquiry *q, struct why *ret)
 {
+    ret->inside = q->job->spec.alloc_set[0] != '\0';
     for (int lack = 0; lack < LACKS_COUNT; lack++)
         q->by_lack[lack].lack = lack;
-    for (uint32_t m = 0; m < q->cell->machine_count; m++) {
+    if (ret->inside)
+        look_at_allocs(q, ret);
+    for (uint32_t m = 0; !ret->inside && m < q->cell->machine_count; m++) {
         const struct machine *machine = q->cell->machines[m];
         if (!is_asked(q, m))
             continue;
@@ -336,9 +375,7 @@ static void look(struct inquiry *q, struct why *ret)
         struct why_reason *reason = &q->by_lack[look_at(q, machine, ret)];
         if (reason->lack == LACKS_KEPT)
             keeper_note(ret, keeper_at(q, machine), reason->machines == 0);
-        if (reason->machines < WHY_NAMES_MAX)
-            reason->first[reason->machines] = machine->id;
-        reason->machines++;
+        reason_add(reason, machine->id.v);
     }
     ranks_tell(q, ret);
     reasons_sum(q, ret);
@@ -347,7 +384,7 @@ static void look(struct inquiry *q, struct why *ret)
 /* Of a gang, how many would have room at once: machine after machine takes what it can. */
 static void gang_count(struct inquiry *q, struct why *ret)
 {
-    ret->gang = q->job->spec.gang;
+    ret->gang = q->job->spec.gang && !ret->inside;
     ret->gang_waiting = ret->gang ? ret->pending - ret->backing_off : 0;
     for (uint32_t m = 0; m < q->cell->machine_count; m++) {
         const struct machine *machine = q->cell->machines[m];
@@ -403,6 +440,14 @@ int why_job(const struct cell *cell, const char *name, int64_t index, struct why
     gang_count(&q, ret);
     inquiry_release(&q);
     return 0;
+}
+
+void why_place_print(struct buf *to, const struct cell *cell, const struct why *why, uint32_t place)
+{
+    if (why->inside)
+        buf_printf(to, "%s/%u", cell_job(cell, why->job)->spec.alloc_set, place);
+    else
+        buf_printf(to, "%s", cell_machine(cell, (machine_id){place})->name);
 }
 
 void why_reason_print(struct buf *to, const struct job *job, const struct why *why, int lack)

@@ -13,11 +13,12 @@
 
 enum { WHY_NAMES_MAX = 100, WHY_NEAR_MAX = 8, WHY_EVICTIONS_MAX = 4, WHY_INDEX_ANY = -1 };
 
-/* Machines whose first hindrance it is. */
+/* Machines whose first hindrance it is; of a job that runs in an alloc set, allocs. */
 struct why_reason {
     int lack; /* LACKS_...; LACKS_NOTHING: it fits there */
     uint32_t machines;
-    machine_id first[WHY_NAMES_MAX]; /* of them, by id: as many as there are, or as fit here */
+    uint32_t first[WHY_NAMES_MAX]; /* of them, as many as there are, or as fit here: ids of
+                                    * machines, or indexes of allocs */
 };
 
 /* A machine that lacks nothing but room. */
@@ -32,6 +33,7 @@ struct why {
     uint32_t pending;       /* of the tasks that were asked for */
     uint32_t backing_off;   /* of those */
     uint64_t not_before_ms; /* of the first of those; 0: none */
+    bool inside; /* the job runs in allocs: they are counted, and nobody to evict is told */
     bool gang;
     uint32_t gang_waiting; /* tasks of the gang that start together, and how many of them would */
     uint32_t gang_fitting; /* have room now, nobody being evicted */
@@ -61,6 +63,9 @@ struct why {
 int why_job(const struct cell *cell, const char *job, int64_t index, struct why *ret,
             struct err *err) MUST_USE;
 /* "lacks cpu", "fits" */
+/* The name of one of `first`. */
+void why_place_print(struct buf *to, const struct cell *cell, const struct why *why,
+                     uint32_t place);
 void why_reason_print(struct buf *to, const struct job *job, const struct why *why, int lack);
 
 #endif

@@ -49,6 +49,7 @@ alloc_is() # STATE TASKS CPU_USED_MILLI
     borgctl submit "$(inside late 1 'exec sleep 1000')"
     wait_sql 20 "no alloc fits: 1 of 1 lacks cpu; no change of one resource would do" \
         "SELECT reason FROM jobs WHERE name = 'late'"
+    borgctl why late --machines | grep -E '^ +1 lacks cpu +room/0$'
 }
 
 @test "who leaves makes room for who waits" {

@@ -69,7 +69,7 @@ static const char *why_told(const struct world *w, const char *job, bool names)
         why_reason_print(&to, cell_job_named(w->cell, job), why, reason->lack);
         for (uint32_t m = 0; m < MIN(reason->machines, (uint32_t)WHY_NAMES_MAX); m++)
             buf_printf(&to, "%s%s", m == 0 ? " (" : " ",
-                       cell_machine(w->cell, reason->first[m])->name);
+                       cell_machine(w->cell, (machine_id){reason->first[m]})->name);
         buf_printf(&to, ")");
     }
     for (enum why_bar bar = 0; bar < BAR_COUNT; bar++)
@@ -401,7 +401,8 @@ static uint32_t oracle_gone(const struct cell *cell, const struct job *job, cons
     for (uint32_t i = 0; i < why->reason_count; i++) {
         for (uint32_t k = 0; why->reasons[i].lack < RES_COUNT && k < why->reasons[i].machines;
              k++) {
-            const struct machine *machine = cell_machine(cell, why->reasons[i].first[k]);
+            const struct machine *machine =
+                cell_machine(cell, (machine_id){why->reasons[i].first[k]});
             struct oracle_space room = oracle_space_of(machine);
             LIST_EACH(l, &machine->tasks)
             {
