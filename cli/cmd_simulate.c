@@ -197,7 +197,12 @@ static int run_compact(const struct cli *cli, struct request *q, struct err *err
         if (q->policy_given && p != q->choice.policy)
             continue;
         rc = compact(&q->workload, &bound, p, q->seed, watch, &results[p], err);
-        done[p] = true;
+        done[p] = rc == 0;
+        if (rc == -ERR_LIMIT && !q->policy_given) { /* the others may do better */
+            progress_end(&q->progress);
+            fprintf(stderr, "borgctl: %s: %s\n", policy_text(p), err->msg);
+            rc = 0;
+        }
     }
     progress_end(&q->progress);
     if (rc != 0)

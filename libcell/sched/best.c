@@ -22,7 +22,8 @@
 
 enum { KINDS = 64 };
 
-/* Up to so many machines all of them are looked at. */
+/* Up to so many machines all of them are looked at; more when there are gpus, which bins of the
+ * grid know nothing of. */
 enum { SCAN_MAX = 1024 };
 
 /* More changes than this cost more than a new list. */
@@ -140,7 +141,7 @@ static void make(struct best *best, struct kind *kind, const struct view *view,
     kind->stamp = view->stamp_last;
     kind->eased = kind->key.job == 0 ? 0 : places_eased(job);
     kind->machine_count = view->machine_count;
-    if (job->has_wishes || matching <= SCAN_MAX) {
+    if (job->has_wishes || matching <= SCAN_MAX || view->total[RES_GPU] != NULL) {
         *scanned += matching;
         score_all(view, job, &kind->key.limit, &kind->list);
         return;

@@ -32,26 +32,31 @@ static void leftover(const struct view *view UNUSED, const struct resources *nee
 
 /*
  * How far what the task asks for points away from what is free, both as shares of the machine: 1 -
- * cos^2 of the angle. A task that takes cpu and ram in the proportion they are free in strands
- * neither. Disk does not take part: cells have plenty, and then its direction hides the others'.
+ * cos^2 of the angle. A task that takes cpu, ram and gpus in the proportion they are free in
+ * strands none; one without gpus points away from where they are free. Disk does not take part:
+ * cells have plenty, and then its direction hides the others'.
  */
 static void mismatch(const struct view *view, const struct resources *need,
                      const struct trait *machines, uint32_t count, int64_t weight, int64_t *scores)
 {
     const struct lean lean = view_lean(view_normal(view, RES_CPU, need->v[RES_CPU]),
-                                       view_normal(view, RES_RAM, need->v[RES_RAM]));
+                                       view_normal(view, RES_RAM, need->v[RES_RAM]),
+                                       view_normal(view, RES_GPU, need->v[RES_GPU]));
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t room_cpu = machines[i].room.cpu, room_ram = machines[i].room.ram;
-        uint64_t cpu = (uint64_t)lean.cpu * machines[i].aspect.cpu >> LEAN_BITS;
-        uint64_t ram = (uint64_t)lean.ram * machines[i].aspect.ram >> LEAN_BITS;
-        uint64_t dot = cpu * room_cpu + ram * room_ram;
-        uint64_t lengths = (room_cpu * room_cpu + room_ram * room_ram) * (cpu * cpu + ram * ram);
+        const struct lean room = machines[i].room, aspect = machines[i].aspect;
+        uint64_t cpu = (uint64_t)lean.cpu * aspect.cpu >> LEAN_BITS;
+        uint64_t ram = (uint64_t)lean.ram * aspect.ram >> LEAN_BITS;
+        uint64_t gpu = (uint64_t)lean.gpu * aspect.gpu >> LEAN_BITS;
+        uint64_t dot = cpu * room.cpu + ram * room.ram + gpu * room.gpu;
+        uint64_t lengths = ((uint64_t)room.cpu * room.cpu + (uint64_t)room.ram * room.ram +
+                            (uint64_t)room.gpu * room.gpu) *
+                           (cpu * cpu + ram * ram + gpu * gpu);
         uint64_t cosine = dot * dot / ((lengths >> COSINE_BITS) + 1);
         scores[i] += weight * (((INT64_C(1) << COSINE_BITS) - (int64_t)cosine)
                                << (SCORE_BITS - COSINE_BITS));
     }
 }
-_Static_assert(4 * LEAN_BITS + 2 < 64, "squares of dot products must fit");
+_Static_assert(4 * LEAN_BITS + 4 < 64, "squares of dot products must fit");
 
 /* A machine that work with constraints has few others beside. */
 static void rarity(const struct view *view UNUSED, const struct resources *need UNUSED,

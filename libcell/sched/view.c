@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PRECISION_BITS = 20 };
-
 void view_init(struct view *view)
 {
     *view = (struct view){0};
@@ -45,27 +43,6 @@ void view_set_precious(struct view *view, uint32_t machine, uint32_t precious)
     touch(view, machine);
 }
 
-struct lean view_lean(int64_t cpu, int64_t ram)
-{
-    uint64_t c = cpu <= 0 ? 0 : (uint64_t)cpu;
-    uint64_t r = ram <= 0 ? 0 : (uint64_t)ram;
-    int excess = 64 - __builtin_clzll(c | r | 1) - LEAN_BITS;
-    if (excess < 0)
-        return (struct lean){(uint16_t)(c << -excess), (uint16_t)(r << -excess)};
-    return (struct lean){(uint16_t)(c >> excess), (uint16_t)(r >> excess)};
-}
-
-/* cpu / total cpu to ram / total ram is as cpu * total ram to ram * total cpu: no division. */
-static void lean_derive(struct view *view, uint32_t m)
-{
-    int64_t cpu = view_normal(view, RES_CPU, view->total[RES_CPU][m]) >> PRECISION_BITS;
-    int64_t ram = view_normal(view, RES_RAM, view->total[RES_RAM][m]) >> PRECISION_BITS;
-    int64_t cpu_room = view_normal(view, RES_CPU, view->room[RES_CPU][m]) >> PRECISION_BITS;
-    int64_t ram_room = view_normal(view, RES_RAM, view->room[RES_RAM][m]) >> PRECISION_BITS;
-    view->traits[m].aspect = view_lean(ram, cpu);
-    view->traits[m].room = view_lean(cpu_room * ram, ram_room * cpu);
-}
-
 /* Room, score and stamp of a machine whose total, used or state changed. */
 static void machine_derive(struct view *view, uint32_t m)
 {
@@ -91,7 +68,7 @@ static void rescale(struct view *view)
 {
     for (int r = 0; r < RES_COUNT; r++) {
         view->shift[r] = 0;
-        while (view->total_max[r] >> view->shift[r] >= INT64_C(1) << PRECISION_BITS)
+        while (view->total_max[r] >> view->shift[r] >= INT64_C(1) << VIEW_PRECISION_BITS)
             view->shift[r]++;
         int64_t top = view->total_max[r] >> view->shift[r];
         view->factor[r] = top == 0 ? 0 : (INT64_C(1) << VIEW_NORMAL_BITS) / top;

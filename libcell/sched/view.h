@@ -17,7 +17,7 @@
 
 enum { VIEW_NO_MACHINE = UINT32_MAX };
 enum { VIEW_CHANGES = 4096 };
-enum { VIEW_NORMAL_BITS = 40 };
+enum { VIEW_NORMAL_BITS = 40, VIEW_PRECISION_BITS = 20 };
 
 enum view_task_state {
     VIEW_OVER,    /* final, or not told of yet */
@@ -142,10 +142,10 @@ struct level {
     uint32_t ready_users;
 };
 
-/* The direction of an amount of cpu and ram: the larger one has LEAN_BITS bits, or both are 0. */
+/* The direction of an amount of cpu, ram and gpus: the largest has LEAN_BITS bits, or all are 0. */
 enum { LEAN_BITS = 14 };
 struct lean {
-    uint16_t cpu, ram;
+    uint16_t cpu, ram, gpu;
 };
 
 enum { VIEW_PRECIOUS_LEVELS = 4 };
@@ -218,7 +218,9 @@ static inline int64_t view_normal(const struct view *view, enum resource r, int6
 {
     return (amount >> view->shift[r]) * view->factor[r];
 }
-struct lean view_lean(int64_t cpu, int64_t ram);
+/* lean.c */
+struct lean view_lean(int64_t cpu, int64_t ram, int64_t gpu);
+void lean_derive(struct view *view, uint32_t machine); /* of its room and total, into its traits */
 /* What the machine has free. */
 static inline int64_t view_free(const struct view *view, enum resource r, uint32_t machine)
 {

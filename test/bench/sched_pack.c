@@ -129,9 +129,14 @@ static void pack(const char *name, const struct trace *t, enum workload_when whe
     printf("| %s | %" PRIu32 " | %" PRIu64 " | %.1f |", name, bound.machines, bound.tasks,
            bound.percent);
     for (enum policy p = 0; p < POLICY_COUNT; p++) {
-        if (compact(&w, &bound, p, 1, (struct compact_watch){0}, &results[p], &err) != 0)
+        int rc = compact(&w, &bound, p, 1, (struct compact_watch){0}, &results[p], &err);
+        if (rc != 0 && err.code != ERR_LIMIT)
             bench_die("%s: %s", name, err.msg);
-        printf(" %.1f |", results[p].percent);
+        results[p].percent = rc != 0 ? INFINITY : results[p].percent;
+        if (rc != 0)
+            printf(" over 400 |");
+        else
+            printf(" %.1f |", results[p].percent);
         fflush(stdout);
     }
     double ours = results[POLICY_STRANDING_AWARE].percent;
