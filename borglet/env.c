@@ -69,6 +69,9 @@ void env_build(struct words *to, const struct job_spec *spec, const struct env_f
     add_number(to, "BORG_ATTEMPT", facts->task.attempt);
     add(to, "BORG_MACHINE", facts->machine);
     add(to, "BORG_DIR", facts->work_dir);
+    add_number(to, "BORG_SHAPE", facts->shape + 1);
+    add_number(to, "BORG_CPU_MILLI", (uint64_t)spec->limit.v[RES_CPU]);
+    add_number(to, "BORG_RAM_BYTES", (uint64_t)spec->limit.v[RES_RAM]);
     for (const char *p = words_first(&spec->ports); p != NULL; p = words_next(&spec->ports, p)) {
         if (i == 0)
             add_number(to, "PORT", facts->ports[0]);

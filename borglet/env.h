@@ -14,6 +14,7 @@ struct env_facts {
     const char *machine;
     const char *work_dir; /* absolute; also tells the task's processes from all others (lost.h) */
     struct attempt_ref task;
+    uint32_t shape;        /* of the attempt: spec_shape() */
     const uint16_t *ports; /* one per name in the spec */
     uint32_t devices;      /* a bit per gpu it has */
     bool gpus;             /* the machine has some */

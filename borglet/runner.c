@@ -340,7 +340,7 @@ static int attempt_dir_make(struct runner *runner, struct attempt *attempt, int 
 }
 
 static int attempt_spec_write(struct runner *runner, struct attempt *attempt,
-                              const struct job_spec *spec, int dir_fd, struct err *err)
+                              const struct intent *intent, int dir_fd, struct err *err)
 {
     CLEANUP(words_release) struct words env = {0};
     CLEANUP(buf_release) struct buf work = {0};
@@ -351,11 +351,12 @@ static int attempt_spec_write(struct runner *runner, struct attempt *attempt,
                               .machine = runner->machine,
                               .work_dir = buf_text(&work),
                               .task = attempt->task,
+                              .shape = intent->shape,
                               .ports = attempt->spec.ports,
                               .devices = attempt->spec.devices,
                               .gpus = runner->options.gpus};
-    env_build(&env, spec, &facts);
-    return shim_spec_write(dir_fd, &attempt->spec, &spec->argv, &env, err);
+    env_build(&env, &intent->spec, &facts);
+    return shim_spec_write(dir_fd, &attempt->spec, &intent->spec.argv, &env, err);
 }
 
 static int attempt_start(struct runner *runner, struct attempt *attempt,
@@ -372,7 +373,7 @@ static int attempt_start(struct runner *runner, struct attempt *attempt,
     rc = attempt_dir_make(runner, attempt, &dir_fd, err);
     if (rc != 0)
         return rc;
-    rc = attempt_spec_write(runner, attempt, &intent->spec, dir_fd, err);
+    rc = attempt_spec_write(runner, attempt, intent, dir_fd, err);
     close(dir_fd);
     if (rc != 0)
         return rc;

@@ -143,6 +143,8 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
             run->reclaimed[r] = cell_machine(cell, task->machine)->reclaimed[r];
         if (!lt->reported)
             run->spec = job->spec;
+        run->spec.limit = *task_limit(job, task);
+        run->shape = task->shape;
         lt->run_sent = true;
     }
 }

@@ -39,7 +39,7 @@ struct link_task *link_tasks_put(struct link_tasks *tasks,
 
 struct link_todo {
     /* Specs are shallow copies of the cell's: pack at once, do not release. A RUN of what the
-     * borglet has already has an empty one. */
+     * borglet has already has nothing but the limit. */
     struct intent *intents;
     size_t intent_count, intent_capacity;
     struct report *reports;

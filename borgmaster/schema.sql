@@ -91,7 +91,7 @@ CREATE TABLE jobs (
     appclass     TEXT    NOT NULL, -- batch, latency-sensitive
     policy       TEXT    NOT NULL, -- how to choose a machine: best-fit, ..., or cell: see meta
     replicas     INTEGER NOT NULL,
-    cpu_milli    INTEGER NOT NULL, -- limits of one task
+    cpu_milli    INTEGER NOT NULL, -- limits of one task, in its first shape: see job_limits
     ram_bytes    INTEGER NOT NULL,
     disk_bytes   INTEGER NOT NULL,
     ports        INTEGER NOT NULL,
@@ -122,6 +122,22 @@ CREATE TABLE jobs (
     unwanted     INTEGER NOT NULL  -- tasks whose machine is down, draining or fails the constraints
 );
 CREATE INDEX jobs_by_name ON jobs (name);
+
+-- Other limits that tasks of a job may hold: those in jobs are shape 1, what else the job takes is
+-- 2, 3, ... in order of preference.
+CREATE TABLE job_limits (
+    job_id     INTEGER NOT NULL,
+    shape      INTEGER NOT NULL,
+    cpu_milli  INTEGER NOT NULL,
+    ram_bytes  INTEGER NOT NULL,
+    disk_bytes INTEGER NOT NULL,
+    ports      INTEGER NOT NULL,
+    gpu_milli  INTEGER NOT NULL,
+    named1     INTEGER NOT NULL, -- see resource_names
+    named2     INTEGER NOT NULL,
+    named3     INTEGER NOT NULL,
+    PRIMARY KEY (job_id, shape)
+) WITHOUT ROWID;
 
 -- A job as it was submitted; its replicas and priority may have changed since, jobs has them. It
 -- may be long, so it is apart from jobs, whose rows change all the time.
@@ -159,6 +175,7 @@ CREATE TABLE tasks (
     reclaimed_ram_percent INTEGER NOT NULL,
     cpu_since_ms  INTEGER NOT NULL, -- when that last took a step, or began to
     ram_since_ms  INTEGER NOT NULL,
+    shape         INTEGER NOT NULL, -- of the present attempt: see job_limits; 1 when it has none
     PRIMARY KEY (job_id, idx)
 ) WITHOUT ROWID;
 CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
@@ -238,14 +255,21 @@ SELECT j.name || '/' || t.idx AS task, j.name AS job, t.idx, j.user, j.priority,
              coalesce((SELECT name FROM machines WHERE id = t.crashed_on_3), '')) AS crashed_on,
        CASE WHEN t.stopping <> '' THEN t.stopping ELSE t.cause END AS cause,
        t.exit_code, t.pid, t.ports, t.started_ms, t.not_before_ms, t.changed_ms, j.dead, t.job_id,
-       a.name || '/' || t.alloc_idx AS alloc, j.is_alloc_set, t.gpus,
+       a.name || '/' || t.alloc_idx AS alloc, j.is_alloc_set, t.gpus, t.shape,
+       coalesce(l.cpu_milli, j.cpu_milli) AS cpu_milli,
+       coalesce(l.ram_bytes, j.ram_bytes) AS ram_bytes,
+       coalesce(l.disk_bytes, j.disk_bytes) AS disk_bytes,
+       coalesce(l.gpu_milli, j.gpu_milli) AS gpu_milli,
        t.used_cpu_milli,
-       j.cpu_milli - j.cpu_milli * t.reclaimed_cpu_percent / 100 AS kept_cpu_milli,
+       coalesce(l.cpu_milli, j.cpu_milli) -
+       coalesce(l.cpu_milli, j.cpu_milli) * t.reclaimed_cpu_percent / 100 AS kept_cpu_milli,
        t.used_ram_bytes,
-       j.ram_bytes - (j.ram_bytes / 100 * t.reclaimed_ram_percent +
-       j.ram_bytes % 100 * t.reclaimed_ram_percent / 100) AS kept_ram_bytes
+       coalesce(l.ram_bytes, j.ram_bytes) -
+       (coalesce(l.ram_bytes, j.ram_bytes) / 100 * t.reclaimed_ram_percent +
+       coalesce(l.ram_bytes, j.ram_bytes) % 100 * t.reclaimed_ram_percent / 100) AS kept_ram_bytes
 FROM tasks t JOIN jobs j ON j.id = t.job_id LEFT JOIN machines m ON m.id = t.machine_id
-LEFT JOIN jobs a ON a.id = t.alloc_job_id;
+LEFT JOIN jobs a ON a.id = t.alloc_job_id
+LEFT JOIN job_limits l ON l.job_id = t.job_id AND l.shape = t.shape;
 
 -- Allocs, and what the tasks in them take of what they have; those that are stopping included.
 CREATE VIEW alloc_list AS
@@ -253,17 +277,18 @@ SELECT j.name || '/' || t.idx AS alloc, j.name AS alloc_set, t.idx, j.user, j.pr
        CASE WHEN t.stopping <> '' THEN 'stopping' ELSE t.state END AS state, m.name AS machine,
        CASE WHEN t.stopping <> '' THEN t.stopping ELSE t.cause END AS cause,
        count(i.job_id) AS tasks,
-       j.cpu_milli, coalesce(sum(ij.cpu_milli), 0) AS cpu_used_milli,
-       j.ram_bytes, coalesce(sum(ij.ram_bytes), 0) AS ram_used_bytes,
-       j.disk_bytes, coalesce(sum(ij.disk_bytes), 0) AS disk_used_bytes,
+       j.cpu_milli, coalesce(sum(coalesce(l.cpu_milli, ij.cpu_milli)), 0) AS cpu_used_milli,
+       j.ram_bytes, coalesce(sum(coalesce(l.ram_bytes, ij.ram_bytes)), 0) AS ram_used_bytes,
+       j.disk_bytes, coalesce(sum(coalesce(l.disk_bytes, ij.disk_bytes)), 0) AS disk_used_bytes,
        j.ports, coalesce(sum(ij.ports), 0) AS ports_used, t.changed_ms, t.job_id,
-       j.gpu_milli, coalesce(sum(ij.gpu_milli), 0) AS gpu_used_milli,
-       j.named1, coalesce(sum(ij.named1), 0) AS named1_used,
-       j.named2, coalesce(sum(ij.named2), 0) AS named2_used,
-       j.named3, coalesce(sum(ij.named3), 0) AS named3_used
+       j.gpu_milli, coalesce(sum(coalesce(l.gpu_milli, ij.gpu_milli)), 0) AS gpu_used_milli,
+       j.named1, coalesce(sum(coalesce(l.named1, ij.named1)), 0) AS named1_used,
+       j.named2, coalesce(sum(coalesce(l.named2, ij.named2)), 0) AS named2_used,
+       j.named3, coalesce(sum(coalesce(l.named3, ij.named3)), 0) AS named3_used
 FROM jobs j JOIN tasks t ON t.job_id = j.id LEFT JOIN machines m ON m.id = t.machine_id
 LEFT JOIN tasks i ON i.alloc_job_id = t.job_id AND i.alloc_idx = t.idx
 LEFT JOIN jobs ij ON ij.id = i.job_id
+LEFT JOIN job_limits l ON l.job_id = i.job_id AND l.shape = i.shape
 WHERE j.is_alloc_set AND NOT j.dead GROUP BY t.job_id, t.idx;
 
 -- Machines and what is free there for new work; what is stopping is not free yet, and what is
@@ -308,13 +333,22 @@ SELECT j.name AS job, j.user, j.priority, j.band, j.pending, j.reason,
             FROM resource_names) WHERE amount > 0) AS named
 FROM jobs j WHERE j.pending > 0 ORDER BY j.priority DESC, j.id;
 
--- What each user has (limits times wanted tasks of his live jobs; those in an alloc set take
--- nothing beside it) and may have; "by" says whose quota that is: his own, everybody's (*), or ''
--- for none.
+-- What each user has (limits times wanted tasks of his live jobs; of several shapes the most of
+-- each resource; those in an alloc set take nothing beside it) and may have; "by" says whose quota
+-- that is: his own, everybody's (*), or '' for none.
 CREATE VIEW quota_list AS
 WITH asking AS (
-    SELECT *, replicas - unwanted AS tasks, iif(alloc_set = '', replicas - unwanted, 0) AS taking
-    FROM jobs WHERE NOT dead
+    SELECT j.user, j.band, j.replicas - j.unwanted AS tasks,
+           iif(j.alloc_set = '', j.replicas - j.unwanted, 0) AS taking, j.ports,
+           max(j.cpu_milli, coalesce(max(l.cpu_milli), 0)) AS cpu_milli,
+           max(j.ram_bytes, coalesce(max(l.ram_bytes), 0)) AS ram_bytes,
+           max(j.disk_bytes, coalesce(max(l.disk_bytes), 0)) AS disk_bytes,
+           max(j.gpu_milli, coalesce(max(l.gpu_milli), 0)) AS gpu_milli,
+           max(j.named1, coalesce(max(l.named1), 0)) AS named1,
+           max(j.named2, coalesce(max(l.named2), 0)) AS named2,
+           max(j.named3, coalesce(max(l.named3), 0)) AS named3
+    FROM jobs j LEFT JOIN job_limits l ON l.job_id = j.id
+    WHERE NOT j.dead GROUP BY j.id
 ), used AS (
     SELECT user, band, sum(tasks) AS tasks, total(taking * cpu_milli) AS cpu_milli,
            total(taking * ram_bytes) AS ram_bytes, total(taking * disk_bytes) AS disk_bytes,

@@ -36,12 +36,14 @@ enum {
     X(JOB_UPDATE) \
     X(JOB_INSERT) \
     X(SPEC_PUT) \
+    X(LIMIT_PUT) \
     X(TASK_PUT) \
     X(EVENT_PUT) \
     X(EVENTS_PRUNE) \
     X(REQUEST_PUT) \
     X(JOB_FORGET) \
     X(SPEC_FORGET) \
+    X(LIMITS_FORGET) \
     X(TASKS_FORGET) \
     X(NAMES_CLEAR) \
     X(NAME_PUT) \

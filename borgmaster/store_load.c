@@ -209,6 +209,7 @@ static int load_task(struct cell *cell, struct columns *c, struct err *err)
         row.reserves[r].reclaimed_percent = take_u32(c);
     for (int r = 0; r < RECLAIM_COUNT; r++)
         row.reserves[r].since_ms = take_u64(c);
+    row.shape = take_u32(c) - 1;
     return rv != 0 ? rv : cell_load_task(cell, &row, err);
 }
 
@@ -277,7 +278,7 @@ static const struct table {
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
      "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx, gpus, crashed_on_1, "
      "crashed_on_2, crashed_on_3, used_cpu_milli, used_ram_bytes, reclaimed_cpu_percent, "
-     "reclaimed_ram_percent, cpu_since_ms, ram_since_ms FROM tasks ORDER BY job_id, idx",
+     "reclaimed_ram_percent, cpu_since_ms, ram_since_ms, shape FROM tasks ORDER BY job_id, idx",
      load_task},
     {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, "
      "named2, named3, tasks FROM quotas",

@@ -54,9 +54,11 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "is_alloc_set, alloc_set, every_machine) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
         "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
+    [STATEMENT_LIMIT_PUT] =
+        "INSERT OR REPLACE INTO job_limits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_TASK_PUT] =
         "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?) "
+        "?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (job_id, idx) DO UPDATE SET state = excluded.state, "
         "attempt = excluded.attempt, machine_id = excluded.machine_id, cause = excluded.cause, "
         "stopping = excluded.stopping, failures = excluded.failures, pid = excluded.pid, "
@@ -69,7 +71,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "used_cpu_milli = excluded.used_cpu_milli, used_ram_bytes = excluded.used_ram_bytes, "
         "reclaimed_cpu_percent = excluded.reclaimed_cpu_percent, "
         "reclaimed_ram_percent = excluded.reclaimed_ram_percent, "
-        "cpu_since_ms = excluded.cpu_since_ms, ram_since_ms = excluded.ram_since_ms",
+        "cpu_since_ms = excluded.cpu_since_ms, ram_since_ms = excluded.ram_since_ms, "
+        "shape = excluded.shape",
     [STATEMENT_EVENT_PUT] =
         "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, (SELECT name FROM jobs WHERE id = "
         "?4), ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -77,6 +80,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_REQUEST_PUT] = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_JOB_FORGET] = "DELETE FROM jobs WHERE id = ?",
     [STATEMENT_SPEC_FORGET] = "DELETE FROM job_specs WHERE job_id = ?",
+    [STATEMENT_LIMITS_FORGET] = "DELETE FROM job_limits WHERE job_id = ?",
     [STATEMENT_TASKS_FORGET] = "DELETE FROM tasks WHERE job_id = ?",
     [STATEMENT_NAMES_CLEAR] = "DELETE FROM resource_names",
     [STATEMENT_NAME_PUT] = "INSERT INTO resource_names VALUES (?, ?)",
@@ -256,6 +260,19 @@ static int put_spec(struct store_rows *rows, const struct job_row *job, struct e
     return row_end(&row, err);
 }
 
+static int put_limits(struct store_rows *rows, const struct job_row *job, struct err *err)
+{
+    int rv = 0;
+    for (uint32_t i = 1; rv == 0 && i < spec_shape_count(&job->spec); i++) {
+        struct row row = row_begin(rows, STATEMENT_LIMIT_PUT);
+        row_u64(&row, job->id.v);
+        row_int(&row, i + 1);
+        row_resources(&row, spec_shape(&job->spec, i));
+        rv = row_end(&row, err);
+    }
+    return rv;
+}
+
 static void row_job_state(struct row *row, const struct job_row *job)
 {
     row_u64(row, job->id.v);
@@ -301,7 +318,9 @@ static int put_job(struct store_rows *rows, const struct job_row *job, struct er
     if (rv != 0 || sqlite3_changes(rows->db) > 0)
         return rv;
     rv = insert_job(rows, job, err);
-    return rv != 0 ? rv : put_spec(rows, job, err);
+    if (rv == 0)
+        rv = put_spec(rows, job, err);
+    return rv != 0 ? rv : put_limits(rows, job, err);
 }
 
 enum { PORTS_TEXT_MAX = SPEC_PORTS_MAX * 6 + 3 };
@@ -363,6 +382,7 @@ static int put_task(struct store_rows *rows, const struct task *task, struct err
         row_int(&row, task->reserves[r].reclaimed_percent);
     for (int r = 0; r < RECLAIM_COUNT; r++)
         row_u64(&row, task->reserves[r].since_ms);
+    row_int(&row, task->shape + 1);
     return row_end(&row, err);
 }
 
@@ -441,6 +461,7 @@ static int put_quotas(struct store_rows *rows, const struct delta *delta, struct
 static int forget_job(struct store_rows *rows, uint64_t id, struct err *err)
 {
     static const enum store_statement statements[] = {STATEMENT_TASKS_FORGET, STATEMENT_SPEC_FORGET,
+                                                      STATEMENT_LIMITS_FORGET,
                                                       STATEMENT_JOB_FORGET};
     for (size_t i = 0; i < ARRAY_SIZE(statements); i++) {
         struct row row = row_begin(rows, statements[i]);

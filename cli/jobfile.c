@@ -33,7 +33,8 @@ static const struct field fields[] = {
     {"task.command", FIELD_COMMAND, NULL, 0, 0, 0, NULL,
      "an array of words, or a string for /bin/sh -c"},
     {"task.env", FIELD_ENV, "", 0, 0, 0, NULL, "object of NAME: value"},
-    {"task.resources", FIELD_OBJECT, "", 0, 0, 0, NULL, "the limit of each task"},
+    {"task.resources", FIELD_SHAPES, "", 0, 0, 0, NULL,
+     "the limit of each task; or an array of some that will do, the best first"},
     {"task.resources.cpu", FIELD_MILLI, "100m", AT(limit.v[RES_CPU]), 1, RESOURCE_AMOUNT_MAX, NULL,
      "cpus: 2, 0.5 or \"500m\""},
     {"task.resources.ram", FIELD_BYTES, "128Mi", AT(limit.v[RES_RAM]), 1, RESOURCE_AMOUNT_MAX, NULL,
@@ -85,6 +86,10 @@ static void field_set(struct check *c, const struct field *f, const json_t *v)
     case FIELD_KIND:
         if (!json_is_object(v))
             problem(c, f->path, "must be an object, not %s", kind_text(v));
+        return;
+    case FIELD_SHAPES:
+        if (!json_is_object(v) && !json_is_array(v))
+            problem(c, f->path, "must be an object or an array of objects, not %s", kind_text(v));
         return;
     case FIELD_NAME:
         name_set(c, f, v);
@@ -199,6 +204,33 @@ static void default_set(struct check *c, const struct field *f)
     json_decref(v);
 }
 
+static void object_check(struct check *c, const char *parent, const json_t *object);
+
+/* Each is checked as if it were the only one, where that one stands in the spec. */
+static void shapes_check(struct check *c, const struct field *f, const json_t *shapes)
+{
+    size_t count = json_array_size(shapes);
+    struct resources limits[SPEC_SHAPES_MAX];
+    if (count < 1 || count > SPEC_SHAPES_MAX) {
+        problem(c, f->path, "has %zu shapes; 1 to %d are possible", count, SPEC_SHAPES_MAX);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *shape = json_array_get(shapes, i);
+        snprintf(c->shape, sizeof c->shape, "[%zu]", i);
+        c->spec->limit = (struct resources){0}; /* what it does not name it does not get */
+        if (json_is_object(shape))
+            object_check(c, f->path, shape);
+        else
+            problem(c, f->path, "must be an object, not %s", kind_text(shape));
+        limits[i] = c->spec->limit;
+    }
+    c->shape[0] = '\0';
+    c->spec->limit = limits[0];
+    c->spec->alternative_count = (uint32_t)count - 1;
+    memcpy(c->spec->alternatives, limits + 1, (count - 1) * sizeof limits[0]);
+}
+
 static void object_check(struct check *c, const char *parent, const json_t *object)
 {
     const char *key;
@@ -226,9 +258,12 @@ static void object_check(struct check *c, const char *parent, const json_t *obje
         else
             default_set(c, f);
         bool given = value != NULL && json_is_object(value);
-        if ((f->type == FIELD_OBJECT && (given || (value == NULL && f->otherwise != NULL))) ||
+        bool is_object = f->type == FIELD_OBJECT || f->type == FIELD_SHAPES;
+        if ((is_object && (given || (value == NULL && f->otherwise != NULL))) ||
             (f->type == FIELD_KIND && given))
             object_check(c, f->path, value);
+        else if (f->type == FIELD_SHAPES && json_is_array(value))
+            shapes_check(c, f, value);
     }
 }
 

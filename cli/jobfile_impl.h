@@ -8,7 +8,8 @@
 
 enum field_type {
     FIELD_OBJECT,
-    FIELD_KIND, /* an object; which one is there says what the job is */
+    FIELD_KIND,   /* an object; which one is there says what the job is */
+    FIELD_SHAPES, /* an object, or several in order of preference */
     FIELD_NAME,
     FIELD_INTEGER,  /* uint32_t */
     FIELD_REPLICAS, /* a number or 'every-machine' */
@@ -40,6 +41,7 @@ struct check {
     struct buf *problems;
     size_t problem_count;
     char prefix[24]; /* "[3]." in an array of jobs */
+    char shape[8];   /* "[1]" in an array of shapes */
     struct job_spec *spec;
 };
 

@@ -82,9 +82,8 @@ static json_t *spread_json(const struct job_spec *s)
     return array;
 }
 
-static json_t *resources_json(const struct job_spec *s)
+static json_t *limit_json(const struct job_spec *s, const struct resources *limit)
 {
-    const struct resources *limit = &s->limit;
     json_t *json = json_pack("{s:o, s:o, s:o, s:o}", "cpu",
                              amount_json(quantity_print_milli, limit->v[RES_CPU]), "ram",
                              amount_json(quantity_print_bytes, limit->v[RES_RAM]), "disk",
@@ -97,9 +96,20 @@ static json_t *resources_json(const struct job_spec *s)
     return json;
 }
 
+/* The limit itself when there are no others, else an array. */
+static json_t *shapes_json(const struct job_spec *s)
+{
+    if (s->alternative_count == 0)
+        return limit_json(s, &s->limit);
+    json_t *array = json_array();
+    for (uint32_t i = 0; i < spec_shape_count(s); i++)
+        json_array_append_new(array, limit_json(s, spec_shape(s, i)));
+    return array;
+}
+
 static json_t *alloc_json(const struct job_spec *s)
 {
-    json_t *resources = resources_json(s);
+    json_t *resources = limit_json(s, &s->limit);
     json_object_set_new(resources, "ports", json_integer(s->limit.v[RES_PORTS]));
     return json_pack("{s:o, s:o, s:o}", "resources", resources, "constraints",
                      constraints_json(&s->constraints), "spread", spread_json(s));
@@ -108,7 +118,7 @@ static json_t *alloc_json(const struct job_spec *s)
 static json_t *task_json(const struct job_spec *s)
 {
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:o, s:o, s:o}", "command",
-                     words_json(&s->argv), "env", env_json(&s->env), "resources", resources_json(s),
+                     words_json(&s->argv), "env", env_json(&s->env), "resources", shapes_json(s),
                      "ports", words_json(&s->ports), "constraints",
                      constraints_json(&s->constraints), "spread", spread_json(s), "restart",
                      restart_text(s->restart), "max_failures", (json_int_t)s->failures_max,

@@ -15,13 +15,18 @@ static const struct {
 
 void problem(struct check *c, const char *path, const char *fmt, ...)
 {
-    char msg[ERR_MSG_MAX];
+    static const char shapes[] = "task.resources";
+    char msg[ERR_MSG_MAX], at[128];
     va_list args;
     va_start(args, fmt);
     vsnprintf(msg, sizeof msg, fmt, args);
     va_end(args);
     if (c->problem_count++ >= JOBFILE_PROBLEMS_MAX)
         return;
+    if (c->shape[0] != '\0' && strncmp(path, shapes, strlen(shapes)) == 0) {
+        snprintf(at, sizeof at, "%s%s%s", shapes, c->shape, path + strlen(shapes));
+        path = at;
+    }
     if (path[0] == '\0' && c->prefix[0] != '\0') /* of the whole job: "[1]: ..." */
         buf_printf(c->problems, "%.*s: %s\n", (int)strlen(c->prefix) - 1, c->prefix, msg);
     else
@@ -287,6 +292,8 @@ void ports_set(struct check *c, const struct field *f, const json_t *v)
             words_add(&c->spec->ports, json_string_value(name));
     }
     c->spec->limit.v[RES_PORTS] = c->spec->ports.count;
+    for (uint32_t i = 0; i < c->spec->alternative_count; i++)
+        c->spec->alternatives[i].v[RES_PORTS] = c->spec->ports.count;
 }
 
 /* Whether some machine offers it the cell knows. */

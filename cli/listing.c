@@ -53,6 +53,7 @@ static const struct render_column job_columns[] = {
     {"named", "?OTHER", RENDER_PAIRS},
     {"alloc_set", "?IN", RENDER_TEXT},
     {"is_alloc_set", NULL, RENDER_INTEGER},
+    {"other_limits", NULL, RENDER_JSON},
     {"reason", "REASON", RENDER_TEXT},
 };
 
@@ -68,6 +69,10 @@ static const struct render_column task_columns[] = {
     {"crashed_on", NULL, RENDER_TEXT},
     {"machine", "MACHINE", RENDER_TEXT},
     {"alloc", "?ALLOC", RENDER_TEXT},
+    {"shape", NULL, RENDER_INTEGER},
+    {"cpu_milli", "CPU", RENDER_MILLI},
+    {"ram_bytes", "RAM", RENDER_BYTES},
+    {"disk_bytes", NULL, RENDER_BYTES},
     {"pid", "PID", RENDER_INTEGER},
     {"ports", "PORTS", RENDER_JSON},
     {"gpus", "?GPUS", RENDER_JSON},
@@ -160,13 +165,17 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "l.disrupted, l.max_disruptions, l.gang, l.every_machine, l.unwanted, "
                       "l.gpu_milli, l.named, nullif(l.alloc_set, '') AS alloc_set, "
                       "l.is_alloc_set, "
+                      "(SELECT json_group_array(json_object('shape', shape, 'cpu_milli', "
+                      "cpu_milli, 'ram_bytes', ram_bytes, 'disk_bytes', disk_bytes, 'gpu_milli', "
+                      "gpu_milli)) FROM job_limits x WHERE x.job_id = l.job_id) AS other_limits, "
                       "substr(l.command, 1, 200) AS command "
                       "FROM job_list l JOIN jobs j ON j.id = l.job_id WHERE j.id = " NEWEST
                       " %s AND (j.id, 0) > (%lld, %lld) ORDER BY j.id LIMIT %d",
                       "job_id", NULL, "j.name", COLUMNS(job_columns)},
     [LISTING_TASKS] =
         {"SELECT t.job, t.idx AS \"index\", t.task, t.user, t.priority, t.state, "
-         "t.attempt, t.failures, t.crashed_on, t.machine, nullif(t.pid, 0) AS pid, t.ports, "
+         "t.attempt, t.failures, t.crashed_on, t.machine, t.shape, t.cpu_milli, t.ram_bytes, "
+         "t.disk_bytes, nullif(t.pid, 0) AS pid, t.ports, "
          "t.cause, "
          "CASE WHEN t.cause <> '' THEN t.exit_code END AS exit_code, "
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "

@@ -138,6 +138,7 @@ static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
         row.reserves[r].used = integer(rows, 14 + r);
         row.reserves[r].reclaimed_percent = (uint32_t)integer(rows, 14 + RECLAIM_COUNT + r);
     }
+    row.shape = (uint32_t)integer(rows, 14 + 2 * RECLAIM_COUNT) - 1;
     return cell_load_task(sim->cell, &row, err);
 }
 
@@ -161,7 +162,8 @@ static const struct table {
      "t.alloc_job_id, t.alloc_idx, "
      "(SELECT coalesce(sum(1 << value), 0) FROM json_each(t.gpus)), "
      "t.crashed_on_1, t.crashed_on_2, t.crashed_on_3, "
-     "t.used_cpu_milli, t.used_ram_bytes, t.reclaimed_cpu_percent, t.reclaimed_ram_percent "
+     "t.used_cpu_milli, t.used_ram_bytes, t.reclaimed_cpu_percent, t.reclaimed_ram_percent, "
+     "t.shape "
      "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE NOT j.dead ORDER BY t.job_id, t.idx",
      load_task},
 };

@@ -51,6 +51,19 @@ static struct wire_rows rows_of(const struct wire_rows *rows, const char *kind)
     return part;
 }
 
+/* The rows about the next shape, from row *at on; false when there are no more. */
+static bool shape_next(const struct wire_rows *rows, size_t *at, struct wire_rows *ret)
+{
+    size_t first = *at;
+    while (*at < rows->row_count &&
+           render_integer(rows, *at, "shape") == render_integer(rows, first, "shape"))
+        ++*at;
+    *ret = *rows;
+    ret->values += first * rows->column_count;
+    ret->row_count = (uint32_t)(*at - first);
+    return *at > first;
+}
+
 static const char *plural(int64_t count)
 {
     return count == 1 ? "" : "s";
@@ -123,17 +136,33 @@ static bool is_of_allocs(const struct wire_rows *rows)
 /* What would help. */
 static void change_print(const struct wire_rows *rows)
 {
-    size_t change = row_of(rows, "change"), backoff = row_of(rows, "backoff");
+    size_t change = row_of(rows, "change");
     int64_t machines = change < rows->row_count ? render_integer(rows, change, "machines") : 0;
     if (machines > 0)
         printf("fits %s %" PRId64 " %s%s with %s\n", is_of_allocs(rows) ? "in" : "on", machines,
                is_of_allocs(rows) ? "alloc" : "machine", plural(machines),
                render_text(rows, change, "names"));
-    if (backoff < rows->row_count) {
-        CLEANUP(buf_release) struct buf until = {0};
-        render_value(&until, RENDER_TIME, render_cell(rows, backoff, "amount"), 0);
-        printf("backs off after a failure, until %s\n", buf_text(&until));
-    }
+}
+
+static int shape_print(const struct wire_rows *rows, bool allocs, bool names, struct err *err)
+{
+    struct render_options options = listing_render_options();
+    struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
+    size_t limit = row_of(rows, "limit");
+    if (limit < rows->row_count)
+        printf("\nin shape %" PRId64 ", %s:\n", render_integer(rows, limit, "shape"),
+               render_text(rows, limit, "names"));
+    if (render_table(stdout, &reasons, allocs ? columns_of_allocs : columns,
+                     ARRAY_SIZE(columns) - !names, &options, err) < 0)
+        return -(int)err->code;
+    if (evict.row_count > 0 && render_table(stdout, &evict, columns_of_evict,
+                                            ARRAY_SIZE(columns_of_evict), &options, err) < 0)
+        return -(int)err->code;
+    near_print(rows, names ? UINT32_MAX : NEAR_SHOWN);
+    victims_print(rows, names ? UINT32_MAX : EVICTIONS_SHOWN);
+    gang_print(rows);
+    change_print(rows);
+    return 0;
 }
 
 static int rows_check(const struct wire_rows *rows, struct err *err)
@@ -147,9 +176,8 @@ static int rows_check(const struct wire_rows *rows, struct err *err)
 
 int why_pending_print(const char *task, const struct wire_rows *rows, bool names, struct err *err)
 {
-    struct render_options options = listing_render_options();
-    struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
-    size_t all = row_of(rows, "pending");
+    size_t all = row_of(rows, "pending"), backoff = row_of(rows, "backoff");
+    struct wire_rows shape;
     if (rows_check(rows, err) < 0)
         return -(int)err->code;
     int64_t pending = render_integer(rows, all, "amount");
@@ -159,16 +187,14 @@ int why_pending_print(const char *task, const struct wire_rows *rows, bool names
            machines, allocs ? "alloc" : "machine", plural(machines));
     if (allocs && machines == 0)
         printf("its alloc set is gone: submit one of that name again\n");
-    if (render_table(stdout, &reasons, allocs ? columns_of_allocs : columns,
-                     ARRAY_SIZE(columns) - !names, &options, err) < 0)
-        return -(int)err->code;
-    if (evict.row_count > 0 && render_table(stdout, &evict, columns_of_evict,
-                                            ARRAY_SIZE(columns_of_evict), &options, err) < 0)
-        return -(int)err->code;
-    near_print(rows, names ? UINT32_MAX : NEAR_SHOWN);
-    victims_print(rows, names ? UINT32_MAX : EVICTIONS_SHOWN);
-    gang_print(rows);
-    change_print(rows);
+    for (size_t at = 0; shape_next(rows, &at, &shape);)
+        if (shape_print(&shape, allocs, names, err) < 0)
+            return -(int)err->code;
+    if (backoff < rows->row_count) {
+        CLEANUP(buf_release) struct buf until = {0};
+        render_value(&until, RENDER_TIME, render_cell(rows, backoff, "amount"), 0);
+        printf("backs off after a failure, until %s\n", buf_text(&until));
+    }
     return 0;
 }
 
@@ -227,28 +253,11 @@ static json_t *victims_json(const struct wire_rows *all)
     return list;
 }
 
-int why_pending_json(const char *job, const struct wire_rows *rows, json_t **ret, struct err *err)
+/* What there is of this only sometimes. */
+static void maybe_json(const struct wire_rows *rows, json_t *object)
 {
-    struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
-    size_t all = row_of(rows, "pending"), change = row_of(rows, "change");
-    size_t backoff = row_of(rows, "backoff"), gang = row_of(rows, "gang"), i;
-    json_t *list, *bars, *reason;
-    if (rows_check(rows, err) < 0 ||
-        render_json(&reasons, columns, ARRAY_SIZE(columns), &list, err) < 0)
-        return -(int)err->code;
-    json_array_foreach(list, i, reason)
-    {
-        names_split(reason);
-    }
-    if (render_json(&evict, columns_of_evict, ARRAY_SIZE(columns_of_evict), &bars, err) < 0) {
-        json_decref(list);
-        return -(int)err->code;
-    }
-    json_t *object =
-        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "job", job, "pending",
-                  (json_int_t)render_integer(rows, all, "amount"), "machines",
-                  (json_int_t)render_integer(rows, all, "machines"), "reasons", list, "in_the_way",
-                  bars, "nearest", near_json(rows), "evictions", victims_json(rows));
+    size_t change = row_of(rows, "change"), gang = row_of(rows, "gang");
+    size_t limit = row_of(rows, "limit");
     if (change < rows->row_count)
         json_object_set_new(
             object, "change",
@@ -260,6 +269,66 @@ int why_pending_json(const char *job, const struct wire_rows *rows, json_t **ret
                             json_pack("{s:I, s:I}", "waiting",
                                       (json_int_t)render_integer(rows, gang, "machines"), "fitting",
                                       (json_int_t)render_integer(rows, gang, "amount")));
+    if (limit < rows->row_count)
+        json_object_set_new(object, "limit", json_string(render_text(rows, limit, "names")));
+}
+
+/* What is said of one shape; NULL is an error. */
+static json_t *shape_json(const struct wire_rows *rows, struct err *err)
+{
+    struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
+    json_t *list, *bars, *reason;
+    size_t i;
+    if (render_json(&reasons, columns, ARRAY_SIZE(columns), &list, err) < 0)
+        return NULL;
+    json_array_foreach(list, i, reason)
+    {
+        names_split(reason);
+    }
+    if (render_json(&evict, columns_of_evict, ARRAY_SIZE(columns_of_evict), &bars, err) < 0) {
+        json_decref(list);
+        return NULL;
+    }
+    json_t *object = json_pack("{s:o, s:o, s:o, s:o}", "reasons", list, "in_the_way", bars,
+                               "nearest", near_json(rows), "evictions", victims_json(rows));
+    maybe_json(rows, object);
+    return object;
+}
+
+/* The first shape stands in the object itself, the others in a list. */
+static int shapes_json(const struct wire_rows *rows, json_t *object, struct err *err)
+{
+    struct wire_rows shape;
+    json_t *others = json_array(), *said = NULL;
+    for (size_t at = 0; shape_next(rows, &at, &shape);) {
+        said = shape_json(&shape, err);
+        if (said == NULL)
+            break;
+        if (shape.values == rows->values) {
+            json_object_update(object, said);
+            json_decref(said);
+        } else {
+            json_array_append_new(others, said);
+        }
+    }
+    if (json_array_size(others) > 0)
+        json_object_set(object, "other_shapes", others);
+    json_decref(others);
+    return said != NULL ? 0 : -(int)err->code;
+}
+
+int why_pending_json(const char *job, const struct wire_rows *rows, json_t **ret, struct err *err)
+{
+    size_t all = row_of(rows, "pending"), backoff = row_of(rows, "backoff");
+    if (rows_check(rows, err) < 0)
+        return -(int)err->code;
+    json_t *object = json_pack("{s:s, s:I, s:I}", "job", job, "pending",
+                               (json_int_t)render_integer(rows, all, "amount"), "machines",
+                               (json_int_t)render_integer(rows, all, "machines"));
+    if (shapes_json(rows, object, err) < 0) {
+        json_decref(object);
+        return -(int)err->code;
+    }
     if (backoff < rows->row_count)
         json_object_set_new(object, "not_before_ms",
                             json_integer((json_int_t)render_integer(rows, backoff, "amount")));

@@ -45,6 +45,25 @@ static inline struct job_spec spec_named(const char *name, const char *user, uin
     return spec;
 }
 
+/* Another shape for its tasks, worse than those it has. */
+static inline void spec_add_shape(struct job_spec *spec, int64_t cpu, int64_t ram)
+{
+    struct resources shape = spec->limit;
+    shape.v[RES_CPU] = cpu;
+    shape.v[RES_RAM] = ram;
+    spec->alternatives[spec->alternative_count++] = shape;
+}
+
+/* Up to two more shapes, each with less cpu and perhaps more ram than the one before. */
+static inline void draw_shapes(uint64_t *seed, struct job_spec *spec)
+{
+    const uint32_t counts[] = {0, 0, 1, 2};
+    uint32_t count = counts[draw_below(seed, ARRAY_SIZE(counts))];
+    int64_t cpu = spec->limit.v[RES_CPU];
+    for (uint32_t i = 0; i < count; i++)
+        spec_add_shape(spec, cpu /= 2, spec->limit.v[RES_RAM] + draw_below(seed, 3));
+}
+
 /* A cell, what its commands touched, and the answer to the last one. */
 struct world {
     struct cell *cell;

@@ -88,6 +88,8 @@ static inline void draw_submit(uint64_t *seed, const struct cell *cell, struct c
     spec.backoff_max_ms = spec.backoff_ms * 4;
     draw_places(seed, &spec);
     draw_alloc(seed, cell, &spec);
+    if (!spec.is_alloc_set)
+        draw_shapes(seed, &spec);
     cmd->user[0] = spec.alloc_set[0] != '\0' ? '\0' : cmd->user[0];
     spec.every_machine = draw_below(seed, 16) == 0;
     if (spec_valid(&spec, NULL) != 0)
@@ -165,6 +167,7 @@ static inline void draw_schedule(uint64_t *seed, const struct cell *cell, struct
         body->placements[i].task = draw_attempt(seed, cell);
         body->placements[i].machine = draw_machine(seed);
         draw_inside(seed, cell, &body->placements[i]);
+        body->placements[i].shape = draw_below(seed, 4) > 0 ? 0 : draw_below(seed, 4);
         draw_victims(seed, cell, body, &body->placements[i]);
     }
     body->verdict_count = draw_below(seed, 3);

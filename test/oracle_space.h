@@ -37,7 +37,7 @@ static inline void oracle_space_move(struct oracle_space *space, const struct ce
                                      const struct task *task, int sign)
 {
     const struct job *job = cell_job(cell, task_job(task->id));
-    const struct resources *limit = &job->spec.limit;
+    const struct resources *limit = task_limit(job, task);
     for (int r = 0; r < RES_COUNT; r++) {
         int64_t percent = r > RES_RAM ? 0 : task->reserves[r].reclaimed_percent;
         space->sum.v[r] += sign * (limit->v[r] - limit->v[r] * percent / 100);

@@ -91,6 +91,10 @@ static inline void random_spec(struct random *r, struct job_spec *s)
     s->policy = random_below(r, POLICY_SPEC_COUNT);
     s->replicas = (uint32_t)random_number(r);
     random_resources(r, &s->limit, &s->resource_names);
+    s->alternative_count = random_below(r, SPEC_SHAPES_MAX);
+    for (uint32_t i = 0; i < s->alternative_count; i++)
+        for (int k = 0; k < RES_NAMED; k++)
+            s->alternatives[i].v[k] = (int64_t)random_number(r);
     random_words(r, &s->argv, 40);
     random_words(r, &s->env, 40);
     random_words(r, &s->ports, SPEC_PORTS_MAX);
@@ -187,6 +191,7 @@ static inline void random_schedule(struct random *r, struct cmd_schedule *s)
             random_below(r, s->victim_count - s->placements[i].victim_first + 1);
         s->placements[i].alloc.v = random_number(r);
         random_decision(r, s->stage_count, &s->placements[i].decision);
+        s->placements[i].shape = (uint32_t)random_number(r);
     }
     for (uint32_t i = 0; i < s->stage_count; i++) {
         random_text(r, s->stages[i].name, sizeof s->stages[i].name);

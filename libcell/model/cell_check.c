@@ -42,6 +42,7 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
         ASSERT(task->reserves[r].used >= 0);
     }
     ASSERT_IMPLIES(task->alloc.v != 0, live);
+    ASSERT_IMPLIES(!live, task->shape == 0);
     ASSERT_IMPLIES(live, task->not_before_ms == 0);
     ASSERT_IMPLIES(task->not_before_ms != 0, task->state == TASK_PENDING);
     ASSERT_IMPLIES(!live, task->pid == 0);
@@ -201,8 +202,9 @@ static void check_accounts(const struct cell *cell, struct sums *sums)
         const struct account *account = namemap_get(&cell->accounts_by_user, job->spec.user);
         const struct usage *used = &account->used[band_of(job->spec.priority)];
         tasks -= job_accounted(job);
+        struct resources most = spec_limit_max(&job->spec);
         for (int r = 0; r < RES_COUNT && job->spec.alloc_set[0] == '\0'; r++)
-            ASSERT(used->v[r] >= (__int128)job->spec.limit.v[r] * job_accounted(job));
+            ASSERT(used->v[r] >= (__int128)most.v[r] * job_accounted(job));
     }
     ASSERT(tasks == 0);
     ASSERT(quotas == cell->quota_count);

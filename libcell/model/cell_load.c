@@ -86,12 +86,15 @@ static const char *task_row_wrong(const struct cell *cell, const struct task *ro
         return row->machine.v != 0           ? "not live, but on a machine"
                : row->alloc.v != 0           ? "not live, but in an alloc"
                : row->stopping != CAUSE_NONE ? "not live, but stopping"
+               : row->shape != 0             ? "not live, but in a shape"
                : row->not_before_ms != 0 && row->state != TASK_PENDING ? "final, but backing off"
                                                                        : NULL;
     if (machine == NULL || machine->state != MACHINE_UP)
         return "live, but its machine is not";
     if (row->attempt == 0)
         return "live without an attempt";
+    if (row->shape >= spec_shape_count(&job_find(cell, task_job(row->id))->spec))
+        return "in a shape its job does not have";
     return row->not_before_ms != 0 ? "live, but backing off" : NULL;
 }
 
@@ -102,9 +105,10 @@ int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
         return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: no such job or index",
                        task_job(row->id).v, task_index(row->id));
     const struct job *job = job_find(cell, task_job(row->id));
-    int64_t gpu_milli = task_is_live(row) ? task_limit(job, row)->v[RES_GPU] : 0;
-    const char *wrong = devices_mask_valid(row->devices, gpu_milli) ? task_row_wrong(cell, row)
-                                                                    : "its gpus are not its own";
+    const char *wrong = task_row_wrong(cell, row);
+    int64_t gpu_milli = wrong == NULL && task_is_live(row) ? task_limit(job, row)->v[RES_GPU] : 0;
+    if (wrong == NULL && !devices_mask_valid(row->devices, gpu_milli))
+        wrong = "its gpus are not its own";
     if (wrong != NULL)
         return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: %s", task_job(row->id).v,
                        task_index(row->id), wrong);

@@ -57,7 +57,10 @@ static void job_text(struct buf *to, const struct job *job)
                job_state_text(job), spec->user, spec->priority, spec->replicas);
     buf_printf(to, " appclass=%s policy=%s limit=\"", appclass_text(spec->appclass),
                policy_text(spec->policy));
-    resources_print(to, &spec->limit, &spec->resource_names);
+    for (uint32_t i = 0; i < spec_shape_count(spec); i++) {
+        buf_printf(to, "%s", i == 0 ? "" : " or ");
+        resources_print(to, spec_shape(spec, i), &spec->resource_names);
+    }
     buf_printf(to, "\"%s", spec->is_alloc_set ? " alloc-set" : "");
     if (spec->alloc_set[0] != '\0')
         buf_printf(to, " in=%s", spec->alloc_set);
@@ -97,6 +100,8 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
     if (task->alloc.v != 0)
         buf_printf(to, " alloc=%s/%u", cell_job(cell, task_job(task->alloc))->spec.name,
                    task_index(task->alloc));
+    if (task->shape != 0)
+        buf_printf(to, " shape=%u", task->shape + 1);
     if (task->stopping != CAUSE_NONE)
         buf_printf(to, " stopping=%s", cause_text(task->stopping));
     if (task->cause != CAUSE_NONE)

@@ -134,7 +134,8 @@ struct placement {
     machine_id machine;
     uint32_t victim_first; /* its victims: victims[first .. first + count), live on `machine` */
     uint32_t victim_count;
-    task_id alloc; /* live on `machine`: the task goes inside, as its victims are; 0: not */
+    task_id alloc;  /* live on `machine`: the task goes inside, as its victims are; 0: not */
+    uint32_t shape; /* spec_shape() the attempt gets */
     struct decision decision;
 };
 

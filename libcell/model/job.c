@@ -16,7 +16,7 @@ bool job_is_dead(const struct job *job)
 const struct resources *task_limit(const struct job *job, const struct task *task)
 {
     ASSERT(task_job(task->id).v == job->id.v);
-    return &job->spec.limit;
+    return spec_shape(&job->spec, task->shape);
 }
 
 bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t count)
@@ -52,11 +52,14 @@ int spec_settle(const struct cell *cell, struct job_spec *spec, struct err *err)
 {
     const struct resource_names asked = spec->resource_names;
     int rc = resources_translate(&spec->limit, &asked, &cell->resource_names, 0, err);
+    for (uint32_t i = 0; rc == 0 && i < spec->alternative_count; i++)
+        rc = resources_translate(&spec->alternatives[i], &asked, &cell->resource_names, 0, err);
     if (rc != 0)
         return err_wrap(err, "task.resources");
+    struct resources most = spec_limit_max(spec);
     spec->resource_names = cell->resource_names;
     for (int i = 0; i < RESOURCES_NAMED_MAX; i++)
-        if (spec->limit.v[RES_NAMED + i] == 0)
+        if (most.v[RES_NAMED + i] == 0)
             str_copy(spec->resource_names.text[i], sizeof spec->resource_names.text[i], "");
     return 0;
 }

@@ -40,11 +40,13 @@ static void account_drop_empty(struct cell *cell, struct account *account)
     free(account);
 }
 
+/* Of each resource the most that a shape has: who knows which it will be. */
 static struct usage usage_of(const struct job_spec *spec, uint32_t replicas)
 {
+    struct resources limit = spec_limit_max(spec);
     struct usage usage = {.tasks = replicas};
     for (int r = 0; r < RES_COUNT && spec->alloc_set[0] == '\0'; r++)
-        usage.v[r] = (__int128)spec->limit.v[r] * replicas;
+        usage.v[r] = (__int128)limit.v[r] * replicas;
     return usage;
 }
 

@@ -85,6 +85,14 @@ void resources_subtract(struct resources *from, const struct resources *amount)
         ASSERT(!__builtin_sub_overflow(from->v[r], amount->v[r], &from->v[r]));
 }
 
+struct resources resources_max(const struct resources *a, const struct resources *b)
+{
+    struct resources max;
+    for (int r = 0; r < RES_COUNT; r++)
+        max.v[r] = MAX(a->v[r], b->v[r]);
+    return max;
+}
+
 bool resources_fit(const struct resources *need, const struct resources *room)
 {
     bool fit = true;

@@ -56,6 +56,8 @@ void resource_names_print(struct buf *to, const struct resource_names *names);
 
 void resources_add(struct resources *to, const struct resources *amount);
 void resources_subtract(struct resources *from, const struct resources *amount);
+/* The larger of each component. */
+struct resources resources_max(const struct resources *a, const struct resources *b);
 /* Is every component of `need` at most that of `room`? */
 bool resources_fit(const struct resources *need, const struct resources *room);
 /* From slots called `from` to those called `to`; slots that `from` has not get `otherwise`.

@@ -52,6 +52,9 @@ uint64_t spec_row_hash(const struct job_spec *spec)
         hash = hash_text(hash, spec->spreads[i].by);
         hash = hash_add(hash_add(hash, spec->spreads[i].max), spec->spreads[i].weight);
     }
+    hash = hash_add(hash, spec->alternative_count);
+    for (uint32_t i = 0; i < spec->alternative_count; i++)
+        hash = add_resources(hash, &spec->alternatives[i]);
     return hash;
 }
 
@@ -89,7 +92,7 @@ uint64_t task_row_hash(const struct task *task)
                                task->machine.v,     task->cause,         task->stopping,
                                task->failures,      (uint64_t)task->pid, (uint64_t)task->exit_code,
                                task->not_before_ms, task->started_ms,    task->changed_ms,
-                               task->alloc.v,       task->devices};
+                               task->alloc.v,       task->devices,       task->shape};
     uint64_t hash = add_all(4, values, ARRAY_SIZE(values));
     for (int i = 0; i < TASK_CRASHES_MAX; i++)
         hash = hash_add(hash, task->crashed_on[i].v);

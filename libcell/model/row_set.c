@@ -134,6 +134,7 @@ void task_set(struct apply *a, struct task *task, const struct task *next)
     ASSERT_IMPLIES(next->stopping != CAUSE_NONE, task_is_live(next));
     ASSERT(devices_mask_valid(next->devices,
                               task_is_live(next) ? task_limit(job, next)->v[RES_GPU] : 0));
+    ASSERT_IMPLIES(next->shape != 0, task_is_live(next));
     ASSERT_IMPLIES(next->not_before_ms != 0, next->state == TASK_PENDING);
     ASSERT_IMPLIES(next->alloc.v != 0, task_is_live(next));
     ASSERT_IMPLIES(task_is_live(&was) && task_is_live(next), was.machine.v == next->machine.v);
@@ -169,6 +170,7 @@ void task_end(struct apply *a, struct task *task, enum task_state state, enum ca
     next.state = unwanted ? TASK_UNWANTED : state;
     next.machine = (machine_id){0};
     next.alloc = (task_id){0};
+    next.shape = 0;
     next.cause = cause;
     next.stopping = CAUSE_NONE;
     next.pid = 0;

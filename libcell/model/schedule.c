@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct task *live_attempt(const struct cell *cell, struct attempt_ref ref,
@@ -149,16 +150,19 @@ static int placement_check(const struct cell *cell, const struct placement *p,
                        p->machine.v);
     struct room room;
     rc = constraints_check(job, machine, err);
+    if (rc == 0 && p->shape >= spec_shape_count(&job->spec))
+        rc = err_set(err, ERR_INVALID, "there is no shape %u, the job has %u", p->shape + 1,
+                     spec_shape_count(&job->spec));
     if (rc == 0)
         rc = room_check(cell, p, job, &room, err);
     if (rc == 0)
         rc = victims_check(cell, p, victims, job->spec.priority, &room, err);
-    if (rc == 0 && !resources_fit(task_limit(job, task), &room.free))
+    if (rc == 0 && !resources_fit(spec_shape(&job->spec, p->shape), &room.free))
         rc = err_set(err, ERR_STATE, "no room %s machine \"%s\"",
                      p->alloc.v != 0 ? "in its alloc on" : "on", machine->name);
     struct resources unpromised = machine_unpromised(machine);
     if (rc == 0 && p->alloc.v == 0 && priority_is_prod(job->spec.priority) &&
-        !resources_fit(task_limit(job, task), &unpromised))
+        !resources_fit(spec_shape(&job->spec, p->shape), &unpromised))
         rc = err_set(err, ERR_STATE,
                      "machine \"%s\" is promised to other production, which does not use it now",
                      machine->name);
@@ -320,15 +324,18 @@ static void place(struct apply *a, const struct group *g, uint32_t i, struct und
     int rc = room_check(a->cell, p, job, &room, NULL);
     ASSERT(rc == 0);
     undo_note(undo, task);
-    next.devices = devices_choose(&room.devices, task_limit(job, task)->v[RES_GPU]);
+    next.devices = devices_choose(&room.devices, spec_shape(&job->spec, p->shape)->v[RES_GPU]);
     next.state = is_alloc ? TASK_RUNNING : TASK_ASSIGNED;
     next.started_ms = is_alloc ? a->cell->now_ms : 0;
     next.attempt++;
     next.machine = p->machine;
     next.alloc = p->alloc;
+    next.shape = p->shape;
     task_set(a, task, &next);
     buf_clear(g->text);
     decision_print(g->text, a->cell, g->body, p, victims);
+    if (p->shape > 0)
+        buf_printf(g->text, "%sshape %u", g->text->size > 0 ? "; " : "", p->shape + 1);
     event_add_task(a, EVENT_ASSIGNED, task, CAUSE_NONE, 0, buf_text(g->text));
     if (is_alloc)
         event_add_task(a, EVENT_RUNNING, task, CAUSE_NONE, 0, "");

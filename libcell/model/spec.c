@@ -110,6 +110,25 @@ void spec_copy(struct job_spec *to, const struct job_spec *from)
     to->constraints = clauses_copy(&from->constraints);
 }
 
+uint32_t spec_shape_count(const struct job_spec *spec)
+{
+    return 1 + spec->alternative_count;
+}
+
+const struct resources *spec_shape(const struct job_spec *spec, uint32_t shape)
+{
+    ASSERT(shape <= spec->alternative_count);
+    return shape == 0 ? &spec->limit : &spec->alternatives[shape - 1];
+}
+
+struct resources spec_limit_max(const struct job_spec *spec)
+{
+    struct resources max = spec->limit;
+    for (uint32_t i = 0; i < spec->alternative_count; i++)
+        max = resources_max(&max, &spec->alternatives[i]);
+    return max;
+}
+
 static bool is_alphanumeric(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -178,33 +197,64 @@ static int ports_check(const struct job_spec *spec, struct err *err)
             if (strcmp(v, w) == 0)
                 return err_set(err, ERR_INVALID, "task.ports: \"%s\" is there twice", w);
     }
-    if (!spec->is_alloc_set && spec->limit.v[RES_PORTS] != ports->count)
-        return err_set(err, ERR_INVALID,
-                       "task.resources.ports: %" PRId64 " is not the number of task.ports, %u",
-                       spec->limit.v[RES_PORTS], ports->count);
+    for (uint32_t i = 0; i < spec_shape_count(spec) && !spec->is_alloc_set; i++)
+        if (spec_shape(spec, i)->v[RES_PORTS] != ports->count)
+            return err_set(err, ERR_INVALID,
+                           "task.resources.ports: %" PRId64 " is not the number of task.ports, %u",
+                           spec_shape(spec, i)->v[RES_PORTS], ports->count);
     return 0;
 }
 
-static int limit_check(const struct job_spec *spec, struct err *err)
+static int limit_check(const struct job_spec *spec, const char *path, const struct resources *limit,
+                       struct err *err)
 {
-    const char *of = spec->is_alloc_set ? "alloc" : "task";
-    int rc = resource_names_valid(&spec->resource_names, err);
-    if (rc != 0)
-        return err_wrap(err, "%s.resources", of);
     for (enum resource r = 0; r < RES_COUNT; r++) {
         int64_t min = r == RES_CPU || r == RES_RAM ? 1 : 0;
         const char *name = resource_name(r, &spec->resource_names);
-        if (spec->limit.v[r] < min)
-            return err_set(err, ERR_INVALID, "%s.resources.%s: must be %s", of, name,
+        if (limit->v[r] < min)
+            return err_set(err, ERR_INVALID, "%s.%s: must be %s", path, name,
                            min == 1 ? "more than 0" : "at least 0");
-        if (spec->limit.v[r] > RESOURCE_AMOUNT_MAX)
-            return err_set(err, ERR_INVALID, "%s.resources.%s: is more than any machine has", of,
-                           name);
-        if (spec->limit.v[r] > 0 && name[0] == '\0')
-            return err_set(err, ERR_INVALID, "%s.resources: an amount has no name", of);
+        if (limit->v[r] > RESOURCE_AMOUNT_MAX)
+            return err_set(err, ERR_INVALID, "%s.%s: is more than any machine has", path, name);
+        if (limit->v[r] > 0 && name[0] == '\0')
+            return err_set(err, ERR_INVALID, "%s: an amount has no name", path);
     }
-    rc = devices_need_valid(spec->limit.v[RES_GPU], err);
-    return rc == 0 ? 0 : err_wrap(err, "%s.resources.gpu", of);
+    int rc = devices_need_valid(limit->v[RES_GPU], err);
+    return rc == 0 ? 0 : err_wrap(err, "%s.gpu", path);
+}
+
+/* A shape that is nowhere smaller than a better one never fits where that does not. */
+static int shapes_check(const struct job_spec *spec, struct err *err)
+{
+    const char *of = spec->is_alloc_set ? "alloc.resources" : "task.resources";
+    if (resource_names_valid(&spec->resource_names, err) != 0)
+        return err_wrap(err, "%s", of);
+    if (spec->alternative_count == 0)
+        return limit_check(spec, of, &spec->limit, err);
+    if (spec->is_alloc_set)
+        return err_set(err, ERR_INVALID, "alloc.resources: an alloc has one shape, not %u",
+                       spec->alternative_count + 1);
+    if (spec->alloc_set[0] != '\0')
+        return err_set(err, ERR_INVALID,
+                       "task.resources: tasks of an alloc set's jobs have one shape, not %u",
+                       spec->alternative_count + 1);
+    if (spec->alternative_count >= SPEC_SHAPES_MAX)
+        return err_set(err, ERR_INVALID, "task.resources: %u shapes are too many, at most %d",
+                       spec->alternative_count + 1, SPEC_SHAPES_MAX);
+    for (uint32_t i = 0; i < spec_shape_count(spec); i++) {
+        char path[32];
+        snprintf(path, sizeof path, "task.resources[%u]", i);
+        int rc = limit_check(spec, path, spec_shape(spec, i), err);
+        if (rc != 0)
+            return rc;
+        for (uint32_t j = 0; j < i; j++)
+            if (resources_fit(spec_shape(spec, j), spec_shape(spec, i)))
+                return err_set(err, ERR_INVALID,
+                               "%s: asks for no less of anything than [%u], which is preferred to "
+                               "it: it would never be chosen",
+                               path, j);
+    }
+    return 0;
 }
 
 static int words_all_check(const struct job_spec *spec, struct err *err)
@@ -334,7 +384,7 @@ int spec_valid(const struct job_spec *spec, struct err *err)
     if (rc == 0)
         rc = words_all_check(spec, err);
     if (rc == 0)
-        rc = limit_check(spec, err);
+        rc = shapes_check(spec, err);
     if (rc == 0)
         rc = env_check(&spec->env, err);
     if (rc == 0)

@@ -59,7 +59,10 @@ struct job_spec {
     enum policy policy;     /* how to choose among machines that fit */
     uint32_t replicas;      /* 1 to CELL_TASKS_PER_JOB_MAX; of every_machine: as many as machines */
     struct resources limit; /* of one task; ports = ports.count */
-    struct resource_names resource_names; /* of the slots of `limit` that are not 0 */
+    struct resource_names resource_names; /* of the slots of limits that are not 0 */
+    /* Other limits that would do, the better ones first: with `limit` the shapes of a task. */
+    struct resources alternatives[SPEC_SHAPES_MAX - 1];
+    uint32_t alternative_count;
     struct words argv;  /* the command; argv[0] is looked up in PATH by the borglet */
     struct words env;   /* "NAME=value" */
     struct words ports; /* names; each task gets one port per name, told in PORT_<NAME> */
@@ -86,6 +89,11 @@ void spec_copy(struct job_spec *to, const struct job_spec *from); /* `to` is uni
 int spec_valid(const struct job_spec *spec, struct err *err) MUST_USE;
 /* A job, user, machine or port name: 1 to CELL_NAME_MAX of [a-z0-9._-], starting alphanumeric. */
 bool name_valid(const char *name);
+/* The shapes of its tasks, in order of preference: `limit` is number 0. */
+uint32_t spec_shape_count(const struct job_spec *spec);
+const struct resources *spec_shape(const struct job_spec *spec, uint32_t shape);
+/* The most of each resource that a task may hold. */
+struct resources spec_limit_max(const struct job_spec *spec);
 /* Wait before the attempt that follows the `failures`th failure (failures >= 1). */
 uint32_t spec_backoff_ms(const struct job_spec *spec, uint32_t failures);
 

@@ -90,6 +90,7 @@ struct task {
     task_id alloc;       /* that the present attempt is in; 0: the machine itself */
     enum cause cause;    /* of the end of the last attempt */
     enum cause stopping; /* live and told to stop: why; else CAUSE_NONE */
+    uint32_t shape;      /* of the present attempt: spec_shape(); 0 unless live */
     uint32_t failures;   /* attempts that ended by exit, signal or start error */
     /* Where the last of those attempts were, the latest first, each machine once; 0: no more. */
     machine_id crashed_on[TASK_CRASHES_MAX];

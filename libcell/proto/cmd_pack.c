@@ -41,13 +41,14 @@ static void decision_fields(struct pack *p, struct decision *d)
 static void placement_fields(struct pack *p, void *placement)
 {
     struct placement *l = placement;
-    pack_fields(p, 6);
+    pack_fields(p, 7);
     attempt_ref_fields(p, &l->task);
     pack_u32(p, &l->machine.v);
     pack_u32(p, &l->victim_first);
     pack_u32(p, &l->victim_count);
     pack_u64(p, &l->alloc.v);
     decision_fields(p, &l->decision);
+    pack_u32(p, &l->shape);
 }
 
 static void stage_fields(struct pack *p, void *stage)
@@ -254,6 +255,9 @@ static int spec_packable(const struct job_spec *spec, struct err *err)
                        "%d, %d, %d",
                        spec->argv.count, spec->env.count, spec->ports.count, SPEC_ARGS_MAX,
                        SPEC_ENV_MAX, SPEC_PORTS_MAX);
+    if (spec->alternative_count >= SPEC_SHAPES_MAX)
+        return err_set(err, ERR_LIMIT, "job has %u shapes, at most %d", spec->alternative_count + 1,
+                       SPEC_SHAPES_MAX);
     int rv = constraints_packable(spec, err);
     if (rv != 0)
         return rv;

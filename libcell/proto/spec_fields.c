@@ -136,11 +136,21 @@ static void spreads_fields(struct pack *p, struct job_spec *s)
         s->spread_count = count;
 }
 
+static void alternatives_fields(struct pack *p, struct job_spec *s)
+{
+    uint32_t count = s->alternative_count;
+    pack_count(p, &count, SPEC_SHAPES_MAX - 1);
+    for (uint32_t i = 0; i < count && pack_ok(p); i++)
+        resources_fields(p, &s->alternatives[i], &s->resource_names);
+    if (p->reading && pack_ok(p))
+        s->alternative_count = count;
+}
+
 void spec_fields(struct pack *p, void *job_spec)
 {
     struct job_spec *s = job_spec;
     size_t start = pack_position(p);
-    pack_fields(p, 22);
+    pack_fields(p, 23);
     pack_text(p, s->name, sizeof s->name);
     pack_text(p, s->user, sizeof s->user);
     pack_u32(p, &s->priority);
@@ -164,6 +174,7 @@ void spec_fields(struct pack *p, void *job_spec)
     pack_bool(p, &s->is_alloc_set);
     pack_text(p, s->alloc_set, sizeof s->alloc_set);
     pack_bool(p, &s->every_machine);
+    alternatives_fields(p, s);
     /* Written ones are checked by cmd_pack(), which can refuse. */
     if (p->reading && pack_position(p) - start > SPEC_BYTES_MAX)
         pack_fail(p, "job spec too large");

@@ -14,6 +14,7 @@ enum {
     COLUMN_MACHINES,
     COLUMN_AMOUNT,
     COLUMN_NAMES,
+    COLUMN_SHAPE,
     COLUMN_COUNT
 };
 enum { ROWS_STEP = 32 };
@@ -23,6 +24,7 @@ struct table {
     struct wire_rows rows;
     struct buf texts;
     struct wire_value *row; /* the last one */
+    uint32_t shape;         /* those added now are about it, from 1; 0: there is one */
 };
 
 static void put_integer(struct table *t, int column, int64_t value)
@@ -58,6 +60,8 @@ static void row_add(struct table *t, const char *kind)
     for (int i = 0; i < COLUMN_COUNT; i++)
         t->row[i] = (struct wire_value){.type = WIRE_NULL};
     put_text(t, COLUMN_KIND, kind);
+    if (t->shape != 0)
+        put_integer(t, COLUMN_SHAPE, t->shape);
 }
 
 static void row_add_of(struct table *t, const char *kind, const struct cell *cell, machine_id id)
@@ -142,6 +146,7 @@ static void rows_victims(struct table *t, const struct cell *cell, const struct 
 static void rows_summary(struct table *t, const struct cell *cell, const struct job *job,
                          const struct why *why)
 {
+    const struct resources *need = spec_shape(&job->spec, why->shape);
     row_add(t, "pending");
     put_integer(t, COLUMN_MACHINES, why->machines);
     put_integer(t, COLUMN_AMOUNT, why->pending);
@@ -162,21 +167,26 @@ static void rows_summary(struct table *t, const struct cell *cell, const struct 
                  resource_name((enum resource)why->change, &cell->resource_names));
         put_integer(t, COLUMN_MACHINES, why->change_machines);
         put_integer(t, COLUMN_AMOUNT, why->change_amount);
-        lack_change_print(text_begin(t, COLUMN_NAMES), why->change, why->change_amount,
-                          &job->spec.limit, &cell->resource_names);
+        lack_change_print(text_begin(t, COLUMN_NAMES), why->change, why->change_amount, need,
+                          &cell->resource_names);
         text_end(t);
     }
     if (why->backing_off > 0) {
         row_add(t, "backoff");
         put_integer(t, COLUMN_AMOUNT, (int64_t)why->not_before_ms);
     }
+    if (t->shape != 0) {
+        row_add(t, "limit");
+        resources_print(text_begin(t, COLUMN_NAMES), need, &cell->resource_names);
+        text_end(t);
+    }
 }
 
 /* From now on the texts stay where they are. */
 static struct wire_rows table_take(struct table *t, uint64_t applied_index)
 {
-    static const char *const columns[COLUMN_COUNT] = {"kind",     "machine", "reason",
-                                                      "machines", "amount",  "names"};
+    static const char *const columns[COLUMN_COUNT] = {"kind",   "machine", "reason", "machines",
+                                                      "amount", "names",   "shape"};
     struct wire_rows *rows = &t->rows;
     rows->applied_index = applied_index;
     rows->column_count = COLUMN_COUNT;
@@ -194,13 +204,18 @@ int why_rows(const struct cell *cell, const struct wire_why *asked, struct wire_
              struct err *err)
 {
     CLEANUP(free_ptr) struct why *why = xcalloc(1, sizeof *why);
-    int rv = why_job(cell, asked->job, asked->index, why, err);
-    if (rv != 0)
-        return rv;
     struct table t = {0};
-    const struct job *job = cell_job(cell, why->job);
-    rows_reasons(&t, cell, job, why, asked->want_names);
-    rows_summary(&t, cell, job, why);
+    uint32_t shape = 0, shapes;
+    do {
+        int rv = why_job(cell, asked->job, asked->index, shape, why, err);
+        if (rv != 0)
+            return rv; /* the first time, if ever */
+        const struct job *job = cell_job(cell, why->job);
+        shapes = spec_shape_count(&job->spec);
+        t.shape = shapes > 1 ? shape + 1 : 0;
+        rows_reasons(&t, cell, job, why, asked->want_names);
+        rows_summary(&t, cell, job, why);
+    } while (++shape < shapes);
     *ret = table_take(&t, cell->applied_index);
     return 0;
 }

@@ -269,7 +269,7 @@ void wire_usages_release(struct wire_usages *u)
 static void intent_fields(struct pack *p, void *item)
 {
     struct intent *i = item;
-    pack_fields(p, 7 + RECLAIM_COUNT);
+    pack_fields(p, 8 + RECLAIM_COUNT);
     attempt_ref_fields(p, &i->task);
     pack_enum(p, &i->action, INTENT_ACTION_COUNT);
     pack_enum(p, &i->cause, CAUSE_COUNT);
@@ -282,6 +282,7 @@ static void intent_fields(struct pack *p, void *item)
     pack_u32(p, &i->devices);
     for (int r = 0; r < RECLAIM_COUNT; r++)
         pack_i64(p, &i->reclaimed[r]);
+    pack_u32(p, &i->shape);
 }
 
 static void intents_fields(struct pack *p, void *body)

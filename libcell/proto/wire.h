@@ -139,7 +139,8 @@ struct intent {
     uint64_t assigned_seq;            /* lower ones were assigned first */
     uint32_t devices;                 /* INTENT_RUN only; a bit per gpu that it gets */
     int64_t reclaimed[RECLAIM_COUNT]; /* INTENT_RUN only; of the limits of what runs there */
-    struct job_spec spec; /* INTENT_RUN only; the name gives the task's name JOB/INDEX */
+    struct job_spec spec; /* RUN only; its limit is the attempt's; its name gives JOB/INDEX */
+    uint32_t shape;       /* of the attempt: spec_shape() */
 };
 struct wire_intents {
     uint64_t index;         /* the applied index they come from */

@@ -203,7 +203,8 @@ struct choice allocs_best(const struct view *view, const struct view_job *job,
     return best;
 }
 
-struct resources allocs_room_evicting(const struct view_job *job, const struct view_task *alloc)
+struct resources allocs_room_evicting(const struct view *view, const struct view_job *job,
+                                      const struct view_task *alloc)
 {
     struct room room = allocs_room(alloc);
     struct list *tasks = allocs_inside(alloc);
@@ -211,7 +212,7 @@ struct resources allocs_room_evicting(const struct view_job *job, const struct v
     {
         const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
         if (!task->stopping && priority_may_evict(job->priority, task->job->priority) &&
-            view_take_victim(task))
+            view_take_victim(view, task))
             room_give(&room, view_task_limit(task), task->devices);
     }
     LIST_EACH(l, tasks)

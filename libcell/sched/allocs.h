@@ -42,7 +42,8 @@ bool allocs_open(const struct view *view, const struct view_job *job,
                  const struct view_task *alloc);
 struct room allocs_room(const struct view_task *alloc);
 /* The same with all gone from inside that the job may evict. */
-struct resources allocs_room_evicting(const struct view_job *job, const struct view_task *alloc);
+struct resources allocs_room_evicting(const struct view *view, const struct view_job *job,
+                                      const struct view_task *alloc);
 /* The best without evicting anybody. */
 struct choice allocs_best(const struct view *view, const struct view_job *job,
                           const struct resources *need);

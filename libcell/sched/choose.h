@@ -16,8 +16,8 @@ bool feasible_maybe(const struct view *view, const struct view_job *job,
 /* What the machine has for this job, work it may evict included; -1 in every part when down. */
 struct resources feasible_room(const struct view *view, const struct view_job *job,
                                uint32_t machine);
-/* The same, remembered for jobs of one priority until the machine changes; of what a job that asks
- * for nothing rare can ask. */
+/* The same, remembered for jobs of one priority until the machine changes; of what who asks for
+ * nothing rare can ask. */
 struct reach {
     uint32_t priority;
     uint32_t machine_count;
@@ -26,7 +26,11 @@ struct reach {
 };
 void reach_release(struct reach *reach);
 struct resources reach_room(struct reach *reach, const struct view *view,
-                            const struct view_job *job, uint32_t machine);
+                            const struct view_job *job, const struct resources *need,
+                            uint32_t machine);
+/* Would the job have room there in one of its shapes if what it may evict were gone, and may it be
+ * there? */
+bool feasible_evicting(const struct view *view, const struct view_job *job, uint32_t machine);
 /* score.c: how well it fits machines of these traits, lower is better, whether it does or not. */
 void score_run(const struct view *view, const struct view_job *job, const struct resources *need,
                const struct trait *machines, uint32_t count, int64_t *ret_scores);
@@ -130,7 +134,7 @@ bool explain_job(const struct view *view, const struct view_job *job, struct rea
 /* The same of the tasks of a job on every machine. */
 bool explain_system(const struct view *view, const struct view_job *job, struct buf *to);
 /* The same of the next task of a gang, `fitting` of `waiting` being placed in the view. */
-void explain_gang(const struct view *view, const struct view_job *job, struct reach *reach,
-                  uint32_t fitting, uint32_t waiting, struct buf *to);
+void explain_gang(const struct view *view, const struct view_job *job, const struct resources *need,
+                  struct reach *reach, uint32_t fitting, uint32_t waiting, struct buf *to);
 
 #endif

@@ -44,38 +44,38 @@ static bool look_at_place(struct explanation *e, const struct view *view,
     return false;
 }
 
-static void look_at_room(struct explanation *e, const struct view_job *job, struct resources room)
+static void look_at_room(struct explanation *e, const struct resources *need, struct resources room)
 {
     uint32_t lacking;
-    int first = lack_of_room(&job->limit, &room, &lacking);
+    int first = lack_of_room(need, &room, &lacking);
     e->counts[first]++;
     if (lacking == 1)
         e->enough[first] = MAX(e->enough[first], room.v[first]);
 }
 
 static void look_at_allocs(struct explanation *e, const struct view *view,
-                           const struct view_job *job)
+                           const struct view_job *job, const struct resources *need)
 {
     for (uint32_t i = 0; i < e->count; i++) {
         const struct view_task *alloc = allocs_get(job, i);
         if (alloc->state != VIEW_LIVE || alloc->stopping)
             e->counts[alloc->state == VIEW_LIVE ? LACKS_ENDING : LACKS_ALLOC]++;
         else if (look_at_place(e, view, job, alloc->machine))
-            look_at_room(e, job, allocs_room_evicting(job, alloc));
+            look_at_room(e, need, allocs_room_evicting(view, job, alloc));
     }
 }
 
 static struct explanation look(const struct view *view, const struct view_job *job,
-                               struct reach *reach)
+                               const struct resources *need, struct reach *reach)
 {
     struct explanation e = {.count = job->inside != NULL ? allocs_count(job) : view->machine_count};
     for (int r = 0; r < RES_COUNT; r++)
         e.enough[r] = -1;
     if (job->inside != NULL)
-        look_at_allocs(&e, view, job);
+        look_at_allocs(&e, view, job, need);
     for (uint32_t m = 0; job->inside == NULL && m < e.count; m++)
         if (look_at_place(&e, view, job, m))
-            look_at_room(&e, job, reach_room(reach, view, job, m));
+            look_at_room(&e, need, reach_room(reach, view, job, need, m));
     return e;
 }
 
@@ -123,14 +123,14 @@ static uint32_t count_lacks(const struct explanation *e, int from, int to)
 }
 
 static void print_change(struct buf *to, const struct view *view, const struct view_job *job,
-                         const struct explanation *e)
+                         const struct explanation *e, const struct resources *need)
 {
-    int best = lack_best_change(e->enough, &job->limit);
+    int best = lack_best_change(e->enough, need);
     bool lacks_resources = count_lacks(e, 0, RES_COUNT) > 0;
     bool lacks_places = count_lacks(e, LACKS_CLAUSE, LACKS_COUNT) > 0;
     if (best >= 0) {
         buf_printf(to, "; would fit with ");
-        lack_change_print(to, best, e->enough[best], &job->limit, &view->resource_names);
+        lack_change_print(to, best, e->enough[best], need, &view->resource_names);
     } else if (lacks_places && !lacks_resources) {
         buf_printf(to, "; no machine meets what it asks for");
     } else if (lacks_resources || job->inside == NULL) { /* else allocs have to come first */
@@ -154,31 +154,50 @@ bool explain_job(const struct view *view, const struct view_job *job, struct rea
                  struct buf *to)
 {
     const char *noun = job->inside != NULL ? "alloc" : "machine";
-    struct explanation e = look(view, job, reach);
-    if (e.counts[LACKS_NOTHING] > 0) {
-        buf_printf(to, "fits %u of %u %ss now", e.counts[LACKS_NOTHING], e.count, noun);
-        return true;
+    struct explanation shapes[SPEC_SHAPES_MAX];
+    for (uint32_t i = 0; i < job->shape_count; i++) {
+        shapes[i] = look(view, job, &job->limits[i], reach);
+        uint32_t fits = shapes[i].counts[LACKS_NOTHING];
+        if (fits > 0) {
+            buf_printf(to, "fits %u of %u %ss now", fits, shapes[i].count, noun);
+            return true;
+        }
     }
-    if (e.count > 0 || job->inside == NULL)
+    if (shapes[0].count > 0 || job->inside == NULL)
         buf_printf(to, "no %s fits: ", noun);
     if (print_none(to, view, job))
         return false;
-    print_counts(to, view, job, &e);
-    print_change(to, view, job, &e);
+    for (uint32_t i = 0; i < job->shape_count; i++) {
+        if (i > 0)
+            buf_printf(to, "; in shape %u: ", i + 1);
+        print_counts(to, view, job, &shapes[i]);
+        print_change(to, view, job, &shapes[i], &job->limits[i]);
+    }
     return false;
 }
 
-void explain_gang(const struct view *view, const struct view_job *job, struct reach *reach,
-                  uint32_t fitting, uint32_t waiting, struct buf *to)
+void explain_gang(const struct view *view, const struct view_job *job, const struct resources *need,
+                  struct reach *reach, uint32_t fitting, uint32_t waiting, struct buf *to)
 {
     buf_printf(to, "%u of %u tasks would fit; the gang waits for all: ", fitting, waiting);
     if (print_none(to, view, job))
         return;
-    struct explanation e = look(view, job, reach);
+    struct explanation e = look(view, job, need, reach);
     print_counts(to, view, job, &e);
     /* What helps the next task is said to help the gang only when there is no other behind it. */
     if (waiting - fitting == 1)
-        print_change(to, view, job, &e);
+        print_change(to, view, job, &e, need);
+}
+
+/* What keeps a task off its machine: of several shapes, of the first. */
+static int lacks_on(const struct view *view, const struct view_job *job, uint32_t machine)
+{
+    int lack = lacks_place(view, job, machine);
+    if (lack != LACKS_NOTHING || feasible_evicting(view, job, machine))
+        return lack;
+    struct resources room = feasible_room(view, job, machine);
+    uint32_t lacking;
+    return lack_of_room(&job->limits[0], &room, &lacking);
 }
 
 bool explain_system(const struct view *view, const struct view_job *job, struct buf *to)
@@ -187,10 +206,7 @@ bool explain_system(const struct view *view, const struct view_job *job, struct 
     for (uint32_t m = 0; m < job->task_count && m < view->machine_count; m++) {
         if (job->tasks[m].state != VIEW_STUCK && job->tasks[m].state != VIEW_WAITING)
             continue;
-        int lack = lacks_place(view, job, m);
-        struct resources room = feasible_room(view, job, m);
-        uint32_t lacking;
-        e.counts[lack != LACKS_NOTHING ? lack : lack_of_room(&job->limit, &room, &lacking)]++;
+        e.counts[lacks_on(view, job, m)]++;
         e.count++;
     }
     uint32_t stuck = e.count - e.counts[LACKS_NOTHING];

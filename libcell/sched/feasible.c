@@ -64,7 +64,7 @@ struct resources feasible_room(const struct view *view, const struct view_job *j
     {
         const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
         if (!task->stopping && priority_may_evict(job->priority, task->job->priority) &&
-            view_take_victim(task))
+            view_take_victim(view, task))
             view_give(&room, task);
     }
     LIST_EACH(l, view->tasks[machine])
@@ -93,10 +93,11 @@ static void reach_begin(struct reach *reach, const struct view *view, uint32_t p
 }
 
 struct resources reach_room(struct reach *reach, const struct view *view,
-                            const struct view_job *job, uint32_t machine)
+                            const struct view_job *job, const struct resources *need,
+                            uint32_t machine)
 {
     struct resources room = {0};
-    if (resources_rare(&job->limit))
+    if (resources_rare(need))
         return feasible_room(view, job, machine);
     reach_begin(reach, view, job->priority);
     if (reach->stamps[machine] != view->stamp[machine]) { /* no machine ever has stamp 0 */
@@ -106,4 +107,18 @@ struct resources reach_room(struct reach *reach, const struct view *view,
     }
     memcpy(room.v, reach->rooms[machine], sizeof reach->rooms[machine]);
     return room;
+}
+
+bool feasible_evicting(const struct view *view, const struct view_job *job, uint32_t machine)
+{
+    bool maybe = false;
+    for (uint32_t i = 0; i < job->shape_count; i++)
+        maybe |= feasible_maybe(view, job, &job->limits[i], machine);
+    if (!maybe || !places_allow(job, machine))
+        return false;
+    struct resources room = feasible_room(view, job, machine);
+    for (uint32_t i = 0; i < job->shape_count; i++)
+        if (resources_fit(&job->limits[i], &room))
+            return true;
+    return false;
 }

@@ -95,32 +95,25 @@ static int by_choice(const void *x, const void *y)
 {
     const struct view_task *a = *(struct view_task *const *)x;
     const struct view_task *b = *(struct view_task *const *)y;
-    const struct resources *limit_a = view_task_limit(a);
-    const struct resources *limit_b = view_task_limit(b);
     if (a->job->priority != b->job->priority)
         return a->job->priority < b->job->priority ? -1 : 1;
-    for (int r = 0; r < RES_COUNT; r++)
-        if (limit_a->v[r] != limit_b->v[r])
-            return limit_a->v[r] > limit_b->v[r] ? -1 : 1;
-    uint64_t id_a = view_attempt(a).task.v;
-    uint64_t id_b = view_attempt(b).task.v;
-    return id_a > id_b ? -1 : id_a < id_b;
+    return view_task_order(a, b);
 }
 
 /* Leave out those whose jobs have no disruption budget left for them. */
-static void candidates_spare(struct preempt *p)
+static void candidates_spare(struct preempt *p, const struct view *view)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < p->victim_count; i++)
-        if (view_take_victim(p->victims[i]))
+        if (view_take_victim(view, p->victims[i]))
             p->victims[count++] = p->victims[i];
     for (uint32_t i = 0; i < count; i++) /* of a job that has none here, none was taken */
         view_untake(p->victims[i]);
     p->victim_count = count;
 }
 
-static void candidates_collect(struct preempt *p, const struct view_job *job,
-                               const struct list *tasks)
+static void candidates_collect(struct preempt *p, const struct view *view,
+                               const struct view_job *job, const struct list *tasks)
 {
     p->victim_count = 0;
     LIST_EACH(l, tasks)
@@ -136,7 +129,7 @@ static void candidates_collect(struct preempt *p, const struct view_job *job,
     }
     if (p->victim_count > 1)
         qsort(p->victims, p->victim_count, sizeof(struct view_task *), by_choice);
-    candidates_spare(p);
+    candidates_spare(p, view);
 }
 
 /* Keep the first candidates that make room, without those that are not needed. */
@@ -163,10 +156,10 @@ static bool candidates_reduce(struct preempt *p, const struct resources *need, s
 
 /* Among these tasks, `room` being free beside them. Leaves the victims in `p`, returns what they
  * cost. */
-static uint64_t plan(struct preempt *p, const struct view_job *job, const struct resources *need,
-                     struct room room, const struct list *tasks)
+static uint64_t plan(struct preempt *p, const struct view *view, const struct view_job *job,
+                     const struct resources *need, struct room room, const struct list *tasks)
 {
-    candidates_collect(p, job, tasks);
+    candidates_collect(p, view, job, tasks);
     if (!candidates_reduce(p, need, room))
         return COST_NONE;
     uint32_t highest = 0;
@@ -181,13 +174,13 @@ static uint64_t plan_machine(struct preempt *p, const struct view *view, const s
     p->victim_count = 0;
     if (!feasible_maybe(view, job, need, machine))
         return COST_NONE;
-    return plan(p, job, need, view_room(view, machine), view->tasks[machine]);
+    return plan(p, view, job, need, view_room(view, machine), view->tasks[machine]);
 }
 
-static uint64_t plan_alloc(struct preempt *p, const struct view_job *job,
+static uint64_t plan_alloc(struct preempt *p, const struct view *view, const struct view_job *job,
                            const struct resources *need, const struct view_task *alloc)
 {
-    return plan(p, job, need, allocs_room(alloc), allocs_inside(alloc));
+    return plan(p, view, job, need, allocs_room(alloc), allocs_inside(alloc));
 }
 
 static uint64_t cost_at(struct preempt *preempt, struct plan_cache *cache, const struct view *view,
@@ -308,7 +301,7 @@ struct choice preempt_best_alloc(struct preempt *preempt, const struct view *vie
         const struct view_task *alloc = allocs_get(job, i);
         if (!allocs_open(view, job, alloc))
             continue;
-        uint64_t cost = plan_alloc(preempt, job, need, alloc);
+        uint64_t cost = plan_alloc(preempt, view, job, need, alloc);
         if (cost >= best_cost || (uint32_t)cost > victims_max)
             continue;
         best = (struct choice){alloc->machine, VIEW_NO_MACHINE, i};
@@ -316,6 +309,6 @@ struct choice preempt_best_alloc(struct preempt *preempt, const struct view *vie
     }
     preempt->victim_count = 0;
     if (best.machine != VIEW_NO_MACHINE)
-        ASSERT(plan_alloc(preempt, job, need, allocs_get(job, best.alloc)) == best_cost);
+        ASSERT(plan_alloc(preempt, view, job, need, allocs_get(job, best.alloc)) == best_cost);
     return best;
 }

@@ -17,13 +17,13 @@ static struct level *level_of(struct view *view, const struct view_job *job)
     return &view->levels[job->priority];
 }
 
-/* 0: a task takes half of the largest machine or more, in one resource; 1: a quarter; and so on.
- * The last level is for all that is smaller: there it no longer matters. */
+/* By its best shape; 0: a task takes half of the largest machine or more, in one resource; 1: a
+ * quarter; and so on. The last level is for all that is smaller: there it no longer matters. */
 static uint8_t size_level(const struct view *view, const struct view_job *job)
 {
     uint64_t share = 1;
     for (enum resource r = 0; r < RES_COUNT; r++)
-        share = MAX(share, (uint64_t)view_normal(view, r, job->limit.v[r]));
+        share = MAX(share, (uint64_t)view_normal(view, r, job->limits[0].v[r]));
     share += share >> 10; /* a share is rounded down: let a quarter be one */
     int level = VIEW_NORMAL_BITS - 1 - (63 - __builtin_clzll(share));
     return (uint8_t)MIN(MAX(level, 0), QUEUE_LEVELS - 1);

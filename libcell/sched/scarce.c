@@ -46,8 +46,8 @@ static void count_demand(struct view *view)
     {
         const struct view_job *job = CONTAINER_OF(l, struct view_job, link);
         if (is_picky(job))
-            job->match->demand +=
-                job->replicas * share_of(view, job->limit.v[RES_CPU], job->limit.v[RES_RAM]);
+            job->match->demand += job->replicas * share_of(view, job->limits[0].v[RES_CPU],
+                                                           job->limits[0].v[RES_RAM]);
     }
 }
 

@@ -42,12 +42,8 @@ static bool may_fit(struct sched *sched, const struct view_job *job)
 {
     const struct view *view = &sched->view;
     for (uint32_t i = 0; i < view->candidate_count; i++) {
-        uint32_t m = view->candidate_list[i];
         sched->stats.machines_scanned++;
-        if (!places_allow(job, m) || !feasible_maybe(view, job, &job->limit, m))
-            continue;
-        struct resources room = feasible_room(view, job, m);
-        if (resources_fit(&job->limit, &room))
+        if (feasible_evicting(view, job, view->candidate_list[i]))
             return true;
     }
     return false;
@@ -81,8 +77,8 @@ static void wake_blocked(struct sched *sched)
 
 /* Of a gang the last may go without scores: a batch holds only so many. Those of machines say
  * nothing of allocs. */
-static void decision_make(struct sched *sched, const struct view_job *job, struct choice choice,
-                          struct decision *to)
+static void decision_make(struct sched *sched, const struct view_job *job, uint32_t shape,
+                          struct choice choice, struct decision *to)
 {
     to->runner_up.v = choice.runner_up + 1;
     to->among = sched->among;
@@ -93,27 +89,28 @@ static void decision_make(struct sched *sched, const struct view_job *job, struc
     if (sched->preempt.victim_count > 0)
         preempt_explain(&sched->preempt, sched->stage_evict, to);
     else
-        score_explain(&sched->view, job, &job->limit, choice, &sched->memo, to);
+        score_explain(&sched->view, job, &job->limits[shape], choice, &sched->memo, to);
     sched->score_count += to->score_count;
 }
 
-void sched_propose(struct sched *sched, struct view_job *job, struct choice choice)
+void sched_propose(struct sched *sched, struct view_job *job, uint32_t shape, struct choice choice)
 {
     struct view_task *task = view_first_waiting(job);
     struct placement *p = &sched->placements[sched->placement_count++];
     p->task = view_attempt(task);
     p->machine.v = choice.machine + 1;
     p->alloc = job->inside == NULL ? (task_id){0} : task_id_of(job->inside->job->id, choice.alloc);
+    p->shape = shape;
     p->victim_first = sched->victim_count;
     p->victim_count = sched->preempt.victim_count;
-    decision_make(sched, job, choice, &p->decision);
+    decision_make(sched, job, shape, choice, &p->decision);
     for (uint32_t i = 0; i < sched->preempt.victim_count; i++) {
         struct view_task *victim = sched->preempt.victims[i];
         sched->was_disrupted[sched->victim_count] = victim->disrupted;
         sched->victims[sched->victim_count++] = view_attempt(victim);
         view_stop(&sched->view, victim);
     }
-    view_place(&sched->view, task, choice.machine, choice.alloc);
+    view_place(&sched->view, task, choice.machine, choice.alloc, shape);
 }
 
 /*
@@ -127,11 +124,8 @@ bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t 
     for (struct list *l = view->blocked.next, *next; l != &view->blocked; l = next) {
         struct view_job *job = CONTAINER_OF(l, struct view_job, blocked_link);
         next = l->next;
-        if (job->inside != NULL || job->priority == by->priority || !places_allow(job, machine) ||
-            !feasible_maybe(view, job, &job->limit, machine))
-            continue;
-        struct resources room = feasible_room(view, job, machine);
-        if (!resources_fit(&job->limit, &room) ||
+        if (job->inside != NULL || job->priority == by->priority ||
+            !feasible_evicting(view, job, machine) ||
             (job->gang && gang_places(view, job, machine) < job->gang_missing))
             continue;
         if (job->priority > by->priority)
@@ -142,34 +136,16 @@ bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t 
     return system_wake(sched, machine, by->priority);
 }
 
-static enum pick pick_alloc(struct sched *sched, const struct view_job *job, uint32_t victims_max,
-                            struct choice *ret)
-{
-    const struct view *view = &sched->view;
-    const struct resources *need = &job->limit;
-    *ret = allocs_best(view, job, need);
-    if (ret->machine == VIEW_NO_MACHINE)
-        *ret = preempt_best_alloc(&sched->preempt, view, job, need, victims_max);
-    if (ret->machine != VIEW_NO_MACHINE)
-        return PICK_FOUND;
-    return victims_max < VICTIMS_MAX &&
-                   preempt_best_alloc(&sched->preempt, view, job, need, VICTIMS_MAX).machine !=
-                       VIEW_NO_MACHINE
-               ? PICK_WITH_MORE_VICTIMS
-               : PICK_NONE;
-}
-
-enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims_max,
-                     struct choice *ret)
+enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t shape, struct choice *ret)
 {
     struct view *view = &sched->view;
-    const struct resources *need = &job->limit;
+    const struct resources *need = &job->limits[shape];
     sched->preempt.victim_count = 0;
     view_first_waiting(job); /* that is whom the choice is made for */
     sched->among = job->inside != NULL ? AMONG_ALLOCS : AMONG_ALL;
-    if (job->inside != NULL)
-        return pick_alloc(sched, job, victims_max, ret);
-    if (job->woken && view->candidate_count <= CANDIDATES_MAX) {
+    if (job->inside != NULL) {
+        *ret = allocs_best(view, job, need);
+    } else if (job->woken && view->candidate_count <= CANDIDATES_MAX) {
         struct shortlist list;
         sched->stats.machines_scanned += view->candidate_count;
         shortlist_clear(&list, CHOICE_ENTRIES_MAX);
@@ -179,18 +155,45 @@ enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims
     } else {
         *ret = best_machine(&sched->best, view, job, need, &sched->stats.machines_scanned);
     }
-    if (ret->machine != VIEW_NO_MACHINE || job->priority == 0)
-        return ret->machine != VIEW_NO_MACHINE ? PICK_FOUND : PICK_NONE;
+    return ret->machine != VIEW_NO_MACHINE ? PICK_FOUND : PICK_NONE;
+}
+
+static struct choice pick_victims(struct sched *sched, const struct view_job *job,
+                                  const struct resources *need, uint32_t victims_max)
+{
+    return job->inside != NULL
+               ? preempt_best_alloc(&sched->preempt, &sched->view, job, need, victims_max)
+               : preempt_best(&sched->preempt, &sched->view, job, need, victims_max);
+}
+
+enum pick sched_pick_evicting(struct sched *sched, const struct view_job *job, uint32_t shape,
+                              uint32_t victims_max, struct choice *ret)
+{
+    struct view *view = &sched->view;
+    const struct resources *need = &job->limits[shape];
+    if (job->priority == 0)
+        return PICK_NONE;
     sched->stats.machines_scanned += job->woken ? view->candidate_count : view->machine_count;
-    *ret = preempt_best(&sched->preempt, view, job, need, victims_max);
-    sched->among = job->woken ? AMONG_WOKEN : AMONG_ALL;
+    *ret = pick_victims(sched, job, need, victims_max);
+    sched->among = job->inside != NULL ? AMONG_ALLOCS : job->woken ? AMONG_WOKEN : AMONG_ALL;
     if (ret->machine != VIEW_NO_MACHINE)
         return PICK_FOUND;
-    return victims_max < VICTIMS_MAX &&
-                   preempt_best(&sched->preempt, view, job, need, VICTIMS_MAX).machine !=
-                       VIEW_NO_MACHINE
-               ? PICK_WITH_MORE_VICTIMS
-               : PICK_NONE;
+    bool with_more = victims_max < VICTIMS_MAX &&
+                     pick_victims(sched, job, need, VICTIMS_MAX).machine != VIEW_NO_MACHINE;
+    return with_more ? PICK_WITH_MORE_VICTIMS : PICK_NONE;
+}
+
+/* The best shape that fits somewhere; nobody is evicted for a better one while another fits. */
+static enum pick pick_shape(struct sched *sched, struct view_job *job, uint32_t *ret_shape,
+                            struct choice *ret)
+{
+    enum pick pick = PICK_NONE;
+    for (uint32_t i = 0; pick == PICK_NONE && i < job->shape_count; i++)
+        pick = sched_pick(sched, job, *ret_shape = i, ret);
+    for (uint32_t i = 0; pick == PICK_NONE && i < job->shape_count; i++)
+        pick =
+            sched_pick_evicting(sched, job, *ret_shape = i, VICTIMS_MAX - sched->victim_count, ret);
+    return pick;
 }
 
 /* Place one task of the job, or find that nothing fits and block it. False when the batch is full.
@@ -198,23 +201,27 @@ enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims
 static bool place_one(struct sched *sched, struct view_job *job)
 {
     struct choice choice;
-    if (job->inside == NULL && refusals_cover(&sched->refusals, &sched->view, job, &job->limit)) {
+    uint32_t shape = 0;
+    while (shape < job->shape_count && job->inside == NULL &&
+           refusals_cover(&sched->refusals, &sched->view, job, &job->limits[shape]))
+        shape++;
+    if (shape == job->shape_count) {
         view_block(&sched->view, job);
         return true;
     }
     if (sched->placement_count == CMD_PLACEMENTS_MAX ||
         sched->score_count + DECISION_SCORES_MAX > CMD_SCORES_MAX)
         return false;
-    switch (sched_pick(sched, job, VICTIMS_MAX - sched->victim_count, &choice)) {
+    switch (pick_shape(sched, job, &shape, &choice)) {
     case PICK_WITH_MORE_VICTIMS: /* that is for the next batch to see */
         return false;
     case PICK_NONE:
-        if (job->inside == NULL)
-            refusals_note(&sched->refusals, &sched->view, job, &job->limit);
+        for (uint32_t i = 0; i < job->shape_count && job->inside == NULL; i++)
+            refusals_note(&sched->refusals, &sched->view, job, &job->limits[i]);
         view_block(&sched->view, job);
         return true;
     case PICK_FOUND:
-        sched_propose(sched, job, choice);
+        sched_propose(sched, job, shape, choice);
         return sched->preempt.victim_count == 0 || job->inside != NULL ||
                sched_wake_beside(sched, job, choice.machine);
     }

@@ -7,12 +7,12 @@
 #include "choose.h"
 #include "sched.h"
 
-/* Packed sizes at most: 49 bytes a placement and 11 a score of it, 16 a victim, 525 a verdict, 40 a
+/* Packed sizes at most: 50 bytes a placement and 11 a score of it, 16 a victim, 525 a verdict, 40 a
  * stage. */
-enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 24 };
+enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 22 };
 /* Fewer candidates than this are looked at one by one. */
 enum { CANDIDATES_MAX = 32 };
-_Static_assert(CMD_PLACEMENTS_MAX * 49 + CMD_SCORES_MAX * 11 + VICTIMS_MAX * 16 +
+_Static_assert(CMD_PLACEMENTS_MAX * 50 + CMD_SCORES_MAX * 11 + VICTIMS_MAX * 16 +
                        VERDICTS_MAX * 525 + STAGES_MAX * 40 + 256 <=
                    CMD_BYTES_MAX,
                "a full batch must fit a command");
@@ -43,11 +43,13 @@ struct sched {
 
 /* sched.c */
 enum pick { PICK_FOUND, PICK_NONE, PICK_WITH_MORE_VICTIMS };
-/* Where the next task of the job goes; whom to evict for it stands in sched->preempt. */
-enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t victims_max,
-                     struct choice *ret);
+/* Where the next task of the job goes in this shape without evicting anybody. */
+enum pick sched_pick(struct sched *sched, struct view_job *job, uint32_t shape, struct choice *ret);
+/* The same with evictions; whom to evict for it stands in sched->preempt. */
+enum pick sched_pick_evicting(struct sched *sched, const struct view_job *job, uint32_t shape,
+                              uint32_t victims_max, struct choice *ret);
 /* Into the batch with it, and into the view. */
-void sched_propose(struct sched *sched, struct view_job *job, struct choice choice);
+void sched_propose(struct sched *sched, struct view_job *job, uint32_t shape, struct choice choice);
 /* Victims were chosen on this machine: false, the pass is to end. */
 bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t machine);
 

@@ -7,6 +7,18 @@
  */
 #include "sched_impl.h"
 
+/* The best shape that fits there, without evictions if any does; or their number. */
+static uint32_t shape_at(struct sched *sched, const struct view_job *job, uint32_t machine)
+{
+    for (uint32_t i = 0; i < job->shape_count; i++)
+        if (feasible_fits(&sched->view, job, &job->limits[i], machine))
+            return i;
+    for (uint32_t i = 0; i < job->shape_count; i++)
+        if (preempt_at(&sched->preempt, &sched->view, job, &job->limits[i], machine, VICTIMS_MAX))
+            return i;
+    return job->shape_count;
+}
+
 bool system_place(struct sched *sched, struct view_job *job)
 {
     const struct view *view = &sched->view;
@@ -19,14 +31,14 @@ bool system_place(struct sched *sched, struct view_job *job)
     sched->among = AMONG_ITS_OWN;
     sched->stats.machines_scanned++;
     bool allowed = m < view->machine_count && places_allow(job, m);
-    if (!allowed || (!feasible_fits(view, job, &job->limit, m) &&
-                     !preempt_at(&sched->preempt, view, job, &job->limit, m, VICTIMS_MAX))) {
+    uint32_t shape = allowed ? shape_at(sched, job, m) : job->shape_count;
+    if (shape == job->shape_count) {
         view_stick(&sched->view, task);
         return true;
     }
     if (sched->preempt.victim_count > victims_left)
         return false; /* the next batch has room for them */
-    sched_propose(sched, job, (struct choice){m, VIEW_NO_MACHINE, 0});
+    sched_propose(sched, job, shape, (struct choice){m, VIEW_NO_MACHINE, 0});
     return sched->preempt.victim_count == 0 || sched_wake_beside(sched, job, m);
 }
 
@@ -37,11 +49,7 @@ bool system_wake(struct sched *sched, uint32_t machine, uint32_t by)
     {
         struct view_job *job = CONTAINER_OF(l, struct view_job, system);
         if (machine >= job->task_count || job->tasks[machine].state != VIEW_STUCK ||
-            job->priority == by || !places_allow(job, machine) ||
-            !feasible_maybe(view, job, &job->limit, machine))
-            continue;
-        struct resources room = feasible_room(view, job, machine);
-        if (!resources_fit(&job->limit, &room))
+            job->priority == by || !feasible_evicting(view, job, machine))
             continue;
         if (job->priority > by)
             return false;

@@ -221,7 +221,7 @@ static void take_machine(struct view *view, const struct machine *row)
 
 const struct resources *view_task_limit(const struct view_task *task)
 {
-    return &task->job->limit;
+    return &task->job->limits[task->shape];
 }
 
 /* To its machine a task in an alloc is something that may have to be spared, and nothing more. */
@@ -396,27 +396,30 @@ static void task_leave(struct view *view, struct view_task *task)
     }
     task->state = VIEW_OVER;
     task->stopping = false;
+    task->shape = 0;
 }
 
-static void task_enter(struct view *view, struct view_task *task, enum view_task_state state,
-                       uint32_t machine, uint32_t devices, bool stopping)
+/* Of `next` its state and, if it is live, where and how. */
+static void task_enter(struct view *view, struct view_task *task, const struct view_task *next)
 {
     struct view_job *job = task->job;
-    task->state = state;
-    if (state == VIEW_WAITING) {
+    task->state = next->state;
+    if (next->state == VIEW_WAITING) {
         job->waiting_from = MIN(job->waiting_from, view_task_index(task));
         waiting_add(view, job, 1);
     }
-    if (state == VIEW_STUCK)
+    if (next->state == VIEW_STUCK)
         stuck_add(view, job, 1);
-    if (state == VIEW_LIVE) {
-        ASSERT(machine < view->machine_count);
-        task->machine = machine;
-        task->devices = devices;
-        task->stopping = stopping;
+    if (next->state == VIEW_LIVE) {
+        ASSERT(next->machine < view->machine_count);
+        task->machine = next->machine;
+        task->alloc = next->alloc;
+        task->shape = next->shape;
+        task->devices = next->devices;
+        task->stopping = next->stopping;
         list_push(allocs_home(view, task), &task->link);
-        places_count(view, job, machine, 1);
-        if (!stopping)
+        places_count(view, job, task->machine, 1);
+        if (!task->stopping)
             account(view, task, 1);
         if (job->allocs != NULL)
             allocs_tell(view, job->allocs);
@@ -449,7 +452,7 @@ static void set_disrupted(struct view *view, struct view_task *task, bool disrup
 void view_stick(struct view *view, struct view_task *task)
 {
     ASSERT(task->state == VIEW_WAITING);
-    task_enter(view, task, VIEW_STUCK, VIEW_NO_MACHINE, 0, false);
+    task_enter(view, task, &(struct view_task){.state = VIEW_STUCK});
     waiting_add(view, task->job, -1);
     if (list_empty(&task->job->unsaid))
         list_push(&view->unsaid, &task->job->unsaid);
@@ -459,20 +462,26 @@ void view_unstick(struct view *view, struct view_task *task)
 {
     ASSERT(task->state == VIEW_STUCK);
     task_leave(view, task);
-    task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, 0, false);
+    task_enter(view, task, &(struct view_task){.state = VIEW_WAITING});
 }
 
-void view_place(struct view *view, struct view_task *task, uint32_t machine, uint32_t alloc)
+void view_place(struct view *view, struct view_task *task, uint32_t machine, uint32_t alloc,
+                uint32_t shape)
 {
     struct devices free = task->job->inside == NULL
                               ? view_devices(view, machine)
                               : allocs_room(allocs_get(task->job, alloc)).devices;
-    uint32_t devices = devices_choose(&free, view_task_limit(task)->v[RES_GPU]);
+    const struct view_task next = {
+        .state = VIEW_LIVE,
+        .machine = machine,
+        .alloc = alloc,
+        .shape = (uint8_t)shape,
+        .devices = devices_choose(&free, task->job->limits[shape].v[RES_GPU]),
+    };
     ASSERT(task->state == VIEW_WAITING);
     task_leave(view, task);
     task->attempt++;
-    task->alloc = alloc;
-    task_enter(view, task, VIEW_LIVE, machine, devices, false);
+    task_enter(view, task, &next);
 }
 
 static void stop(struct view *view, struct view_task *task)
@@ -498,7 +507,7 @@ void view_stop(struct view *view, struct view_task *task)
     if (inside != NULL && list_empty(inside)) { /* nothing to wait for */
         task_leave(view, task);
         set_disrupted(view, task, true);
-        task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, 0, false);
+        task_enter(view, task, &(struct view_task){.state = VIEW_WAITING});
         return;
     }
     stop(view, task);
@@ -518,15 +527,18 @@ void view_unplace(struct view *view, struct view_task *task)
     account(view, task, -1);
     places_count(view, task->job, task->machine, -1);
     task->attempt--;
-    task_enter(view, task, VIEW_WAITING, VIEW_NO_MACHINE, 0, false);
+    task->shape = 0;
+    task_enter(view, task, &(struct view_task){.state = VIEW_WAITING});
 }
 
 void view_unstop(struct view *view, struct view_task *task, bool disrupted)
 {
     struct list *inside = allocs_inside(task);
     if (task->state == VIEW_WAITING) {
+        struct view_task was = *task; /* but for the state it is as it was */
+        was.state = VIEW_LIVE;
         task_leave(view, task);
-        task_enter(view, task, VIEW_LIVE, task->machine, task->devices, false);
+        task_enter(view, task, &was);
         set_disrupted(view, task, disrupted);
         return;
     }
@@ -542,50 +554,6 @@ void view_unimprove(struct view *view, uint32_t improved_count)
 {
     while (view->improved_count > improved_count)
         view->improved[view->improved_list[--view->improved_count]] = false;
-}
-
-static bool is_counted(const struct view_task *task)
-{
-    return task->job->budgeted && !task->disrupted;
-}
-
-static bool take_one(const struct view_task *task)
-{
-    struct view_job *job = task->job;
-    if (!is_counted(task))
-        return true;
-    if (job->disrupted + job->taken >= job->disruptions_max)
-        return false;
-    job->taken++;
-    return true;
-}
-
-bool view_take_victim(const struct view_task *task)
-{
-    if (!take_one(task))
-        return false;
-    struct list *inside = allocs_inside(task), *l = inside;
-    while (l != NULL && (l = l->next) != inside) {
-        const struct view_task *other = CONTAINER_OF(l, struct view_task, link);
-        if (!other->stopping && !take_one(other))
-            break;
-    }
-    if (l == inside)
-        return true;
-    while ((l = l->prev) != inside) { /* not as a whole: give back what was taken */
-        const struct view_task *other = CONTAINER_OF(l, struct view_task, link);
-        other->job->taken -= !other->stopping && is_counted(other);
-    }
-    task->job->taken -= is_counted(task);
-    return false;
-}
-
-void view_untake(const struct view_task *task)
-{
-    struct list *inside = allocs_inside(task);
-    task->job->taken = 0;
-    for (struct list *l = inside; l != NULL && (l = l->next) != inside;)
-        CONTAINER_OF(l, struct view_task, link)->job->taken = 0;
 }
 
 struct view_task *view_first_waiting(struct view_job *job)
@@ -685,8 +653,10 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     job->follows_cell = row->spec.policy == POLICY_OF_CELL;
     job->policy = job->follows_cell ? view->policy : row->spec.policy;
     job->replicas = row->spec.replicas;
-    job->limit = row->spec.limit;
     job->gang = row->spec.gang;
+    job->shape_count = spec_shape_count(&row->spec);
+    for (uint32_t i = 0; i < job->shape_count; i++)
+        job->limits[i] = *spec_shape(&row->spec, i);
     job->disruptions_max = row->spec.disruptions_max;
     job->budgeted = is_budgeted(row);
     job->every_machine = row->spec.every_machine;
@@ -738,12 +708,11 @@ static struct view_job *job_renew(struct view *view, struct view_job *old,
         task->attempt = tasks[i].attempt;
         memcpy(task->crashed_on, tasks[i].crashed_on, sizeof task->crashed_on);
         task->disrupted = tasks[i].disrupted;
-        task->alloc = tasks[i].alloc;
         job->disrupted += task->disrupted;
         memcpy(task->reclaimed_percent, tasks[i].reclaimed_percent, sizeof task->reclaimed_percent);
-        /* It may evict more now. */
-        enum view_task_state state = tasks[i].state == VIEW_STUCK ? VIEW_WAITING : tasks[i].state;
-        task_enter(view, task, state, tasks[i].machine, tasks[i].devices, tasks[i].stopping);
+        if (tasks[i].state == VIEW_STUCK) /* it may evict more, or ask for less now */
+            tasks[i].state = VIEW_WAITING;
+        task_enter(view, task, &tasks[i]);
     }
     return job;
 }
@@ -777,26 +746,28 @@ static void take_task(struct view *view, const struct task *row)
     if (job == NULL)
         return; /* of a job that is dead */
     struct view_task *task = &job->tasks[task_index(row->id)];
-    enum view_task_state state = task_is_live(row)            ? VIEW_LIVE
-                                 : row->state != TASK_PENDING ? VIEW_OVER
-                                 : row->not_before_ms != 0    ? VIEW_HELD
-                                 : task->state == VIEW_STUCK  ? VIEW_STUCK
-                                                              : VIEW_WAITING;
-    bool stopping = row->stopping != CAUSE_NONE;
-    uint32_t machine = state == VIEW_LIVE ? row->machine.v - 1 : VIEW_NO_MACHINE;
-    uint32_t alloc = task_index(row->alloc);
+    const struct view_task next = {
+        .state = task_is_live(row)            ? VIEW_LIVE
+                 : row->state != TASK_PENDING ? VIEW_OVER
+                 : row->not_before_ms != 0    ? VIEW_HELD
+                 : task->state == VIEW_STUCK  ? VIEW_STUCK
+                                              : VIEW_WAITING,
+        .machine = task_is_live(row) ? row->machine.v - 1 : VIEW_NO_MACHINE,
+        .alloc = task_index(row->alloc),
+        .shape = (uint8_t)row->shape,
+        .devices = row->devices,
+        .stopping = row->stopping != CAUSE_NONE,
+    };
+    bool as_assumed =
+        next.state == task->state && next.stopping == task->stopping && next.shape == task->shape &&
+        (next.state != VIEW_LIVE || (next.machine == task->machine && next.alloc == task->alloc &&
+                                     next.devices == task->devices));
     task->attempt = row->attempt;
     memcpy(task->crashed_on, row->crashed_on, sizeof task->crashed_on);
-    if (state == task->state && stopping == task->stopping &&
-        (state != VIEW_LIVE ||
-         (machine == task->machine && alloc == task->alloc && row->devices == task->devices))) {
-        set_disrupted(view, task, task_is_disrupted(row));
-        set_reclaimed(view, task, row);
-        return; /* as assumed */
+    if (!as_assumed) {
+        task_leave(view, task);
+        task_enter(view, task, &next);
     }
-    task_leave(view, task);
-    task->alloc = alloc;
-    task_enter(view, task, state, machine, row->devices, stopping);
     set_reclaimed(view, task, row);
     set_disrupted(view, task, task_is_disrupted(row));
 }

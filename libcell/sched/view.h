@@ -41,6 +41,7 @@ struct view_task {
     bool disrupted;     /* task_is_disrupted() */
     bool swept;         /* stopped because its alloc was, as far as is assumed; before that ... */
     bool was_disrupted; /* ... it was so */
+    uint8_t shape;      /* of job->limits, while live */
 };
 
 /* What a machine says of itself. */
@@ -82,8 +83,9 @@ struct view_job {
     bool follows_cell;  /* in that */
     uint32_t replicas;
     uint32_t task_count; /* at least replicas: some are left of a time when there were more */
-    struct resources limit;
-    bool every_machine;    /* task I may be on machine I only */
+    bool every_machine;  /* task I may be on machine I only */
+    struct resources limits[SPEC_SHAPES_MAX]; /* the shapes of its tasks, the best first */
+    uint32_t shape_count;
     uint32_t waiting;      /* tasks in VIEW_WAITING */
     uint32_t stuck;        /* in VIEW_STUCK */
     uint32_t waiting_from; /* none of them has a lower index */
@@ -255,10 +257,13 @@ static inline int64_t view_unpromised(const struct view *view, enum resource r, 
                ? INT64_MAX
                : view->total[r][machine] - view->promised[r][machine];
 }
+/* Which is the better victim of two of one priority: the larger, then the newer; -1, 0, 1. */
+int view_task_order(const struct view_task *a, const struct view_task *b);
 uint32_t view_task_index(const struct view_task *task);
 struct attempt_ref view_attempt(const struct view_task *task);
 /* Assume what has just been decided. */
-void view_place(struct view *view, struct view_task *task, uint32_t machine, uint32_t alloc);
+void view_place(struct view *view, struct view_task *task, uint32_t machine, uint32_t alloc,
+                uint32_t shape);
 void view_stop(struct view *view, struct view_task *task); /* with an alloc what is inside */
 /* Take back what was assumed since machines were improved `improved_count` times, last first. */
 void view_unplace(struct view *view, struct view_task *task);
@@ -266,7 +271,7 @@ void view_unstop(struct view *view, struct view_task *task, bool disrupted);
 void view_unimprove(struct view *view, uint32_t improved_count);
 /* Count the task, and with an alloc what is inside, as what would be evicted, unless a job of these
  * has no budget left for it; then, for each task this was asked of, view_untake(). */
-bool view_take_victim(const struct view_task *task);
+bool view_take_victim(const struct view *view, const struct view_task *task);
 void view_untake(const struct view_task *task);
 /* Turn the improved machines into candidates. */
 void view_take_improved(struct view *view);

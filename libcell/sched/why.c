@@ -24,7 +24,8 @@ struct rank {
 struct inquiry {
     const struct cell *cell;
     const struct job *job;
-    int64_t index;           /* of the task in question, or WHY_INDEX_ANY */
+    int64_t index; /* of the task in question, or WHY_INDEX_ANY */
+    const struct resources *need;
     struct matcher *matcher; /* NULL: no constraints */
     struct tally spreads[SPEC_SPREADS_MAX];
     struct tally companies[SPEC_COMPANIES_MAX]; /* of near and apart, as they stand */
@@ -231,8 +232,8 @@ static void look_beyond(struct inquiry *q, const struct machine *machine, const 
 {
     struct resources missing;
     struct resources free = why_free(q->job, machine, room);
-    uint64_t share = share_missing(&q->job->spec.limit, &free, &missing);
-    enum why_bar bar = why_bar_of(q->cell, q->job, machine, *room);
+    uint64_t share = share_missing(q->need, &free, &missing);
+    enum why_bar bar = why_bar_of(q->cell, q->job, q->need, machine, *room);
     ret->bars[bar]++;
     rank_add(q->near, &ret->near_count, WHY_NEAR_MAX, (struct rank){machine->id, share});
     if (bar != BAR_SIZE)
@@ -248,18 +249,19 @@ static void ranks_tell(const struct inquiry *q, struct why *ret)
         struct room room = cell_room(q->cell, machine);
         struct resources free = why_free(q->job, machine, &room);
         ret->near[i].machine = q->near[i].machine;
-        share_missing(&q->job->spec.limit, &free, &ret->near[i].missing);
+        share_missing(q->need, &free, &ret->near[i].missing);
     }
     for (uint32_t i = 0; i < ret->eviction_count; i++) {
         const struct machine *machine = cell_machine(q->cell, q->evict[i].machine);
-        ret->evictions[i] = why_eviction_of(q->cell, q->job, machine, cell_room(q->cell, machine));
+        ret->evictions[i] =
+            why_eviction_of(q->cell, q->job, q->need, machine, cell_room(q->cell, machine));
     }
 }
 
 static int look_at_room(struct inquiry *q, const struct resources *free)
 {
     uint32_t lacking;
-    int first = lack_of_room(&q->job->spec.limit, free, &lacking);
+    int first = lack_of_room(q->need, free, &lacking);
     if (first != LACKS_NOTHING && lacking == 1 && free->v[first] >= q->enough[first]) {
         if (free->v[first] > q->enough[first])
             q->enough_machines[first] = 0;
@@ -314,7 +316,7 @@ static void reasons_sum(const struct inquiry *q, struct why *ret)
     ret->change = -1;
     if (q->by_lack[LACKS_NOTHING].machines > 0)
         return;
-    ret->change = lack_best_change(q->enough, &q->job->spec.limit);
+    ret->change = lack_best_change(q->enough, q->need);
     if (ret->change >= 0) {
         ret->change_amount = q->enough[ret->change];
         ret->change_machines = q->enough_machines[ret->change];
@@ -391,9 +393,8 @@ static void gang_count(struct inquiry *q, struct why *ret)
         struct room room = cell_room(q->cell, machine);
         room.free = why_free(q->job, machine, &room);
         while (ret->gang_fitting < ret->gang_waiting && lacks_place(q, machine) == LACKS_NOTHING &&
-               resources_fit(&q->job->spec.limit, &room.free)) {
-            room_take(&room, &q->job->spec.limit,
-                      devices_choose(&room.devices, q->job->spec.limit.v[RES_GPU]));
+               resources_fit(q->need, &room.free)) {
+            room_take(&room, q->need, devices_choose(&room.devices, q->need->v[RES_GPU]));
             tallies_add(q, machine);
             ret->gang_fitting++;
         }
@@ -415,8 +416,8 @@ static void count_pending(const struct job *job, int64_t index, struct why *ret)
     }
 }
 
-int why_job(const struct cell *cell, const char *name, int64_t index, struct why *ret,
-            struct err *err)
+int why_job(const struct cell *cell, const char *name, int64_t index, uint32_t shape,
+            struct why *ret, struct err *err)
 {
     const struct job *job = cell_job_named(cell, name);
     *ret = (struct why){0};
@@ -425,14 +426,19 @@ int why_job(const struct cell *cell, const char *name, int64_t index, struct why
     if (index != WHY_INDEX_ANY && (index < 0 || index >= job->task_count))
         return err_set(err, ERR_NOT_FOUND, "job \"%s\" has no task %" PRId64 ", it has %u", name,
                        index, job->task_count);
+    if (shape >= spec_shape_count(&job->spec))
+        return err_set(err, ERR_NOT_FOUND, "job \"%s\" has no shape %u, it has %u", name, shape + 1,
+                       spec_shape_count(&job->spec));
     ret->job = job->id;
+    ret->shape = shape;
     count_pending(job, index, ret);
     bool unwanted = index != WHY_INDEX_ANY && job->tasks[index].state == TASK_UNWANTED;
     if (ret->pending == 0 && !unwanted)
         return err_set(err, ERR_STATE, "job \"%s\" is %s: nothing of it is pending", name,
                        job_state_text(job));
     ret->resource_names = cell->resource_names;
-    struct inquiry q = {.cell = cell, .job = job, .index = index};
+    struct inquiry q = {
+        .cell = cell, .job = job, .index = index, .need = spec_shape(&job->spec, shape)};
     for (int r = 0; r < RES_COUNT; r++)
         q.enough[r] = -1;
     inquiry_begin(&q);

@@ -30,6 +30,7 @@ struct why_near {
 struct why {
     job_id job;
     struct resource_names resource_names;
+    uint32_t shape;         /* the one this is about */
     uint32_t pending;       /* of the tasks that were asked for */
     uint32_t backing_off;   /* of those */
     uint64_t not_before_ms; /* of the first of those; 0: none */
@@ -57,15 +58,15 @@ struct why {
     uint32_t change_machines; /* it would fit there */
 };
 
-/* `index` of one task or WHY_INDEX_ANY. ERR_NOT_FOUND; ERR_STATE when nothing asked for is pending
- * (one task that is not wanted on its machine is told of).
- * O(machines + tasks that lie on them + jobs). */
-int why_job(const struct cell *cell, const char *job, int64_t index, struct why *ret,
-            struct err *err) MUST_USE;
-/* "lacks cpu", "fits" */
+/* `index` of one task or WHY_INDEX_ANY; in a shape the job has, spec_shape(). ERR_NOT_FOUND;
+ * ERR_STATE when nothing asked for is pending (one task that is not wanted on its machine is told
+ * of). O(machines + tasks that lie on them + jobs). */
+int why_job(const struct cell *cell, const char *job, int64_t index, uint32_t shape,
+            struct why *ret, struct err *err) MUST_USE;
 /* The name of one of `first`. */
 void why_place_print(struct buf *to, const struct cell *cell, const struct why *why,
                      uint32_t place);
+/* "lacks cpu", "fits" */
 void why_reason_print(struct buf *to, const struct job *job, const struct why *why, int lack);
 
 #endif

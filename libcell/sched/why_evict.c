@@ -50,7 +50,8 @@ struct resources why_free(const struct job *job, const struct machine *machine,
 }
 
 enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
-                        const struct machine *machine, struct room room)
+                        const struct resources *need, const struct machine *machine,
+                        struct room room)
 {
     struct room without[BAR_SIZE]; /* this bar and those before it */
     struct resources gone[BAR_SIZE] = {0};
@@ -74,7 +75,7 @@ enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
     }
     for (enum why_bar bar = BAR_NONE; bar < BAR_SIZE; bar++) {
         struct resources free = room_for(job, machine, &without[bar], &gone[bar]);
-        if (resources_fit(&job->spec.limit, &free))
+        if (resources_fit(need, &free))
             return bar;
     }
     return BAR_SIZE;
@@ -128,6 +129,7 @@ static struct candidate *candidates_of(const struct cell *cell, const struct job
 /* What is free with some of the candidates gone. */
 struct space {
     const struct job *job;
+    const struct resources *need;
     const struct machine *machine;
     struct room room;
     struct resources gone; /* production */
@@ -150,7 +152,7 @@ static void space_move(struct space *space, const struct candidate *candidate, b
 static bool space_fits(const struct space *space)
 {
     struct resources free = room_for(space->job, space->machine, &space->room, &space->gone);
-    return resources_fit(&space->job->spec.limit, &free);
+    return resources_fit(space->need, &free);
 }
 
 /* The first that make room, without those that turn out not to be needed: how many. */
@@ -175,12 +177,13 @@ static uint32_t candidates_reduce(struct candidate *all, uint32_t count, struct 
 }
 
 struct why_eviction why_eviction_of(const struct cell *cell, const struct job *job,
-                                    const struct machine *machine, struct room room)
+                                    const struct resources *need, const struct machine *machine,
+                                    struct room room)
 {
     uint32_t count;
     CLEANUP(free_ptr) struct candidate *all = candidates_of(cell, job, machine, &count);
     struct why_eviction e = {.machine = machine->id};
-    e.victim_count = candidates_reduce(all, count, (struct space){job, machine, room, {{0}}});
+    e.victim_count = candidates_reduce(all, count, (struct space){job, need, machine, room, {{0}}});
     for (uint32_t i = 0; i < e.victim_count; i++) {
         e.bar = MAX(e.bar, all[i].bar);
         if (i < WHY_VICTIMS_MAX)

@@ -36,11 +36,14 @@ struct why_eviction {
 /* What of this room the job may ask for. */
 struct resources why_free(const struct job *job, const struct machine *machine,
                           const struct room *room);
-/* What has to be broken for the job to fit there, in the best case; `room` is what it has now. */
+/* What has to be broken for `need` of the job to fit there, in the best case; `room` is what it has
+ * now. */
 enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
-                        const struct machine *machine, struct room room);
+                        const struct resources *need, const struct machine *machine,
+                        struct room room);
 /* The same in names: no victim is unneeded. The bar is not BAR_SIZE. */
 struct why_eviction why_eviction_of(const struct cell *cell, const struct job *job,
-                                    const struct machine *machine, struct room room);
+                                    const struct resources *need, const struct machine *machine,
+                                    struct room room);
 
 #endif

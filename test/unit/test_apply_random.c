@@ -143,7 +143,7 @@ START_TEST(replicas_and_checkpoints_agree_under_random_commands)
     for (int kind = EVENT_SUBMITTED; kind < EVENT_KIND_COUNT; kind++)
         if (kind != EVENT_FORGOTTEN) /* takes more jobs than this */
             ck_assert_msg(events_seen[kind] > 0, "no event %s", event_kind_text(kind));
-    ck_assert_uint_gt(inside_seen, 200);
+    ck_assert_uint_gt(inside_seen, 100);
     ck_assert_uint_gt(leaving_seen, 50);
     const enum err_code codes[] = {ERR_OK,    ERR_INVALID, ERR_NOT_FOUND, ERR_EXISTS,
                                    ERR_STATE, ERR_DENIED,  ERR_LIMIT};

@@ -257,12 +257,15 @@ START_TEST(the_environment_is_the_specs_and_the_cells_and_nobody_elses)
                               .machine = "m1",
                               .work_dir = "/x/work",
                               .task = {task_id_of((job_id){7}, 3), 2},
+                              .shape = 1,
                               .ports = ports};
     env_build(&env, &spec, &facts);
     for (const char *w = words_first(&env); w != NULL; w = words_next(&env, w))
         buf_printf(&text, "%s\n", w);
     ck_assert_str_eq(buf_text(&text), "BORG_CELL=dev\nBORG_JOB=web\nBORG_TASK=web/3\n"
                                       "BORG_ATTEMPT=2\nBORG_MACHINE=m1\nBORG_DIR=/x/work\n"
+                                      "BORG_SHAPE=2\nBORG_CPU_MILLI=100\n"
+                                      "BORG_RAM_BYTES=134217728\n"
                                       "PORT=20001\nPORT_HTTP=20001\nPORT_MY_ADMIN_V2=20007\n"
                                       "A=1\nPATH=/only\nHOME=/x/work\nLANG=C.UTF-8\n");
     words_release(&env);

@@ -36,8 +36,8 @@ static void expect_sums_hold(struct store *store)
     ck_assert_int_eq(
         query_number(store, "SELECT count(*) FROM machines m WHERE task_count <> (SELECT count(*) "
                             "FROM tasks WHERE machine_id = m.id) OR reserved_cpu_milli <> (SELECT "
-                            "coalesce(sum(cpu_milli), 0) FROM tasks t JOIN jobs j ON j.id = "
-                            "t.job_id WHERE machine_id = m.id AND alloc_idx IS NULL)"),
+                            "coalesce(sum(cpu_milli), 0) FROM task_list WHERE machine = m.name "
+                            "AND alloc IS NULL)"),
         0);
 }
 

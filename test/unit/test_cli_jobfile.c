@@ -48,7 +48,7 @@ static const struct mistake mistakes[] = {
     {"task+: {env: {'A=B': 'x'}}", "task.env.A=B: is not a variable's name"},
     {"task+: {env: {A: null}}", "task.env.A: must be a string, a number or a boolean, not null"},
     {"task+: {env: {A: {}}}", "task.env.A: must be a string, a number or a boolean, not an object"},
-    {"task+: {resources: 1}", "task.resources: must be an object, not a number"},
+    {"task+: {resources: 1}", "task.resources: must be an object or an array of objects, not a n"},
     {"task+: {resources: {ram: '12Q'}}", "task.resources.ram: \"12Q\" is not a quantity"},
     {"task+: {resources: {ram: 0}}", "task.resources.ram: must be more than 0"},
     {"task+: {resources: {ram: -1}}", "task.resources.ram: "},
@@ -67,6 +67,14 @@ static const struct mistake mistakes[] = {
     {"task+: {resources: {NAME: 2}}", "task.resources.NAME: stands for the name"},
     {"task+: {resources: {Tape: 1}}", "task.resources: resource \"Tape\": its name must be"},
     {"task+: {resources: {a: 1, b: 1, c: 1, d: 1}}", "task.resources.d: one too many"},
+    {"task+: {resources: []}", "task.resources: has 0 shapes; 1 to 4 are possible"},
+    {"task+: {resources: std.repeat([{}], 5)}", "task.resources: has 5 shapes; 1 to 4"},
+    {"task+: {resources: [{}, 2]}", "task.resources[1]: must be an object, not a number"},
+    {"task+: {resources: [{cpu: 2}, {cpu: 0}]}", "task.resources[1].cpu: must be more than 0"},
+    {"task+: {resources: [{cpu: 2}, {gpu: 1.5}]}",
+     "task.resources[1].gpu: 1500m is neither a share of one"},
+    {"task+: {resources: [{cpu: 2}, {cpu: 3}]}",
+     "task.resources[1]: asks for no less of anything than [0]"},
     {"task+: {ports: 'http'}", "task.ports: must be an array of names, not a string"},
     {"task+: {ports: [80]}",
      "task.ports[0]: must be a name (the cell chooses the numbers), not a n"},
@@ -359,6 +367,27 @@ START_TEST(an_alloc_set_and_a_job_inside_arrive)
 }
 END_TEST
 
+/* Each shape has the defaults of its own, and the ports of the task. */
+START_TEST(shapes_arrive_in_order_and_are_printed)
+{
+    static const struct resources shapes[] = {
+        {{4000, INT64_C(8) << 30, 0, 1}}, {{2000, INT64_C(128) << 20, 5, 1}}, {{100, 1, 0, 1}}};
+    CLEANUP(buf_release) struct buf problems = {0};
+    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(jobfile_release) struct jobfile again = {0};
+    T_OK(load_text("a.jsonnet",
+                   "{name: 'a', task: {command: 'x', ports: ['http'], resources: "
+                   "[{cpu: 4, ram: '8Gi'}, {cpu: 2, disk: 5}, {ram: 1}]}}",
+                   &file, &problems));
+    json_t *json = jobfile_json(&file.jobs[0]);
+    T_OK(jobfile_check(json, &again, &problems, &t_err));
+    ck_assert_uint_eq(spec_shape_count(&again.jobs[0]), 3);
+    for (uint32_t i = 0; i < 3; i++)
+        ck_assert_mem_eq(spec_shape(&again.jobs[0], i), &shapes[i], sizeof shapes[i]);
+    json_decref(json);
+}
+END_TEST
+
 START_TEST(yaml_gives_the_same_job)
 {
     static const char yaml[] = "name: web.1\n"
@@ -543,6 +572,7 @@ int main(void)
     tcase_add_test(tcase, every_field_arrives);
     tcase_add_test(tcase, what_a_dry_run_prints_is_the_same_job);
     tcase_add_test(tcase, an_alloc_set_and_a_job_inside_arrive);
+    tcase_add_test(tcase, shapes_arrive_in_order_and_are_printed);
     tcase_add_test(tcase, yaml_gives_the_same_job);
     tcase_add_test(tcase, yaml_keeps_quoted_text_as_text);
     tcase_add_loop_test(tcase, broken_yaml_is_told_with_its_line, 0, ARRAY_SIZE(broken));

@@ -211,8 +211,9 @@ END_TEST
 START_TEST(victims_that_are_not_there_are_refused)
 {
     /* One placement that names victims [1, 2) of a list of one. */
-    static const uint8_t bytes[] = {0x97, 1, 0, 0, 0xa0, 0, 5, 0x94, 0x91, 0x96, 0x92, 1,    1,
-                                    1,    1, 1, 0, 0x92, 0, 0, 0x91, 0x92, 1,    1,    0x90, 0x90};
+    static const uint8_t bytes[] = {0x97, 1,    0, 0,    0xa0, 0, 5, 0x94, 0x91,
+                                    0x97, 0x92, 1, 1,    1,    1, 1, 0,    0x92,
+                                    0,    0,    0, 0x91, 0x92, 1, 1, 0x90, 0x90};
     struct cmd cmd;
     struct err err = {0};
     ck_assert_int_eq(cmd_unpack(bytes, sizeof bytes, &cmd, &err), -ERR_CORRUPT);
@@ -234,14 +235,14 @@ START_TEST(scores_of_stages_that_are_not_there_are_refused)
         const uint8_t bytes[] = {0x97, 1,    0,
                                  0,    0xa0, 0,
                                  5,    0x94, 0x91,
-                                 0x96, 0x92, 1,
+                                 0x97, 0x92, 1,
                                  1,    1,    0,
                                  0,    0,    (uint8_t)(0x90 | scores[i].count),
                                  0,    0,    scores[i].stage,
-                                 7,    9,    0x90,
-                                 0x90, 0x91, 0x93,
-                                 0xa1, 'a',  0,
-                                 0xc2};
+                                 7,    9,    0,
+                                 0x90, 0x90, 0x91,
+                                 0x93, 0xa1, 'a',
+                                 0,    0xc2};
         struct cmd cmd;
         struct err err = {0};
         ck_assert_int_eq(cmd_unpack(bytes, sizeof bytes, &cmd, &err), -ERR_CORRUPT);

@@ -12,14 +12,14 @@
  *          backoff_max=1m disruptions=1 policy=worst-fit       each but NAME may be left out
  *          need=rack=r1|ssd~exists want=rack=r1:50 constraints, `~` is a blank; a wish has a weight
  *          spread=BY:MAX:WEIGHT                    0: none
- *          gang=1 replicas=every-machine
+ *          gang=1 replicas=every-machine or=CPU:RAM (another shape)
  *          in=SET                                  the alloc set it runs in
  *   allocs NAME ...                                submit an alloc set, said in the same way
  *   drain NAME | undrain NAME | evict NAME         the leader evicts again from a draining machine
  *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
  *   policy NAME user=U | hold on|off|released user=U     of the cell
  *   kill NAME user=U | update NAME user=U replicas=N priority=P
- *   place JOB/I MACHINE [evict JOB/I]...           by hand
+ *   place JOB/I MACHINE [evict JOB/I]... shape=2   by hand
  *   pass [explained]                               the scheduler decides [and how]
  *   running JOB/I pid=N | exited JOB/I code=N | start-error JOB/I why=WORD | lost JOB/I
  *   usage JOB/I cpu=1 ram=1Gi | reclaim MACHINE    the leader does the latter when it is due
@@ -253,6 +253,19 @@ static void places_of(const struct story *s, struct job_spec *spec)
     }
 }
 
+static void shapes_of(const struct story *s, struct job_spec *spec)
+{
+    for (int i = 0; (i = next_of(s, "or", i)) != 0;) {
+        char cpu[32], ram[32];
+        struct resources shape = spec->limit;
+        ck_assert_int_eq(sscanf(s->words[i], "or=%31[^:]:%31s", cpu, ram), 2);
+        ck_assert_int_eq(quantity_parse_milli(cpu, &shape.v[RES_CPU], NULL), 0);
+        ck_assert_int_eq(quantity_parse_bytes(ram, &shape.v[RES_RAM], NULL), 0);
+        ck_assert_uint_lt(spec->alternative_count, SPEC_SHAPES_MAX - 1);
+        spec->alternatives[spec->alternative_count++] = shape;
+    }
+}
+
 static struct job_spec spec_of(const struct story *s)
 {
     struct job_spec spec = spec_named(s->words[1], "", (uint32_t)number_of(s, "priority", "100"));
@@ -268,6 +281,7 @@ static struct job_spec spec_of(const struct story *s)
     spec.gang = number_of(s, "gang", "0") != 0;
     str_copy(spec.alloc_set, sizeof spec.alloc_set, value_of(s, "in", ""));
     places_of(s, &spec);
+    shapes_of(s, &spec);
     return spec;
 }
 
@@ -334,7 +348,8 @@ static void do_place(struct story *s)
     body->placements[body->placement_count++] =
         (struct placement){.task = attempt_of(task_named(s, s->words[1])),
                            .machine = machine->id,
-                           .victim_count = body->victim_count};
+                           .victim_count = body->victim_count,
+                           .shape = (uint32_t)number_of(s, "shape", "1") - 1};
     apply(s, &cmd);
 }
 

@@ -52,7 +52,8 @@ static struct view_task *running(struct view_job *job, uint64_t *seed)
 
 static bool is_better(const struct view *view, const struct view_job *job, uint32_t a, uint32_t b)
 {
-    struct score x = score_of(view, job, &job->limit, a), y = score_of(view, job, &job->limit, b);
+    struct score x = score_of(view, job, &job->limits[0], a),
+                 y = score_of(view, job, &job->limits[0], b);
     return x.ranks[0] != y.ranks[0] ? x.ranks[0] < y.ranks[0] : x.ranks[1] < y.ranks[1];
 }
 
@@ -63,7 +64,7 @@ static struct choice look(const struct view *view, const struct view_job *job)
     for (int round = 0; round < 2; round++) {
         uint32_t *found = round == 0 ? &best.machine : &best.runner_up;
         for (uint32_t m = 0; m < view->machine_count; m++)
-            if (m != best.machine && feasible_fits(view, job, &job->limit, m) &&
+            if (m != best.machine && feasible_fits(view, job, &job->limits[0], m) &&
                 places_allow(job, m) &&
                 (*found == VIEW_NO_MACHINE || is_better(view, job, m, *found)))
                 *found = m;
@@ -103,14 +104,14 @@ START_TEST(best_is_what_a_scan_finds)
                 view_unplace(view, task);
             if (job->waiting == 0)
                 continue;
-            struct choice choice = best_machine(&best, view, job, &job->limit, &scanned);
+            struct choice choice = best_machine(&best, view, job, &job->limits[0], &scanned);
             uint32_t found = choice.machine;
             asked++;
             expect_choice(choice, look(view, job));
             placed += found != VIEW_NO_MACHINE;
             refused += found == VIEW_NO_MACHINE;
             if (found != VIEW_NO_MACHINE)
-                view_place(view, view_first_waiting(job), found, 0);
+                view_place(view, view_first_waiting(job), found, 0, 0);
         }
         best_release(&best);
         view_release(view);

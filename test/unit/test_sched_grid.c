@@ -72,9 +72,9 @@ static void compare(struct grid *grid, const struct view *view, const struct vie
     struct shortlist exact, list;
     uint64_t scanned = 0;
     shortlist_clear(&exact, SHORTLIST_MAX);
-    score_all(view, job, &job->limit, &exact);
+    score_all(view, job, &job->limits[0], &exact);
     shortlist_clear(&list, SHORTLIST_MAX);
-    grid_search(grid, view, job, &job->limit, SHORTLIST_MAX, &list, &scanned);
+    grid_search(grid, view, job, &job->limits[0], SHORTLIST_MAX, &list, &scanned);
     if (exact.count < SHORTLIST_MAX) /* fewer than wanted: they are all there */
         expect_same(&list, &exact);
     loss->none += exact.count == 0;
@@ -82,9 +82,9 @@ static void compare(struct grid *grid, const struct view *view, const struct vie
     if (exact.count == 0)
         return;
     shortlist_clear(&list, 8);
-    grid_search(grid, view, job, &job->limit, 2, &list, &scanned);
+    grid_search(grid, view, job, &job->limits[0], 2, &list, &scanned);
     ck_assert_uint_gt(list.count, 0);
-    ck_assert(feasible_fits(view, job, &job->limit, list.entries[0].machine));
+    ck_assert(feasible_fits(view, job, &job->limits[0], list.entries[0].machine));
     ck_assert(places_allow(job, list.entries[0].machine));
     loss->found++;
     loss->chosen += list.entries[0].score.ranks[1];
@@ -108,9 +108,9 @@ static void step(struct world *w, struct view *view, struct grid *grid, const jo
         compare(grid, view, job, &losses[job->policy]);
     struct shortlist list;
     shortlist_clear(&list, 8);
-    grid_search(grid, view, job, &job->limit, 2, &list, &scanned);
+    grid_search(grid, view, job, &job->limits[0], 2, &list, &scanned);
     if (list.count > 0)
-        view_place(view, view_first_waiting(job), list.entries[0].machine, 0);
+        view_place(view, view_first_waiting(job), list.entries[0].machine, 0, 0);
 }
 
 START_TEST(grid_is_as_good_as_a_scan)

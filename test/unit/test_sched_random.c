@@ -44,17 +44,29 @@ static bool is_at(const struct task *task, struct spot spot)
     return task->alloc.v == (spot.alloc == NULL ? 0 : spot.alloc->id.v);
 }
 
+/* Is this one chosen as a victim before the other one of its job? */
+static bool oracle_before(const struct job *job, const struct task *a, const struct task *b)
+{
+    const struct resources *x = task_limit(job, a), *y = task_limit(job, b);
+    for (int r = 0; r < RES_COUNT; r++)
+        if (x->v[r] != y->v[r])
+            return x->v[r] > y->v[r];
+    return a->id.v > b->id.v;
+}
+
 /* With those before it on the machine evicted as well, does the budget of its job allow it? */
 static bool oracle_may_disrupt(const struct cell *cell, const struct machine *machine,
                                const struct task *task)
 {
+    const struct job *job = cell_job(cell, task_job(task->id));
     uint32_t before = 0;
-    for (struct list *l = machine->tasks.next; l != &task->link; l = l->next) {
+    LIST_EACH(l, &machine->tasks)
+    {
         const struct task *other = CONTAINER_OF(l, struct task, link);
-        before += task_job(other->id).v == task_job(task->id).v && other->stopping == CAUSE_NONE &&
-                  !task_is_disrupted(other);
+        before += task_job(other->id).v == job->id.v && other->stopping == CAUSE_NONE &&
+                  !task_is_disrupted(other) && oracle_before(job, other, task);
     }
-    return job_may_disrupt(cell_job(cell, task_job(task->id)), task, before);
+    return job_may_disrupt(job, task, before);
 }
 
 /* What a machine or alloc has for work of this priority, by the slow and obvious way. */
@@ -66,10 +78,10 @@ static struct oracle_space oracle_room(const struct cell *cell, struct spot spot
     LIST_EACH(l, &spot.machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
-        const struct job_spec *spec = &cell_job(cell, task_job(task->id))->spec;
+        const struct job *job = cell_job(cell, task_job(task->id));
         if (task->stopping != CAUSE_NONE || !is_at(task, spot))
             continue;
-        if (!evicting || !priority_may_evict(priority, spec->priority) ||
+        if (!evicting || !priority_may_evict(priority, job->spec.priority) ||
             !oracle_may_disrupt(cell, spot.machine, task))
             oracle_space_move(&room, cell, task, -1);
     }
@@ -187,8 +199,22 @@ static bool oracle_fits_anywhere(const struct cell *cell, const struct job *job,
     return false;
 }
 
+/* The first shape in which the job fits there, or somewhere (NULL), or their number. */
+static uint32_t oracle_shape(const struct cell *cell, const struct job *job,
+                             const struct spot *there, bool evicting)
+{
+    for (uint32_t i = 0; i < spec_shape_count(&job->spec); i++) {
+        const struct resources *need = spec_shape(&job->spec, i);
+        if (there == NULL ? oracle_fits_anywhere(cell, job, need, evicting)
+                          : oracle_fits(cell, *there, job, need, evicting))
+            return i;
+    }
+    return spec_shape_count(&job->spec);
+}
+
 /* How many of the job's tasks have room at once without evicting anybody, spreads aside. */
-static uint64_t oracle_places(const struct cell *cell, const struct job *job)
+static uint64_t oracle_places(const struct cell *cell, const struct job *job,
+                              const struct resources *need)
 {
     uint64_t places = 0;
     for (uint32_t i = 0; i < spot_count(cell, job); i++) {
@@ -196,8 +222,8 @@ static uint64_t oracle_places(const struct cell *cell, const struct job *job)
         if (!oracle_open(cell, spot, job))
             continue;
         struct oracle_space room = oracle_room(cell, spot, job->spec.priority, false);
-        for (; oracle_space_fits(&room, job, &job->spec.limit); places++)
-            oracle_space_fill(&room, &job->spec.limit);
+        for (; oracle_space_fits(&room, job, need); places++)
+            oracle_space_fill(&room, need);
     }
     return places;
 }
@@ -222,13 +248,17 @@ static bool oracle_has_claim(const struct cell *cell, const struct job *job)
         has_max |= clause_has_company(&job->spec.constraints.items[i]);
     for (uint32_t i = 0; i < job->task_count && job->spec.every_machine; i++)
         if (job->tasks[i].state == TASK_PENDING && job->tasks[i].not_before_ms == 0 &&
-            oracle_fits(cell, spot_at(cell, job, i), job, &job->spec.limit, true))
+            oracle_shape(cell, job, &(struct spot){cell->machines[i], NULL}, true) <
+                spec_shape_count(&job->spec))
             return true;
     if (job->spec.every_machine)
         return false;
+    uint64_t places = 0;
+    for (uint32_t i = 0; i < spec_shape_count(&job->spec); i++)
+        places = MAX(places, oracle_places(cell, job, spec_shape(&job->spec, i)));
     if (job->spec.gang && waiting > 1)
-        return !has_max && oracle_places(cell, job) >= waiting;
-    return oracle_fits_anywhere(cell, job, &job->spec.limit, true);
+        return !has_max && places >= waiting;
+    return oracle_shape(cell, job, NULL, true) < spec_shape_count(&job->spec);
 }
 
 static bool has_waiting(const struct job *job)
@@ -254,6 +284,7 @@ static uint64_t gangs_seen;   /* placed at once */
 static uint64_t outdone_seen; /* runners-up that were worse */
 static uint64_t inside_seen;  /* placed in allocs */
 static uint64_t wishes_seen;  /* placements for which the wishes differed between machines */
+static uint64_t shapes_seen;  /* placements in another shape than the first */
 
 static uint64_t crashes_seen; /* placements of tasks that had crashed on a machine that fits */
 
@@ -270,14 +301,14 @@ static uint64_t oracle_cost(const struct cell *cell, const struct task *task,
 
 /* Nobody is evicted for a wish; else no machine that fits would leave less open. */
 static void expect_best_wish(const struct cell *cell, const struct task *task,
-                             const struct machine *chosen, uint32_t victim_count)
+                             const struct machine *chosen, const struct placement *p)
 {
     const struct job *job = cell_job(cell, task_job(task->id));
     uint64_t cost = oracle_cost(cell, task, chosen);
     bool differs = false;
-    for (uint32_t i = 0; victim_count == 0 && i < spot_count(cell, job); i++) {
+    for (uint32_t i = 0; p->victim_count == 0 && i < spot_count(cell, job); i++) {
         struct spot other = spot_at(cell, job, i);
-        if (!oracle_fits(cell, other, job, &job->spec.limit, false))
+        if (!oracle_fits(cell, other, job, spec_shape(&job->spec, p->shape), false))
             continue;
         uint64_t instead = oracle_cost(cell, task, other.machine);
         ck_assert_uint_ge(instead, cost);
@@ -303,6 +334,7 @@ static void expect_true_decision(const struct cell *cell, const struct cmd_sched
 {
     const struct decision *d = &p->decision;
     const struct job *job = cell_job(cell, task_job(p->task.task));
+    const struct resources *need = spec_shape(&job->spec, p->shape);
     const struct machine *runner_up = cell_machine(cell, d->runner_up);
     ck_assert_int_eq(runner_up == NULL, d->runner_up.v == 0);
     ck_assert_int_eq(p->alloc.v != 0, d->among == AMONG_ALLOCS);
@@ -322,10 +354,10 @@ static void expect_true_decision(const struct cell *cell, const struct cmd_sched
     }
     uint32_t fits = 0;
     for (uint32_t i = 0; i < cell->machine_count; i++)
-        fits += oracle_fits(cell, spot_at(cell, job, i), job, &job->spec.limit, false);
+        fits += oracle_fits(cell, spot_at(cell, job, i), job, need, false);
     struct spot next = {runner_up, NULL};
     if (runner_up != NULL)
-        ck_assert(oracle_fits(cell, next, job, &job->spec.limit, false));
+        ck_assert(oracle_fits(cell, next, job, need, false));
     else if (d->among == AMONG_ALL)
         ck_assert_uint_eq(fits, 1);
 }
@@ -336,32 +368,39 @@ static void expect_good(const struct cell *cell, const struct placement *p,
 {
     const struct job *job = cell_job(cell, task_job(p->task.task));
     const struct job_spec *spec = &job->spec;
+    const struct resources *need = spec_shape(spec, p->shape);
     const struct machine *machine = cell_machine(cell, p->machine);
     expect_no_better_claim(cell, job);
     ck_assert(oracle_allows(cell, job, machine));
-    bool fits = oracle_fits_anywhere(cell, job, &spec->limit, false);
+    const struct spot spot = spot_of(cell, p);
+    const struct spot *there = spec->every_machine ? &spot : NULL;
     if (spec->every_machine) {
         ck_assert_uint_eq(p->machine.v, task_index(p->task.task) + 1);
-        fits = oracle_fits(cell, spot_of(cell, p), job, &spec->limit, false);
         systems_seen++;
     } else {
-        expect_best_wish(cell, cell_task(cell, p->task.task), machine, p->victim_count);
+        expect_best_wish(cell, cell_task(cell, p->task.task), machine, p);
     }
-    ck_assert_int_eq(fits, p->victim_count == 0);
-    struct oracle_space room = oracle_room(cell, spot_of(cell, p), spec->priority, false);
+    bool is_one =
+        !spec->gang || waiting_count(job) == 1; /* else all take the shape that all fit in */
+    bool is_free = is_one ? oracle_shape(cell, job, there, false) < spec_shape_count(spec)
+                          : oracle_fits_anywhere(cell, job, need, false);
+    ck_assert_int_eq(is_free, p->victim_count == 0);
+    ck_assert(!is_one || p->shape == oracle_shape(cell, job, there, !is_free));
+    shapes_seen += p->shape > 0;
+    struct oracle_space room = oracle_room(cell, spot, spec->priority, false);
     for (uint32_t i = 0; i < p->victim_count; i++) {
-        const struct job_spec *victim = &cell_job(cell, task_job(victims[i].task))->spec;
-        ck_assert(!priority_is_prod(victim->priority));
-        ck_assert_uint_lt(victim->priority, spec->priority);
+        const struct job *victim = cell_job(cell, task_job(victims[i].task));
+        ck_assert(!priority_is_prod(victim->spec.priority));
+        ck_assert_uint_lt(victim->spec.priority, spec->priority);
         ck_assert(cell_task(cell, victims[i].task)->stopping == CAUSE_NONE);
-        ck_assert(is_at(cell_task(cell, victims[i].task), spot_of(cell, p)));
+        ck_assert(is_at(cell_task(cell, victims[i].task), spot));
         oracle_space_move(&room, cell, cell_task(cell, victims[i].task), 1);
     }
-    ck_assert(oracle_space_fits(&room, job, &spec->limit));
+    ck_assert(oracle_space_fits(&room, job, need));
     for (uint32_t i = 0; i < p->victim_count; i++) {
         struct oracle_space without = room;
         oracle_space_move(&without, cell, cell_task(cell, victims[i].task), -1);
-        ck_assert_msg(!oracle_space_fits(&without, job, &spec->limit), "a victim was not needed");
+        ck_assert_msg(!oracle_space_fits(&without, job, need), "a victim was not needed");
     }
 }
 
@@ -417,46 +456,35 @@ static bool judged_pass(struct world *w, struct sched *sched, uint64_t *victims_
 }
 
 /* "... would fit with ram 2Gi instead of 64Gi": it does, and not with the least bit more. */
-static void expect_true_hint(const struct cell *cell, const struct job *job, const char *text)
+static void expect_true_hint(const struct cell *cell, const struct job *job, uint32_t shape,
+                             const char *text)
 {
-    const struct job_spec *spec = &job->spec;
+    const struct resources *limit = spec_shape(&job->spec, shape);
     const char *hint = strstr(text, "would fit with ");
     if (hint == NULL)
         return;
     char name[16], amount[32], old[32];
     ck_assert_int_eq(sscanf(hint, "would fit with %15s %31s instead of %31s", name, amount, old),
                      3);
-    struct resources need = spec->limit;
+    struct resources need = *limit;
     for (enum resource r = 0; r < RES_COUNT; r++) {
         if (strcmp(name, resource_name(r, &cell->resource_names)) != 0)
             continue;
         int rc = r == RES_CPU || r == RES_GPU ? quantity_parse_milli(amount, &need.v[r], NULL)
                                               : quantity_parse_bytes(amount, &need.v[r], NULL);
         ck_assert_int_eq(rc, 0);
-        ck_assert_int_lt(need.v[r], spec->limit.v[r]);
+        ck_assert_int_lt(need.v[r], limit->v[r]);
         ck_assert(oracle_fits_anywhere(cell, job, &need, true));
         need.v[r]++;
         ck_assert(!oracle_fits_anywhere(cell, job, &need, true));
     }
 }
 
-static void expect_true_explanation(const struct cell *cell, struct sched *sched,
-                                    const struct job *job)
+/* Each machine counts once. */
+static void expect_true_counts(const struct cell *cell, const struct job *job, const char *text)
 {
-    CLEANUP(buf_release) struct buf text = {0};
-    sched_explain(sched, job->id, &text);
-    bool gang = job->spec.gang && waiting_count(job) > 1;
-    const char *start = gang ? strstr(buf_text(&text), "the gang waits") : buf_text(&text);
-    if (spot_count(cell, job) == 0 && job->spec.alloc_set[0] != '\0') {
-        ck_assert_ptr_nonnull(strstr(buf_text(&text), "is gone"));
-        return;
-    }
-    const char *head = gang                             ? "the gang waits for all: "
-                       : job->spec.alloc_set[0] != '\0' ? "no alloc fits: "
-                                                        : "no machine fits: ";
-    ck_assert_msg(strncmp(start, head, strlen(head)) == 0, "%s", buf_text(&text));
     uint32_t sum = 0;
-    for (const char *at = start + strlen(head); at != NULL;) {
+    for (const char *at = text; at != NULL;) {
         uint32_t count, total;
         if (sscanf(at, "%u of %u ", &count, &total) != 2)
             break;
@@ -465,9 +493,48 @@ static void expect_true_explanation(const struct cell *cell, struct sched *sched
         at = strstr(at, ", "); /* the values of a clause have no blank between them */
         at = at != NULL ? at + 2 : NULL;
     }
-    ck_assert_msg(sum == spot_count(cell, job), "%s", buf_text(&text));
+    ck_assert_msg(sum == spot_count(cell, job), "%s", text);
+}
+
+/* What is said of one shape. */
+static void expect_true_part(const struct cell *cell, const struct job *job, uint32_t shape,
+                             const char *text)
+{
+    bool gang = job->spec.gang && waiting_count(job) > 1;
+    const char *head = gang                             ? "the gang waits for all: "
+                       : shape > 0                      ? ""
+                       : job->spec.alloc_set[0] != '\0' ? "no alloc fits: "
+                                                        : "no machine fits: ";
+    const char *start = gang ? strstr(text, head) : text;
+    ck_assert_msg(start != NULL && strncmp(start, head, strlen(head)) == 0, "%s", text);
+    expect_true_counts(cell, job, start + strlen(head));
     if (!gang)
-        expect_true_hint(cell, job, buf_text(&text));
+        expect_true_hint(cell, job, shape, text);
+}
+
+static void expect_true_explanation(const struct cell *cell, struct sched *sched,
+                                    const struct job *job)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+    bool is_inside = job->spec.alloc_set[0] != '\0';
+    uint32_t shapes = spot_count(cell, job) == 0 ? 1 : spec_shape_count(&job->spec);
+    sched_explain(sched, job->id, &text);
+    if (is_inside && spot_count(cell, job) == 0) {
+        ck_assert_ptr_nonnull(strstr(buf_text(&text), "is gone"));
+        return;
+    }
+    char *at = text.bytes;
+    for (uint32_t i = 0; i < shapes; i++) {
+        char mark[32];
+        snprintf(mark, sizeof mark, "; in shape %u: ", i + 2);
+        char *next = i + 1 < shapes ? strstr(at, mark) : NULL;
+        ck_assert_int_eq(next != NULL, i + 1 < shapes);
+        if (next != NULL)
+            *next = '\0';
+        if (cell->machine_count > 0)
+            expect_true_part(cell, job, i, at);
+        at = next + strlen(mark);
+    }
 }
 
 static void expect_settled(struct world *w, struct sched *sched)
@@ -544,6 +611,7 @@ static void draw_alloc(uint64_t *seed, const struct cell *cell, struct job_spec 
         words_release(&spec->argv);
         words_release(&spec->ports);
         spec->is_alloc_set = true;
+        spec->alternative_count = 0;
         spec->disruptions_max = 0;
         for (int r = 0; r < RES_GPU; r++)
             spec->limit.v[r] *= 2;
@@ -551,9 +619,10 @@ static void draw_alloc(uint64_t *seed, const struct cell *cell, struct job_spec 
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *set = CONTAINER_OF(l, struct job, link);
-        if (what < 3 || !set->spec.is_alloc_set || job_is_dead(set) || set->killed)
+        if (what < 2 || !set->spec.is_alloc_set || job_is_dead(set) || set->killed)
             continue;
         str_copy(spec->alloc_set, sizeof spec->alloc_set, set->spec.name);
+        spec->alternative_count = 0;
         str_copy(spec->user, sizeof spec->user, set->spec.user);
         spec->disruptions_max = 0;
         spec->every_machine = false;
@@ -578,6 +647,7 @@ static struct cmd draw_submit_cmd(uint64_t *seed, const struct cell *cell)
         words_add(&spec.ports, "http");
     spec.gang = draw_below(seed, 4) == 0;
     spec.policy = draw_below(seed, POLICY_SPEC_COUNT);
+    draw_shapes(seed, &spec);
     spec.disruptions_max = draw_below(seed, 4);
     spec.backoff_ms = 1000 * draw_below(seed, 2);
     spec.failures_max = draw_below(seed, 3);
@@ -671,6 +741,7 @@ START_TEST(every_decision_stands_before_the_oracle)
     ck_assert_uint_gt(gangs_seen, SEEDS / 5);
     ck_assert_uint_gt(outdone_seen, 50);
     ck_assert_uint_gt(inside_seen, SEEDS / 4);
+    ck_assert_uint_gt(shapes_seen, SEEDS / 2);
     ck_assert_uint_gt(wishes_seen, SEEDS / 10);
     ck_assert_uint_gt(crashes_seen, SEEDS / 10);
 }

@@ -146,6 +146,24 @@ static void huge_ram(struct job_spec *s)
 {
     s->limit.v[RES_RAM] = RESOURCE_AMOUNT_MAX + 1;
 }
+static void shape_without_ram(struct job_spec *s)
+{
+    spec_add_shape(s, 500, 0);
+}
+static void shape_with_other_ports(struct job_spec *s)
+{
+    spec_add_shape(s, 500, 1);
+    s->alternatives[0].v[RES_PORTS] = 1;
+}
+static void shape_never_chosen(struct job_spec *s)
+{
+    spec_add_shape(s, 500, 10);
+    spec_add_shape(s, 600, 10);
+}
+static void many_shapes(struct job_spec *s)
+{
+    s->alternative_count = SPEC_SHAPES_MAX;
+}
 static void ports_do_not_match(struct job_spec *s)
 {
     s->limit.v[RES_PORTS] = 1;
@@ -321,6 +339,10 @@ static const struct {
     {no_ram, "task.resources.ram: "},
     {negative_disk, "task.resources.disk: "},
     {huge_ram, "task.resources.ram: "},
+    {shape_without_ram, "task.resources[1].ram: must be more than 0"},
+    {shape_with_other_ports, "task.resources.ports: 1"},
+    {shape_never_chosen, "task.resources[2]: asks for no less of anything than [1]"},
+    {many_shapes, "task.resources: 5 shapes are too many"},
     {backoff_above_max, "task.backoff_max_ms: "},
     {long_backoff, "task.backoff_max_ms: "},
     {long_grace, "task.grace_ms: "},

@@ -62,7 +62,7 @@ static const char *why_told(const struct world *w, const char *job, bool names)
     CLEANUP(buf_release) struct buf to = {0};
     struct why *why = xcalloc(1, sizeof *why);
     struct err err;
-    ck_assert_msg(why_job(w->cell, job, WHY_INDEX_ANY, why, &err) == 0, "%s", err.msg);
+    ck_assert_msg(why_job(w->cell, job, WHY_INDEX_ANY, 0, why, &err) == 0, "%s", err.msg);
     for (uint32_t i = 0; i < why->reason_count; i++) {
         const struct why_reason *reason = &why->reasons[i];
         buf_printf(&to, "%s%u ", i == 0 ? "" : ", ", reason->machines);
@@ -285,17 +285,17 @@ START_TEST(back_off_is_told_and_what_is_not_pending_is_refused)
     spec.backoff_ms = spec.backoff_max_ms = 5000;
     job_id job = world_job(&w, spec);
     ck_assert(world_place(&w, attempt_of(world_task(&w, job, 0)), m1, NULL, 0));
-    ck_assert_int_eq(why_job(w.cell, "web", 0, why, &err), -ERR_STATE);
-    ck_assert_int_eq(why_job(w.cell, "web", 1, why, &err), 0);
+    ck_assert_int_eq(why_job(w.cell, "web", 0, 0, why, &err), -ERR_STATE);
+    ck_assert_int_eq(why_job(w.cell, "web", 1, 0, why, &err), 0);
     ck_assert_uint_eq(why->backing_off, 0);
     ck_assert(world_exited(&w, world_task(&w, job, 0), 1));
-    ck_assert_int_eq(why_job(w.cell, "web", WHY_INDEX_ANY, why, &err), 0);
+    ck_assert_int_eq(why_job(w.cell, "web", WHY_INDEX_ANY, 0, why, &err), 0);
     ck_assert_uint_eq(why->pending, 2);
     ck_assert_uint_eq(why->backing_off, 1);
     ck_assert_uint_eq(why->not_before_ms, world_task(&w, job, 0)->not_before_ms);
-    ck_assert_int_eq(why_job(w.cell, "web", 2, why, &err), -ERR_NOT_FOUND);
-    ck_assert_int_eq(why_job(w.cell, "web", INT64_MIN, why, &err), -ERR_NOT_FOUND);
-    ck_assert_int_eq(why_job(w.cell, "nobody", WHY_INDEX_ANY, why, &err), -ERR_NOT_FOUND);
+    ck_assert_int_eq(why_job(w.cell, "web", 2, 0, why, &err), -ERR_NOT_FOUND);
+    ck_assert_int_eq(why_job(w.cell, "web", INT64_MIN, 0, why, &err), -ERR_NOT_FOUND);
+    ck_assert_int_eq(why_job(w.cell, "nobody", WHY_INDEX_ANY, 0, why, &err), -ERR_NOT_FOUND);
     free(why);
     world_release(&w);
 }
@@ -410,7 +410,7 @@ static uint32_t oracle_gone(const struct cell *cell, const struct job *job, cons
                 if (!is_gone(cell, machine, task, job->spec.priority, gone))
                     oracle_space_move(&room, cell, task, -1);
             }
-            count += oracle_space_fits(&room, job, &job->spec.limit);
+            count += oracle_space_fits(&room, job, spec_shape(&job->spec, why->shape));
         }
     }
     return count;
@@ -446,16 +446,17 @@ static struct oracle_space space_of(const struct cell *cell, const struct machin
 }
 
 /* Sums of shares, in doubles: compared only where they differ clearly. */
-static double share_of(const struct job *job, const struct resources *missing)
+static double share_of(const struct resources *limit, const struct resources *missing)
 {
     double share = 0;
     for (int r = 0; r < RES_COUNT; r++)
-        share += (double)missing->v[r] / (double)MAX(job->spec.limit.v[r], INT64_C(1));
+        share += (double)missing->v[r] / (double)MAX(limit->v[r], INT64_C(1));
     return share;
 }
 
 static void check_near(const struct cell *cell, const struct job *job, const struct why *why)
 {
+    const struct resources *limit = spec_shape(&job->spec, why->shape);
     for (uint32_t i = 0; i < why->near_count; i++) {
         struct oracle_space space = space_of(cell, cell_machine(cell, why->near[i].machine));
         struct resources room = space.sum;
@@ -463,16 +464,16 @@ static void check_near(const struct cell *cell, const struct job *job, const str
             room.v[r] = MIN(room.v[r], space.unpromised.v[r]);
         const struct resources *missing = &why->near[i].missing;
         for (int r = 0; r < RES_COUNT; r++) /* of gpus it is not the sum that counts */
-            ck_assert(r == RES_GPU ||
-                      missing->v[r] == MAX(job->spec.limit.v[r] - room.v[r], INT64_C(0)));
-        if (i > 0 && share_of(job, missing) < 1000)
-            ck_assert(share_of(job, missing) >= share_of(job, &why->near[i - 1].missing) - 1e-5);
+            ck_assert(r == RES_GPU || missing->v[r] == MAX(limit->v[r] - room.v[r], INT64_C(0)));
+        if (i > 0 && share_of(limit, missing) < 1000)
+            ck_assert(share_of(limit, missing) >=
+                      share_of(limit, &why->near[i - 1].missing) - 1e-5);
     }
 }
 
 /* With its victims gone it fits, and with one of them left it does not. */
 static void check_victims(const struct cell *cell, const struct job *job,
-                          const struct why_eviction *e)
+                          const struct resources *limit, const struct why_eviction *e)
 {
     struct oracle_space room = space_of(cell, cell_machine(cell, e->machine));
     enum why_bar worst = BAR_NONE;
@@ -487,20 +488,22 @@ static void check_victims(const struct cell *cell, const struct job *job,
         oracle_space_move(&room, cell, task, 1);
     }
     ck_assert_int_eq(worst, e->bar);
-    ck_assert(oracle_space_fits(&room, job, &job->spec.limit));
+    ck_assert(oracle_space_fits(&room, job, limit));
     for (uint32_t i = 0; i < e->victim_count; i++) {
         struct oracle_space without = room;
         oracle_space_move(&without, cell, cell_task(cell, e->victims[i].task), -1);
-        ck_assert(!oracle_space_fits(&without, job, &job->spec.limit));
+        ck_assert(!oracle_space_fits(&without, job, limit));
     }
 }
 
 static uint32_t checked, suggested, barred[BAR_COUNT];
 
-static void check_job(const struct cell *cell, const struct job *job, struct why *why)
+static void check_job(const struct cell *cell, const struct job *job, uint32_t shape,
+                      struct why *why)
 {
+    const struct resources *limit = spec_shape(&job->spec, shape);
     struct err err;
-    int rv = why_job(cell, job->spec.name, WHY_INDEX_ANY, why, &err);
+    int rv = why_job(cell, job->spec.name, WHY_INDEX_ANY, shape, why, &err);
     ck_assert_int_eq(rv, job->counts[TASK_PENDING] > 0 ? 0 : -ERR_STATE);
     if (rv != 0)
         return;
@@ -513,24 +516,24 @@ static void check_job(const struct cell *cell, const struct job *job, struct why
     ck_assert_uint_eq(sum, job->spec.every_machine ? why->pending : cell->machine_count);
     if (job->spec.every_machine)
         return; /* what the oracle counts is about all machines */
-    ck_assert_uint_eq(fits, oracle_fits(cell, job, &job->spec.limit));
+    ck_assert_uint_eq(fits, oracle_fits(cell, job, limit));
     check_evictions(cell, job, why);
     check_near(cell, job, why);
     for (uint32_t i = 0; i < why->eviction_count; i++)
-        check_victims(cell, job, &why->evictions[i]);
+        check_victims(cell, job, limit, &why->evictions[i]);
     checked++;
     for (int bar = 0; bar < BAR_COUNT; bar++)
         barred[bar] += why->bars[bar] > 0;
     bool change = why->change >= 0;
     for (int r = 0; r < RES_COUNT && fits == 0; r++) {
-        struct resources need = job->spec.limit;
+        struct resources need = *limit;
         need.v[r] = r == RES_CPU || r == RES_RAM;
         if (!change) /* then none of one resource does */
             ck_assert_uint_eq(oracle_fits(cell, job, &need), 0);
     }
     if (!change)
         return;
-    struct resources need = job->spec.limit;
+    struct resources need = *limit;
     ck_assert_uint_eq(fits, 0);
     ck_assert_int_lt(why->change_amount, need.v[why->change]);
     need.v[why->change] = why->change_amount;
@@ -555,8 +558,11 @@ START_TEST(counts_add_up_and_suggestions_are_true_on_random_cells)
             LIST_EACH(l, &w.cell->jobs)
             {
                 const struct job *job = CONTAINER_OF(l, struct job, link);
-                if (cell_job_named(w.cell, job->spec.name) == job && job->spec.alloc_set[0] == '\0')
-                    check_job(w.cell, job, why);
+                uint32_t shapes = spec_shape_count(&job->spec);
+                for (uint32_t i = 0; i < shapes; i++)
+                    if (cell_job_named(w.cell, job->spec.name) == job &&
+                        job->spec.alloc_set[0] == '\0')
+                        check_job(w.cell, job, i, why);
             }
         }
         world_release(&w);

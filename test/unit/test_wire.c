@@ -190,6 +190,7 @@ static void random_intents(struct random *r, struct wire_intents *w)
         i->cause = random_below(r, CAUSE_COUNT);
         i->grace_ms = (uint32_t)random_number(r);
         i->assigned_seq = random_number(r);
+        i->shape = (uint32_t)random_number(r);
         if (i->action == INTENT_RUN)
             random_spec(r, &i->spec);
     }

@@ -15,7 +15,7 @@ static void compare(struct exact *e, const struct view *view, const struct view_
     struct shortlist list;
     uint64_t start_us = clock_mono_us();
     shortlist_clear(&list, 1);
-    score_all(view, job, &job->limit, &list);
+    score_all(view, job, &job->limits[0], &list);
     e->scan_s += (double)(clock_mono_us() - start_us) / 1e6;
     e->sampled++;
     if ((list.count == 0) != (chosen == VIEW_NO_MACHINE))
@@ -23,7 +23,7 @@ static void compare(struct exact *e, const struct view *view, const struct view_
                   job->id.v);
     if (list.count == 0)
         return;
-    struct score score = score_of(view, job, &job->limit, chosen);
+    struct score score = score_of(view, job, &job->limits[0], chosen);
     if (score.ranks[0] != list.entries[0].score.ranks[0])
         bench_die("job %" PRIu64 ": the fast path leaves more wishes open", job->id.v);
     e->chosen += (double)score.ranks[1];
@@ -35,13 +35,13 @@ static void place_job(struct exact *e, struct best *best, struct view *view, str
 {
     uint64_t scanned = 0;
     while (job->waiting > 0 && !job->blocked) {
-        uint32_t machine = best_machine(best, view, job, &job->limit, &scanned).machine;
+        uint32_t machine = best_machine(best, view, job, &job->limits[0], &scanned).machine;
         if (e->choices++ % every == 0)
             compare(e, view, job, machine);
         if (machine == VIEW_NO_MACHINE)
             view_block(view, job);
         else
-            view_place(view, view_first_waiting(job), machine, 0);
+            view_place(view, view_first_waiting(job), machine, 0, 0);
     }
 }
 
