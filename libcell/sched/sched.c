@@ -121,6 +121,7 @@ void sched_propose(struct sched *sched, struct view_job *job, uint32_t shape, st
 bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t machine)
 {
     struct view *view = &sched->view;
+    view_add_candidate(view, machine); /* also for those who are awake already */
     for (struct list *l = view->blocked.next, *next; l != &view->blocked; l = next) {
         struct view_job *job = CONTAINER_OF(l, struct view_job, blocked_link);
         next = l->next;
@@ -130,7 +131,6 @@ bool sched_wake_beside(struct sched *sched, const struct view_job *by, uint32_t 
             continue;
         if (job->priority > by->priority)
             return false;
-        view_add_candidate(view, machine);
         view_unblock(view, job);
     }
     return system_wake(sched, machine, by->priority);
@@ -196,6 +196,16 @@ static enum pick pick_shape(struct sched *sched, struct view_job *job, uint32_t 
     return pick;
 }
 
+/* It fits nowhere: neither does what asks for more. Who was woken has not seen what improved after
+ * that, and allocs are not for everybody. */
+static void note_refusal(struct sched *sched, const struct view_job *job)
+{
+    if (job->inside != NULL || (job->woken && sched->view.improved_count > 0))
+        return;
+    for (uint32_t i = 0; i < job->shape_count; i++)
+        refusals_note(&sched->refusals, &sched->view, job, &job->limits[i]);
+}
+
 /* Place one task of the job, or find that nothing fits and block it. False when the batch is full.
  */
 static bool place_one(struct sched *sched, struct view_job *job)
@@ -216,8 +226,7 @@ static bool place_one(struct sched *sched, struct view_job *job)
     case PICK_WITH_MORE_VICTIMS: /* that is for the next batch to see */
         return false;
     case PICK_NONE:
-        for (uint32_t i = 0; i < job->shape_count && job->inside == NULL; i++)
-            refusals_note(&sched->refusals, &sched->view, job, &job->limits[i]);
+        note_refusal(sched, job);
         view_block(&sched->view, job);
         return true;
     case PICK_FOUND:

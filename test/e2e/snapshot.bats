@@ -115,6 +115,7 @@ snapshot_after() # ID INDEX
         wait "$i" || failed=1
     done
     same "failed" 0 "$failed"
+    wait_until 5 is_gone "$pid"
     for i in 1 2 3 4; do
         same "many$i" ok "$(sqlite3 -readonly "$dir/many$i.db" 'PRAGMA integrity_check')"
     done
