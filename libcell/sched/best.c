@@ -16,14 +16,15 @@
  */
 #include "choose.h"
 #include "hash.h"
+#include "places.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { KINDS = 64 };
 
-/* Up to so many machines all of them are looked at; more when there are gpus, which bins of the
- * grid know nothing of. */
+/* Up to so many machines, by match or by company, all of them are looked at; more when there are
+ * gpus, which bins of the grid know nothing of. */
 enum { SCAN_MAX = 1024 };
 
 /* More changes than this cost more than a new list. */
@@ -141,6 +142,12 @@ static void make(struct best *best, struct kind *kind, const struct view *view,
     kind->stamp = view->stamp_last;
     kind->eased = kind->key.job == 0 ? 0 : places_eased(job);
     kind->machine_count = view->machine_count;
+    uint32_t few[SCAN_MAX], few_count;
+    if (presence_few(job, MIN(matching, (uint32_t)SCAN_MAX), few, &few_count)) {
+        *scanned += few_count;
+        score_list(view, job, &kind->key.limit, few, few_count, &kind->list);
+        return;
+    }
     if (job->has_wishes || matching <= SCAN_MAX || view->total[RES_GPU] != NULL) {
         *scanned += matching;
         score_all(view, job, &kind->key.limit, &kind->list);

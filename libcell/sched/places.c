@@ -13,11 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct axis_value {
-    uint32_t number;
-    char text[ATTRIBUTE_VALUE_MAX + 1];
-};
-
 struct subject places_subject(const struct view *view, uint32_t machine)
 {
     const struct facts *facts = view->facts[machine];
@@ -126,18 +121,42 @@ bool axis_is_by_machine(const struct axis *axis)
     return strcmp(axis->by, ATTRIBUTE_MACHINE) == 0;
 }
 
-static uint32_t axis_number(struct axis *axis, const char *text)
+static const uint32_t NO_VALUE = UINT32_MAX;
+
+static struct axis_value *axis_value_get(struct axis *axis, const char *text)
 {
     struct axis_value *value = namemap_get(&axis->numbers, text);
     if (value != NULL)
-        return value->number;
+        return value;
     value = xcalloc(1, sizeof *value);
     value->number = axis->value_count++;
     str_copy(value->text, sizeof value->text, text);
     axis->values = xrealloc(axis->values, axis->value_count, sizeof(struct axis_value *));
     axis->values[value->number] = value;
     namemap_put(&axis->numbers, value->text, value);
-    return value->number;
+    return value;
+}
+
+static void axis_leave(struct axis *axis, uint32_t machine)
+{
+    struct axis_value *value = axis->values[axis->value[machine]];
+    uint32_t next = axis->next[machine], prev = axis->prev[machine];
+    axis->next[prev] = next;
+    axis->prev[next] = prev;
+    value->machine_count--;
+    if (value->first == machine)
+        value->first = next;
+}
+
+static void axis_enter(struct axis *axis, uint32_t machine, struct axis_value *value)
+{
+    if (value->machine_count++ == 0) /* a ring of its own */
+        value->first = axis->next[machine] = axis->prev[machine] = machine;
+    uint32_t next = value->first, prev = axis->prev[next];
+    axis->next[machine] = next;
+    axis->prev[machine] = prev;
+    axis->next[prev] = axis->prev[next] = machine;
+    axis->value[machine] = value->number;
 }
 
 static void axis_judge(const struct view *view, struct axis *axis, uint32_t machine)
@@ -149,7 +168,20 @@ static void axis_judge(const struct view *view, struct axis *axis, uint32_t mach
     }
     if (view->facts[machine] != NULL)
         text = attributes_get(&view->facts[machine]->attributes, axis->by);
-    axis->value[machine] = axis_number(axis, text == NULL ? "" : text);
+    if (axis->value[machine] != NO_VALUE)
+        axis_leave(axis, machine);
+    axis_enter(axis, machine, axis_value_get(axis, text == NULL ? "" : text));
+}
+
+static void axis_grow(struct axis *axis, uint32_t old, uint32_t capacity)
+{
+    axis->value = xrealloc(axis->value, capacity, sizeof *axis->value);
+    for (uint32_t m = old; m < capacity; m++)
+        axis->value[m] = NO_VALUE;
+    if (axis_is_by_machine(axis))
+        return;
+    axis->next = xrealloc(axis->next, capacity, sizeof *axis->next);
+    axis->prev = xrealloc(axis->prev, capacity, sizeof *axis->prev);
 }
 
 struct axis *axis_get(struct view *view, const char *by)
@@ -166,7 +198,7 @@ struct axis *axis_get(struct view *view, const char *by)
     axis->users = 1;
     str_copy(axis->by, sizeof axis->by, by);
     list_push(&view->axes, &axis->link);
-    axis->value = xcalloc(view->machine_capacity, sizeof *axis->value);
+    axis_grow(axis, 0, view->machine_capacity);
     for (uint32_t m = 0; m < view->machine_count; m++)
         axis_judge(view, axis, m);
     return axis;
@@ -182,6 +214,8 @@ void axis_put(struct axis *axis)
     free(axis->values);
     namemap_release(&axis->numbers);
     free(axis->value);
+    free(axis->next);
+    free(axis->prev);
     free(axis);
 }
 
@@ -190,10 +224,7 @@ void places_grow(struct view *view, uint32_t old_capacity, uint32_t capacity)
     LIST_EACH(l, &view->matches)
     match_grow(CONTAINER_OF(l, struct match, link), old_capacity, capacity);
     LIST_EACH(l, &view->axes)
-    {
-        struct axis *axis = CONTAINER_OF(l, struct axis, link);
-        axis->value = xrealloc(axis->value, capacity, sizeof *axis->value);
-    }
+    axis_grow(CONTAINER_OF(l, struct axis, link), old_capacity, capacity);
 }
 
 void places_machine(struct view *view, uint32_t machine)

@@ -6,12 +6,21 @@
 
 #include "view.h"
 
+/* A value of an attribute, and the machines that have it: a ring. */
+struct axis_value {
+    uint32_t number;
+    uint32_t machine_count;
+    uint32_t first; /* machine, when there are some */
+    char text[ATTRIBUTE_VALUE_MAX + 1];
+};
+
 /* The values of an attribute over the machines, as numbers: one for all who ask for it. */
 struct axis {
     struct list link; /* in view.axes */
     char by[CELL_NAME_MAX + 1];
     uint32_t users;
-    uint32_t *value; /* per machine; number 0 is "", for machines that lack the attribute */
+    uint32_t *value;       /* per machine; number 0 is "", for machines that lack the attribute */
+    uint32_t *next, *prev; /* per machine: in the ring of its value */
     struct namemap numbers;
     struct axis_value **values; /* by number; none when it is by machine: that is its own number */
     uint32_t value_count;
@@ -77,6 +86,10 @@ void presence_add(struct view *view, struct view_job *job, const struct job_spec
 void presence_remove(struct view *view, struct view_job *job);
 /* Count a live task of the job in (+1) or out (-1), and wake whom that helps. */
 void presence_count(struct view *view, const struct view_job *job, uint32_t machine, int change);
+/* All machines near enough for a hard clause of the job, if one is found that leaves at most `max`
+ * of them: all that are allowed, and others. */
+bool presence_few(const struct view_job *job, uint32_t max, uint32_t *ret_machines,
+                  uint32_t *ret_count);
 /* Grows when that may have become better for the job somewhere. */
 uint64_t presence_eased(const struct view_job *job);
 void company_init(struct view *view, struct company *company, const struct clause *clause);

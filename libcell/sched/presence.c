@@ -215,6 +215,42 @@ bool presence_allows(const struct view_job *job, uint32_t machine)
     return presence_keeper(job, machine) == NULL;
 }
 
+/* The machines at the values where it is, if these are at most `max`. */
+static bool machines_at(const struct presence *presence, uint32_t max, uint32_t *ret_machines,
+                        uint32_t *ret_count)
+{
+    const struct axis *axis = presence->axis;
+    uint32_t count = 0;
+    if (presence->many.count > 0) /* no map tells what is in it */
+        return false;
+    for (uint32_t v = 0; v < presence->few_count; v++) {
+        if (presence->few[v] == 0)
+            continue;
+        const struct axis_value *value = axis->values[v];
+        if (value->machine_count > max - count)
+            return false;
+        for (uint32_t i = 0, m = value->first; i < value->machine_count; i++, m = axis->next[m])
+            ret_machines[count++] = m;
+    }
+    *ret_count = count;
+    return true;
+}
+
+bool presence_few(const struct view_job *job, uint32_t max, uint32_t *ret_machines,
+                  uint32_t *ret_count)
+{
+    const struct match *match = job->match;
+    for (uint32_t i = 0; match != NULL && i < match->company_count; i++) {
+        const struct company *company = &match->companies[i];
+        const struct presence *presence = company->terms[0].presence;
+        if (company->weight == 0 && match->clauses.items[company->at].term_count == 1 &&
+            company->terms[0].op == OP_NEAR && !is_unbegun(presence, job->crowd) &&
+            machines_at(presence, max, ret_machines, ret_count))
+            return true;
+    }
+    return false;
+}
+
 uint64_t presence_eased(const struct view_job *job)
 {
     uint64_t eased = 0;

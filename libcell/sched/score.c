@@ -244,6 +244,24 @@ static void offer(const struct view *view, const struct view_job *job, const str
         shortlist_offer(list, &(struct entry){score_of(view, job, need, machine), machine});
 }
 
+/* For a job without wishes, at most RUN of them. */
+static void offer_run(const struct view *view, const struct view_job *job,
+                      const struct resources *need, const uint32_t *machines, uint32_t count,
+                      struct shortlist *list)
+{
+    struct trait traits[RUN];
+    int64_t scores[RUN];
+    for (uint32_t i = 0; i < count; i++)
+        traits[i] = view->traits[machines[i]];
+    score_run(view, job, need, traits, count, scores);
+    for (uint32_t i = 0; i < count; i++) {
+        struct entry entry = {{{0, scores[i]}}, machines[i]};
+        if (shortlist_wants(list, &entry) && feasible_fits(view, job, need, machines[i]) &&
+            places_allow(job, machines[i]))
+            shortlist_offer(list, &entry);
+    }
+}
+
 /* For a job that asks for nothing but room. */
 static void offer_all(const struct view *view, const struct view_job *job,
                       const struct resources *need, struct shortlist *list)
@@ -267,16 +285,24 @@ void score_all(const struct view *view, const struct view_job *job, const struct
         offer_all(view, job, need, list);
         return;
     }
-    uint32_t end = view->machine_count;
-    for (uint32_t m = places_next(job, 0, end); m < end; m = places_next(job, m + 1, end))
-        offer(view, job, need, m, list);
+    uint32_t run[RUN], count = 0, end = view->machine_count;
+    for (uint32_t m = places_next(job, 0, end); m < end; m = places_next(job, m + 1, end)) {
+        run[count++] = m;
+        if (count == RUN) {
+            score_list(view, job, need, run, count, list);
+            count = 0;
+        }
+    }
+    score_list(view, job, need, run, count, list);
 }
 
 void score_list(const struct view *view, const struct view_job *job, const struct resources *need,
                 const uint32_t *machines, uint32_t count, struct shortlist *list)
 {
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count && job->has_wishes; i++)
         offer(view, job, need, machines[i], list);
+    for (uint32_t i = 0; i < count && !job->has_wishes; i += RUN)
+        offer_run(view, job, need, machines + i, MIN(count - i, (uint32_t)RUN), list);
 }
 
 bool score_is_plain(const struct view_job *job)
