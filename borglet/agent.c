@@ -91,6 +91,10 @@ static void agent_act(struct agent *agent, const struct plan_action *action)
     case PLAN_GONE:
         agent_report_gone(agent, action->task);
         return;
+    case PLAN_RESIZE:
+        ASSERT(attempt != NULL);
+        runner_resize(attempt, &action->intent->spec);
+        return;
     case PLAN_STOP:
         ASSERT(attempt != NULL);
         runner_stop(agent->runner, attempt, action->grace_ms);
@@ -107,15 +111,19 @@ static void agent_on_turn(uv_prepare_t *turn)
     struct agent *agent = turn->data;
     struct plan_action actions[ACTIONS_MAX];
     size_t count;
+    bool resized;
 
     uv_prepare_stop(turn);
     do {
         size_t present_count = agent_present(agent);
         count = plan_next(&agent->plan, agent->present, present_count, &agent->options.capacity,
                           actions, ACTIONS_MAX);
-        for (size_t i = 0; i < count; i++)
+        resized = false;
+        for (size_t i = 0; i < count; i++) {
             agent_act(agent, &actions[i]);
-    } while (count == ACTIONS_MAX);
+            resized |= actions[i].verb == PLAN_RESIZE; /* others may have waited for the room */
+        }
+    } while (count == ACTIONS_MAX || resized);
     link_flush(agent->link);
 }
 

@@ -166,6 +166,22 @@ static enum outcome run_decide(const struct plan *plan, struct intent *wish,
     return WISH_ACTS;
 }
 
+/* An attempt that is there goes on as it is, but for its limit. */
+static enum outcome resize_decide(const struct plan *plan, struct intent *wish,
+                                  const struct plan_attempt *there, struct plan_action *action)
+{
+    struct resources *limit = &wish->spec.limit;
+
+    if (there->ended ||
+        resources_translate(limit, &wish->spec.resource_names, &plan->resource_names, 0, NULL) != 0)
+        return WISH_VOID;
+    wish->spec.resource_names = plan->resource_names;
+    if (memcmp(limit, &there->limit, sizeof(*limit)) == 0)
+        return WISH_VOID;
+    action->verb = PLAN_RESIZE;
+    return WISH_ACTS;
+}
+
 static enum outcome stop_decide(const struct intent *wish, const struct plan_attempt *there,
                                 struct plan_action *action)
 {
@@ -221,8 +237,8 @@ size_t plan_next(struct plan *plan, const struct plan_attempt *present, size_t p
         else if (wish->action != INTENT_RUN)
             outcome = stop_decide(wish, there, &action);
         else
-            outcome =
-                there != NULL ? WISH_VOID : run_decide(plan, wish, capacity, &spaces, &action);
+            outcome = there != NULL ? resize_decide(plan, wish, there, &action)
+                                    : run_decide(plan, wish, capacity, &spaces, &action);
         /* A stop that has been asked for is still to be forgotten later. */
         bool keep = outcome == WISH_WAITS || (wish->action == INTENT_FORGET &&
                                               action.verb == PLAN_STOP && outcome == WISH_ACTS);

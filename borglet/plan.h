@@ -4,9 +4,9 @@
  * The borglet does not obey messages, it keeps what they ask for as wishes and compares them with
  * the attempts that exist, again after every change:
  *
- *     RUN     waits until there is room, then PLAN_START; void once the attempt is there
- *     STOP    PLAN_STOP; an attempt that is not there is told to have ended
- *     FORGET  PLAN_STOP when it still runs, PLAN_FORGET once it has ended
+ *     RUN     waits until there is room, then PLAN_START; once the attempt is there PLAN_RESIZE
+ * when it has another limit, else void STOP    PLAN_STOP; an attempt that is not there is told to
+ * have ended FORGET  PLAN_STOP when it still runs, PLAN_FORGET once it has ended
  *
  * Room is the machine's capacity minus the limits of every attempt that still has processes, those
  * that are being stopped included: a preemptor waits for its victims. What the cell says is
@@ -32,6 +32,7 @@ struct plan_attempt {
 
 enum plan_verb {
     PLAN_START,  /* `intent` is set */
+    PLAN_RESIZE, /* from now on it has the limit of `intent` */
     PLAN_STOP,   /* with grace_ms */
     PLAN_FORGET, /* drop the record of its end */
     PLAN_GONE,   /* report its end: it is not here, or was never started */

@@ -393,6 +393,13 @@ static bool intent_sound(const struct intent *intent)
            intent->spec.ports.count <= SPEC_PORTS_MAX;
 }
 
+static void attempt_limit(struct attempt *attempt, const struct job_spec *spec)
+{
+    memcpy(attempt->spec.limit, spec->limit.v, sizeof(attempt->spec.limit));
+    memcpy(attempt->spec.resource_names, spec->resource_names.text,
+           sizeof(attempt->spec.resource_names));
+}
+
 static struct attempt *attempt_from_intent(struct runner *runner, const struct intent *intent)
 {
     bool named = name_valid(intent->spec.name);
@@ -404,8 +411,7 @@ static struct attempt *attempt_from_intent(struct runner *runner, const struct i
     spec->task = intent->task.task.v;
     spec->attempt = intent->task.attempt;
     spec->grace_ms = intent->spec.grace_ms;
-    memcpy(spec->limit, intent->spec.limit.v, sizeof(spec->limit));
-    memcpy(spec->resource_names, intent->spec.resource_names.text, sizeof(spec->resource_names));
+    attempt_limit(attempt, &intent->spec);
     spec->devices = intent->devices;
     spec->log_segment_bytes = SHIM_LOG_SEGMENT_BYTES;
     spec->log_segments = SHIM_LOG_SEGMENTS;
@@ -431,6 +437,13 @@ void runner_start(struct runner *runner, const struct intent *intent)
 void runner_refuse(struct runner *runner, const struct intent *intent, const char *detail)
 {
     attempt_end_unstarted(runner, attempt_from_intent(runner, intent), detail);
+}
+
+void runner_resize(struct attempt *attempt, const struct job_spec *spec)
+{
+    attempt_limit(attempt, spec);
+    log_info("task.resized attempt=%s cpu_milli=%" PRId64 " ram_bytes=%" PRId64, attempt->name,
+             spec->limit.v[RES_CPU], spec->limit.v[RES_RAM]);
 }
 
 void runner_stop(struct runner *runner, struct attempt *attempt, uint32_t grace_ms)

@@ -80,6 +80,8 @@ void runner_close(struct runner *runner);
 void runner_start(struct runner *runner, const struct intent *intent);
 /* The attempt could not be started, for `detail`. */
 void runner_refuse(struct runner *runner, const struct intent *intent, const char *detail);
+/* It has the limit of this spec from now on, and goes on. Who adopts it is told again. */
+void runner_resize(struct attempt *attempt, const struct job_spec *spec);
 void runner_stop(struct runner *runner, struct attempt *attempt, uint32_t grace_ms);
 /* Only ENDED ones. The attempt is freed; its logs go to the attic. */
 void runner_forget(struct runner *runner, struct attempt *attempt);

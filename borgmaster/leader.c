@@ -76,6 +76,12 @@ size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss
                 (struct cmd){.kind = CMD_MACHINE_RECLAIM, .machine_reclaim = {machine->id}};
         }
     }
+    LIST_EACH(l, &cell->updating)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, updating);
+        if (count < LEADER_DUE_MAX && cell_resize_due(cell, job))
+            ret_cmds[count++] = (struct cmd){.kind = CMD_JOB_RESIZE, .job_resize = {job->id}};
+    }
     return count;
 }
 

@@ -134,7 +134,9 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
         }
         return;
     }
-    if (full || (!lt->reported && !lt->run_sent)) {
+    const struct resources *limit = task_limit(job, task);
+    bool resized = lt->run_sent && memcmp(&lt->limit, limit, sizeof *limit) != 0;
+    if (full || resized || (!lt->reported && !lt->run_sent)) {
         struct intent *run = add_intent(todo, INTENT_RUN, lt->ref);
         run->grace_ms = job->spec.grace_ms;
         run->assigned_seq = task->changed_ms;
@@ -143,8 +145,9 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
             run->reclaimed[r] = cell_machine(cell, task->machine)->reclaimed[r];
         if (!lt->reported)
             run->spec = job->spec;
-        run->spec.limit = *task_limit(job, task);
-        run->shape = task->shape;
+        run->spec.limit = lt->limit = *limit;
+        run->spec.resource_names = job->spec.resource_names;
+        run->shape = task->shape < SPEC_SHAPES_MAX ? task->shape : 0;
         lt->run_sent = true;
     }
 }

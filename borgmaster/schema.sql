@@ -124,7 +124,8 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_name ON jobs (name);
 
 -- Other limits that tasks of a job may hold: those in jobs are shape 1, what else the job takes is
--- 2, 3, ... in order of preference.
+-- 2, 3, 4 in order of preference. From 5 on they are from before an update of the job: tasks that
+-- have not got the new one yet hold them, and some are left over.
 CREATE TABLE job_limits (
     job_id     INTEGER NOT NULL,
     shape      INTEGER NOT NULL,
@@ -139,8 +140,8 @@ CREATE TABLE job_limits (
     PRIMARY KEY (job_id, shape)
 ) WITHOUT ROWID;
 
--- A job as it was submitted; its replicas and priority may have changed since, jobs has them. It
--- may be long, so it is apart from jobs, whose rows change all the time.
+-- A job as it was submitted; its replicas, priority and limits may have changed since,
+-- jobs has them. It may be long, so it is apart from jobs, whose rows change all the time.
 CREATE TABLE job_specs (
     job_id  INTEGER PRIMARY KEY,
     command TEXT NOT NULL, -- for reading; quoted where a shell would need it
@@ -347,7 +348,7 @@ WITH asking AS (
            max(j.named1, coalesce(max(l.named1), 0)) AS named1,
            max(j.named2, coalesce(max(l.named2), 0)) AS named2,
            max(j.named3, coalesce(max(l.named3), 0)) AS named3
-    FROM jobs j LEFT JOIN job_limits l ON l.job_id = j.id
+    FROM jobs j LEFT JOIN job_limits l ON l.job_id = j.id AND l.shape <= 4
     WHERE NOT j.dead GROUP BY j.id
 ), used AS (
     SELECT user, band, sum(tasks) AS tasks, total(taking * cpu_milli) AS cpu_milli,

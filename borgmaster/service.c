@@ -65,6 +65,7 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
     case CMD_MACHINE_REGISTER:
     case CMD_MACHINE_DOWN:
     case CMD_MACHINE_EVICT:
+    case CMD_JOB_RESIZE:
     case CMD_SCHEDULE:
     case CMD_REPORT:
     case CMD_WAKE:

@@ -157,6 +157,8 @@ static int load_job(struct cell *cell, struct columns *c, struct err *err)
     str_copy(row.reason, sizeof row.reason, take_text(c));
     uint32_t priority = take_u32(c), replicas = take_u32(c);
     row.task_count = take_u32(c);
+    struct resources limit;
+    take_resources(c, &limit);
     const void *spec = sqlite3_column_blob(c->statement, c->at);
     int size = sqlite3_column_bytes(c->statement, c->at);
     int rv = spec_unpack(spec, spec == NULL ? 0 : (size_t)size, &row.spec, err);
@@ -164,9 +166,20 @@ static int load_job(struct cell *cell, struct columns *c, struct err *err)
         return err_wrap(err, "job %" PRIu64, row.id.v);
     row.spec.priority = priority;
     row.spec.replicas = replicas;
+    for (int r = 0; r < RES_NAMED;
+         r++) /* named ones never change, and are numbered as in the spec */
+        row.spec.limit.v[r] = limit.v[r];
     rv = cell_load_job(cell, &row, err);
     spec_release(&row.spec);
     return rv;
+}
+
+static int load_limit_old(struct cell *cell, struct columns *c, struct err *err)
+{
+    job_id job = {take_u64(c)};
+    struct resources limit;
+    take_resources(c, &limit);
+    return cell_load_limit_old(cell, job, &limit, err);
 }
 
 static int take_alloc(struct columns *c, task_id *ret, struct err *err)
@@ -272,9 +285,13 @@ static const struct table {
      "draining, (SELECT group_concat(word, char(10)) FROM (SELECT key || '=' || value AS word "
      "FROM machine_attributes WHERE machine_id = id ORDER BY key)) FROM machines ORDER BY id",
      load_machine},
-    {"SELECT id, killed, submitted_ms, changed_ms, reason, priority, replicas, task_count, spec "
+    {"SELECT id, killed, submitted_ms, changed_ms, reason, priority, replicas, task_count, "
+     "cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, named3, spec "
      "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",
      load_job},
+    {"SELECT job_id, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, named3 "
+     "FROM job_limits WHERE shape > 4 ORDER BY job_id, shape",
+     load_limit_old},
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
      "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx, gpus, crashed_on_1, "
      "crashed_on_2, crashed_on_3, used_cpu_milli, used_ram_bytes, reclaimed_cpu_percent, "

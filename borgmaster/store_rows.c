@@ -45,12 +45,14 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "UPDATE jobs SET state = ?2, dead = ?3, killed = ?4, pending = ?5, assigned = ?6, "
         "running = ?7, finished = ?8, failed = ?9, killed_tasks = ?10, unwanted = ?11, "
         "stopping = ?12, reason = ?13, changed_ms = ?14, disrupted = ?15, priority = ?16, "
-        "band = ?17, replicas = ?18, task_count = ?19 WHERE id = ?1",
+        "band = ?17, replicas = ?18, task_count = ?19, cpu_milli = ?20, ram_bytes = ?21, "
+        "disk_bytes = ?22, ports = ?23, gpu_milli = ?24, named1 = ?25, named2 = ?26, "
+        "named3 = ?27 WHERE id = ?1",
     [STATEMENT_JOB_INSERT] =
         "INSERT INTO jobs (id, state, dead, killed, pending, assigned, running, finished, failed, "
         "killed_tasks, unwanted, stopping, reason, changed_ms, disrupted, priority, band, "
-        "replicas, task_count, name, user, appclass, policy, cpu_milli, ram_bytes, disk_bytes, "
-        "ports, gpu_milli, named1, named2, named3, submitted_ms, max_disruptions, gang, "
+        "replicas, task_count, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, "
+        "named3, name, user, appclass, policy, submitted_ms, max_disruptions, gang, "
         "is_alloc_set, alloc_set, every_machine) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
         "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
@@ -260,16 +262,29 @@ static int put_spec(struct store_rows *rows, const struct job_row *job, struct e
     return row_end(&row, err);
 }
 
-static int put_limits(struct store_rows *rows, const struct job_row *job, struct err *err)
+static int put_limit(struct store_rows *rows, const struct job_row *job, uint32_t shape,
+                     const struct resources *limit, struct err *err)
+{
+    struct row row = row_begin(rows, STATEMENT_LIMIT_PUT);
+    row_u64(&row, job->id.v);
+    row_int(&row, shape + 1);
+    row_resources(&row, limit);
+    return row_end(&row, err);
+}
+
+static int put_shapes(struct store_rows *rows, const struct job_row *job, struct err *err)
 {
     int rv = 0;
-    for (uint32_t i = 1; rv == 0 && i < spec_shape_count(&job->spec); i++) {
-        struct row row = row_begin(rows, STATEMENT_LIMIT_PUT);
-        row_u64(&row, job->id.v);
-        row_int(&row, i + 1);
-        row_resources(&row, spec_shape(&job->spec, i));
-        rv = row_end(&row, err);
-    }
+    for (uint32_t i = 1; rv == 0 && i < spec_shape_count(&job->spec); i++)
+        rv = put_limit(rows, job, i, spec_shape(&job->spec, i), err);
+    return rv;
+}
+
+static int put_limits_old(struct store_rows *rows, const struct job_row *job, struct err *err)
+{
+    int rv = 0;
+    for (uint32_t i = 0; rv == 0 && i < job->limit_old_count; i++)
+        rv = put_limit(rows, job, SPEC_SHAPES_MAX + i, &job->limits_old[i], err);
     return rv;
 }
 
@@ -289,6 +304,7 @@ static void row_job_state(struct row *row, const struct job_row *job)
     row_text(row, band_text(band_of(job->spec.priority)));
     row_int(row, job->spec.replicas);
     row_int(row, job->task_count);
+    row_resources(row, &job->spec.limit);
 }
 
 static int insert_job(struct store_rows *rows, const struct job_row *job, struct err *err)
@@ -299,7 +315,6 @@ static int insert_job(struct store_rows *rows, const struct job_row *job, struct
     row_text(&row, job->spec.user);
     row_text(&row, appclass_text(job->spec.appclass));
     row_text(&row, policy_text(job->spec.policy));
-    row_resources(&row, &job->spec.limit);
     row_u64(&row, job->submitted_ms);
     row_int(&row, job->spec.disruptions_max);
     row_int(&row, job->spec.gang);
@@ -315,12 +330,14 @@ static int put_job(struct store_rows *rows, const struct job_row *job, struct er
     struct row row = row_begin(rows, STATEMENT_JOB_UPDATE);
     row_job_state(&row, job);
     int rv = row_end(&row, err);
-    if (rv != 0 || sqlite3_changes(rows->db) > 0)
-        return rv;
-    rv = insert_job(rows, job, err);
-    if (rv == 0)
+    bool is_new = rv == 0 && sqlite3_changes(rows->db) == 0;
+    if (is_new)
+        rv = insert_job(rows, job, err);
+    if (rv == 0 && is_new)
         rv = put_spec(rows, job, err);
-    return rv != 0 ? rv : put_limits(rows, job, err);
+    if (rv == 0 && is_new)
+        rv = put_shapes(rows, job, err);
+    return rv != 0 ? rv : put_limits_old(rows, job, err);
 }
 
 enum { PORTS_TEXT_MAX = SPEC_PORTS_MAX * 6 + 3 };

@@ -63,6 +63,10 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(NUMBER, "number", 'n', "N", "the newest N (50)") \
     X(FRESH, "fresh", 0, NULL, "see everything acknowledged before: ask the leader first") \
     X(PRIORITY, "priority", 0, "P", "0-450, or free, batch, production, monitoring") \
+    X(CPU, "cpu", 0, "C", "of each task: 500m, 2") \
+    X(RAM, "ram", 0, "R", "of each task: 512Mi, 2Gi") \
+    X(DISK, "disk", 0, "D", "of each task: 10Gi") \
+    X(GPU, "gpu", 0, "G", "of each task: 1, 500m") \
     X(TRACE_DIR, "dir", 0, "DIR", "a trace: DIR/machines.csv and DIR/tasks.csv, or their .gz") \
     X(MACHINES, "machines", 0, "FILE", "machines of a trace, CSV or CSV.gz") \
     X(TASKS_FILE, "tasks", 0, "FILE", "tasks of a trace, CSV or CSV.gz") \

@@ -197,13 +197,38 @@ int cmd_quota_clear(struct cli *cli)
     return quota_change(cli, true);
 }
 
+static int update_parse_limit(const struct cli *cli, struct cmd_job_update *ret, struct err *err)
+{
+    static const struct {
+        enum cli_option option;
+        enum resource resource;
+        int (*parse)(const char *text, int64_t *ret, struct err *err);
+    } amounts[] = {{OPT_CPU, RES_CPU, quantity_parse_milli},
+                   {OPT_RAM, RES_RAM, quantity_parse_bytes},
+                   {OPT_DISK, RES_DISK, quantity_parse_bytes},
+                   {OPT_GPU, RES_GPU, quantity_parse_milli}};
+    for (size_t i = 0; i < ARRAY_SIZE(amounts); i++) {
+        const char *text = cli_value(cli, amounts[i].option);
+        if (text == NULL)
+            continue;
+        if (amounts[i].parse(text, &ret->limit.v[amounts[i].resource], err) < 0)
+            return err_wrap(err, "%s", cli_option_name(amounts[i].option));
+        ret->resized |= 1U << amounts[i].resource;
+    }
+    return 0;
+}
+
 static int update_parse(const struct cli *cli, struct cmd_job_update *ret, struct err *err)
 {
     uint64_t number;
     const char *priority = cli_value(cli, OPT_PRIORITY);
     *ret = (struct cmd_job_update){.replicas = JOB_UPDATE_KEEP, .priority = JOB_UPDATE_KEEP};
-    if (priority == NULL && !cli_flag(cli, OPT_REPLICAS))
-        return err_set(err, ERR_INVALID, "nothing to change: name --replicas or --priority");
+    if (update_parse_limit(cli, ret, err) < 0)
+        return -(int)err->code;
+    if (priority == NULL && !cli_flag(cli, OPT_REPLICAS) && ret->resized == 0)
+        return err_set(err, ERR_INVALID,
+                       "nothing to change: name --replicas, --priority, --cpu, --ram, --disk or "
+                       "--gpu");
     if (cli_number(cli, OPT_REPLICAS, 1, CELL_TASKS_PER_JOB_MAX, 0, &number, err) < 0)
         return -(int)err->code;
     if (cli_flag(cli, OPT_REPLICAS))

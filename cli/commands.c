@@ -184,14 +184,18 @@ const struct command cli_commands[] = {
         .args = "JOB",
         .args_min = 1,
         .args_max = 1,
-        .options = OPTION(REPLICAS) | OPTION(PRIORITY),
-        .summary = "change how many tasks a running job has, and its priority",
+        .options = OPTION(REPLICAS) | OPTION(PRIORITY) | OPTION(CPU) | OPTION(RAM) | OPTION(DISK) |
+                   OPTION(GPU),
+        .summary = "change how many tasks a running job has, their limits, its priority",
         .details =
             "More replicas are started as at a submit; of fewer the highest indexes are killed,\n"
-            "with notice. A change of priority restarts nothing. The quota of the job's user is\n"
-            "asked as at a submit. Only that user and root may.",
+            "with notice. A change of priority restarts nothing. Tasks get new limits without a\n"
+            "restart where their machine has room, and smaller ones always; only gpus need one.\n"
+            "The others are stopped, no more at once than max_disruptions, and start anew. The\n"
+            "quota of the job's user is asked as at a submit. Only that user and root may.",
         .examples = "  borgctl update web --replicas 10\n"
-                    "  borgctl update crunch --priority free --replicas 200",
+                    "  borgctl update crunch --priority free --replicas 200\n"
+                    "  borgctl update web --cpu 500m --ram 2Gi",
         .run = cmd_update,
     },
     {

@@ -167,7 +167,8 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "l.is_alloc_set, "
                       "(SELECT json_group_array(json_object('shape', shape, 'cpu_milli', "
                       "cpu_milli, 'ram_bytes', ram_bytes, 'disk_bytes', disk_bytes, 'gpu_milli', "
-                      "gpu_milli)) FROM job_limits x WHERE x.job_id = l.job_id) AS other_limits, "
+                      "gpu_milli)) FROM job_limits x WHERE x.job_id = l.job_id AND x.shape <= 4) "
+                      "AS other_limits, "
                       "substr(l.command, 1, 200) AS command "
                       "FROM job_list l JOIN jobs j ON j.id = l.job_id WHERE j.id = " NEWEST
                       " %s AND (j.id, 0) > (%lld, %lld) ORDER BY j.id LIMIT %d",

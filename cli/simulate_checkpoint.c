@@ -101,9 +101,19 @@ static int load_job(struct sim *sim, const struct rows *rows, struct err *err)
     row.spec.priority = (uint32_t)integer(rows, 4); /* may have changed since it was submitted */
     row.spec.replicas = (uint32_t)integer(rows, 5);
     row.task_count = (uint32_t)integer(rows, 6);
+    for (int r = 0; r < RES_NAMED; r++) /* the same; those that are named never do */
+        row.spec.limit.v[r] = integer(rows, 7 + r);
     rc = cell_load_job(sim->cell, &row, err);
     spec_release(&row.spec);
     return rc;
+}
+
+static int load_limit_old(struct sim *sim, const struct rows *rows, struct err *err)
+{
+    struct resources limit;
+    for (int r = 0; r < RES_COUNT; r++)
+        limit.v[r] = integer(rows, 1 + r);
+    return cell_load_limit_old(sim->cell, (job_id){(uint64_t)integer(rows, 0)}, &limit, err);
 }
 
 /* CAUSE_COUNT for a text that is none: refused when the row is loaded. */
@@ -154,10 +164,14 @@ static const struct table {
      "'=' || value AS word "
      "FROM machine_attributes WHERE machine_id = id ORDER BY key)) FROM machines ORDER BY id",
      load_machine},
-    {"SELECT id, killed, reason, spec, priority, replicas, task_count FROM jobs LEFT JOIN "
-     "job_specs ON job_id = id "
+    {"SELECT id, killed, reason, spec, priority, replicas, task_count, cpu_milli, ram_bytes, "
+     "disk_bytes, ports, gpu_milli FROM jobs LEFT JOIN job_specs ON job_id = id "
      "WHERE NOT dead ORDER BY id",
      load_job},
+    {"SELECT l.job_id, l.cpu_milli, l.ram_bytes, l.disk_bytes, l.ports, l.gpu_milli, l.named1, "
+     "l.named2, l.named3 FROM job_limits l JOIN jobs j ON j.id = l.job_id "
+     "WHERE l.shape > 4 AND NOT j.dead ORDER BY l.job_id, l.shape",
+     load_limit_old},
     {"SELECT t.job_id, t.idx, t.state, t.attempt, t.machine_id, t.stopping, t.failures, t.cause, "
      "t.alloc_job_id, t.alloc_idx, "
      "(SELECT coalesce(sum(1 << value), 0) FROM json_each(t.gpus)), "

@@ -28,6 +28,21 @@ static inline uint32_t draw_priority(uint64_t *seed)
     return priorities[draw_below(seed, ARRAY_SIZE(priorities))];
 }
 
+/* Of what may change something, mostly; the priority then mostly stays. */
+static inline void draw_resize(uint64_t *seed, struct cmd_job_update *body)
+{
+    body->limit = amounts(500 * draw_below(seed, 6), 1 + 5 * draw_below(seed, 4),
+                          draw_below(seed, 2), draw_below(seed, 2));
+    body->limit.v[RES_GPU] = 500 * draw_below(seed, 5);
+    body->resized = 1U << RES_CPU | (draw_below(seed, 2) == 0 ? 1U << RES_RAM : 0) |
+                    (draw_below(seed, 4) == 0 ? 1U << RES_GPU : 0) |
+                    (draw_below(seed, 40) == 0 ? 1U << RES_PORTS : 0);
+    if (draw_below(seed, 2) == 0)
+        body->priority = JOB_UPDATE_KEEP;
+    if (draw_below(seed, 2) == 0)
+        body->replicas = JOB_UPDATE_KEEP;
+}
+
 static inline void draw_update(uint64_t *seed, struct cmd *cmd)
 {
     struct cmd_job_update *body = &cmd->job_update;
@@ -38,6 +53,8 @@ static inline void draw_update(uint64_t *seed, struct cmd *cmd)
     snprintf(body->name, sizeof body->name, "j%u", draw_below(seed, 12));
     body->replicas = (int64_t)draw_below(seed, DRAW_REPLICAS_MAX + 2) - 1; /* or KEEP */
     body->priority = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : draw_priority(seed);
+    if (draw_below(seed, 3) == 0)
+        draw_resize(seed, body);
 }
 
 /* Make it an alloc set, or a job for one, mostly of the same user; or neither. */
@@ -246,6 +263,18 @@ static inline void draw_setting(uint64_t *seed, struct cmd *cmd)
     cmd->hold_set.hold = draw_below(seed, HOLD_COUNT + 1);
 }
 
+/* What the leader asks for again: tasks of a draining machine, of a job with a new limit. */
+static inline void draw_go_on(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
+{
+    if (draw_below(seed, 2) == 0) {
+        cmd->kind = CMD_JOB_RESIZE;
+        cmd->job_resize.job.v = draw_below(seed, (uint32_t)cell->next_job + 1);
+    } else {
+        cmd->kind = CMD_MACHINE_EVICT;
+        cmd->machine_evict.machine = draw_machine(seed);
+    }
+}
+
 static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
 {
     struct cmd cmd = {.time_ms = cell->now_ms + draw_below(seed, 3000)};
@@ -301,8 +330,7 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         draw_drain(seed, &cmd);
         break;
     case 15:
-        cmd.kind = CMD_MACHINE_EVICT;
-        cmd.machine_evict.machine = draw_machine(seed);
+        draw_go_on(seed, cell, &cmd);
         break;
     case 16:
     case 17:

@@ -222,6 +222,18 @@ static inline void random_register(struct random *r, struct cmd_machine_register
     random_words(r, &m->attributes, MACHINE_ATTRIBUTES_MAX);
 }
 
+static inline void random_update(struct random *r, struct cmd_job_update *update)
+{
+    random_text(r, update->name, sizeof update->name);
+    update->replicas = (int64_t)random_number(r);
+    update->priority = -(int64_t)random_number(r);
+    update->resized = (uint32_t)random_number(r);
+    update->limit.v[RES_CPU] = (int64_t)random_number(r);
+    update->limit.v[RES_RAM] = (int64_t)random_number(r);
+    update->limit.v[RES_DISK] = -(int64_t)random_number(r);
+    update->limit.v[RES_GPU] = (int64_t)random_number(r);
+}
+
 static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *cmd)
 {
     memset(cmd, 0, sizeof *cmd);
@@ -264,9 +276,10 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
         cmd->machine_evict.machine.v = (uint32_t)random_number(r);
         return;
     case CMD_JOB_UPDATE:
-        random_text(r, cmd->job_update.name, sizeof cmd->job_update.name);
-        cmd->job_update.replicas = (int64_t)random_number(r);
-        cmd->job_update.priority = -(int64_t)random_number(r);
+        random_update(r, &cmd->job_update);
+        return;
+    case CMD_JOB_RESIZE:
+        cmd->job_resize.job.v = random_number(r);
         return;
     case CMD_POLICY_SET:
         cmd->policy_set.policy = random_below(r, POLICY_COUNT);

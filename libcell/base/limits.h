@@ -27,6 +27,7 @@ enum {
     SPEC_ENV_MAX = 256,     /* environment variables */
     SPEC_PORTS_MAX = 16,    /* ports of a task */
     SPEC_SHAPES_MAX = 4,    /* limits a task may have, in order of preference */
+    JOB_LIMITS_OLD_MAX = 4, /* limits from before an update that tasks of a job still have */
 
     RESOURCES_NAMED_MAX = 3, /* resources that a cell names itself */
     RESOURCE_NAME_MAX = 31,  /* bytes of the name of one */

@@ -77,6 +77,9 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_JOB_UPDATE:
         apply_job_update(a, &cmd->job_update);
         return;
+    case CMD_JOB_RESIZE:
+        apply_job_resize(a, &cmd->job_resize);
+        return;
     case CMD_POLICY_SET:
         apply_policy_set(a, &cmd->policy_set);
         return;

@@ -25,6 +25,7 @@ static void cell_init(struct cell *cell)
     *cell = (struct cell){.next_job = 1, .settings.policy = POLICY_STRANDING_AWARE};
     list_init(&cell->jobs);
     list_init(&cell->system_jobs);
+    list_init(&cell->updating);
     list_init(&cell->dead_jobs);
     list_init(&cell->backing_off);
     list_init(&cell->accounts);
@@ -178,6 +179,7 @@ struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *sp
     cell_grow_job(cell, job, spec->replicas);
     list_push(&cell->jobs, &job->link);
     list_init(&job->dead);
+    list_init(&job->updating);
     list_init(&job->system);
     cell->job_count++;
     account_add(cell, &job->spec, job->spec.replicas);
@@ -224,6 +226,7 @@ void cell_remove_job(struct cell *cell, struct job *job)
     idmap_remove(&cell->jobs_by_id, job->id.v);
     list_remove(&job->link);
     list_remove(&job->dead);
+    list_remove(&job->updating);
     cell->job_count--;
     cell->dead_job_count--;
     job_free(job);

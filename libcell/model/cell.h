@@ -42,12 +42,17 @@ struct machine {
 /* A job is live until all its tasks are final; one on every machine until it is killed too. */
 struct job {
     job_id id;
-    struct job_spec spec; /* replicas and priority change by JOB_UPDATE, else nothing */
+    struct job_spec spec; /* replicas, priority and limit change by JOB_UPDATE, else nothing */
     uint64_t spec_hash;   /* of it */
     bool killed;          /* by its user: nothing of it starts again */
     uint32_t counts[TASK_STATE_COUNT]; /* tasks per state; they add up to task_count */
     uint32_t stopping;                 /* live tasks that have been told to stop */
     uint32_t disrupted;                /* task_is_disrupted(); within spec.disruptions_max */
+    /* Limits from before an update, of tasks that wait for their turn to get the new one: shapes
+     * from SPEC_SHAPES_MAX on. Some may be left over. */
+    struct resources limits_old[JOB_LIMITS_OLD_MAX];
+    uint32_t limit_old_count;
+    uint32_t outdated; /* tasks that are: task_is_outdated() */
     uint64_t submitted_ms;
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1]; /* why its pending tasks are pending; "" when none are */
@@ -60,6 +65,7 @@ struct job {
     struct matcher *matcher; /* of its constraints; made when first asked for, gone when dead */
     struct list link;        /* in cell.jobs, by id */
     struct list system;      /* in cell.system_jobs: on every machine and not killed */
+    struct list updating;    /* in cell.updating: tasks are outdated */
     struct list dead;        /* in cell.dead_jobs once dead, in order of death */
 };
 bool job_is_dead(const struct job *job);
@@ -144,6 +150,7 @@ struct cell {
     struct idmap jobs_by_id;
     struct namemap jobs_by_name; /* the newest job of each name */
     struct list system_jobs;     /* by id */
+    struct list updating;        /* in no order */
     struct list dead_jobs;
     uint64_t dead_job_count;
     struct list backing_off; /* task.link of tasks PENDING with not_before_ms != 0 */
@@ -190,6 +197,9 @@ struct resources machine_unpromised(const struct machine *machine);
 bool cell_reclaim_due(const struct cell *cell, const struct machine *machine);
 /* Is there a task that has to leave this draining machine and may be told so now? */
 bool cell_drain_due(const struct cell *cell, const struct machine *machine);
+/* Is there an outdated task that may get the new limit of its job now, or be told to stop for it?
+ */
+bool cell_resize_due(const struct cell *cell, const struct job *job);
 /* The user's own row (not everybody's), NULL: none. All rows, by user and band: the caller frees.
  */
 const struct quota *cell_quota(const struct cell *cell, const char *user, enum band band);
@@ -204,14 +214,17 @@ void cell_text(struct buf *to, const struct cell *cell);
 
 /*
  * Loading from a checkpoint: scalars first (names of resources too), then machines by id, jobs by
- * id (with the spec; its tasks start out PENDING), then tasks, quotas, requests by seq. Returns
- * ERR_CORRUPT for rows that contradict each other. cell_load_done() checks and computes what is
- * derived.
+ * id (with the spec and old limits; its tasks start out PENDING), then tasks, quotas, requests by
+ * seq. Returns ERR_CORRUPT for rows that contradict each other. cell_load_done() checks and
+ * computes what is derived.
  */
 int cell_load_machine(struct cell *cell, const struct machine *row,
                       struct err *err) MUST_USE; /* copies attributes */
 int cell_load_job(struct cell *cell, const struct job *row,
                   struct err *err) MUST_USE; /* copies spec */
+/* The next one of this job. */
+int cell_load_limit_old(struct cell *cell, job_id id, const struct resources *limit,
+                        struct err *err) MUST_USE;
 int cell_load_task(struct cell *cell, const struct task *row, struct err *err) MUST_USE;
 int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err) MUST_USE;
 void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row);

@@ -43,6 +43,7 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     }
     ASSERT_IMPLIES(task->alloc.v != 0, live);
     ASSERT_IMPLIES(!live, task->shape == 0);
+    ASSERT_IMPLIES(task->shape != 0, task_shape_right(job, task->shape));
     ASSERT_IMPLIES(live, task->not_before_ms == 0);
     ASSERT_IMPLIES(task->not_before_ms != 0, task->state == TASK_PENDING);
     ASSERT_IMPLIES(!live, task->pid == 0);
@@ -84,16 +85,20 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     uint32_t counts[TASK_STATE_COUNT] = {0};
     uint32_t stopping = 0;
     uint32_t disrupted = 0;
+    uint32_t outdated = 0;
     ASSERT(job->task_count >= job->spec.replicas);
     for (uint32_t i = 0; i < job->task_count; i++) {
         check_task(cell, job, i, sums);
         counts[job->tasks[i].state]++;
         stopping += job->tasks[i].stopping != CAUSE_NONE;
         disrupted += task_is_disrupted(&job->tasks[i]);
+        outdated += task_is_outdated(&job->tasks[i]);
     }
     ASSERT(memcmp(counts, job->counts, sizeof counts) == 0);
     ASSERT(stopping == job->stopping);
     ASSERT(disrupted == job->disrupted);
+    ASSERT(outdated == job->outdated);
+    ASSERT(list_empty(&job->updating) == (outdated == 0));
     ASSERT_IMPLIES(job->spec.disruptions_max != 0, disrupted <= job->spec.disruptions_max);
     ASSERT(spec_valid(&job->spec, NULL) == 0);
     ASSERT(job->spec.user[0] != '\0');

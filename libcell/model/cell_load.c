@@ -65,6 +65,24 @@ int cell_load_job(struct cell *cell, const struct job *row, struct err *err)
     return 0;
 }
 
+int cell_load_limit_old(struct cell *cell, job_id id, const struct resources *limit,
+                        struct err *err)
+{
+    struct job *job = job_find(cell, id);
+    struct job_spec spec;
+    struct err why;
+    if (job == NULL || job->limit_old_count == JOB_LIMITS_OLD_MAX)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": an old limit of none, or too many",
+                       id.v);
+    spec = job->spec; /* borrows its words */
+    spec.limit = *limit;
+    if (spec_valid(&spec, &why) != 0)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": its old limit is bad: %s", id.v,
+                       why.msg);
+    job->limits_old[job->limit_old_count++] = *limit;
+    return 0;
+}
+
 static const char *task_row_wrong(const struct cell *cell, const struct task *row)
 {
     const struct machine *machine = machine_find(cell, row->machine);
@@ -93,7 +111,7 @@ static const char *task_row_wrong(const struct cell *cell, const struct task *ro
         return "live, but its machine is not";
     if (row->attempt == 0)
         return "live without an attempt";
-    if (row->shape >= spec_shape_count(&job_find(cell, task_job(row->id))->spec))
+    if (!task_shape_right(job_find(cell, task_job(row->id)), row->shape))
         return "in a shape its job does not have";
     return row->not_before_ms != 0 ? "live, but backing off" : NULL;
 }
@@ -160,6 +178,7 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
         account_remove(cell, &job->spec, 1);
     job->stopping += task->stopping != CAUSE_NONE;
     job->disrupted += task_is_disrupted(task);
+    job->outdated += task_is_outdated(task);
     task->row_hash = task_row_hash(task);
     cell->digest_sum += task->row_hash;
     if (task->not_before_ms != 0)
@@ -176,6 +195,7 @@ static int derive_job(struct cell *cell, struct job *job, struct err *err)
     job->counts[TASK_PENDING] = 0; /* cell_add_job() took all for pending */
     for (uint32_t i = 0; i < job->task_count; i++)
         derive_task(cell, job, &job->tasks[i]);
+    cell_list_updating(cell, job);
     for (uint32_t i = job->spec.replicas; i < job->task_count; i++)
         if (!task_is_final(&job->tasks[i]) && job->tasks[i].stopping != CAUSE_KILLED)
             return err_set(err, ERR_CORRUPT,

@@ -72,6 +72,11 @@ static void job_text(struct buf *to, const struct job *job)
                spec->backoff_max_ms, spec->grace_ms);
     if (spec->disruptions_max != 0)
         buf_printf(to, " disruptions=%u/%u", job->disrupted, spec->disruptions_max);
+    for (uint32_t i = 0; i < job->limit_old_count; i++) {
+        buf_printf(to, " before%u=\"", i + 1);
+        resources_print(to, &job->limits_old[i], &spec->resource_names);
+        buf_printf(to, "\"");
+    }
     if (spec->every_machine)
         buf_printf(to, " every_machine");
     if (spec->gang)
@@ -100,7 +105,9 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
     if (task->alloc.v != 0)
         buf_printf(to, " alloc=%s/%u", cell_job(cell, task_job(task->alloc))->spec.name,
                    task_index(task->alloc));
-    if (task->shape != 0)
+    if (task->shape >= SPEC_SHAPES_MAX)
+        buf_printf(to, " limit=before%u", task->shape - SPEC_SHAPES_MAX + 1);
+    else if (task->shape != 0)
         buf_printf(to, " shape=%u", task->shape + 1);
     if (task->stopping != CAUSE_NONE)
         buf_printf(to, " stopping=%s", cause_text(task->stopping));

@@ -36,6 +36,20 @@ void cell_remove_job(struct cell *cell, struct job *job);
 const struct remembered *cell_remembered(const struct cell *cell, const uint64_t request_id[2]);
 void cell_remember(struct cell *cell, uint64_t seq, const struct remembered *row);
 
+/* resize.c: keep cell.updating true after a change of job.outdated. */
+void cell_list_updating(struct cell *cell, struct job *job);
+bool task_shape_right(const struct job *job, uint32_t shape); /* can a task of it hold this? */
+/* May the job have the limit of this spec? */
+int resize_check(const struct cell *cell, const struct job *job, const struct job_spec *next,
+                 struct err *err) MUST_USE;
+/* The job has a new limit; its live tasks keep theirs. */
+void resize_begin(struct apply *a, struct job *job, const struct resources *limit);
+/* Outdated tasks get the new limit, or are told to stop so that they come back with it. */
+struct resized {
+    uint32_t in_place, told;
+};
+struct resized resize_go_on(struct apply *a, struct job *job);
+
 /* job.c: number its resources as the cell does; ERR_NOT_FOUND when it has no such. */
 int spec_settle(const struct cell *cell, struct job_spec *spec, struct err *err) MUST_USE;
 /* machine.c: can a machine have this much? */
@@ -50,9 +64,9 @@ void account_remove(struct cell *cell, const struct job_spec *spec, uint32_t tas
 /* Of a job that is not dead, the tasks that count against the quota. */
 uint32_t job_accounted(const struct job *job);
 void cell_put_quota(struct cell *cell, const struct quota *quota); /* replaces */
-/* May so many more tasks of this spec come? */
+/* May so many tasks of this spec be there, in place of a job as it is now (NULL: of none)? */
 int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t tasks,
-                struct err *err) MUST_USE;
+                const struct job *now, struct err *err) MUST_USE;
 
 /* alloc.c */
 /* May this job come: are there allocs that it fits? */
@@ -145,6 +159,7 @@ void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body);
 void apply_machine_evict(struct apply *a, const struct cmd_machine_evict *body);
 void apply_job_submit(struct apply *a, const struct job_spec *body);
 void apply_job_update(struct apply *a, const struct cmd_job_update *body);
+void apply_job_resize(struct apply *a, const struct cmd_job_resize *body);
 void apply_job_kill(struct apply *a, const struct cmd_job_kill *body);
 void apply_policy_set(struct apply *a, const struct cmd_policy_set *body);
 void apply_hold_set(struct apply *a, const struct cmd_hold_set *body);

@@ -56,6 +56,7 @@ void cmd_release(struct cmd *cmd)
     case CMD_QUOTA_SET:
     case CMD_MACHINE_EVICT:
     case CMD_JOB_UPDATE:
+    case CMD_JOB_RESIZE:
     case CMD_POLICY_SET:
     case CMD_HOLD_SET:
     case CMD_JOB_KILL:

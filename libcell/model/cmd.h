@@ -25,7 +25,8 @@
     X(POLICY_SET, 12, "policy-set") /* of the cell */ \
     X(HOLD_SET, 13, "hold-set")     /* the cell holds still after a large loss, or goes on */ \
     X(USAGE, 14, "usage")           /* what tasks of a machine use */ \
-    X(MACHINE_RECLAIM, 15, "machine-reclaim") /* it ran out of ram: who has to go, goes */
+    X(MACHINE_RECLAIM, 15, "machine-reclaim") /* it ran out of ram: who has to go, goes */ \
+    X(JOB_RESIZE, 16, "job-resize")           /* the next of a job's tasks may get its new limit */
 
 enum cmd_kind {
 #define X(name, number, text) CMD_##name = (number),
@@ -65,6 +66,13 @@ struct cmd_job_update {
     char name[CELL_NAME_MAX + 1];
     int64_t replicas; /* or JOB_UPDATE_KEEP */
     int64_t priority; /* the same */
+    uint32_t resized; /* which of `limit` change: a bit per enum resource, of JOB_RESIZABLE */
+    struct resources limit;
+};
+#define JOB_RESIZABLE (1U << RES_CPU | 1U << RES_RAM | 1U << RES_DISK | 1U << RES_GPU)
+
+struct cmd_job_resize {
+    job_id job;
 };
 
 struct cmd_quota_set {
@@ -218,6 +226,7 @@ struct cmd {
         struct cmd_quota_set quota_set;
         struct cmd_machine_evict machine_evict;
         struct cmd_job_update job_update;
+        struct cmd_job_resize job_resize;
         struct cmd_policy_set policy_set;
         struct cmd_hold_set hold_set;
         struct cmd_usage usage;

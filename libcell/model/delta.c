@@ -4,6 +4,7 @@
 #include "cell_write.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 const char *event_kind_text(enum event_kind kind)
 {
@@ -161,6 +162,8 @@ static void job_row_fill(struct job_row *row, const struct job *job)
         .changed_ms = job->changed_ms,
     };
     spec_copy(&row->spec, &job->spec);
+    row->limit_old_count = job->limit_old_count;
+    memcpy(row->limits_old, job->limits_old, sizeof row->limits_old);
     for (int s = 0; s < TASK_STATE_COUNT; s++)
         row->counts[s] = job->counts[s];
     str_copy(row->reason, sizeof row->reason, job->reason);

@@ -26,13 +26,15 @@
     X(FORGOTTEN, 13, "forgotten") /* a dead job made room */ \
     X(MACHINE_DRAINING, 14, "machine-draining") \
     X(MACHINE_UNDRAINED, 15, "machine-undrained") \
-    X(QUOTA, 16, "quota")     /* was set or cleared */ \
-    X(UPDATED, 17, "updated") /* a job: replicas or priority; stands for its pending tasks too */ \
+    X(QUOTA, 16, "quota") /* was set or cleared */ \
+    X(UPDATED, 17, \
+      "updated") /* a job: replicas, priority or limit; stands for its pending tasks too */ \
     X(POLICY, 18, "policy")   /* of the cell */ \
     X(HOLDING, 19, "holding") /* a large share of the machines is silent: none is declared down */ \
     X(HOLD_RELEASED, 20, "hold-released") \
     X(HOLD_OVER, 21, "hold-over") \
-    X(WAITING, 22, "waiting") /* a job does not fit, or for another reason than before */
+    X(WAITING, 22, "waiting") /* a job does not fit, or for another reason than before */ \
+    X(RESIZED, 23, "resized") /* a task has the new limit of its job, and goes on */
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
@@ -89,6 +91,8 @@ struct job_row {
     uint32_t stopping;
     uint32_t disrupted;
     uint32_t task_count;
+    struct resources limits_old[JOB_LIMITS_OLD_MAX];
+    uint32_t limit_old_count;
     uint64_t submitted_ms;
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1];

@@ -3,7 +3,6 @@
  */
 #include "cell_write.h"
 
-#include <stdio.h>
 #include <string.h>
 
 bool job_is_dead(const struct job *job)
@@ -16,7 +15,11 @@ bool job_is_dead(const struct job *job)
 const struct resources *task_limit(const struct job *job, const struct task *task)
 {
     ASSERT(task_job(task->id).v == job->id.v);
-    return spec_shape(&job->spec, task->shape);
+    uint32_t old = task->shape - SPEC_SHAPES_MAX;
+    if (task->shape < SPEC_SHAPES_MAX)
+        return spec_shape(&job->spec, task->shape);
+    ASSERT(old < job->limit_old_count);
+    return &job->limits_old[old];
 }
 
 bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t count)
@@ -90,7 +93,7 @@ static int job_submit_valid(const struct cell *cell, struct job_spec *spec, stru
     uint32_t tasks = spec->every_machine ? system_count(cell, spec) : spec->replicas;
     int over = alloc_set_check(cell, spec, err);
     if (over == 0)
-        over = quota_check(cell, spec, tasks, err);
+        over = quota_check(cell, spec, tasks, NULL, err);
     return over == 0 ? 0 : err_wrap(err, "job \"%s\"", spec->name);
 }
 
@@ -235,13 +238,27 @@ static int job_set_prod(struct apply *a, const struct job *job, bool prod, struc
     return 0;
 }
 
-static int job_update_valid(const struct cell *cell, const struct job *job,
-                            const struct cmd_job_update *body, struct job_spec *ret,
-                            struct err *err)
+static bool is_resized(const struct job *job, const struct job_spec *next)
 {
-    *ret = job->spec; /* borrows its words */
-    if (body->replicas == JOB_UPDATE_KEEP && body->priority == JOB_UPDATE_KEEP)
-        return err_set(err, ERR_INVALID, "nothing to change: name --replicas or --priority");
+    return memcmp(&job->spec.limit, &next->limit, sizeof next->limit) != 0;
+}
+
+/* Amounts that are not named stay. */
+static void limit_merge(struct resources *limit, const struct cmd_job_update *body)
+{
+    for (int r = 0; r < RES_COUNT; r++)
+        if ((body->resized >> r & 1) != 0)
+            limit->v[r] = body->limit.v[r];
+}
+
+static int job_update_fields_valid(const struct job *job, const struct cmd_job_update *body,
+                                   struct err *err)
+{
+    bool keeps = body->replicas == JOB_UPDATE_KEEP && body->priority == JOB_UPDATE_KEEP;
+    if (keeps && body->resized == 0)
+        return err_set(err, ERR_INVALID,
+                       "nothing to change: name --replicas, --priority, --cpu, --ram, --disk or "
+                       "--gpu");
     if (body->replicas != JOB_UPDATE_KEEP && job->spec.every_machine)
         return err_set(err, ERR_INVALID, "replicas: it runs on every machine; constraints choose");
     if (body->replicas != JOB_UPDATE_KEEP &&
@@ -252,10 +269,24 @@ static int job_update_valid(const struct cell *cell, const struct job *job,
     if (body->priority != JOB_UPDATE_KEEP && (body->priority < 0 || body->priority > PRIORITY_MAX))
         return err_set(err, ERR_INVALID, "priority: %" PRId64 " is not between 0 and %d",
                        body->priority, PRIORITY_MAX);
+    if ((body->resized & ~JOB_RESIZABLE) != 0)
+        return err_set(err, ERR_INVALID, "only cpu, ram, disk and gpu of a limit can be changed");
+    return 0;
+}
+
+static int job_update_valid(const struct cell *cell, const struct job *job,
+                            const struct cmd_job_update *body, struct job_spec *ret,
+                            struct err *err)
+{
+    *ret = job->spec; /* borrows its words */
+    int rc = job_update_fields_valid(job, body, err);
+    if (rc != 0)
+        return rc;
     if (body->replicas != JOB_UPDATE_KEEP)
         ret->replicas = (uint32_t)body->replicas;
     if (body->priority != JOB_UPDATE_KEEP)
         ret->priority = (uint32_t)body->priority;
+    limit_merge(&ret->limit, body);
     if (ret->gang && ret->replicas > CMD_PLACEMENTS_MAX)
         return err_set(err, ERR_INVALID, "replicas: %u are too many for a gang: at most %d",
                        ret->replicas, CMD_PLACEMENTS_MAX);
@@ -264,12 +295,10 @@ static int job_update_valid(const struct cell *cell, const struct job *job,
         return err_set(err, ERR_LIMIT,
                        "the cell has %" PRIu64 " live tasks, %u more would exceed %d",
                        cell->live_tasks, ret->replicas - job->task_count, CELL_TASKS_MAX);
-    uint32_t tasks = job_accounted(job),
-             more = ret->replicas - MIN(job->spec.replicas, ret->replicas);
-    bool same_band = band_of(job->spec.priority) == band_of(ret->priority);
-    if (!job->spec.every_machine)
-        tasks = ret->replicas;
-    return quota_check(cell, ret, same_band ? more : tasks, err);
+    if (is_resized(job, ret))
+        rc = resize_check(cell, job, ret, err);
+    uint32_t tasks = job->spec.every_machine ? job_accounted(job) : ret->replicas;
+    return rc != 0 ? rc : quota_check(cell, ret, tasks, job, err);
 }
 
 void job_add_replica(struct apply *a, struct job *job)
@@ -316,6 +345,47 @@ static uint32_t job_shrink(struct apply *a, struct job *job, uint32_t to)
     return told;
 }
 
+/* "replicas 2 to 3, priority 100 to 100", and when it changes the limit. */
+static void update_print(struct buf *to, const struct job *job, const struct job_spec *next)
+{
+    buf_printf(to, "replicas %u to %u, priority %u to %u", job->spec.replicas, next->replicas,
+               job->spec.priority, next->priority);
+    if (!is_resized(job, next))
+        return;
+    buf_printf(to, ", limit ");
+    resources_print(to, &job->spec.limit, &job->spec.resource_names);
+    buf_printf(to, " to ");
+    resources_print(to, &next->limit, &job->spec.resource_names);
+}
+
+static void job_update(struct apply *a, struct job *job, const struct job_spec *next)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+    uint32_t replicas = job->spec.replicas;
+    bool resized = is_resized(job, next);
+    update_print(&text, job, next);
+    account_remove(a->cell, &job->spec, job_accounted(job));
+    if (resized)
+        resize_begin(a, job, &next->limit);
+    job->spec.replicas = next->replicas;
+    job->spec.priority = next->priority;
+    job->spec_hash = spec_row_hash(&job->spec);
+    account_add(a->cell, &job->spec, job_accounted(job));
+    job_touch(a, job);
+    struct event *event = event_add(a, EVENT_UPDATED);
+    event->job = job->id;
+    str_copy(event->detail, sizeof event->detail, buf_text(&text));
+    if (next->replicas > replicas)
+        job_grow(a, job, replicas);
+    uint32_t told = job_shrink(a, job, MAX(replicas, next->replicas));
+    struct resized done = resize_go_on(a, job);
+    buf_printf(&text, " (told to stop: %u", told + done.told);
+    if (resized)
+        buf_printf(&text, ", resized in place: %u, waiting for the disruption budget: %u",
+                   done.in_place, job->outdated);
+    answer_say(a, "job \"%s\" is updated: %s)", job->spec.name, buf_text(&text));
+}
+
 void apply_job_update(struct apply *a, const struct cmd_job_update *body)
 {
     struct job *job = job_to_update(a, body->name);
@@ -327,32 +397,19 @@ void apply_job_update(struct apply *a, const struct cmd_job_update *body)
         answer_refuse(a, err.code, "job \"%s\": %s", body->name, err.msg);
         return;
     }
-    uint32_t replicas = job->spec.replicas, priority = job->spec.priority;
-    if (next.replicas == replicas && next.priority == priority) {
-        answer_say(a, "job \"%s\" is so already: %u replicas, priority %u", body->name, replicas,
-                   priority);
+    if (next.replicas == job->spec.replicas && next.priority == job->spec.priority &&
+        !is_resized(job, &next)) {
+        answer_say(a, "job \"%s\" is so already: %u replicas, priority %u", body->name,
+                   next.replicas, next.priority);
         return;
     }
-    bool was_prod = priority_is_prod(priority), is_prod = priority_is_prod(next.priority);
+    bool was_prod = priority_is_prod(job->spec.priority);
+    bool is_prod = priority_is_prod(next.priority);
     if (was_prod != is_prod && job_set_prod(a, job, is_prod, &err) != 0) {
         answer_refuse(a, err.code, "job \"%s\": %s", body->name, err.msg);
         return;
     }
-    account_remove(a->cell, &job->spec, job_accounted(job));
-    job->spec.replicas = next.replicas;
-    job->spec.priority = next.priority;
-    job->spec_hash = spec_row_hash(&job->spec);
-    account_add(a->cell, &job->spec, job_accounted(job));
-    job_touch(a, job);
-    struct event *event = event_add(a, EVENT_UPDATED);
-    event->job = job->id;
-    snprintf(event->detail, sizeof event->detail, "replicas %u to %u, priority %u to %u", replicas,
-             next.replicas, priority, next.priority);
-    if (next.replicas > replicas)
-        job_grow(a, job, replicas);
-    uint32_t told = job_shrink(a, job, MAX(replicas, next.replicas));
-    answer_say(a, "job \"%s\" is updated: replicas %u to %u, priority %u to %u (told to stop: %u)",
-               body->name, replicas, next.replicas, priority, next.priority, told);
+    job_update(a, job, &next);
 }
 
 void job_forget_old(struct apply *a)

@@ -173,8 +173,21 @@ static void compare(struct buf *to, int resource, const struct resource_names *n
     print_amount(to, resource, granted);
 }
 
+/* What more it is than the job has now, if that counts in the same band. */
+static struct usage usage_more(const struct job_spec *spec, uint32_t tasks, const struct job *now)
+{
+    struct usage more = usage_of(spec, tasks);
+    if (now == NULL || band_of(now->spec.priority) != band_of(spec->priority))
+        return more;
+    struct usage has = usage_of(&now->spec, job_accounted(now));
+    for (int r = 0; r < RES_COUNT; r++)
+        more.v[r] -= has.v[r];
+    more.tasks -= MIN(has.tasks, more.tasks);
+    return more;
+}
+
 int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t tasks,
-                struct err *err)
+                const struct job *now, struct err *err)
 {
     enum band band = band_of(spec->priority);
     const struct quota *quota = cell_quota(cell, spec->user, band);
@@ -184,7 +197,7 @@ int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t t
         return 0;
     const struct account *account = namemap_get(&cell->accounts_by_user, spec->user);
     struct usage used = account == NULL ? (struct usage){0} : account->used[band];
-    struct usage asked = usage_of(spec, tasks);
+    struct usage asked = usage_more(spec, tasks, now);
     CLEANUP(buf_release) struct buf over = {0};
     for (int r = 0; r < RES_COUNT; r++)
         compare(&over, r, &cell->resource_names, used.v[r], asked.v[r], quota->limit.v[r]);

@@ -83,6 +83,9 @@ uint64_t job_row_hash(const struct job *job)
     uint64_t hash = add_all(3, values, ARRAY_SIZE(values));
     for (int s = 0; s < TASK_STATE_COUNT; s++)
         hash = hash_add(hash, job->counts[s]);
+    hash = hash_add(hash, job->limit_old_count);
+    for (uint32_t i = 0; i < job->limit_old_count; i++)
+        hash = add_resources(hash, &job->limits_old[i]);
     return hash_text(hash, job->reason);
 }
 

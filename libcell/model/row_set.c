@@ -105,6 +105,9 @@ static void job_account(struct apply *a, struct job *job, const struct task *was
     job->stopping += next->stopping != CAUSE_NONE;
     job->disrupted -= task_is_disrupted(was);
     job->disrupted += task_is_disrupted(next);
+    job->outdated -= task_is_outdated(was);
+    job->outdated += task_is_outdated(next);
+    cell_list_updating(a->cell, job);
     if (job->counts[TASK_PENDING] == 0)
         job->reason[0] = '\0';
     job_touch(a, job);

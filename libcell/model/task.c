@@ -46,6 +46,11 @@ bool task_is_disrupted(const struct task *task)
            is_voluntary(task->cause);
 }
 
+bool task_is_outdated(const struct task *task)
+{
+    return task->shape >= SPEC_SHAPES_MAX && task->stopping == CAUSE_NONE;
+}
+
 bool task_is_final(const struct task *task)
 {
     return task->state == TASK_FINISHED || task->state == TASK_FAILED || task->state == TASK_KILLED;

@@ -90,7 +90,7 @@ struct task {
     task_id alloc;       /* that the present attempt is in; 0: the machine itself */
     enum cause cause;    /* of the end of the last attempt */
     enum cause stopping; /* live and told to stop: why; else CAUSE_NONE */
-    uint32_t shape;      /* of the present attempt: spec_shape(); 0 unless live */
+    uint32_t shape;      /* of the present attempt: task_limit(); 0 unless live */
     uint32_t failures;   /* attempts that ended by exit, signal or start error */
     /* Where the last of those attempts were, the latest first, each machine once; 0: no more. */
     machine_id crashed_on[TASK_CRASHES_MAX];
@@ -113,6 +113,8 @@ bool task_is_live(const struct task *task); /* ASSIGNED or RUNNING: it holds a p
  * running again yet. Machines that fail, and what a user kills, are not meant. */
 bool task_is_disrupted(const struct task *task);
 bool task_is_final(const struct task *task); /* FINISHED, FAILED or KILLED */
+/* Live, holding a limit from before an update of its job, and not told to stop. */
+bool task_is_outdated(const struct task *task);
 /* Can the table go from one to the other? For assertions and tests. */
 bool task_may_move(enum task_state from, enum task_state to);
 

@@ -126,10 +126,15 @@ static void quota_set_fields(struct pack *p, struct cmd_quota_set *q)
 
 static void job_update_fields(struct pack *p, struct cmd_job_update *u)
 {
-    pack_fields(p, 3);
+    pack_fields(p, 8);
     pack_text(p, u->name, sizeof u->name);
     pack_i64(p, &u->replicas);
     pack_i64(p, &u->priority);
+    pack_u32(p, &u->resized);
+    pack_i64(p, &u->limit.v[RES_CPU]);
+    pack_i64(p, &u->limit.v[RES_RAM]);
+    pack_i64(p, &u->limit.v[RES_DISK]);
+    pack_i64(p, &u->limit.v[RES_GPU]);
 }
 
 static void usage_fields(struct pack *p, struct cmd_usage *u)
@@ -177,6 +182,10 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         return;
     case CMD_JOB_UPDATE:
         job_update_fields(p, &cmd->job_update);
+        return;
+    case CMD_JOB_RESIZE:
+        pack_fields(p, 1);
+        pack_u64(p, &cmd->job_resize.job.v);
         return;
     case CMD_POLICY_SET:
         pack_fields(p, 1);

@@ -42,7 +42,7 @@ static bool take_one(const struct view *view, const struct view_task *task)
     struct view_job *job = task->job;
     if (!is_counted(task))
         return true;
-    if (job->shape_count > 1)
+    if (job->shape_count > 1 || job->limit_old_count > 0)
         return job->disrupted + victims_before(view, task) < job->disruptions_max;
     if (job->disrupted + job->taken >= job->disruptions_max)
         return false;

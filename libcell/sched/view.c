@@ -657,6 +657,8 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
     job->shape_count = spec_shape_count(&row->spec);
     for (uint32_t i = 0; i < job->shape_count; i++)
         job->limits[i] = *spec_shape(&row->spec, i);
+    job->limit_old_count = row->limit_old_count;
+    memcpy(&job->limits[SPEC_SHAPES_MAX], row->limits_old, sizeof row->limits_old);
     job->disruptions_max = row->spec.disruptions_max;
     job->budgeted = is_budgeted(row);
     job->every_machine = row->spec.every_machine;
@@ -692,12 +694,20 @@ static void job_remove(struct view *view, struct view_job *job)
     free(job);
 }
 
+static bool is_resized(const struct view_job *job, const struct job_row *row)
+{
+    return memcmp(&job->limits[0], &row->spec.limit, sizeof row->spec.limit) != 0 ||
+           memcmp(&job->limits[SPEC_SHAPES_MAX], row->limits_old, sizeof row->limits_old) != 0;
+}
+
 /* Its place in the queue, who may evict it and how many tasks it has are all in the row: it begins
- * anew, with its tasks as they are. */
+ * anew, with its tasks as they are; when its limit changed, without those that are live: their rows
+ * come with this one. */
 static struct view_job *job_renew(struct view *view, struct view_job *old,
                                   const struct job_row *row)
 {
     uint32_t count = old->task_count;
+    bool resized = is_resized(old, row);
     CLEANUP(free_ptr) struct view_task *tasks = xcalloc(count, sizeof *tasks);
     memcpy(tasks, old->tasks, count * sizeof *tasks);
     job_remove(view, old);
@@ -712,6 +722,8 @@ static struct view_job *job_renew(struct view *view, struct view_job *old,
         memcpy(task->reclaimed_percent, tasks[i].reclaimed_percent, sizeof task->reclaimed_percent);
         if (tasks[i].state == VIEW_STUCK) /* it may evict more, or ask for less now */
             tasks[i].state = VIEW_WAITING;
+        if (resized && tasks[i].state == VIEW_LIVE)
+            tasks[i].state = VIEW_OVER;
         task_enter(view, task, &tasks[i]);
     }
     return job;
@@ -727,7 +739,8 @@ static void take_job(struct view *view, const struct job_row *row)
     }
     if (job == NULL)
         job = job_add(view, row);
-    else if (job->priority != row->spec.priority || job->budgeted != is_budgeted(row) ||
+    else if (is_resized(job, row) || job->priority != row->spec.priority ||
+             job->budgeted != is_budgeted(row) ||
              (job->replicas != row->spec.replicas && !job->every_machine))
         job = job_renew(view, job, row);
     tasks_reserve(job, row->task_count);

@@ -84,8 +84,10 @@ struct view_job {
     uint32_t replicas;
     uint32_t task_count; /* at least replicas: some are left of a time when there were more */
     bool every_machine;  /* task I may be on machine I only */
-    struct resources limits[SPEC_SHAPES_MAX]; /* the shapes of its tasks, the best first */
+    /* The shapes of its tasks, the best first; behind those, limits from before updates. */
+    struct resources limits[SPEC_SHAPES_MAX + JOB_LIMITS_OLD_MAX];
     uint32_t shape_count;
+    uint32_t limit_old_count;
     uint32_t waiting;      /* tasks in VIEW_WAITING */
     uint32_t stuck;        /* in VIEW_STUCK */
     uint32_t waiting_from; /* none of them has a lower index */

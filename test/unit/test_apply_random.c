@@ -40,6 +40,8 @@ static void mirror_put(struct mirror *m, const struct delta *d)
                             .changed_ms = row->changed_ms};
         str_copy(job->reason, sizeof job->reason, row->reason);
         spec_copy(&job->spec, &row->spec);
+        job->limit_old_count = row->limit_old_count;
+        memcpy(job->limits_old, row->limits_old, sizeof job->limits_old);
         m->has_job[row->id.v] = true;
     }
     for (size_t i = 0; i < d->task_count; i++)
@@ -67,6 +69,10 @@ static struct cell *mirror_load(const struct mirror *m)
     for (size_t i = 0; i < JOBS_MAX; i++)
         if (m->has_job[i])
             ck_assert_msg(cell_load_job(cell, &m->jobs[i], &err) == 0, "%s", err.msg);
+    for (size_t i = 0; i < JOBS_MAX; i++)
+        for (uint32_t l = 0; m->has_job[i] && l < m->jobs[i].limit_old_count; l++)
+            ck_assert(cell_load_limit_old(cell, m->jobs[i].id, &m->jobs[i].limits_old[l], &err) ==
+                      0);
     for (size_t i = 0; i < JOBS_MAX; i++)
         for (uint32_t t = 0; m->has_job[i] && t < m->jobs[i].task_count; t++)
             ck_assert_msg(cell_load_task(cell, &m->tasks[i][t], &err) == 0, "%s", err.msg);

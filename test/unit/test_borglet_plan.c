@@ -83,7 +83,7 @@ static void say(struct plan *plan, uint64_t index, bool full, const char *text,
 static const char *next(struct plan *plan, const struct plan_attempt *present, size_t count,
                         int64_t capacity)
 {
-    static const char *const verbs[] = {"start", "stop", "forget", "gone", "refuse"};
+    static const char *const verbs[] = {"start", "resize", "stop", "forget", "gone", "refuse"};
     static char text[1024];
     struct plan_action actions[ACTIONS_MAX];
     struct resources all = cpu(capacity);
@@ -117,8 +117,10 @@ static const struct {
     {"run 2 cpu 500 seq 9; run 1 cpu 500 seq 3", {}, 0, 1000, "start 1, start 2"},
     /* The machine is full: the second waits. */
     {"run 1 cpu 600 seq 1; run 2 cpu 500 seq 2", {}, 0, 1000, "start 1"},
-    /* It is there: nothing. */
-    {"run 1 cpu 500 seq 1", {{.task = {{1}, 1}}}, 1, 1000, ""},
+    /* It is there: nothing, unless it has another limit. */
+    {"run 1 cpu 500 seq 1", {{.task = {{1}, 1}, .limit = {{500}}}}, 1, 1000, ""},
+    {"run 1 cpu 500 seq 1", {{.task = {{1}, 1}, .limit = {{400}}}}, 1, 1000, "resize 1"},
+    {"run 1 cpu 500 seq 1", {{.task = {{1}, 1}, .limit = {{900}}}}, 1, 1000, "resize 1"},
     {"run 1 cpu 500 seq 1", {{.task = {{1}, 1}, .ended = true}}, 1, 1000, ""},
     {"run 1 cpu 1001 seq 1", {}, 0, 1000, "refuse 1"},
     {"stop 1 grace 100", {{.task = {{1}, 1}}}, 1, 1000, "stop 1 grace 100"},
@@ -157,6 +159,21 @@ START_TEST(a_preemptor_waits_until_its_victims_are_gone)
     ck_assert_str_eq(next(&plan, victims, 2, 1000), "start 3");
     struct plan_attempt now[3] = {victims[0], victims[1], running(3, 1000)};
     ck_assert_str_eq(next(&plan, now, 3, 1000), "");
+    plan_release(&plan);
+}
+END_TEST
+
+START_TEST(who_waits_starts_when_another_became_smaller)
+{
+    struct plan_attempt there[1] = {running(1, 800)};
+    struct plan plan = {0};
+
+    say(&plan, 5, false, "run 2 cpu 500 seq 1", there, 1);
+    ck_assert_str_eq(next(&plan, there, 1, 1000), "");
+    say(&plan, 6, false, "run 1 cpu 500 seq 2", there, 1);
+    ck_assert_str_eq(next(&plan, there, 1, 1000), "resize 1");
+    there[0].limit = cpu(500);
+    ck_assert_str_eq(next(&plan, there, 1, 1000), "start 2");
     plan_release(&plan);
 }
 END_TEST
@@ -365,6 +382,7 @@ int main(void)
 
     tcase_add_loop_test(plan, one_step_gives_the_actions_of_the_table, 0, ARRAY_SIZE(steps));
     tcase_add_test(plan, a_preemptor_waits_until_its_victims_are_gone);
+    tcase_add_test(plan, who_waits_starts_when_another_became_smaller);
     tcase_add_test(plan, a_later_one_passes_only_when_it_leaves_the_earlier_ones_room);
     tcase_add_test(plan, what_full_intents_do_not_list_is_stopped_and_forgotten);
     tcase_add_test(plan, older_intents_are_ignored);

@@ -192,6 +192,60 @@ START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
 }
 END_TEST
 
+START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
+{
+    struct scene *s = scene_new();
+    struct cmd submit = {.kind = CMD_JOB_SUBMIT};
+    spec_init(&submit.job_submit);
+    str_copy(submit.job_submit.name, sizeof submit.job_submit.name, "web");
+    str_copy(submit.job_submit.user, sizeof submit.job_submit.user, "ada");
+    submit.job_submit.replicas = 2;
+    submit.job_submit.disruptions_max = 1;
+    words_add(&submit.job_submit.argv, "true");
+    struct answer answer = scene_apply(s, &submit);
+    cmd_release(&submit);
+    struct placement placements[] = {{.task = {task_id_of(answer.job, 0), 0}, .machine = {1}},
+                                     {.task = {task_id_of(answer.job, 1), 0}, .machine = {1}}};
+    struct cmd schedule = {.kind = CMD_SCHEDULE,
+                           .schedule = {.placements = placements, .placement_count = 2}};
+    scene_apply(s, &schedule);
+    ck_assert_uint_eq(due_at(s, 0, 0), 0);
+    struct cmd update = {.kind = CMD_JOB_UPDATE,
+                         .job_update = {.name = "web",
+                                        .replicas = JOB_UPDATE_KEEP,
+                                        .priority = JOB_UPDATE_KEEP,
+                                        .resized = 1U << RES_CPU}};
+    update.job_update.limit.v[RES_CPU] = 5000;
+    scene_apply(s, &update); /* takes down the one that may go */
+    ck_assert_int_eq(cell_task(s->cell, task_id_of(answer.job, 0))->stopping, CAUSE_UPDATE);
+    ck_assert_uint_eq(due_at(s, 0, 0), 0);
+    struct report report = {.task = {task_id_of(answer.job, 0), 1}, .kind = REPORT_EXITED};
+    struct cmd reports = {.kind = CMD_REPORT,
+                          .report = {.machine = {1}, .reports = &report, .report_count = 1}};
+    scene_apply(s, &reports);
+    ck_assert_uint_eq(due_at(s, 0, 0), 0); /* it does not run again yet */
+    struct cmd larger = {.kind = CMD_MACHINE_REGISTER,
+                         .machine_register = {.name = "m2", .addr = "h:1"}};
+    larger.machine_register.capacity = (struct resources){{5000, 1 << 30, 1 << 30, 100}};
+    scene_apply(s, &larger);
+    placements[0].task.attempt = 1;
+    placements[0].machine.v = 2;
+    schedule.schedule.placement_count = 1;
+    scene_apply(s, &schedule);
+    ck_assert_uint_eq(due_at(s, 0, 0), 0);
+    report = (struct report){.task = {task_id_of(answer.job, 0), 2}, .kind = REPORT_RUNNING};
+    reports.report.machine.v = 2;
+    scene_apply(s, &reports);
+    ck_assert_uint_eq(due_at(s, 0, 0), 1);
+    ck_assert_int_eq(s->due[0].kind, CMD_JOB_RESIZE);
+    ck_assert_uint_eq(s->due[0].job_resize.job.v, answer.job.v);
+    scene_apply(s, &s->due[0]);
+    ck_assert_int_eq(cell_task(s->cell, task_id_of(answer.job, 1))->stopping, CAUSE_UPDATE);
+    ck_assert_uint_eq(due_at(s, 0, 0), 0);
+    scene_free(s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("leader");
@@ -201,6 +255,7 @@ int main(void)
     tcase_add_test(tc, silence_counts_from_when_a_machine_is_back);
     tcase_add_test(tc, a_back_off_is_over_when_it_is_over);
     tcase_add_test(tc, a_draining_machine_is_asked_again_when_a_budget_has_room);
+    tcase_add_test(tc, a_resized_job_is_asked_again_when_a_budget_has_room);
     suite_add_tcase(suite, tc);
     return t_main(suite);
 }

@@ -128,6 +128,38 @@ START_TEST(assigned_and_unknown_is_run_once)
 }
 END_TEST
 
+START_TEST(a_new_limit_is_told_once)
+{
+    struct scene s = scene_assigned();
+    struct cmd update = {.kind = CMD_JOB_UPDATE,
+                         .time_ms = 5,
+                         .job_update = {.name = "web",
+                                        .replicas = JOB_UPDATE_KEEP,
+                                        .priority = JOB_UPDATE_KEEP,
+                                        .resized = 1U << RES_CPU}};
+    diff_at(&s, true, NOW_MS);
+    scene_report(&s, running);
+    hear(&s, running);
+    diff(&s);
+    ck_assert_uint_eq(s.todo.intent_count, 0);
+    update.job_update.limit.v[RES_CPU] = 500;
+    scene_apply(&s, &update);
+    diff(&s);
+    expect_intent(&s, INTENT_RUN);
+    ck_assert_int_eq(s.todo.intents[0].spec.limit.v[RES_CPU], 500);
+    ck_assert_int_eq(s.todo.intents[0].spec.limit.v[RES_RAM], 1 << 20);
+    ck_assert_uint_eq(s.todo.intents[0].spec.argv.count, 0);
+    diff(&s);
+    ck_assert_uint_eq(s.todo.intent_count, 0);
+    update.job_update.limit.v[RES_CPU] = 5000; /* more than the machine has */
+    scene_apply(&s, &update);
+    diff(&s);
+    expect_intent(&s, INTENT_STOP);
+    ck_assert_int_eq(s.todo.intents[0].cause, CAUSE_UPDATE);
+    scene_release(&s);
+}
+END_TEST
+
 START_TEST(running_is_reported_until_the_cell_says_so)
 {
     struct scene s = scene_assigned();
@@ -297,6 +329,7 @@ int main(void)
     Suite *suite = suite_create("link_diff");
     TCase *tc = tcase_create("decisions");
     tcase_add_test(tc, assigned_and_unknown_is_run_once);
+    tcase_add_test(tc, a_new_limit_is_told_once);
     tcase_add_test(tc, running_is_reported_until_the_cell_says_so);
     tcase_add_test(tc, running_in_the_cell_and_unknown_to_the_borglet_is_lost);
     tcase_add_test(tc, a_full_set_names_what_runs_already);

@@ -50,7 +50,11 @@ static bool same_bodies(const struct cmd *a, const struct cmd *b)
     case CMD_JOB_UPDATE:
         return strcmp(a->job_update.name, b->job_update.name) == 0 &&
                a->job_update.replicas == b->job_update.replicas &&
-               a->job_update.priority == b->job_update.priority;
+               a->job_update.priority == b->job_update.priority &&
+               a->job_update.resized == b->job_update.resized &&
+               memcmp(&a->job_update.limit, &b->job_update.limit, sizeof a->job_update.limit) == 0;
+    case CMD_JOB_RESIZE:
+        return a->job_resize.job.v == b->job_resize.job.v;
     case CMD_POLICY_SET:
         return a->policy_set.policy == b->policy_set.policy;
     case CMD_HOLD_SET:

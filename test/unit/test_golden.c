@@ -332,6 +332,18 @@ static void do_update(struct story *s)
     str_copy(cmd.job_update.name, sizeof cmd.job_update.name, s->words[1]);
     cmd.job_update.replicas = number_of(s, "replicas", "-1");
     cmd.job_update.priority = number_of(s, "priority", "-1");
+    struct resource_names names = {0};
+    cmd.job_update.limit = resources_of(s, &names);
+    for (enum resource r = 0; r < RES_NAMED; r++)
+        if (value_of(s, resource_name(r, &names), NULL) != NULL)
+            cmd.job_update.resized |= 1U << r;
+    apply(s, &cmd);
+}
+
+static void do_resize(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_JOB_RESIZE};
+    cmd.job_resize.job = cell_job_named(s->w.cell, s->words[1])->id;
     apply(s, &cmd);
 }
 
@@ -529,6 +541,7 @@ static const struct {
     {"update", 2, do_update},
     {"allocs", 2, do_allocs},
     {"evict", 2, do_evict},
+    {"resize", 2, do_resize},
     {"quota", 2, do_quota},
     {"unquota", 2, do_unquota},
     {"explain", 2, do_explain},

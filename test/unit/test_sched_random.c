@@ -602,6 +602,12 @@ static struct cmd draw_update_cmd(uint64_t *seed)
     snprintf(body->name, sizeof body->name, "j%u", draw_below(seed, JOBS));
     body->replicas = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : (int64_t)draw_below(seed, 8) + 1;
     body->priority = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : draw_priority(seed);
+    if (draw_below(seed, 2) == 0) {
+        body->limit = amounts(500 + 500 * draw_below(seed, 6), 1 + draw_below(seed, 8), 0, 0);
+        body->limit.v[RES_GPU] = 500 * draw_below(seed, 4);
+        body->resized = 1U << RES_CPU | 1U << RES_RAM;
+        body->resized |= draw_below(seed, 4) == 0 ? 1U << RES_GPU : 0;
+    }
     return cmd;
 }
 
@@ -697,6 +703,9 @@ static struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
     if (kind == 0 && draw_below(seed, 2) == 0) {
         cmd = (struct cmd){.kind = CMD_MACHINE_EVICT};
         cmd.machine_evict.machine.v = 1 + draw_below(seed, MACHINES);
+    } else if (kind == 1 && !list_empty(&cell->updating)) {
+        cmd = (struct cmd){.kind = CMD_JOB_RESIZE};
+        cmd.job_resize.job = CONTAINER_OF(cell->updating.next, struct job, updating)->id;
     } else if (kind < 3) {
         cmd = draw_machine_cmd(seed);
     } else if (kind < 6) {

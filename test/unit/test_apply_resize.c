@@ -1,0 +1,196 @@
+/*
+ * test_apply_resize.c - other limits for the tasks of a job: in place, or one after the other.
+ */
+#include "cell_fixture.h"
+
+/* Machines m1 and m2 of 4 cpus and 100 of ram, and a job "web" of 1 cpu and 10 of ram per task. */
+struct scene {
+    struct world w;
+    machine_id m1, m2;
+    job_id web;
+};
+
+static struct scene scene_of(struct job_spec spec)
+{
+    struct scene s = {.w = world_new()};
+    s.m1 = world_machine(&s.w, "m1", amounts(4000, 100, 10, 4));
+    s.m2 = world_machine(&s.w, "m2", amounts(4000, 100, 10, 4));
+    s.web = world_job(&s.w, spec);
+    return s;
+}
+
+static struct job_spec web_spec(uint32_t replicas, uint32_t disruptions_max)
+{
+    struct job_spec spec = spec_named("web", "ada", 200);
+    spec.limit = amounts(1000, 10, 0, 0);
+    spec.replicas = replicas;
+    spec.disruptions_max = disruptions_max;
+    return spec;
+}
+
+static void place(struct scene *s, job_id job, uint32_t index, machine_id machine)
+{
+    ck_assert(world_place(&s->w, attempt_of(world_task(&s->w, job, index)), machine, NULL, 0));
+}
+
+static enum err_code resize(struct scene *s, const char *job, int64_t cpu, int64_t ram)
+{
+    struct cmd cmd = {.kind = CMD_JOB_UPDATE,
+                      .job_update = {.replicas = JOB_UPDATE_KEEP,
+                                     .priority = JOB_UPDATE_KEEP,
+                                     .resized = 1U << RES_CPU | 1U << RES_RAM,
+                                     .limit = amounts(cpu, ram, 0, 0)}};
+    str_copy(cmd.job_update.name, sizeof cmd.job_update.name, job);
+    return world_apply(&s->w, &cmd);
+}
+
+static uint32_t go_on(struct scene *s)
+{
+    struct cmd cmd = {.kind = CMD_JOB_RESIZE, .job_resize = {s->web}};
+    ck_assert_int_eq(world_apply(&s->w, &cmd), ERR_OK);
+    return s->w.answer.accepted;
+}
+
+static int64_t cpu_of(struct scene *s, uint32_t index)
+{
+    return task_limit(cell_job(s->w.cell, s->web), world_task(&s->w, s->web, index))->v[RES_CPU];
+}
+
+static void expect_msg(const struct scene *s, const char *part)
+{
+    ck_assert_msg(strstr(s->w.answer.msg, part) != NULL, "\"%s\" does not say \"%s\"",
+                  s->w.answer.msg, part);
+}
+
+START_TEST(all_of_the_limit_has_to_fit)
+{
+    static const struct {
+        int64_t cpu, ram;
+        bool stays;
+    } rows[] = {{4000, 100, true}, {4000, 1, true},  {500, 100, true},
+                {1, 1, true},      {4001, 1, false}, {1, 101, false}};
+    struct scene s = scene_of(web_spec(1, 0));
+    place(&s, s.web, 0, s.m1);
+    ck_assert_int_eq(resize(&s, "web", rows[_i].cpu, rows[_i].ram), ERR_OK);
+    const struct task *task = world_task(&s.w, s.web, 0);
+    ck_assert_int_eq(task->stopping, rows[_i].stays ? CAUSE_NONE : CAUSE_UPDATE);
+    ck_assert_int_eq(cpu_of(&s, 0), rows[_i].stays ? rows[_i].cpu : 1000);
+    ck_assert_int_eq(cell_machine(s.w.cell, s.m1)->reserved.v[RES_CPU], cpu_of(&s, 0));
+    ck_assert_uint_eq(task->attempt, 1);
+    world_release(&s.w);
+}
+END_TEST
+
+START_TEST(what_waits_for_its_turn_keeps_its_limit_through_later_updates)
+{
+    struct scene s = scene_of(web_spec(3, 1));
+    for (uint32_t i = 0; i < 3; i++)
+        place(&s, s.web, i, s.m1);
+    ck_assert_int_eq(resize(&s, "web", 5000, 10), ERR_OK); /* nowhere */
+    ck_assert_int_eq(world_task(&s.w, s.web, 0)->stopping, CAUSE_UPDATE);
+    ck_assert_uint_eq(cell_job(s.w.cell, s.web)->outdated, 2);
+    ck_assert(!cell_resize_due(s.w.cell, cell_job(s.w.cell, s.web)));
+    ck_assert_uint_eq(go_on(&s), 0);
+    ck_assert_int_eq(resize(&s, "web", 6000, 10), ERR_OK);
+    ck_assert_int_eq(cpu_of(&s, 1), 1000);
+    ck_assert_int_eq(resize(&s, "web", 1500, 10), ERR_OK); /* with the one that stops gone */
+    ck_assert_int_eq(cpu_of(&s, 0), 1000);
+    ck_assert_int_eq(cpu_of(&s, 1), 1500);
+    ck_assert_int_eq(cpu_of(&s, 2), 1500);
+    ck_assert(list_empty(&s.w.cell->updating));
+    world_release(&s.w);
+}
+END_TEST
+
+/* Each update leaves one task behind that stops with the limit it has. */
+START_TEST(only_so_many_earlier_limits_are_kept)
+{
+    struct scene s = scene_of(web_spec(JOB_LIMITS_OLD_MAX + 1, 0));
+    for (uint32_t i = 0; i < JOB_LIMITS_OLD_MAX; i++) {
+        machine_id machine = world_machine(&s.w, "big", amounts(100000, 1000, 10, 4));
+        place(&s, s.web, i, machine);
+        ck_assert_int_eq(resize(&s, "web", 200000 + i, 10), ERR_OK);
+        if (i + 1 < JOB_LIMITS_OLD_MAX)
+            ck_assert_int_eq(resize(&s, "web", 1001 + i, 10), ERR_OK);
+    }
+    ck_assert_int_eq(resize(&s, "web", 2000, 10), ERR_STATE);
+    expect_msg(&s, "its tasks still have 4 limits of earlier updates; wait");
+    ck_assert(world_exited(&s.w, world_task(&s.w, s.web, 1), 0));
+    ck_assert_int_eq(resize(&s, "web", 2000, 10), ERR_OK);
+    place(&s, s.web, JOB_LIMITS_OLD_MAX, s.m1);
+    ck_assert_int_eq(cpu_of(&s, JOB_LIMITS_OLD_MAX), 2000);
+    world_release(&s.w);
+}
+END_TEST
+
+START_TEST(a_task_inside_an_alloc_grows_as_far_as_the_alloc)
+{
+    struct job_spec set = web_spec(1, 0);
+    words_release(&set.argv);
+    set.argv = (struct words){0};
+    set.is_alloc_set = true;
+    set.limit = amounts(3000, 30, 0, 0);
+    struct scene s = scene_of(set);
+    place(&s, s.web, 0, s.m1);
+    struct job_spec inside = spec_named("inside", "ada", 200);
+    inside.limit = amounts(1000, 10, 0, 0);
+    str_copy(inside.alloc_set, sizeof inside.alloc_set, "web");
+    job_id job = world_job(&s.w, inside);
+    struct placement p = {.task = attempt_of(world_task(&s.w, job, 0)),
+                          .machine = s.m1,
+                          .alloc = task_id_of(s.web, 0)};
+    ck_assert(world_placement(&s.w, p, NULL));
+    ck_assert_int_eq(resize(&s, "inside", 3000, 20), ERR_OK);
+    ck_assert_int_eq(world_task(&s.w, job, 0)->stopping, CAUSE_NONE);
+    ck_assert_int_eq(resize(&s, "inside", 3001, 20), ERR_INVALID);
+    expect_msg(&s, "a task asks for more cpu than an alloc of \"web\" has");
+    ck_assert_int_eq(resize(&s, "web", 3000, 19), ERR_STATE);
+    expect_msg(&s, "alloc \"web/0\" holds tasks that need more");
+    ck_assert_int_eq(resize(&s, "web", 4000, 20), ERR_OK); /* the set, in place */
+    ck_assert_int_eq(cell_machine(s.w.cell, s.m1)->reserved.v[RES_CPU], 4000);
+    ck_assert_int_eq(resize(&s, "web", 4001, 20), ERR_OK);
+    ck_assert_int_eq(world_task(&s.w, job, 0)->stopping, CAUSE_UPDATE);
+    ck_assert_int_eq(world_task(&s.w, s.web, 0)->stopping, CAUSE_UPDATE);
+    world_release(&s.w);
+}
+END_TEST
+
+START_TEST(a_job_on_every_machine_goes_on_where_it_fits)
+{
+    struct job_spec spec = web_spec(1, 0);
+    spec.every_machine = true;
+    struct scene s = scene_of(spec);
+    job_id other = world_job(&s.w, spec_named("other", "bob", 200));
+    place(&s, other, 0, s.m2);
+    place(&s, s.web, 0, s.m1);
+    place(&s, s.web, 1, s.m2);
+    ck_assert_int_eq(resize(&s, "web", 4000, 10), ERR_OK);
+    ck_assert_int_eq(cpu_of(&s, 0), 4000);
+    ck_assert_int_eq(world_task(&s.w, s.web, 1)->stopping, CAUSE_UPDATE);
+    world_release(&s.w);
+}
+END_TEST
+
+START_TEST(a_job_that_is_not_there_is_not_resized)
+{
+    struct scene s = scene_of(web_spec(1, 0));
+    struct cmd cmd = {.kind = CMD_JOB_RESIZE, .job_resize = {{77}}};
+    ck_assert_int_eq(world_apply(&s.w, &cmd), ERR_NOT_FOUND);
+    ck_assert_uint_eq(go_on(&s), 0);
+    world_release(&s.w);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("apply_resize");
+    TCase *tcase = tcase_create("resize");
+    tcase_add_loop_test(tcase, all_of_the_limit_has_to_fit, 0, 6);
+    tcase_add_test(tcase, what_waits_for_its_turn_keeps_its_limit_through_later_updates);
+    tcase_add_test(tcase, only_so_many_earlier_limits_are_kept);
+    tcase_add_test(tcase, a_task_inside_an_alloc_grows_as_far_as_the_alloc);
+    tcase_add_test(tcase, a_job_on_every_machine_goes_on_where_it_fits);
+    tcase_add_test(tcase, a_job_that_is_not_there_is_not_resized);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
