@@ -18,11 +18,11 @@ int view_task_order(const struct view_task *a, const struct view_task *b)
     return id_a > id_b ? -1 : id_a < id_b;
 }
 
-/* Tasks of its job on its machine that would be victims before it. */
+/* Tasks of its job on its machine, or in its alloc, that would be victims before it. */
 static uint32_t victims_before(const struct view *view, const struct view_task *task)
 {
     uint32_t count = 0;
-    LIST_EACH(l, view->tasks[task->machine])
+    LIST_EACH(l, allocs_home(view, task))
     {
         const struct view_task *other = CONTAINER_OF(l, struct view_task, link);
         count += other->job == task->job && !other->stopping && !other->disrupted &&
@@ -42,9 +42,9 @@ static bool take_one(const struct view *view, const struct view_task *task)
     struct view_job *job = task->job;
     if (!is_counted(task))
         return true;
-    if (job->shape_count > 1 || job->limit_old_count > 0)
-        return job->disrupted + victims_before(view, task) < job->disruptions_max;
-    if (job->disrupted + job->taken >= job->disruptions_max)
+    bool uneven = job->shape_count > 1 || job->limit_old_count > 0;
+    uint32_t before = uneven ? MAX(job->taken, victims_before(view, task)) : job->taken;
+    if (job->disrupted + before >= job->disruptions_max)
         return false;
     job->taken++;
     return true;
