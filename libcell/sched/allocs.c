@@ -93,7 +93,7 @@ void allocs_remove(struct view *view, struct view_job *job)
 
 struct list *allocs_home(const struct view *view, const struct view_task *task)
 {
-    return task->job->inside == NULL ? view->tasks[task->machine]
+    return task->job->inside == NULL ? &view->tasks[task->machine]
                                      : &alloc_at(task->job->inside, task->alloc)->tasks;
 }
 

@@ -60,14 +60,14 @@ struct resources feasible_room(const struct view *view, const struct view_job *j
             room.free.v[r] += view->evictable[r] == NULL ? 0 : view->evictable[r][machine];
         return unpromised(view, job, machine, room.free);
     }
-    LIST_EACH(l, view->tasks[machine])
+    LIST_EACH(l, &view->tasks[machine])
     {
         const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
         if (!task->stopping && priority_may_evict(job->priority, task->job->priority) &&
             view_take_victim(view, task))
             view_give(&room, task);
     }
-    LIST_EACH(l, view->tasks[machine])
+    LIST_EACH(l, &view->tasks[machine])
     view_untake(CONTAINER_OF(l, struct view_task, link));
     return unpromised(view, job, machine, room.free);
 }

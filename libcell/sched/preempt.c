@@ -174,7 +174,7 @@ static uint64_t plan_machine(struct preempt *p, const struct view *view, const s
     p->victim_count = 0;
     if (!feasible_maybe(view, job, need, machine))
         return COST_NONE;
-    return plan(p, view, job, need, view_room(view, machine), view->tasks[machine]);
+    return plan(p, view, job, need, view_room(view, machine), &view->tasks[machine]);
 }
 
 static uint64_t plan_alloc(struct preempt *p, const struct view *view, const struct view_job *job,

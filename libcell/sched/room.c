@@ -9,7 +9,7 @@ struct devices view_devices(const struct view *view, uint32_t m)
     if (view->total[RES_GPU] == NULL || view->total[RES_GPU][m] == 0)
         return devices;
     devices_init(&devices, view->total[RES_GPU][m]);
-    LIST_EACH(l, view->tasks[m])
+    LIST_EACH(l, &view->tasks[m])
     {
         const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
         if (!task->stopping)

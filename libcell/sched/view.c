@@ -92,6 +92,15 @@ static void resource_grow(struct view *view, enum resource r, uint32_t old, uint
     grow_column(&view->evictable[r], old, now, sizeof(int64_t));
 }
 
+static void tasks_grow(struct view *view, uint32_t count)
+{
+    struct list *tasks = xcalloc(count, sizeof *tasks);
+    for (uint32_t m = 0; m < view->machine_count; m++)
+        list_replace(&view->tasks[m], &tasks[m]);
+    free(view->tasks);
+    view->tasks = tasks;
+}
+
 static void machines_grow(struct view *view, uint32_t count)
 {
     uint32_t old = view->machine_capacity;
@@ -106,7 +115,7 @@ static void machines_grow(struct view *view, uint32_t count)
         grow_column(&view->traits, old, now, sizeof(struct trait));
         grow_column(&view->stamp, old, now, sizeof(uint64_t));
         grow_column(&view->improved, old, now, sizeof(bool));
-        grow_column(&view->tasks, old, now, sizeof(struct list *));
+        tasks_grow(view, now);
         grow_column(&view->improved_list, old, now, sizeof(uint32_t));
         grow_column(&view->candidate, old, now, sizeof(bool));
         grow_column(&view->candidate_list, old, now, sizeof(uint32_t));
@@ -117,8 +126,7 @@ static void machines_grow(struct view *view, uint32_t count)
         view->machine_capacity = now;
     }
     for (uint32_t m = view->machine_count; m < count; m++) {
-        view->tasks[m] = xcalloc(1, sizeof(struct list));
-        list_init(view->tasks[m]);
+        list_init(&view->tasks[m]);
         machine_derive(view, m);
         places_machine(view, m);
     }
@@ -158,7 +166,7 @@ static void recount(struct view *view, const struct list *tasks, uint32_t m, int
 /* What is said or known of the machine changed: those who may lie in allocs there look again. */
 static void tell_sets(struct view *view, uint32_t m)
 {
-    LIST_EACH(l, view->tasks[m])
+    LIST_EACH(l, &view->tasks[m])
     {
         struct view_set *set = CONTAINER_OF(l, struct view_task, link)->job->allocs;
         if (set != NULL)
@@ -177,12 +185,12 @@ static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
         facts = view->facts[m] = xcalloc(1, sizeof *facts + name_size);
         str_copy(facts->name, name_size, row->name); /* a machine keeps its name */
     }
-    recount(view, view->tasks[m], m, -1);
+    recount(view, &view->tasks[m], m, -1);
     words_release(&facts->attributes);
     facts->attributes = words_copy(&row->attributes);
     places_machine(view, m);
     touch(view, m);
-    recount(view, view->tasks[m], m, 1);
+    recount(view, &view->tasks[m], m, 1);
     return true;
 }
 
@@ -836,7 +844,6 @@ void view_release(struct view *view)
     for (int r = 0; r < RECLAIM_COUNT; r++)
         free(view->promised[r]);
     for (uint32_t m = 0; m < view->machine_count; m++) {
-        free(view->tasks[m]);
         if (view->facts[m] != NULL)
             words_release(&view->facts[m]->attributes);
         free(view->facts[m]);

@@ -175,7 +175,7 @@ struct view {
     struct trait *traits;
     uint64_t *stamp;       /* differs from all earlier ones after each change */
     bool *improved;        /* is in the list below */
-    struct list **tasks;   /* heads, of live tasks, those inside allocs left out */
+    struct list *tasks;    /* heads, of live tasks, those inside allocs left out */
     uint32_t *budgeted;    /* of `used`, and inside allocs: tasks of jobs that are */
     uint32_t budgeted_max; /* no machine ever had more of them */
     struct facts **facts;  /* NULL until its row came */
