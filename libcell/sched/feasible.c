@@ -19,7 +19,7 @@ static bool may_promise(const struct view *view, const struct view_job *job,
 bool feasible_fits(const struct view *view, const struct view_job *job,
                    const struct resources *need, uint32_t machine)
 {
-    bool fits = true;
+    bool fits = view->up[machine];
     for (int r = 0; r < RES_GPU; r++)
         fits &= need->v[r] <= view->room[r][machine];
     for (enum resource r = RES_GPU; r < RES_COUNT && fits && resources_rare(need); r++)

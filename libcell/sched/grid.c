@@ -79,7 +79,7 @@ static uint32_t size_of(struct grid *grid, const struct view *view, uint32_t m)
     struct resources size;
     for (int r = 0; r < RES_COUNT; r++) {
         size.v[r] = view->total[r] == NULL ? 0 : view->total[r][m];
-        if (view->total[r] != NULL && view->used[r][m] != 0)
+        if (view->total[r] != NULL && view->room[r][m] != view->total[r][m])
             return NONE;
     }
     uint32_t i = 0;

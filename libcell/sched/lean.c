@@ -24,12 +24,13 @@ void lean_derive(struct view *view, uint32_t m)
 {
     int64_t cpu = precise(view, RES_CPU, view->total[RES_CPU][m]);
     int64_t ram = precise(view, RES_RAM, view->total[RES_RAM][m]);
-    int64_t cpu_room = precise(view, RES_CPU, view->room[RES_CPU][m]);
-    int64_t ram_room = precise(view, RES_RAM, view->room[RES_RAM][m]);
+    int64_t cpu_room = precise(view, RES_CPU, view_free(view, RES_CPU, m));
+    int64_t ram_room = precise(view, RES_RAM, view_free(view, RES_RAM, m));
     int64_t gpu = 0, gpu_room = 0;
     if (view->total[RES_GPU] != NULL) {
         gpu = precise(view, RES_GPU, view->total[RES_GPU][m]);
-        gpu_room = gpu - precise(view, RES_GPU, view->used[RES_GPU][m]);
+        int64_t kept = view->total[RES_GPU][m] - view->room[RES_GPU][m];
+        gpu_room = gpu - precise(view, RES_GPU, kept);
     }
     if (gpu == 0) {
         view->traits[m].aspect = view_lean(ram, cpu, 0);

@@ -50,14 +50,12 @@ static void machine_derive(struct view *view, uint32_t m)
     for (enum resource r = 0; r < RES_COUNT; r++) {
         if (view->total[r] == NULL)
             continue;
-        int64_t room = view->up[m] ? view->total[r][m] - view->used[r][m] : -1;
-        view->room[r][m] = room;
-        spare += view_normal(view, r, room);
+        spare += view_normal(view, r, view->up[m] ? view->room[r][m] : -1);
     }
     view->traits[m].spare = spare;
-    if (view->total[RES_GPU] != NULL && view->up[m]) {
+    if (view->gpu_most != NULL) {
         struct devices devices = view_devices(view, m);
-        view->room[RES_GPU][m] = devices_most_milli(&devices);
+        view->gpu_most[m] = devices_most_milli(&devices);
     }
     lean_derive(view, m);
     touch(view, m);
@@ -87,9 +85,10 @@ static void grow_column(void *column, uint32_t old_count, uint32_t count, size_t
 static void resource_grow(struct view *view, enum resource r, uint32_t old, uint32_t now)
 {
     grow_column(&view->total[r], old, now, sizeof(int64_t));
-    grow_column(&view->used[r], old, now, sizeof(int64_t));
     grow_column(&view->room[r], old, now, sizeof(int64_t));
     grow_column(&view->evictable[r], old, now, sizeof(int64_t));
+    if (r == RES_GPU)
+        grow_column(&view->gpu_most, old, now, sizeof(int64_t));
 }
 
 static void tasks_grow(struct view *view, uint32_t count)
@@ -212,6 +211,7 @@ static void take_machine(struct view *view, const struct machine *row)
         if (view->total[r] == NULL)
             resource_grow(view, r, 0, view->machine_capacity);
         changed |= view->total[r][m] != row->capacity.v[r];
+        view->room[r][m] += row->capacity.v[r] - view->total[r][m];
         view->total[r][m] = row->capacity.v[r];
         larger |= row->capacity.v[r] > view->total_max[r];
         view->total_max[r] = MAX(view->total_max[r], row->capacity.v[r]);
@@ -248,7 +248,7 @@ static void account_inside(struct view *view, const struct view_task *task, int 
         improve(view, machine);
 }
 
-/* Count a live task in (+1) or out of (-1) what its machine has used. */
+/* Count a live task in (+1) or out of (-1) what is kept on its machine. */
 static void account(struct view *view, const struct view_task *task, int sign)
 {
     const struct view_job *job = task->job;
@@ -262,7 +262,7 @@ static void account(struct view *view, const struct view_task *task, int sign)
     for (int r = 0; r < RES_COUNT; r++) {
         if (limit->v[r] == 0)
             continue;
-        view->used[r][machine] += sign * kept.v[r];
+        view->room[r][machine] -= sign * kept.v[r];
         if (evictable)
             view->evictable[r][machine] += sign * kept.v[r];
         else if (r < RECLAIM_COUNT && view->promised[r] != NULL)
@@ -629,7 +629,7 @@ static void promises_begin(struct view *view)
     for (int r = 0; r < RECLAIM_COUNT; r++) {
         grow_column(&view->promised[r], 0, view->machine_capacity, sizeof(int64_t));
         for (uint32_t m = 0; m < view->machine_count; m++)
-            view->promised[r][m] = view->used[r][m] - view->evictable[r][m];
+            view->promised[r][m] = view->total[r][m] - view->room[r][m] - view->evictable[r][m];
     }
 }
 
@@ -837,10 +837,10 @@ void view_release(struct view *view)
         job_remove(view, CONTAINER_OF(view->jobs.next, struct view_job, link));
     for (int r = 0; r < RES_COUNT; r++) {
         free(view->total[r]);
-        free(view->used[r]);
         free(view->room[r]);
         free(view->evictable[r]);
     }
+    free(view->gpu_most);
     for (int r = 0; r < RECLAIM_COUNT; r++)
         free(view->promised[r]);
     for (uint32_t m = 0; m < view->machine_count; m++) {

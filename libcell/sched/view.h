@@ -6,8 +6,8 @@
  * row only capacity and state are taken. So an assumption lasts until a row about that very task
  * comes by, whatever else happens on the machine.
  *
- * Invariant: room = total - (what is kept for live tasks that are not stopping), -1 when down; of
- * gpus it is what may be asked for (devices.h). Columns of gpus and of resources that the cell
+ * Invariant: room = total - (what is kept for live tasks that are not stopping), when down, too.
+ * Columns of gpus and of resources that the cell
  * names are made when a machine has some, and NULL until then.
  */
 #ifndef CELL_VIEW_H
@@ -168,15 +168,15 @@ struct view {
     bool *draining;
     struct resource_names resource_names;
     int64_t *total[RES_COUNT];
-    int64_t *used[RES_COUNT];         /* kept for live tasks that are not stopping */
     int64_t *promised[RECLAIM_COUNT]; /* limits of production; NULL: nothing was reclaimed yet */
-    int64_t *room[RES_COUNT];         /* total - used, -1 when down */
-    int64_t *evictable[RES_COUNT];    /* the part of `used` that is not prod */
+    int64_t *room[RES_COUNT];         /* total less what is kept */
+    int64_t *evictable[RES_COUNT];    /* the part of what is kept that is not prod */
+    int64_t *gpu_most;                /* of the room of gpus, what may be asked for: devices.h */
     struct trait *traits;
     uint64_t *stamp;       /* differs from all earlier ones after each change */
     bool *improved;        /* is in the list below */
     struct list *tasks;    /* heads, of live tasks, those inside allocs left out */
-    uint32_t *budgeted;    /* of `used`, and inside allocs: tasks of jobs that are */
+    uint32_t *budgeted;    /* of what is kept, and inside allocs: tasks of jobs that are */
     uint32_t budgeted_max; /* no machine ever had more of them */
     struct facts **facts;  /* NULL until its row came */
 
@@ -225,10 +225,11 @@ static inline int64_t view_normal(const struct view *view, enum resource r, int6
 /* lean.c */
 struct lean view_lean(int64_t cpu, int64_t ram, int64_t gpu);
 void lean_derive(struct view *view, uint32_t machine); /* of its room and total, into its traits */
-/* What the machine has free. */
+/* What the machine has free; -1 when down. */
 static inline int64_t view_free(const struct view *view, enum resource r, uint32_t machine)
 {
-    return view->room[r] == NULL ? 0 : view->room[r][machine];
+    const int64_t *room = r == RES_GPU ? view->gpu_most : view->room[r];
+    return room == NULL ? 0 : view->up[machine] ? room[machine] : -1;
 }
 /* room.c */
 struct devices view_devices(const struct view *view, uint32_t machine);
@@ -242,9 +243,7 @@ static inline int64_t view_reach(const struct view *view, enum resource r, uint3
 {
     if (view->total[r] == NULL)
         return 0;
-    int64_t room =
-        r == RES_GPU ? view->total[r][machine] - view->used[r][machine] : view->room[r][machine];
-    return room + view->evictable[r][machine];
+    return view->room[r][machine] + view->evictable[r][machine];
 }
 void view_update(struct view *view, const struct delta *delta);
 struct view_job *view_job_find(const struct view *view, job_id id);
