@@ -20,8 +20,9 @@ bool feasible_fits(const struct view *view, const struct view_job *job,
                    const struct resources *need, uint32_t machine)
 {
     bool fits = view->up[machine];
-    for (int r = 0; r < RES_GPU; r++)
+    for (int r = 0; r < RES_PORTS; r++)
         fits &= need->v[r] <= view->room[r][machine];
+    fits = fits && need->v[RES_PORTS] <= view_free(view, RES_PORTS, machine);
     for (enum resource r = RES_GPU; r < RES_COUNT && fits && resources_rare(need); r++)
         fits = need->v[r] <= view_free(view, r, machine);
     return fits && (view->promised[0] == NULL || may_promise(view, job, need, machine));
@@ -31,8 +32,9 @@ bool feasible_maybe(const struct view *view, const struct view_job *job,
                     const struct resources *need, uint32_t machine)
 {
     bool fits = view->up[machine];
-    for (int r = 0; r < RES_GPU; r++)
+    for (int r = 0; r < RES_PORTS; r++)
         fits &= need->v[r] <= view->room[r][machine] + view->evictable[r][machine];
+    fits = fits && need->v[RES_PORTS] <= view_reach(view, RES_PORTS, machine);
     for (enum resource r = RES_GPU; r < RES_COUNT && fits && resources_rare(need); r++)
         fits = need->v[r] <= view_reach(view, r, machine);
     return fits && (view->promised[0] == NULL || may_promise(view, job, need, machine));

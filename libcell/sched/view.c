@@ -106,7 +106,7 @@ static void machines_grow(struct view *view, uint32_t count)
     if (count > old) {
         uint32_t now = MAX(count, MAX(old * 2, 16U));
         for (enum resource r = 0; r < RES_COUNT; r++)
-            if (r < RES_GPU || view->total[r] != NULL)
+            if (r < RES_PORTS || view->total[r] != NULL)
                 resource_grow(view, r, old, now);
         grow_column(&view->up, old, now, sizeof(bool));
         grow_column(&view->draining, old, now, sizeof(bool));

@@ -7,8 +7,8 @@
  * comes by, whatever else happens on the machine.
  *
  * Invariant: room = total - (what is kept for live tasks that are not stopping), when down, too.
- * Columns of gpus and of resources that the cell
- * names are made when a machine has some, and NULL until then.
+ * Columns of ports, gpus and resources that the cell names are made when a machine has some, and
+ * NULL until then.
  */
 #ifndef CELL_VIEW_H
 #define CELL_VIEW_H
