@@ -251,6 +251,8 @@ static void offer_run(const struct view *view, const struct view_job *job,
 {
     struct trait traits[RUN];
     int64_t scores[RUN];
+    if (count == 0)
+        return;
     for (uint32_t i = 0; i < count; i++)
         traits[i] = view->traits[machines[i]];
     score_run(view, job, need, traits, count, scores);
