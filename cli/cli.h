@@ -79,9 +79,8 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
       "run over time: tasks arrive until then, and end after their duration") \
     X(COMPACT, "compact", 0, NULL, "how few machines would do: the cell compaction experiment") \
     X(HOW_MANY, "how-many", 0, "SPEC", "how many more tasks of this spec fit") \
-    X(REMOVE, "remove", 0, "COUNT|TERM", \
-      "then take machines away: so many, or all with rack=r3, 'machine in m1,m2'; may be " \
-      "repeated") \
+    X(REMOVE, "remove", 0, "COUNT|NAME|TERM", \
+      "then take machines away: so many, one by name, or all with rack=r3; may be repeated") \
     X(WHY, "why", 0, "JOB[/INDEX]", "why it is pending in the end") \
     X(HTML, "html", 0, "FILE", "also write a report with plots, one page that needs nothing else") \
     X(SEED, "seed", 0, "N", "what is drawn at random is drawn from this number (1)") \

@@ -139,6 +139,12 @@ static int take_what(struct sim *sim, const char *what, uint64_t *seed, struct l
                      struct what_if *w, struct err *err)
 {
     bool is_number = what[0] != '\0' && what[strspn(what, "0123456789")] == '\0';
+    if (!is_number && name_valid(what)) {
+        const struct machine *machine = cell_machine_named(sim->cell, what);
+        if (machine == NULL || machine->state != MACHINE_UP)
+            return err_set(err, ERR_NOT_FOUND, "--remove: no machine \"%s\" is up", what);
+        return take_down(sim, machine->id.v - 1, ledger, w, err);
+    }
     if (!is_number)
         return take_meeting(sim, what, ledger, w, err);
     uint64_t count = strtoull(what, NULL, 10);

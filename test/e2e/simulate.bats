@@ -102,12 +102,14 @@ from 0 to 1073741824" "$output"
 }
 
 @test "what if a machine goes, and how many more fit" {
-    borgctl simulate --dir "$TRACE" --remove machine=m1 -o json | jq -e '.what_if.removed == ["m1"]
+    borgctl simulate --dir "$TRACE" --remove m1 -o json | jq -e '.what_if.removed == ["m1"]
         and .what_if.lost == 2 and .what_if.pending == 2 and (.what_if.jobs | length) == 1 and
         .what_if.jobs[0].job == "low"'
     borgctl simulate --dir "$TRACE" --remove failure_domain=r0 -o json |
         jq -e '(.what_if.removed | length) == 2 and .what_if.lost == 3 and .what_if.pending == 3'
     expect_exit 1 borgctl simulate --dir "$TRACE" --remove machine=m7
+    expect_exit 1 borgctl simulate --dir "$TRACE" --remove m7
+    expect_text 'no machine "m7" is up'
     echo "{name: 'more', task: {command: 'true', resources: {cpu: 1, ram: '1Mi'}}}" \
         >"$BATS_TEST_TMPDIR/more.jsonnet"
     borgctl simulate --dir "$TRACE" --limit 1 --how-many "$BATS_TEST_TMPDIR/more.jsonnet" -o json |
