@@ -528,7 +528,10 @@ START_TEST(machines_go_by_number_and_by_attribute)
         {{"rack=r1", "3"}, 5, NULL},
         {{"rack=r1", "4"}, 0, "only 3 machines are up"},
         {{"rack=r9"}, 0, "no machine that is up has rack=r9"},
-        {{"m1"}, 0, "--remove: \"m1\" says nothing of m1"},
+        {{"m1", "m4"}, 2, NULL},
+        {{"m1", "m1"}, 0, "no machine \"m1\" is up"},
+        {{"m9"}, 0, "no machine \"m9\" is up"},
+        {{"m1?"}, 0, "--remove: \"m1?\" says nothing of m1?"},
         {{""}, 0, "--remove: "},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
