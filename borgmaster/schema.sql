@@ -212,7 +212,10 @@ CREATE TABLE events (
     cause      TEXT    NOT NULL,
     exit_code  INTEGER NOT NULL,
     -- More in words. Of `waiting`: why. Of `assigned`: how the machine was chosen, as JSON:
-    --   among      "all" machines; "woken": those where something changed for the better; "its-own"
+    --   among      "all" machines; "woken": those where something changed for the better; "allocs":
+    --              those of its set; "its-own"
+    --   alloc      the one it is in
+    --   shape      the one it has, when that is not the first
     --   runner_up  the machine that was next
     --   victims    tasks evicted for it: so many events before this one tell which
     --   scores     objects, the first decides first: stage: [this machine, the next one], the sum

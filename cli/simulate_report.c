@@ -265,10 +265,11 @@ enum { WHAT_IF_LINES = 20 };
 void report_what_if_print(FILE *to, const struct sim *sim, const struct what_if *w)
 {
     fprintf(to,
-            "\nwithout %" PRIu32 " machines (%s%s): %" PRIu64 " tasks lost their machine, %" PRIu64
+            "\nwithout %" PRIu32 " machine%s (%s%s): %" PRIu64 " task%s without a machine, %" PRIu64
             " evicted,\n%" PRIu64 " left pending\n",
-            w->removed_count, cell_machine(sim->cell, w->removed[0])->name,
-            w->removed_count > 1 ? ", ..." : "", w->lost, w->evicted, w->pending);
+            w->removed_count, w->removed_count == 1 ? "" : "s",
+            cell_machine(sim->cell, w->removed[0])->name, w->removed_count > 1 ? ", ..." : "",
+            w->lost, w->lost == 1 ? "" : "s", w->evicted, w->pending);
     if (w->job_count > 0)
         fprintf(to, "  %9s %9s %9s %9s  job\n", "priority", "lost", "evicted", "pending");
     for (size_t i = 0; i < w->job_count && i < WHAT_IF_LINES; i++) {

@@ -152,7 +152,8 @@ static int shape_print(const struct wire_rows *rows, bool allocs, bool names, st
     if (limit < rows->row_count)
         printf("\nin shape %" PRId64 ", %s:\n", render_integer(rows, limit, "shape"),
                render_text(rows, limit, "names"));
-    if (render_table(stdout, &reasons, allocs ? columns_of_allocs : columns,
+    if (reasons.row_count > 0 &&
+        render_table(stdout, &reasons, allocs ? columns_of_allocs : columns,
                      ARRAY_SIZE(columns) - !names, &options, err) < 0)
         return -(int)err->code;
     if (evict.row_count > 0 && render_table(stdout, &evict, columns_of_evict,

@@ -79,6 +79,8 @@ static int fetch_decision(struct client *client, const char *job, int64_t index,
                       "SELECT seq, time_ms, attempt, (SELECT name FROM machines WHERE id = "
                       "machine_id) AS machine, json_extract(detail, '$.among') AS among, "
                       "json_extract(detail, '$.runner_up') AS runner_up, "
+                      "json_extract(detail, '$.alloc') AS alloc, "
+                      "coalesce(json_extract(detail, '$.shape'), 0) AS shape, "
                       "coalesce(json_extract(detail, '$.victims'), 0) AS victims, "
                       "detail AS decision FROM events WHERE kind = 'assigned' AND " TASK_EVENTS
                       " AND %lld IN (0, attempt) ORDER BY seq DESC LIMIT 1",
@@ -123,6 +125,10 @@ static void choice_print(const struct past *past)
 {
     const struct wire_rows *d = &past->decision;
     const char *among = render_text(d, 0, "among"), *next = render_text(d, 0, "runner_up");
+    if (strcmp(among, "allocs") == 0) {
+        printf("chosen among the allocs of its set; nothing is kept of the others\n");
+        return;
+    }
     if (strcmp(among, "its-own") == 0) {
         printf("the task has this machine of its own: its job runs on every machine\n");
         return;
@@ -148,8 +154,15 @@ static int past_print(const struct past *past, const char *job, int64_t index, s
     const struct wire_rows *d = &past->decision;
     CLEANUP(buf_release) struct buf time = {0};
     render_value(&time, RENDER_TIME, render_cell(d, 0, "time_ms"), 0);
-    printf("%s/%" PRId64 ": attempt %" PRId64 " was placed on %s, %s\n", job, index,
-           render_integer(d, 0, "attempt"), render_text(d, 0, "machine"), buf_text(&time));
+    const char *alloc = render_text(d, 0, "alloc");
+    int64_t shape = render_integer(d, 0, "shape");
+    printf("%s/%" PRId64 ": attempt %" PRId64 " was placed on %s", job, index,
+           render_integer(d, 0, "attempt"), render_text(d, 0, "machine"));
+    if (alloc[0] != '\0')
+        printf(" in alloc %s", alloc);
+    if (shape > 0)
+        printf(" in shape %" PRId64, shape);
+    printf(", %s\n", buf_text(&time));
     choice_print(past);
     bool rival = render_text(d, 0, "runner_up")[0] != '\0';
     if (past->scores.row_count > 0 &&

@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-bool attribute_key_valid(const char *key)
+/* Of a machine: "machine" is its name. */
+static bool attribute_key_valid(const char *key)
 {
     return name_valid(key) && strcmp(key, ATTRIBUTE_MACHINE) != 0;
 }

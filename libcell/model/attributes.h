@@ -20,7 +20,6 @@ const char *attributes_get(const struct words *attributes, const char *key);
 /* Is "key=value" an attribute? Then split it. */
 int attribute_parse(const char *text, char *ret_key /* CELL_NAME_MAX + 1 */, const char **ret_value,
                     struct err *err) MUST_USE;
-bool attribute_key_valid(const char *key); /* of a machine: a name, and not "machine" */
 bool attribute_value_valid(const char *value);
 int attributes_valid(const struct words *attributes, struct err *err) MUST_USE;
 

@@ -19,7 +19,7 @@ static const char *const ops[OP_COUNT] = {"=",     "!=",   "<",      "<=",     "
                                           ">=",    "in",   "not-in", "exists", "not-exists",
                                           "regex", "near", "apart"};
 
-const char *term_op_text(enum term_op op)
+static const char *term_op_text(enum term_op op)
 {
     ASSERT(op < OP_COUNT);
     return ops[op];

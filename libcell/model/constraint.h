@@ -45,7 +45,6 @@ enum term_op {
     OP_APART,
     OP_COUNT
 };
-const char *term_op_text(enum term_op op);
 
 struct term {
     char attribute[CELL_NAME_MAX + 1];

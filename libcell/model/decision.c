@@ -65,6 +65,17 @@ void decision_print(struct buf *to, const struct cell *cell, const struct cmd_sc
     put(to, "{\"among\":\"");
     put(to, among_text(d->among));
     put(to, "\"");
+    if (p->alloc.v != 0) {
+        put(to, ",\"alloc\":\"");
+        put(to, job_find(cell, task_job(p->alloc))->spec.name);
+        put(to, "/");
+        put_number(to, task_index(p->alloc), 1);
+        put(to, "\"");
+    }
+    if (p->shape > 0) {
+        put(to, ",\"shape\":");
+        put_number(to, p->shape + 1, 1);
+    }
     if (runner_up != NULL) {
         put(to, ",\"runner_up\":\"");
         put(to, runner_up->name);

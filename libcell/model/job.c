@@ -345,17 +345,26 @@ static uint32_t job_shrink(struct apply *a, struct job *job, uint32_t to)
     return told;
 }
 
-/* "replicas 2 to 3, priority 100 to 100", and when it changes the limit. */
+static void change_print(struct buf *to, const char *what, uint32_t old, uint32_t now)
+{
+    if (old != now)
+        buf_printf(to, "%s%s %u to %u", to->size > 0 ? ", " : "", what, old, now);
+}
+
+/* What changes: "replicas 2 to 3, ram 1Gi to 2Gi". */
 static void update_print(struct buf *to, const struct job *job, const struct job_spec *next)
 {
-    buf_printf(to, "replicas %u to %u, priority %u to %u", job->spec.replicas, next->replicas,
-               job->spec.priority, next->priority);
-    if (!is_resized(job, next))
-        return;
-    buf_printf(to, ", limit ");
-    resources_print(to, &job->spec.limit, &job->spec.resource_names);
-    buf_printf(to, " to ");
-    resources_print(to, &next->limit, &job->spec.resource_names);
+    change_print(to, "replicas", job->spec.replicas, next->replicas);
+    change_print(to, "priority", job->spec.priority, next->priority);
+    for (enum resource r = 0; r < RES_COUNT; r++) {
+        if (job->spec.limit.v[r] == next->limit.v[r])
+            continue;
+        buf_printf(to, "%s%s ", to->size > 0 ? ", " : "",
+                   resource_name(r, &job->spec.resource_names));
+        resource_print(to, r, job->spec.limit.v[r]);
+        buf_printf(to, " to ");
+        resource_print(to, r, next->limit.v[r]);
+    }
 }
 
 static void job_update(struct apply *a, struct job *job, const struct job_spec *next)

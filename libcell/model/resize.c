@@ -107,6 +107,28 @@ static int inside_check(const struct cell *cell, const struct job *job,
     return 0;
 }
 
+/* Tasks that run are not stopped for a limit that no machine has. */
+static int machines_check(const struct cell *cell, const struct job_spec *next, struct err *err)
+{
+    struct resources most = {{0}};
+    for (uint32_t i = 0; i < cell->machine_count; i++) {
+        const struct machine *machine = cell->machines[i];
+        if (machine->state == MACHINE_UP && resources_fit(&next->limit, &machine->capacity))
+            return 0;
+        if (machine->state == MACHINE_UP)
+            most = resources_max(&most, &machine->capacity);
+    }
+    for (enum resource r = 0; r < RES_COUNT; r++) {
+        CLEANUP(buf_release) struct buf text = {0};
+        if (next->limit.v[r] <= most.v[r])
+            continue;
+        resource_print(&text, r, most.v[r]);
+        return err_set(err, ERR_STATE, "no machine that is up has so much %s: the most is %s",
+                       resource_name(r, &next->resource_names), buf_text(&text));
+    }
+    return err_set(err, ERR_STATE, "no machine that is up has as much of everything");
+}
+
 int resize_check(const struct cell *cell, const struct job *job, const struct job_spec *next,
                  struct err *err)
 {
@@ -116,6 +138,8 @@ int resize_check(const struct cell *cell, const struct job *job, const struct jo
                        "anew",
                        spec_shape_count(&job->spec));
     int rc = spec_valid(next, err);
+    if (rc == 0 && next->alloc_set[0] == '\0')
+        rc = machines_check(cell, next, err);
     if (rc == 0)
         rc = alloc_set_check(cell, next, err);
     if (rc == 0 && next->is_alloc_set)

@@ -312,6 +312,19 @@ static uint32_t evict(struct apply *a, const struct placement *p, const struct a
     return count;
 }
 
+/* Its victims are gone from the room. */
+static uint32_t devices_for(const struct cell *cell, const struct placement *p,
+                            const struct job *job)
+{
+    int64_t gpu = spec_shape(&job->spec, p->shape)->v[RES_GPU];
+    struct room room;
+    if (gpu == 0)
+        return 0;
+    int rc = room_check(cell, p, job, &room, NULL);
+    ASSERT(rc == 0);
+    return devices_choose(&room.devices, gpu);
+}
+
 static void place(struct apply *a, const struct group *g, uint32_t i, struct undo *undo)
 {
     const struct placement *p = &g->body->placements[i];
@@ -320,11 +333,8 @@ static void place(struct apply *a, const struct group *g, uint32_t i, struct und
     struct task next = *task;
     const struct job *job = job_find(a->cell, task_job(task->id));
     bool is_alloc = job->spec.is_alloc_set;
-    struct room room;
-    int rc = room_check(a->cell, p, job, &room, NULL);
-    ASSERT(rc == 0);
     undo_note(undo, task);
-    next.devices = devices_choose(&room.devices, spec_shape(&job->spec, p->shape)->v[RES_GPU]);
+    next.devices = devices_for(a->cell, p, job);
     next.state = is_alloc ? TASK_RUNNING : TASK_ASSIGNED;
     next.started_ms = is_alloc ? a->cell->now_ms : 0;
     next.attempt++;
@@ -334,8 +344,6 @@ static void place(struct apply *a, const struct group *g, uint32_t i, struct und
     task_set(a, task, &next);
     buf_clear(g->text);
     decision_print(g->text, a->cell, g->body, p, victims);
-    if (p->shape > 0)
-        buf_printf(g->text, "%sshape %u", g->text->size > 0 ? "; " : "", p->shape + 1);
     event_add_task(a, EVENT_ASSIGNED, task, CAUSE_NONE, 0, buf_text(g->text));
     if (is_alloc)
         event_add_task(a, EVENT_RUNNING, task, CAUSE_NONE, 0, "");

@@ -224,7 +224,7 @@ static void machines_grow(struct grid *grid, const struct view *view)
         grid->bin[grid->machine_count] = NONE;
 }
 
-void grid_update(struct grid *grid, const struct view *view)
+static void grid_update(struct grid *grid, const struct view *view)
 {
     if (grid->machine_count > view->machine_count) /* the view started over */
         grid_release(grid);

@@ -32,7 +32,6 @@ struct grid {
 };
 
 void grid_release(struct grid *grid);
-void grid_update(struct grid *grid, const struct view *view);
 /*
  * Fill an empty list for a job without wishes, with care for the first `wanted` of it. Adds to
  * `scanned` the machines it looked at.

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct subject places_subject(const struct view *view, uint32_t machine)
+static struct subject places_subject(const struct view *view, uint32_t machine)
 {
     const struct facts *facts = view->facts[machine];
     return (struct subject){facts->name, &facts->attributes};

@@ -315,7 +315,6 @@ uint32_t places_next(const struct view_job *job, uint32_t machine, uint32_t end)
 /* Wishes that choosing this machine leaves open, in weights: of soft constraints, of spreads. */
 int64_t places_constraint_cost(const struct view_job *job, uint32_t machine);
 int64_t places_spread_cost(const struct view_job *job, uint32_t machine);
-struct subject places_subject(const struct view *view, uint32_t machine);
 
 /* presence.c: what the company of other jobs has to say; places_allow() asks. */
 /* While view.trying was set a task of the job was placed there, for good: wake whom that helps. */

@@ -46,6 +46,9 @@ alloc_is() # STATE TASKS CPU_USED_MILLI
     sql_is 1500 "SELECT sum(reserved_cpu_milli) FROM machines"
     sql_is 1 "SELECT count(DISTINCT machine) FROM task_list WHERE state = 'running'"
     sql_is 3 "SELECT count(*) FROM task_list WHERE alloc = 'room/0' AND pid > 0"
+    expect_exit 0 borgctl why web/0
+    expect_text 'web/0: attempt 1 was placed on m[12] in alloc room/0, '
+    expect_text 'chosen among the allocs of its set'
     borgctl submit "$(inside late 1 'exec sleep 1000')"
     wait_sql 20 "no alloc fits: 1 of 1 lacks cpu; no change of one resource would do" \
         "SELECT reason FROM jobs WHERE name = 'late'"

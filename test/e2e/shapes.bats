@@ -26,6 +26,9 @@ told() # TASK TEXT
     wait_until 20 told web/0 '1 2000'
     wait_until 20 told web/1 '2 1000'
     same "shapes" '1 2' "$(ask "SELECT group_concat(shape, ' ') FROM task_list WHERE job = 'web'")"
+    expect_exit 0 borgctl why web/1
+    expect_text 'web/1: attempt 1 was placed on m1 in shape 2, '
+    same "shape of the decision" 2 "$(borgctl -o json why web/1 | jq .decision.shape)"
     same "reserved" 3000 "$(ask 'SELECT reserved_cpu_milli FROM machines')"
     same "shapes in JSON" 1 "$(borgctl -o json jobs web | jq '.[0].other_limits | length')"
 }

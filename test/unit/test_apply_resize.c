@@ -67,16 +67,48 @@ START_TEST(all_of_the_limit_has_to_fit)
     static const struct {
         int64_t cpu, ram;
         bool stays;
-    } rows[] = {{4000, 100, true}, {4000, 1, true},  {500, 100, true},
-                {1, 1, true},      {4001, 1, false}, {1, 101, false}};
+    } rows[] = {{3000, 90, true}, {3000, 1, true},  {500, 90, true},
+                {1, 1, true},     {3001, 1, false}, {1, 91, false}};
+    struct job_spec other = spec_named("other", "bob", 200);
+    other.limit = amounts(1000, 10, 0, 0);
     struct scene s = scene_of(web_spec(1, 0));
+    place(&s, world_job(&s.w, other), 0, s.m1);
     place(&s, s.web, 0, s.m1);
     ck_assert_int_eq(resize(&s, "web", rows[_i].cpu, rows[_i].ram), ERR_OK);
     const struct task *task = world_task(&s.w, s.web, 0);
     ck_assert_int_eq(task->stopping, rows[_i].stays ? CAUSE_NONE : CAUSE_UPDATE);
     ck_assert_int_eq(cpu_of(&s, 0), rows[_i].stays ? rows[_i].cpu : 1000);
-    ck_assert_int_eq(cell_machine(s.w.cell, s.m1)->reserved.v[RES_CPU], cpu_of(&s, 0));
+    ck_assert_int_eq(cell_machine(s.w.cell, s.m1)->reserved.v[RES_CPU], 1000 + cpu_of(&s, 0));
     ck_assert_uint_eq(task->attempt, 1);
+    world_release(&s.w);
+}
+END_TEST
+
+START_TEST(a_limit_that_no_machine_has_stops_nobody)
+{
+    static const struct {
+        int64_t cpu, ram;
+        const char *msg;
+    } rows[] = {{4001, 1, "no machine that is up has so much cpu: the most is 4"},
+                {1, 101, "no machine that is up has so much ram: the most is 100"},
+                {4000, 101, "so much ram"}};
+    struct scene s = scene_of(web_spec(1, 0));
+    place(&s, s.web, 0, s.m1);
+    ck_assert_int_eq(resize(&s, "web", rows[_i].cpu, rows[_i].ram), ERR_STATE);
+    expect_msg(&s, rows[_i].msg);
+    ck_assert_int_eq(world_task(&s.w, s.web, 0)->stopping, CAUSE_NONE);
+    ck_assert_int_eq(cpu_of(&s, 0), 1000);
+    world_release(&s.w);
+}
+END_TEST
+
+START_TEST(nor_does_one_that_no_single_machine_has)
+{
+    struct scene s = scene_of(web_spec(1, 0));
+    world_machine(&s.w, "m3", amounts(1000, 1000, 10, 4));
+    place(&s, s.web, 0, s.m1);
+    ck_assert_int_eq(resize(&s, "web", 2000, 500), ERR_STATE);
+    expect_msg(&s, "no machine that is up has as much of everything");
     world_release(&s.w);
 }
 END_TEST
@@ -86,12 +118,12 @@ START_TEST(what_waits_for_its_turn_keeps_its_limit_through_later_updates)
     struct scene s = scene_of(web_spec(3, 1));
     for (uint32_t i = 0; i < 3; i++)
         place(&s, s.web, i, s.m1);
-    ck_assert_int_eq(resize(&s, "web", 5000, 10), ERR_OK); /* nowhere */
+    ck_assert_int_eq(resize(&s, "web", 3500, 10), ERR_OK);
     ck_assert_int_eq(world_task(&s.w, s.web, 0)->stopping, CAUSE_UPDATE);
     ck_assert_uint_eq(cell_job(s.w.cell, s.web)->outdated, 2);
     ck_assert(!cell_resize_due(s.w.cell, cell_job(s.w.cell, s.web)));
     ck_assert_uint_eq(go_on(&s), 0);
-    ck_assert_int_eq(resize(&s, "web", 6000, 10), ERR_OK);
+    ck_assert_int_eq(resize(&s, "web", 3600, 10), ERR_OK);
     ck_assert_int_eq(cpu_of(&s, 1), 1000);
     ck_assert_int_eq(resize(&s, "web", 1500, 10), ERR_OK); /* with the one that stops gone */
     ck_assert_int_eq(cpu_of(&s, 0), 1000);
@@ -106,6 +138,7 @@ END_TEST
 START_TEST(only_so_many_earlier_limits_are_kept)
 {
     struct scene s = scene_of(web_spec(JOB_LIMITS_OLD_MAX + 1, 0));
+    world_machine(&s.w, "huge", amounts(300000, 1000, 10, 4));
     for (uint32_t i = 0; i < JOB_LIMITS_OLD_MAX; i++) {
         machine_id machine = world_machine(&s.w, "big", amounts(100000, 1000, 10, 4));
         place(&s, s.web, i, machine);
@@ -148,6 +181,7 @@ START_TEST(a_task_inside_an_alloc_grows_as_far_as_the_alloc)
     expect_msg(&s, "alloc \"web/0\" holds tasks that need more");
     ck_assert_int_eq(resize(&s, "web", 4000, 20), ERR_OK); /* the set, in place */
     ck_assert_int_eq(cell_machine(s.w.cell, s.m1)->reserved.v[RES_CPU], 4000);
+    world_machine(&s.w, "m3", amounts(5000, 100, 10, 4));
     ck_assert_int_eq(resize(&s, "web", 4001, 20), ERR_OK);
     ck_assert_int_eq(world_task(&s.w, job, 0)->stopping, CAUSE_UPDATE);
     ck_assert_int_eq(world_task(&s.w, s.web, 0)->stopping, CAUSE_UPDATE);
@@ -186,6 +220,8 @@ int main(void)
     Suite *suite = suite_create("apply_resize");
     TCase *tcase = tcase_create("resize");
     tcase_add_loop_test(tcase, all_of_the_limit_has_to_fit, 0, 6);
+    tcase_add_loop_test(tcase, a_limit_that_no_machine_has_stops_nobody, 0, 3);
+    tcase_add_test(tcase, nor_does_one_that_no_single_machine_has);
     tcase_add_test(tcase, what_waits_for_its_turn_keeps_its_limit_through_later_updates);
     tcase_add_test(tcase, only_so_many_earlier_limits_are_kept);
     tcase_add_test(tcase, a_task_inside_an_alloc_grows_as_far_as_the_alloc);

@@ -215,6 +215,10 @@ START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
                                         .replicas = JOB_UPDATE_KEEP,
                                         .priority = JOB_UPDATE_KEEP,
                                         .resized = 1U << RES_CPU}};
+    struct cmd larger = {.kind = CMD_MACHINE_REGISTER,
+                         .machine_register = {.name = "m3", .addr = "h:1"}};
+    larger.machine_register.capacity = (struct resources){{5000, 1 << 30, 1 << 30, 100}};
+    scene_apply(s, &larger);
     update.job_update.limit.v[RES_CPU] = 5000;
     scene_apply(s, &update); /* takes down the one that may go */
     ck_assert_int_eq(cell_task(s->cell, task_id_of(answer.job, 0))->stopping, CAUSE_UPDATE);
@@ -224,9 +228,7 @@ START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
                           .report = {.machine = {1}, .reports = &report, .report_count = 1}};
     scene_apply(s, &reports);
     ck_assert_uint_eq(due_at(s, 0, 0), 0); /* it does not run again yet */
-    struct cmd larger = {.kind = CMD_MACHINE_REGISTER,
-                         .machine_register = {.name = "m2", .addr = "h:1"}};
-    larger.machine_register.capacity = (struct resources){{5000, 1 << 30, 1 << 30, 100}};
+    str_copy(larger.machine_register.name, sizeof larger.machine_register.name, "m2");
     scene_apply(s, &larger);
     placements[0].task.attempt = 1;
     placements[0].machine.v = 2;

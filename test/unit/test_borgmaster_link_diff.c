@@ -151,7 +151,11 @@ START_TEST(a_new_limit_is_told_once)
     ck_assert_uint_eq(s.todo.intents[0].spec.argv.count, 0);
     diff(&s);
     ck_assert_uint_eq(s.todo.intent_count, 0);
-    update.job_update.limit.v[RES_CPU] = 5000; /* more than the machine has */
+    struct cmd larger = {.kind = CMD_MACHINE_REGISTER,
+                         .machine_register = {.name = "m2", .addr = "h:1"}};
+    larger.machine_register.capacity = (struct resources){{5000, 1 << 30, 1 << 30, 100}};
+    scene_apply(&s, &larger);
+    update.job_update.limit.v[RES_CPU] = 5000; /* more than its machine has */
     scene_apply(&s, &update);
     diff(&s);
     expect_intent(&s, INTENT_STOP);

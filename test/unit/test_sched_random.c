@@ -12,6 +12,8 @@
 #include "quantity.h"
 #include "sched_fixture.h"
 
+#include <jansson.h>
+
 enum { SEEDS_USUAL = 150, STEPS = 60, MACHINES = 6, JOBS = 10 };
 
 /* Where a task may lie: a machine, or an alloc. */
@@ -419,6 +421,14 @@ static uint32_t together(const struct cell *cell, const struct cmd_schedule *out
     return count;
 }
 
+/* SQL looks into it. */
+static void expect_json(const char *text)
+{
+    json_t *json = json_loads(text, 0, NULL);
+    ck_assert_msg(json != NULL, "no JSON: %s", text);
+    json_decref(json);
+}
+
 /* The first of a gang is judged as everybody's; the cell sees to the room for the others. */
 static void judged_place(struct world *w, const struct cmd_schedule *out, uint32_t first,
                          uint32_t count)
@@ -437,6 +447,9 @@ static void judged_place(struct world *w, const struct cmd_schedule *out, uint32
     struct cmd cmd = cmd_of_decision(&part);
     ck_assert_int_eq(world_apply(w, &cmd), ERR_OK);
     ck_assert_msg(w->answer.refused == 0, "%s", w->answer.msg);
+    for (size_t i = 0; i < w->changes.event_count; i++)
+        if (w->changes.events[i].kind == EVENT_ASSIGNED)
+            expect_json(w->changes.events[i].detail);
 }
 
 /* Apply the placements of one pass one by one, each judged before. */
