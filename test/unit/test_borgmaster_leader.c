@@ -148,9 +148,9 @@ START_TEST(a_back_off_is_over_when_it_is_over)
 }
 END_TEST
 
-START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
+/* A job of two tasks on m1, of which one at a time may be down. */
+static struct answer scene_two(struct scene *s, struct placement placements[2])
 {
-    struct scene *s = scene_new();
     struct cmd submit = {.kind = CMD_JOB_SUBMIT};
     spec_init(&submit.job_submit);
     str_copy(submit.job_submit.name, sizeof submit.job_submit.name, "web");
@@ -160,11 +160,19 @@ START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
     words_add(&submit.job_submit.argv, "true");
     struct answer answer = scene_apply(s, &submit);
     cmd_release(&submit);
-    struct placement placements[] = {{.task = {task_id_of(answer.job, 0), 0}, .machine = {1}},
-                                     {.task = {task_id_of(answer.job, 1), 0}, .machine = {1}}};
+    for (uint32_t i = 0; i < 2; i++)
+        placements[i] = (struct placement){.task = {task_id_of(answer.job, i), 0}, .machine = {1}};
     struct cmd schedule = {.kind = CMD_SCHEDULE,
                            .schedule = {.placements = placements, .placement_count = 2}};
     scene_apply(s, &schedule);
+    return answer;
+}
+
+START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
+{
+    struct scene *s = scene_new();
+    struct placement placements[2];
+    struct answer answer = scene_two(s, placements);
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
     struct cmd drain = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.name = "m1", .on = true}};
     scene_apply(s, &drain); /* takes down the one that may go */
@@ -176,7 +184,8 @@ START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
     ck_assert_uint_eq(due_at(s, 0, 0), 0); /* it does not run again yet */
     placements[0].task.attempt = 1;
     placements[0].machine.v = 2;
-    schedule.schedule.placement_count = 1;
+    struct cmd schedule = {.kind = CMD_SCHEDULE,
+                           .schedule = {.placements = placements, .placement_count = 1}};
     scene_apply(s, &schedule);
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
     report = (struct report){.task = {task_id_of(answer.job, 0), 2}, .kind = REPORT_RUNNING};
@@ -195,20 +204,8 @@ END_TEST
 START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
 {
     struct scene *s = scene_new();
-    struct cmd submit = {.kind = CMD_JOB_SUBMIT};
-    spec_init(&submit.job_submit);
-    str_copy(submit.job_submit.name, sizeof submit.job_submit.name, "web");
-    str_copy(submit.job_submit.user, sizeof submit.job_submit.user, "ada");
-    submit.job_submit.replicas = 2;
-    submit.job_submit.disruptions_max = 1;
-    words_add(&submit.job_submit.argv, "true");
-    struct answer answer = scene_apply(s, &submit);
-    cmd_release(&submit);
-    struct placement placements[] = {{.task = {task_id_of(answer.job, 0), 0}, .machine = {1}},
-                                     {.task = {task_id_of(answer.job, 1), 0}, .machine = {1}}};
-    struct cmd schedule = {.kind = CMD_SCHEDULE,
-                           .schedule = {.placements = placements, .placement_count = 2}};
-    scene_apply(s, &schedule);
+    struct placement placements[2];
+    struct answer answer = scene_two(s, placements);
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
     struct cmd update = {.kind = CMD_JOB_UPDATE,
                          .job_update = {.name = "web",
@@ -232,7 +229,8 @@ START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
     scene_apply(s, &larger);
     placements[0].task.attempt = 1;
     placements[0].machine.v = 2;
-    schedule.schedule.placement_count = 1;
+    struct cmd schedule = {.kind = CMD_SCHEDULE,
+                           .schedule = {.placements = placements, .placement_count = 1}};
     scene_apply(s, &schedule);
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
     report = (struct report){.task = {task_id_of(answer.job, 0), 2}, .kind = REPORT_RUNNING};
