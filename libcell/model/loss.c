@@ -8,6 +8,15 @@ static bool is_large(const struct loss_seen *seen)
     return seen->quiet >= LOSS_HOLD_MIN && (uint64_t)seen->quiet * LOSS_HOLD_PART > seen->machines;
 }
 
+/* Machines that a dead switch took away do not all come back in one moment. Those that are still
+ * silent when most are heard again must not be declared down for the head start of the others. */
+static bool has_passed(const struct loss *loss, const struct loss_seen *seen, uint64_t mono_ms,
+                       uint64_t settle_ms)
+{
+    bool calm = loss->calm_since_ms != 0;
+    return calm && (seen->quiet == 0 || mono_ms - loss->calm_since_ms > settle_ms);
+}
+
 enum hold loss_hold(struct loss *loss, enum hold now, const struct loss_seen *seen,
                     uint64_t mono_ms, uint64_t settle_ms)
 {
@@ -18,12 +27,16 @@ enum hold loss_hold(struct loss *loss, enum hold now, const struct loss_seen *se
         loss->held_since_ms = 0;
     else if (loss->held_since_ms == 0)
         loss->held_since_ms = mono_ms;
+    if (now != HOLD_ON || is_large(seen))
+        loss->calm_since_ms = 0;
+    else if (loss->calm_since_ms == 0)
+        loss->calm_since_ms = mono_ms;
     bool settled = mono_ms - loss->started_ms > settle_ms; /* else nobody can be silent yet */
     switch (now) {
     case HOLD_OFF:
         return seen->silent > 0 && is_large(seen) ? HOLD_ON : HOLD_OFF;
     case HOLD_ON:
-        if (settled && !is_large(seen))
+        if (settled && has_passed(loss, seen, mono_ms, settle_ms))
             return HOLD_OFF;
         return mono_ms - loss->held_since_ms > LOSS_HOLD_MS ? HOLD_RELEASED : HOLD_ON;
     case HOLD_RELEASED: /* until all are declared down or back */

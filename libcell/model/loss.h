@@ -1,12 +1,13 @@
 /*
  * loss.h - how fast machines that fell silent are declared down, and when the cell holds still.
  *
- * A machine or two that die are replaced at once. Of many only so many a second are: each takes its
- * tasks along, and what looks dead in such numbers is often a switch. When a large share is silent
- * at the same time the cell holds still, declares nobody down and says so, until the machines are
- * back, an operator says go on (borgctl cell release), or LOSS_HOLD_MS have passed. Borg paper,
- * section 4: "it limits the rate at which tasks on unreachable machines are rescheduled, because it
- * cannot distinguish a failure from a network partition".
+ * A machine or two that die are replaced at once. Of many only so many a second are: each takes
+ * its tasks along, and what looks dead in such numbers is often a switch. When a large share is
+ * silent at the same time the cell holds still, declares nobody down and says so, until the
+ * machines are back (all, or most and the stragglers have had their time), an operator says go on
+ * (borgctl cell release), or LOSS_HOLD_MS have passed. Borg paper, section 4: "it limits the rate
+ * at which tasks on unreachable machines are rescheduled, because it cannot distinguish a failure
+ * from a network partition".
  */
 #ifndef CELL_LOSS_H
 #define CELL_LOSS_H
@@ -28,6 +29,7 @@ struct loss {
     uint64_t refilled_ms;   /* when the bucket was last filled up */
     uint64_t tokens;        /* thousandths of machines that may be declared down */
     uint64_t held_since_ms; /* 0: the cell does not hold still */
+    uint64_t calm_since_ms; /* it does, and few are quiet since then; 0: many are */
 };
 
 /* Of the machines that are up in the cell. */
@@ -37,8 +39,9 @@ struct loss_seen {
     uint32_t silent; /* not heard for all of it */
 };
 
-/* In which state the cell should be that is in `now`. `settle_ms` after the leadership began is
- * the first moment at which a silent machine can be known. */
+/* In which state the cell should be that is in `now`. It takes `settle_ms` of silence to know
+ * that a machine is silent: so long does a new leader listen, and a cell wait for the stragglers
+ * when most of a large loss are back. */
 enum hold loss_hold(struct loss *loss, enum hold now, const struct loss_seen *seen,
                     uint64_t mono_ms, uint64_t settle_ms);
 /* How many of the silent ones may be declared down now; loss_spend() those that are. */

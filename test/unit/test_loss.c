@@ -60,7 +60,7 @@ static const struct {
     {HOLD_OFF, 10, 5, 1, 20000, HOLD_ON},  /* four more are about to be */
     {HOLD_OFF, 10, 4, 4, 20000, HOLD_OFF},
     {HOLD_ON, 10, 5, 5, 20000, HOLD_ON},
-    {HOLD_ON, 10, 2, 2, 20000, HOLD_OFF},
+    {HOLD_ON, 10, 2, 2, 20000, HOLD_ON}, /* the stragglers have not had their time */
     {HOLD_ON, 10, 0, 0, 100, HOLD_ON}, /* a new leader has not listened long enough to know */
     {HOLD_ON, 10, 0, 0, 9001, HOLD_OFF},
     {HOLD_RELEASED, 10, 9, 9, 20000, HOLD_RELEASED},
@@ -74,6 +74,25 @@ START_TEST(the_cell_holds_still_and_goes_on)
     struct loss_seen seen = {moves[_i].machines, moves[_i].quiet, moves[_i].silent};
     ck_assert_int_eq(loss_hold(&loss, moves[_i].now, &seen, START_MS + moves[_i].ms, SETTLE_MS),
                      moves[_i].then);
+}
+END_TEST
+
+/* Eight of ten fall silent; six come back after a minute, the two others when they like. */
+START_TEST(stragglers_have_their_time)
+{
+    struct loss loss = {.started_ms = START_MS};
+    const struct loss_seen gone = {10, 8, 8}, some = {10, 2, 2}, all = {10, 0, 0};
+    uint64_t ms = START_MS + 60000;
+    ck_assert_int_eq(loss_hold(&loss, HOLD_ON, &gone, ms, SETTLE_MS), HOLD_ON);
+    ck_assert_int_eq(loss_hold(&loss, HOLD_ON, &some, ms + 100, SETTLE_MS), HOLD_ON);
+    ck_assert_int_eq(loss_hold(&loss, HOLD_ON, &some, ms + 100 + SETTLE_MS, SETTLE_MS), HOLD_ON);
+    struct loss late = loss, again = loss;
+    ck_assert_int_eq(loss_hold(&late, HOLD_ON, &some, ms + 101 + SETTLE_MS, SETTLE_MS), HOLD_OFF);
+    ck_assert_int_eq(loss_hold(&loss, HOLD_ON, &all, ms + 5000, SETTLE_MS), HOLD_OFF);
+    /* A second loss in between: their time begins anew. */
+    ck_assert_int_eq(loss_hold(&again, HOLD_ON, &gone, ms + 5000, SETTLE_MS), HOLD_ON);
+    ck_assert_int_eq(loss_hold(&again, HOLD_ON, &some, ms + 6000, SETTLE_MS), HOLD_ON);
+    ck_assert_int_eq(loss_hold(&again, HOLD_ON, &some, ms + 6000 + SETTLE_MS, SETTLE_MS), HOLD_ON);
 }
 END_TEST
 
@@ -98,6 +117,7 @@ int main(void)
     TCase *tcase = tcase_create("loss");
     tcase_add_loop_test(tcase, a_few_go_at_once_and_many_wait, 0, (int)ARRAY_SIZE(cases));
     tcase_add_loop_test(tcase, the_cell_holds_still_and_goes_on, 0, (int)ARRAY_SIZE(moves));
+    tcase_add_test(tcase, stragglers_have_their_time);
     tcase_add_test(tcase, nobody_holds_still_for_ever);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
