@@ -94,6 +94,9 @@ TOOL_BINS := $(patsubst test/e2e/%.c,$(B)/test/e2e/%,$(TOOLS))
 $(filter $(B)/test/unit/test_borgmaster_%,$(UNIT_BINS)): $(B)/borgmaster.a
 $(filter $(B)/test/unit/test_borglet_%,$(UNIT_BINS)): $(B)/borglet.a $(B)/borg-shim
 $(filter $(B)/test/unit/test_cli_%,$(UNIT_BINS)): $(B)/borgctl.a
+$(B)/test/unit/test_linear: $(B)/chaos.a
+# The chaos test but for its main().
+$(B)/chaos.a: $(call obj,$(filter-out %/main.c,$(call src,test/chaos)))
 # What the benches share.
 $(B)/bench.a: $(call obj,$(call src,test/bench/lib))
 $(BENCH_BINS): $(B)/bench.a
