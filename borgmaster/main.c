@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "log.h"
 #include "replica.h"
+#include "restore.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -30,12 +31,15 @@ static const char usage[] =
     "  --heartbeat-ms N         the leader says that it is there (default 50)\n"
     "  --snapshot-threshold N   log entries between snapshots (default 16384); a quarter as many\n"
     "                           stay in the log after one\n"
+    "  --restore FILE           make DIR, an empty one, that of a replica whose cell begins with\n"
+    "                           this checkpoint, and end; the same for all, then start them\n"
+    "  --restore-at SECONDS     with it: the time now, in seconds since 1970, the same for all\n"
     "  --log-level LEVEL        debug, info (default), warn or error\n"
     "  --help --version\n";
 
 struct flags {
-    const char *cell, *dir, *cert, *key;
-    uint64_t id;
+    const char *cell, *dir, *cert, *key, *restore;
+    uint64_t id, restore_at_s;
     unsigned election_timeout_ms, heartbeat_ms, snapshot_threshold;
     int log_level;
 };
@@ -71,6 +75,10 @@ static void flag_take(struct flags *flags, const char *name, const char *value)
         flags->cert = value;
     else if (strcmp(name, "key") == 0)
         flags->key = value;
+    else if (strcmp(name, "restore") == 0)
+        flags->restore = value;
+    else if (strcmp(name, "restore-at") == 0)
+        flags->restore_at_s = number(name, value, UINT32_MAX);
     else if (strcmp(name, "id") == 0)
         flags->id = number(name, value, INT32_MAX);
     else if (strcmp(name, "election-timeout-ms") == 0)
@@ -94,6 +102,8 @@ static struct flags flags_parse(int argc, char **argv)
         {"election-timeout-ms", required_argument, NULL, 'x'},
         {"heartbeat-ms", required_argument, NULL, 'x'},
         {"snapshot-threshold", required_argument, NULL, 'x'},
+        {"restore", required_argument, NULL, 'x'},
+        {"restore-at", required_argument, NULL, 'x'},
         {"log-level", required_argument, NULL, 'x'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
@@ -119,6 +129,8 @@ static struct flags flags_parse(int argc, char **argv)
     if (flags.cell == NULL || flags.dir == NULL || flags.cert == NULL || flags.key == NULL ||
         flags.id == 0)
         usage_error("--cell, --id, --dir, --cert and --key are all needed");
+    if ((flags.restore == NULL) != (flags.restore_at_s == 0))
+        usage_error("--restore and --restore-at go together");
     return flags;
 }
 
@@ -160,6 +172,16 @@ static const struct cell_replica *find_self(const struct cell_file *file, uint64
         if (file->replicas[i].id == id)
             return &file->replicas[i];
     return NULL;
+}
+
+/* For people, and for `borgctl cell restore`: the reason is the last line. */
+_Noreturn static void restore_and_end(const struct flags *flags, const struct cell_file *file)
+{
+    struct err err;
+    if (replica_restore(file, flags->dir, flags->restore, flags->restore_at_s, &err) == 0)
+        exit(0);
+    fprintf(stderr, "borgmaster: %s\n", err.msg);
+    exit(1);
 }
 
 static void on_closed(void *data)
@@ -213,6 +235,8 @@ int main(int argc, char **argv)
         err_set(&err, ERR_NOT_FOUND, "%s has no replica with id %" PRIu64, flags.cell, flags.id);
         die(&err);
     }
+    if (flags.restore != NULL)
+        restore_and_end(&flags, &file);
     if (replica_open(&options, &replica, &err) != 0)
         die(&err);
     stop_on(&sigterm, replica, SIGTERM);

@@ -16,7 +16,7 @@
 -- Every change here raises user_version; store_open() refuses versions it does not know.
 
 PRAGMA application_id = 1114600039; -- "Borg"
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
 
 -- How far this picture goes. One row.
 CREATE TABLE meta (
@@ -203,7 +203,8 @@ CREATE TABLE quotas (
 CREATE TABLE events (
     seq        INTEGER PRIMARY KEY,
     time_ms    INTEGER NOT NULL,
-    kind       TEXT    NOT NULL, -- submitted, assigned, running, finished, failed, evicting, ...
+    kind       TEXT    NOT NULL, -- submitted, assigned, running, finished, failed, evicting, ...;
+                                 -- restored: this cell begins with a checkpoint of an earlier one
     job_id     INTEGER,          -- NULL: of a machine
     job_name   TEXT,
     task_index INTEGER,          -- NULL: of the whole job

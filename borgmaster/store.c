@@ -274,7 +274,7 @@ static int replace_file(struct store *store, const void *bytes, size_t size, str
     snprintf(temporary, sizeof temporary, "%s.new", store->path);
     int rv = store_image_check(temporary, bytes, size, cell, err);
     if (rv != 0)
-        return rv;
+        return err_wrap(err, "image of %zu bytes", size);
     store_rows_close(&store->rows);
     rv = store_image_install(temporary, store->path, err);
     if (rv == 0)

@@ -48,6 +48,18 @@ int store_replace(struct store *store, const void *bytes, size_t size, struct ce
                   struct err *err) MUST_USE;
 
 /*
+ * A checkpoint made the beginning of a new cell: checked as store_replace() does, then moved on by
+ * cell_begin_again(). `temporary` is a file name to work on; nothing is left there.
+ */
+struct store_restored {
+    void *bytes; /* malloc'ed: the image */
+    size_t size;
+    uint64_t index, term; /* where it begins */
+};
+int store_restore(const char *checkpoint, const char *temporary, uint64_t at_s,
+                  struct store_restored *ret, struct err *err) MUST_USE;
+
+/*
  * One read-only SQL statement on a thread of the store's (not of the libuv pool, which writes the
  * Raft log), on a connection that cannot write, attach or load anything, bounded by QUERY_* limits
  * (ERR_LIMIT says which). Waits up to QUERY_TIME_MS_MAX for `index_min`. `cb` comes on the loop

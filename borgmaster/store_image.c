@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum image_state { IMAGE_WAITING, IMAGE_READY, IMAGE_FAILED };
@@ -91,25 +92,15 @@ void store_image_begin(struct store *store, struct store_image *image)
     uv_mutex_unlock(&store->lock);
 }
 
-int store_snapshot_write(void *token, void **ret_bytes, size_t *ret_size)
+/* The database as it is for this connection now, as one piece of bytes. */
+static int store_serialise(sqlite3 *db, void **ret_bytes, size_t *ret_size, struct err *err)
 {
     enum { WRITE_VERSION = 18, READ_VERSION = 19, ROLLBACK_JOURNAL = 1, HEADER_BYTES = 100 };
-    struct store_image *image = token;
-    struct store *store = image->store;
-    uv_mutex_lock(&store->lock);
-    while (image->state == IMAGE_WAITING)
-        uv_cond_wait(&store->changed, &store->lock);
-    enum image_state state = image->state;
-    uv_mutex_unlock(&store->lock);
-    if (state == IMAGE_FAILED)
-        return -ERR_IO;
     sqlite3_int64 size = 0;
-    unsigned char *pages = sqlite3_serialize(image->db, "main", &size, 0);
+    unsigned char *pages = sqlite3_serialize(db, "main", &size, 0);
     if (pages == NULL || size < HEADER_BYTES) {
-        log_warn("store.snapshot_failed err=%s, the next one is tried later",
-                 log_quoted(sqlite3_errmsg(image->db)));
         sqlite3_free(pages);
-        return -ERR_IO;
+        return store_sqlite_err(db, "cannot copy the database", err);
     }
     /* SQLite's own heap cannot be freed with free(). */
     uint8_t *bytes = xrealloc(NULL, (size_t)size, 1);
@@ -121,6 +112,24 @@ int store_snapshot_write(void *token, void **ret_bytes, size_t *ret_size)
     *ret_bytes = bytes;
     *ret_size = (size_t)size;
     return 0;
+}
+
+int store_snapshot_write(void *token, void **ret_bytes, size_t *ret_size)
+{
+    struct store_image *image = token;
+    struct store *store = image->store;
+    uv_mutex_lock(&store->lock);
+    while (image->state == IMAGE_WAITING)
+        uv_cond_wait(&store->changed, &store->lock);
+    enum image_state state = image->state;
+    uv_mutex_unlock(&store->lock);
+    if (state == IMAGE_FAILED)
+        return -ERR_IO;
+    struct err err = {0};
+    if (store_serialise(image->db, ret_bytes, ret_size, &err) == 0)
+        return 0;
+    log_warn("store.snapshot_failed err=%s, the next one is tried later", log_quoted(err.msg));
+    return -ERR_IO;
 }
 
 /* The writer must have let go of the image: it may end before it was begun. */
@@ -178,6 +187,16 @@ static int write_file(const char *path, const uint8_t *bytes, size_t size, struc
     return rv;
 }
 
+void store_image_remove(const char *path)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+        char name[1100];
+        snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
+        unlink(name);
+    }
+}
+
 static int quick_check(sqlite3 *db, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
@@ -201,11 +220,12 @@ static int image_load(sqlite3 *db, struct cell *cell, struct err *err)
     if ((rv = store_number(db, "PRAGMA application_id", &application, err)) != 0 ||
         (rv = store_number(db, "PRAGMA user_version", &version, err)) != 0)
         return rv;
-    if (application != STORE_APPLICATION_ID || version != STORE_SCHEMA)
-        return err_set(err, ERR_CORRUPT,
-                       "it is not the database of a cell with schema %d, but application %" PRId64
-                       " with schema %" PRId64,
-                       STORE_SCHEMA, application, version);
+    if (application != STORE_APPLICATION_ID)
+        return err_set(err, ERR_CORRUPT, "it is a database, but not one of a cell");
+    if (version != STORE_SCHEMA)
+        return err_set(err, ERR_STATE,
+                       "its schema is version %" PRId64 ", this borgmaster knows %d: take %s one",
+                       version, STORE_SCHEMA, version > STORE_SCHEMA ? "a newer" : "an older");
     rv = quick_check(db, err);
     return rv != 0 ? rv : store_load(db, cell, err);
 }
@@ -221,8 +241,75 @@ int store_image_check(const char *temporary, const void *bytes, size_t size, str
         rv = image_load(db, cell, err);
     sqlite3_close(db);
     if (rv != 0)
-        unlink(temporary);
-    return rv == 0 ? 0 : err_wrap(err, "image of %zu bytes", size);
+        store_image_remove(temporary);
+    return rv;
+}
+
+static int file_read(const char *path, void **ret_bytes, size_t *ret_size, struct err *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        int why = errno;
+        if (fd >= 0)
+            close(fd);
+        return err_errno(err, why, "cannot read %s", path);
+    }
+    int rv = 0;
+    if (!S_ISREG(st.st_mode) || st.st_size > STORE_IMAGE_BYTES_MAX)
+        rv = err_set(err, ERR_LIMIT, "%s is no file of at most %d bytes", path,
+                     STORE_IMAGE_BYTES_MAX);
+    size_t size = rv == 0 ? (size_t)st.st_size : 0, at = 0;
+    char *bytes = xcalloc(size + 1, 1);
+    for (ssize_t n = 1; rv == 0 && n != 0 && at < size; at += (size_t)MAX(n, 0)) {
+        n = read(fd, bytes + at, size - at);
+        if (n < 0 && errno != EINTR)
+            rv = err_errno(err, errno, "cannot read %s", path);
+    }
+    close(fd);
+    *ret_bytes = bytes;
+    *ret_size = at;
+    return rv;
+}
+
+/* Write the cell's new beginning into the file it was loaded from. */
+static int begin_again(const char *path, struct cell *cell, uint64_t at_s,
+                       struct store_restored *ret, struct err *err)
+{
+    struct changes changes = {0};
+    struct store_rows rows;
+    cell_begin_again(cell, at_s, &changes);
+    struct delta *delta = delta_collect(cell, &changes);
+    int rv = store_rows_open(&rows, path, err);
+    rv = rv != 0 ? rv : store_rows_begin(&rows, err);
+    rv = rv != 0 ? rv : store_rows_put(&rows, delta, err);
+    rv = rv != 0 ? rv : store_rows_commit(&rows, err);
+    rv = rv != 0 ? rv : store_serialise(rows.db, &ret->bytes, &ret->size, err);
+    store_rows_close(&rows);
+    delta_unref(delta);
+    changes_release(&changes);
+    ret->index = cell->applied_index;
+    ret->term = cell->applied_term;
+    return rv;
+}
+
+int store_restore(const char *checkpoint, const char *temporary, uint64_t at_s,
+                  struct store_restored *ret, struct err *err)
+{
+    void *bytes = NULL;
+    size_t size = 0;
+    struct cell *cell = cell_new();
+    *ret = (struct store_restored){0};
+    int rv = file_read(checkpoint, &bytes, &size, err);
+    if (rv == 0 && (rv = store_image_check(temporary, bytes, size, cell, err)) != 0)
+        err_wrap(err, "%s", checkpoint);
+    free(bytes);
+    if (rv == 0) {
+        rv = begin_again(temporary, cell, at_s, ret, err);
+        store_image_remove(temporary);
+    }
+    cell_free(cell);
+    return rv;
 }
 
 static int sync_directory_of(const char *path, struct err *err)

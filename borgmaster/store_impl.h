@@ -19,11 +19,12 @@
 
 enum {
     STORE_APPLICATION_ID = 0x426f7267, /* "Borg", as in schema.sql */
-    STORE_SCHEMA = 4,                  /* user_version in schema.sql */
+    STORE_SCHEMA = 5,                  /* user_version in schema.sql */
     STORE_RUN_ROWS_MAX = 50000,        /* rows in one transaction, about */
     STORE_READERS = 4,
-    STORE_DIGEST_BYTES = 17, /* 16 digits and a NUL */
-    STORE_QUERIES_MAX = 256  /* waiting; more are refused */
+    STORE_DIGEST_BYTES = 17,           /* 16 digits and a NUL */
+    STORE_QUERIES_MAX = 256,           /* waiting; more are refused */
+    STORE_IMAGE_BYTES_MAX = 1073741824 /* the library cannot carry larger snapshots */
 };
 
 #define STORE_STATEMENTS(X) \
@@ -138,6 +139,8 @@ int store_set_aside(const char *path, struct err *err) MUST_USE;
 /* Put an image at `temporary` and load it into `cell`, or refuse and leave nothing behind. */
 int store_image_check(const char *temporary, const void *bytes, size_t size, struct cell *cell,
                       struct err *err) MUST_USE;
+/* The file, and what SQLite may have put beside it. */
+void store_image_remove(const char *path);
 /* `temporary` becomes the database at `path`; nobody has it open for writing. */
 int store_image_install(const char *temporary, const char *path, struct err *err) MUST_USE;
 

@@ -165,6 +165,7 @@ int cmd_cell_up(struct cli *cli);
 int cmd_cell_down(struct cli *cli);
 int cmd_cell_status(struct cli *cli);
 int cmd_cell_checkpoint(struct cli *cli);
+int cmd_cell_restore(struct cli *cli);
 int cmd_cell_policy(struct cli *cli);
 int cmd_cell_release(struct cli *cli);
 int cmd_submit(struct cli *cli);

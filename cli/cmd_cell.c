@@ -7,6 +7,7 @@
 #include "listing.h"
 #include "spec.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,7 +233,30 @@ static void start_tell(const struct cli *cli, const struct embed *e)
                 missing, count, e->replica_count, e->borglet_count);
 }
 
-int cmd_cell_up(struct cli *cli)
+/* Make what is missing of the cell; with a checkpoint, a new one that begins with it. */
+static int cell_make(struct embed *e, const struct embed_wish *wish, const char *checkpoint,
+                     struct err *err)
+{
+    char path[CELL_PATH_MAX + 1];
+    char *real = checkpoint != NULL ? realpath(checkpoint, NULL) : NULL;
+    if (checkpoint != NULL && (real == NULL || strlen(real) > CELL_PATH_MAX)) {
+        free(real);
+        return err_errno(err, errno, "cannot read %s", checkpoint);
+    }
+    str_copy(path, sizeof path, real != NULL ? real : "");
+    free(real);
+    bool is_new = e->is_new;
+    int r = embed_make(e, wish, err);
+    if (r < 0 || checkpoint == NULL)
+        return r;
+    r = embed_restore(e, path, err);
+    struct err why;
+    if (r < 0 && is_new && embed_wipe(e, &why) < 0)
+        fprintf(stderr, "borgctl: %s\n", why.msg);
+    return r;
+}
+
+static int up(struct cli *cli, const char *checkpoint)
 {
     char dir[CELL_PATH_MAX + 1];
     struct embed_wish wish = {0};
@@ -247,7 +271,7 @@ int cmd_cell_up(struct cli *cli)
     cell_dir(cli, dir);
     int r = embed_open(dir, true, cli->timeout_ms, e, &err);
     if (r == 0) {
-        r = embed_make(e, &wish, &err);
+        r = cell_make(e, &wish, checkpoint, &err);
         if (r == 0)
             start_tell(cli, e);
         if (r == 0)
@@ -261,6 +285,16 @@ int cmd_cell_up(struct cli *cli)
     free(e);
     words_release(&wish.attributes);
     return r < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+int cmd_cell_up(struct cli *cli)
+{
+    return up(cli, NULL);
+}
+
+int cmd_cell_restore(struct cli *cli)
+{
+    return up(cli, cli->args[0]);
 }
 
 struct stopped {

@@ -61,6 +61,27 @@ const struct command cli_commands[] = {
         .run = cmd_cell_checkpoint,
     },
     {
+        .name = "cell restore",
+        .args = "FILE",
+        .args_min = 1,
+        .args_max = 1,
+        .options = OPTION(DIR) | OPTION(REPLICAS) | OPTION(BORGLETS) | OPTION(HOST) |
+                   OPTION(CAPACITY) | OPTION(ATTR) | OPTION(ELECTION) | OPTION(SNAPSHOT),
+        .summary = "start a cell that begins with a checkpoint",
+        .details =
+            "Like `cell up`, but into a new --dir, or one whose masters' directories are all "
+            "gone:\n"
+            "FILE is checked to the last row, then every master begins with it. What came after\n"
+            "the checkpoint is lost. Where --dir still has cell.json and pki of the lost cell, "
+            "its\n"
+            "borglets find the new masters by themselves: tasks that the checkpoint knows go on\n"
+            "running untouched, others are stopped. A cell that exists is never overwritten.\n"
+            "On several hosts: run `borgmaster --restore` on each, see its --help.",
+        .examples = "  borgctl cell restore monday.db --dir /tmp/again\n"
+                    "  rm -r cell/master*; borgctl cell restore monday.db --dir cell",
+        .run = cmd_cell_restore,
+    },
+    {
         .name = "cell policy",
         .args = "[NAME]",
         .args_max = 1,

@@ -31,7 +31,7 @@ static void path_of(const struct embed *e, char to[PATH_SIZE], const char *name)
     snprintf(to, PATH_SIZE, "%s/%s", e->dir, name);
 }
 
-static bool exists(const struct embed *e, const char *name)
+bool embed_has(const struct embed *e, const char *name)
 {
     char path[PATH_SIZE];
     path_of(e, path, name);
@@ -214,7 +214,7 @@ int embed_open(const char *dir, bool make, uint64_t wait_ms, struct embed *ret, 
     if (directories_make(dir, err) < 0 || absolute(dir, e->dir, err) < 0 ||
         lock_take(e, wait_ms, err) < 0)
         return -(int)err->code;
-    e->is_new = !exists(e, "embedded.json");
+    e->is_new = !embed_has(e, "embedded.json");
     if (!e->is_new && settings_load(e, err) < 0) {
         embed_close(e);
         return -(int)err->code;
@@ -536,11 +536,24 @@ static int embed_on_remove(const char *path, const struct stat *st UNUSED, int k
     return remove(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 
+static int remove_all(const char *path, struct err *err)
+{
+    if (nftw(path, embed_on_remove, 32, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
+        return err_errno(err, errno, "cannot remove all of %s", path);
+    return 0;
+}
+
+int embed_remove(const struct embed *e, const char *name, struct err *err)
+{
+    char path[PATH_SIZE];
+    ASSERT(e->lock_fd >= 0);
+    path_of(e, path, name);
+    return remove_all(path, err);
+}
+
 int embed_wipe(struct embed *e, struct err *err)
 {
     ASSERT(e->lock_fd >= 0);
-    ASSERT(exists(e, "embedded.json"));
-    if (nftw(e->dir, embed_on_remove, 32, FTW_DEPTH | FTW_PHYS) < 0)
-        return err_errno(err, errno, "cannot remove all of %s", e->dir);
-    return 0;
+    ASSERT(embed_has(e, "embedded.json"));
+    return remove_all(e->dir, err);
 }

@@ -4,6 +4,7 @@
  *     DIR/embedded.json   what was asked for: borglets, their shares, address, timers
  *     DIR/cell.json       where the replicas are; written last, so it means "complete"
  *     DIR/pki             the CA and certificates: master-N borglet-mN user-NAME
+ *     DIR/restoring       there while a checkpoint is being restored
  *     DIR/masterN, DIR/borglets/mN, DIR/log/NAME.log, DIR/run/NAME.pid
  *
  * Every step makes only what is missing, so `up` on an existing directory brings the same cell
@@ -76,11 +77,17 @@ struct embed_process {
     bool alive;
 };
 size_t embed_processes(const struct embed *embed, struct embed_process ret[EMBED_PROCESSES_MAX]);
+/* Make the masters, none of which may be there or run, such that the cell begins with a checkpoint.
+ * One that was interrupted is begun anew; until then the cell cannot be started. */
+int embed_restore(const struct embed *embed, const char *checkpoint, struct err *err) MUST_USE;
 /* Start what is not running; *ret_started says how many that were. */
 int embed_start(const struct embed *embed, size_t *ret_started, struct err *err) MUST_USE;
 /* Stop masters and borglets; how many were running. */
 size_t embed_stop(const struct embed *embed);
-/* Remove the directory and everything in it. */
+/* Remove a file or directory of the cell with everything in it; fine when it is not there. */
+int embed_remove(const struct embed *embed, const char *name, struct err *err) MUST_USE;
+/* Remove the cell's directory and everything in it. */
 int embed_wipe(struct embed *embed, struct err *err) MUST_USE;
+bool embed_has(const struct embed *embed, const char *name);
 
 #endif

@@ -7,6 +7,7 @@
 #include "clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <uv.h>
 
 enum { ARG_SIZE = 2 * CELL_PATH_MAX, ARGS_MAX = 24 + 2 * EMBED_ATTRIBUTES_MAX };
+#define RESTORING "restoring"
 enum { ADDRESS_WAIT_MS = 2000, ADDRESS_POLL_MS = 20 };
 
 static void process_describe(const struct embed *e, const char *stem, struct embed_process *ret)
@@ -249,10 +251,15 @@ static int process_start(const struct embed *e, size_t at, struct embed_process 
 
 int embed_start(const struct embed *e, size_t *ret_started, struct err *err)
 {
+    *ret_started = 0;
+    if (embed_has(e, RESTORING))
+        return err_set(err, ERR_STATE,
+                       "a restore into %.300s was interrupted; do it again: "
+                       "borgctl cell restore FILE",
+                       e->dir);
     struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
     size_t count = embed_processes(e, all);
     int r = programs_check(err);
-    *ret_started = 0;
     for (size_t i = 0; i < count && r == 0; i++) {
         if (all[i].alive)
             continue;
@@ -260,6 +267,80 @@ int embed_start(const struct embed *e, size_t *ret_started, struct err *err)
         *ret_started += r == 0;
     }
     free(all);
+    return r;
+}
+
+/* No master may run, none may have anything that would be lost. */
+static int masters_check(const struct embed *e, struct err *err)
+{
+    struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
+    int r = 0;
+    embed_processes(e, all);
+    for (uint32_t i = 0; i < e->replica_count && r == 0; i++) {
+        char raft[64], db[64];
+        snprintf(raft, sizeof raft, "%s/raft", all[i].name);
+        snprintf(db, sizeof db, "%s/cell.db", all[i].name);
+        if (all[i].alive)
+            r = err_set(err, ERR_STATE, "%s of the cell in %.300s is running", all[i].name, e->dir);
+        else if (embed_has(e, raft) || embed_has(e, db))
+            r = err_set(err, ERR_EXISTS,
+                        "%.300s/%s holds a cell already; restore into another --dir, or move the "
+                        "directories of all masters away if that cell is lost for good",
+                        e->dir, all[i].name);
+    }
+    free(all);
+    return r;
+}
+
+static int masters_clear(const struct embed *e, struct err *err)
+{
+    int r = 0;
+    for (uint32_t i = 1; i <= e->replica_count && r == 0; i++) {
+        char raft[64];
+        snprintf(raft, sizeof raft, "master%u/raft", i);
+        r = embed_remove(e, raft, err);
+    }
+    return r == 0 ? embed_remove(e, RESTORING, err) : r;
+}
+
+static int master_restore(const struct embed *e, uint32_t id, const char *checkpoint, uint64_t at_s,
+                          struct err *err)
+{
+    struct args *a = xcalloc(1, sizeof *a);
+    master_args(e, id, a);
+    args_add(a, "--restore");
+    args_add(a, "%s", checkpoint);
+    args_add(a, "--restore-at");
+    args_add(a, "%" PRIu64, at_s);
+    args_add(a, "--log-level");
+    args_add(a, "error");
+    int r = proc_run(a->argv, err);
+    free(a);
+    return r;
+}
+
+int embed_restore(const struct embed *e, const char *checkpoint, struct err *err)
+{
+    char marker[CELL_PATH_MAX + 32];
+    uint64_t at_s = clock_wall_ms() / 1000;
+    int r = programs_check(err);
+    if (r == 0 && embed_has(e, RESTORING))
+        r = masters_clear(e, err);
+    if (r == 0)
+        r = masters_check(e, err);
+    if (r != 0)
+        return r;
+    snprintf(marker, sizeof marker, "%s/" RESTORING, e->dir);
+    int fd = open(marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return err_errno(err, errno, "cannot make %s", marker);
+    close(fd);
+    for (uint32_t i = 1; i <= e->replica_count && r == 0; i++)
+        r = master_restore(e, i, checkpoint, at_s, err);
+    if (r == 0)
+        return embed_remove(e, RESTORING, err);
+    struct err why; /* the first reason counts */
+    (void)masters_clear(e, &why);
     return r;
 }
 

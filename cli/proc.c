@@ -175,6 +175,55 @@ static size_t wait_gone(const struct proc *procs, size_t count, uint64_t wait_ms
     return alive;
 }
 
+/* The last line of what comes through the pipe, without "PROGRAM: " before it. */
+static void last_line_read(int fd, char *to, size_t size)
+{
+    char byte;
+    size_t at = 0;
+    bool ended = true;
+    to[0] = '\0';
+    for (ssize_t n; (n = read(fd, &byte, 1)) > 0 || (n < 0 && errno == EINTR);) {
+        if (n < 0)
+            continue;
+        if (ended)
+            at = 0;
+        ended = byte == '\n';
+        if (!ended && at + 1 < size)
+            to[at++] = byte;
+        to[at] = '\0';
+    }
+    char *after = strstr(to, ": ");
+    if (after != NULL && memchr(to, ' ', (size_t)(after - to)) == NULL)
+        memmove(to, after + 2, strlen(after + 2) + 1);
+}
+
+int proc_run(char *const *argv, struct err *err)
+{
+    char said[ERR_MSG_MAX];
+    int fds[2], status = 0;
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return err_errno(err, errno, "cannot make a pipe");
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(fds[1], STDERR_FILENO);
+        execvp(argv[0], argv);
+        fprintf(stderr, "cannot start %s: %s\n", argv[0], strerror(errno));
+        _exit(127);
+    }
+    int why = errno;
+    close(fds[1]);
+    if (pid > 0)
+        last_line_read(fds[0], said, sizeof said);
+    close(fds[0]);
+    if (pid < 0)
+        return err_errno(err, why, "cannot start %s", argv[0]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status == 0 ? 0
+                       : err_set(err, ERR_STATE, "%s", said[0] != '\0' ? said : "it was killed");
+}
+
 size_t proc_stop(const struct proc *procs, size_t count, uint64_t grace_ms)
 {
     signal_all(procs, count, SIGTERM);

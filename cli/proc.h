@@ -29,6 +29,10 @@ bool proc_read(const char *pid_path, struct proc *ret);
 int proc_spawn(char *const *argv, const char *log_path, const char *pid_path, struct proc *ret,
                struct err *err) MUST_USE;
 
+/* Run argv[0] to its end; ERR_STATE with the last line of its stderr when it did not exit with 0.
+ */
+int proc_run(char *const *argv, struct err *err) MUST_USE;
+
 /* SIGTERM to all, SIGKILL to those that are there `grace_ms` later; waits until all are gone.
  * Returns how many had to be killed. */
 size_t proc_stop(const struct proc *procs, size_t count, uint64_t grace_ms);

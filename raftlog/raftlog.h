@@ -73,6 +73,22 @@ int raftlog_open(const struct raftlog_options *options, struct raftlog **ret,
                  struct err *err) MUST_USE;
 
 /*
+ * Make the directory of a member whose log begins after a snapshot: the entry `index` of `term` is
+ * the last one in it. Every member of the new group gets the same, before any of them is opened.
+ * All or nothing; ERR_EXISTS when the directory is there. Blocks.
+ */
+struct raftlog_seed {
+    const char *dir;
+    struct raftlog_member members[RAFTLOG_MEMBERS_MAX];
+    size_t member_count;
+    uint64_t index;
+    uint64_t term;
+    const void *bytes; /* of the image, as snapshot_write gives it */
+    size_t size;
+};
+int raftlog_seed(const struct raftlog_seed *seed, struct err *err) MUST_USE;
+
+/*
  * Propose an entry. Takes a copy of the bytes. The request belongs to the caller until `cb`, which
  * comes exactly once, never before the function returned, and after on_apply of that entry:
  *   0                   committed and applied at req->index

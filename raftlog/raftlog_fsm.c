@@ -58,6 +58,17 @@ static const void *frame_open(const struct raft_buffer *buf, size_t *ret_size)
     return (const char *)buf->base + sizeof head;
 }
 
+struct raft_buffer raftlog_image_head(uint64_t index, uint64_t term, size_t size)
+{
+    struct image_head head = {.magic = htobe64(IMAGE_MAGIC),
+                              .index = htobe64(index),
+                              .term = htobe64(term),
+                              .size = htobe64(size)};
+    struct raft_buffer buf = {.base = xcalloc(1, sizeof head), .len = sizeof head};
+    memcpy(buf.base, &head, sizeof head);
+    return buf;
+}
+
 static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 {
     struct raftlog *log = fsm->data;
@@ -107,14 +118,8 @@ static int fsm_snapshot_async(struct raft_fsm *fsm, struct raft_buffer *bufs[], 
         log_warn("raft.snapshot-failed index=%" PRIu64 ", trying again later", log->snapshot_index);
         return RAFT_IOERR;
     }
-    struct image_head head = {.magic = htobe64(IMAGE_MAGIC),
-                              .index = htobe64(log->snapshot_index),
-                              .term = htobe64(log->snapshot_term),
-                              .size = htobe64(size)};
     struct raft_buffer *pair = xcalloc(2, sizeof *pair);
-    pair[0].base = xcalloc(1, sizeof head);
-    pair[0].len = sizeof head;
-    memcpy(pair[0].base, &head, sizeof head);
+    pair[0] = raftlog_image_head(log->snapshot_index, log->snapshot_term, size);
     pair[1].base = bytes;
     pair[1].len = size;
     *bufs = pair;

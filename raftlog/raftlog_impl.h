@@ -71,5 +71,7 @@ void raftlog_fail(struct raftlog *log, enum err_code code, const char *fmt, ...)
 void raftlog_fsm_init(struct raftlog *log);
 /* An entry with its frame, from raft_malloc. */
 struct raft_buffer raftlog_frame(const void *bytes, size_t size);
+/* What stands before the bytes of a snapshot; the caller frees it. */
+struct raft_buffer raftlog_image_head(uint64_t index, uint64_t term, size_t size);
 
 #endif

@@ -230,4 +230,10 @@ int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err)
 void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row);
 int cell_load_done(struct cell *cell, struct err *err) MUST_USE;
 
+/* Of a cell that was loaded from a checkpoint to be a new one: go to an index, a term and a job id
+ * that its earlier life cannot have reached, and note it in the history. `at_s` is the time now, in
+ * seconds since 1970: replicas given the same become the same. */
+struct changes;
+void cell_begin_again(struct cell *cell, uint64_t at_s, struct changes *changes);
+
 #endif

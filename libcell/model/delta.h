@@ -33,8 +33,9 @@
     X(HOLDING, 19, "holding") /* a large share of the machines is silent: none is declared down */ \
     X(HOLD_RELEASED, 20, "hold-released") \
     X(HOLD_OVER, 21, "hold-over") \
-    X(WAITING, 22, "waiting") /* a job does not fit, or for another reason than before */ \
-    X(RESIZED, 23, "resized") /* a task has the new limit of its job, and goes on */
+    X(WAITING, 22, "waiting")   /* a job does not fit, or for another reason than before */ \
+    X(RESIZED, 23, "resized")   /* a task has the new limit of its job, and goes on */ \
+    X(RESTORED, 24, "restored") /* from a checkpoint: a new life of the cell begins */
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),

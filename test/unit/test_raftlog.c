@@ -286,6 +286,71 @@ START_TEST(entries_of_a_megabyte_pass)
 }
 END_TEST
 
+/* The state that a checkpoint would be: some entries, far beyond any index there was. */
+static void seed_all(struct cell *c, const struct state *state, uint64_t index)
+{
+    struct err err;
+    struct raftlog_seed seed = {.member_count = c->count,
+                                .index = index,
+                                .term = 77,
+                                .bytes = state,
+                                .size = sizeof *state};
+    memcpy(seed.members, c->options.members, sizeof seed.members);
+    for (size_t i = 0; i < c->count; i++) {
+        seed.dir = c->replicas[i].dir;
+        ck_assert_msg(raftlog_seed(&seed, &err) == 0, "%s", err.msg);
+        ck_assert_int_eq(raftlog_seed(&seed, &err), -ERR_EXISTS);
+    }
+}
+
+START_TEST(members_that_are_seeded_begin_with_that_state)
+{
+    enum { COUNT = 9 };
+    uint64_t index = UINT64_C(1) << 51;
+    struct cell *c = cell_new(3);
+    struct state state = {.count = COUNT, .hash = 4711, .index = index};
+    seed_all(c, &state, index);
+    replica_open(&c->replicas[0]);
+    replica_open(&c->replicas[1]);
+    ck_assert_uint_eq(c->replicas[0].restored, 1);
+    ck_assert_uint_eq(c->replicas[0].state.hash, 4711);
+    propose_entries(c, 100);
+    struct raftlog_status status = raftlog_status(wait_leader(c)->log);
+    ck_assert_uint_gt(status.term, 77);
+    ck_assert_uint_gt(status.commit_index, index + 100);
+    replica_open(&c->replicas[2]); /* late, from its own seed */
+    check_all_equal(c);
+    for (size_t i = 0; i < 3; i++)
+        replica_close(&c->replicas[i]);
+    for (size_t i = 0; i < 3; i++)
+        replica_open(&c->replicas[i]);
+    propose_entries(c, 10);
+    check_all_equal(c);
+    ck_assert_uint_ge(c->replicas[0].state.count, COUNT + 110);
+    cell_free(c);
+}
+END_TEST
+
+START_TEST(a_seed_that_was_interrupted_is_no_directory)
+{
+    struct cell *c = cell_new(1);
+    struct state state = {.count = 1, .hash = 1, .index = 5};
+    char path[300];
+    snprintf(path, sizeof path, "%s.new", c->replicas[0].dir);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s.new/metadata1", c->replicas[0].dir);
+    FILE *file = fopen(path, "we");
+    ck_assert_ptr_nonnull(file);
+    fputs("half", file);
+    fclose(file);
+    seed_all(c, &state, 5);
+    replica_open(&c->replicas[0]);
+    propose_entries(c, 10);
+    ck_assert_uint_eq(c->replicas[0].state.count, 11);
+    cell_free(c);
+}
+END_TEST
+
 int main(void)
 {
     log_open(LOG_ERROR, "test");
@@ -305,6 +370,8 @@ int main(void)
     tcase_add_test(t, proposals_under_way_are_limited);
     tcase_add_test(t, close_answers_what_is_pending);
     tcase_add_test(t, entries_of_a_megabyte_pass);
+    tcase_add_test(t, members_that_are_seeded_begin_with_that_state);
+    tcase_add_test(t, a_seed_that_was_interrupted_is_no_directory);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

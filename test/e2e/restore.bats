@@ -1,0 +1,150 @@
+#!/usr/bin/env bats
+# restore.bats - all masters and all they had on disk are gone; a checkpoint brings the cell back,
+# and the borglets of the lost one go on under it.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 3 --borglets 2
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+# The masters die, and with them their disks.
+masters_destroy()
+{
+    local id pid pids=()
+    for id in 1 2 3; do
+        pids+=("$(cut -d' ' -f1 "$BORG_CELL/run/master$id.pid")")
+    done
+    kill -KILL "${pids[@]}"
+    for pid in "${pids[@]}"; do
+        wait_until 5 is_gone "$pid"
+    done
+    rm -rf "$BORG_CELL"/master*
+}
+
+restore() # FILE
+{
+    borgctl -q cell restore "$1" --dir "$BORG_CELL"
+}
+
+file() # NAME
+{
+    echo "$BATS_FILE_TMPDIR/$1.db"
+}
+
+expect_web_untouched()
+{
+    wait_until 20 job_runs web 3
+    same "tasks of web" "$(cat "$SPECS/before")" "$(running_tasks | grep '^web/')"
+}
+
+@test "a checkpoint, and life goes on after it" {
+    wait_until 20 replicas_agree 3
+    submit web 200 3 50m 'exec sleep 1000'
+    wait_until 20 job_runs web 3
+    running_tasks >"$SPECS/before"
+    borgctl cell checkpoint --fresh "$(file monday)"
+    submit late 200 2 50m 'exec sleep 1000'
+    wait_until 20 job_runs late 2
+    running_tasks | grep '^late/' >"$SPECS/late"
+}
+
+@test "a cell that exists is never overwritten" {
+    expect_exit 1 restore "$(file monday)"
+    expect_text 'master1 of the cell in .* is running'
+    mkdir "$BATS_FILE_TMPDIR/other"
+    touch "$BATS_FILE_TMPDIR/other/file"
+    expect_exit 1 borgctl cell restore "$(file monday)" --dir "$BATS_FILE_TMPDIR/other"
+    expect_text 'holds other things'
+}
+
+@test "all masters and their disks are lost; one directory that is left is not overwritten" {
+    masters_destroy
+    mkdir -p "$BORG_CELL/master2/raft"
+    expect_exit 1 restore "$(file monday)"
+    expect_text 'master2 holds a cell already'
+    rm -r "$BORG_CELL/master2"
+    still_there "$(cat "$SPECS/before")"
+}
+
+@test "what is no sound checkpoint of this version is refused, and nothing is left" {
+    local size
+    echo 'not a database, but of some length' >"$(file text)"
+    : >"$(file empty)"
+    sqlite3 "$(file foreign)" 'CREATE TABLE t (a)'
+    size="$(stat -c %s "$(file monday)")"
+    head -c "$((size / 2))" "$(file monday)" >"$(file torn)"
+    cp "$(file monday)" "$(file changed)"
+    sqlite3 "$(file changed)" "UPDATE tasks SET attempt = 7 WHERE idx = 0"
+    cp "$(file monday)" "$(file newer)"
+    sqlite3 "$(file newer)" 'PRAGMA user_version = 99'
+    cp "$(file monday)" "$(file older)"
+    sqlite3 "$(file older)" 'PRAGMA user_version = 1'
+    while read -r name text; do
+        expect_exit 1 restore "$(file "$name")"
+        expect_text "$text"
+    done <<'END'
+missing cannot read .*missing.db: No such file
+text text.db: .*not a database
+empty empty.db: .*not one of a cell
+foreign foreign.db: .*not one of a cell
+torn torn.db: .*malformed
+changed changed.db: its rows have the digest
+newer newer.db: its schema is version 99, .* take a newer one
+older older.db: its schema is version 1, .* take an older one
+END
+    expect_exit 1 borgctl cell restore "$(file newer)" --dir "$BATS_FILE_TMPDIR/fresh"
+    [[ ! -e "$BATS_FILE_TMPDIR/fresh" ]]
+    [[ ! -e "$BORG_CELL/master1/raft" && ! -e "$BORG_CELL/restoring" ]]
+    same "left of attempts" "lock" "$(ls "$BORG_CELL/master1")"
+}
+
+@test "a restore that was interrupted is begun anew, and never started half" {
+    mkdir -p "$BORG_CELL/master1/raft"
+    touch "$BORG_CELL/restoring" "$BORG_CELL/master1/raft/metadata1"
+    expect_exit 1 borgctl cell up --dir "$BORG_CELL"
+    expect_text 'was interrupted; do it again'
+    restore "$(file monday)"
+}
+
+@test "the borglets are back, no task was restarted, what came later is lost and was stopped" {
+    wait_until 20 replicas_agree 3
+    expect_web_untouched
+    while read -r _ _ pid _ _; do
+        wait_until 10 is_gone "$pid"
+    done <"$SPECS/late"
+    expect_exit 1 borgctl job late
+    same "attempts of web" 3 "$(ask "SELECT count(*) FROM events WHERE kind = 'assigned'")"
+    same "restored" 1 "$(ask "SELECT count(*) FROM events WHERE kind = 'restored' AND
+        detail LIKE 'from a checkpoint of index %what came after it is lost%'")"
+}
+
+@test "it is a whole cell: jobs run, a lost database comes back from the log" {
+    local follower pid
+    submit late 200 1 50m 'exec sleep 1000'
+    wait_until 20 job_runs late 1
+    follower=$(($(leader_id) % 3 + 1))
+    pid="$(pid_of_replica "$follower")"
+    kill -KILL "$pid"
+    wait_until 5 is_gone "$pid"
+    rm -f "$BORG_CELL/master$follower"/cell.db*
+    cell_up
+    wait_until 20 replicas_agree 3
+    expect_web_untouched
+}
+
+@test "a second life from the same checkpoint begins after the first" {
+    local index
+    index="$(status_json | jq '.replicas[0].applied_index')"
+    masters_destroy
+    restore "$(file monday)"
+    wait_until 20 replicas_agree 3
+    (($(status_json | jq '.replicas[0].applied_index') > index))
+    expect_web_untouched
+    expect_exit 1 borgctl job late
+}
