@@ -24,6 +24,7 @@ static struct view_set *set_take(struct view *view, const char *user, const char
     str_copy(set->key, sizeof set->key, key);
     list_init(&set->members);
     namemap_put(&view->sets_by_name, set->key, set);
+    list_push(&view->sets, &set->link);
     return set;
 }
 
@@ -32,6 +33,7 @@ static void set_drop_unused(struct view *view, struct view_set *set)
     if (set->job != NULL || !list_empty(&set->members))
         return;
     namemap_remove(&view->sets_by_name, set->key);
+    list_remove(&set->link);
     free(set->allocs);
     free(set);
 }

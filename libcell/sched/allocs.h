@@ -17,6 +17,7 @@ struct view_set {
     char key[2 * CELL_NAME_MAX + 2]; /* "user/name" */
     struct view_job *job;            /* NULL: there is no such set now */
     bool killed;                     /* or there soon is none */
+    struct list link;                /* in view.sets */
     struct list members;             /* view_job.member of those that run inside */
     struct view_alloc *allocs;       /* by index */
     uint32_t alloc_capacity;

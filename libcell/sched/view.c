@@ -15,6 +15,7 @@ void view_init(struct view *view)
     list_init(&view->unsaid);
     list_init(&view->matches);
     list_init(&view->axes);
+    list_init(&view->sets);
     for (int p = 0; p <= PRIORITY_MAX; p++)
         list_init(&view->levels[p].turns);
 }
@@ -149,16 +150,28 @@ static void value_freed(struct view *view, struct view_job *job)
         view_reconsider(view, job, VIEW_NO_MACHINE);
 }
 
-static void recount(struct view *view, const struct list *tasks, uint32_t m, int change)
+static void recount_list(struct view *view, const struct list *tasks, uint32_t m, int change)
 {
     LIST_EACH(l, tasks)
     {
         struct view_task *task = CONTAINER_OF(l, struct view_task, link);
+        if (task->machine != m)
+            continue;
         places_count(view, task->job, m, change);
         if (change < 0)
             value_freed(view, task->job);
-        if (task->job->allocs != NULL)
-            recount(view, allocs_inside(task), m, change);
+    }
+}
+
+/* What is inside an alloc may be here and the alloc itself, as far as is assumed, elsewhere. */
+static void recount(struct view *view, uint32_t m, int change)
+{
+    recount_list(view, &view->tasks[m], m, change);
+    LIST_EACH(l, &view->sets)
+    {
+        const struct view_set *set = CONTAINER_OF(l, struct view_set, link);
+        for (uint32_t i = 0; i < set->alloc_capacity; i++)
+            recount_list(view, &set->allocs[i].tasks, m, change);
     }
 }
 
@@ -177,19 +190,22 @@ static void tell_sets(struct view *view, uint32_t m)
 static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
 {
     struct facts *facts = view->facts[m];
-    if (facts != NULL && words_same(&facts->attributes, &row->attributes))
+    bool is_new = facts == NULL; /* then nothing is there yet */
+    if (!is_new && words_same(&facts->attributes, &row->attributes))
         return false;
-    if (facts == NULL) {
+    if (is_new) {
         size_t name_size = strlen(row->name) + 1;
         facts = view->facts[m] = xcalloc(1, sizeof *facts + name_size);
         str_copy(facts->name, name_size, row->name); /* a machine keeps its name */
     }
-    recount(view, &view->tasks[m], m, -1);
+    if (!is_new)
+        recount(view, m, -1);
     words_release(&facts->attributes);
     facts->attributes = words_copy(&row->attributes);
     places_machine(view, m);
     touch(view, m);
-    recount(view, &view->tasks[m], m, 1);
+    if (!is_new)
+        recount(view, m, 1);
     return true;
 }
 

@@ -204,6 +204,7 @@ struct view {
     struct namemap matches_by_key;
     struct list axes;
     struct namemap crowds_by_name;
+    struct list sets;            /* of allocs, by view_set.link */
     struct namemap sets_by_name; /* by "user/name" */
     struct level levels[PRIORITY_MAX + 1];
     uint64_t waiting;
