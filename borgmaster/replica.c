@@ -51,8 +51,7 @@ struct replica {
     void *close_data;
 };
 
-/* Make a delta of what changed and hand it to all who keep a copy. */
-static void replica_flush(struct replica *r)
+void replica_flush(struct replica *r)
 {
     if (r->flushed_index == r->cell->applied_index)
         return;
@@ -111,7 +110,7 @@ static void on_barrier(struct raftlog_barrier *req, int status)
     r->leads = true;
     log_info("leader.ready term=%" PRIu64 " index=%" PRIu64, r->term, r->cell->applied_index);
     leader_on_role(r->leader, true);
-    scheduler_start(r->scheduler);
+    scheduler_on_role(r->scheduler, true);
 }
 
 /* Wait until everything of earlier terms is applied here: only then is our cell the newest. */
@@ -135,7 +134,7 @@ static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t 
     r->leader_id = leader_id;
     if (lost) {
         r->leads = false;
-        scheduler_stop(r->scheduler);
+        scheduler_on_role(r->scheduler, false);
         leader_on_role(r->leader, false);
     }
     if (role != RAFTLOG_LEADER)
@@ -200,6 +199,7 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     ASSERT(cell->applied_index <= index);
     r->flushed_index = cell->applied_index;
     changes_clear(&r->changes);
+    scheduler_reset(r->scheduler);
     links_reset(r->links);
     log_info("snapshot.restored index=%" PRIu64 " bytes=%zu", index, size);
     return 0;
@@ -294,10 +294,11 @@ void replica_close(struct replica *r, void (*cb)(void *data), void *data)
     r->close_cb = cb;
     r->close_data = data;
     r->leads = false;
-    scheduler_stop(r->scheduler);
+    scheduler_on_role(r->scheduler, false);
     uv_check_stop(&r->check);
     uv_prepare_stop(&r->prepare);
     replica_flush(r);
+    scheduler_stop(r->scheduler);
     raftlog_close(r->log, on_log_closed, r);
 }
 

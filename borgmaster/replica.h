@@ -53,6 +53,9 @@ bool replica_leads(const struct replica *replica);
 /* Follows or leads, and has applied all it knew to be committed when it found its leader: before
  * that its cell may be old, and it drives no borglets. */
 bool replica_ready(const struct replica *replica);
+/* Make a delta of what was applied since the last one and hand it to all who keep a copy. Happens
+ * at least once in a turn of the loop. */
+void replica_flush(struct replica *replica);
 struct wire_status replica_status(struct replica *replica);
 
 /*

@@ -1,8 +1,11 @@
 /*
  * scheduler.c - the thread around libcell/sched.
  *
- * Two queues under one mutex: deltas to the thread, packed batches from it. A generation number
- * tells batches of an earlier leadership apart.
+ * Two queues under one mutex: deltas to the thread, packed batches from it. The view holds what was
+ * decided as if it had happened. Of a batch that came to nothing (leadership was lost before it was
+ * proposed, or while) the rows are sent to the view again as the cell has them; should it be
+ * committed after all, they come once more with that. A generation number tells batches of an
+ * earlier leadership apart.
  */
 #include "scheduler.h"
 
@@ -31,24 +34,17 @@ struct scheduler {
     struct replica *replica;
     uv_async_t decided;
     uv_thread_t thread;
-    bool thread_runs; /* loop's thread only */
 
     uv_mutex_t mutex; /* guards what follows */
     uv_cond_t wake;
     struct list incoming;
     struct list batches;
-    uint64_t generation;
+    uint64_t generation; /* of the present leadership, or of the time since the last one */
+    bool leads;
+    bool idle;        /* nothing to decide until something changes */
     size_t under_way; /* batches decided and not yet answered */
     bool stopping;
-    bool restart; /* a batch was lost: decisions in the view may be wrong, take the whole cell */
 };
-
-static struct list *take_incoming(struct scheduler *s, bool *ret_stop)
-{
-    struct list *l = list_pop(&s->incoming);
-    *ret_stop = s->stopping;
-    return l;
-}
 
 static void batch_free(struct batch *batch)
 {
@@ -56,38 +52,46 @@ static void batch_free(struct batch *batch)
     free(batch);
 }
 
-static void hand_over(struct scheduler *s, const struct cmd_schedule *decided)
+static void hand_over(struct scheduler *s, const struct cmd_schedule *decided, uint64_t generation)
 {
     struct err err;
     struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = *decided};
     struct batch *batch = xcalloc(1, sizeof *batch);
     batch->scheduler = s;
+    batch->generation = generation;
     if (cmd_pack(&cmd, &batch->packed, &err) != 0)
         PANIC("the scheduler decided more than a command may hold: %s", err.msg);
     uv_mutex_lock(&s->mutex);
-    batch->generation = s->generation;
-    s->under_way++;
+    if (generation == s->generation)
+        s->under_way++;
     list_push(&s->batches, &batch->link);
     uv_mutex_unlock(&s->mutex);
     uv_async_send(&s->decided);
 }
 
-/* Wait for something to do. True: a delta was taken into the view, look again; false: stop. */
-static bool take_in(struct scheduler *s, struct sched *sched, bool idle)
+/* May it decide now? Under the mutex. */
+static bool may_decide(const struct scheduler *s)
 {
-    bool stop;
+    return s->leads && !s->idle && s->under_way < SCHEDULER_BATCHES_MAX;
+}
+
+/* Wait for something to do and take what came into the view. False: the thread is to end. */
+static bool take_in(struct scheduler *s, struct sched *sched, bool *ret_decide,
+                    uint64_t *ret_generation)
+{
+    struct list taken;
+    list_init(&taken);
     uv_mutex_lock(&s->mutex);
-    struct list *l = take_incoming(s, &stop);
-    while (l == NULL && !stop && (idle || s->under_way >= SCHEDULER_BATCHES_MAX)) {
+    while (list_empty(&s->incoming) && !s->stopping && !may_decide(s))
         uv_cond_wait(&s->wake, &s->mutex);
-        l = take_incoming(s, &stop);
-    }
-    struct list rest;
-    list_init(&rest);
     while (!list_empty(&s->incoming))
-        list_push(&rest, list_pop(&s->incoming));
+        list_push(&taken, list_pop(&s->incoming));
+    s->idle = s->idle && list_empty(&taken);
+    bool stop = s->stopping;
+    *ret_decide = may_decide(s);
+    *ret_generation = s->generation;
     uv_mutex_unlock(&s->mutex);
-    for (; l != NULL; l = list_pop(&rest)) {
+    for (struct list *l = list_pop(&taken); l != NULL; l = list_pop(&taken)) {
         struct incoming *in = CONTAINER_OF(l, struct incoming, link);
         if (!stop)
             sched_update(sched, in->delta);
@@ -97,18 +101,54 @@ static bool take_in(struct scheduler *s, struct sched *sched, bool idle)
     return !stop;
 }
 
+static void decide(struct scheduler *s, struct sched *sched, uint64_t generation)
+{
+    struct cmd_schedule decided;
+    if (sched_pass(sched, &decided)) {
+        hand_over(s, &decided, generation);
+        return;
+    }
+    uv_mutex_lock(&s->mutex);
+    /* Leadership may have begun anew meanwhile, and with it another look at everything. */
+    s->idle = generation == s->generation;
+    uv_mutex_unlock(&s->mutex);
+}
+
 static void run(void *data)
 {
     struct scheduler *s = data;
     struct sched *sched = sched_new();
-    struct cmd_schedule decided;
-    bool idle = true;
-    while (take_in(s, sched, idle)) {
-        idle = !sched_pass(sched, &decided);
-        if (!idle)
-            hand_over(s, &decided);
-    }
+    uint64_t generation;
+    bool may;
+    while (take_in(s, sched, &may, &generation))
+        if (may)
+            decide(s, sched, generation);
     sched_free(sched);
+}
+
+static void enqueue(struct scheduler *s, struct delta *delta)
+{
+    struct incoming *in = xcalloc(1, sizeof *in);
+    in->delta = delta;
+    uv_mutex_lock(&s->mutex);
+    list_push(&s->incoming, &in->link);
+    uv_cond_signal(&s->wake);
+    uv_mutex_unlock(&s->mutex);
+}
+
+/* The view believes what the batch says: tell it how things are. Nothing that was applied before
+ * may come after that, or a task could come before its job. */
+static void take_back(struct scheduler *s, const struct batch *batch)
+{
+    struct changes CLEANUP(changes_release) changes = {0};
+    struct cmd cmd;
+    struct err err;
+    if (cmd_unpack(batch->packed.bytes, batch->packed.size, &cmd, &err) != 0)
+        PANIC("a batch of our own cannot be unpacked: %s", err.msg);
+    replica_flush(s->replica);
+    schedule_note(replica_cell(s->replica), &cmd.schedule, &changes);
+    enqueue(s, delta_collect(replica_cell(s->replica), &changes));
+    cmd_release(&cmd);
 }
 
 static void on_answer(void *data, const struct err *err, const struct wire_answer *answer)
@@ -116,22 +156,30 @@ static void on_answer(void *data, const struct err *err, const struct wire_answe
     struct batch *batch = data;
     struct scheduler *s = batch->scheduler;
     uv_mutex_lock(&s->mutex);
-    bool current = batch->generation == s->generation;
-    if (current) {
+    if (batch->generation == s->generation) {
         ASSERT(s->under_way > 0);
         s->under_way--;
         uv_cond_signal(&s->wake);
     }
     uv_mutex_unlock(&s->mutex);
-    if (err != NULL && current && replica_leads(s->replica)) {
-        log_warn("scheduler.batch_lost reason=%s, starting over", log_quoted(err->msg));
-        s->restart = true;
-        uv_async_send(&s->decided);
+    if (err != NULL) {
+        log_warn("scheduler.batch_lost reason=%s", log_quoted(err->msg));
+        take_back(s, batch);
     }
     if (answer != NULL && answer->refused > 0)
         log_debug("scheduler.refused accepted=%" PRIu32 " refused=%" PRIu32, answer->accepted,
                   answer->refused);
     batch_free(batch);
+}
+
+static void propose(struct scheduler *s, struct batch *batch)
+{
+    struct cmd cmd;
+    struct err err;
+    if (cmd_unpack(batch->packed.bytes, batch->packed.size, &cmd, &err) != 0)
+        PANIC("a batch of our own cannot be unpacked: %s", err.msg);
+    replica_command(s->replica, &cmd, on_answer, batch);
+    cmd_release(&cmd);
 }
 
 static void on_decided(uv_async_t *async)
@@ -145,16 +193,13 @@ static void on_decided(uv_async_t *async)
     uv_mutex_unlock(&s->mutex);
     for (struct list *l = list_pop(&batches); l != NULL; l = list_pop(&batches)) {
         struct batch *batch = CONTAINER_OF(l, struct batch, link);
-        struct cmd cmd;
-        struct err err;
-        if (cmd_unpack(batch->packed.bytes, batch->packed.size, &cmd, &err) != 0)
-            PANIC("a batch of our own cannot be unpacked: %s", err.msg);
-        replica_command(s->replica, &cmd, on_answer, batch);
-        cmd_release(&cmd);
-    }
-    if (s->restart) {
-        scheduler_stop(s);
-        scheduler_start(s);
+        /* Only this thread changes these two. */
+        if (s->leads && batch->generation == s->generation) {
+            propose(s, batch);
+        } else {
+            take_back(s, batch);
+            batch_free(batch);
+        }
     }
 }
 
@@ -168,57 +213,39 @@ struct scheduler *scheduler_new(struct replica *replica)
     uv_cond_init(&s->wake);
     uv_async_init(replica_opts(replica)->loop, &s->decided, on_decided);
     s->decided.data = s;
+    scheduler_reset(s);
+    if (uv_thread_create(&s->thread, run, s) != 0)
+        PANIC("cannot start the scheduler's thread");
     return s;
 }
 
-static void enqueue(struct scheduler *s, struct delta *delta)
+void scheduler_reset(struct scheduler *s)
 {
-    struct incoming *in = xcalloc(1, sizeof *in);
-    in->delta = delta;
-    uv_mutex_lock(&s->mutex);
-    list_push(&s->incoming, &in->link);
-    uv_cond_signal(&s->wake);
-    uv_mutex_unlock(&s->mutex);
-}
-
-void scheduler_start(struct scheduler *s)
-{
-    ASSERT(!s->thread_runs);
-    s->stopping = false;
-    s->restart = false;
-    s->under_way = 0;
-    s->generation++;
     enqueue(s, delta_full(replica_cell(s->replica)));
-    if (uv_thread_create(&s->thread, run, s) != 0)
-        PANIC("cannot start the scheduler's thread");
-    s->thread_runs = true;
-    log_info("scheduler.started");
-}
-
-void scheduler_stop(struct scheduler *s)
-{
-    s->restart = false; /* asked for by a batch that failed because leadership was being lost */
-    if (!s->thread_runs)
-        return;
-    uv_mutex_lock(&s->mutex);
-    s->stopping = true;
-    s->generation++;
-    uv_cond_signal(&s->wake);
-    uv_mutex_unlock(&s->mutex);
-    uv_thread_join(&s->thread);
-    s->thread_runs = false;
-    for (struct list *l = list_pop(&s->incoming); l != NULL; l = list_pop(&s->incoming)) {
-        struct incoming *in = CONTAINER_OF(l, struct incoming, link);
-        delta_unref(in->delta);
-        free(in);
-    }
-    for (struct list *l = list_pop(&s->batches); l != NULL; l = list_pop(&s->batches))
-        batch_free(CONTAINER_OF(l, struct batch, link));
-    log_info("scheduler.stopped");
 }
 
 void scheduler_put(struct scheduler *s, struct delta *delta)
 {
-    if (s->thread_runs)
-        enqueue(s, delta_ref(delta));
+    enqueue(s, delta_ref(delta));
+}
+
+void scheduler_on_role(struct scheduler *s, bool leads)
+{
+    uv_mutex_lock(&s->mutex);
+    s->leads = leads;
+    s->generation++;
+    s->under_way = 0;
+    s->idle = false;
+    uv_cond_signal(&s->wake);
+    uv_mutex_unlock(&s->mutex);
+    log_info("scheduler.%s", leads ? "started" : "stopped");
+}
+
+void scheduler_stop(struct scheduler *s)
+{
+    uv_mutex_lock(&s->mutex);
+    s->stopping = true;
+    uv_cond_signal(&s->wake);
+    uv_mutex_unlock(&s->mutex);
+    uv_thread_join(&s->thread);
 }

@@ -83,13 +83,13 @@ void alloc_stop(struct apply *a, const struct task *alloc)
     alloc_settle(a, alloc->id);
 }
 
-void alloc_note_inside(struct apply *a, const struct task *alloc)
+void alloc_note_inside(const struct cell *cell, const struct task *alloc, struct changes *changes)
 {
-    LIST_EACH(l, &machine_find(a->cell, alloc->machine)->tasks)
+    LIST_EACH(l, &machine_find(cell, alloc->machine)->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
         if (is_inside(task, alloc))
-            changes_note_task(a->changes, task->id);
+            changes_note_task(changes, task->id);
     }
 }
 

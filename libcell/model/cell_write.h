@@ -73,7 +73,8 @@ int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t t
 int alloc_set_check(const struct cell *cell, const struct job_spec *spec, struct err *err) MUST_USE;
 /* This alloc has been told to stop: tell the tasks inside; it ends when the last is gone. */
 void alloc_stop(struct apply *a, const struct task *alloc);
-void alloc_note_inside(struct apply *a, const struct task *alloc); /* as changed */
+/* As changed. */
+void alloc_note_inside(const struct cell *cell, const struct task *alloc, struct changes *changes);
 void alloc_settle(struct apply *a, task_id alloc); /* a task that was inside has ended */
 /* What is wrong with where this live task lies, alloc or inside one or neither; NULL: nothing. */
 const char *alloc_wrong(const struct cell *cell, const struct task *task);

@@ -247,6 +247,11 @@ struct answer {
 bool cell_usage_is_news(const struct cell *cell, machine_id machine, const struct task_usage *usage,
                         uint64_t now_ms);
 
+/* Note all rows that a decision speaks of, as changed. Whoever made it assumes them changed, and
+ * must be told how they are when nothing became of it. */
+void schedule_note(const struct cell *cell, const struct cmd_schedule *body,
+                   struct changes *changes);
+
 /*
  * Apply one command. `changes` collects what was touched (rows of refused placements too: the
  * scheduler believes otherwise and must be told) and the events; it is added to, not cleared.

@@ -349,30 +349,40 @@ static void place(struct apply *a, const struct group *g, uint32_t i, struct und
         event_add_task(a, EVENT_RUNNING, task, CAUSE_NONE, 0, "");
 }
 
-static void tell_victim_again(struct apply *a, task_id id)
+static void note_victim(const struct cell *cell, task_id id, struct changes *changes)
 {
-    const struct task *victim = task_find(a->cell, id);
+    const struct task *victim = task_find(cell, id);
     if (victim == NULL)
         return;
-    changes_note_task(a->changes, id);
+    changes_note_task(changes, id);
     if (task_is_live(victim))
-        alloc_note_inside(a, victim);
+        alloc_note_inside(cell, victim, changes);
 }
 
 /* The scheduler assumed the placement: send it the rows as they are. */
-static void tell_again(struct apply *a, const struct group *g, uint32_t i)
+static void note_placement(const struct cell *cell, const struct cmd_schedule *body,
+                           const struct placement *p, struct changes *changes)
 {
-    const struct placement *p = &g->body->placements[i];
-    if (task_find(a->cell, p->task.task) != NULL) {
-        changes_note_task(a->changes, p->task.task);
-        changes_note_job(a->changes, task_job(p->task.task));
+    if (task_find(cell, p->task.task) != NULL) {
+        changes_note_task(changes, p->task.task);
+        changes_note_job(changes, task_job(p->task.task));
     }
-    if (task_find(a->cell, p->alloc) != NULL)
-        changes_note_task(a->changes, p->alloc);
-    if (machine_find(a->cell, p->machine) != NULL)
-        changes_note_machine(a->changes, p->machine);
-    for (uint32_t j = 0; victims_are_there(g->body, p) && j < p->victim_count; j++)
-        tell_victim_again(a, victims_of(g, i)[j].task);
+    if (task_find(cell, p->alloc) != NULL)
+        changes_note_task(changes, p->alloc);
+    if (machine_find(cell, p->machine) != NULL)
+        changes_note_machine(changes, p->machine);
+    for (uint32_t i = 0; victims_are_there(body, p) && i < p->victim_count; i++)
+        note_victim(cell, body->victims[p->victim_first + i].task, changes);
+}
+
+void schedule_note(const struct cell *cell, const struct cmd_schedule *body,
+                   struct changes *changes)
+{
+    for (uint32_t i = 0; i < body->placement_count; i++)
+        note_placement(cell, body, &body->placements[i], changes);
+    for (uint32_t i = 0; i < body->verdict_count; i++)
+        if (job_find(cell, body->verdicts[i].job) != NULL)
+            changes_note_job(changes, body->verdicts[i].job);
 }
 
 static int group_place(struct apply *a, const struct group *g, struct undo *undo, struct err *err)
@@ -400,7 +410,7 @@ static void group_take(struct apply *a, const struct group *g, struct err *first
     } else {
         undo_all(a, &undo, g);
         for (uint32_t i = g->first; i < g->first + g->count; i++)
-            tell_again(a, g, i);
+            note_placement(a->cell, g->body, &g->body->placements[i], a->changes);
         if (a->answer->refused == 0)
             *first = err;
         a->answer->refused += g->count;

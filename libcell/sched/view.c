@@ -769,12 +769,13 @@ static void take_job(struct view *view, const struct job_row *row)
         job = job_renew(view, job, row);
     tasks_reserve(job, row->task_count);
     job->replicas = row->spec.replicas;
-    str_copy(job->reason, sizeof job->reason, row->reason);
-    allocs_take(view, job, row);
     /* A reason that was lost on the way (its command was refused or not committed) is told again.
      */
-    if ((job->blocked || job->stuck > 0) && row->reason[0] == '\0' && list_empty(&job->unsaid))
+    bool lost = row->reason[0] == '\0' || strcmp(job->reason, row->reason) != 0;
+    if ((job->blocked || job->stuck > 0) && lost && list_empty(&job->unsaid))
         list_push(&view->unsaid, &job->unsaid);
+    str_copy(job->reason, sizeof job->reason, row->reason);
+    allocs_take(view, job, row);
 }
 
 static void take_task(struct view *view, const struct task *row)

@@ -14,7 +14,7 @@
 
 #include <jansson.h>
 
-enum { SEEDS_USUAL = 150, STEPS = 60, MACHINES = 6, JOBS = 10 };
+enum { SEEDS_USUAL = 250, STEPS = 60, MACHINES = 6, JOBS = 10 };
 
 /* Where a task may lie: a machine, or an alloc. */
 struct spot {
@@ -801,45 +801,70 @@ START_TEST(every_decision_stands_before_the_oracle)
 }
 END_TEST
 
-/* The cell moves on while the scheduler decides: some of it is refused, and all of it heals. */
+/* The schedulers of a leader and of one who follows. */
+static void tell_both(struct world *w, struct sched *const *scheds)
+{
+    world_tell(w, scheds[0]);
+    world_tell(w, scheds[1]);
+}
+
+static void draw_and_tell(struct world *w, uint64_t *seed, struct sched *const *scheds)
+{
+    struct cmd cmd = draw_cmd(seed, w->cell);
+    world_apply(w, &cmd);
+    tell_both(w, scheds);
+}
+
+static void lead_until_settled(struct world *w, struct sched *leader, struct sched *const *scheds)
+{
+    struct cmd_schedule out;
+    for (int i = 0; sched_pass(leader, &out); i++) {
+        ck_assert_int_lt(i, 100);
+        struct cmd cmd = cmd_of_decision(&out);
+        world_apply(w, &cmd);
+        tell_both(w, scheds);
+    }
+    expect_settled(w, leader);
+}
+
+/* The cell moves on while the scheduler decides, some decisions are lost, and two of them lead in
+ * turn: some of it is refused, and all of it heals. */
 START_TEST(decisions_about_a_cell_that_moved_on_heal)
 {
-    uint64_t refused = 0;
+    uint64_t refused = 0, lost = 0;
     for (struct seeds seeds = seeds_begin(); seeds_next(&seeds);) {
         uint64_t seed = seeds.now * 104729;
         struct world w = world_new();
-        struct sched *sched = sched_new();
+        struct sched *scheds[] = {sched_new(), sched_new()};
         for (int step = 0; step < STEPS; step++) {
             struct cmd_schedule out;
-            struct cmd cmd = draw_cmd(&seed, w.cell);
-            world_apply(&w, &cmd);
-            world_tell(&w, sched);
-            bool decided = sched_pass(sched, &out);
+            struct sched *leader = scheds[step / 7 % 2];
+            draw_and_tell(&w, &seed, scheds);
+            bool decided = sched_pass(leader, &out);
             struct cmd decision = decided ? cmd_of_decision(&out) : (struct cmd){0};
-            for (int i = 0; i < 2; i++) { /* two commands come first, and are told first */
-                cmd = draw_cmd(&seed, w.cell);
-                world_apply(&w, &cmd);
-                world_tell(&w, sched);
-            }
-            if (decided) {
+            draw_and_tell(&w, &seed, scheds); /* two commands come first, and are told first */
+            draw_and_tell(&w, &seed, scheds);
+            if (decided && draw_below(&seed, 4) == 0) {
+                changes_clear(&w.changes);
+                schedule_note(w.cell, &decision.schedule, &w.changes);
+                world_tell(&w, leader);
+                cmd_release(&decision);
+                lost++;
+            } else if (decided) {
                 world_apply(&w, &decision);
                 refused += w.answer.refused;
-                world_tell(&w, sched);
+                tell_both(&w, scheds);
             }
-            if (step % 5 == 4) {
-                for (int i = 0; sched_pass(sched, &out); i++) {
-                    ck_assert_int_lt(i, 100);
-                    cmd = cmd_of_decision(&out);
-                    world_apply(&w, &cmd);
-                    world_tell(&w, sched);
-                }
-                expect_settled(&w, sched);
-            }
+            if (step % 5 == 4)
+                lead_until_settled(&w, leader, scheds);
         }
-        sched_free(sched);
+        sched_free(scheds[0]);
+        sched_free(scheds[1]);
         world_release(&w);
     }
-    ck_assert_uint_gt(refused, MIN(number_from_env("SCHED_SEEDS", SEEDS_USUAL), SEEDS_USUAL + 0U));
+    uint64_t enough = MIN(number_from_env("SCHED_SEEDS", SEEDS_USUAL), SEEDS_USUAL + 0U);
+    ck_assert_uint_gt(refused, enough);
+    ck_assert_uint_gt(lost, enough);
 }
 END_TEST
 
