@@ -100,6 +100,8 @@ $(B)/chaos.a: $(call obj,$(filter-out %/main.c,$(call src,test/chaos)))
 # What the benches share.
 $(B)/bench.a: $(call obj,$(call src,test/bench/lib))
 $(BENCH_BINS): $(B)/bench.a
+# They measure the store by itself.
+$(B)/test/bench/big_cell $(B)/test/bench/cell_parts: $(B)/borgmaster.a
 # They measure through the simulator.
 $(B)/test/bench/sched $(B)/test/bench/sched_pack: $(B)/borgctl.a
 
