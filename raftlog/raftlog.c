@@ -10,17 +10,12 @@
 
 #include "clock.h"
 #include "log.h"
+#include "raftlog_disk.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 enum {
     ELECTION_TIMEOUT_MS = 300,
@@ -259,8 +254,7 @@ static void raftlog_free(struct raftlog *log)
 {
     void (*cb)(void *data) = log->close_cb;
     void *data = log->close_data;
-    if (log->dir_fd >= 0)
-        close(log->dir_fd);
+    raftlog_disk_release(log->dir_fd);
     free(log->dir);
     free(log);
     if (cb != NULL)
@@ -369,20 +363,6 @@ static void raftlog_on_prepare(uv_prepare_t *prepare)
         log->options.handlers->on_role(log->options.data, role, log->term, leader_id);
 }
 
-static int disk_check(const char *dir, uint64_t free_min_bytes, struct err *err)
-{
-    struct statvfs fs;
-    if (statvfs(dir, &fs) != 0)
-        return err_errno(err, errno, "cannot see how full the disk of %s is", dir);
-    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-    if (free_bytes < free_min_bytes)
-        return err_set(err, ERR_LIMIT,
-                       "the disk of %s has %" PRIu64 " MiB free, %" PRIu64
-                       " MiB are needed; make room",
-                       dir, free_bytes >> 20, free_min_bytes >> 20);
-    return 0;
-}
-
 /* The library cannot survive a full disk and does not notice one that hangs. */
 static void raftlog_on_watch(uv_timer_t *timer)
 {
@@ -392,7 +372,7 @@ static void raftlog_on_watch(uv_timer_t *timer)
     uint64_t now_ms = clock_mono_ms();
     if (log->failed || log->closing)
         return;
-    if (disk_check(log->dir, log->options.disk_free_min_bytes, &err) != 0) {
+    if (raftlog_disk_check(log->dir, log->options.disk_free_min_bytes, &err) != 0) {
         raftlog_fail(log, err.code, "%s", err.msg);
         return;
     }
@@ -473,20 +453,6 @@ static int options_check(const struct raftlog_options *options, struct err *err)
                        "our certificate says %s, replica %" PRIu64 " needs master/%" PRIu64,
                        identity_text(self).text, options->id, options->id);
     return 0;
-}
-
-/* Make the directory and lock it: two processes would destroy each other's log. */
-static int raftlog_take_dir(struct raftlog *log, struct err *err)
-{
-    if (mkdir(log->dir, 0700) != 0 && errno != EEXIST)
-        return err_errno(err, errno, "cannot make the raft directory %s", log->dir);
-    log->dir_fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (log->dir_fd < 0)
-        return err_errno(err, errno, "cannot open the raft directory %s", log->dir);
-    if (flock(log->dir_fd, LOCK_EX | LOCK_NB) != 0)
-        return err_set(err, ERR_STATE, "another process uses the raft directory %s; stop it first",
-                       log->dir);
-    return disk_check(log->dir, log->options.disk_free_min_bytes, err);
 }
 
 static int raftlog_library_err(struct raftlog *log, int rv, const char *doing, struct err *err)
@@ -637,7 +603,8 @@ int raftlog_open(const struct raftlog_options *options, struct raftlog **ret, st
     err = err != NULL ? err : &local; /* its code is needed here */
     *ret = NULL;
     struct raftlog *log = raftlog_new(options);
-    if (options_check(&log->options, err) != 0 || raftlog_take_dir(log, err) != 0) {
+    if (options_check(&log->options, err) != 0 ||
+        raftlog_disk_take(log->dir, log->options.disk_free_min_bytes, &log->dir_fd, err) != 0) {
         raftlog_free(log);
         return -(int)err->code;
     }

@@ -101,6 +101,8 @@ struct world_cell {
 void world_cell_start(const struct world_cell *options); /* makes the nodes and starts them */
 struct node *world_replica_node(unsigned i);
 struct replica *world_replica(unsigned i); /* NULL while it is down or starting */
+/* It is started again after that much, by its supervisor; also one that is down stays so. */
+void world_replica_crash(unsigned i, uint64_t down_ms);
 const char *world_replica_address(unsigned i);
 int world_leader(void);        /* the replica that leads in the highest term; -1: none */
 uint64_t world_restarts(void); /* of replicas, all in all */

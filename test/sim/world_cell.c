@@ -1,0 +1,179 @@
+/*
+ * world_cell.c - the replicas: what main.c of borgmaster does, and their supervisor.
+ */
+#include "world_impl.h"
+
+#include "cell_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { RESTART_MIN_MS = 200, RESTART_SPREAD_MS = 3000 };
+
+struct seat {
+    struct node *node;
+    struct replica *replica; /* NULL while it is down or starting */
+    uint64_t down_until_ms;  /* not started before */
+};
+
+static struct cell_file file;
+static struct seat seats[WORLD_REPLICAS];
+static struct world_cell cell_options;
+static struct world_watch watch;
+static uint64_t restarts, fatals;
+
+struct answer;
+struct changes;
+void __real_cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *changes,
+                       struct answer *answer);
+void __wrap_cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *changes,
+                       struct answer *answer);
+
+void __wrap_cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *changes,
+                       struct answer *answer)
+{
+    struct node *n = world_current();
+    __real_cell_apply(cell, cmd, changes, answer);
+    if (watch.applied != NULL && n != NULL && n->replica >= 0)
+        watch.applied((unsigned)n->replica, cell, cmd, answer);
+}
+
+void world_set_watch(const struct world_watch *to)
+{
+    watch = *to;
+}
+
+void world_watch_started(struct node *n, const struct cell *cell)
+{
+    if (watch.started != NULL)
+        watch.started((unsigned)n->replica, cell);
+}
+
+void world_watch_restored(struct node *n, const struct cell *cell)
+{
+    if (watch.restored != NULL)
+        watch.restored((unsigned)n->replica, cell);
+}
+
+static void supervise(void *data)
+{
+    struct seat *seat = data;
+    if (node_up(seat->node))
+        return;
+    if (world_now_ms() < seat->down_until_ms) {
+        world_post(seat->down_until_ms - world_now_ms(), supervise, seat);
+        return;
+    }
+    restarts++;
+    node_restart(seat->node);
+}
+
+static void on_fatal(void *data, const struct err *err)
+{
+    struct seat *seat = data;
+    world_say("fatal %s: %s", seat->node->name, err->msg);
+    fatals++;
+    node_crash(seat->node);
+}
+
+static void boot(void *data)
+{
+    struct seat *seat = data;
+    struct err err;
+    char name[32];
+    const struct cell_replica *self = &file.replicas[seat->node->replica];
+    snprintf(name, sizeof name, "master/%" PRIu64, self->id);
+    struct replica_options options = {.loop = node_loop(seat->node),
+                                      .file = &file,
+                                      .self = self,
+                                      .tls = world_tls(name),
+                                      .dir = seat->node->name,
+                                      .election_timeout_ms = cell_options.election_timeout_ms,
+                                      .heartbeat_ms = cell_options.heartbeat_ms,
+                                      .snapshot_threshold = cell_options.snapshot_threshold,
+                                      .on_fatal = on_fatal,
+                                      .data = seat};
+    struct replica *replica;
+    if (replica_open(&options, &replica, &err) == 0) {
+        seat->replica = replica;
+        return;
+    }
+    world_say("no start %s: %s", seat->node->name, err.msg);
+    node_crash(seat->node);
+}
+
+void node_replica_forget(struct node *n)
+{
+    if (n->replica < 0)
+        return;
+    seats[n->replica].replica = NULL;
+    world_post(RESTART_MIN_MS + world_random(RESTART_SPREAD_MS), supervise, &seats[n->replica]);
+}
+
+void world_replica_crash(unsigned i, uint64_t down_ms)
+{
+    seats[i].down_until_ms = world_now_ms() + down_ms;
+    node_crash(seats[i].node);
+}
+
+void world_cell_start(const struct world_cell *options)
+{
+    cell_options = *options;
+    str_copy(file.name, sizeof file.name, "sim");
+    file.replica_count = WORLD_REPLICAS;
+    for (unsigned i = 0; i < WORLD_REPLICAS; i++) {
+        struct cell_replica *r = &file.replicas[i];
+        char name[32];
+        snprintf(name, sizeof name, "r%u", i + 1);
+        r->id = i + 1;
+        snprintf(r->rpc, sizeof r->rpc, "%s:1", name);
+        snprintf(r->raft, sizeof r->raft, "%s:2", name);
+        seats[i].node = world_node_new(name);
+        seats[i].node->replica = (int)i;
+        node_set_boot(seats[i].node, boot, &seats[i]);
+    }
+    for (unsigned i = 0; i < WORLD_REPLICAS; i++)
+        node_restart(seats[i].node);
+}
+
+struct node *world_replica_node(unsigned i)
+{
+    return i < WORLD_REPLICAS ? seats[i].node : NULL;
+}
+
+struct replica *world_replica(unsigned i)
+{
+    return i < WORLD_REPLICAS ? seats[i].replica : NULL;
+}
+
+const char *world_replica_address(unsigned i)
+{
+    return file.replicas[i].rpc;
+}
+
+int world_leader(void)
+{
+    int best = -1;
+    uint64_t best_term = 0;
+    for (unsigned i = 0; i < WORLD_REPLICAS; i++) {
+        struct replica *replica = seats[i].replica;
+        if (replica == NULL || !replica_leads(replica))
+            continue;
+        uint64_t term = raftlog_status(replica_log(replica)).term;
+        if (term > best_term) {
+            best = (int)i;
+            best_term = term;
+        }
+    }
+    return best;
+}
+
+uint64_t world_restarts(void)
+{
+    return restarts;
+}
+
+uint64_t world_fatals(void)
+{
+    return fatals;
+}
