@@ -8,6 +8,7 @@
 #include "leader.h"
 #include "links.h"
 #include "log.h"
+#include "members.h"
 #include "peers.h"
 #include "proposer.h"
 #include "scheduler.h"
@@ -32,6 +33,7 @@ struct replica {
     struct peers *peers;
     struct links *links;
     struct leader *leader;
+    struct members *members;
     struct scheduler *scheduler;
     struct service *service;
 
@@ -141,21 +143,26 @@ static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t 
         proposer_drop(r->proposer);
 }
 
+/* Not what SQLite could not keep up with, nor what would wait in the log while leadership is handed
+ * over: in the proposer it is known not to have happened. */
+static void propose(struct replica *r)
+{
+    if (store_backlog(r->store) < STORE_BACKLOG_MAX && !raftlog_status(r->log).transferring)
+        proposer_flush(r->proposer, r->log);
+}
+
 static void on_check(uv_check_t *check)
 {
     struct replica *r = check->data;
     try_lead(r);
     replica_flush(r);
-    if (store_backlog(r->store) < STORE_BACKLOG_MAX)
-        proposer_flush(r->proposer, r->log);
+    propose(r);
 }
 
 /* Commands that timers submitted must not wait for the next event. */
 static void on_prepare(uv_prepare_t *prepare)
 {
-    struct replica *r = prepare->data;
-    if (store_backlog(r->store) < STORE_BACKLOG_MAX)
-        proposer_flush(r->proposer, r->log);
+    propose(prepare->data);
 }
 
 static void *on_snapshot_begin(void *data, uint64_t index, uint64_t term)
@@ -273,6 +280,7 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     r->peers = peers_new(&r->options);
     r->links = links_new(r);
     r->leader = leader_new(r);
+    r->members = members_new(r);
     r->scheduler = scheduler_new(r);
     start_hooks(r);
     rv = service_open(r, &r->service, err);
@@ -289,10 +297,8 @@ static void on_log_closed(void *data)
     r->close_cb(r->close_data);
 }
 
-void replica_close(struct replica *r, void (*cb)(void *data), void *data)
+static void replica_stop(struct replica *r)
 {
-    r->close_cb = cb;
-    r->close_data = data;
     r->leads = false;
     scheduler_on_role(r->scheduler, false);
     uv_check_stop(&r->check);
@@ -300,6 +306,25 @@ void replica_close(struct replica *r, void (*cb)(void *data), void *data)
     replica_flush(r);
     scheduler_stop(r->scheduler);
     raftlog_close(r->log, on_log_closed, r);
+}
+
+static void on_handed_over(void *data, int status)
+{
+    struct replica *r = data;
+    if (status == 0)
+        log_info("leader.handed-over to=%" PRIu64, raftlog_status(r->log).leader_id);
+    else
+        log_warn("leader.not-handed-over, stopping all the same");
+    replica_stop(r);
+}
+
+void replica_close(struct replica *r, void (*cb)(void *data), void *data)
+{
+    struct err err;
+    r->close_cb = cb;
+    r->close_data = data;
+    if (r->role != RAFTLOG_LEADER || raftlog_transfer(r->log, 0, on_handed_over, r, &err) != 0)
+        replica_stop(r);
 }
 
 const struct cell *replica_cell(const struct replica *r)
@@ -335,6 +360,11 @@ struct leader *replica_leader(struct replica *r)
 struct peers *replica_peers(struct replica *r)
 {
     return r->peers;
+}
+
+struct members *replica_members(struct replica *r)
+{
+    return r->members;
 }
 
 uint64_t replica_leader_id(const struct replica *r)

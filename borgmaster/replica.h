@@ -34,8 +34,8 @@ struct replica;
 int replica_open(const struct replica_options *options, struct replica **ret,
                  struct err *err) MUST_USE;
 /*
- * Stop the log and write what is queued to SQLite, then cb: the process may exit. A replica lives
- * as long as its process, so nothing else is taken apart.
+ * Hand leadership over if we have it, stop the log and write what is queued to SQLite, then cb: the
+ * process may exit. A replica lives as long as its process, so nothing else is taken apart.
  */
 void replica_close(struct replica *replica, void (*cb)(void *data), void *data);
 
@@ -46,6 +46,7 @@ struct raftlog *replica_log(struct replica *replica);
 struct links *replica_links(struct replica *replica);
 struct leader *replica_leader(struct replica *replica);
 struct peers *replica_peers(struct replica *replica);
+struct members *replica_members(struct replica *replica);
 /* Id of the leader we know of; 0: none. */
 uint64_t replica_leader_id(const struct replica *replica);
 /* True while this replica is the leader and has applied everything of earlier terms. */

@@ -8,6 +8,7 @@
 #include "leader.h"
 #include "links.h"
 #include "log.h"
+#include "members.h"
 #include "peers.h"
 #include "rpc.h"
 #include "why_rows.h"
@@ -258,6 +259,11 @@ static void on_checkpoint(struct rpc_conn *conn, struct rpc_call *call, const vo
     checkpoint_on_call(service_of(conn)->checkpoint, conn, call, body, size);
 }
 
+static void on_transfer(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    members_on_transfer(replica_members(service_of(conn)->replica), conn, call, body, size);
+}
+
 /* The rest */
 
 static void on_status(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
@@ -316,6 +322,7 @@ static const struct rpc_method methods[] = {
     {WIRE_QUERY, "query", BIT(ROLE_USER), on_query},
     {WIRE_WHY, "why", BIT(ROLE_USER), on_why},
     {WIRE_CHECKPOINT, "checkpoint", BIT(ROLE_USER), on_checkpoint},
+    {WIRE_TRANSFER, "transfer", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_transfer},
     {WIRE_STATUS, "status", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_status},
     {WIRE_FORWARD, "forward", BIT(ROLE_MASTER), on_forward},
     {WIRE_BARRIER, "barrier", BIT(ROLE_MASTER), on_barrier},

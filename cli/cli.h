@@ -168,6 +168,7 @@ int cmd_cell_checkpoint(struct cli *cli);
 int cmd_cell_restore(struct cli *cli);
 int cmd_cell_policy(struct cli *cli);
 int cmd_cell_release(struct cli *cli);
+int cmd_cell_transfer(struct cli *cli);
 int cmd_submit(struct cli *cli);
 int cmd_jobs(struct cli *cli);
 int cmd_job(struct cli *cli);

@@ -448,6 +448,15 @@ int client_piece(struct client *c, uint64_t offset, struct buf *to, uint64_t *re
     return client_call(c, &call, err);
 }
 
+int client_transfer(struct client *c, uint64_t replica, struct wire_answer *ret, struct err *err)
+{
+    CLEANUP(buf_release) struct buf request = {0};
+    struct wire_transfer asked = {replica};
+    wire_pack_transfer(&request, &asked);
+    struct call call = {WIRE_TRANSFER, &request, CLIENT_TRANSFER_MS, read_answer, ret};
+    return client_call(c, &call, err);
+}
+
 void client_settle(struct client *c)
 {
     struct wire_rows rows;
@@ -532,4 +541,16 @@ void client_statuses(struct client *c, struct client_status ret[CELL_REPLICAS_MA
         while (!asking[i].done && asking[i].sent)
             client_turn(c, 20);
     }
+}
+
+const struct client_status *client_leader(const struct client_status *all, size_t count)
+{
+    const struct client_status *leader = NULL;
+    for (size_t i = 0; i < count; i++) {
+        bool leads = all[i].reachable && strcmp(all[i].status.role, "leader") == 0;
+        /* One that was cut off may believe it still leads: the higher term is right. */
+        if (leads && (leader == NULL || all[i].status.term > leader->status.term))
+            leader = &all[i];
+    }
+    return leader;
 }

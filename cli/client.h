@@ -15,15 +15,16 @@
 #include "wire.h"
 
 enum {
-    CLIENT_STAGGER_MS = 150,  /* before the next replica is tried beside the present one */
-    CLIENT_CONNECT_MS = 1000, /* for one replica to answer the handshake */
-    CLIENT_STATUS_MS = 2000,  /* for one replica to tell its status */
-    CLIENT_COMMAND_MS = 2000, /* for the first attempt of a command; each time-out doubles it */
-    CLIENT_QUERY_MS = 8000,   /* for one attempt of a query: QUERY_TIME_MS_MAX twice, nearly */
-    CLIENT_PIECE_MS = 60000,  /* for one piece of a checkpoint: the first waits for the image */
-    CLIENT_NOTICE_MS = 1000,  /* of waiting, then the user is told what for */
-    CLIENT_CLOSE_MS = 1500,   /* for connections to say goodbye */
-    CLIENT_PAUSE_MS = 100     /* between attempts */
+    CLIENT_STAGGER_MS = 150,   /* before the next replica is tried beside the present one */
+    CLIENT_CONNECT_MS = 1000,  /* for one replica to answer the handshake */
+    CLIENT_STATUS_MS = 2000,   /* for one replica to tell its status */
+    CLIENT_COMMAND_MS = 2000,  /* for the first attempt of a command; each time-out doubles it */
+    CLIENT_QUERY_MS = 8000,    /* for one attempt of a query: QUERY_TIME_MS_MAX twice, nearly */
+    CLIENT_TRANSFER_MS = 5000, /* for leadership to be handed over: 1 s at the most is waited for */
+    CLIENT_PIECE_MS = 60000,   /* for one piece of a checkpoint: the first waits for the image */
+    CLIENT_NOTICE_MS = 1000,   /* of waiting, then the user is told what for */
+    CLIENT_CLOSE_MS = 1500,    /* for connections to say goodbye */
+    CLIENT_PAUSE_MS = 100      /* between attempts */
 };
 
 struct client;
@@ -90,6 +91,10 @@ int client_why(struct client *client, const struct wire_why *why, struct wire_ro
 int client_piece(struct client *client, uint64_t offset, struct buf *to, uint64_t *ret_total,
                  struct err *err) MUST_USE;
 
+/* Let this replica lead (0: whoever is furthest); `ret` says who does. */
+int client_transfer(struct client *client, uint64_t replica, struct wire_answer *ret,
+                    struct err *err) MUST_USE;
+
 /* Wait until this client's replica shows the effect of its commands, so that the user's next call,
  * which will ask the same replica, sees it too. A failure does not matter. */
 void client_settle(struct client *client);
@@ -101,6 +106,8 @@ struct client_status {
 };
 /* Ask every replica at once; ret[i] belongs to cell.replicas[i]. */
 void client_statuses(struct client *client, struct client_status ret[CELL_REPLICAS_MAX]);
+/* Whose answer is the leader's; NULL: nobody's. */
+const struct client_status *client_leader(const struct client_status *all, size_t count);
 
 /*
  * A task's log from the borglet at `addr`. `on_chunk` returns false to end it. 0 at the end of the

@@ -51,18 +51,6 @@ static int embed_client(const struct cli *cli, const struct embed *e, struct cli
     return r;
 }
 
-static const struct client_status *leader_find(const struct client_status *all, size_t count)
-{
-    const struct client_status *leader = NULL;
-    for (size_t i = 0; i < count; i++) {
-        bool leads = all[i].reachable && strcmp(all[i].status.role, "leader") == 0;
-        /* One that was cut off may believe it still leads: the higher term is right. */
-        if (leads && (leader == NULL || all[i].status.term > leader->status.term))
-            leader = &all[i];
-    }
-    return leader;
-}
-
 struct readiness {
     uint64_t leader; /* id, 0: none */
     uint64_t links;
@@ -82,7 +70,7 @@ static void readiness_look(struct client *client, struct readiness *r)
     struct wire_rows rows;
     struct err err; /* not ready is not an error: the next look may see more */
     client_statuses(client, all);
-    const struct client_status *leader = leader_find(all, client->cell.replica_count);
+    const struct client_status *leader = client_leader(all, client->cell.replica_count);
     r->leader = leader != NULL ? leader->status.id : 0;
     r->links = 0;
     for (size_t i = 0; i < client->cell.replica_count; i++)
@@ -392,7 +380,7 @@ static json_t *replica_json(const struct cell_replica *replica, const struct cli
 /* The counts come from the leader, else from whoever has applied most. */
 static const struct client_status *best_find(const struct client_status *all, size_t count)
 {
-    const struct client_status *best = leader_find(all, count);
+    const struct client_status *best = client_leader(all, count);
     for (size_t i = 0; i < count && (best == NULL || strcmp(best->status.role, "leader") != 0);
          i++) {
         if (all[i].reachable &&
@@ -404,7 +392,7 @@ static const struct client_status *best_find(const struct client_status *all, si
 
 static json_t *status_json(const struct client *c, const struct client_status *all)
 {
-    const struct client_status *leader = leader_find(all, c->cell.replica_count);
+    const struct client_status *leader = client_leader(all, c->cell.replica_count);
     const struct client_status *best = best_find(all, c->cell.replica_count);
     json_t *replicas = json_array();
     for (size_t i = 0; i < c->cell.replica_count; i++)
@@ -471,7 +459,7 @@ static void status_table(const struct client *c, const struct client_status *all
 
 static void status_tell(const struct client *c, const struct client_status *all)
 {
-    const struct client_status *leader = leader_find(all, c->cell.replica_count);
+    const struct client_status *leader = client_leader(all, c->cell.replica_count);
     const struct client_status *best = best_find(all, c->cell.replica_count);
     printf("cell %s: ", c->cell.name);
     if (leader != NULL)
@@ -503,7 +491,7 @@ int cmd_cell_status(struct cli *cli)
         render_json_print(stdout, status_json(client, all));
     else
         status_tell(client, all);
-    if (leader_find(all, client->cell.replica_count) != NULL)
+    if (client_leader(all, client->cell.replica_count) != NULL)
         return CLI_OK;
     if (!cli->quiet)
         fprintf(stderr,

@@ -109,6 +109,19 @@ const struct command cli_commands[] = {
         .run = cmd_cell_release,
     },
     {
+        .name = "cell transfer-leader",
+        .args = "[ID]",
+        .args_max = 1,
+        .summary = "let another replica lead: this one, or who is furthest (root only)",
+        .details =
+            "What is under way is finished first and new commands wait, a few milliseconds; no\n"
+            "task, borglet or user notices more. A replica that does not answer is refused. A\n"
+            "borgmaster that is told to stop (SIGTERM) does the same by itself.",
+        .examples = "  borgctl cell transfer-leader\n"
+                    "  borgctl cell transfer-leader 3",
+        .run = cmd_cell_transfer,
+    },
+    {
         .name = "submit",
         .args = "SPEC",
         .args_min = 1,

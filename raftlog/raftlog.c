@@ -72,22 +72,23 @@ static void raftlog_on_guard_fatal(void *data, const char *what)
     raftlog_fail(data, ERR_IO, "%s", what);
 }
 
-static bool raftlog_leads(const struct raftlog *log)
+bool raftlog_leads(const struct raftlog *log)
 {
     return log->started && !log->failed && !log->closing && log->raft.state == RAFT_LEADER;
 }
 
-/* The id of the known leader, 0 when none is known. */
-static uint64_t raftlog_leader(const struct raftlog *log)
+uint64_t raftlog_leader(const struct raftlog *log)
 {
     raft_id id = 0;
     const char *address = NULL;
+    if (raftlog_leads(log)) /* the library says nobody while it hands leadership over */
+        return log->options.id;
     if (log->started && log->raft.state != RAFT_UNAVAILABLE)
         raft_leader((struct raft *)&log->raft, &id, &address); /* only reads */
     return id;
 }
 
-static int raftlog_refuse(const struct raftlog *log, struct err *err)
+int raftlog_refuse(const struct raftlog *log, struct err *err)
 {
     uint64_t leader_id = raftlog_leader(log);
     if (log->failed || log->closing)
@@ -99,7 +100,7 @@ static int raftlog_refuse(const struct raftlog *log, struct err *err)
 
 static void raftlog_on_idle(uv_idle_t *idle);
 
-static void raftlog_kick(struct raftlog *log)
+void raftlog_kick(struct raftlog *log)
 {
     if (log->handles > 0 && !uv_is_closing((uv_handle_t *)&log->idle))
         ASSERT(uv_idle_start(&log->idle, raftlog_on_idle) == 0);
@@ -280,6 +281,8 @@ static void raftlog_on_raft_closed(struct raft *r)
     /* After a fatal failure the library has not been told of everything. */
     for (struct list *l; (l = log->proposals_sent.next) != &log->proposals_sent;)
         proposal_done(CONTAINER_OF(l, struct proposal, link), -ERR_UNKNOWN_OUTCOME);
+    log->transfer.done = log->transfer.wanted;
+    raftlog_transfer_answer(log);
     raftlog_answer_proposals(log);
     raftlog_answer_barriers(log);
     if (log->handles == 0) {
@@ -302,12 +305,16 @@ static void raftlog_on_idle(uv_idle_t *idle)
         log->close_begun = true;
         return;
     }
-    raftlog_submit_proposals(log);
-    raftlog_submit_barriers(log);
+    raftlog_transfer_send(log);
+    if (!log->transfer.wanted) {
+        raftlog_submit_proposals(log);
+        raftlog_submit_barriers(log);
+    }
     raftlog_answer_proposals(log);
     raftlog_answer_barriers(log);
-    bool more = !list_empty(&log->proposals_waiting) || !list_empty(&log->proposals_done) ||
-                !list_empty(&log->barriers_done);
+    raftlog_transfer_answer(log);
+    bool more = log->closing || (!log->transfer.wanted && !list_empty(&log->proposals_waiting)) ||
+                !list_empty(&log->proposals_done) || !list_empty(&log->barriers_done);
     if (!more)
         uv_idle_stop(idle);
 }
@@ -352,6 +359,7 @@ static void raftlog_on_prepare(uv_prepare_t *prepare)
         return;
     }
     raftlog_tell_soon(log);
+    raftlog_transfer_watch(log);
     enum raftlog_role role = raftlog_role_of(r->state);
     uint64_t leader_id = raftlog_leader(log);
     if (role == log->role && r->current_term == log->term && leader_id == log->leader_id)
@@ -397,7 +405,8 @@ struct raftlog_status raftlog_status(const struct raftlog *log)
                                    .commit_index = r->commit_index,
                                    .applied_index = r->last_applied,
                                    .snapshot_index = r->log.snapshot.last_index,
-                                   .in_flight = log->proposals_count};
+                                   .in_flight = log->proposals_count,
+                                   .transferring = log->transfer.wanted};
 }
 
 /* The library is closed in the next loop turn: our caller may be one of its callbacks. */

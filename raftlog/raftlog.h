@@ -118,6 +118,30 @@ struct raftlog_barrier {
 int raftlog_barrier(struct raftlog *log, struct raftlog_barrier *req, raftlog_barrier_cb cb,
                     struct err *err) MUST_USE;
 
+/*
+ * Hand leadership to a follower that answers; 0: to the one that is furthest. New proposals wait,
+ * those under way are finished first, so that none of them has an unknown outcome; a follower that
+ * is not there in time leaves us the leader. `cb` comes exactly once, in a later loop turn:
+ *   0             another replica leads
+ *   -ERR_TIMEOUT  we still do, or nobody is known to
+ * Refuses with a reason a person can act on. One at a time.
+ */
+typedef void (*raftlog_transfer_cb)(void *data, int status);
+int raftlog_transfer(struct raftlog *log, uint64_t id, raftlog_transfer_cb cb, void *data,
+                     struct err *err) MUST_USE;
+
+enum raftlog_part { RAFTLOG_SPARE, RAFTLOG_STANDBY, RAFTLOG_VOTER };
+
+/* A replica as the log knows it: the members of the cell, ourselves included. */
+struct raftlog_peer {
+    uint64_t id;
+    char address[CELL_ADDR_MAX + 1];
+    enum raftlog_part part; /* a spare gets nothing, a stand-by the log, a voter counts */
+    uint64_t stored_index;  /* on a leader: its disk has our log up to here */
+    uint64_t silent_ms;     /* on a leader: since it last answered; UINT64_MAX: never */
+};
+size_t raftlog_peers(const struct raftlog *log, struct raftlog_peer ret[RAFTLOG_MEMBERS_MAX]);
+
 struct raftlog_status {
     enum raftlog_role role;
     uint64_t term;
@@ -128,6 +152,7 @@ struct raftlog_status {
     uint64_t applied_index;
     uint64_t snapshot_index;
     uint64_t in_flight; /* proposals of ours under way */
+    bool transferring;  /* leadership is being handed over: what is proposed now would wait */
 };
 struct raftlog_status raftlog_status(const struct raftlog *log);
 

@@ -251,16 +251,23 @@ static bool guard_delay_timeout_now(struct raftlog_guard *g, const struct raft_m
     return true;
 }
 
+static bool guard_is_member(const struct raftlog_guard *g, raft_id id)
+{
+    const struct raft_configuration *conf = &g->raft->configuration;
+    for (unsigned i = 0; i < conf->n; i++) {
+        if (conf->servers[i].id == id)
+            return true;
+    }
+    return false;
+}
+
 /* G3. An answer to nobody: the leader changed while we were writing. The leader asks again. */
 static bool guard_stray_answer(struct raftlog_guard *g, const struct raft_message *m)
 {
     const struct raft *r = g->raft;
     if (!guard_on(g, GUARD_STABLE_LOG) || g->answering)
         return false;
-    bool member = false;
-    for (unsigned i = 0; i < r->configuration.n; i++)
-        member = member || r->configuration.servers[i].id == m->server_id;
-    if (r->state == RAFT_FOLLOWER && member && m->server_address != NULL)
+    if (r->state == RAFT_FOLLOWER && guard_is_member(g, m->server_id) && m->server_address != NULL)
         return false;
     g->used[GUARD_STABLE_LOG]++;
     return true;
@@ -381,18 +388,40 @@ static bool guard_keep_snapshot(struct raftlog_guard *g, const struct raft_messa
     return true;
 }
 
-static struct guard_peer *guard_peer(struct raftlog_guard *g, raft_id id)
+/* Its row, or one that is free: never used, or of a server that was removed. */
+static struct guard_peer *guard_peer_row(struct raftlog_guard *g, raft_id id)
 {
+    struct guard_peer *row = NULL;
     for (size_t i = 0; i < GUARD_PEERS_MAX; i++) {
         struct guard_peer *peer = &g->peers[i];
-        if (peer->id == 0)
-            peer->id = id;
-        if (peer->id != id)
-            continue;
-        if (peer->term != g->raft->current_term)
-            peer->acked = peer->told = 0;
-        peer->term = g->raft->current_term;
-        return peer;
+        if (peer->id == id)
+            return peer;
+        bool is_free = peer->id == 0 || (peer->sending_bytes == 0 && !guard_is_member(g, peer->id));
+        if (row == NULL && is_free)
+            row = peer;
+    }
+    if (row != NULL)
+        *row = (struct guard_peer){.id = id};
+    return row;
+}
+
+static struct guard_peer *guard_peer(struct raftlog_guard *g, raft_id id)
+{
+    struct guard_peer *peer = guard_peer_row(g, id);
+    if (peer == NULL)
+        return NULL;
+    if (peer->term != g->raft->current_term)
+        peer->acked = peer->told = peer->heard_ms = 0;
+    peer->term = g->raft->current_term;
+    return peer;
+}
+
+const struct guard_peer *raftlog_guard_peer(const struct raftlog_guard *g, raft_id id)
+{
+    for (size_t i = 0; i < GUARD_PEERS_MAX; i++) {
+        const struct guard_peer *peer = &g->peers[i];
+        if (peer->id == id && peer->term == g->raft->current_term && peer->heard_ms != 0)
+            return peer;
     }
     return NULL;
 }
@@ -401,10 +430,12 @@ static void guard_note_acked(struct raftlog_guard *g, const struct raft_message 
 {
     const struct raft_append_entries_result *result = &m->append_entries_result;
     if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT || g->raft->state != RAFT_LEADER ||
-        result->term != g->raft->current_term || result->rejected != 0)
+        result->term != g->raft->current_term)
         return;
     struct guard_peer *peer = guard_peer(g, m->server_id);
     if (peer != NULL)
+        peer->heard_ms = MAX(g->inner->time(g->inner), (raft_time)1);
+    if (peer != NULL && result->rejected == 0)
         peer->acked = MAX(peer->acked, result->last_log_index);
 }
 
@@ -417,6 +448,7 @@ static bool guard_is_news(const struct raftlog_guard *g, const struct guard_peer
            raftlog_guard_term_of(&g->raft->log, peer->acked) != 0;
 }
 
+/* Of a request of ours that nobody waits for. */
 static void guard_on_told(struct raft_io_send *req, int status)
 {
     (void)status;
@@ -634,6 +666,23 @@ static int guard_send_entries(struct raftlog_guard *g, struct raft_io_send *req,
     return rv;
 }
 
+/*
+ * The library sends TimeoutNow with a request inside its caller's struct raft_transfer and forgets
+ * it when the transfer ends, sent or not: the next transfer would use it again under the
+ * transport's hands (#396, #398). It has no callback, so nobody misses it: send with a request of
+ * our own.
+ */
+static int guard_send_timeout_now(struct raftlog_guard *g, const struct raft_message *m)
+{
+    struct raft_io_send *req = raft_malloc(sizeof *req);
+    if (req == NULL)
+        PANIC("out of memory");
+    int rv = g->inner->send(g->inner, req, m, guard_on_told);
+    if (rv != 0)
+        raft_free(req);
+    return rv;
+}
+
 static int guard_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
                       raft_io_send_cb cb)
 {
@@ -642,6 +691,8 @@ static int guard_send(struct raft_io *io, struct raft_io_send *req, const struct
         return RAFT_NOCONNECTION;
     if (m->type == RAFT_IO_APPEND_ENTRIES && guard_on(g, GUARD_BOUNDED_SENDS))
         return guard_send_entries(g, req, m, cb);
+    if (m->type == RAFT_IO_TIMEOUT_NOW)
+        return guard_send_timeout_now(g, m);
     if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
         return g->inner->send(g->inner, req, m, cb);
     if (guard_stray_answer(g, m))

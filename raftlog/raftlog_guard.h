@@ -43,6 +43,7 @@ struct guard_peer {
     raft_term term;       /* of the next two, which are 0 in any other term */
     raft_index acked;     /* it has stored our log up to here */
     raft_index told;      /* it has been sent that so much is committed, and the entries */
+    raft_time heard_ms;   /* when it last answered, by the clock of raft_io; 0: not in `term` */
 };
 
 struct raftlog_guard {
@@ -94,6 +95,9 @@ void raftlog_guard_release(struct raftlog_guard *g);
 void raftlog_guard_tell(struct raftlog_guard *g, raft_index index);
 /* Would raftlog_guard_tell() have something to tell? */
 bool raftlog_guard_untold(struct raftlog_guard *g, raft_index index);
+
+/* What a leader knows of a follower; NULL: it has not heard of it in this term. */
+const struct guard_peer *raftlog_guard_peer(const struct raftlog_guard *g, raft_id id);
 
 /* Term of the entry at `index`, 0 when the log does not know it. */
 raft_term raftlog_guard_term_of(const struct raft_log *log, raft_index index);

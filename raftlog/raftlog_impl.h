@@ -53,6 +53,17 @@ struct raftlog {
     uint64_t snapshot_term;
     struct err restore_err; /* why on_restore failed */
 
+    struct raftlog_transfer {
+        bool wanted; /* from raftlog_transfer() until it is answered */
+        bool sent;   /* the library knows */
+        bool done;   /* it knows no more */
+        uint64_t to;
+        uint64_t deadline_ms; /* of what is under way, before it is sent */
+        raftlog_transfer_cb cb;
+        void *data;
+        struct raft_transfer req;
+    } transfer;
+
     uint64_t stored_index; /* as last seen by the watch */
     uint64_t stored_ms;    /* when it last moved, or had nothing to do */
 
@@ -66,6 +77,17 @@ struct raftlog {
 
 /* Call on_fatal, the first time. `msg` says what happened. */
 void raftlog_fail(struct raftlog *log, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* raftlog.c */
+bool raftlog_leads(const struct raftlog *log);
+uint64_t raftlog_leader(const struct raftlog *log); /* its id, 0 when none is known */
+int raftlog_refuse(const struct raftlog *log, struct err *err);
+void raftlog_kick(struct raftlog *log); /* there is something for the idle handle */
+
+/* raftlog_member.c. Each loop turn, and before and after submitting. */
+void raftlog_transfer_watch(struct raftlog *log);
+void raftlog_transfer_send(struct raftlog *log);
+void raftlog_transfer_answer(struct raftlog *log);
 
 /* raftlog_fsm.c: the library's view of the replicated state machine. */
 void raftlog_fsm_init(struct raftlog *log);

@@ -376,6 +376,23 @@ int wire_unpack_checkpoint(const void *bytes, size_t size, struct wire_checkpoin
                      err);
 }
 
+static void transfer_fields(struct pack *p, void *body)
+{
+    struct wire_transfer *t = body;
+    pack_fields(p, 1);
+    pack_u64(p, &t->replica);
+}
+
+void wire_pack_transfer(struct buf *to, const struct wire_transfer *t)
+{
+    write_body(to, t, transfer_fields);
+}
+
+int wire_unpack_transfer(const void *bytes, size_t size, struct wire_transfer *ret, struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, transfer_fields, "request to transfer", err);
+}
+
 static void piece_fields(struct pack *p, void *body)
 {
     struct wire_piece *piece = body;

@@ -18,6 +18,7 @@ enum { WIRE_REPLICAS_MAX = 9 };
     X(STATUS, 3)     /* user, master -> replica: empty; answer: wire_status */ \
     X(WHY, 4)        /* user -> any replica: wire_why; answer: wire_rows (why_rows.h) */ \
     X(CHECKPOINT, 5) /* user -> any replica: wire_checkpoint; answer: wire_piece */ \
+    X(TRANSFER, 6)   /* user, master -> any replica: wire_transfer; answer: wire_answer */ \
     X(FORWARD, 10)   /* replica -> leader: packed cmd; answer: wire_answer */ \
     X(ALIVE, 11)     /* replica -> leader, notice: wire_alive */ \
     X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that has \
@@ -163,6 +164,11 @@ struct wire_log_chunk {
     uint64_t offset; /* in the stream */
 };
 
+/* Who is to lead? */
+struct wire_transfer {
+    uint64_t replica; /* 0: whoever is furthest */
+};
+
 /* Which piece? */
 struct wire_checkpoint {
     uint64_t offset; /* 0: of an image that is to be made now */
@@ -223,6 +229,9 @@ int wire_unpack_log_chunk(const void *bytes, size_t size, struct wire_log_chunk 
 void wire_pack_checkpoint(struct buf *to, const struct wire_checkpoint *c);
 int wire_unpack_checkpoint(const void *bytes, size_t size, struct wire_checkpoint *ret,
                            struct err *err) MUST_USE;
+void wire_pack_transfer(struct buf *to, const struct wire_transfer *t);
+int wire_unpack_transfer(const void *bytes, size_t size, struct wire_transfer *ret,
+                         struct err *err) MUST_USE;
 void wire_pack_piece(struct buf *to, const struct wire_piece *p);
 int wire_unpack_piece(const void *bytes, size_t size, struct wire_piece *ret,
                       struct err *err) MUST_USE;

@@ -243,6 +243,105 @@ START_TEST(close_answers_what_is_pending)
 }
 END_TEST
 
+struct handover {
+    unsigned answers;
+    int status;
+};
+
+static void on_transferred(void *data, int status)
+{
+    struct handover *handover = data;
+    handover->answers++;
+    handover->status = status;
+}
+
+static bool is_handed_over(struct cell *c, const void *arg)
+{
+    const struct handover *handover = arg;
+    (void)c;
+    return handover->answers > 0;
+}
+
+/* With proposals under way each time: all of them are committed, none has an unknown outcome. */
+START_TEST(leadership_goes_where_it_is_told_to)
+{
+    struct cell *c = cell_open(5);
+    struct err err;
+    propose_entries(c, 20);
+    for (uint64_t round = 0; round < 20; round++) {
+        struct handover handover = {0};
+        struct replica *leader = wait_leader(c);
+        uint64_t to = leader->id % 5 + 1;
+        propose_entries(c, 5);
+        while (propose_on(leader, &err) == 0)
+            continue;
+        uv_run(&c->loop, UV_RUN_NOWAIT); /* they are sent */
+        ck_assert_int_eq(raftlog_transfer(leader->log, to, on_transferred, &handover, &err), 0);
+        ck_assert(raftlog_status(leader->log).transferring);
+        ck_assert_int_eq(raftlog_transfer(leader->log, to, on_transferred, &handover, &err),
+                         -ERR_STATE);
+        ck_assert_uint_eq(handover.answers, 0);
+        run_until(c, is_handed_over, &handover, "a transfer");
+        ck_assert_int_eq(handover.status, 0);
+        ck_assert_uint_eq(wait_leader(c)->id, to);
+        run_until(c, none_under_way, NULL, "answers");
+    }
+    ck_assert_uint_eq(c->unknown, 0);
+    check_all_equal(c);
+    cell_free(c);
+}
+END_TEST
+
+START_TEST(nobody_but_a_voter_that_answers_is_handed_leadership)
+{
+    struct cell *c = cell_open(3);
+    struct handover handover = {0};
+    struct err err;
+    propose_entries(c, 5);
+    struct replica *leader = wait_leader(c);
+    struct replica *follower = a_follower(c);
+    ck_assert_int_eq(raftlog_transfer(leader->log, 7, on_transferred, &handover, &err),
+                     -ERR_NOT_FOUND);
+    ck_assert_int_eq(raftlog_transfer(leader->log, leader->id, on_transferred, &handover, &err),
+                     -ERR_EXISTS);
+    ck_assert_int_eq(raftlog_transfer(follower->log, 0, on_transferred, &handover, &err),
+                     -ERR_NOT_LEADER);
+    replica_close(follower);
+    uint64_t until_ms = clock_mono_ms() + 400; /* longer than an election timeout */
+    while (clock_mono_ms() < until_ms)
+        uv_run(&c->loop, UV_RUN_ONCE);
+    ck_assert_int_eq(raftlog_transfer(leader->log, follower->id, on_transferred, &handover, &err),
+                     -ERR_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(err.msg, "is it up?"));
+    ck_assert_int_eq(raftlog_transfer(leader->log, 0, on_transferred, &handover, &err), 0);
+    run_until(c, is_handed_over, &handover, "a transfer");
+    ck_assert_int_eq(handover.status, 0);
+    cell_free(c);
+
+    c = cell_open(1);
+    leader = wait_leader(c);
+    ck_assert_int_eq(raftlog_transfer(leader->log, 0, on_transferred, &handover, &err),
+                     -ERR_UNAVAILABLE);
+    cell_free(c);
+}
+END_TEST
+
+START_TEST(a_transfer_is_answered_also_by_a_close)
+{
+    struct cell *c = cell_open(3);
+    struct handover handover = {0};
+    struct err err;
+    struct replica *leader = wait_leader(c);
+    propose_entries(c, 5);
+    leader = wait_leader(c);
+    ck_assert_int_eq(raftlog_transfer(leader->log, 0, on_transferred, &handover, &err), 0);
+    replica_close(leader);
+    ck_assert_uint_eq(handover.answers, 1);
+    propose_entries(c, 5);
+    cell_free(c);
+}
+END_TEST
+
 static void count_big(struct raftlog_proposal *req, int status)
 {
     size_t *answered = req->data;
@@ -369,6 +468,9 @@ int main(void)
     tcase_add_test(t, followers_refuse_and_name_the_leader);
     tcase_add_test(t, proposals_under_way_are_limited);
     tcase_add_test(t, close_answers_what_is_pending);
+    tcase_add_test(t, leadership_goes_where_it_is_told_to);
+    tcase_add_test(t, nobody_but_a_voter_that_answers_is_handed_leadership);
+    tcase_add_test(t, a_transfer_is_answered_also_by_a_close);
     tcase_add_test(t, entries_of_a_megabyte_pass);
     tcase_add_test(t, members_that_are_seeded_begin_with_that_state);
     tcase_add_test(t, a_seed_that_was_interrupted_is_no_directory);

@@ -241,6 +241,12 @@ static void random_checkpoint(struct random *r, struct wire_checkpoint *c)
     c->offset = random_number(r);
 }
 
+static void random_transfer(struct random *r, struct wire_transfer *t)
+{
+    memset(t, 0, sizeof *t);
+    t->replica = random_number(r);
+}
+
 static void random_piece(struct random *r, struct wire_piece *p)
 {
     static const char page[] = "SQLite format 3\0 and \xff";
@@ -297,6 +303,7 @@ static const struct message {
     MESSAGE(logs, random_logs, NULL, nothing_to_release),
     MESSAGE(log_chunk, random_log_chunk, same_log_chunk, nothing_to_release),
     MESSAGE(checkpoint, random_checkpoint, NULL, nothing_to_release),
+    MESSAGE(transfer, random_transfer, NULL, nothing_to_release),
     MESSAGE(piece, random_piece, same_piece, nothing_to_release),
 };
 
@@ -314,6 +321,7 @@ union body {
     struct wire_logs logs;
     struct wire_log_chunk log_chunk;
     struct wire_checkpoint checkpoint;
+    struct wire_transfer transfer;
     struct wire_piece piece;
 };
 

@@ -1,0 +1,154 @@
+/*
+ * raftlog_member.c - who the replicas are, and which of them leads: leadership handed over.
+ *
+ * A transfer goes: wanted (new requests wait) -> sent (all of ours are finished; the library waits
+ * for the follower to have our log, then tells it to stand for election) -> done (another leader is
+ * known, or an election timeout has passed) -> answered. The request of the library lives in the
+ * log, because 0.15.0 may look at it after it has called back (#396, #398).
+ */
+#include "raftlog_impl.h"
+
+#include "clock.h"
+
+#include <string.h>
+
+enum { TRANSFER_DRAIN_MS = 1000 }; /* for what is under way to be finished */
+
+static enum raftlog_part part_of(int role)
+{
+    if (role == RAFT_VOTER)
+        return RAFTLOG_VOTER;
+    return role == RAFT_STANDBY ? RAFTLOG_STANDBY : RAFTLOG_SPARE;
+}
+
+static struct raftlog_peer peer_of(const struct raftlog *log, const struct raft_server *server)
+{
+    const struct guard_peer *known = raftlog_guard_peer(&log->guard, server->id);
+    struct raftlog_peer peer = {
+        .id = server->id, .part = part_of(server->role), .silent_ms = UINT64_MAX};
+    str_copy(peer.address, sizeof peer.address, server->address);
+    if (server->id == log->options.id) {
+        peer.stored_index = log->raft.last_stored;
+        peer.silent_ms = 0;
+    } else if (raftlog_leads(log) && known != NULL) {
+        struct raft_io *io = log->raft.io;
+        peer.stored_index = known->acked;
+        peer.silent_ms = io->time(io) - known->heard_ms;
+    }
+    return peer;
+}
+
+size_t raftlog_peers(const struct raftlog *log, struct raftlog_peer ret[RAFTLOG_MEMBERS_MAX])
+{
+    const struct raft_configuration *conf = &log->raft.configuration;
+    size_t count = 0;
+    for (unsigned i = 0; i < conf->n && count < RAFTLOG_MEMBERS_MAX; i++)
+        ret[count++] = peer_of(log, &conf->servers[i]);
+    return count;
+}
+
+/* May it lead in a moment? */
+static int transferee_check(const struct raftlog *log, const struct raftlog_peer *peer,
+                            struct err *err)
+{
+    if (peer->part != RAFTLOG_VOTER)
+        return err_set(err, ERR_STATE, "replica %" PRIu64 " has no vote yet", peer->id);
+    if (peer->silent_ms == UINT64_MAX)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "replica %" PRIu64 " has not answered this leader yet; is it up?", peer->id);
+    if (peer->silent_ms >= log->options.election_timeout_ms)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "replica %" PRIu64 " has not answered for %" PRIu64 " ms; is it up?",
+                       peer->id, peer->silent_ms);
+    return 0;
+}
+
+static int transferee_choose(const struct raftlog *log, uint64_t wanted, uint64_t *ret,
+                             struct err *err)
+{
+    struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
+    const struct raftlog_peer *best = NULL;
+    size_t count = raftlog_peers(log, peers);
+    for (size_t i = 0; i < count; i++) {
+        const struct raftlog_peer *peer = &peers[i];
+        if (peer->id == log->options.id || (wanted != 0 && peer->id != wanted))
+            continue;
+        if (transferee_check(log, peer, err) != 0) {
+            if (wanted != 0)
+                return -(int)err->code;
+        } else if (best == NULL || peer->stored_index > best->stored_index) {
+            best = peer;
+        }
+    }
+    if (best == NULL && wanted != 0)
+        return err_set(err, ERR_NOT_FOUND, "there is no replica %" PRIu64, wanted);
+    if (best == NULL)
+        return err_set(err, ERR_UNAVAILABLE, "there is no other replica that could lead");
+    *ret = best->id;
+    return 0;
+}
+
+int raftlog_transfer(struct raftlog *log, uint64_t id, raftlog_transfer_cb cb, void *data,
+                     struct err *err)
+{
+    struct raftlog_transfer *t = &log->transfer;
+    struct err local;
+    err = err != NULL ? err : &local; /* its code is needed here */
+    if (!raftlog_leads(log))
+        return raftlog_refuse(log, err);
+    if (id == log->options.id)
+        return err_set(err, ERR_EXISTS, "replica %" PRIu64 " leads already", id);
+    if (t->wanted)
+        return err_set(err, ERR_STATE, "leadership is being handed to replica %" PRIu64 " now",
+                       t->to);
+    if (transferee_choose(log, id, &t->to, err) != 0)
+        return -(int)err->code;
+    t->wanted = true;
+    t->sent = t->done = false;
+    t->cb = cb;
+    t->data = data;
+    t->deadline_ms = clock_mono_ms() + TRANSFER_DRAIN_MS;
+    raftlog_kick(log);
+    return 0;
+}
+
+/* Called while the library works: the answer waits for the idle handle. */
+static void raftlog_on_transferred(struct raft_transfer *req)
+{
+    struct raftlog *log = req->data;
+    log->transfer.done = true;
+    raftlog_kick(log);
+}
+
+void raftlog_transfer_send(struct raftlog *log)
+{
+    struct raftlog_transfer *t = &log->transfer;
+    if (!t->wanted || t->sent || t->done || !list_empty(&log->proposals_sent) ||
+        log->barrier_groups > 0)
+        return;
+    t->req = (struct raft_transfer){.data = log};
+    t->sent = raftlog_leads(log) &&
+              raft_transfer(&log->raft, &t->req, t->to, raftlog_on_transferred) == 0;
+    t->done = !t->sent;
+}
+
+void raftlog_transfer_watch(struct raftlog *log)
+{
+    struct raftlog_transfer *t = &log->transfer;
+    if (!t->wanted || t->sent || t->done)
+        return;
+    t->done = !raftlog_leads(log) || clock_mono_ms() >= t->deadline_ms;
+    if (t->done)
+        raftlog_kick(log);
+}
+
+void raftlog_transfer_answer(struct raftlog *log)
+{
+    struct raftlog_transfer *t = &log->transfer;
+    if (!t->wanted || !t->done)
+        return;
+    uint64_t leader_id = raftlog_leader(log);
+    t->wanted = false;
+    t->cb(t->data, leader_id != 0 && leader_id != log->options.id ? 0 : -ERR_TIMEOUT);
+    raftlog_kick(log); /* what waited goes on, or is refused */
+}

@@ -1,0 +1,122 @@
+#!/usr/bin/env bats
+# leader.bats - leadership handed over: asked for, and by a leader that is told to stop.
+load lib.bash
+
+WRITERS=2
+
+setup_file()
+{
+    cell_up --replicas 5 --borglets 2
+    wait_until 20 replicas_agree 5
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+# Submit jobs that never fit until "$SPECS/stop" is there; "NAME EXIT-CODE END-MS" for each.
+write_on()
+{
+    local i name rc
+    for ((i = 0; ; i++)); do
+        [[ ! -e "$SPECS/stop" ]] || return 0
+        name="load-$1-$i"
+        rc=0
+        borgctl --timeout 30 submit "$(spec "$name" 50 1 100 'exit 0')" >"$SPECS/$name.out" 2>&1 ||
+            rc=$?
+        echo "$name $rc $(now_ms)" >>"$SPECS/acks.$1"
+    done
+}
+
+writes_reach()
+{
+    (($(cat "$SPECS"/acks.* 2>/dev/null | wc -l) >= $1))
+}
+
+more_writes() # COUNT
+{
+    wait_until 30 writes_reach $(($(cat "$SPECS"/acks.* | wc -l) + $1))
+}
+
+leader_is()
+{
+    [[ "$(leader_id)" == "$1" ]]
+}
+
+longest_gap_ms()
+{
+    cut -d' ' -f3 "$SPECS"/acks.* | sort -n |
+        awk 'NR > 1 && $1 - last > gap { gap = $1 - last } { last = $1 } END { print gap + 0 }'
+}
+
+@test "a transfer moves leadership where it is told to" {
+    local from to
+    submit steady 200 4 50m 'exec sleep 1000'
+    wait_until 20 job_runs steady 4
+    running_tasks >"$SPECS/before"
+    from="$(leader_id)"
+    to=$((from % 5 + 1))
+    expect_exit 0 borgctl cell transfer-leader "$to"
+    expect_text "^replica $to leads now$"
+    leader_is "$to"
+    expect_exit 0 borgctl cell transfer-leader "$to"
+    expect_text "^replica $to leads already$"
+    expect_exit 0 borgctl -o json cell transfer-leader
+    ! leader_is "$to"
+}
+
+@test "what cannot lead is refused, and why" {
+    local down pid
+    expect_exit 1 borgctl cell transfer-leader 9
+    expect_text 'there is no replica 9'
+    expect_exit 2 borgctl cell transfer-leader first
+    expect_text '"first" is not the number of a replica'
+    down=$(($(leader_id) % 5 + 1))
+    pid="$(pid_of_replica "$down")"
+    kill -STOP "$pid"
+    sleep 0.5 # longer than an election timeout: it has not answered for that long
+    expect_exit 3 borgctl --timeout 1 cell transfer-leader "$down"
+    kill -CONT "$pid"
+    expect_text "replica $down has not answered for [0-9]+ ms; is it up\?"
+    wait_until 20 replicas_agree 5
+}
+
+@test "twenty transfers under load: nothing is lost, no write waits a second" {
+    local i s
+    for ((s = 0; s < WRITERS; s++)); do
+        write_on "$s" 3>&- 4>&- &
+    done
+    wait_until 30 writes_reach 10
+    for ((i = 0; i < 20; i++)); do
+        borgctl cell transfer-leader
+        more_writes 4
+    done
+    figure "longest gap of writes over 20 transfers: $(longest_gap_ms) ms"
+    (($(longest_gap_ms) < 1000))
+}
+
+@test "a leader that is told to stop hands over first" {
+    local leader pid
+    leader="$(leader_id)"
+    pid="$(pid_of_replica "$leader")"
+    kill -TERM "$pid"
+    wait_until 10 is_gone "$pid"
+    more_writes 10
+    touch "$SPECS/stop"
+    wait
+    grep -q 'leader.handed-over' "$BORG_CELL/log/master$leader.log"
+    figure "longest gap of writes, and a stop of the leader: $(longest_gap_ms) ms"
+    (($(longest_gap_ms) < 1000))
+}
+
+@test "every acknowledged job is there once, and no task noticed" {
+    same "submits that failed" "" "$(awk '$2 != 0' "$SPECS"/acks.*)"
+    same "jobs" "$(cut -d' ' -f1 "$SPECS"/acks.* | sort)" \
+        "$(ask "SELECT name FROM jobs WHERE name LIKE 'load-%'" | sort)"
+    same "submitted more than once" "" "$(ask "SELECT job_name FROM events WHERE kind =
+        'submitted' GROUP BY job_name HAVING count(*) > 1")"
+    same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
+    cell_up
+    wait_until 20 replicas_agree 5
+}
