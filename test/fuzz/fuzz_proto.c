@@ -83,6 +83,7 @@ static void fuzz_message(unsigned which, const uint8_t *bytes, size_t size)
         FUZZ_BODY(14, why, nothing_to_release)
         FUZZ_BODY(15, checkpoint, nothing_to_release)
         FUZZ_BODY(16, piece, nothing_to_release)
+        FUZZ_BODY(17, transfer, nothing_to_release)
     }
 }
 
@@ -90,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     if (size == 0)
         return 0;
-    unsigned which = bytes[0] % 17;
+    unsigned which = bytes[0] % 18;
     if (which == 11)
         fuzz_cmd(bytes + 1, size - 1);
     else if (which == 12)
