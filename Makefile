@@ -109,9 +109,11 @@ $(B)/test/bench/sched $(B)/test/bench/sched_pack: $(B)/borgctl.a
 
 # The simulator: the product's own objects, but what touches the world is defined by its objects,
 # which come first, so the archives' and libraries' are not taken (test/sim/README.md).
-$(B)/test/sim/sim: $(call obj,$(SIM)) $(B)/borgmaster.a $(B)/raftlog.a $(B)/libcell.a
+# What breaks.c and world_cell.c stand in front of is wrapped.
+SIM_WRAPS := cell_apply $(shell sed -n 's/^WRAP.[^,]*, \([a-z_]*\),.*/\1/p' test/sim/breaks.c)
+$(B)/test/sim/sim: $(call obj,$(SIM)) $(B)/obj/test/chaos/linear.o $(B)/borgmaster.a $(B)/borglet.a $(B)/raftlog.a $(B)/libcell.a
 	@mkdir -p $(@D)
-	$(call run,LD $@,$(CC) $(CFLAGS) -Wl$(comma)--wrap=cell_apply $^ -o $@ $(LDLIBS))
+	$(call run,LD $@,$(CC) $(CFLAGS) $(SIM_WRAPS:%=-Wl$(comma)--wrap=%) $^ -o $@ $(CHECK_LIBS) $(LDLIBS))
 
 test-programs: all $(UNIT_BINS) $(BENCH_BINS) $(TOOL_BINS) $(B)/test/sim/sim
 

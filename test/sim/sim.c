@@ -1,6 +1,8 @@
 /*
  * sim.c - one seed, one history.
  */
+#include "breaks.h"
+#include "people.h"
 #include "world.h"
 
 #include <errno.h>
@@ -11,11 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char usage[] = "usage: sim [--seed N] [--minutes N] [--trace] [--twice]\n";
+static const char usage[] =
+    "usage: sim [--seed N] [--minutes N] [--trace] [--twice] [--break NAME]\n";
 
 struct flags {
     uint64_t seed, minutes;
     bool trace, twice;
+    enum break_kind broken;
 };
 
 static uint64_t number(const char *text)
@@ -29,14 +33,20 @@ static uint64_t number(const char *text)
     exit(2);
 }
 
+_Noreturn static void no_break(const char *name)
+{
+    fprintf(stderr, "sim: \"%s\" is no way to break the cell; there are\n", name);
+    for (enum break_kind kind = BREAK_NONE + 1; kind < BREAK_COUNT; kind++)
+        fprintf(stderr, "  %-16s %s\n", break_info(kind)->name, break_info(kind)->what);
+    exit(2);
+}
+
 static struct flags flags_parse(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},
-        {"minutes", required_argument, NULL, 'm'},
-        {"trace", no_argument, NULL, 't'},
-        {"twice", no_argument, NULL, '2'},
-        {0},
+        {"seed", required_argument, NULL, 's'},  {"minutes", required_argument, NULL, 'm'},
+        {"trace", no_argument, NULL, 't'},       {"twice", no_argument, NULL, '2'},
+        {"break", required_argument, NULL, 'b'}, {0},
     };
     struct flags flags = {.seed = 1, .minutes = 60};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -52,6 +62,11 @@ static struct flags flags_parse(int argc, char **argv)
             break;
         case '2':
             flags.twice = true;
+            break;
+        case 'b':
+            flags.broken = break_parse(optarg);
+            if (flags.broken == BREAK_NONE)
+                no_break(optarg);
             break;
         default:
             fputs(usage, stderr);
@@ -70,9 +85,13 @@ static double cpu_s(void)
 
 static void run_seed(const struct flags *flags)
 {
+    break_set(flags->broken);
     world_begin(&(struct world_options){.seed = flags->seed, .trace = flags->trace});
     world_cell_start(&(struct world_cell){.snapshot_threshold = 256});
+    people_start();
     world_run_ms(flags->minutes * 60000);
+    people_rest();
+    people_tell();
     printf("seed %" PRIu64 ": %" PRIu64 " virtual minutes, %" PRIu64
            " events, leader %d, restarts %" PRIu64 ", trace %016" PRIx64 ", %.2f s\n",
            flags->seed, flags->minutes, world_events(), world_leader() + 1, world_restarts(),
