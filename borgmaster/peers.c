@@ -3,7 +3,6 @@
  */
 #include "peers.h"
 
-#include "cmd_pack.h"
 #include "log.h"
 #include "rpc.h"
 
@@ -28,8 +27,8 @@ struct peers {
     uv_timer_t retry;
 };
 
-/* A forwarded command that waits for its answer. */
-struct forwarded {
+/* Who waits for an answer. */
+struct asked {
     replica_answer_cb cb;
     void *data;
 };
@@ -104,7 +103,7 @@ static struct peer *peer_find(struct peers *peers, uint64_t id)
 
 static void on_answer(void *data, const struct err *err, const void *body, size_t size)
 {
-    struct forwarded *f = data;
+    struct asked *asked = data;
     struct err own;
     struct wire_answer answer;
     if (err != NULL && (err->code == ERR_CLOSED || err->code == ERR_TIMEOUT)) {
@@ -113,9 +112,9 @@ static void on_answer(void *data, const struct err *err, const void *body, size_
     }
     if (err == NULL && wire_unpack_answer(body, size, &answer, &own) != 0)
         err = &own;
-    if (f->cb != NULL)
-        f->cb(f->data, err, err == NULL ? &answer : NULL);
-    free(f);
+    if (asked->cb != NULL)
+        asked->cb(asked->data, err, err == NULL ? &answer : NULL);
+    free(asked);
 }
 
 void peers_request(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body,
@@ -123,29 +122,18 @@ void peers_request(struct peers *peers, uint64_t to, uint32_t method, const stru
 {
     struct err err;
     struct peer *peer = peer_find(peers, to);
-    struct forwarded *f = xcalloc(1, sizeof *f);
-    *f = (struct forwarded){cb, data};
+    struct asked *asked = xcalloc(1, sizeof *asked);
+    *asked = (struct asked){cb, data};
     int rv;
     if (peer == NULL || !peer->open)
         rv = err_set(&err, ERR_UNAVAILABLE, "no connection to the leader, replica %" PRIu64, to);
     else
-        rv = rpc_request(peer->conn, method, body->bytes, body->size, PEER_TIMEOUT_MS, on_answer, f,
-                         &err);
+        rv = rpc_request(peer->conn, method, body->bytes, body->size, PEER_TIMEOUT_MS, on_answer,
+                         asked, &err);
     if (rv == 0)
         return;
-    free(f);
+    free(asked);
     if (cb != NULL)
-        cb(data, &err, NULL);
-}
-
-void peers_forward(struct peers *peers, uint64_t to, const struct cmd *cmd, replica_answer_cb cb,
-                   void *data)
-{
-    struct err err;
-    struct buf CLEANUP(buf_release) body = {0};
-    if (cmd_pack(cmd, &body, &err) == 0)
-        peers_request(peers, to, WIRE_FORWARD, &body, cb, data);
-    else if (cb != NULL)
         cb(data, &err, NULL);
 }
 

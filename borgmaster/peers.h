@@ -12,12 +12,10 @@ struct peers;
 
 struct peers *peers_new(const struct replica_options *options);
 
-/* Call a method of replica `to` that answers with a wire_answer; `cb` as in replica_command(). */
+/* Call a method of replica `to` that answers with a wire_answer; `cb` as in replica_command(). The
+ * caller bounds what is under way: the connection is everybody's. */
 void peers_request(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body,
                    replica_answer_cb cb, void *data);
-/* As replica_command(), through replica `to`. */
-void peers_forward(struct peers *peers, uint64_t to, const struct cmd *cmd, replica_answer_cb cb,
-                   void *data);
 /* Best effort: nothing is said when it cannot be sent. */
 void peers_notify(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body);
 

@@ -8,18 +8,14 @@
 #ifndef BORGMASTER_PROPOSER_H
 #define BORGMASTER_PROPOSER_H
 
-#include "replica.h"
+#include "inbox.h"
 
 struct proposer;
 
 struct proposer *proposer_new(void);
 
-/* Queue a command; its time is stamped here. The callback is as in replica_command(). */
-void proposer_submit(struct proposer *p, const struct cmd *cmd, replica_answer_cb cb, void *data);
-/* Propose what is queued, as far as the in-flight limit allows. Once per loop turn. */
-void proposer_flush(struct proposer *p, struct raftlog *log);
-/* No longer the leader: what was not proposed yet is refused with ERR_NOT_LEADER. */
-void proposer_drop(struct proposer *p);
+/* Propose what waits in the inbox, as far as the in-flight limit allows. Once per loop turn. */
+void proposer_flush(struct proposer *p, struct inbox *inbox, struct raftlog *log);
 
 /*
  * Walk a committed entry: proposer_open() checks the tag and says whether it is one of ours still

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "cmd_pack.h"
+#include "forward.h"
 #include "leader.h"
 #include "links.h"
 #include "log.h"
@@ -29,7 +30,9 @@ struct replica {
     struct cell *cell;
     struct store *store;
     struct raftlog *log;
-    struct proposer *proposer;
+    struct inbox inbox;
+    struct proposer *proposer; /* out of it, while we lead */
+    struct forward forward;    /* and while another does */
     struct peers *peers;
     struct links *links;
     struct leader *leader;
@@ -139,16 +142,28 @@ static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t 
         scheduler_on_role(r->scheduler, false);
         leader_on_role(r->leader, false);
     }
-    if (role != RAFTLOG_LEADER)
-        proposer_drop(r->proposer);
 }
 
-/* Not what SQLite could not keep up with, nor what would wait in the log while leadership is handed
- * over: in the proposer it is known not to have happened. */
-static void propose(struct replica *r)
+/*
+ * Let what waits go its way: into the log, or to the leader; there must be one. Not what SQLite
+ * could not keep up with, nor what would wait in the log while leadership is handed over: in the
+ * inbox it is known not to have happened.
+ */
+static void send_commands(struct replica *r)
 {
-    if (store_backlog(r->store) < STORE_BACKLOG_MAX && !raftlog_status(r->log).transferring)
-        proposer_flush(r->proposer, r->log);
+    struct err err;
+    if (r->role == RAFTLOG_LEADER) {
+        if (store_backlog(r->store) < STORE_BACKLOG_MAX && !raftlog_status(r->log).transferring)
+            proposer_flush(r->proposer, &r->inbox, r->log);
+    } else if (r->leader_id != 0) {
+        forward_flush(&r->forward, &r->inbox, r->leader_id);
+    } else if (inbox_next(&r->inbox) != NULL) {
+        err_set(&err, ERR_UNAVAILABLE,
+                "replica %" PRIu64 " knows of no leader: an election is under way or fewer than "
+                "half of the masters are up",
+                r->options.self->id);
+        inbox_refuse(&r->inbox, &err);
+    }
 }
 
 static void on_check(uv_check_t *check)
@@ -156,13 +171,13 @@ static void on_check(uv_check_t *check)
     struct replica *r = check->data;
     try_lead(r);
     replica_flush(r);
-    propose(r);
+    send_commands(r);
 }
 
 /* Commands that timers submitted must not wait for the next event. */
 static void on_prepare(uv_prepare_t *prepare)
 {
-    propose(prepare->data);
+    send_commands(prepare->data);
 }
 
 static void *on_snapshot_begin(void *data, uint64_t index, uint64_t term)
@@ -276,8 +291,10 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     }
     store_on_fatal(r->store, options->on_fatal, options->data);
     r->flushed_index = r->cell->applied_index;
+    inbox_init(&r->inbox);
     r->proposer = proposer_new();
     r->peers = peers_new(&r->options);
+    r->forward.peers = r->peers;
     r->links = links_new(r);
     r->leader = leader_new(r);
     r->members = members_new(r);
@@ -416,16 +433,5 @@ struct wire_status replica_status(struct replica *r)
 
 void replica_command(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
 {
-    struct err err;
-    if (r->role == RAFTLOG_LEADER) {
-        proposer_submit(r->proposer, cmd, cb, data);
-    } else if (r->leader_id != 0) {
-        peers_forward(r->peers, r->leader_id, cmd, cb, data);
-    } else if (cb != NULL) {
-        err_set(&err, ERR_UNAVAILABLE,
-                "replica %" PRIu64 " knows of no leader: an election is under way or fewer than "
-                "half of the masters are up",
-                r->options.self->id);
-        cb(data, &err, NULL);
-    }
+    inbox_put(&r->inbox, cmd, cb, data);
 }

@@ -10,8 +10,8 @@
 #include "log.h"
 #include "members.h"
 #include "peers.h"
+#include "reads.h"
 #include "rpc.h"
-#include "why_rows.h"
 
 #include <stdlib.h>
 
@@ -19,14 +19,8 @@ struct service {
     struct replica *replica;
     struct rpc_server *server;
     struct checkpoint *checkpoint;
+    struct reads *reads;
     uv_timer_t alive;
-};
-
-struct query {
-    struct service *service;
-    struct rpc_call *call;
-    struct wire_query asked;
-    struct raftlog_barrier barrier;
 };
 
 static struct service *service_of(struct rpc_conn *conn)
@@ -115,142 +109,23 @@ static void on_forward(struct rpc_conn *conn, struct rpc_call *call, const void 
     cmd_release(&cmd);
 }
 
-/* Queries */
+/* Reads */
 
-static void query_done(struct query *query, const struct err *err, const void *rows, size_t size)
+static void on_query(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    if (err != NULL)
-        rpc_refuse(query->call, err);
-    else
-        rpc_reply(query->call, rows, size);
-    wire_query_release(&query->asked);
-    free(query);
+    reads_on_query(service_of(conn)->reads, conn, call, body, size);
 }
 
-static void on_rows(void *data, const struct err *err, const void *rows, size_t size)
+static void on_why(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    query_done(data, err, rows, size);
-}
-
-static void query_run(struct query *query)
-{
-    struct replica *replica = query->service->replica;
-    store_query(replica_store(replica), replica_opts(replica)->loop, query->asked.sql,
-                query->asked.index_min, on_rows, query);
-}
-
-/* Fresh reads: see everything that was acknowledged before now. Only the leader can tell how far
- * that is (Raft thesis 6.4), so a follower asks it for the index and waits until it has it too. */
-
-static void on_own_index(struct raftlog_barrier *req, int status)
-{
-    struct query *query = req->data;
-    struct err err;
-    if (status == 0) {
-        query->asked.index_min =
-            MAX(query->asked.index_min, replica_cell(query->service->replica)->applied_index);
-        query_run(query);
-        return;
-    }
-    err_set(&err, ERR_UNAVAILABLE, "leadership was lost before the read was known to be fresh");
-    query_done(query, &err, NULL, 0);
-}
-
-static void on_leader_index(void *data, const struct err *err, const struct wire_answer *answer)
-{
-    struct query *query = data;
-    if (err != NULL) {
-        query_done(query, err, NULL, 0);
-        return;
-    }
-    query->asked.index_min = MAX(query->asked.index_min, answer->index);
-    query_run(query);
-}
-
-static void query_fresh(struct query *query)
-{
-    struct replica *replica = query->service->replica;
-    struct err err;
-    int rv = 0;
-    query->barrier.data = query;
-    if (replica_leads(replica))
-        rv = raftlog_barrier(replica_log(replica), &query->barrier, on_own_index, &err);
-    else if (replica_leader_id(replica) != 0)
-        peers_request(replica_peers(replica), replica_leader_id(replica), WIRE_BARRIER,
-                      &(struct buf){0}, on_leader_index, query);
-    else
-        rv = err_set(&err, ERR_UNAVAILABLE, "no leader is known now, and a fresh read needs one");
-    if (rv != 0)
-        query_done(query, &err, NULL, 0);
-}
-
-/* A follower's question for the index. */
-struct index_call {
-    struct raftlog_barrier barrier;
-    struct replica *replica;
-    struct rpc_call *call;
-};
-
-static void on_index_barrier(struct raftlog_barrier *req, int status)
-{
-    struct index_call *asked = req->data;
-    struct err err;
-    struct wire_answer answer = {.index = replica_cell(asked->replica)->applied_index};
-    if (status != 0)
-        err_set(&err, ERR_UNAVAILABLE, "leadership was lost before the read was known to be fresh");
-    on_answer(asked->call, status == 0 ? NULL : &err, &answer);
-    free(asked);
+    reads_on_why(service_of(conn)->reads, conn, call, body, size);
 }
 
 static void on_barrier(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    struct replica *replica = service_of(conn)->replica;
-    struct index_call *asked = xcalloc(1, sizeof *asked);
-    struct err err;
     (void)body;
     (void)size;
-    *asked = (struct index_call){.replica = replica, .call = call};
-    asked->barrier.data = asked;
-    int rv = replica_leads(replica)
-                 ? raftlog_barrier(replica_log(replica), &asked->barrier, on_index_barrier, &err)
-                 : err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " does not lead (yet)",
-                           replica_opts(replica)->self->id);
-    if (rv != 0) {
-        rpc_refuse(call, &err);
-        free(asked);
-    }
-}
-
-static void on_query(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
-{
-    struct err err;
-    struct query *query = xcalloc(1, sizeof *query);
-    query->service = service_of(conn);
-    query->call = call;
-    if (wire_unpack_query(body, size, &query->asked, &err) != 0) {
-        rpc_refuse(call, &err);
-        free(query);
-    } else if (query->asked.fresh) {
-        query_fresh(query);
-    } else {
-        query_run(query);
-    }
-}
-
-/* Computed on the loop: a look at each machine, and at the work of those without room. */
-static void on_why(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
-{
-    struct err err;
-    struct wire_why asked;
-    struct buf CLEANUP(buf_release) packed = {0};
-    struct wire_rows CLEANUP(wire_rows_release) rows = {0};
-    if (wire_unpack_why(body, size, &asked, &err) != 0 ||
-        why_rows(replica_cell(service_of(conn)->replica), &asked, &rows, &err) != 0) {
-        rpc_refuse(call, &err);
-        return;
-    }
-    wire_pack_rows(&packed, &rows);
-    rpc_reply(call, packed.bytes, packed.size);
+    reads_on_barrier(service_of(conn)->reads, call);
 }
 
 static void on_checkpoint(struct rpc_conn *conn, struct rpc_call *call, const void *body,
@@ -352,6 +227,7 @@ int service_open(struct replica *replica, struct service **ret, struct err *err)
         return rv;
     }
     service->checkpoint = checkpoint_new(replica);
+    service->reads = reads_new(replica);
     uv_timer_start(&service->alive, on_alive_timer, LEADER_ALIVE_MS, LEADER_ALIVE_MS);
     *ret = service;
     return 0;

@@ -62,12 +62,14 @@ int store_restore(const char *checkpoint, const char *temporary, uint64_t at_s,
 /*
  * One read-only SQL statement on a thread of the store's (not of the libuv pool, which writes the
  * Raft log), on a connection that cannot write, attach or load anything, bounded by QUERY_* limits
- * (ERR_LIMIT says which). Waits up to QUERY_TIME_MS_MAX for `index_min`. `cb` comes on the loop
+ * (ERR_LIMIT says which). Users take turns, the operator goes first; more than QUERIES_WAITING_MAX
+ * in all or QUERIES_USER_WAITING_MAX of one user are refused (ERR_UNAVAILABLE). Waits up to
+ * QUERY_TIME_MS_MAX for `index_min`. `cb` comes on the loop
  * exactly once, also when the store is closed meanwhile (ERR_CLOSED); the rows are packed
  * (wire_pack_rows), borrowed.
  */
 typedef void (*store_query_cb)(void *data, const struct err *err, const void *rows, size_t size);
-void store_query(struct store *store, uv_loop_t *loop, const char *sql, uint64_t index_min,
-                 store_query_cb cb, void *data);
+void store_query(struct store *store, uv_loop_t *loop, const char *user, const char *sql,
+                 uint64_t index_min, store_query_cb cb, void *data);
 
 #endif

@@ -23,7 +23,6 @@ enum {
     STORE_RUN_ROWS_MAX = 50000,        /* rows in one transaction, about */
     STORE_READERS = 4,
     STORE_DIGEST_BYTES = 17,           /* 16 digits and a NUL */
-    STORE_QUERIES_MAX = 256,           /* waiting; more are refused */
     STORE_IMAGE_BYTES_MAX = 1073741824 /* the library cannot carry larger snapshots */
 };
 
@@ -100,8 +99,9 @@ struct store {
     void *on_fatal_data;
     struct store_image *image; /* under way; loop thread only */
 
-    struct list queries; /* struct store_request */
+    struct list queries; /* struct store_request, by turn */
     size_t query_count;
+    uint64_t turn; /* of the one that was taken last */
     size_t readers_busy;
     uint64_t generation; /* counts replacements of the file */
     bool paused;         /* readers let go: the file is being replaced */

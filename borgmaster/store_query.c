@@ -16,6 +16,8 @@ struct store_request {
     struct list link; /* in store->queries */
     uv_async_t async; /* on the loop of who asked; closed after the callback */
     char *sql;
+    char user[CELL_NAME_MAX + 1];
+    uint64_t turn; /* see queue_up() */
     uint64_t index_min;
     uint64_t deadline_ns;
     store_query_cb cb;
@@ -56,11 +58,51 @@ static void on_answered(uv_async_t *async)
     uv_close((uv_handle_t *)async, on_closed);
 }
 
-void store_query(struct store *store, uv_loop_t *loop, const char *sql, uint64_t index_min,
-                 store_query_cb cb, void *data)
+/*
+ * Users take turns: a request's turn is one after the newest of its user that waits, or the present
+ * one (start-time fair queueing, with queries all taken as alike). The operator's is always now.
+ * Under the lock.
+ */
+static int queue_up(struct store *store, struct store_request *request, struct err *err)
+{
+    size_t waiting = 0;
+    request->turn = store->turn;
+    LIST_EACH(l, &store->queries)
+    {
+        const struct store_request *other = CONTAINER_OF(l, struct store_request, link);
+        if (strcmp(other->user, request->user) != 0)
+            continue;
+        waiting++;
+        request->turn = MAX(request->turn, other->turn + 1);
+    }
+    bool first = strcmp(request->user, CELL_OPERATOR) == 0;
+    if (store->closing)
+        return err_set(err, ERR_CLOSED, "the replica is closing its database");
+    if (store->query_count >= QUERIES_WAITING_MAX && !first)
+        return err_set(err, ERR_UNAVAILABLE, "%zu queries are waiting: try again later",
+                       store->query_count);
+    if (waiting >= QUERIES_USER_WAITING_MAX)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "%zu queries of user \"%s\" are waiting: wait for their answers first",
+                       waiting, request->user);
+    if (first)
+        request->turn = store->turn;
+    struct list *before = store->queries.prev;
+    while (before != &store->queries &&
+           CONTAINER_OF(before, struct store_request, link)->turn > request->turn)
+        before = before->prev;
+    list_push(before->next, &request->link);
+    store->query_count++;
+    uv_cond_broadcast(&store->changed);
+    return 0;
+}
+
+void store_query(struct store *store, uv_loop_t *loop, const char *user, const char *sql,
+                 uint64_t index_min, store_query_cb cb, void *data)
 {
     struct store_request *request = xcalloc(1, sizeof *request);
     request->sql = xstrdup(sql);
+    str_copy(request->user, sizeof request->user, user);
     request->index_min = index_min;
     request->deadline_ns = uv_hrtime() + (uint64_t)QUERY_TIME_MS_MAX * 1000000;
     request->cb = cb;
@@ -70,18 +112,8 @@ void store_query(struct store *store, uv_loop_t *loop, const char *sql, uint64_t
         PANIC("uv_async_init: %s", uv_strerror(rc));
     request->async.data = request;
     uv_mutex_lock(&store->lock);
-    if (store->closing)
-        err_set(&request->err, ERR_CLOSED, "the replica is closing its database");
-    else if (store->query_count >= STORE_QUERIES_MAX)
-        err_set(&request->err, ERR_UNAVAILABLE, "%zu queries are waiting: try again later",
-                store->query_count);
-    if (request->err.code == ERR_OK) {
-        list_push(&store->queries, &request->link);
-        store->query_count++;
-        uv_cond_broadcast(&store->changed);
-    } else {
+    if (queue_up(store, request, &request->err) != 0)
         uv_async_send(&request->async);
-    }
     uv_mutex_unlock(&store->lock);
 }
 
@@ -428,6 +460,7 @@ static void reader_run(void *arg)
         }
         list_remove(&request->link);
         store->query_count--;
+        store->turn = MAX(store->turn, request->turn);
         bool run = !store->closing && !store->paused && request->index_min <= store_index(store);
         store->readers_busy += run;
         uv_mutex_unlock(&store->lock);

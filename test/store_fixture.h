@@ -93,7 +93,7 @@ static inline struct got query_at(struct store *store, const char *sql, uint64_t
     struct t_loop loop;
     struct got got = {0};
     t_loop_init(&loop);
-    store_query(store, &loop.uv, sql, index_min, on_rows, &got);
+    store_query(store, &loop.uv, "ada", sql, index_min, on_rows, &got);
     ck_assert(!got.done); /* never before the call returns */
     T_RUN(&loop, got.done);
     t_loop_close(&loop);

@@ -42,32 +42,44 @@ enum {
     SPEC_COMPANIES_MAX = 16,     /* near and apart in all of them */
     SPEC_SPREADS_MAX = 4,        /* attributes a job is spread over */
 
-    CMD_BYTES_MAX = 110592,                /* one packed command */
-    CMD_PLACEMENTS_MAX = 1024,             /* placements in one command */
-    DECISION_SCORES_MAX = 6,               /* scores that explain one of them */
-    CMD_SCORES_MAX = 2054,                 /* and all of them: two each, and so many more */
-    STAGES_MAX = 32,                       /* stages of scoring */
-    STAGE_NAME_MAX = 31,                   /* bytes of the name of one */
-    CMD_REPORTS_MAX = 256,                 /* task reports in one command */
-    CMD_USAGES_MAX = 1024,                 /* tasks in one command of what they use */
-    ENVELOPE_COMMANDS_MAX = 64,            /* commands in one Raft entry */
-    ENVELOPE_BYTES_MAX = 131072,           /* one Raft entry */
-    PROPOSALS_IN_FLIGHT_MAX = 16,          /* Raft entries proposed and not yet committed */
-    PROPOSALS_QUEUED_BYTES_MAX = 16777216, /* commands waiting for a place in an envelope */
+    CMD_BYTES_MAX = 110592,         /* one packed command */
+    CMD_PLACEMENTS_MAX = 1024,      /* placements in one command */
+    DECISION_SCORES_MAX = 6,        /* scores that explain one of them */
+    CMD_SCORES_MAX = 2054,          /* and all of them: two each, and so many more */
+    STAGES_MAX = 32,                /* stages of scoring */
+    STAGE_NAME_MAX = 31,            /* bytes of the name of one */
+    CMD_REPORTS_MAX = 256,          /* task reports in one command */
+    CMD_USAGES_MAX = 1024,          /* tasks in one command of what they use */
+    ENVELOPE_COMMANDS_MAX = 64,     /* commands in one Raft entry */
+    ENVELOPE_BYTES_MAX = 131072,    /* one Raft entry */
+    PROPOSALS_IN_FLIGHT_MAX = 16,   /* Raft entries proposed and not yet committed */
+    FORWARDS_IN_FLIGHT_MAX = 256,   /* commands a follower has sent to the leader */
+    FORWARDS_BYTES_MAX = 1048576,   /* and their bytes */
+    INBOX_BYTES_MAX = 16777216,     /* commands of users that wait on a replica */
+    INBOX_USER_COMMANDS_MAX = 4096, /* of one user */
 
     RPC_FRAME_BYTES_MAX = 8388608,  /* one message on the wire */
     RPC_QUEUE_BYTES_MAX = 33554432, /* bytes waiting to be sent on one connection */
     RPC_CONNECTIONS_MAX = 16384,    /* connections one process accepts */
-    RPC_CALLS_MAX = 1024,           /* unanswered calls on one connection */
+    RPC_CALLS_MAX = 1024,           /* unanswered calls on one connection; then it is not read */
+    RPC_USER_CALLS_MAX = 128,       /* of a user's */
+    RPC_CALLS_BYTES_MAX = 4194304,  /* and their bytes */
+    RPC_SLOW_MS = 100,              /* a user told that there is no room is not read for so long */
 
     QUERY_ROWS_MAX = 100000,   /* rows one SQL query may return */
     QUERY_BYTES_MAX = 4194304, /* bytes one SQL query may return */
     QUERY_TIME_MS_MAX = 5000,  /* time one SQL query may take */
     QUERY_SQL_MAX = 65536,     /* bytes of its text */
+
+    QUERIES_WAITING_MAX = 256,     /* queries that wait for a thread of a replica */
+    QUERIES_USER_WAITING_MAX = 64, /* of one user */
 };
 
 _Static_assert(CELL_MACHINES_MAX <= CELL_TASKS_PER_JOB_MAX, "a job may run on every machine");
 _Static_assert(CMD_BYTES_MAX <= ENVELOPE_BYTES_MAX, "a command must fit into an envelope");
+_Static_assert(FORWARDS_IN_FLIGHT_MAX <= RPC_CALLS_MAX / 2 &&
+                   FORWARDS_BYTES_MAX <= RPC_CALLS_BYTES_MAX / 2,
+               "the leader must always read what followers send");
 _Static_assert(CMD_SCORES_MAX == 2 * CMD_PLACEMENTS_MAX + DECISION_SCORES_MAX,
                "a batch of placements by two figures must not end for their scores");
 _Static_assert(CMD_REPORTS_MAX * 210 + 256 <= CMD_BYTES_MAX,

@@ -33,8 +33,9 @@ struct rpc_conn {
     struct err why;
 
     struct buf in;
-    struct buf head; /* of the frame being sent */
-    bool paused;     /* the peer does not read our answers: its calls wait */
+    struct buf head;        /* of the frame being sent */
+    bool paused;            /* rpc_is_full(), rpc_slow_down(): what the peer sends waits */
+    uint64_t slow_until_ms; /* 0: it is not slowed down */
     void (*on_drain)(struct rpc_conn *conn);
     size_t drain_bytes;
 
@@ -44,6 +45,7 @@ struct rpc_conn {
     uv_timer_t timer;    /* for the first of them */
     struct list calls;
     size_t call_count;
+    size_t call_bytes;
     uint64_t denied_count;
     uint64_t denied_log_ms;
 };
@@ -60,6 +62,7 @@ struct rpc_call {
     struct list link;      /* in conn->calls */
     struct rpc_conn *conn; /* NULL when it has closed */
     uint64_t id;
+    size_t bytes;
 };
 
 struct rpc_server {
@@ -100,6 +103,61 @@ static int rpc_send(struct rpc_conn *conn, const struct rpc_frame *frame, struct
     return 0;
 }
 
+static size_t rpc_calls_max(const struct rpc_conn *conn)
+{
+    return rpc_peer(conn)->role == ROLE_USER ? RPC_USER_CALLS_MAX : RPC_CALLS_MAX;
+}
+
+/* The peer does not read our answers, or calls faster than we get done. It is not refused but not
+ * read any more, so that it is slowed to our speed; TCP tells it. */
+static bool rpc_is_full(const struct rpc_conn *conn)
+{
+    return stream_queued(conn->stream) >= RPC_QUEUE_BYTES_MAX / 2 ||
+           conn->call_count >= rpc_calls_max(conn) || conn->call_bytes >= RPC_CALLS_BYTES_MAX;
+}
+
+static bool rpc_has_room(const struct rpc_conn *conn)
+{
+    return stream_queued(conn->stream) < RPC_QUEUE_BYTES_MAX / 2 &&
+           conn->call_count <= rpc_calls_max(conn) / 2 &&
+           conn->call_bytes <= RPC_CALLS_BYTES_MAX / 2 && conn->slow_until_ms == 0;
+}
+
+static void rpc_pause_if_full(struct rpc_conn *conn)
+{
+    if (conn->paused || conn->closing || conn->closed || !rpc_is_full(conn))
+        return;
+    conn->paused = true;
+    stream_pause(conn->stream);
+}
+
+static void rpc_take_kept(struct rpc_conn *conn);
+static void rpc_arm(struct rpc_conn *conn);
+
+/* Not from within a handler: more are called. */
+static void rpc_resume(struct rpc_conn *conn)
+{
+    if (!conn->paused || conn->closing || conn->closed || !rpc_has_room(conn))
+        return;
+    conn->paused = false;
+    rpc_take_kept(conn);
+    if (!conn->paused && !conn->closing)
+        stream_resume(conn->stream);
+}
+
+/* A user who is told that there is no room now could ask again at once, a million times a second.
+ */
+static void rpc_slow_down(struct rpc_conn *conn)
+{
+    if (conn->closing || conn->closed || rpc_peer(conn)->role != ROLE_USER)
+        return;
+    conn->slow_until_ms = clock_mono_ms() + RPC_SLOW_MS;
+    if (!conn->paused)
+        stream_pause(conn->stream);
+    conn->paused = true;
+    rpc_arm(conn);
+}
+
 static void rpc_answer(struct rpc_conn *conn, uint64_t id, const struct err *refusal,
                        const void *body, size_t size)
 {
@@ -121,10 +179,8 @@ static void rpc_answer(struct rpc_conn *conn, uint64_t id, const struct err *ref
     }
     if (rc == -ERR_LIMIT)
         rpc_fail(conn, &err);
-    else if (rc == 0 && stream_queued(conn->stream) >= RPC_QUEUE_BYTES_MAX / 2 && !conn->paused) {
-        conn->paused = true;
-        stream_pause(conn->stream);
-    }
+    else
+        rpc_pause_if_full(conn);
 }
 
 static const struct rpc_method *rpc_method_find(const struct rpc_conn *conn, uint32_t id)
@@ -168,9 +224,6 @@ static int rpc_admit(struct rpc_conn *conn, const struct rpc_frame *frame,
         rpc_deny(conn, *ret, err);
         return -ERR_DENIED;
     }
-    if (frame->kind == RPC_CALL && conn->call_count >= RPC_CALLS_MAX)
-        return err_set(err, ERR_LIMIT, "%d calls of this connection wait already, the limit",
-                       RPC_CALLS_MAX);
     return 0;
 }
 
@@ -194,9 +247,12 @@ static void rpc_serve(struct rpc_conn *conn, const struct rpc_frame *frame)
     struct rpc_call *call = xcalloc(1, sizeof *call);
     call->conn = conn;
     call->id = frame->id;
+    call->bytes = frame->body_size;
     list_push(&conn->calls, &call->link);
     conn->call_count++;
+    conn->call_bytes += call->bytes;
     method->handler(conn, call, frame->body, frame->body_size);
+    rpc_pause_if_full(conn);
 }
 
 static void rpc_pending_end(struct rpc_conn *conn, struct rpc_pending *pending,
@@ -280,16 +336,13 @@ static void rpc_on_data(struct stream *s, void *data, const void *bytes, size_t 
 static void rpc_on_stream_drain(struct stream *s, void *data)
 {
     struct rpc_conn *conn = data;
-    if (conn->paused && stream_queued(s) < RPC_QUEUE_BYTES_MAX / 2) {
-        conn->paused = false;
-        rpc_take_kept(conn);
-        if (!conn->paused && !conn->closing)
-            stream_resume(s);
-    }
+    rpc_resume(conn);
     if (conn->on_drain != NULL && !conn->closing && stream_queued(s) <= conn->drain_bytes) {
         void (*cb)(struct rpc_conn *) = conn->on_drain;
         conn->on_drain = NULL;
         cb(conn);
+    } else if (conn->on_drain != NULL && !conn->closing) {
+        stream_wait_drain(s, conn->drain_bytes);
     }
 }
 
@@ -468,8 +521,6 @@ void rpc_on_drain(struct rpc_conn *conn, void (*cb)(struct rpc_conn *conn))
     stream_wait_drain(conn->stream, conn->drain_bytes);
 }
 
-static void rpc_arm(struct rpc_conn *conn);
-
 static void rpc_on_timer(uv_timer_t *timer)
 {
     struct rpc_conn *conn = timer->data;
@@ -482,17 +533,21 @@ static void rpc_on_timer(uv_timer_t *timer)
         err_set(&err, ERR_TIMEOUT, "%s: no answer in time", rpc_peer_address(conn));
         rpc_pending_end(conn, first, &err, NULL, 0);
     }
+    if (conn->slow_until_ms != 0 && conn->slow_until_ms <= now_ms) {
+        conn->slow_until_ms = 0;
+        rpc_resume(conn);
+    }
     rpc_arm(conn);
 }
 
-/* Set the timer for the call whose time is over first. */
+/* Set the timer for what is due first: the end of a call's time, or of slowness. */
 static void rpc_arm(struct rpc_conn *conn)
 {
     uint64_t now_ms = clock_mono_ms();
-    if (conn->closing || list_empty(&conn->pending))
-        return;
-    uint64_t at_ms = CONTAINER_OF(conn->pending.next, struct rpc_pending, link)->deadline_ms;
-    if (at_ms != UINT64_MAX)
+    uint64_t at_ms = conn->slow_until_ms != 0 ? conn->slow_until_ms : UINT64_MAX;
+    if (!list_empty(&conn->pending))
+        at_ms = MIN(at_ms, CONTAINER_OF(conn->pending.next, struct rpc_pending, link)->deadline_ms);
+    if (at_ms != UINT64_MAX && !conn->closing)
         uv_timer_start(&conn->timer, rpc_on_timer, at_ms > now_ms ? at_ms - now_ms : 0, 0);
 }
 
@@ -543,12 +598,18 @@ static void rpc_call_end(struct rpc_call *call, const struct err *refusal, const
         return; /* it came as a notice: nobody waits */
     struct rpc_conn *conn = call->conn;
     uint64_t id = call->id;
+    size_t bytes = call->bytes;
     list_remove(&call->link);
     free(call);
     if (conn == NULL || conn->closing)
         return;
     conn->call_count--;
+    conn->call_bytes -= bytes;
     rpc_answer(conn, id, refusal, body, size);
+    if (refusal != NULL && refusal->code == ERR_UNAVAILABLE)
+        rpc_slow_down(conn);
+    if (conn->paused && rpc_has_room(conn))
+        stream_wait_drain(conn->stream, SIZE_MAX); /* goes on in a later turn, not in here */
 }
 
 void rpc_reply(struct rpc_call *call, const void *body, size_t size)

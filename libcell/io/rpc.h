@@ -8,7 +8,10 @@
  *     [2, 0, method, body]       notice; no answer
  * Bodies are byte strings that proto/wire.h packs and unpacks. A frame that cannot be read, a call
  * to an unknown method or by a role that may not call it: the first closes the connection (and is
- * logged), the others are answered with an error. Handlers run on the loop.
+ * logged), the others are answered with an error. Handlers run on the loop. A peer with
+ * RPC_CALLS_MAX (users: RPC_USER_CALLS_MAX) calls of RPC_CALLS_BYTES_MAX unanswered, or that does
+ * not read the answers, is not read either, and a user who is refused with ERR_UNAVAILABLE is not
+ * read for RPC_SLOW_MS.
  */
 #ifndef CELL_RPC_H
 #define CELL_RPC_H

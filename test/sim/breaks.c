@@ -7,7 +7,7 @@
 #include "leader.h"
 #include "link.h"
 #include "plan.h"
-#include "proposer.h"
+#include "inbox.h"
 #include "raftlog_guard.h"
 #include "sched.h"
 #include "world.h"
@@ -57,9 +57,8 @@ static bool on_replica(unsigned i)
     type __wrap_##name(__VA_ARGS__); \
     type __wrap_##name(__VA_ARGS__)
 
-/* Between service and proposer. */
-WRAP(void, proposer_submit, struct proposer *p, const struct cmd *cmd, replica_answer_cb cb,
-     void *data)
+/* Between service and inbox. */
+WRAP(void, inbox_put, struct inbox *inbox, const struct cmd *cmd, replica_answer_cb cb, void *data)
 {
     struct wire_answer answer = {.code = ERR_OK};
     bool early = broken(BREAK_EARLY_ANSWER) && cb != NULL && cmd->request_id[0] != 0;
@@ -68,7 +67,7 @@ WRAP(void, proposer_submit, struct proposer *p, const struct cmd *cmd, replica_a
         if (leader >= 0)
             answer.index = replica_cell(world_replica((unsigned)leader))->applied_index + 1;
     }
-    __real_proposer_submit(p, cmd, early ? NULL : cb, early ? NULL : data);
+    __real_inbox_put(inbox, cmd, early ? NULL : cb, early ? NULL : data);
     if (early)
         cb(data, NULL, &answer);
 }

@@ -189,8 +189,8 @@ START_TEST(queries_end_in_time_and_wait_for_their_index)
     struct store *store = small_store(world_delta(&w, NULL, 0));
     struct got endless[6] = {0}, early = {0}, late = {0};
     t_loop_init(&loop);
-    store_query(store, &loop.uv, "SELECT applied_index FROM meta", 3, on_rows, &early);
-    store_query(store, &loop.uv, "SELECT applied_index FROM meta", 99, on_rows, &late);
+    store_query(store, &loop.uv, "ada", "SELECT applied_index FROM meta", 3, on_rows, &early);
+    store_query(store, &loop.uv, "ada", "SELECT applied_index FROM meta", 99, on_rows, &late);
     for (uint64_t index = 2; index <= 3; index++) {
         ck_assert(!early.done);
         struct delta *delta = world_delta(&w, NULL, 0);
@@ -202,7 +202,7 @@ START_TEST(queries_end_in_time_and_wait_for_their_index)
     T_RUN(&loop, early.done);
     ck_assert_int_eq(early.rows.values[0].integer, 3);
     for (size_t i = 0; i < ARRAY_SIZE(endless); i++) /* more than there are readers */
-        store_query(store, &loop.uv,
+        store_query(store, &loop.uv, "ada",
                     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) "
                     "SELECT count(*) FROM n",
                     0, on_rows, &endless[i]);
@@ -222,6 +222,61 @@ START_TEST(queries_end_in_time_and_wait_for_their_index)
 }
 END_TEST
 
+/* The place at which each was answered, from 1. */
+struct turn {
+    int *answered;
+    int place;
+    enum err_code code;
+};
+
+static void on_turn(void *data, const struct err *err, const void *rows UNUSED, size_t size UNUSED)
+{
+    struct turn *turn = data;
+    turn->place = ++*turn->answered;
+    turn->code = err == NULL ? ERR_OK : err->code;
+}
+
+/* ada asks all she may; bob and the operator come after her and do not wait for all of it. */
+START_TEST(a_flood_of_queries_delays_its_user)
+{
+    /* Some milliseconds of work, and all of them wait until index 2 is there. */
+    static const char work[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                               "WHERE i < 20000) SELECT count(*) FROM n";
+    enum { FLOOD = QUERIES_USER_WAITING_MAX };
+    int answered = 0;
+    struct turn ada[FLOOD + 1], bob[2], root = {.answered = &answered};
+    struct t_loop loop;
+    struct world w = small_world();
+    struct store *store = small_store(world_delta(&w, NULL, 0));
+    t_loop_init(&loop);
+    for (int i = 0; i <= FLOOD; i++) {
+        ada[i] = (struct turn){.answered = &answered};
+        store_query(store, &loop.uv, "ada", work, 2, on_turn, &ada[i]);
+    }
+    T_RUN(&loop, ada[FLOOD].place == 1);
+    ck_assert_int_eq(ada[FLOOD].code, ERR_UNAVAILABLE);
+    for (size_t i = 0; i < ARRAY_SIZE(bob); i++) {
+        bob[i] = (struct turn){.answered = &answered};
+        store_query(store, &loop.uv, "bob", work, 2, on_turn, &bob[i]);
+    }
+    store_query(store, &loop.uv, "root", work, 2, on_turn, &root);
+    struct delta *delta = world_delta(&w, NULL, 0);
+    delta->index = 2;
+    store_put(store, delta);
+    delta_unref(delta);
+    T_RUN(&loop, answered == FLOOD + 4);
+    /* Of 68; a few run at the same time, and their answers may pass each other. */
+    ck_assert_int_lt(root.place, 16);
+    ck_assert_int_lt(bob[0].place, 16);
+    ck_assert_int_lt(bob[1].place, 20);
+    ck_assert_int_eq(bob[1].code, ERR_OK);
+    ck_assert_int_eq(ada[FLOOD - 1].code, ERR_OK);
+    store_close(store);
+    t_loop_close(&loop);
+    world_release(&w);
+}
+END_TEST
+
 START_TEST(closing_answers_what_waits)
 {
     struct t_loop loop;
@@ -229,7 +284,7 @@ START_TEST(closing_answers_what_waits)
     struct store *store = small_store(world_delta(&w, NULL, 0));
     struct got waiting = {0};
     t_loop_init(&loop);
-    store_query(store, &loop.uv, "SELECT 1", 99, on_rows, &waiting);
+    store_query(store, &loop.uv, "ada", "SELECT 1", 99, on_rows, &waiting);
     store_close(store);
     T_RUN(&loop, waiting.done);
     ck_assert_int_eq(waiting.err.code, ERR_CLOSED);
@@ -249,6 +304,7 @@ int main(void)
     tcase_add_test(queries, a_statement_that_does_more_than_read_is_refused);
     tcase_add_test(queries, what_reads_is_answered);
     tcase_add_test(queries, queries_end_in_time_and_wait_for_their_index);
+    tcase_add_test(queries, a_flood_of_queries_delays_its_user);
     tcase_add_test(queries, closing_answers_what_waits);
     suite_add_tcase(suite, queries);
     return t_main(suite);

@@ -9,7 +9,17 @@
 
 #include <errno.h>
 
-enum { M_ECHO = 1, M_REFUSE, M_HOLD, M_NOTICE, M_MASTER_ONLY, M_BIG, M_ASK_BACK, M_UNKNOWN = 99 };
+enum {
+    M_ECHO = 1,
+    M_REFUSE,
+    M_HOLD,
+    M_NOTICE,
+    M_MASTER_ONLY,
+    M_BIG,
+    M_ASK_BACK,
+    M_NO_ROOM,
+    M_UNKNOWN = 99
+};
 enum { CALLS_MAX = 10000, USERS = BIT(ROLE_USER) };
 
 /* What happened to one call. */
@@ -108,6 +118,15 @@ static void serve_ask_back(struct rpc_conn *conn, struct rpc_call *call, const v
     rpc_reply(call, NULL, 0);
 }
 
+static void serve_no_room(struct rpc_conn *conn, struct rpc_call *call, const void *body UNUSED,
+                          size_t size UNUSED)
+{
+    struct err err;
+    bed_of(conn)->served++;
+    err_set(&err, ERR_UNAVAILABLE, "no room now");
+    rpc_refuse(call, &err);
+}
+
 static const struct rpc_method server_methods[] = {
     {M_ECHO, "test.echo", USERS, serve_echo},
     {M_REFUSE, "test.refuse", USERS, serve_refuse},
@@ -116,6 +135,7 @@ static const struct rpc_method server_methods[] = {
     {M_MASTER_ONLY, "test.master_only", BIT(ROLE_MASTER) | BIT(ROLE_BORGLET), serve_echo},
     {M_BIG, "test.big", USERS, serve_big},
     {M_ASK_BACK, "test.ask_back", USERS, serve_ask_back},
+    {M_NO_ROOM, "test.no_room", USERS, serve_no_room},
 };
 static const struct rpc_method client_methods[] = {
     {M_ECHO, "test.echo", BIT(ROLE_MASTER), serve_echo},
@@ -385,14 +405,70 @@ START_TEST(more_than_the_limit_of_unanswered_calls_is_refused)
     for (int i = 0; i < RPC_CALLS_MAX; i++)
         call(bed, M_HOLD, "", 20000, &answers[i]);
     T_REFUSED(rpc_request(bed->conn, M_ECHO, "", 0, 0, on_answer, &extra, &t_err), ERR_LIMIT);
-    T_RUN(&bed->loop, bed->held_count == RPC_CALLS_MAX);
-    for (size_t i = 0; i < RPC_CALLS_MAX; i++)
+    T_RUN(&bed->loop, bed->held_count == RPC_USER_CALLS_MAX); /* the rest is not read yet */
+    for (size_t i = 0; i < RPC_CALLS_MAX; i++) {
+        T_RUN(&bed->loop, bed->held_count > i);
         rpc_reply(bed->held[i], NULL, 0);
+    }
     bed->held_count = 0;
     T_RUN(&bed->loop, answers[RPC_CALLS_MAX - 1].came == 1);
     ck_assert_int_eq(extra.came, 0);
     check_echo(bed);
     free(answers);
+    bed_free(bed);
+}
+END_TEST
+
+/* Who calls faster than it is answered is not read any more; nothing is refused, nothing is lost,
+ * and it is read again when half of it is answered. */
+START_TEST(a_flood_of_large_calls_is_slowed_to_the_speed_of_the_answers)
+{
+    enum { CALLS = 200, BYTES = 65536, HELD_MAX = RPC_CALLS_BYTES_MAX / BYTES };
+    struct bed *bed = bed_connected();
+    struct answer answers[CALLS] = {0};
+    char *bytes = xcalloc(1, BYTES);
+    for (int i = 0; i < CALLS; i++)
+        T_OK(rpc_request(bed->conn, M_HOLD, bytes, BYTES, 20000, on_answer, &answers[i], &t_err));
+    T_RUN(&bed->loop, bed->held_count == HELD_MAX);
+    for (int i = 0; i < 50; i++)
+        uv_run(&bed->loop.uv, UV_RUN_NOWAIT);
+    ck_assert_uint_eq(bed->held_count, HELD_MAX);
+    size_t answered = 0;
+    for (; answered < HELD_MAX / 2 - 1; answered++)
+        rpc_reply(bed->held[answered], NULL, 0);
+    T_RUN(&bed->loop, answers[answered - 1].came == 1);
+    ck_assert_uint_eq(bed->held_count, HELD_MAX);
+    rpc_reply(bed->held[answered++], NULL, 0);
+    T_RUN(&bed->loop, bed->held_count == HELD_MAX + HELD_MAX / 2);
+    while (answered < CALLS) {
+        T_RUN(&bed->loop, bed->held_count > answered);
+        while (answered < bed->held_count)
+            rpc_reply(bed->held[answered++], NULL, 0);
+    }
+    T_RUN(&bed->loop, answers[CALLS - 1].came == 1);
+    for (int i = 0; i < CALLS; i++)
+        ck_assert_int_eq(answers[i].err.code, ERR_OK);
+    bed->held_count = 0;
+    check_echo(bed);
+    free(bytes);
+    bed_free(bed);
+}
+END_TEST
+
+/* Each refusal for want of room costs its asker time, and nothing that was sent is lost. */
+START_TEST(a_user_who_is_refused_for_want_of_room_is_slowed_down)
+{
+    struct bed *bed = bed_connected();
+    struct answer answers[3] = {0};
+    uint64_t start_ms = clock_mono_ms();
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
+        call(bed, M_NO_ROOM, "", 20000, &answers[i]);
+    T_RUN(&bed->loop, answers[2].came == 1);
+    ck_assert_uint_ge(clock_mono_ms() - start_ms, 2 * RPC_SLOW_MS);
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
+        ck_assert_int_eq(answers[i].err.code, ERR_UNAVAILABLE);
+    ck_assert_int_eq(bed->served, 3);
+    check_echo(bed);
     bed_free(bed);
 }
 END_TEST
@@ -713,6 +789,8 @@ int main(void)
     TCase *limits = tcase_create("limits");
     tcase_set_timeout(limits, 60);
     tcase_add_test(limits, more_than_the_limit_of_unanswered_calls_is_refused);
+    tcase_add_test(limits, a_flood_of_large_calls_is_slowed_to_the_speed_of_the_answers);
+    tcase_add_test(limits, a_user_who_is_refused_for_want_of_room_is_slowed_down);
     tcase_add_test(limits, messages_over_the_frame_limit_are_refused_and_those_at_the_limit_pass);
     tcase_add_test(limits, a_drain_comes_when_half_of_the_queue_is_sent);
     tcase_add_test(limits, a_peer_that_sends_no_frames_is_cut_off);

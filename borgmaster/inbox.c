@@ -1,0 +1,94 @@
+/*
+ * inbox.c - lanes for commands, and their limits.
+ */
+#include "inbox.h"
+
+#include "clock.h"
+#include "cmd_pack.h"
+#include "hash.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The cell's own commands are bounded where they are made; users make what they like. */
+const struct fair_limits inbox_limits[INBOX_LANES] = {
+    [INBOX_CELL] = {16, SIZE_MAX, INBOX_BYTES_MAX, INBOX_BYTES_MAX},
+    [INBOX_OPERATOR] = {8, INBOX_USER_COMMANDS_MAX, INBOX_BYTES_MAX / 4, INBOX_BYTES_MAX / 4},
+    [INBOX_USERS] = {8, INBOX_USER_COMMANDS_MAX, INBOX_BYTES_MAX / 8, INBOX_BYTES_MAX},
+    [INBOX_USAGE] = {1, SIZE_MAX, INBOX_BYTES_MAX / 4, INBOX_BYTES_MAX / 4},
+};
+
+enum inbox_lane inbox_lane_of(const struct cmd *cmd)
+{
+    if (cmd->kind == CMD_USAGE)
+        return INBOX_USAGE;
+    if (cmd->user[0] == '\0')
+        return INBOX_CELL;
+    return strcmp(cmd->user, CELL_OPERATOR) == 0 ? INBOX_OPERATOR : INBOX_USERS;
+}
+
+void inbox_init(struct inbox *inbox)
+{
+    fair_init(&inbox->queue, inbox_limits, INBOX_LANES);
+}
+
+void inbox_cmd_done(struct inbox_cmd *cmd, const struct err *err, const struct wire_answer *answer)
+{
+    if (cmd->cb != NULL)
+        cmd->cb(cmd->data, err, answer);
+    buf_release(&cmd->packed);
+    free(cmd);
+}
+
+static void say_full(const struct inbox *inbox, const struct cmd *cmd, struct err *err)
+{
+    if (inbox_lane_of(cmd) == INBOX_USERS)
+        err_set(err, ERR_UNAVAILABLE,
+                "too many commands of user \"%s\" wait here already (in all %zu of %zu bytes); "
+                "wait for their answers, then try again",
+                cmd->user, inbox->queue.count, inbox->queue.bytes);
+    else
+        err_set(err, ERR_UNAVAILABLE,
+                "the cell is overloaded: %zu commands of %zu bytes wait; try again",
+                inbox->queue.count, inbox->queue.bytes);
+}
+
+void inbox_put(struct inbox *inbox, const struct cmd *cmd, replica_answer_cb cb, void *data)
+{
+    struct err err;
+    struct cmd stamped = *cmd;
+    stamped.time_ms = clock_wall_ms();
+    struct inbox_cmd *waiting = xcalloc(1, sizeof *waiting);
+    waiting->cb = cb;
+    waiting->data = data;
+    list_init(&waiting->link);
+    if (cmd_pack(&stamped, &waiting->packed, &err) != 0) {
+        inbox_cmd_done(waiting, &err, NULL);
+    } else if (!fair_push(&inbox->queue, inbox_lane_of(cmd), hash_text(0, cmd->user),
+                          &waiting->item, waiting->packed.size)) {
+        say_full(inbox, cmd, &err);
+        inbox_cmd_done(waiting, &err, NULL);
+    }
+}
+
+static struct inbox_cmd *cmd_of(struct fair_item *item)
+{
+    return item == NULL ? NULL : CONTAINER_OF(item, struct inbox_cmd, item);
+}
+
+struct inbox_cmd *inbox_next(const struct inbox *inbox)
+{
+    return cmd_of(fair_peek(&inbox->queue));
+}
+
+struct inbox_cmd *inbox_take(struct inbox *inbox)
+{
+    return cmd_of(fair_pop(&inbox->queue));
+}
+
+void inbox_refuse(struct inbox *inbox, const struct err *err)
+{
+    /* Callbacks may put new ones, which must not be refused for ever in here. */
+    for (size_t count = inbox->queue.count; count > 0; count--)
+        inbox_cmd_done(inbox_take(inbox), err, NULL);
+}

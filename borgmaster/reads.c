@@ -1,0 +1,260 @@
+/*
+ * reads.c - queries, their barriers, and why.
+ */
+#include "reads.h"
+
+#include "fair.h"
+#include "hash.h"
+#include "peers.h"
+#include "why_rows.h"
+
+#include <stdlib.h>
+
+/* Unanswered ones are bounded by their connections; of one user's these. */
+static const struct fair_limits why_limits[] = {
+    {.weight = 1,
+     .owner_items_max = QUERIES_USER_WAITING_MAX,
+     .owner_bytes_max = SIZE_MAX,
+     .bytes_max = SIZE_MAX},
+};
+
+struct reads {
+    struct replica *replica;
+    struct list fresh; /* struct query: the next question to the leader is for them */
+    bool asking;       /* one is under way */
+    struct fair whys;  /* struct why_call */
+    uv_idle_t idle;    /* runs while there are some */
+};
+
+struct query {
+    struct list link; /* in reads->fresh, then in an asked group */
+    struct reads *reads;
+    struct rpc_call *call;
+    struct wire_query asked;
+    char user[CELL_NAME_MAX + 1];
+    struct raftlog_barrier barrier;
+};
+
+/* A question for the leader's index under way, and who waits for the answer. */
+struct index_question {
+    struct reads *reads;
+    struct list queries;
+};
+
+/* A follower's question for the index. */
+struct index_call {
+    struct raftlog_barrier barrier;
+    struct replica *replica;
+    struct rpc_call *call;
+};
+
+struct why_call {
+    struct fair_item item;
+    struct rpc_call *call;
+    struct wire_why asked;
+};
+
+static void query_done(struct query *query, const struct err *err, const void *rows, size_t size)
+{
+    if (err != NULL)
+        rpc_refuse(query->call, err);
+    else
+        rpc_reply(query->call, rows, size);
+    wire_query_release(&query->asked);
+    free(query);
+}
+
+static void on_rows(void *data, const struct err *err, const void *rows, size_t size)
+{
+    query_done(data, err, rows, size);
+}
+
+static void query_run(struct query *query)
+{
+    struct replica *replica = query->reads->replica;
+    store_query(replica_store(replica), replica_opts(replica)->loop, query->user, query->asked.sql,
+                query->asked.index_min, on_rows, query);
+}
+
+/* It must see everything up to `index`; or err says why nobody knows how much that is. */
+static void query_go_on(struct query *query, const struct err *err, uint64_t index)
+{
+    if (err != NULL) {
+        query_done(query, err, NULL, 0);
+        return;
+    }
+    query->asked.index_min = MAX(query->asked.index_min, index);
+    query_run(query);
+}
+
+static void say_lost(struct err *err)
+{
+    err_set(err, ERR_UNAVAILABLE, "leadership was lost before the read was known to be fresh");
+}
+
+static void on_own_barrier(struct raftlog_barrier *req, int status)
+{
+    struct query *query = req->data;
+    struct err err;
+    if (status != 0)
+        say_lost(&err);
+    query_go_on(query, status == 0 ? NULL : &err,
+                replica_cell(query->reads->replica)->applied_index);
+}
+
+static void ask_leader(struct reads *reads);
+
+static void on_leader_index(void *data, const struct err *err, const struct wire_answer *answer)
+{
+    struct index_question *question = data;
+    struct reads *reads = question->reads;
+    for (struct list *l; (l = list_pop(&question->queries)) != NULL;)
+        query_go_on(CONTAINER_OF(l, struct query, link), err, err == NULL ? answer->index : 0);
+    free(question);
+    reads->asking = false;
+    ask_leader(reads);
+}
+
+/* Those that come while a question is under way wait for the next: its answer may be older than
+ * they are. */
+static void ask_leader(struct reads *reads)
+{
+    struct replica *replica = reads->replica;
+    if (reads->asking || list_empty(&reads->fresh))
+        return;
+    struct index_question *question = xcalloc(1, sizeof *question);
+    question->reads = reads;
+    list_init(&question->queries);
+    for (struct list *l; (l = list_pop(&reads->fresh)) != NULL;)
+        list_push(&question->queries, l);
+    reads->asking = true;
+    peers_request(replica_peers(replica), replica_leader_id(replica), WIRE_BARRIER,
+                  &(struct buf){0}, on_leader_index, question);
+}
+
+static void query_fresh(struct query *query)
+{
+    struct replica *replica = query->reads->replica;
+    struct err err;
+    int rv = 0;
+    query->barrier.data = query;
+    if (replica_leads(replica)) {
+        rv = raftlog_barrier(replica_log(replica), &query->barrier, on_own_barrier, &err);
+    } else if (replica_leader_id(replica) != 0) {
+        list_push(&query->reads->fresh, &query->link);
+        ask_leader(query->reads);
+    } else {
+        rv = err_set(&err, ERR_UNAVAILABLE, "no leader is known now, and a fresh read needs one");
+    }
+    if (rv != 0)
+        query_done(query, &err, NULL, 0);
+}
+
+void reads_on_query(struct reads *reads, struct rpc_conn *conn, struct rpc_call *call,
+                    const void *body, size_t size)
+{
+    struct err err;
+    struct query *query = xcalloc(1, sizeof *query);
+    query->reads = reads;
+    query->call = call;
+    str_copy(query->user, sizeof query->user, rpc_peer(conn)->name);
+    if (wire_unpack_query(body, size, &query->asked, &err) != 0) {
+        rpc_refuse(call, &err);
+        free(query);
+    } else if (query->asked.fresh) {
+        query_fresh(query);
+    } else {
+        query_run(query);
+    }
+}
+
+static void on_index_barrier(struct raftlog_barrier *req, int status)
+{
+    struct index_call *asked = req->data;
+    struct err err;
+    struct buf CLEANUP(buf_release) body = {0};
+    struct wire_answer answer = {.index = replica_cell(asked->replica)->applied_index};
+    if (status != 0) {
+        say_lost(&err);
+        rpc_refuse(asked->call, &err);
+    } else {
+        wire_pack_answer(&body, &answer);
+        rpc_reply(asked->call, body.bytes, body.size);
+    }
+    free(asked);
+}
+
+void reads_on_barrier(struct reads *reads, struct rpc_call *call)
+{
+    struct replica *replica = reads->replica;
+    struct index_call *asked = xcalloc(1, sizeof *asked);
+    struct err err;
+    *asked = (struct index_call){.replica = replica, .call = call};
+    asked->barrier.data = asked;
+    int rv = replica_leads(replica)
+                 ? raftlog_barrier(replica_log(replica), &asked->barrier, on_index_barrier, &err)
+                 : err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " does not lead (yet)",
+                           replica_opts(replica)->self->id);
+    if (rv != 0) {
+        rpc_refuse(call, &err);
+        free(asked);
+    }
+}
+
+static void why_answer(struct reads *reads, const struct why_call *why)
+{
+    struct err err;
+    struct buf CLEANUP(buf_release) packed = {0};
+    struct wire_rows CLEANUP(wire_rows_release) rows = {0};
+    bool gone = rpc_call_conn(why->call) == NULL; /* nobody waits: not worth the time */
+    if (gone)
+        err_set(&err, ERR_CLOSED, "the connection has closed");
+    if (gone || why_rows(replica_cell(reads->replica), &why->asked, &rows, &err) != 0) {
+        rpc_refuse(why->call, &err);
+        return;
+    }
+    wire_pack_rows(&packed, &rows);
+    rpc_reply(why->call, packed.bytes, packed.size);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    struct reads *reads = idle->data;
+    struct why_call *why = CONTAINER_OF(fair_pop(&reads->whys), struct why_call, item);
+    why_answer(reads, why);
+    free(why);
+    if (reads->whys.count == 0)
+        uv_idle_stop(idle);
+}
+
+void reads_on_why(struct reads *reads, struct rpc_conn *conn, struct rpc_call *call,
+                  const void *body, size_t size)
+{
+    struct err err;
+    const char *user = rpc_peer(conn)->name;
+    struct why_call *why = xcalloc(1, sizeof *why);
+    why->call = call;
+    int rv = call == NULL ? -ERR_INVALID : wire_unpack_why(body, size, &why->asked, &err);
+    if (rv == 0 && !fair_push(&reads->whys, 0, hash_text(0, user), &why->item, size))
+        rv = err_set(&err, ERR_UNAVAILABLE,
+                     "%d questions of user \"%s\" wait already; wait for their answers",
+                     QUERIES_USER_WAITING_MAX, user);
+    if (rv == 0) {
+        uv_idle_start(&reads->idle, on_idle);
+        return;
+    }
+    if (call != NULL)
+        rpc_refuse(call, &err);
+    free(why);
+}
+
+struct reads *reads_new(struct replica *replica)
+{
+    struct reads *reads = xcalloc(1, sizeof *reads);
+    reads->replica = replica;
+    list_init(&reads->fresh);
+    fair_init(&reads->whys, why_limits, ARRAY_SIZE(why_limits));
+    uv_idle_init(replica_opts(replica)->loop, &reads->idle);
+    reads->idle.data = reads;
+    return reads;
+}
