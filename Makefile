@@ -106,6 +106,8 @@ $(BENCH_BINS): $(B)/bench.a
 $(B)/test/bench/big_cell $(B)/test/bench/cell_parts: $(B)/borgmaster.a
 # They measure through the simulator.
 $(B)/test/bench/sched $(B)/test/bench/sched_pack: $(B)/borgctl.a
+# Its machines have the borglet's own links.
+$(B)/test/bench/swarm: $(B)/borglet.a
 
 # The simulator: the product's own objects, but what touches the world is defined by its objects,
 # which come first, so the archives' and libraries' are not taken (test/sim/README.md).

@@ -66,6 +66,14 @@ static void agent_report_gone(struct agent *agent, struct attempt_ref task)
     link_report(agent->link, &report);
 }
 
+static void agent_report_lost(struct agent *agent, struct attempt_ref task)
+{
+    struct report report = {.task = task, .kind = REPORT_LOST};
+
+    str_copy(report.detail, sizeof(report.detail), "its machine knows nothing of it");
+    link_report(agent->link, &report);
+}
+
 static void agent_refuse(struct agent *agent, const struct intent *intent)
 {
     CLEANUP(buf_release) struct buf why = {0};
@@ -90,6 +98,9 @@ static void agent_act(struct agent *agent, const struct plan_action *action)
         return;
     case PLAN_GONE:
         agent_report_gone(agent, action->task);
+        return;
+    case PLAN_LOST:
+        agent_report_lost(agent, action->task);
         return;
     case PLAN_RESIZE:
         ASSERT(attempt != NULL);

@@ -1,5 +1,5 @@
 /*
- * link.c - dial, greet, report, beat; on any failure the next replica.
+ * link.c - dial, greet, report, beat; on any failure, or when asked to, another replica.
  */
 #include "link.h"
 #include "clock.h"
@@ -14,12 +14,15 @@ enum link_phase { LINK_WAITING, LINK_DIALLING, LINK_GREETING, LINK_LINKED };
 struct link {
     struct link_options options;
     enum link_phase phase;
-    struct rpc_conn *conn; /* NULL only when WAITING */
-    size_t replica;        /* which one we talk to, or shall dial next */
-    uint32_t failures;     /* in a row */
-    uv_timer_t timer;      /* WAITING: the next dial; LINKED: the next heartbeat */
-    uint64_t linked_ms;    /* when the welcome came */
-    bool beating;          /* a heartbeat waits for its answer */
+    struct rpc_conn *conn;           /* NULL only when WAITING */
+    size_t order[CELL_REPLICAS_MAX]; /* in which we try the replicas */
+    size_t turn;                     /* of `order`: who we talk to, or shall dial next */
+    char hint[CELL_ADDR_MAX + 1];    /* we were asked to move there; "": not */
+    bool moving;                     /* the link is closed because we were */
+    uint32_t failures;               /* in a row */
+    uv_timer_t timer;                /* WAITING: the next dial; LINKED: the next heartbeat */
+    uint64_t linked_ms;              /* when the welcome came */
+    bool beating;                    /* a heartbeat waits for its answer */
     uint64_t heartbeat_ms;
     struct report *reports; /* to be sent */
     size_t report_count, report_capacity;
@@ -32,14 +35,19 @@ static void link_on_close(struct rpc_conn *conn, const struct err *why);
 static void link_lost(struct link *link, const struct err *why);
 static void link_on_intend(struct rpc_conn *conn, struct rpc_call *call, const void *body,
                            size_t size);
+static void link_on_move(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                         size_t size);
 
 static const struct rpc_method methods[] = {
     {WIRE_INTEND, "intend", BIT(ROLE_MASTER), link_on_intend},
+    {WIRE_MOVE, "move", BIT(ROLE_MASTER), link_on_move},
 };
 
 static const char *link_address(const struct link *link)
 {
-    return link->options.cell->replicas[link->replica].rpc;
+    if (link->hint[0] != '\0')
+        return link->hint;
+    return link->options.cell->replicas[link->order[link->turn]].rpc;
 }
 
 static void link_free_if_done(struct link *link)
@@ -91,16 +99,29 @@ static uint64_t link_backoff_ms(const struct link *link)
     return ms / 2 + random[0] % (ms / 2 + 1);
 }
 
+/* Who is dialled next: the hint once, then those who are left in our order. */
+static void link_next(struct link *link)
+{
+    if (link->moving)
+        return;
+    if (link->hint[0] == '\0')
+        link->turn = (link->turn + 1) % link->options.cell->replica_count;
+    link->hint[0] = '\0';
+}
+
 static void link_retry(struct link *link)
 {
-    if (link->linked_ms != 0 && clock_mono_ms() - link->linked_ms >= LINK_STABLE_MS)
+    bool stable = link->linked_ms != 0 && clock_mono_ms() - link->linked_ms >= LINK_STABLE_MS;
+
+    if (stable || link->moving)
         link->failures = 0;
+    link->failures += !link->moving;
+    link_next(link);
+    link->moving = false;
     link->linked_ms = 0;
-    link->failures++;
     link->phase = LINK_WAITING;
     link->beating = false;
     link->report_count = 0;
-    link->replica = (link->replica + 1) % link->options.cell->replica_count;
     uv_timer_start(&link->timer, link_on_dial, link_backoff_ms(link), 0);
 }
 
@@ -113,7 +134,9 @@ static void link_lost(struct link *link, const struct err *why)
         return;
     }
     /* Told once; while nobody answers it is not news. */
-    if (link->phase == LINK_LINKED || link->failures == 0)
+    if (link->moving)
+        log_info("link.moving to=%s", link_address(link));
+    else if (link->phase == LINK_LINKED || link->failures == 0)
         log_warn("link.lost replica=%s reason=%s, trying the next", link_address(link),
                  log_quoted(why->msg));
     else
@@ -151,7 +174,7 @@ static void link_on_beat(uv_timer_t *timer)
         return;
     wire_pack_reports(&body, &none);
     if (rpc_request(link->conn, WIRE_REPORT, body.bytes, body.size,
-                    link->heartbeat_ms * LINK_HEARTBEATS_MAX, link_on_beat_answer, link, &err) == 0)
+                    link->heartbeat_ms + LINK_ANSWER_MS, link_on_beat_answer, link, &err) == 0)
         link->beating = true;
     else
         rpc_close(link->conn);
@@ -161,6 +184,7 @@ static void link_on_welcome(void *data, const struct err *err, const void *body,
 {
     struct link *link = data;
     struct wire_welcome welcome;
+    uint64_t random[2];
     struct err bad;
 
     if (err == NULL && wire_unpack_welcome(body, size, &welcome, &bad) != 0)
@@ -179,7 +203,10 @@ static void link_on_welcome(void *data, const struct err *err, const void *body,
     link->heartbeat_ms = MIN(MAX(welcome.heartbeat_ms, (uint64_t)LINK_HEARTBEAT_MIN_MS),
                              (uint64_t)LINK_HEARTBEAT_MAX_MS);
     log_info("link.up replica=%s machine=%" PRIu32, link_address(link), welcome.machine);
-    uv_timer_start(&link->timer, link_on_beat, link->heartbeat_ms, link->heartbeat_ms);
+    /* Who came at the same moment must not beat in step. */
+    random_id(random);
+    uv_timer_start(&link->timer, link_on_beat, 1 + random[0] % link->heartbeat_ms,
+                   link->heartbeat_ms);
     link_flush(link);
 }
 
@@ -225,6 +252,36 @@ static void link_on_intend(struct rpc_conn *conn, struct rpc_call *call, const v
     }
     link->options.on_intents(link->options.data, &in);
     wire_intents_release(&in);
+}
+
+/* We are too many where we are. */
+static void link_on_move(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                         size_t size)
+{
+    struct link *link = rpc_data(conn);
+    struct wire_move move;
+    struct err err;
+
+    if (call != NULL)
+        rpc_reply(call, NULL, 0);
+    if (link->closing || link->phase != LINK_LINKED)
+        return;
+    if (wire_unpack_move(body, size, &move, &err) != 0) {
+        log_error("link.garbage replica=%s reason=%s, closing", link_address(link),
+                  log_quoted(err.msg));
+        rpc_close(conn);
+        return;
+    }
+    /* What is still to be told goes first; the hello there says it again. */
+    link_flush(link);
+    str_copy(link->hint, sizeof(link->hint), move.addr);
+    link->moving = true;
+    rpc_close(conn);
+}
+
+bool link_is_up(const struct link *link)
+{
+    return link->phase == LINK_LINKED;
 }
 
 void link_report(struct link *link, const struct report *report)
@@ -276,13 +333,34 @@ void link_flush(struct link *link)
     link->report_count = 0;
 }
 
+/*
+ * Each machine has an order of its own (the highest hash first), so that the machines of a replica
+ * that dies spread over all others, and few change their first choice when there is one more.
+ */
+static void link_order(size_t order[CELL_REPLICAS_MAX], const struct cell_file *cell,
+                       const char *name)
+{
+    uint64_t marks[CELL_REPLICAS_MAX];
+
+    for (size_t i = 0; i < cell->replica_count; i++) {
+        size_t at = i;
+        uint64_t mark = hash_text(hash_u64(cell->replicas[i].id), name);
+        for (; at > 0 && marks[at - 1] < mark; at--) {
+            marks[at] = marks[at - 1];
+            order[at] = order[at - 1];
+        }
+        marks[at] = mark;
+        order[at] = i;
+    }
+}
+
 struct link *link_open(const struct link_options *options)
 {
     struct link *link = xcalloc(1, sizeof(*link));
 
     ASSERT(options->cell->replica_count > 0);
     link->options = *options;
-    link->replica = hash_text(0, options->name) % options->cell->replica_count;
+    link_order(link->order, options->cell, options->name);
     uv_timer_init(options->loop, &link->timer);
     link->timer.data = link;
     uv_timer_start(&link->timer, link_on_dial, 0, 0);

@@ -4,8 +4,10 @@
  *     WAITING -- timer --> DIALLING -- open --> GREETING -- welcome --> LINKED
  *        ^                    |                    |                      |
  *        +--- closed, refused, no answer in time: the next replica -------+
+ *        +--- asked to move (WIRE_MOVE): the one that was named ----------+
  *
- * Which replica is first depends on the machine's name, so that machines spread evenly. While none
+ * The order of the replicas depends on the machine's name, so that machines spread evenly, those of
+ * a replica that dies as well. While none
  * answers, rounds are LINK_BACKOFF_MIN_MS to LINK_BACKOFF_MAX_MS apart. Each new connection says
  * everything again (WIRE_HELLO), so nothing needs to be kept for a replica that is gone. The
  * heartbeat is a call: a replica that is stopped keeps its sockets, but does not answer.
@@ -21,7 +23,7 @@ enum {
     LINK_BACKOFF_MIN_MS = 50,
     LINK_BACKOFF_MAX_MS = 1000,
     LINK_GREETING_MS = 3000, /* for the answer to WIRE_HELLO */
-    LINK_HEARTBEATS_MAX = 3, /* so many without an answer: the replica is dead to us */
+    LINK_ANSWER_MS = 500,    /* a heartbeat's answer may come so much after the next was due */
     LINK_STABLE_MS = 1000,   /* a link that lived shorter counts as a failure */
     LINK_HEARTBEAT_MIN_MS = 100,
     LINK_HEARTBEAT_MAX_MS = 60000,
@@ -50,9 +52,10 @@ void link_close(struct link *link); /* freed by the loop */
 /* Remember to tell; a later report of the same attempt replaces it. Lost when not linked: the next
  * hello says it. */
 void link_report(struct link *link, const struct report *report);
-/* Send what is remembered. */
 /* Told only while linked: the next ones say it again. */
 void link_usage(struct link *link, const struct wire_usages *usages);
+/* Send what is remembered. */
 void link_flush(struct link *link);
+bool link_is_up(const struct link *link); /* a replica drives this machine */
 
 #endif

@@ -202,6 +202,13 @@ static enum outcome stop_decide(const struct intent *wish, const struct plan_att
     return WISH_ACTS;
 }
 
+/* What is there is told by itself. */
+static enum outcome show_decide(const struct plan_attempt *there, struct plan_action *action)
+{
+    action->verb = PLAN_LOST;
+    return there == NULL ? WISH_ACTS : WISH_VOID;
+}
+
 static void spaces_measure(struct spaces *spaces, const struct plan_attempt *present, size_t count,
                            const struct resources *capacity)
 {
@@ -234,6 +241,8 @@ size_t plan_next(struct plan *plan, const struct plan_attempt *present, size_t p
         enum outcome outcome = WISH_WAITS;
         if (count == max)
             outcome = WISH_WAITS;
+        else if (wish->action == INTENT_SHOW)
+            outcome = show_decide(there, &action);
         else if (wish->action != INTENT_RUN)
             outcome = stop_decide(wish, there, &action);
         else

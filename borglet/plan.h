@@ -7,6 +7,7 @@
  *     RUN     waits until there is room, then PLAN_START; once the attempt is there PLAN_RESIZE
  * when it has another limit, else void STOP    PLAN_STOP; an attempt that is not there is told to
  * have ended FORGET  PLAN_STOP when it still runs, PLAN_FORGET once it has ended
+ *     SHOW    PLAN_LOST when it is not there
  *
  * Room is the machine's capacity minus the limits of every attempt that still has processes, those
  * that are being stopped included: a preemptor waits for its victims. What the cell says is
@@ -36,6 +37,7 @@ enum plan_verb {
     PLAN_STOP,   /* with grace_ms */
     PLAN_FORGET, /* drop the record of its end */
     PLAN_GONE,   /* report its end: it is not here, or was never started */
+    PLAN_LOST,   /* report that nothing is known of it */
     PLAN_REFUSE, /* report a start error: larger than the machine; `intent` is set */
 };
 

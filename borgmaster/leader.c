@@ -5,8 +5,17 @@
 
 #include "clock.h"
 #include "log.h"
+#include "shares.h"
 
 #include <stdlib.h>
+
+/* What a replica has told last. */
+struct told {
+    uint64_t since_ms; /* it tells without a break */
+    uint64_t last_ms;
+    uint64_t applied_index;
+    struct share share;
+};
 
 struct leader {
     struct replica *replica;
@@ -14,20 +23,23 @@ struct leader {
     bool leads;
     uint64_t *heard_ms; /* by machine id - 1 */
     size_t heard_count;
+    struct told told[CELL_REPLICAS_MAX];
+    size_t told_count;
     struct loss loss;
     size_t under_way; /* commands of the last tick */
     task_id wake[LEADER_WAKE_MAX];
     struct cmd due[LEADER_DUE_MAX];
 };
 
+/* Most have been heard of lately: only the others cost a look at the machine. */
 static struct loss_seen look(const struct cell *cell, uint64_t *heard_ms, uint64_t mono_ms)
 {
-    struct loss_seen seen = {0};
+    struct loss_seen seen = {.machines = cell->machines_up};
     for (uint32_t i = 0; i < cell->machine_count; i++) {
+        if (mono_ms - heard_ms[i] <= LEADER_FRESH_MS)
+            continue;
         if (cell->machines[i]->state != MACHINE_UP)
             heard_ms[i] = mono_ms;
-        else
-            seen.machines++;
         seen.quiet += mono_ms - heard_ms[i] > LEADER_SILENT_MS / 2;
         seen.silent += mono_ms - heard_ms[i] > LEADER_SILENT_MS;
     }
@@ -48,6 +60,28 @@ static size_t wake_due(const struct cell *cell, uint64_t wall_ms, task_id *wake_
     return count > 0;
 }
 
+/* Of those that drain or lack ram. */
+static size_t machines_due(const struct cell *cell, const uint64_t *heard_ms, uint64_t mono_ms,
+                           struct cmd *ret_cmds, size_t max)
+{
+    size_t count = 0;
+    LIST_EACH(l, &cell->uneasy)
+    {
+        const struct machine *machine = CONTAINER_OF(l, struct machine, uneasy);
+        if (count == max)
+            break;
+        if (mono_ms - heard_ms[machine->id.v - 1] > LEADER_SILENT_MS)
+            continue;
+        if (cell_drain_due(cell, machine))
+            ret_cmds[count++] =
+                (struct cmd){.kind = CMD_MACHINE_EVICT, .machine_evict = {machine->id}};
+        else if (cell_reclaim_due(cell, machine))
+            ret_cmds[count++] =
+                (struct cmd){.kind = CMD_MACHINE_RECLAIM, .machine_reclaim = {machine->id}};
+    }
+    return count;
+}
+
 size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss, uint64_t mono_ms,
                   uint64_t wall_ms, task_id *wake_scratch, struct cmd *ret_cmds)
 {
@@ -59,23 +93,15 @@ size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss
         ret_cmds[count++] =
             (struct cmd){.kind = CMD_HOLD_SET, .hold_set = {hold, seen.quiet, seen.machines}};
     uint32_t may_go = loss_allow(loss, hold, &seen, mono_ms);
-    for (uint32_t i = 0; i < cell->machine_count && count < LEADER_DUE_MAX; i++) {
-        const struct machine *machine = cell->machines[i];
-        if (mono_ms - heard_ms[i] > LEADER_SILENT_MS) {
-            if (may_go == 0)
-                continue;
-            may_go--;
-            loss_spend(loss, 1);
-            ret_cmds[count++] =
-                (struct cmd){.kind = CMD_MACHINE_DOWN, .machine_down = {machine->id}};
-        } else if (machine->state == MACHINE_UP && cell_drain_due(cell, machine)) {
-            ret_cmds[count++] =
-                (struct cmd){.kind = CMD_MACHINE_EVICT, .machine_evict = {machine->id}};
-        } else if (machine->state == MACHINE_UP && cell_reclaim_due(cell, machine)) {
-            ret_cmds[count++] =
-                (struct cmd){.kind = CMD_MACHINE_RECLAIM, .machine_reclaim = {machine->id}};
-        }
+    for (uint32_t i = 0; i < cell->machine_count && may_go > 0 && count < LEADER_DUE_MAX; i++) {
+        if (mono_ms - heard_ms[i] <= LEADER_SILENT_MS)
+            continue;
+        may_go--;
+        loss_spend(loss, 1);
+        ret_cmds[count++] =
+            (struct cmd){.kind = CMD_MACHINE_DOWN, .machine_down = {cell->machines[i]->id}};
     }
+    count += machines_due(cell, heard_ms, mono_ms, ret_cmds + count, LEADER_DUE_MAX - count);
     LIST_EACH(l, &cell->updating)
     {
         const struct job *job = CONTAINER_OF(l, struct job, updating);
@@ -97,15 +123,58 @@ static void heard_grow(struct leader *leader, size_t count)
     leader->heard_count = count;
 }
 
-void leader_heard(struct leader *leader, const struct wire_alive *alive)
+static struct told *told_by(struct leader *leader, uint64_t id)
+{
+    for (size_t i = 0; i < leader->told_count; i++)
+        if (leader->told[i].share.id == id)
+            return &leader->told[i];
+    if (leader->told_count == CELL_REPLICAS_MAX)
+        return NULL;
+    struct told *told = &leader->told[leader->told_count++];
+    *told = (struct told){.share.id = id};
+    return told;
+}
+
+/* It is there for a while, and has what we have: a borglet would be served at once. */
+static bool takes(const struct leader *leader, const struct told *told, uint64_t now_ms)
+{
+    return now_ms - told->last_ms <= LEADER_ALIVE_MS * 5 / 2 &&
+           now_ms - told->since_ms >= LEADER_ALIVE_MS * 3 &&
+           told->applied_index + LEADER_LAG_MAX >= replica_cell(leader->replica)->applied_index;
+}
+
+/* Which borglets of the replica that has just told should move. What is decided is counted as done,
+ * so that not all replicas send theirs to one. */
+static struct wire_shed share_out(struct leader *leader, const struct told *from, uint64_t now_ms)
+{
+    struct share shares[CELL_REPLICAS_MAX];
+    for (size_t i = 0; i < leader->told_count; i++) {
+        leader->told[i].share.takes = takes(leader, &leader->told[i], now_ms);
+        shares[i] = leader->told[i].share;
+    }
+    struct share_move move = shares_move(shares, leader->told_count, from->share.id);
+    if (move.count > 0)
+        told_by(leader, move.to)->share.links += move.count;
+    return (struct wire_shed){move.to, move.count};
+}
+
+struct wire_shed leader_heard(struct leader *leader, uint64_t from, const struct wire_alive *alive)
 {
     uint64_t now_ms = clock_mono_ms();
+    const uint8_t *bits = alive->bits;
+    struct told *told = told_by(leader, from);
     heard_grow(leader, replica_cell(leader->replica)->machine_count);
-    for (uint32_t i = 0; i < alive->machine_count; i++) {
-        uint32_t id = alive->machines[i];
-        if (id >= 1 && id <= leader->heard_count)
-            leader->heard_ms[id - 1] = now_ms;
-    }
+    for (size_t i = 0; i < MIN(alive->size * 8, leader->heard_count); i++)
+        if ((bits[i / 8] & 1U << i % 8) != 0)
+            leader->heard_ms[i] = now_ms;
+    if (told == NULL)
+        return (struct wire_shed){0};
+    if (now_ms - told->last_ms > LEADER_ALIVE_MS * 5 / 2)
+        told->since_ms = now_ms;
+    told->last_ms = now_ms;
+    told->applied_index = alive->applied_index;
+    told->share.links = alive->links;
+    return leader->leads ? share_out(leader, told, now_ms) : (struct wire_shed){0};
 }
 
 static void on_answer(void *data, const struct err *err, const struct wire_answer *answer)
@@ -165,6 +234,7 @@ void leader_on_role(struct leader *leader, bool leads)
 {
     leader->leads = leads;
     leader->heard_count = 0;
+    leader->told_count = 0;
     leader->loss = (struct loss){0};
     heard_grow(leader, replica_cell(leader->replica)->machine_count);
 }

@@ -110,18 +110,13 @@ static bool cell_knows(const struct task *task, const struct report *report)
 static void diff_live(const struct cell *cell, const struct task *task, struct link_task *lt,
                       bool full, uint64_t now_ms, uint64_t resend_ms, struct link_todo *todo)
 {
-    bool lost = !lt->reported && !lt->run_sent && task->state == TASK_RUNNING;
-    if (lost)
-        lt->report = (struct report){.task = lt->ref, .kind = REPORT_LOST};
-    if (lost || (lt->reported && !cell_knows(task, &lt->report))) {
+    if (lt->reported && !cell_knows(task, &lt->report)) {
         todo->unsettled = true;
         if (lt->proposed_ms == 0 || now_ms - lt->proposed_ms >= resend_ms) {
             add_report(todo, &lt->report);
             lt->proposed_ms = now_ms;
         }
     }
-    if (lost)
-        return;
     const struct job *job = cell_job(cell, task_job(task->id));
     if (task->stopping != CAUSE_NONE) {
         /* A full set names it even when it has ended: unnamed, its record would be dropped before
@@ -132,6 +127,14 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
             stop->grace_ms = job->spec.grace_ms;
             lt->stop_sent = true;
         }
+        return;
+    }
+    if (!lt->reported && !lt->run_sent && task->state == TASK_RUNNING) {
+        /* Lost, perhaps; or started through another replica, whose connection took the place of
+         * this one, and we shall never be told. Only the borglet knows. */
+        if (full || !lt->show_sent)
+            add_intent(todo, INTENT_SHOW, lt->ref);
+        lt->show_sent = true;
         return;
     }
     const struct resources *limit = task_limit(job, task);

@@ -7,7 +7,7 @@
  *   cell                     borglet                 decision
  *   live, not stopping       unknown, assigned       RUN
  *   live, not stopping       told of another limit   RUN
- *   live, not stopping       unknown, was running    report LOST (rebooted, wiped)
+ *   live, not stopping       unknown, was running    SHOW: it says LOST if it is (rebooted, wiped)
  *   live, stopping           anything but ended      STOP
  *   live                     says more than the cell report it
  *   not live here            running                 STOP (lost and rescheduled, or killed)
@@ -24,6 +24,7 @@ struct link_task {
     bool reported; /* `report` is what the borglet said last */
     bool run_sent; /* on this connection */
     bool stop_sent;
+    bool show_sent;
     struct resources limit; /* that was sent */
     uint64_t proposed_ms;   /* when the report was last given to the leader; 0: never */
     struct report report;

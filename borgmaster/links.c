@@ -11,11 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINKS_TICK_MS = 250, LINKS_SPECS_BYTES = 4194304 };
+enum {
+    LINKS_TICK_MS = 250,
+    LINKS_SWEEP_TICKS = 4, /* every so many, all links are looked at */
+    LINKS_SPECS_BYTES = 4194304,
+};
 
 enum link_state {
     LINK_OPEN,        /* no hello yet */
-    LINK_REGISTERING, /* hello came, the cell is being told of the machine */
+    LINK_HELD,        /* hello came, there is no leader just now: there will be one soon */
+    LINK_REGISTERING, /* the cell is being told of the machine */
     LINK_WAITING,     /* welcome was said, our cell is older than what the borglet has seen */
     LINK_UP,
 };
@@ -24,28 +29,40 @@ struct link {
     uint64_t id; /* of this connection; callbacks find the link by it */
     struct links *links;
     struct rpc_conn *conn;
-    struct rpc_call *hello; /* unanswered, in LINK_REGISTERING */
+    struct rpc_call *hello; /* unanswered, in LINK_HELD and LINK_REGISTERING */
     enum link_state state;
     struct wire_hello said;
     machine_id machine; /* from LINK_WAITING on */
     struct link_tasks tasks;
     uint64_t heard_ms;
-    bool unsettled; /* the tick looks again */
+    bool moving; /* it was asked to go */
     struct list all;
+    struct list restless; /* in links.restless, or alone */
 };
 
 struct links {
     struct replica *replica;
-    struct list all;
-    size_t count; /* in LINK_UP or LINK_WAITING */
+    struct list all;      /* in the order in which they came */
+    struct list restless; /* every tick looks again: neither up nor open, or not settled */
+    size_t count;         /* in LINK_UP or LINK_WAITING */
     uint64_t next_id;
     struct idmap by_id;
     struct idmap by_machine; /* machine id -> struct link, LINK_WAITING and LINK_UP */
     struct link_todo todo;   /* scratch */
     struct buf body;         /* scratch */
     uv_timer_t tick;
+    unsigned ticks;
     uint64_t leader_seen_ms;
+    uint64_t alive_ms; /* when the leader was last told who is alive */
 };
+
+static void link_rest(struct link *link, bool restless)
+{
+    if (!restless)
+        list_remove(&link->restless);
+    else if (list_empty(&link->restless))
+        list_push(&link->links->restless, &link->restless);
+}
 
 /* Give reports to the cell; whether they arrived shows in the cell itself. */
 static void propose_reports(struct links *links, struct link *link)
@@ -111,11 +128,16 @@ static void link_sync(struct link *link, bool full)
     struct links *links = link->links;
     const struct cell *cell = replica_cell(links->replica);
     const struct machine *machine = cell_machine(cell, link->machine);
-    if (link->state != LINK_UP || machine == NULL)
+    if (link->state != LINK_UP)
         return;
+    /* Declared down although it talks to us: it must say hello again to be up. */
+    if (machine == NULL || machine->state != MACHINE_UP) {
+        rpc_close(link->conn);
+        return;
+    }
     link_todo_clear(&links->todo);
     link_diff(cell, machine, &link->tasks, full, clock_mono_ms(), LINKS_RESEND_MS, &links->todo);
-    link->unsettled = links->todo.unsettled;
+    link_rest(link, links->todo.unsettled);
     if (full || links->todo.intent_count > 0)
         send_intents(links, link, full);
     propose_reports(links, link);
@@ -131,6 +153,12 @@ static void link_try_up(struct link *link)
     link_sync(link, /* full= */ true);
 }
 
+static uint64_t heartbeat_ms(size_t links)
+{
+    uint64_t ms = links * 1000 / LINKS_HEARTBEATS_S;
+    return MIN(MAX(ms, (uint64_t)LINKS_HEARTBEAT_MIN_MS), (uint64_t)LINKS_HEARTBEAT_MAX_MS);
+}
+
 static void link_welcome(struct link *link, const struct machine *machine)
 {
     struct links *links = link->links;
@@ -139,13 +167,16 @@ static void link_welcome(struct link *link, const struct machine *machine)
         log_info("link.replaced machine=%s", log_quoted(machine->name));
         rpc_close(older->conn);
         older->state = LINK_OPEN;
+        link_rest(older, false);
         links->count--;
     }
     link->machine = machine->id;
     link->state = LINK_WAITING;
     links->count++;
     idmap_put(&links->by_machine, machine->id.v, link);
-    struct wire_welcome welcome = {.machine = machine->id.v, .heartbeat_ms = LINKS_HEARTBEAT_MS};
+    link_rest(link, true);
+    struct wire_welcome welcome = {.machine = machine->id.v,
+                                   .heartbeat_ms = heartbeat_ms(links->count)};
     buf_clear(&links->body);
     wire_pack_welcome(&links->body, &welcome);
     rpc_reply(link->hello, links->body.bytes, links->body.size);
@@ -162,6 +193,7 @@ static void link_refuse(struct link *link, const struct err *err)
     rpc_refuse(link->hello, err);
     link->hello = NULL;
     link->state = LINK_OPEN;
+    link_rest(link, false);
 }
 
 /* Is the machine in the cell as the hello describes it? */
@@ -176,6 +208,12 @@ static const struct machine *machine_as_said(const struct link *link)
                 memcmp(&m->capacity, &capacity, sizeof m->capacity) == 0 &&
                 words_same(&m->attributes, &link->said.attributes);
     return same ? m : NULL;
+}
+
+/* A registration may be repeated, whatever became of it. */
+static bool err_is_passing(enum err_code code)
+{
+    return code == ERR_UNAVAILABLE || code == ERR_NOT_LEADER || code == ERR_UNKNOWN_OUTCOME;
 }
 
 /* What a callback of replica_command() needs to find its link again, which may be gone by then. */
@@ -195,6 +233,10 @@ static void on_registered(void *data, const struct err *err, const struct wire_a
     if (err == NULL && answer->code != ERR_OK) {
         err_set(&own, answer->code, "%s", answer->msg);
         err = &own;
+    }
+    if (err != NULL && err_is_passing(err->code)) {
+        link->state = LINK_HELD; /* the leader has just changed */
+        return;
     }
     if (err != NULL) {
         link_refuse(link, err);
@@ -220,12 +262,29 @@ static void link_register(struct link *link)
     replica_command(link->links->replica, &cmd, on_registered, registration);
 }
 
+/* While a leader is elected a whole share of borglets may have come: they had better wait here than
+ * go round. */
+static void link_greet(struct link *link)
+{
+    struct err err;
+    if (clock_mono_ms() - link->heard_ms > LINKS_LEADERLESS_MS) {
+        err_set(&err, ERR_UNAVAILABLE, "this replica has no leader: try another");
+        link_refuse(link, &err);
+        return;
+    }
+    if (!replica_ready(link->links->replica))
+        return;
+    const struct machine *machine = machine_as_said(link);
+    if (machine != NULL)
+        link_welcome(link, machine);
+    else
+        link_register(link);
+}
+
 static int hello_check(const struct link *link, struct err *err)
 {
     if (link->state != LINK_OPEN || link->hello != NULL)
         return err_set(err, ERR_STATE, "a second hello on one connection");
-    if (!replica_ready(link->links->replica))
-        return err_set(err, ERR_UNAVAILABLE, "this replica has no leader yet: try another");
     if (strcmp(rpc_peer(link->conn)->name, link->said.name) != 0)
         return err_set(err, ERR_DENIED, "the certificate is of machine \"%s\", not of \"%s\"",
                        rpc_peer(link->conn)->name, link->said.name);
@@ -252,11 +311,32 @@ static void link_note_hello(struct link *link, const struct wire_hello *hello)
     link->said.report_count = 0;
 }
 
+/* A message: false when it is of the past, for we stood still or the way was cut, and the borglet
+ * is with another replica since. */
+static bool link_hear(struct link *link)
+{
+    uint64_t now_ms = clock_mono_ms();
+    uint64_t silent_ms = now_ms - link->heard_ms;
+    if (silent_ms > LINKS_SILENT_MS) {
+        log_warn("link.silent machine=%s for_ms=%" PRIu64 ", closing",
+                 log_quoted(rpc_peer(link->conn)->name), silent_ms);
+        rpc_close(link->conn);
+        return false;
+    }
+    link->heard_ms = now_ms;
+    return true;
+}
+
 void links_on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
     struct link *link = rpc_data(conn);
     struct wire_hello hello;
     struct err err;
+    if (!link_hear(link)) {
+        err_set(&err, ERR_TIMEOUT, "the hello came too late");
+        rpc_refuse(call, &err);
+        return;
+    }
     if (wire_unpack_hello(body, size, &hello, &err) != 0) {
         log_warn("link.refused peer=%s reason=%s", log_quoted(rpc_peer(conn)->name),
                  log_quoted(err.msg));
@@ -268,13 +348,10 @@ void links_on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *bo
     int rv = hello_check(link, &err);
     if (rv == 0) {
         link->hello = call;
-        link->heard_ms = clock_mono_ms();
         take_reports(link, hello.reports, hello.report_count);
-        const struct machine *machine = machine_as_said(link);
-        if (machine != NULL)
-            link_welcome(link, machine);
-        else
-            link_register(link);
+        link->state = LINK_HELD;
+        link_rest(link, true);
+        link_greet(link);
     } else {
         log_warn("link.refused machine=%s reason=%s", log_quoted(hello.name), log_quoted(err.msg));
         rpc_refuse(call, &err);
@@ -287,9 +364,9 @@ void links_on_report(struct rpc_conn *conn, struct rpc_call *call, const void *b
     struct link *link = rpc_data(conn);
     struct wire_reports reports;
     struct err err;
-    if (call != NULL)
-        rpc_reply(call, NULL, 0); /* so the borglet knows that we are alive */
-    link->heard_ms = clock_mono_ms();
+    rpc_reply(call, NULL, 0); /* so the borglet knows that we are alive */
+    if (!link_hear(link))
+        return;
     if (wire_unpack_reports(body, size, &reports, &err) != 0) {
         log_warn("link.garbage machine=%s reason=%s, closing", log_quoted(rpc_peer(conn)->name),
                  log_quoted(err.msg));
@@ -309,8 +386,9 @@ void links_on_usage(struct rpc_conn *conn, struct rpc_call *call, const void *bo
     const struct cell *cell = replica_cell(link->links->replica);
     struct wire_usages usages;
     struct err err;
-    if (call != NULL)
-        rpc_reply(call, NULL, 0);
+    rpc_reply(call, NULL, 0);
+    if (!link_hear(link))
+        return;
     if (wire_unpack_usages(body, size, &usages, &err) != 0) {
         log_warn("link.garbage machine=%s reason=%s, closing", log_quoted(rpc_peer(conn)->name),
                  log_quoted(err.msg));
@@ -337,6 +415,7 @@ void links_on_open(struct links *links, struct rpc_conn *conn)
     link->links = links;
     link->conn = conn;
     link->heard_ms = clock_mono_ms();
+    list_init(&link->restless);
     list_push(&links->all, &link->all);
     idmap_put(&links->by_id, link->id, link);
     rpc_set_data(conn, link);
@@ -358,6 +437,7 @@ void links_on_close(struct rpc_conn *conn)
     }
     idmap_remove(&links->by_id, link->id);
     list_remove(&link->all);
+    list_remove(&link->restless);
     link_tasks_release(&link->tasks);
     words_release(&link->said.attributes);
     free(link);
@@ -378,17 +458,57 @@ void links_reset(struct links *links)
     rpc_close(CONTAINER_OF(l, struct link, all)->conn);
 }
 
-struct wire_alive links_alive(const struct links *links)
+static const char *replica_address(const struct replica *replica, uint64_t id)
 {
-    struct wire_alive alive = {.machines = xcalloc(links->count + 1, sizeof *alive.machines)};
-    uint64_t now_ms = clock_mono_ms();
+    const struct cell_file *file = replica_opts(replica)->file;
+    for (size_t i = 0; i < file->replica_count; i++)
+        if (file->replicas[i].id == id)
+            return file->replicas[i].rpc;
+    return NULL;
+}
+
+static bool link_ask_to_move(struct link *link, const char *addr)
+{
+    struct wire_move move = {0};
+    if (link->state != LINK_UP || link->moving || !list_empty(&link->restless))
+        return false;
+    str_copy(move.addr, sizeof move.addr, addr);
+    buf_clear(&link->links->body);
+    wire_pack_move(&link->links->body, &move);
+    link->moving =
+        rpc_notify(link->conn, WIRE_MOVE, link->links->body.bytes, link->links->body.size) == 0;
+    return link->moving;
+}
+
+void links_shed(struct links *links, uint64_t to, size_t count)
+{
+    const char *addr = replica_address(links->replica, to);
+    size_t asked = 0;
+    if (addr == NULL)
+        return;
+    for (struct list *l = links->all.prev; l != &links->all && asked < count; l = l->prev)
+        asked += link_ask_to_move(CONTAINER_OF(l, struct link, all), addr);
+    log_info("links.shed asked=%zu of=%zu to=%" PRIu64, asked, links->count, to);
+}
+
+struct wire_alive links_alive(struct links *links, struct buf *bits)
+{
+    struct wire_alive alive = {.links = (uint32_t)links->count,
+                               .applied_index = replica_cell(links->replica)->applied_index};
+    alive.size = (replica_cell(links->replica)->machine_count + 7) / 8;
+    buf_clear(bits);
+    uint8_t *heard = (uint8_t *)buf_reserve(bits, alive.size + 1);
+    memset(heard, 0, alive.size);
     LIST_EACH(l, &links->all)
     {
         const struct link *link = CONTAINER_OF(l, struct link, all);
         bool drives = link->state == LINK_UP || link->state == LINK_WAITING;
-        if (drives && now_ms - link->heard_ms <= LINKS_HEARTBEAT_MS * 5 / 2)
-            alive.machines[alive.machine_count++] = link->machine.v;
+        uint32_t at = link->machine.v - 1;
+        if (drives && link->heard_ms >= links->alive_ms && at / 8 < alive.size)
+            heard[at / 8] |= (uint8_t)(1U << at % 8);
     }
+    links->alive_ms = clock_mono_ms();
+    alive.bits = heard;
     return alive;
 }
 
@@ -397,16 +517,13 @@ size_t links_count(const struct links *links)
     return links->count;
 }
 
-static void link_tick(struct link *link, uint64_t now_ms)
+static void link_tick(struct link *link)
 {
     const struct machine *machine;
-    if (now_ms - link->heard_ms > LINKS_SILENT_MS) {
-        log_warn("link.silent machine=%s for_ms=%" PRIu64 ", closing",
-                 log_quoted(rpc_peer(link->conn)->name), now_ms - link->heard_ms);
-        rpc_close(link->conn);
-        return;
-    }
     switch (link->state) {
+    case LINK_HELD:
+        link_greet(link);
+        break;
     case LINK_REGISTERING:
         machine = machine_as_said(link);
         if (machine != NULL)
@@ -416,15 +533,23 @@ static void link_tick(struct link *link, uint64_t now_ms)
         link_try_up(link);
         break;
     case LINK_UP:
-        machine = cell_machine(replica_cell(link->links->replica), link->machine);
-        /* Declared down although it talks to us: it must say hello again to be up. */
-        if (machine == NULL || machine->state != MACHINE_UP)
-            rpc_close(link->conn);
-        else if (link->unsettled)
-            link_sync(link, /* full= */ false);
+        link_sync(link, /* full= */ false);
         break;
     case LINK_OPEN:
         break;
+    }
+}
+
+static void close_silent(struct links *links, uint64_t now_ms)
+{
+    LIST_EACH(l, &links->all)
+    {
+        struct link *link = CONTAINER_OF(l, struct link, all);
+        if (now_ms - link->heard_ms <= LINKS_SILENT_MS)
+            continue;
+        log_warn("link.silent machine=%s for_ms=%" PRIu64 ", closing",
+                 log_quoted(rpc_peer(link->conn)->name), now_ms - link->heard_ms);
+        rpc_close(link->conn);
     }
 }
 
@@ -441,8 +566,15 @@ static void on_tick(uv_timer_t *timer)
         links_reset(links);
         return;
     }
-    LIST_EACH(l, &links->all)
-    link_tick(CONTAINER_OF(l, struct link, all), now_ms);
+    if (links->ticks++ % LINKS_SWEEP_TICKS == 0)
+        close_silent(links, now_ms);
+    struct list now = {0};
+    list_replace(&links->restless, &now);
+    list_init(&links->restless);
+    for (struct list *l; (l = list_pop(&now)) != NULL;) {
+        list_push(&links->restless, l);
+        link_tick(CONTAINER_OF(l, struct link, restless));
+    }
 }
 
 struct links *links_new(struct replica *replica)
@@ -451,6 +583,7 @@ struct links *links_new(struct replica *replica)
     links->replica = replica;
     links->leader_seen_ms = clock_mono_ms();
     list_init(&links->all);
+    list_init(&links->restless);
     uv_timer_init(replica_opts(replica)->loop, &links->tick);
     links->tick.data = links;
     uv_timer_start(&links->tick, on_tick, LINKS_TICK_MS, LINKS_TICK_MS);

@@ -4,9 +4,15 @@
  *
  * The connection is the assignment: a borglet dials a replica of its choice and that one drives it.
  * Intents are pushed when the cell changes, reports are proposed until the cell says the same
- * (link_diff.h decides both). Intents carry the applied index; a borglet ignores older ones, so a
- * replica that lags or is cut off can do no harm. A replica that has had no leader for
- * LINKS_LEADERLESS_MS closes its links: the borglets find one that has.
+ * (link_diff.h decides both). The leader may have us ask some to move (shares.h).
+ *
+ * A replica that lags, is stopped or cut off can do no harm:
+ *   - intents carry the applied index, and a borglet ignores older ones than it has seen;
+ *   - a link whose borglet has seen a newer index than we have applied says nothing (LINK_WAITING);
+ *   - what a link says after LINKS_SILENT_MS of silence is of the past, it is closed instead;
+ *   - only a borglet itself says that it has lost what the cell takes for running (INTENT_SHOW): it
+ *     may have got it through another replica, and not be on this connection any more;
+ *   - without a leader for LINKS_LEADERLESS_MS we close our links: the borglets find one that has.
  */
 #ifndef BORGMASTER_LINKS_H
 #define BORGMASTER_LINKS_H
@@ -15,9 +21,12 @@
 #include "rpc.h"
 
 enum {
-    LINKS_HEARTBEAT_MS = 1000,
+    /* A replica that is mute is left after two heartbeats and half a second (borglet/link.h). */
+    LINKS_HEARTBEAT_MIN_MS = 700,
+    LINKS_HEARTBEAT_MAX_MS = 2000, /* of a shard with very many links */
+    LINKS_HEARTBEATS_S = 8000,     /* so many a second are no burden */
     LINKS_SILENT_MS = 5000,
-    LINKS_LEADERLESS_MS = 3000,
+    LINKS_LEADERLESS_MS = 2000,
     LINKS_RESEND_MS = 1000,
 };
 
@@ -37,9 +46,10 @@ void links_on_report(struct rpc_conn *conn, struct rpc_call *call, const void *b
 void links_touch(struct links *links, const uint64_t *machines, size_t count);
 /* The cell was replaced as a whole. */
 void links_reset(struct links *links);
-/* Machines heard of within LINKS_HEARTBEAT_MS * 5 / 2; the caller frees with wire_alive_release().
- */
-struct wire_alive links_alive(const struct links *links);
+/* Ask `count` borglets to go to another replica: those that came last. */
+void links_shed(struct links *links, uint64_t to, size_t count);
+/* Whom we have heard of since the last call, for the leader; `bits` keeps it. */
+struct wire_alive links_alive(struct links *links, struct buf *bits);
 size_t links_count(const struct links *links);
 
 #endif

@@ -5,6 +5,7 @@
 #include "log.h"
 #include "replica.h"
 #include "restore.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -241,8 +242,9 @@ int main(int argc, char **argv)
         die(&err);
     stop_on(&sigterm, replica, SIGTERM);
     stop_on(&sigint, replica, SIGINT);
-    log_info("master.started rpc=%s raft=%s index=%" PRIu64, options.self->rpc, options.self->raft,
-             replica_cell(replica)->applied_index);
+    log_info("master.started rpc=%s raft=%s index=%" PRIu64 " files_max=%" PRIu64,
+             options.self->rpc, options.self->raft, replica_cell(replica)->applied_index,
+             stream_files_raise());
     uv_run(options.loop, UV_RUN_DEFAULT);
     return 0;
 }

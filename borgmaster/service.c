@@ -153,28 +153,47 @@ static void on_status(struct rpc_conn *conn, struct rpc_call *call, const void *
 
 static void on_alive(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
+    struct replica *replica = service_of(conn)->replica;
     struct wire_alive alive;
-    if (wire_unpack_alive(body, size, &alive, NULL) == 0) {
-        leader_heard(replica_leader(service_of(conn)->replica), &alive);
-        wire_alive_release(&alive);
-    }
+    struct buf CLEANUP(buf_release) packed = {0};
     rpc_reply(call, NULL, 0);
+    if (wire_unpack_alive(body, size, &alive, NULL) != 0)
+        return;
+    uint64_t from = strtoull(rpc_peer(conn)->name, NULL, 10);
+    struct wire_shed shed = leader_heard(replica_leader(replica), from, &alive);
+    if (shed.count == 0)
+        return;
+    wire_pack_shed(&packed, &shed);
+    peers_notify(replica_peers(replica), from, WIRE_SHED, &packed);
+}
+
+/* Harmless from whom it may come: a borglet that is asked to move loses nothing. */
+static void on_shed(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    struct wire_shed shed;
+    rpc_reply(call, NULL, 0);
+    if (wire_unpack_shed(body, size, &shed, NULL) == 0)
+        links_shed(replica_links(service_of(conn)->replica), shed.to, shed.count);
 }
 
 static void on_alive_timer(uv_timer_t *timer)
 {
     struct service *service = timer->data;
     struct replica *replica = service->replica;
-    struct wire_alive alive = links_alive(replica_links(replica));
-    uint64_t leader = replica_leader_id(replica);
-    if (leader == replica_opts(replica)->self->id) {
-        leader_heard(replica_leader(replica), &alive);
-    } else if (leader != 0) {
-        struct buf CLEANUP(buf_release) body = {0};
+    struct buf CLEANUP(buf_release) bits = {0};
+    struct buf CLEANUP(buf_release) body = {0};
+    uint64_t leader = replica_leader_id(replica), self = replica_opts(replica)->self->id;
+    if (leader == 0)
+        return;
+    struct wire_alive alive = links_alive(replica_links(replica), &bits);
+    if (leader == self) {
+        struct wire_shed shed = leader_heard(replica_leader(replica), self, &alive);
+        if (shed.count > 0)
+            links_shed(replica_links(replica), shed.to, shed.count);
+    } else {
         wire_pack_alive(&body, &alive);
         peers_notify(replica_peers(replica), leader, WIRE_ALIVE, &body);
     }
-    wire_alive_release(&alive);
 }
 
 static void on_open(struct rpc_conn *conn)
@@ -202,6 +221,7 @@ static const struct rpc_method methods[] = {
     {WIRE_FORWARD, "forward", BIT(ROLE_MASTER), on_forward},
     {WIRE_BARRIER, "barrier", BIT(ROLE_MASTER), on_barrier},
     {WIRE_ALIVE, "alive", BIT(ROLE_MASTER), on_alive},
+    {WIRE_SHED, "shed", BIT(ROLE_MASTER), on_shed},
     {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), links_on_hello},
     {WIRE_REPORT, "report", BIT(ROLE_BORGLET), links_on_report},
     {WIRE_USAGE, "usage", BIT(ROLE_BORGLET), links_on_usage},

@@ -73,6 +73,9 @@ uint64_t stream_listener_refused(const struct stream_listener *l);
 /* Stops accepting; its streams live on. Freed by the loop. */
 void stream_listener_close(struct stream_listener *l);
 
+/* Each stream is a file: let this process have as many as it may. Returns how many that are. */
+uint64_t stream_files_raise(void);
+
 /* "host:port" -> socket address; names are resolved (blocking) only when not numeric. */
 int address_parse(const char *address, struct sockaddr_storage *ret, struct err *err) MUST_USE;
 /* The numeric text of a socket address, the inverse of address_parse(). */

@@ -7,6 +7,7 @@
 #include "log.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 
 enum { LISTEN_BACKLOG = 4096, LOG_LINES_PER_S = 10 };
 
@@ -142,4 +143,14 @@ void stream_listener_close(struct stream_listener *l)
     uv_close((uv_handle_t *)&l->tcp, listener_on_closed);
     while (!list_empty(&l->handshakes))
         stream_die(CONTAINER_OF(l->handshakes.next, struct stream, handshake_link), &why);
+}
+
+uint64_t stream_files_raise(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    rlim_t was = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : was;
 }

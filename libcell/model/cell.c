@@ -26,6 +26,7 @@ static void cell_init(struct cell *cell)
     list_init(&cell->jobs);
     list_init(&cell->system_jobs);
     list_init(&cell->updating);
+    list_init(&cell->uneasy);
     list_init(&cell->dead_jobs);
     list_init(&cell->backing_off);
     list_init(&cell->accounts);
@@ -138,6 +139,7 @@ struct machine *cell_add_machine(struct cell *cell, const char *name)
     machine->id.v = count + 1;
     str_copy(machine->name, sizeof machine->name, name);
     list_init(&machine->tasks);
+    list_init(&machine->uneasy);
     namemap_put(&cell->machines_by_name, machine->name, machine);
     return machine;
 }

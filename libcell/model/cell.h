@@ -11,6 +11,9 @@
 #include "idmap.h"
 #include "task.h"
 
+/* So much of a machine's ram may be in use. */
+enum { RAM_FULL_PERCENT = 95 };
+
 enum machine_state { MACHINE_UP, MACHINE_DOWN, MACHINE_STATE_COUNT };
 const char *machine_state_text(enum machine_state state);
 
@@ -36,7 +39,8 @@ struct machine {
     uint32_t task_count;              /* live tasks, allocs and what is in them */
     uint64_t changed_ms;
     uint64_t row_hash;
-    struct list tasks; /* task.link of its live tasks, in order of assignment */
+    struct list tasks;  /* task.link of its live tasks, in order of assignment */
+    struct list uneasy; /* in cell.uneasy: it drains, or lacks ram */
 };
 
 /* A job is live until all its tasks are final; one on every machine until it is killed too. */
@@ -143,6 +147,8 @@ struct cell {
     struct resource_names resource_names; /* slots that machines named, in every vector here */
     struct machine **machines;            /* machine id v is machines[v - 1] */
     uint32_t machine_count;
+    uint32_t machines_up;
+    struct list uneasy; /* machines that may have to be asked for work to go, in no order */
     struct namemap machines_by_name;
 
     struct list jobs; /* all, by id */
@@ -193,6 +199,8 @@ struct resources task_kept(const struct job *job, const struct task *task);
  * promised to production there: nothing of that is reclaimed. */
 struct room cell_room(const struct cell *cell, const struct machine *machine);
 struct resources machine_unpromised(const struct machine *machine);
+/* Is more of its ram reserved or used than there is? Then cell_reclaim_due() is worth asking. */
+bool machine_lacks_ram(const struct machine *machine);
 /* Does somebody have to go from this machine, because usage or reservations outgrew its ram? */
 bool cell_reclaim_due(const struct cell *cell, const struct machine *machine);
 /* Is there a task that has to leave this draining machine and may be told so now? */

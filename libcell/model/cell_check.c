@@ -9,6 +9,7 @@
 
 /* What the walk over jobs adds up, to be compared with the sums kept. */
 struct sums {
+    uint64_t machines_up;
     uint64_t digest, live_tasks, dead_jobs, jobs, backing_off, live_on_machines;
 };
 
@@ -145,6 +146,9 @@ static void check_machine(const struct cell *cell, const struct machine *machine
     ASSERT(machine_devices_sound(cell, machine));
     ASSERT(cell_machine_named(cell, machine->name) == machine);
     ASSERT(machine->row_hash == machine_row_hash(machine));
+    ASSERT(list_empty(&machine->uneasy) ==
+           (machine->state != MACHINE_UP || (!machine->draining && !machine_lacks_ram(machine))));
+    sums->machines_up += machine->state == MACHINE_UP;
     sums->digest += machine->row_hash;
     sums->live_on_machines -= count;
 }
@@ -241,6 +245,7 @@ void cell_check(const struct cell *cell)
     check_accounts(cell, &sums);
     ASSERT(sums.backing_off == 0);
     ASSERT(sums.live_on_machines == 0);
+    ASSERT(sums.machines_up == cell->machines_up);
     ASSERT(sums.jobs == cell->job_count);
     ASSERT(sums.jobs == cell->jobs_by_id.count);
     ASSERT(sums.dead_jobs == cell->dead_job_count);

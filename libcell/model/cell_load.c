@@ -30,6 +30,7 @@ int cell_load_machine(struct cell *cell, const struct machine *row, struct err *
     machine_set_attributes(machine, &row->attributes);
     str_copy(machine->addr, sizeof machine->addr, row->addr);
     machine->state = row->state;
+    cell->machines_up += row->state == MACHINE_UP;
     machine->draining = row->draining;
     machine->capacity = row->capacity;
     machine->changed_ms = row->changed_ms;
@@ -265,6 +266,7 @@ static int derive_machine(struct cell *cell, struct machine *machine, struct err
         return err_set(err, ERR_CORRUPT, "machine %u: its tasks exceed its gpus", machine->id.v);
     machine->row_hash = machine_row_hash(machine);
     cell->digest_sum += machine->row_hash;
+    cell_list_uneasy(cell, machine);
     return 0;
 }
 

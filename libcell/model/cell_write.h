@@ -36,6 +36,8 @@ void cell_remove_job(struct cell *cell, struct job *job);
 const struct remembered *cell_remembered(const struct cell *cell, const uint64_t request_id[2]);
 void cell_remember(struct cell *cell, uint64_t seq, const struct remembered *row);
 
+/* machine.c: keep cell.uneasy true after a change of the machine. */
+void cell_list_uneasy(struct cell *cell, struct machine *machine);
 /* resize.c: keep cell.updating true after a change of job.outdated. */
 void cell_list_updating(struct cell *cell, struct job *job);
 bool task_shape_right(const struct job *job, uint32_t shape); /* can a task of it hold this? */

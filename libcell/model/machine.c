@@ -69,6 +69,22 @@ static uint32_t devices_there(const struct machine *machine)
     return (uint32_t)((UINT64_C(1) << machine->capacity.v[RES_GPU] / DEVICE_MILLI) - 1);
 }
 
+bool machine_lacks_ram(const struct machine *machine)
+{
+    return machine_unreserved(machine, RES_RAM) < 0 ||
+           machine->used[RES_RAM] > machine->capacity.v[RES_RAM] * RAM_FULL_PERCENT / 100;
+}
+
+void cell_list_uneasy(struct cell *cell, struct machine *machine)
+{
+    bool is_uneasy =
+        machine->state == MACHINE_UP && (machine->draining || machine_lacks_ram(machine));
+    if (!is_uneasy)
+        list_remove(&machine->uneasy);
+    else if (list_empty(&machine->uneasy))
+        list_push(&cell->uneasy, &machine->uneasy);
+}
+
 struct room cell_room(const struct cell *cell, const struct machine *machine)
 {
     struct room room;
@@ -241,8 +257,10 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
         answer_say(a, "machine \"%s\" is up as before", body->name);
         return;
     }
-    if (is_new || machine->state != MACHINE_UP)
+    if (is_new || machine->state != MACHINE_UP) {
         event_add(a, EVENT_MACHINE_UP)->machine = machine->id;
+        a->cell->machines_up++;
+    }
     machine->state = MACHINE_UP;
     str_copy(machine->addr, sizeof machine->addr, body->addr);
     machine->capacity = capacity;
@@ -272,6 +290,7 @@ void apply_machine_down(struct apply *a, const struct cmd_machine_down *body)
         return;
     }
     machine->state = MACHINE_DOWN;
+    a->cell->machines_up--;
     machine_touch(a, machine);
     event_add(a, EVENT_MACHINE_DOWN)->machine = machine->id;
     CLEANUP(free_ptr) struct task **tasks = machine_tasks_by_id(machine);

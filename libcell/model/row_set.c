@@ -10,6 +10,7 @@ static void machine_rehash(struct cell *cell, struct machine *machine)
     uint64_t hash = machine_row_hash(machine);
     cell->digest_sum += hash - machine->row_hash;
     machine->row_hash = hash;
+    cell_list_uneasy(cell, machine);
 }
 
 static void job_rehash(struct cell *cell, struct job *job)

@@ -9,9 +9,6 @@
 
 #include <stdlib.h>
 
-/* So much of a machine's ram may be in use. */
-enum { RAM_FULL_PERCENT = 95 };
-
 /* The running task that is meant, and its reserves with this taken note of; NULL: there is none. */
 static struct task *usage_note(const struct cell *cell, machine_id machine,
                                const struct task_usage *usage, uint64_t now_ms,
@@ -127,10 +124,10 @@ static bool candidate_helps(const struct candidate *candidate, const struct pres
 
 bool cell_reclaim_due(const struct cell *cell, const struct machine *machine)
 {
+    if (machine->state != MACHINE_UP || !machine_lacks_ram(machine))
+        return false;
     struct pressure pressure = pressure_on(cell, machine);
     struct candidate candidate;
-    if (machine->state != MACHINE_UP || (pressure.reserved <= 0 && pressure.used <= 0))
-        return false;
     LIST_EACH(l, &machine->tasks)
     if (candidate_of(cell, CONTAINER_OF(l, struct task, link), &candidate) &&
         candidate_helps(&candidate, &pressure))

@@ -129,17 +129,15 @@ int wire_unpack_status(const void *bytes, size_t size, struct wire_status *ret, 
     return read_body(bytes, size, ret, sizeof *ret, status_fields, "status", err);
 }
 
-static void number_fields(struct pack *p, void *number)
-{
-    pack_u32(p, number);
-}
-
 static void alive_fields(struct pack *p, void *body)
 {
     struct wire_alive *a = body;
-    pack_fields(p, 1);
-    pack_list(p, &a->machines, &a->machine_count, CELL_MACHINES_MAX, sizeof *a->machines,
-              number_fields);
+    pack_fields(p, 3);
+    pack_bytes(p, &a->bits, &a->size);
+    pack_u32(p, &a->links);
+    pack_u64(p, &a->applied_index);
+    if (a->size > CELL_MACHINES_MAX / 8)
+        pack_fail(p, "more machines than a cell has");
 }
 
 void wire_pack_alive(struct buf *to, const struct wire_alive *a)
@@ -149,16 +147,25 @@ void wire_pack_alive(struct buf *to, const struct wire_alive *a)
 
 int wire_unpack_alive(const void *bytes, size_t size, struct wire_alive *ret, struct err *err)
 {
-    int rv = read_body(bytes, size, ret, sizeof *ret, alive_fields, "machines alive", err);
-    if (rv != 0)
-        wire_alive_release(ret);
-    return rv;
+    return read_body(bytes, size, ret, sizeof *ret, alive_fields, "machines alive", err);
 }
 
-void wire_alive_release(struct wire_alive *a)
+static void shed_fields(struct pack *p, void *body)
 {
-    free(a->machines);
-    *a = (struct wire_alive){0};
+    struct wire_shed *s = body;
+    pack_fields(p, 2);
+    pack_u64(p, &s->to);
+    pack_u32(p, &s->count);
+}
+
+void wire_pack_shed(struct buf *to, const struct wire_shed *s)
+{
+    write_body(to, s, shed_fields);
+}
+
+int wire_unpack_shed(const void *bytes, size_t size, struct wire_shed *ret, struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, shed_fields, "request to shed", err);
 }
 
 static void hello_fields(struct pack *p, void *body)
@@ -210,6 +217,23 @@ void wire_pack_welcome(struct buf *to, const struct wire_welcome *w)
 int wire_unpack_welcome(const void *bytes, size_t size, struct wire_welcome *ret, struct err *err)
 {
     return read_body(bytes, size, ret, sizeof *ret, welcome_fields, "welcome", err);
+}
+
+static void move_fields(struct pack *p, void *body)
+{
+    struct wire_move *m = body;
+    pack_fields(p, 1);
+    pack_text(p, m->addr, sizeof m->addr);
+}
+
+void wire_pack_move(struct buf *to, const struct wire_move *m)
+{
+    write_body(to, m, move_fields);
+}
+
+int wire_unpack_move(const void *bytes, size_t size, struct wire_move *ret, struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, move_fields, "request to move", err);
 }
 
 static void reports_fields(struct pack *p, void *body)

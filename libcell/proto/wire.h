@@ -21,6 +21,7 @@ enum { WIRE_REPLICAS_MAX = 9 };
     X(TRANSFER, 6)   /* user, master -> any replica: wire_transfer; answer: wire_answer */ \
     X(FORWARD, 10)   /* replica -> leader: packed cmd; answer: wire_answer */ \
     X(ALIVE, 11)     /* replica -> leader, notice: wire_alive */ \
+    X(SHED, 13)      /* leader -> replica, notice: wire_shed */ \
     X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that has \
                         everything   acknowledged before */ \
     X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
@@ -28,6 +29,7 @@ enum { WIRE_REPLICAS_MAX = 9 };
                         the heartbeat: a replica that is stopped keeps its sockets, but is mute */ \
     X(USAGE, 22)  /* borglet -> replica, notice: wire_usages; what its tasks use, now and then */ \
     X(INTEND, 30) /* replica -> borglet, notice: wire_intents */ \
+    X(MOVE, 31)   /* replica -> borglet, notice: wire_move; go to another replica */ \
     X(LOGS, 40)   /* user -> borglet: wire_logs; chunks come first, then the empty answer */ \
     X(LOG_CHUNK, 41) /* borglet -> user, notice: wire_log_chunk */
 
@@ -95,10 +97,17 @@ struct wire_status {
     char hold[16];   /* hold_text() */
 };
 
-/* Machines that a shard has heard of lately. */
+/* What a replica tells the leader every second of the borglets it drives. */
 struct wire_alive {
-    uint32_t *machines; /* ids; owned */
-    uint32_t machine_count;
+    const void *bits; /* bit id - 1: it has heard of that machine since the last time; borrowed */
+    size_t size;      /* in bytes */
+    uint32_t links;   /* how many it drives */
+    uint64_t applied_index;
+};
+/* It drives more than its share: `count` of them should go to replica `to`. */
+struct wire_shed {
+    uint64_t to;
+    uint32_t count;
 };
 
 struct wire_hello {
@@ -116,6 +125,10 @@ struct wire_welcome {
     uint64_t heartbeat_ms; /* send reports at least this often */
 };
 
+struct wire_move {
+    char addr[CELL_ADDR_MAX + 1]; /* rpc of the replica to go to */
+};
+
 struct wire_reports {
     struct report *reports; /* owned */
     uint32_t report_count;
@@ -130,6 +143,7 @@ enum intent_action {
     INTENT_RUN,    /* start it unless it is there; the spec is empty if it is known to be */
     INTENT_STOP,   /* SIGTERM, grace, SIGKILL; cause says why */
     INTENT_FORGET, /* the cell has taken note of its end: drop the record */
+    INTENT_SHOW,   /* the cell says that it runs here: tell that it is lost if it is not there */
     INTENT_ACTION_COUNT
 };
 struct intent {
@@ -200,7 +214,9 @@ int wire_unpack_status(const void *bytes, size_t size, struct wire_status *ret,
 void wire_pack_alive(struct buf *to, const struct wire_alive *a);
 int wire_unpack_alive(const void *bytes, size_t size, struct wire_alive *ret,
                       struct err *err) MUST_USE;
-void wire_alive_release(struct wire_alive *a);
+void wire_pack_shed(struct buf *to, const struct wire_shed *s);
+int wire_unpack_shed(const void *bytes, size_t size, struct wire_shed *ret,
+                     struct err *err) MUST_USE;
 void wire_pack_hello(struct buf *to, const struct wire_hello *h);
 int wire_unpack_hello(const void *bytes, size_t size, struct wire_hello *ret,
                       struct err *err) MUST_USE;
@@ -208,6 +224,9 @@ void wire_hello_release(struct wire_hello *h);
 void wire_pack_welcome(struct buf *to, const struct wire_welcome *w);
 int wire_unpack_welcome(const void *bytes, size_t size, struct wire_welcome *ret,
                         struct err *err) MUST_USE;
+void wire_pack_move(struct buf *to, const struct wire_move *m);
+int wire_unpack_move(const void *bytes, size_t size, struct wire_move *ret,
+                     struct err *err) MUST_USE;
 void wire_pack_reports(struct buf *to, const struct wire_reports *r);
 int wire_unpack_reports(const void *bytes, size_t size, struct wire_reports *ret,
                         struct err *err) MUST_USE;

@@ -73,7 +73,7 @@ static void fuzz_message(unsigned which, const uint8_t *bytes, size_t size)
         FUZZ_BODY(1, query, wire_query_release)
         FUZZ_BODY(2, rows, wire_rows_release)
         FUZZ_BODY(3, status, nothing_to_release)
-        FUZZ_BODY(4, alive, wire_alive_release)
+        FUZZ_BODY(4, alive, nothing_to_release)
         FUZZ_BODY(5, hello, wire_hello_release)
         FUZZ_BODY(6, welcome, nothing_to_release)
         FUZZ_BODY(7, reports, wire_reports_release)
@@ -84,6 +84,8 @@ static void fuzz_message(unsigned which, const uint8_t *bytes, size_t size)
         FUZZ_BODY(15, checkpoint, nothing_to_release)
         FUZZ_BODY(16, piece, nothing_to_release)
         FUZZ_BODY(17, transfer, nothing_to_release)
+        FUZZ_BODY(18, shed, nothing_to_release)
+        FUZZ_BODY(19, move, nothing_to_release)
     }
 }
 
@@ -91,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     if (size == 0)
         return 0;
-    unsigned which = bytes[0] % 18;
+    unsigned which = bytes[0] % 20;
     if (which == 11)
         fuzz_cmd(bytes + 1, size - 1);
     else if (which == 12)

@@ -185,12 +185,17 @@ WRAP(void, link_report, struct link *link, const struct report *report)
 
 /* Between shards and leader, and inside of the leader. */
 
-WRAP(void, leader_heard, struct leader *leader, const struct wire_alive *alive)
+WRAP(struct wire_shed, leader_heard, struct leader *leader, uint64_t from,
+     const struct wire_alive *alive)
 {
+    static uint8_t heard[CELL_MACHINES_MAX / 8];
     struct wire_alive some = *alive;
-    if (broken(BREAK_DEAF_LEADER))
-        some.machine_count /= 2;
-    __real_leader_heard(leader, &some);
+    if (broken(BREAK_DEAF_LEADER)) { /* every other machine */
+        for (size_t i = 0; i < alive->size; i++)
+            heard[i] = ((const uint8_t *)alive->bits)[i] & 0x55;
+        some.bits = heard;
+    }
+    return __real_leader_heard(leader, from, &some);
 }
 
 WRAP(bool, sched_pass, struct sched *sched, struct cmd_schedule *out)

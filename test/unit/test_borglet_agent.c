@@ -404,6 +404,67 @@ START_TEST(a_preemptor_starts_when_its_victim_is_gone)
 }
 END_TEST
 
+START_TEST(what_the_cell_takes_for_running_and_is_not_there_is_lost)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 100, "sleep 1000");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_RUNNING));
+    send_other(&r, 0, INTENT_SHOW, 0);
+    send_other(&r, 5, INTENT_SHOW, 0);
+    T_RUN(&r.loop, told_kind(replica, 5, REPORT_LOST));
+    ck_assert(told_kind(replica, 0, REPORT_RUNNING));
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_replica_that_asks_it_to_move_is_left_for_the_one_it_names)
+{
+    CLEANUP(buf_release) struct buf body = {0};
+    struct wire_move move = {0};
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *from = link_wait(&r);
+    struct replica *to = &r.replicas[(linked(&r) + 1) % REPLICAS];
+    send_run(&r, 0, 100, "sleep 1000");
+    T_RUN(&r.loop, told_kind(from, 0, REPORT_RUNNING));
+    for (int round = 0; round < 3; round++) {
+        str_copy(move.addr, sizeof(move.addr), rpc_server_address(to->server));
+        buf_clear(&body);
+        wire_pack_move(&body, &move);
+        ck_assert_int_eq(rpc_notify(from->conn, WIRE_MOVE, body.bytes, body.size), 0);
+        T_RUN(&r.loop, to->conn != NULL && from->conn == NULL);
+        ck_assert_int_eq(to->hellos, 1 + (round + 1) / 2);
+        ck_assert_uint_eq(to->hello_count, 1);
+        ck_assert_int_eq(to->hello_last.kind, REPORT_RUNNING);
+        struct replica *was = from;
+        from = to;
+        to = was;
+    }
+    ck_assert_int_eq(r.replicas[0].hellos + r.replicas[1].hellos, 4);
+    rig_release(&r);
+}
+END_TEST
+
+/* The name leads nowhere: the borglet finds one that answers. */
+START_TEST(a_move_to_a_replica_that_is_gone_ends_at_another)
+{
+    CLEANUP(buf_release) struct buf body = {0};
+    struct wire_move move = {.addr = "127.0.0.1:1"};
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *from = link_wait(&r);
+    wire_pack_move(&body, &move);
+    ck_assert_int_eq(rpc_notify(from->conn, WIRE_MOVE, body.bytes, body.size), 0);
+    T_RUN(&r.loop, r.replicas[0].hellos + r.replicas[1].hellos == 2 && linked(&r) >= 0);
+    rig_release(&r);
+}
+END_TEST
+
 START_TEST(what_is_larger_than_the_machine_or_unknown_is_told_at_once)
 {
     struct rig r;
@@ -603,9 +664,12 @@ int main(void)
     tcase_add_test(work, a_task_is_run_reported_and_forgotten);
     tcase_add_test(work, a_preemptor_starts_when_its_victim_is_gone);
     tcase_add_test(work, what_is_larger_than_the_machine_or_unknown_is_told_at_once);
+    tcase_add_test(work, what_the_cell_takes_for_running_and_is_not_there_is_lost);
     tcase_add_test(work, a_directory_serves_one_borglet_of_one_cell);
     tcase_add_test(links, a_replica_that_is_not_ready_is_left_for_the_next);
     tcase_add_test(links, a_replica_that_stopped_answering_is_left_for_the_next);
+    tcase_add_test(links, a_replica_that_asks_it_to_move_is_left_for_the_one_it_names);
+    tcase_add_test(links, a_move_to_a_replica_that_is_gone_ends_at_another);
     tcase_add_test(links, tasks_go_on_without_masters_and_without_borglet);
     tcase_add_test(logs, a_log_is_read_from_the_start_and_from_its_tail);
     tcase_add_test(logs, a_followed_log_comes_as_it_is_written_and_ends_with_the_task);

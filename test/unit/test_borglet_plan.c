@@ -44,7 +44,7 @@ static struct plan_attempt ended(uint64_t task, int64_t milli)
     return a;
 }
 
-/* "run 3 cpu 500 seq 7", "stop 3 grace 100", "forget 3"; several with ';' between. */
+/* "run 3 cpu 500 seq 7", "stop 3 grace 100", "forget 3", "show 3"; several with ';' between. */
 static void intents_read(const char *text, struct wire_intents *in)
 {
     in->intents = xcalloc(16, sizeof(*in->intents));
@@ -60,6 +60,7 @@ static void intents_read(const char *text, struct wire_intents *in)
         i->spec.limit = cpu((int64_t)number);
         i->action = strcmp(verb, "run") == 0    ? INTENT_RUN
                     : strcmp(verb, "stop") == 0 ? INTENT_STOP
+                    : strcmp(verb, "show") == 0 ? INTENT_SHOW
                                                 : INTENT_FORGET;
         at = strchr(at, ';');
         at = at == NULL ? NULL : at + 1;
@@ -83,7 +84,8 @@ static void say(struct plan *plan, uint64_t index, bool full, const char *text,
 static const char *next(struct plan *plan, const struct plan_attempt *present, size_t count,
                         int64_t capacity)
 {
-    static const char *const verbs[] = {"start", "resize", "stop", "forget", "gone", "refuse"};
+    static const char *const verbs[] = {"start", "resize", "stop",  "forget",
+                                        "gone",  "lost",   "refuse"};
     static char text[1024];
     struct plan_action actions[ACTIONS_MAX];
     struct resources all = cpu(capacity);
@@ -130,6 +132,10 @@ static const struct {
     {"forget 1", {}, 0, 1000, ""},
     {"forget 1", {{.task = {{1}, 1}, .ended = true}}, 1, 1000, "forget 1"},
     {"forget 1", {{.task = {{1}, 1}, .grace_ms = 9}}, 1, 1000, "stop 1 grace 9"},
+    {"show 1", {}, 0, 1000, "lost 1"},
+    {"show 1", {{.task = {{1}, 1}}}, 1, 1000, ""},
+    {"show 1", {{.task = {{1}, 1}, .ended = true}}, 1, 1000, ""},
+    {"show 1", {{.task = {{1}, 2}}}, 1, 1000, "lost 1"},
     /* Another attempt of the same task is another thing. */
     {"run 1 cpu 500 seq 1", {{.task = {{1}, 2}, .ended = true}}, 1, 1000, "start 1"},
 };

@@ -184,14 +184,26 @@ START_TEST(running_is_reported_until_the_cell_says_so)
 }
 END_TEST
 
-START_TEST(running_in_the_cell_and_unknown_to_the_borglet_is_lost)
+START_TEST(running_in_the_cell_and_unknown_to_the_borglet_is_asked_for_and_then_lost)
 {
+    static const struct report lost = {.kind = REPORT_LOST};
     struct scene s = scene_assigned();
     scene_report(&s, running);
     diff_at(&s, true, NOW_MS);
+    expect_intent(&s, INTENT_SHOW);
+    ck_assert_uint_eq(s.todo.report_count, 0); /* it may run: only the borglet knows */
+    diff(&s);
+    ck_assert_uint_eq(s.todo.intent_count, 0);
+    diff_at(&s, true, NOW_MS);
+    expect_intent(&s, INTENT_SHOW);
+    hear(&s, lost);
+    diff(&s);
     ck_assert_uint_eq(s.todo.report_count, 1);
     ck_assert_int_eq(s.todo.reports[0].kind, REPORT_LOST);
-    ck_assert_uint_eq(s.todo.intent_count, 0);
+    scene_report(&s, lost);
+    ck_assert_int_eq(cell_task(s.cell, s.ref.task)->state, TASK_PENDING);
+    diff(&s);
+    expect_intent(&s, INTENT_FORGET);
     scene_release(&s);
 }
 END_TEST
@@ -335,7 +347,7 @@ int main(void)
     tcase_add_test(tc, assigned_and_unknown_is_run_once);
     tcase_add_test(tc, a_new_limit_is_told_once);
     tcase_add_test(tc, running_is_reported_until_the_cell_says_so);
-    tcase_add_test(tc, running_in_the_cell_and_unknown_to_the_borglet_is_lost);
+    tcase_add_test(tc, running_in_the_cell_and_unknown_to_the_borglet_is_asked_for_and_then_lost);
     tcase_add_test(tc, a_full_set_names_what_runs_already);
     tcase_add_test(tc, stopping_is_stopped_once_with_its_grace_and_cause);
     tcase_add_test(tc, stopping_before_the_borglet_heard_of_it_is_stopped_too);

@@ -113,16 +113,33 @@ static void random_status(struct random *r, struct wire_status *s)
 
 static void random_alive(struct random *r, struct wire_alive *a)
 {
+    static char bits[200];
+    for (size_t i = 0; i < sizeof bits; i++)
+        bits[i] = (char)random_u64(r);
     memset(a, 0, sizeof *a);
-    a->machine_count = random_below(r, 200);
-    a->machines = xcalloc((size_t)a->machine_count + 1, sizeof *a->machines);
-    for (uint32_t i = 0; i < a->machine_count; i++)
-        a->machines[i] = (uint32_t)random_number(r);
+    a->size = random_below(r, sizeof bits);
+    a->bits = bits;
+    a->links = (uint32_t)random_number(r);
+    a->applied_index = random_number(r);
 }
 
 static bool same_alive(const struct wire_alive *a, const struct wire_alive *b)
 {
-    return SAME_LISTS(a->machines, a->machine_count, b->machines, b->machine_count);
+    return a->size == b->size && memcmp(a->bits, b->bits, a->size) == 0 && a->links == b->links &&
+           a->applied_index == b->applied_index;
+}
+
+static void random_shed(struct random *r, struct wire_shed *s)
+{
+    memset(s, 0, sizeof *s);
+    s->to = random_number(r);
+    s->count = (uint32_t)random_number(r);
+}
+
+static void random_move(struct random *r, struct wire_move *m)
+{
+    memset(m, 0, sizeof *m);
+    random_text(r, m->addr, sizeof m->addr);
 }
 
 static void random_hello(struct random *r, struct wire_hello *h)
@@ -294,7 +311,9 @@ static const struct message {
     MESSAGE(why, random_why, NULL, nothing_to_release),
     MESSAGE(rows, random_rows, same_rows, wire_rows_release),
     MESSAGE(status, random_status, NULL, nothing_to_release),
-    MESSAGE(alive, random_alive, same_alive, wire_alive_release),
+    MESSAGE(alive, random_alive, same_alive, nothing_to_release),
+    MESSAGE(shed, random_shed, NULL, nothing_to_release),
+    MESSAGE(move, random_move, NULL, nothing_to_release),
     MESSAGE(hello, random_hello, same_hello, wire_hello_release),
     MESSAGE(welcome, random_welcome, NULL, nothing_to_release),
     MESSAGE(reports, random_wire_reports, same_reports, wire_reports_release),
@@ -314,6 +333,8 @@ union body {
     struct wire_rows rows;
     struct wire_status status;
     struct wire_alive alive;
+    struct wire_shed shed;
+    struct wire_move move;
     struct wire_hello hello;
     struct wire_welcome welcome;
     struct wire_reports reports;
