@@ -42,7 +42,7 @@ BENCH := $(call src,test/bench)
 TOOLS := $(call src,test/e2e)
 SIM := $(call src,test/sim)
 
-.PHONY: all run test sim bench bench-sched unit golden e2e fuzz check-asan lint arch tidy fmt install clean help flags test-programs need-raft
+.PHONY: all run test sim bench bench-sched unit golden e2e chaos fuzz check-asan lint arch tidy fmt install clean help flags test-programs need-raft
 .SECONDARY:
 
 all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
@@ -96,9 +96,10 @@ TOOL_BINS := $(patsubst test/e2e/%.c,$(B)/test/e2e/%,$(TOOLS))
 $(filter $(B)/test/unit/test_borgmaster_%,$(UNIT_BINS)): $(B)/borgmaster.a
 $(filter $(B)/test/unit/test_borglet_%,$(UNIT_BINS)): $(B)/borglet.a $(B)/borg-shim
 $(filter $(B)/test/unit/test_cli_%,$(UNIT_BINS)): $(B)/borgctl.a
-$(B)/test/unit/test_linear: $(B)/chaos.a
+$(B)/test/unit/test_linear $(B)/test/unit/test_chaos: $(B)/chaos.a
 # The chaos test but for its main().
-$(B)/chaos.a: $(call obj,$(filter-out %/main.c,$(call src,test/chaos)))
+$(B)/chaos.a: $(call obj,$(filter-out %/chaos.c,$(call src,test/chaos)))
+$(B)/test/chaos/chaos: $(B)/chaos.a
 # What the benches share.
 $(B)/bench.a: $(call obj,$(call src,test/bench/lib))
 $(BENCH_BINS): $(B)/bench.a
@@ -117,7 +118,7 @@ $(B)/test/sim/sim: $(call obj,$(SIM)) $(B)/obj/test/chaos/linear.o $(B)/borgmast
 	@mkdir -p $(@D)
 	$(call run,LD $@,$(CC) $(CFLAGS) $(SIM_WRAPS:%=-Wl$(comma)--wrap=%) $^ -o $@ $(CHECK_LIBS) $(LDLIBS))
 
-test-programs: all $(UNIT_BINS) $(BENCH_BINS) $(TOOL_BINS) $(B)/test/sim/sim
+test-programs: all $(UNIT_BINS) $(BENCH_BINS) $(TOOL_BINS) $(B)/test/sim/sim $(B)/test/chaos/chaos
 
 run: ## install what is missing, start a cell and show it at work
 	scripts/run
@@ -129,6 +130,9 @@ e2e: test-programs ## the real binaries, killed and cut off
 	scripts/test-run --build $(B) e2e
 sim: $(B)/test/sim/sim ## a cell on virtual time; SEED=n: that history, every line of it
 	$(if $(SEED),$(B)/test/sim/sim --seed $(SEED) --trace,scripts/test-run --build $(B) sim)
+CHAOS_SECONDS ?= 600
+chaos: all $(B)/test/chaos/chaos ## a real cell under kills, cuts, full disks, wrong clocks; CHAOS_SECONDS, CHAOS_SEED
+	$(B)/test/chaos/chaos --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 check-asan: ## every test again under AddressSanitizer and UBSan
 	$(MAKE) BUILD=asan test-programs
 	scripts/test-run --build build/asan all
