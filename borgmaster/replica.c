@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "cmd_pack.h"
+#include "disk.h"
 #include "forward.h"
 #include "leader.h"
 #include "links.h"
@@ -23,6 +24,7 @@
 enum {
     FLUSH_TASKS_MAX = 65536,  /* tasks touched before a delta is made, also within one loop turn */
     STORE_BACKLOG_MAX = 4096, /* deltas SQLite may be behind before the leader stops proposing */
+    STORE_BEHIND_MS = 5000,   /* longer: we say so */
 };
 
 struct replica {
@@ -39,6 +41,7 @@ struct replica {
     struct members *members;
     struct scheduler *scheduler;
     struct service *service;
+    struct disk *disk;
 
     enum raftlog_role role;
     uint64_t term;
@@ -49,6 +52,11 @@ struct replica {
 
     struct changes changes; /* since the last flush */
     uint64_t flushed_index;
+    uint64_t mark_index; /* a multiple of WIRE_MARK_ENTRIES, 0: none yet */
+    uint64_t mark_digest;
+    uint64_t store_goal;    /* an index that SQLite has to reach */
+    uint64_t store_goal_ms; /* it was the newest then */
+    bool store_behind;      /* for long, and we have said so */
     uv_check_t check;
     uv_prepare_t prepare;
     uint64_t started_ms;
@@ -93,11 +101,23 @@ static void apply_envelope(struct replica *r, uint64_t index, const void *bytes,
     }
 }
 
+/* Before `index` is applied: what is the digest at the last multiple of WIRE_MARK_ENTRIES? Entries
+ * that change nothing are not applied, so the cell may have been that for a while. */
+static void mark_take(struct replica *r, uint64_t index)
+{
+    uint64_t mark = (index - 1) / WIRE_MARK_ENTRIES * WIRE_MARK_ENTRIES;
+    if (mark == 0 || mark < r->cell->applied_index)
+        return;
+    r->mark_index = mark;
+    r->mark_digest = cell_digest(r->cell);
+}
+
 static void on_apply(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
 {
     struct replica *r = data;
     if (index <= r->cell->applied_index)
         return; /* already in the database this cell was loaded from */
+    mark_take(r, index);
     r->cell->applied_index = index;
     r->cell->applied_term = term;
     apply_envelope(r, index, bytes, size);
@@ -166,11 +186,33 @@ static void send_commands(struct replica *r)
     }
 }
 
+static uint64_t store_behind_ms(const struct replica *r)
+{
+    return uv_now(r->options.loop) - r->store_goal_ms;
+}
+
+/* Queries here show an old state for as long as the store does not keep up. */
+static void store_look(struct replica *r)
+{
+    if (store_index(r->store) >= r->store_goal) {
+        r->store_goal = r->flushed_index;
+        r->store_goal_ms = uv_now(r->options.loop);
+    }
+    bool behind = store_behind_ms(r) >= STORE_BEHIND_MS;
+    if (behind && !r->store_behind)
+        log_warn("store.behind index=%" PRIu64 " applied=%" PRIu64 " deltas=%zu",
+                 store_index(r->store), r->cell->applied_index, store_backlog(r->store));
+    if (!behind && r->store_behind)
+        log_info("store.caught_up index=%" PRIu64, store_index(r->store));
+    r->store_behind = behind;
+}
+
 static void on_check(uv_check_t *check)
 {
     struct replica *r = check->data;
     try_lead(r);
     replica_flush(r);
+    store_look(r);
     send_commands(r);
 }
 
@@ -292,6 +334,7 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     store_on_fatal(r->store, options->on_fatal, options->data);
     r->flushed_index = r->cell->applied_index;
     inbox_init(&r->inbox);
+    r->store_goal_ms = uv_now(options->loop);
     r->proposer = proposer_new();
     r->peers = peers_new(&r->options);
     r->forward.peers = r->peers;
@@ -299,6 +342,7 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     r->leader = leader_new(r);
     r->members = members_new(r);
     r->scheduler = scheduler_new(r);
+    r->disk = disk_new(options->loop, options->dir);
     start_hooks(r);
     rv = service_open(r, &r->service, err);
     if (rv == 0)
@@ -406,6 +450,7 @@ struct wire_status replica_status(struct replica *r)
 {
     static const char *const names[] = {"follower", "candidate", "leader"};
     struct raftlog_status log = raftlog_status(r->log);
+    struct disk_answer disk = disk_last(r->disk);
     struct wire_status status = {.id = r->options.self->id,
                                  .pid = getpid(),
                                  .term = log.term,
@@ -420,9 +465,16 @@ struct wire_status replica_status(struct replica *r)
                                  .links = links_count(r->links),
                                  .machines = r->cell->machine_count,
                                  .jobs = r->cell->job_count,
-                                 .uptime_ms = clock_mono_ms() - r->started_ms};
-    LIST_EACH(l, &r->cell->jobs)
-    status.pending += CONTAINER_OF(l, struct job, link)->counts[TASK_PENDING];
+                                 .pending = r->cell->pending_tasks,
+                                 .uptime_ms = clock_mono_ms() - r->started_ms,
+                                 .mark_index = r->mark_index,
+                                 .mark_digest = r->mark_digest,
+                                 .store_behind_ms = store_behind_ms(r),
+                                 .disk_wait_ms = log.disk_wait_ms,
+                                 .disk_silent_ms = disk_silent_ms(r->disk),
+                                 .disk_free_bytes = disk.free_bytes,
+                                 .disk_bytes = disk.bytes,
+                                 .state_bytes = disk.used_bytes};
     str_copy(status.addr, sizeof status.addr, r->options.self->rpc);
     str_copy(status.role, sizeof status.role, names[log.role]);
     str_copy(status.version, sizeof status.version, BORG_VERSION);

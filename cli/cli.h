@@ -20,6 +20,7 @@
     X(UNREACHABLE, 3, "no replica reachable, or no leader within --timeout; nothing was changed") \
     X(UNKNOWN, 4, "outcome unknown: the command may or may not have been carried out") \
     X(JOB_FAILED, 5, "--wait ended with a job that failed or was killed") \
+    X(UNWELL, 6, "`cell status`: the cell works, but something needs somebody's attention") \
     X(INTERRUPTED, 130, "interrupted by ^C")
 
 enum cli_exit {

@@ -37,8 +37,14 @@ const struct command cli_commands[] = {
     {
         .name = "cell status",
         .args = "",
-        .summary = "the replicas: who leads, how far each is, whether they agree",
-        .details = "Replicas that have applied the same index must show the same digest.",
+        .summary = "what is wrong with the masters and what to do; who leads, how far each is",
+        .details =
+            "First what needs attention (!!) with what to do about it, then each master: LAG is "
+            "in\n"
+            "entries behind the leader, DIGEST a hash of the whole cell (those at the same index\n"
+            "must be equal), BORGLETS those it drives, SIZE what its directory takes of the disk.\n"
+            "-o json has more: what is on its disk and in its database, how long entries waited\n"
+            "for the disk. Exit code 0: all is well; 6: the cell works, but look; 3: no leader.",
         .examples = "  borgctl cell status\n"
                     "  borgctl -o json cell status | jq .leader",
         .run = cmd_cell_status,

@@ -8,7 +8,6 @@
  */
 #include "raftlog_impl.h"
 
-#include "clock.h"
 #include "log.h"
 #include "raftlog_disk.h"
 
@@ -25,6 +24,8 @@ enum {
     DISK_FREE_MIN_BYTES = 67108864,
     WATCH_MS = 1000,
     STUCK_DISK_MS = 10000,
+    SLOW_DISK_MS = 1000,
+    DISK_WINDOW_MS = 5000,
     CONNECT_RETRY_MS = 100,
     INSTALL_TIMEOUT_MS = 10000, /* a snapshot that was lost with its connection is sent again */
     TELL_MS = 1,                /* after a commit, for entries that would tell it anyway */
@@ -346,6 +347,30 @@ static void raftlog_tell_soon(struct raftlog *log)
     ASSERT(uv_timer_start(&log->tell, raftlog_on_tell, TELL_MS, 0) == 0);
 }
 
+/* How long does the disk keep us waiting? */
+static void disk_look(struct raftlog *log)
+{
+    struct raft *r = &log->raft;
+    uint64_t now_ms = uv_now(log->loop);
+    bool waits = raft_last_index(r) > r->last_stored;
+    if (now_ms - log->disk_window_ms >= DISK_WINDOW_MS) {
+        log->disk_window_ms = now_ms;
+        log->disk_wait_ms_before = log->disk_wait_ms;
+        log->disk_wait_ms = 0;
+    }
+    if (log->disk_waits)
+        log->disk_wait_ms = MAX(log->disk_wait_ms, now_ms - log->stored_ms);
+    if (!log->disk_waits || !waits || r->last_stored != log->stored_index)
+        log->stored_ms = now_ms;
+    log->stored_index = r->last_stored;
+    log->disk_waits = waits;
+}
+
+static uint64_t disk_wait_ms(const struct raftlog *log)
+{
+    return MAX(log->disk_wait_ms, log->disk_wait_ms_before);
+}
+
 /* Every loop turn. The term is compared too: leader, follower, leader may happen in one. */
 static void raftlog_on_prepare(uv_prepare_t *prepare)
 {
@@ -358,6 +383,7 @@ static void raftlog_on_prepare(uv_prepare_t *prepare)
                      r->errmsg[0] != '\0' ? r->errmsg : "no reason given");
         return;
     }
+    disk_look(log);
     raftlog_tell_soon(log);
     raftlog_transfer_watch(log);
     enum raftlog_role role = raftlog_role_of(r->state);
@@ -375,23 +401,26 @@ static void raftlog_on_prepare(uv_prepare_t *prepare)
 static void raftlog_on_watch(uv_timer_t *timer)
 {
     struct raftlog *log = timer->data;
-    struct raft *r = &log->raft;
     struct err err;
-    uint64_t now_ms = clock_mono_ms();
     if (log->failed || log->closing)
         return;
     if (raftlog_disk_check(log->dir, log->options.disk_free_min_bytes, &err) != 0) {
         raftlog_fail(log, err.code, "%s", err.msg);
         return;
     }
-    if (r->last_stored != log->stored_index || raft_last_index(r) <= r->last_stored) {
-        log->stored_index = r->last_stored;
-        log->stored_ms = now_ms;
-    } else if (now_ms - log->stored_ms > STUCK_DISK_MS) {
+    disk_look(log);
+    if (uv_now(log->loop) - log->stored_ms > STUCK_DISK_MS) {
         raftlog_fail(log, ERR_IO,
                      "nothing stored for %d s while entries wait; check the disk of %s",
                      STUCK_DISK_MS / 1000, log->dir);
+        return;
     }
+    bool slow = disk_wait_ms(log) >= SLOW_DISK_MS;
+    if (slow && !log->disk_slow)
+        log_warn("disk.slow dir=%s waited_ms=%" PRIu64, log_quoted(log->dir), disk_wait_ms(log));
+    if (!slow && log->disk_slow)
+        log_info("disk.well dir=%s", log_quoted(log->dir));
+    log->disk_slow = slow;
 }
 
 struct raftlog_status raftlog_status(const struct raftlog *log)
@@ -406,7 +435,8 @@ struct raftlog_status raftlog_status(const struct raftlog *log)
                                    .applied_index = r->last_applied,
                                    .snapshot_index = r->log.snapshot.last_index,
                                    .in_flight = log->proposals_count,
-                                   .transferring = log->transfer.wanted};
+                                   .transferring = log->transfer.wanted,
+                                   .disk_wait_ms = disk_wait_ms(log)};
 }
 
 /* The library is closed in the next loop turn: our caller may be one of its callbacks. */
@@ -569,7 +599,7 @@ static void raftlog_start_handles(struct raftlog *log)
     log->watch.data = log;
     log->tell.data = log;
     log->handles = 4;
-    log->stored_ms = clock_mono_ms();
+    log->stored_ms = uv_now(log->loop);
     ASSERT(uv_prepare_start(&log->prepare, raftlog_on_prepare) == 0);
     ASSERT(uv_timer_start(&log->watch, raftlog_on_watch, WATCH_MS, WATCH_MS) == 0);
 }

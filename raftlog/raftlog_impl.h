@@ -64,8 +64,12 @@ struct raftlog {
         struct raft_transfer req;
     } transfer;
 
-    uint64_t stored_index; /* as last seen by the watch */
-    uint64_t stored_ms;    /* when it last moved, or had nothing to do */
+    uint64_t stored_index;                      /* as last seen */
+    uint64_t stored_ms;                         /* when it last moved, or an entry began to wait */
+    bool disk_waits;                            /* entries were waiting when we last looked */
+    uint64_t disk_wait_ms, disk_wait_ms_before; /* the longest in this window, in the one before */
+    uint64_t disk_window_ms;                    /* when this one began */
+    bool disk_slow;                             /* and we have said so */
 
     bool started; /* raft_start succeeded */
     bool failed;  /* on_fatal was called */

@@ -168,6 +168,7 @@ void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count)
         list_init(&job->tasks[i].link);
     }
     job->counts[TASK_PENDING] += task_count - job->task_count;
+    cell->pending_tasks += task_count - job->task_count;
     cell->live_tasks += task_count - job->task_count;
     job->task_count = task_count;
 }

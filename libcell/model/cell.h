@@ -141,6 +141,7 @@ struct cell {
     uint64_t event_seq;  /* of the last event */
     uint64_t next_job;   /* id of the next job */
     uint64_t live_tasks; /* tasks of jobs that are not dead */
+    uint64_t pending_tasks;
     uint64_t digest_sum; /* sum of all row hashes */
     struct settings settings;
 

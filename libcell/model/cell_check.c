@@ -10,7 +10,7 @@
 /* What the walk over jobs adds up, to be compared with the sums kept. */
 struct sums {
     uint64_t machines_up;
-    uint64_t digest, live_tasks, dead_jobs, jobs, backing_off, live_on_machines;
+    uint64_t digest, live_tasks, pending_tasks, dead_jobs, jobs, backing_off, live_on_machines;
 };
 
 bool task_crashes_right(const struct cell *cell, const struct task *task)
@@ -114,6 +114,7 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     check_system_job(cell, job);
     sums->digest += job->row_hash;
     sums->jobs++;
+    sums->pending_tasks += job->counts[TASK_PENDING];
     if (job_is_dead(job))
         sums->dead_jobs++;
     else
@@ -250,6 +251,7 @@ void cell_check(const struct cell *cell)
     ASSERT(sums.jobs == cell->jobs_by_id.count);
     ASSERT(sums.dead_jobs == cell->dead_job_count);
     ASSERT(sums.live_tasks == cell->live_tasks);
+    ASSERT(sums.pending_tasks == cell->pending_tasks);
     ASSERT(sums.live_tasks <= CELL_TASKS_MAX);
     ASSERT(cell->settings.policy < POLICY_COUNT && cell->settings.hold < HOLD_COUNT);
     ASSERT(sums.digest == cell->digest_sum);

@@ -193,9 +193,11 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
 
 static int derive_job(struct cell *cell, struct job *job, struct err *err)
 {
+    cell->pending_tasks -= job->counts[TASK_PENDING];
     job->counts[TASK_PENDING] = 0; /* cell_add_job() took all for pending */
     for (uint32_t i = 0; i < job->task_count; i++)
         derive_task(cell, job, &job->tasks[i]);
+    cell->pending_tasks += job->counts[TASK_PENDING];
     cell_list_updating(cell, job);
     for (uint32_t i = job->spec.replicas; i < job->task_count; i++)
         if (!task_is_final(&job->tasks[i]) && job->tasks[i].stopping != CAUSE_KILLED)

@@ -102,6 +102,8 @@ static void job_account(struct apply *a, struct job *job, const struct task *was
 {
     job->counts[was->state]--;
     job->counts[next->state]++;
+    a->cell->pending_tasks -= was->state == TASK_PENDING;
+    a->cell->pending_tasks += next->state == TASK_PENDING;
     job->stopping -= was->stopping != CAUSE_NONE;
     job->stopping += next->stopping != CAUSE_NONE;
     job->disrupted -= task_is_disrupted(was);

@@ -106,7 +106,10 @@ static void status_fields(struct pack *p, void *body)
                            &s->stored_index,   &s->commit_index,    &s->applied_index,
                            &s->snapshot_index, &s->projected_index, &s->digest,
                            &s->links,          &s->machines,        &s->jobs,
-                           &s->pending,        &s->uptime_ms};
+                           &s->pending,        &s->uptime_ms,       &s->mark_index,
+                           &s->mark_digest,    &s->store_behind_ms, &s->disk_wait_ms,
+                           &s->disk_silent_ms, &s->disk_free_bytes, &s->disk_bytes,
+                           &s->state_bytes};
     pack_fields(p, 7 + ARRAY_SIZE(numbers));
     pack_u64(p, &s->id);
     pack_text(p, s->addr, sizeof s->addr);

@@ -10,7 +10,7 @@
 
 #include "cmd.h"
 
-enum { WIRE_REPLICAS_MAX = 9 };
+enum { WIRE_REPLICAS_MAX = 9, WIRE_MARK_ENTRIES = 1024 };
 
 #define WIRE_METHODS(X) \
     X(COMMAND, 1)    /* user -> any replica: packed cmd; answer: wire_answer */ \
@@ -92,6 +92,14 @@ struct wire_status {
     uint64_t links;           /* borglets driven */
     uint64_t machines, jobs, pending;
     uint64_t uptime_ms;
+    uint64_t mark_index, mark_digest; /* the digest when the log last passed a multiple of
+                                         WIRE_MARK_ENTRIES: replicas under load hardly ever stand
+                                         at the same index; 0: none yet */
+    uint64_t store_behind_ms;         /* SQLite has not had everything for so long */
+    uint64_t disk_wait_ms;            /* the longest an entry waited for the disk lately */
+    uint64_t disk_silent_ms;          /* since the disk was last asked and answered */
+    uint64_t disk_free_bytes, disk_bytes;
+    uint64_t state_bytes; /* of this replica's directory */
     char version[32];
     char policy[16]; /* the cell's */
     char hold[16];   /* hold_text() */

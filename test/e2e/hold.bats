@@ -39,7 +39,7 @@ hold_is() # STATE
         kill -STOP "$(pid_of_borglet "$m")"
     done
     wait_until 20 hold_is on
-    expect_exit 0 borgctl cell status
+    expect_exit 6 borgctl cell status
     expect_text 'it holds still'
     sleep 1 # ten ticks of the leader
     same "machines up" 6 "$(ask "SELECT count(*) FROM machines WHERE state = 'up'")"

@@ -128,6 +128,9 @@ END
     local follower pid
     submit late 200 1 50m 'exec sleep 1000'
     wait_until 20 job_runs late 1
+    # Its index began at a mark, where all compare what they are.
+    same "marks" 1 "$(status_json | jq -r '.replicas[] | select(.mark_index > 0)
+        | "\(.mark_index) \(.mark_digest)"' | sort -u | wc -l)"
     follower=$(($(leader_id) % 3 + 1))
     pid="$(pid_of_replica "$follower")"
     kill -KILL "$pid"

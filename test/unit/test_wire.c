@@ -106,7 +106,7 @@ static void random_status(struct random *r, struct wire_status *s)
     random_text(r, s->addr, sizeof s->addr);
     s->pid = (int64_t)random_u64(r);
     random_text(r, s->role, sizeof s->role);
-    for (uint64_t *n = &s->term; n <= &s->uptime_ms; n++)
+    for (uint64_t *n = &s->term; n <= &s->state_bytes; n++)
         *n = random_number(r);
     random_text(r, s->version, sizeof s->version);
 }

@@ -1,0 +1,240 @@
+/*
+ * cmd_status.c - cell status: what is wrong first, then the masters, on one screen.
+ */
+#include "clock.h"
+#include "health.h"
+#include "listing.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The columns of a master; those without a title are for JSON only. */
+enum field {
+    FIELD_ID,
+    FIELD_ADDR,
+    FIELD_ROLE,
+    FIELD_TERM,
+    FIELD_APPLIED,
+    FIELD_LAG,
+    FIELD_DIGEST,
+    FIELD_LINKS,
+    FIELD_FREE,
+    FIELD_SIZE,
+    FIELD_STARTED,
+    FIELD_PID,
+    FIELD_VERSION,
+    FIELD_ERROR,
+    FIELD_MARK_DIGEST,
+    FIELD_NUMBERS, /* from here on as in `numbers` */
+};
+
+static const struct render_column kinds[FIELD_NUMBERS] = {
+    [FIELD_ID] = {"id", "ID", RENDER_INTEGER},
+    [FIELD_ADDR] = {"addr", "ADDRESS", RENDER_TEXT},
+    [FIELD_ROLE] = {"role", "ROLE", RENDER_STATE},
+    [FIELD_TERM] = {"term", "TERM", RENDER_INTEGER},
+    [FIELD_APPLIED] = {"applied_index", "APPLIED", RENDER_INTEGER},
+    [FIELD_LAG] = {"lag", "LAG", RENDER_INTEGER},
+    [FIELD_DIGEST] = {"digest", "DIGEST", RENDER_TEXT}, /* more bits than a JSON number has */
+    [FIELD_LINKS] = {"links", "BORGLETS", RENDER_INTEGER},
+    [FIELD_FREE] = {"disk_free_bytes", "DISK FREE", RENDER_BYTES},
+    [FIELD_SIZE] = {"state_bytes", "SIZE", RENDER_BYTES},
+    [FIELD_STARTED] = {"started_ms", "UP", RENDER_AGE},
+    [FIELD_PID] = {"pid", "PID", RENDER_INTEGER},
+    [FIELD_VERSION] = {"version", NULL, RENDER_TEXT},
+    [FIELD_ERROR] = {"error", NULL, RENDER_TEXT},
+    [FIELD_MARK_DIGEST] = {"mark_digest", NULL, RENDER_TEXT},
+};
+
+static const struct {
+    const char *key;
+    size_t offset;
+} numbers[] = {
+    {"leader", offsetof(struct wire_status, leader)},
+    {"last_index", offsetof(struct wire_status, last_index)},
+    {"stored_index", offsetof(struct wire_status, stored_index)},
+    {"commit_index", offsetof(struct wire_status, commit_index)},
+    {"projected_index", offsetof(struct wire_status, projected_index)},
+    {"snapshot_index", offsetof(struct wire_status, snapshot_index)},
+    {"uptime_ms", offsetof(struct wire_status, uptime_ms)},
+    {"mark_index", offsetof(struct wire_status, mark_index)},
+    {"store_behind_ms", offsetof(struct wire_status, store_behind_ms)},
+    {"disk_wait_ms", offsetof(struct wire_status, disk_wait_ms)},
+    {"disk_silent_ms", offsetof(struct wire_status, disk_silent_ms)},
+    {"disk_bytes", offsetof(struct wire_status, disk_bytes)},
+};
+
+enum { FIELD_COUNT = FIELD_NUMBERS + ARRAY_SIZE(numbers) };
+
+/* The masters as rows, so that the renderer of all lists serves here too. */
+struct table {
+    struct wire_rows rows;
+    const char *keys[FIELD_COUNT];
+    struct render_column columns[FIELD_COUNT];
+    struct wire_value values[CELL_REPLICAS_MAX * FIELD_COUNT];
+    char digests[CELL_REPLICAS_MAX][2][24];
+};
+
+static struct wire_value integer(uint64_t n)
+{
+    return (struct wire_value){WIRE_INTEGER, (int64_t)n, 0, NULL};
+}
+
+static struct wire_value text(const char *text)
+{
+    return (struct wire_value){WIRE_TEXT, 0, 0, text};
+}
+
+static struct wire_value digest_text(uint64_t digest, char to[24])
+{
+    snprintf(to, 24, "%016" PRIx64, digest);
+    return text(to);
+}
+
+static void row_fill(struct table *t, size_t at, const struct wire_status *s, uint64_t lag)
+{
+    struct wire_value *v = &t->values[at * FIELD_COUNT];
+    v[FIELD_TERM] = integer(s->term);
+    v[FIELD_APPLIED] = integer(s->applied_index);
+    v[FIELD_LAG] = integer(lag);
+    v[FIELD_DIGEST] = digest_text(s->digest, t->digests[at][0]);
+    v[FIELD_LINKS] = integer(s->links);
+    if (s->disk_bytes != 0) {
+        v[FIELD_FREE] = integer(s->disk_free_bytes);
+        v[FIELD_SIZE] = integer(s->state_bytes);
+    }
+    v[FIELD_STARTED] = integer(clock_wall_ms() - s->uptime_ms);
+    v[FIELD_PID] = integer((uint64_t)s->pid);
+    v[FIELD_VERSION] = text(s->version);
+    if (s->mark_index != 0)
+        v[FIELD_MARK_DIGEST] = digest_text(s->mark_digest, t->digests[at][1]);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        uint64_t n;
+        memcpy(&n, (const char *)s + numbers[i].offset, sizeof n);
+        v[FIELD_NUMBERS + i] = integer(n);
+    }
+}
+
+static void table_fill(struct table *t, const struct client *c, const struct client_status *all,
+                       const struct health *health)
+{
+    *t = (struct table){.rows = {.column_count = FIELD_COUNT,
+                                 .row_count = (uint32_t)c->cell.replica_count,
+                                 .columns = t->keys,
+                                 .values = t->values}};
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        t->columns[i] = i < FIELD_NUMBERS ? kinds[i]
+                                          : (struct render_column){numbers[i - FIELD_NUMBERS].key,
+                                                                   NULL, RENDER_INTEGER};
+        t->keys[i] = t->columns[i].key;
+    }
+    for (size_t i = 0; i < c->cell.replica_count; i++) {
+        struct wire_value *v = &t->values[i * FIELD_COUNT];
+        v[FIELD_ID] = integer(c->cell.replicas[i].id);
+        v[FIELD_ADDR] = text(c->cell.replicas[i].rpc);
+        v[FIELD_ROLE] = text(all[i].reachable ? all[i].status.role : "unreachable");
+        if (all[i].reachable)
+            row_fill(t, i, &all[i].status, health_lag(health, &all[i].status));
+        else
+            v[FIELD_ERROR] = text(all[i].why.msg);
+    }
+}
+
+static json_t *problems_json(const struct health *health)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < health->count; i++) {
+        const struct health_problem *p = &health->problems[i];
+        json_t *replica = p->replica != 0 ? json_integer((json_int_t)p->replica) : json_null();
+        json_array_append_new(list, json_pack("{s:o, s:s, s:s}", "replica", replica, "what",
+                                              p->what, "todo", p->todo));
+    }
+    return list;
+}
+
+static int status_json(const struct client *c, const struct table *t, const struct health *health,
+                       struct err *err)
+{
+    const struct wire_status *best = health->best != NULL ? &health->best->status : NULL;
+    json_t *replicas;
+    int rv = render_json(&t->rows, t->columns, FIELD_COUNT, &replicas, err);
+    if (rv < 0)
+        return rv;
+    json_t *leader =
+        health->leader != NULL ? json_integer((json_int_t)health->leader->status.id) : json_null();
+    json_t *o =
+        json_pack("{s:s, s:o, s:b, s:o, s:o}", "cell", c->cell.name, "leader", leader, "healthy",
+                  health->count == 0, "problems", problems_json(health), "replicas", replicas);
+    const char *const keys[] = {"machines", "jobs", "pending", "policy", "hold"};
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        json_object_set_new(o, keys[i], json_null());
+    if (best != NULL) {
+        json_object_set_new(o, "machines", json_integer((json_int_t)best->machines));
+        json_object_set_new(o, "jobs", json_integer((json_int_t)best->jobs));
+        json_object_set_new(o, "pending", json_integer((json_int_t)best->pending));
+        json_object_set_new(o, "policy", json_string(best->policy));
+        json_object_set_new(o, "hold", json_string(best->hold));
+    }
+    render_json_print(stdout, o);
+    return 0;
+}
+
+static void headline_print(const struct client *c, const struct client_status *all,
+                           const struct health *health)
+{
+    const struct client_status *best = health->best;
+    uint64_t links = 0;
+    for (size_t i = 0; i < c->cell.replica_count; i++)
+        links += all[i].reachable ? all[i].status.links : 0;
+    printf("cell %s: ", c->cell.name);
+    if (health->leader != NULL)
+        printf("replica %" PRIu64 " leads", health->leader->status.id);
+    else
+        printf("no leader");
+    printf(", %zu of %zu masters answer", health->reachable, c->cell.replica_count);
+    if (best != NULL)
+        printf(", %" PRIu64 " of %" PRIu64 " borglets are connected, %" PRIu64 " jobs, %" PRIu64
+               " tasks pending",
+               links, best->status.machines, best->status.jobs, best->status.pending);
+    printf("\n");
+    if (best != NULL && strcmp(best->status.hold, "released") == 0)
+        printf("it is released: silent machines are declared down, a few at a time\n");
+}
+
+static int status_print(const struct client *c, const struct client_status *all,
+                        const struct table *t, const struct health *health, struct err *err)
+{
+    struct render_options options = listing_render_options();
+    CLEANUP(buf_release) struct buf line = {0};
+    headline_print(c, all, health);
+    printf("\n");
+    for (size_t i = 0; i < health->count; i++) {
+        buf_clear(&line);
+        text_escape(&line, health->problems[i].what); /* a peer's words may be in it */
+        printf("!! %s\n   %s\n", buf_text(&line), health->problems[i].todo);
+    }
+    if (health->count > 0)
+        printf("\n");
+    return render_table(stdout, &t->rows, t->columns, FIELD_COUNT, &options, err);
+}
+
+int cmd_cell_status(struct cli *cli)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct client_status all[CELL_REPLICAS_MAX];
+    struct err err;
+    if (client_open(cli, &client, &err) < 0)
+        return cli_fail(&err);
+    CLEANUP(free_ptr) struct table *table = xcalloc(1, sizeof *table);
+    CLEANUP(free_ptr) struct health *health = xcalloc(1, sizeof *health);
+    client_statuses(client, all);
+    health_look(&client->cell, all, health);
+    table_fill(table, client, all, health);
+    int rv = cli->output == OUTPUT_JSON ? status_json(client, table, health, &err)
+                                        : status_print(client, all, table, health, &err);
+    if (rv < 0)
+        return cli_fail(&err);
+    if (health->leader == NULL)
+        return CLI_UNREACHABLE;
+    return health->count == 0 ? CLI_OK : CLI_UNWELL;
+}

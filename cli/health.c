@@ -1,0 +1,199 @@
+/*
+ * health.c - the checks behind `borgctl cell status`, the gravest first.
+ */
+#include "health.h"
+
+#include "quantity.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void problem_add(struct health *h, uint64_t replica, const char *todo, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+static void problem_add(struct health *h, uint64_t replica, const char *todo, const char *fmt, ...)
+{
+    ASSERT(h->count < HEALTH_PROBLEMS_MAX);
+    struct health_problem *p = &h->problems[h->count++];
+    va_list args;
+    *p = (struct health_problem){.replica = replica, .todo = todo};
+    va_start(args, fmt);
+    vsnprintf(p->what, sizeof p->what, fmt, args);
+    va_end(args);
+}
+
+static const char *bytes_text(uint64_t bytes, struct buf *to)
+{
+    buf_clear(to);
+    quantity_print_bytes(to, (int64_t)MIN(bytes, (uint64_t)INT64_MAX));
+    return buf_text(to);
+}
+
+static void find_best(struct health *h, const struct client_status *all, size_t count)
+{
+    h->leader = client_leader(all, count);
+    for (size_t i = 0; i < count; i++) {
+        h->reachable += all[i].reachable;
+        if (all[i].reachable &&
+            (h->best == NULL || all[i].status.applied_index > h->best->status.applied_index))
+            h->best = &all[i];
+    }
+    if (h->leader != NULL)
+        h->best = h->leader;
+}
+
+uint64_t health_lag(const struct health *h, const struct wire_status *status)
+{
+    if (h->leader == NULL)
+        return 0;
+    uint64_t leader = h->leader->status.commit_index;
+    return leader > status->commit_index ? leader - status->commit_index : 0;
+}
+
+/* Do two replicas stand, or did they when the log passed a mark, at the same index with another
+ * state? *ret_same: they could be compared and are the same. */
+static uint64_t index_of_difference(const struct wire_status *a, const struct wire_status *b,
+                                    bool *ret_same)
+{
+    bool at_index = a->applied_index == b->applied_index;
+    bool at_mark = a->mark_index == b->mark_index && a->mark_index != 0;
+    *ret_same = false;
+    if (at_index && a->digest != b->digest)
+        return a->applied_index;
+    if (at_mark && a->mark_digest != b->mark_digest)
+        return a->mark_index;
+    *ret_same = at_index || at_mark;
+    return 0;
+}
+
+static void look_at_digest(struct health *h, const struct client_status *all, size_t count,
+                           size_t self)
+{
+    const struct wire_status *s = &all[self].status;
+    size_t same = 1, other = 0;
+    uint64_t index = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool is_same;
+        if (i == self || !all[i].reachable)
+            continue;
+        uint64_t at = index_of_difference(s, &all[i].status, &is_same);
+        same += is_same;
+        other += at != 0;
+        index = at != 0 ? at : index;
+    }
+    if (other == 0 || same > other)
+        return;
+    problem_add(h, s->id,
+                same < other ? "stop it, keep its directory for us, and replace it"
+                             : "stop both, and compare each with another replica",
+                "replica %" PRIu64 " DIFFERS from %zu other%s at index %" PRIu64 ": %s", s->id,
+                other, other == 1 ? "" : "s", index,
+                same < other ? "its state is wrong" : "who is wrong cannot be told");
+}
+
+static void look_at_log(struct health *h, const struct wire_status *s)
+{
+    uint64_t lag = health_lag(h, s);
+    if (h->leader != NULL && s->leader == 0)
+        problem_add(h, s->id, "is it cut off from the others? see its log",
+                    "replica %" PRIu64 " answers, but knows of no leader", s->id);
+    else if (lag > HEALTH_LAG_MAX)
+        problem_add(h, s->id, "it is catching up, or its disk or network is slow: look again",
+                    "replica %" PRIu64 " is %" PRIu64 " entries behind the leader", s->id, lag);
+    if (s->store_behind_ms >= HEALTH_STORE_MS)
+        problem_add(h, s->id, "queries there show an old state; is its disk slow?",
+                    "the database of replica %" PRIu64 " is %" PRIu64 " ms and %" PRIu64
+                    " entries behind",
+                    s->id, s->store_behind_ms, s->applied_index - s->projected_index);
+}
+
+static void look_at_disk(struct health *h, const struct wire_status *s)
+{
+    CLEANUP(buf_release) struct buf free_text = {0}, all_text = {0};
+    if (s->disk_silent_ms >= HEALTH_DISK_SILENT_MS)
+        problem_add(h, s->id,
+                    "the disk hangs: look at dmesg there; stop it if it does not come back",
+                    "the disk of replica %" PRIu64 " has not answered for %" PRIu64 " s", s->id,
+                    s->disk_silent_ms / 1000);
+    if (s->disk_wait_ms >= HEALTH_DISK_MS)
+        problem_add(h, s->id, "who else writes there? iostat -x 1 tells",
+                    "the disk of replica %" PRIu64 " is slow: entries waited %" PRIu64 " ms for it",
+                    s->id, s->disk_wait_ms);
+    /* A snapshot is written beside the last one, and SQLite's file beside the image. */
+    uint64_t wanted = MAX((uint64_t)HEALTH_FREE_MIN, 3 * s->state_bytes);
+    if (s->disk_bytes != 0 && s->disk_free_bytes < wanted)
+        problem_add(h, s->id, "make room: it stops when there is none",
+                    "the disk of replica %" PRIu64 " has %s free of %s", s->id,
+                    bytes_text(s->disk_free_bytes, &free_text),
+                    bytes_text(s->disk_bytes, &all_text));
+}
+
+static void look_at_quorum(struct health *h, const struct cell_file *cell)
+{
+    size_t count = cell->replica_count, needed = count / 2 + 1;
+    if (h->reachable < needed)
+        problem_add(h, 0, "start the others: `borgctl cell up`, or borgmaster on their hosts",
+                    "%zu of %zu masters answer, %zu are needed: nothing can be changed, what runs "
+                    "goes on",
+                    h->reachable, count, needed);
+    else if (h->leader == NULL)
+        problem_add(h, 0, "an election takes less than a second: look again, then at their logs",
+                    "no master leads");
+    else if (h->reachable == needed && count > 1)
+        problem_add(h, 0, "bring one of the others back before anything else",
+                    "%zu of %zu masters answer: with one less the cell stands still", h->reachable,
+                    count);
+}
+
+static void look_at_reach(struct health *h, const struct cell_replica *replica,
+                          const struct client_status *s)
+{
+    const char *why = s->why.msg;
+    size_t n = strlen(replica->rpc); /* the message may begin with it */
+    if (strncmp(why, replica->rpc, n) == 0 && strncmp(why + n, ": ", 2) == 0)
+        why += n + 2;
+    bool refused = strstr(why, "refused") != NULL;
+    problem_add(h, replica->id,
+                refused
+                    ? "it is not running: `borgctl cell up`, or borgmaster on its host; its log "
+                      "says why it ended"
+                    : "its host or the network is away, or the process hangs: look there",
+                "replica %" PRIu64 " (%s) cannot be reached: %s", replica->id, replica->rpc, why);
+}
+
+static void look_at_versions(struct health *h, const struct client_status *all, size_t count)
+{
+    for (size_t i = 0; i < count && h->best != NULL; i++) {
+        const struct wire_status *s = &all[i].status;
+        if (all[i].reachable && strcmp(s->version, h->best->status.version) != 0)
+            problem_add(h, s->id, "finish the upgrade",
+                        "replica %" PRIu64 " is version %s, %" PRIu64 " is %s", s->id, s->version,
+                        h->best->status.id, h->best->status.version);
+    }
+}
+
+void health_look(const struct cell_file *cell, const struct client_status *all, struct health *ret)
+{
+    struct health *h = ret;
+    size_t count = cell->replica_count;
+    *h = (struct health){0};
+    find_best(h, all, count);
+    look_at_quorum(h, cell);
+    for (size_t i = 0; i < count; i++)
+        if (all[i].reachable)
+            look_at_digest(h, all, count, i);
+    if (h->best != NULL && strcmp(h->best->status.hold, "on") == 0)
+        problem_add(h, 0, "find out why (a switch?); `borgctl cell release` goes on without them",
+                    "it holds still: so many machines fell silent at once that none is declared "
+                    "down");
+    for (size_t i = 0; i < count; i++)
+        if (!all[i].reachable)
+            look_at_reach(h, &cell->replicas[i], &all[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (!all[i].reachable)
+            continue;
+        look_at_disk(h, &all[i].status);
+        look_at_log(h, &all[i].status);
+    }
+    look_at_versions(h, all, count);
+}

@@ -1,0 +1,41 @@
+/*
+ * health.h - what is wrong with the masters of a cell, and what to do. Pure: from their statuses.
+ *
+ * A status is of one replica and one moment, and they are not of the same one: what is a little
+ * apart is no problem, what is far apart or contradicts itself is one.
+ */
+#ifndef CLI_HEALTH_H
+#define CLI_HEALTH_H
+
+#include "client.h"
+
+enum {
+    HEALTH_PROBLEMS_MAX = 8 * CELL_REPLICAS_MAX + 8,
+    HEALTH_LAG_MAX = 10000, /* entries; more than a second's worth of a busy cell */
+    HEALTH_STORE_MS = 5000,
+    HEALTH_DISK_MS = 1000,
+    HEALTH_DISK_SILENT_MS = 20000,
+};
+
+#define HEALTH_FREE_MIN (INT64_C(1) << 30)
+
+struct health_problem {
+    uint64_t replica; /* 0: of the cell */
+    char what[ERR_MSG_MAX];
+    const char *todo;
+};
+
+struct health {
+    const struct client_status *leader; /* NULL: none answers */
+    const struct client_status *best;   /* the leader, else who has applied most; NULL: nobody */
+    size_t reachable;
+    struct health_problem problems[HEALTH_PROBLEMS_MAX]; /* the gravest first */
+    size_t count;
+};
+
+/* `all[i]` is of `cell->replicas[i]`. */
+void health_look(const struct cell_file *cell, const struct client_status *all, struct health *ret);
+/* Entries that a replica has not been told of or has not got; 0 when nobody leads. */
+uint64_t health_lag(const struct health *health, const struct wire_status *status);
+
+#endif

@@ -1,0 +1,291 @@
+/*
+ * test_cli_health.c - what is wrong with masters, from what they say of themselves.
+ */
+#include "health.h"
+
+#include "testlib.h"
+
+enum { MASTERS = 5, BUSY_INDEX = 100000 };
+
+struct bed {
+    struct cell_file cell;
+    struct client_status all[CELL_REPLICAS_MAX];
+    struct health health;
+};
+
+/* Five masters, the second leads, all is well. */
+static struct bed *bed_new(void)
+{
+    struct bed *bed = xcalloc(1, sizeof *bed);
+    bed->cell.replica_count = MASTERS;
+    for (size_t i = 0; i < MASTERS; i++) {
+        struct wire_status *s = &bed->all[i].status;
+        bed->cell.replicas[i].id = i + 1;
+        snprintf(bed->cell.replicas[i].rpc, sizeof bed->cell.replicas[i].rpc, "host%zu:1", i + 1);
+        bed->all[i].reachable = true;
+        *s = (struct wire_status){.id = i + 1,
+                                  .term = 3,
+                                  .leader = 2,
+                                  .last_index = BUSY_INDEX,
+                                  .stored_index = BUSY_INDEX,
+                                  .commit_index = BUSY_INDEX,
+                                  .applied_index = BUSY_INDEX,
+                                  .projected_index = BUSY_INDEX,
+                                  .digest = 0xd1,
+                                  .mark_index = 98304,
+                                  .mark_digest = 0xa1,
+                                  .disk_free_bytes = UINT64_C(50) << 30,
+                                  .disk_bytes = UINT64_C(100) << 30,
+                                  .state_bytes = 1 << 30};
+        str_copy(s->role, sizeof s->role, i == 1 ? "leader" : "follower");
+        str_copy(s->version, sizeof s->version, "1.0");
+        str_copy(s->hold, sizeof s->hold, "off");
+    }
+    return bed;
+}
+
+static void gone(struct bed *bed, size_t at)
+{
+    bed->all[at].reachable = false;
+    err_set(&bed->all[at].why, ERR_CLOSED, "%s: cannot connect: connection refused",
+            bed->cell.replicas[at].rpc);
+}
+
+static void nothing(struct bed *bed UNUSED)
+{
+}
+
+static void a_little_behind(struct bed *bed)
+{
+    struct wire_status *s = &bed->all[2].status;
+    s->applied_index = s->commit_index = s->last_index -= 500;
+    s->projected_index -= 700;
+    s->digest = 0xd0;
+    s->store_behind_ms = 300;
+    s->disk_wait_ms = 80;
+    s->disk_silent_ms = 5000;
+}
+
+static void far_behind(struct bed *bed)
+{
+    bed->all[2].status.commit_index -= HEALTH_LAG_MAX + 1;
+    bed->all[2].status.applied_index -= HEALTH_LAG_MAX + 1;
+}
+
+static void one_gone(struct bed *bed)
+{
+    gone(bed, 3);
+}
+
+static void two_gone(struct bed *bed)
+{
+    gone(bed, 3);
+    gone(bed, 0);
+}
+
+static void three_gone(struct bed *bed)
+{
+    two_gone(bed);
+    gone(bed, 1);
+}
+
+static void all_gone(struct bed *bed)
+{
+    for (size_t i = 0; i < MASTERS; i++)
+        gone(bed, i);
+}
+
+static void frozen(struct bed *bed)
+{
+    gone(bed, 3);
+    err_set(&bed->all[3].why, ERR_CLOSED, "does not answer");
+}
+
+static void nobody_leads(struct bed *bed)
+{
+    str_copy(bed->all[1].status.role, sizeof bed->all[1].status.role, "candidate");
+}
+
+static void an_old_leader_too(struct bed *bed)
+{
+    str_copy(bed->all[0].status.role, sizeof bed->all[0].status.role, "leader");
+    bed->all[0].status.term = 2;
+    bed->all[0].status.leader = 1;
+}
+
+static void cut_off(struct bed *bed)
+{
+    bed->all[4].status.leader = 0;
+}
+
+static void differs(struct bed *bed)
+{
+    bed->all[2].status.digest = 0xbad;
+}
+
+static void differs_at_the_mark(struct bed *bed)
+{
+    bed->all[2].status.applied_index += 3;
+    bed->all[2].status.mark_digest = 0xbad;
+}
+
+static void other_mark(struct bed *bed)
+{
+    bed->all[2].status.applied_index += 3;
+    bed->all[2].status.digest = 0xe;
+    bed->all[2].status.mark_index += 1024;
+    bed->all[2].status.mark_digest = 0xe;
+}
+
+static void two_differ(struct bed *bed)
+{
+    gone(bed, 3);
+    gone(bed, 4);
+    gone(bed, 0);
+    bed->all[2].status.digest = 0xbad;
+}
+
+static void leader_differs(struct bed *bed)
+{
+    bed->all[1].status.digest = 0xbad;
+}
+
+static void slow_disk(struct bed *bed)
+{
+    bed->all[0].status.disk_wait_ms = 2500;
+}
+
+static void hung_disk(struct bed *bed)
+{
+    bed->all[0].status.disk_silent_ms = 31000;
+}
+
+static void full_disk(struct bed *bed)
+{
+    bed->all[0].status.disk_free_bytes = UINT64_C(900) << 20;
+    bed->all[0].status.state_bytes = 1 << 20;
+}
+
+static void no_room_for_its_state(struct bed *bed)
+{
+    bed->all[0].status.state_bytes = UINT64_C(20) << 30;
+}
+
+static void disk_not_asked_yet(struct bed *bed)
+{
+    bed->all[0].status.disk_free_bytes = bed->all[0].status.disk_bytes = 0;
+}
+
+static void slow_database(struct bed *bed)
+{
+    bed->all[4].status.store_behind_ms = 7000;
+    bed->all[4].status.projected_index -= 42;
+}
+
+static void holds(struct bed *bed)
+{
+    str_copy(bed->all[1].status.hold, sizeof bed->all[1].status.hold, "on");
+}
+
+static void upgrading(struct bed *bed)
+{
+    str_copy(bed->all[0].status.version, sizeof bed->all[0].status.version, "1.1");
+}
+
+static const struct {
+    void (*change)(struct bed *bed);
+    uint64_t leader;
+    size_t count;
+    uint64_t replica;
+    const char *what, *todo; /* of the first */
+} cases[] = {
+    {nothing, 2, 0, 0, NULL, NULL},
+    {a_little_behind, 2, 0, 0, NULL, NULL},
+    {far_behind, 2, 1, 3, "replica 3 is 10001 entries behind the leader", "catching up"},
+    {one_gone, 2, 1, 4, "replica 4 (host4:1) cannot be reached: cannot connect: connection refused",
+     "it is not running"},
+    {two_gone, 2, 3, 0, "3 of 5 masters answer: with one less", "bring one of the others back"},
+    {three_gone, 0, 4, 0, "2 of 5 masters answer, 3 are needed", "start the others"},
+    {all_gone, 0, 6, 0, "0 of 5 masters answer", "start the others"},
+    {frozen, 2, 1, 4, "replica 4 (host4:1) cannot be reached: does not answer", "hangs"},
+    {nobody_leads, 0, 1, 0, "no master leads", "election"},
+    {an_old_leader_too, 2, 0, 0, NULL, NULL},
+    {cut_off, 2, 1, 5, "replica 5 answers, but knows of no leader", "cut off"},
+    {differs, 2, 1, 3, "replica 3 DIFFERS from 4 others at index 100000: its state is wrong",
+     "replace it"},
+    {differs_at_the_mark, 2, 1, 3, "replica 3 DIFFERS from 4 others at index 98304", "stop it"},
+    {other_mark, 2, 0, 0, NULL, NULL},
+    {two_differ, 2, 6, 0, "2 of 5 masters answer", "start"},
+    {leader_differs, 2, 1, 2, "replica 2 DIFFERS from 4 others", "stop it"},
+    {slow_disk, 2, 1, 1, "the disk of replica 1 is slow: entries waited 2500 ms", "iostat"},
+    {hung_disk, 2, 1, 1, "the disk of replica 1 has not answered for 31 s", "hangs"},
+    {full_disk, 2, 1, 1, "the disk of replica 1 has 900Mi free of 100Gi", "make room"},
+    {no_room_for_its_state, 2, 1, 1, "the disk of replica 1 has 50Gi free of 100Gi", "make room"},
+    {disk_not_asked_yet, 2, 0, 0, NULL, NULL},
+    {slow_database, 2, 1, 5, "the database of replica 5 is 7000 ms and 42 entries behind", "old"},
+    {holds, 2, 1, 0, "it holds still", "cell release"},
+    {upgrading, 2, 1, 1, "replica 1 is version 1.1, 2 is 1.0", "finish the upgrade"},
+};
+
+START_TEST(each_fault_is_named_with_what_to_do)
+{
+    struct bed *bed = bed_new();
+    cases[_i].change(bed);
+    health_look(&bed->cell, bed->all, &bed->health);
+    const struct health *h = &bed->health;
+    const struct health_problem *first = &h->problems[0];
+    ck_assert_uint_eq(h->leader == NULL ? 0 : h->leader->status.id, cases[_i].leader);
+    ck_assert_msg(h->count == cases[_i].count, "%zu problems, the first: %s", h->count,
+                  first->what);
+    for (size_t i = 0; i < h->count; i++)
+        ck_assert_str_ne(h->problems[i].todo, "");
+    if (h->count > 0) {
+        T_CONTAINS(first->what, cases[_i].what);
+        T_CONTAINS(first->todo, cases[_i].todo);
+        ck_assert_uint_eq(first->replica, cases[_i].replica);
+    }
+    free(bed);
+}
+END_TEST
+
+START_TEST(of_two_that_differ_nobody_knows_which_is_wrong)
+{
+    struct bed *bed = bed_new();
+    two_differ(bed);
+    health_look(&bed->cell, bed->all, &bed->health);
+    T_CONTAINS(bed->health.problems[1].what, "replica 2 DIFFERS from 1 other at index 100000: who");
+    T_CONTAINS(bed->health.problems[2].what, "replica 3 DIFFERS from 1 other at index 100000: who");
+    free(bed);
+}
+END_TEST
+
+/* Everything wrong with everybody must fit. */
+START_TEST(there_is_room_for_all_problems)
+{
+    struct bed *bed = bed_new();
+    for (size_t i = 0; i < MASTERS; i++) {
+        struct wire_status *s = &bed->all[i].status;
+        s->digest = i;
+        s->mark_digest = i;
+        s->store_behind_ms = s->disk_wait_ms = s->disk_silent_ms = 100000;
+        s->disk_free_bytes = 1;
+        s->leader = i == 1 ? 2 : 0;
+        snprintf(s->version, sizeof s->version, "%zu", i);
+        str_copy(s->hold, sizeof s->hold, "on");
+    }
+    health_look(&bed->cell, bed->all, &bed->health);
+    ck_assert_uint_eq(bed->health.count, MASTERS * 5 + 2 * (MASTERS - 1) + 1);
+    free(bed);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("cli_health");
+    TCase *tcase = tcase_create("health");
+    tcase_add_loop_test(tcase, each_fault_is_named_with_what_to_do, 0, ARRAY_SIZE(cases));
+    tcase_add_test(tcase, of_two_that_differ_nobody_knows_which_is_wrong);
+    tcase_add_test(tcase, there_is_room_for_all_problems);
+    suite_add_tcase(suite, tcase);
+    return t_main(suite);
+}
