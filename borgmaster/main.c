@@ -5,6 +5,7 @@
 #include "log.h"
 #include "replica.h"
 #include "restore.h"
+#include "stall.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -245,6 +246,7 @@ int main(int argc, char **argv)
     log_info("master.started rpc=%s raft=%s index=%" PRIu64 " files_max=%" PRIu64,
              options.self->rpc, options.self->raft, replica_cell(replica)->applied_index,
              stream_files_raise());
+    stall_watch(options.loop);
     uv_run(options.loop, UV_RUN_DEFAULT);
     return 0;
 }

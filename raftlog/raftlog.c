@@ -651,6 +651,9 @@ int raftlog_open(const struct raftlog_options *options, struct raftlog **ret, st
         return -(int)err->code;
     if (raftlog_bootstrap(log, err) != 0)
         return raftlog_abandon(log, err);
+    /* The owner may have loaded for seconds since the loop looked at the clock: the election timer
+     * begins now. */
+    uv_update_time(log->loop);
     int rv = raft_start(&log->raft);
     if (rv != 0) {
         raftlog_library_err(log, rv, "start", err);

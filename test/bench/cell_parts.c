@@ -8,7 +8,7 @@
 #include "lib/bench.h"
 
 #include "clock.h"
-#include "cmd.h"
+#include "leader.h"
 #include "sched.h"
 #include "store.h"
 
@@ -16,13 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static double from_ms;
-
-static double now_ms(void)
-{
-    return (double)clock_mono_us() / 1000;
-}
+#include <time.h>
 
 static size_t heap_bytes(void)
 {
@@ -30,19 +24,26 @@ static size_t heap_bytes(void)
     return info.uordblks + info.hblkhd;
 }
 
-static size_t heap_from;
+/* One part being measured. */
+static struct {
+    uint64_t us;
+    clock_t cpu; /* of all threads */
+    size_t heap;
+} from;
 
 static void begin(void)
 {
-    heap_from = heap_bytes();
-    from_ms = now_ms();
+    from.us = clock_mono_us();
+    from.cpu = clock();
+    from.heap = heap_bytes();
 }
 
 static void end(const char *what)
 {
-    double took_ms = now_ms() - from_ms;
-    double grown = (double)heap_bytes() - (double)heap_from;
-    printf("| %s | %.0f | %.0f |\n", what, took_ms, grown / 1048576);
+    double ms = (double)(clock_mono_us() - from.us) / 1000;
+    double cpu_ms = (double)(clock() - from.cpu) * 1000 / CLOCKS_PER_SEC;
+    double grown = (double)heap_bytes() - (double)from.heap;
+    printf("| %s | %.0f | %.0f | %.0f |\n", what, ms, cpu_ms, grown / 1048576);
     fflush(stdout);
 }
 
@@ -79,6 +80,20 @@ static void measure_sched(const struct cell *cell)
     end("sched_free");
 }
 
+/* Ten times a second on the leader's loop. */
+static void measure_tick(const struct cell *cell)
+{
+    static task_id wake[LEADER_WAKE_MAX];
+    static struct cmd due[LEADER_DUE_MAX];
+    struct loss loss = {0};
+    uint64_t *heard_ms = xcalloc(cell->machine_count, sizeof *heard_ms);
+    begin();
+    for (int i = 0; i < 10; i++)
+        leader_due(cell, heard_ms, &loss, 1, 1, wake, due);
+    end("leader_due, 10 times (a second of the leader's timer)");
+    free(heard_ms);
+}
+
 int main(int argc, char **argv)
 {
     struct cell *cell = cell_new();
@@ -86,7 +101,7 @@ int main(int argc, char **argv)
     struct err err;
     if (argc != 2)
         bench_die("usage: cell_parts DIR");
-    printf("| part | ms | MiB kept |\n|---|---|---|\n");
+    printf("| part | ms | cpu ms | MiB kept |\n|---|---|---|---|\n");
     begin();
     if (store_open(argv[1], cell, &store, &err) != 0)
         bench_die("%s", err.msg);
@@ -94,6 +109,7 @@ int main(int argc, char **argv)
     begin();
     uint64_t digest = cell_digest(cell);
     end("cell_digest");
+    measure_tick(cell);
     measure_sched(cell);
     begin();
     void *token = store_snapshot_begin(store), *bytes;
