@@ -2,8 +2,8 @@
  * sim.c - one seed, one history.
  */
 #include "breaks.h"
+#include "faults.h"
 #include "people.h"
-#include "world.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -87,11 +87,16 @@ static void run_seed(const struct flags *flags)
 {
     break_set(flags->broken);
     world_begin(&(struct world_options){.seed = flags->seed, .trace = flags->trace});
-    world_cell_start(&(struct world_cell){.snapshot_threshold = 256});
+    struct world_cell cell;
+    faults_draw(&cell);
+    world_cell_start(&cell);
     people_start();
+    faults_start();
     world_run_ms(flags->minutes * 60000);
+    faults_stop();
     people_rest();
     people_tell();
+    faults_tell();
     printf("seed %" PRIu64 ": %" PRIu64 " virtual minutes, %" PRIu64
            " events, leader %d, restarts %" PRIu64 ", trace %016" PRIx64 ", %.2f s\n",
            flags->seed, flags->minutes, world_events(), world_leader() + 1, world_restarts(),

@@ -287,7 +287,7 @@ struct node *world_node_new(const char *name)
     return n;
 }
 
-struct node *node_at(unsigned number)
+struct node *world_node_at(unsigned number)
 {
     return number < world.node_count ? world.nodes[number] : NULL;
 }
@@ -378,6 +378,32 @@ void node_stall(struct node *n, uint64_t ms)
 {
     world_say("stall %s for %" PRIu64 " ms", n->name, ms);
     n->stalled_until_us = MAX(n->stalled_until_us, the_world_now_us + ms * 1000);
+}
+
+static int by_seq(const void *a, const void *b)
+{
+    const struct sim_event *const *x = a, *const *y = b;
+    return ((*x)->seq > (*y)->seq) - ((*x)->seq < (*y)->seq);
+}
+
+/* What was put off comes now, in its order. */
+void node_wake(struct node *n)
+{
+    uint64_t until_us = n->stalled_until_us;
+    n->stalled_until_us = 0;
+    if (until_us <= the_world_now_us)
+        return;
+    struct sim_event **waiting = xcalloc(world.heap_count + 1, sizeof(struct sim_event *));
+    size_t count = 0;
+    for (uint32_t i = 1; i <= world.heap_count; i++) {
+        struct sim_event *ev = world.heap[i].ev;
+        if (ev->node == n && ev->kind != EVENT_RAW && ev->at_us == until_us)
+            waiting[count++] = ev;
+    }
+    qsort(waiting, count, sizeof(struct sim_event *), by_seq);
+    for (size_t i = 0; i < count; i++)
+        event_in(waiting[i], 0);
+    free(waiting);
 }
 
 void node_set_clock(struct node *n, int64_t ahead_ms)

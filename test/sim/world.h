@@ -23,7 +23,7 @@
 
 #include <uv.h>
 
-enum { WORLD_REPLICAS = 5 };
+enum { WORLD_REPLICAS = 5, WORLD_NODES_MAX = 128 };
 
 struct node;
 struct cmd;
@@ -55,7 +55,8 @@ _Noreturn void world_broken(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* Nodes. The name is copied; its addresses are "NAME:PORT" for any port. It is down at first. */
 struct node *world_node_new(const char *name);
-struct node *world_node(const char *name); /* NULL: none */
+struct node *world_node(const char *name);   /* NULL: none */
+struct node *world_node_at(unsigned number); /* in order of creation; NULL: no more */
 const char *node_name(const struct node *n);
 uv_loop_t *node_loop(struct node *n);
 struct node *world_current(void); /* whose code runs now; NULL: nobody's */
@@ -70,6 +71,7 @@ bool node_up(const struct node *n);
 uint64_t node_life(const struct node *n);
 /* It runs, but its loop does not get on for so long: SIGSTOP, a long pause, a slow host. */
 void node_stall(struct node *n, uint64_t ms);
+void node_wake(struct node *n); /* it stalls no more */
 /* Call fn in a turn of its loop after `ms`, unless it crashes before that. */
 void node_post(struct node *n, uint64_t ms, void (*fn)(void *data), void *data);
 /* Its wall clock is so much before (or behind) the true time from now on. */
@@ -89,7 +91,8 @@ void net_slow(struct node *from, struct node *to, uint64_t min_us, uint64_t spre
 void net_raft_trouble(unsigned lost, unsigned doubled, unsigned overtaken);
 /* Break every connection between the two. */
 void net_reset(struct node *a, struct node *b);
-bool world_connected(const struct node *a, const struct node *b); /* both up, both ways pass */
+/* Both are up and do not stall, and both ways pass. */
+bool world_connected(const struct node *a, const struct node *b);
 
 /* Replicas, 0 to WORLD_REPLICAS - 1: nodes "r1" to "r5", certificates master/1 to master/5, rpc at
  * "rI:1". A replica that calls on_fatal crashes, and is started again after a while. */
@@ -103,6 +106,7 @@ struct node *world_replica_node(unsigned i);
 struct replica *world_replica(unsigned i); /* NULL while it is down or starting */
 /* It is started again after that much, by its supervisor; also one that is down stays so. */
 void world_replica_crash(unsigned i, uint64_t down_ms);
+void world_replica_crash_end(unsigned i); /* it may come back at once */
 const char *world_replica_address(unsigned i);
 int world_leader(void);        /* the replica that leads in the highest term; -1: none */
 uint64_t world_restarts(void); /* of replicas, all in all */

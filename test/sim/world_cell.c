@@ -116,6 +116,13 @@ void world_replica_crash(unsigned i, uint64_t down_ms)
     node_crash(seats[i].node);
 }
 
+void world_replica_crash_end(unsigned i)
+{
+    seats[i].down_until_ms = 0;
+    if (!node_up(seats[i].node))
+        world_post(0, supervise, &seats[i]);
+}
+
 void world_cell_start(const struct world_cell *options)
 {
     cell_options = *options;

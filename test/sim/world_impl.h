@@ -26,7 +26,7 @@ struct sim_event {
     uint32_t kind;
 };
 
-enum { NODES_MAX = 128, NODE_HANDLES_MAX = 8 };
+enum { NODES_MAX = WORLD_NODES_MAX, NODE_HANDLES_MAX = 8 };
 
 struct node {
     uv_loop_t loop; /* not used by libuv; its address leads here */
@@ -65,7 +65,6 @@ static inline bool event_set(const struct sim_event *ev)
 {
     return ev->slot != 0;
 }
-struct node *node_at(unsigned number); /* in order of creation; NULL: no more */
 uint64_t random_from(uint64_t *state); /* splitmix64 */
 /* Call fn for each event of the node that is set, then forget them all. */
 void events_forget(struct node *n);

@@ -89,10 +89,10 @@ void net_slow(struct node *from, struct node *to, uint64_t min_us, uint64_t spre
 
 void net_heal(void)
 {
-    for (unsigned i = 0; node_at(i) != NULL; i++)
-        for (unsigned k = 0; node_at(k) != NULL; k++) {
-            net_block(node_at(i), node_at(k), false);
-            net_slow(node_at(i), node_at(k), 0, 0);
+    for (unsigned i = 0; world_node_at(i) != NULL; i++)
+        for (unsigned k = 0; world_node_at(k) != NULL; k++) {
+            net_block(world_node_at(i), world_node_at(k), false);
+            net_slow(world_node_at(i), world_node_at(k), 0, 0);
         }
     trouble = (struct net_raft){0};
 }
@@ -114,5 +114,6 @@ void net_reset(struct node *a, struct node *b)
 
 bool world_connected(const struct node *a, const struct node *b)
 {
-    return a->up && b->up && !net_blocked(a, b) && !net_blocked(b, a);
+    return a->up && b->up && !net_blocked(a, b) && !net_blocked(b, a) &&
+           MAX(a->stalled_until_us, b->stalled_until_us) <= the_world_now_us;
 }

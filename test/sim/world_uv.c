@@ -77,11 +77,12 @@ static void run_idle_and_prepare(struct node *n)
 
 void loop_turn(struct node *n, struct sim_event *ev)
 {
-    if (ev->kind == EVENT_IO)
+    bool timer = ev->kind == EVENT_TIMER; /* an event may be freed by what it does */
+    if (!timer)
         ev->fire(ev);
     run_checks(n);
     run_closing(n);
-    if (ev->kind == EVENT_TIMER)
+    if (timer)
         ev->fire(ev);
     run_idle_and_prepare(n);
     for (unsigned turns = 0; n->idle_count > 0 || n->closing != NULL; turns++) {
