@@ -3,7 +3,6 @@
  */
 #include "inbox.h"
 
-#include "clock.h"
 #include "cmd_pack.h"
 #include "hash.h"
 
@@ -56,13 +55,11 @@ static void say_full(const struct inbox *inbox, const struct cmd *cmd, struct er
 void inbox_put(struct inbox *inbox, const struct cmd *cmd, replica_answer_cb cb, void *data)
 {
     struct err err;
-    struct cmd stamped = *cmd;
-    stamped.time_ms = clock_wall_ms();
     struct inbox_cmd *waiting = xcalloc(1, sizeof *waiting);
     waiting->cb = cb;
     waiting->data = data;
     list_init(&waiting->link);
-    if (cmd_pack(&stamped, &waiting->packed, &err) != 0) {
+    if (cmd_pack(cmd, &waiting->packed, &err) != 0) {
         inbox_cmd_done(waiting, &err, NULL);
     } else if (!fair_push(&inbox->queue, inbox_lane_of(cmd), hash_text(0, cmd->user),
                           &waiting->item, waiting->packed.size)) {

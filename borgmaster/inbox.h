@@ -36,7 +36,7 @@ extern const struct fair_limits inbox_limits[INBOX_LANES];
 enum inbox_lane inbox_lane_of(const struct cmd *cmd);
 
 void inbox_init(struct inbox *inbox);
-/* Stamp the command with the time and queue it, or refuse it at once. As replica_command(). */
+/* Queue the command, or refuse it at once. As replica_command(). */
 void inbox_put(struct inbox *inbox, const struct cmd *cmd, replica_answer_cb cb, void *data);
 /* The one that is next; NULL: none waits. It stays until it is taken. */
 struct inbox_cmd *inbox_next(const struct inbox *inbox);

@@ -46,14 +46,14 @@ static struct loss_seen look(const struct cell *cell, uint64_t *heard_ms, uint64
     return seen;
 }
 
-static size_t wake_due(const struct cell *cell, uint64_t wall_ms, task_id *wake_scratch,
+static size_t wake_due(const struct cell *cell, uint64_t cell_ms, task_id *wake_scratch,
                        struct cmd *ret_cmd)
 {
     uint32_t count = 0;
     LIST_EACH(l, &cell->backing_off)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
-        if (task->not_before_ms <= wall_ms && count < LEADER_WAKE_MAX)
+        if (task->not_before_ms <= cell_ms && count < LEADER_WAKE_MAX)
             wake_scratch[count++] = task->id;
     }
     *ret_cmd = (struct cmd){.kind = CMD_WAKE, .wake = {.tasks = wake_scratch, .task_count = count}};
@@ -83,9 +83,9 @@ static size_t machines_due(const struct cell *cell, const uint64_t *heard_ms, ui
 }
 
 size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss, uint64_t mono_ms,
-                  uint64_t wall_ms, task_id *wake_scratch, struct cmd *ret_cmds)
+                  uint64_t cell_ms, task_id *wake_scratch, struct cmd *ret_cmds)
 {
-    size_t count = wake_due(cell, wall_ms, wake_scratch, ret_cmds);
+    size_t count = wake_due(cell, cell_ms, wake_scratch, ret_cmds);
     struct loss_seen seen = look(cell, heard_ms, mono_ms);
     enum hold hold =
         loss_hold(loss, cell->settings.hold, &seen, mono_ms, LEADER_SILENT_MS + LEADER_ALIVE_MS);
@@ -208,8 +208,8 @@ static void on_tick(uv_timer_t *timer)
         return;
     uint64_t now_ms = clock_mono_ms();
     heard_grow(leader, cell->machine_count);
-    size_t count = leader_due(cell, leader->heard_ms, &leader->loss, now_ms, clock_wall_ms(),
-                              leader->wake, leader->due);
+    size_t count = leader_due(cell, leader->heard_ms, &leader->loss, now_ms,
+                              replica_time_ms(leader->replica), leader->wake, leader->due);
     leader->under_way += count;
     for (size_t i = 0; i < count; i++) {
         if (leader->due[i].kind == CMD_MACHINE_DOWN)

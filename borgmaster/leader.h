@@ -31,7 +31,7 @@ void leader_on_role(struct leader *leader, bool leads);
 struct wire_shed leader_heard(struct leader *leader, uint64_t from, const struct wire_alive *alive);
 
 /*
- * The commands that are due at mono_ms (silence is measured on the monotonic clock) and wall_ms
+ * The commands that are due at mono_ms (silence is measured on the monotonic clock) and cell_ms
  * (back-offs are in cell time). heard_ms[id - 1] is when a machine was last heard; that of a
  * machine that is down is kept fresh, so that its silence counts from when it is back. `loss`
  * begins all zero with each leadership and bounds how many are declared down at once. Wake
@@ -39,6 +39,6 @@ struct wire_shed leader_heard(struct leader *leader, uint64_t from, const struct
  * were filled.
  */
 size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss, uint64_t mono_ms,
-                  uint64_t wall_ms, task_id *wake_scratch, struct cmd *ret_cmds);
+                  uint64_t cell_ms, task_id *wake_scratch, struct cmd *ret_cmds);
 
 #endif

@@ -397,8 +397,8 @@ void links_on_usage(struct rpc_conn *conn, struct rpc_call *call, const void *bo
     }
     uint32_t count = 0;
     for (uint32_t i = 0; i < usages.task_count && count < CMD_USAGES_MAX; i++)
-        if (link->state == LINK_UP &&
-            cell_usage_is_news(cell, link->machine, &usages.tasks[i], clock_wall_ms()))
+        if (link->state == LINK_UP && cell_usage_is_news(cell, link->machine, &usages.tasks[i],
+                                                         replica_time_ms(link->links->replica)))
             usages.tasks[count++] = usages.tasks[i];
     struct cmd cmd = {
         .kind = CMD_USAGE,

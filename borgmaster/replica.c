@@ -3,6 +3,7 @@
  */
 #include "replica.h"
 
+#include "cell_clock.h"
 #include "clock.h"
 #include "cmd_pack.h"
 #include "disk.h"
@@ -60,6 +61,7 @@ struct replica {
     uv_check_t check;
     uv_prepare_t prepare;
     uint64_t started_ms;
+    struct cell_clock clock;
     void (*close_cb)(void *data);
     void *close_data;
 };
@@ -438,6 +440,11 @@ bool replica_leads(const struct replica *r)
     return r->leads;
 }
 
+uint64_t replica_time_ms(struct replica *r)
+{
+    return cell_clock_read(&r->clock, r->cell->now_ms, clock_wall_ms(), clock_mono_ms());
+}
+
 bool replica_ready(const struct replica *r)
 {
     if (r->log == NULL || r->leader_id == 0)
@@ -485,5 +492,7 @@ struct wire_status replica_status(struct replica *r)
 
 void replica_command(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
 {
-    inbox_put(&r->inbox, cmd, cb, data);
+    struct cmd stamped = *cmd; /* borrows what it points to */
+    stamped.time_ms = replica_time_ms(r);
+    inbox_put(&r->inbox, &stamped, cb, data);
 }

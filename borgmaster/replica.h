@@ -49,6 +49,8 @@ struct peers *replica_peers(struct replica *replica);
 struct members *replica_members(struct replica *replica);
 /* Id of the leader we know of; 0: none. */
 uint64_t replica_leader_id(const struct replica *replica);
+/* The time of the cell, for stamping and for what is due (cell_clock.h). */
+uint64_t replica_time_ms(struct replica *replica);
 /* True while this replica is the leader and has applied everything of earlier terms. */
 bool replica_leads(const struct replica *replica);
 /* Follows or leads, and has applied all it knew to be committed when it found its leader: before
@@ -61,9 +63,10 @@ struct wire_status replica_status(struct replica *replica);
 
 /*
  * Have a command committed: by ourselves when leading, else through the leader. The command is
- * borrowed for the call. `cb` (may be NULL) comes exactly once, in a later loop turn or in this
- * call for refusals: with the answer, or with err: ERR_UNAVAILABLE and ERR_NOT_LEADER (it did not
- * happen), ERR_UNKNOWN_OUTCOME (it may have), ERR_LIMIT (too large, or too much is waiting).
+ * borrowed for the call, its time is stamped here. `cb` (may be NULL) comes exactly once, in a
+ * later loop turn or in this call for refusals: with the answer, or with err: ERR_UNAVAILABLE and
+ * ERR_NOT_LEADER (it did not happen), ERR_UNKNOWN_OUTCOME (it may have), ERR_LIMIT (too large, or
+ * too much is waiting).
  */
 typedef void (*replica_answer_cb)(void *data, const struct err *err,
                                   const struct wire_answer *answer);
