@@ -227,12 +227,13 @@ CREATE INDEX events_by_job ON events (job_name) WHERE job_name IS NOT NULL;
 CREATE INDEX events_by_task ON events (job_name, task_index) WHERE task_index IS NOT NULL;
 
 -- Answers given lately, so that a repeated command is answered and not carried out again. A ring:
--- a new row takes the place of an old one.
+-- a new row takes the place of an old one. A command that may be older than all of them is refused.
 CREATE TABLE requests (
     slot       INTEGER PRIMARY KEY,
     seq        INTEGER NOT NULL,
     id_high    INTEGER NOT NULL, -- the request's id, 128 bits as two signed numbers
     id_low     INTEGER NOT NULL,
+    at_index   INTEGER NOT NULL, -- of the log entry that carried it out
     code       INTEGER NOT NULL, -- enum err_code, 0: accepted
     job_id     INTEGER NOT NULL,
     msg        TEXT    NOT NULL

@@ -249,8 +249,9 @@ static int load_request(struct cell *cell, struct columns *c, struct err *err)
     uint64_t seq = take_u64(c);
     struct remembered row = {.request_id = {take_u64(c), 0}};
     row.request_id[1] = take_u64(c);
+    row.index = take_u64(c);
     uint64_t code = take_u64(c);
-    if (code > ERR_CLOSED || (row.request_id[0] == 0 && row.request_id[1] == 0))
+    if (code > ERR_EXPIRED || (row.request_id[0] == 0 && row.request_id[1] == 0))
         return err_set(err, ERR_CORRUPT, "request %" PRIu64 ": no such answer", seq);
     row.code = (enum err_code)code;
     row.job.v = take_u64(c);
@@ -300,7 +301,8 @@ static const struct table {
     {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, "
      "named2, named3, tasks FROM quotas",
      load_quota},
-    {"SELECT seq, id_high, id_low, code, job_id, msg FROM requests ORDER BY seq", load_request},
+    {"SELECT seq, id_high, id_low, at_index, code, job_id, msg FROM requests ORDER BY seq",
+     load_request},
 };
 
 static int load_table(sqlite3 *db, const struct table *table, struct cell *cell, struct err *err)

@@ -79,7 +79,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, (SELECT name FROM jobs WHERE id = "
         "?4), ?5, ?6, ?7, ?8, ?9, ?10)",
     [STATEMENT_EVENTS_PRUNE] = "DELETE FROM events WHERE seq <= ?",
-    [STATEMENT_REQUEST_PUT] = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)",
+    [STATEMENT_REQUEST_PUT] = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_JOB_FORGET] = "DELETE FROM jobs WHERE id = ?",
     [STATEMENT_SPEC_FORGET] = "DELETE FROM job_specs WHERE job_id = ?",
     [STATEMENT_LIMITS_FORGET] = "DELETE FROM job_limits WHERE job_id = ?",
@@ -427,6 +427,7 @@ static int put_request(struct store_rows *rows, const struct request_row *reques
     row_u64(&row, request->seq);
     row_u64(&row, remembered->request_id[0]);
     row_u64(&row, remembered->request_id[1]);
+    row_u64(&row, remembered->index);
     row_int(&row, (int64_t)remembered->code);
     row_u64(&row, remembered->job.v);
     row_text(&row, remembered->msg);

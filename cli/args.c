@@ -301,6 +301,7 @@ int cli_exit_of(enum err_code code)
     case ERR_TIMEOUT:
         return CLI_UNREACHABLE;
     case ERR_UNKNOWN_OUTCOME:
+    case ERR_EXPIRED:
         return CLI_UNKNOWN;
     case ERR_INVALID:
     case ERR_NOT_FOUND:

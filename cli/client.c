@@ -359,7 +359,8 @@ static int client_call(struct client *c, const struct call *call, struct err *er
             client_turn(c, CLIENT_PAUSE_MS);
     }
     buf_release(&x.body);
-    if (rc < 0 && may_retry(err->code) && r.unknown && call->method == WIRE_COMMAND) {
+    bool over = rc < 0 && (may_retry(err->code) || err->code == ERR_EXPIRED);
+    if (over && r.unknown && call->method == WIRE_COMMAND) {
         char last[ERR_MSG_MAX];
         memcpy(last, err->msg, sizeof last);
         return err_set(err, ERR_UNKNOWN_OUTCOME,
@@ -382,14 +383,46 @@ static int read_answer(void *ret, const void *bytes, size_t size, struct err *er
     return 0;
 }
 
-int client_command(struct client *c, struct cmd *cmd, struct wire_answer *ret, struct err *err)
+static int read_status(void *ret, const void *bytes, size_t size, struct err *err)
+{
+    return wire_unpack_status(bytes, size, ret, err);
+}
+
+/* Something the log holds already: the cell knows by it what it can still remember of us. */
+static int known_index(struct client *c, uint64_t *ret, struct err *err)
+{
+    const struct buf nothing = {0};
+    struct wire_status status;
+    struct call call = {WIRE_STATUS, &nothing, CLIENT_STATUS_MS, read_status, &status};
+    int r = client_call(c, &call, err);
+    if (r == 0)
+        *ret = MAX(c->index_min, status.applied_index);
+    return r;
+}
+
+/* One request id, however often it is sent. */
+static int command_once(struct client *c, struct cmd *cmd, struct wire_answer *ret, struct err *err)
 {
     CLEANUP(buf_release) struct buf request = {0};
     random_id(cmd->request_id);
+    int r = known_index(c, &cmd->known_index, err);
+    if (r < 0)
+        return r;
     if (cmd_pack(cmd, &request, err) < 0)
         return -(int)err->code;
     struct call call = {WIRE_COMMAND, &request, CLIENT_COMMAND_MS, read_answer, ret};
-    int r = client_call(c, &call, err);
+    return client_call(c, &call, err);
+}
+
+int client_command(struct client *c, struct cmd *cmd, struct wire_answer *ret, struct err *err)
+{
+    int r;
+    int tries = 0;
+    do {
+        /* Expired at the first attempt it has certainly not been carried out: the replica that
+         * told us the index lags far behind. */
+        r = command_once(c, cmd, ret, err);
+    } while (r == -ERR_EXPIRED && ++tries < 3);
     if (r == 0)
         c->index_min = MAX(c->index_min, ret->index);
     return r;

@@ -239,6 +239,7 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     memset(cmd, 0, sizeof *cmd);
     cmd->request_id[0] = random_number(r);
     cmd->request_id[1] = random_number(r);
+    cmd->known_index = random_number(r);
     random_text(r, cmd->user, sizeof cmd->user);
     cmd->time_ms = random_number(r);
     cmd->kind = kind;

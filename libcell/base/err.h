@@ -24,7 +24,8 @@
     X(IO, 10, "io")                          /* file, socket or device failed */ \
     X(CORRUPT, 11, "corrupt")                /* bytes that cannot be what they should be */ \
     X(UNAVAILABLE, 12, "unavailable")        /* not now: no leader, starting, overloaded */ \
-    X(CLOSED, 13, "closed")                  /* the other end went away or we are closing */
+    X(CLOSED, 13, "closed")                  /* the other end went away or we are closing */ \
+    X(EXPIRED, 14, "expired")                /* too old to know whether it has been carried out */
 
 enum err_code {
 #define X(name, number, text) ERR_##name = (number),

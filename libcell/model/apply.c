@@ -101,6 +101,7 @@ static void remember(struct apply *a)
     const struct cmd *cmd = a->cmd;
     struct remembered row = {
         .request_id = {cmd->request_id[0], cmd->request_id[1]},
+        .index = a->cell->applied_index,
         .code = a->answer->code,
         .job = a->answer->job,
     };
@@ -108,6 +109,18 @@ static void remember(struct apply *a)
     uint64_t seq = a->cell->request_seq + 1;
     cell_remember(a->cell, seq, &row);
     changes_note_request(a->changes, seq);
+}
+
+/*
+ * May the request have been carried out and its answer be forgotten? Then its entry is not newer
+ * than the oldest answer there is; and it is newer than what the sender knew when it first sent it.
+ * No clock is needed, and a copy that was held up somewhere for a day does no harm.
+ */
+static bool may_be_forgotten(const struct cell *cell, const struct cmd *cmd)
+{
+    if (cell->request_seq < CELL_REQUESTS_MAX || cmd->known_index == 0)
+        return false;
+    return cmd->known_index < cell->requests[(cell->request_seq + 1) % CELL_REQUESTS_MAX].index;
 }
 
 void cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *changes,
@@ -121,6 +134,14 @@ void cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *change
             ret->code = old->code;
             ret->job = old->job;
             str_copy(ret->msg, sizeof ret->msg, old->msg);
+            return;
+        }
+        if (may_be_forgotten(cell, cmd)) {
+            ret->code = ERR_EXPIRED;
+            snprintf(ret->msg, sizeof ret->msg,
+                     "the command is older than the last %d that the cell remembers: it may have "
+                     "been carried out, or not",
+                     CELL_REQUESTS_MAX);
             return;
         }
     }

@@ -129,6 +129,7 @@ struct settings {
 /* What a retried command is answered, found by its request id. */
 struct remembered {
     uint64_t request_id[2];
+    uint64_t index; /* of the entry that carried it out */
     enum err_code code;
     job_id job;
     char msg[CELL_REASON_MAX + 1];

@@ -211,6 +211,7 @@ struct cmd_wake {
 
 struct cmd {
     uint64_t request_id[2];       /* not 0,0: remember the answer, answer a repetition with it */
+    uint64_t known_index;         /* an applied index known before it was first sent; 0: none */
     char user[CELL_NAME_MAX + 1]; /* who; "" for the cell itself */
     uint64_t time_ms;             /* stamped by the leader */
     enum cmd_kind kind;

@@ -110,7 +110,8 @@ uint64_t task_row_hash(const struct task *task)
 
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row)
 {
-    const uint64_t values[] = {seq, row->request_id[0], row->request_id[1], row->code, row->job.v};
+    const uint64_t values[] = {seq,        row->request_id[0], row->request_id[1],
+                               row->index, row->code,          row->job.v};
     return hash_text(add_all(5, values, ARRAY_SIZE(values)), row->msg);
 }
 

@@ -213,12 +213,13 @@ static void cmd_fields(struct pack *p, struct cmd *cmd)
 {
     uint32_t format = CMD_FORMAT;
     enum cmd_kind kind = cmd->kind;
-    pack_fields(p, 7);
+    pack_fields(p, 8);
     pack_u32(p, &format);
     if (pack_ok(p) && format != CMD_FORMAT)
         pack_fail(p, "format of another version");
     pack_u64(p, &cmd->request_id[0]);
     pack_u64(p, &cmd->request_id[1]);
+    pack_u64(p, &cmd->known_index);
     pack_text(p, cmd->user, sizeof cmd->user);
     pack_u64(p, &cmd->time_ms);
     pack_enum(p, &kind, CMD_KIND_COUNT);

@@ -310,6 +310,45 @@ START_TEST(the_oldest_answer_is_forgotten_when_the_ring_is_full)
 }
 END_TEST
 
+/* A copy of a request that turns up after its answer was forgotten must not be carried out again:
+ * told by what its sender knew when it was first sent, whoever holds it up for how long. */
+START_TEST(what_may_be_forgotten_is_refused)
+{
+    struct world w = world_new();
+    uint64_t index = 100;
+    for (uint64_t id = 1; id <= CELL_REQUESTS_MAX + 10; id++) {
+        struct cmd cmd = {.kind = CMD_JOB_KILL, .request_id = {0, id}, .known_index = index};
+        w.cell->applied_index = ++index;
+        cell_apply(w.cell, &cmd, &w.changes, &w.answer);
+        ck_assert_int_eq(w.answer.code, ERR_NOT_FOUND);
+    }
+    uint64_t oldest = 100 + 11; /* that of request 11 */
+    const struct {
+        uint64_t id, known_index;
+        enum err_code code;
+    } rows[] = {
+        {10, 109, ERR_EXPIRED}, /* the newest that is forgotten, sent again */
+        {1, 100, ERR_EXPIRED},
+        {11, 110, ERR_NOT_FOUND}, /* remembered */
+        {11, 1, ERR_NOT_FOUND},
+        {999999, oldest - 1, ERR_EXPIRED}, /* new, but who could know that? */
+        {999999, oldest, ERR_NOT_FOUND},   /* it would be remembered: carried out now */
+        {999998, 0, ERR_NOT_FOUND},        /* its sender does not repeat */
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct cmd cmd = {.kind = CMD_JOB_KILL,
+                          .request_id = {0, rows[i].id},
+                          .known_index = rows[i].known_index};
+        uint64_t digest = cell_digest(w.cell);
+        world_apply(&w, &cmd);
+        ck_assert_msg(w.answer.code == rows[i].code, "row %zu: %s", i, w.answer.msg);
+        if (rows[i].code == ERR_EXPIRED)
+            ck_assert_uint_eq(cell_digest(w.cell), digest);
+    }
+    world_release(&w);
+}
+END_TEST
+
 START_TEST(dead_jobs_are_forgotten_oldest_first)
 {
     struct world w = world_new();
@@ -366,6 +405,7 @@ int main(void)
     tcase_add_test(tcase, cell_time_never_goes_back);
     tcase_add_test(tcase, a_repeated_request_is_answered_as_before_and_changes_nothing);
     tcase_add_test(tcase, the_oldest_answer_is_forgotten_when_the_ring_is_full);
+    tcase_add_test(tcase, what_may_be_forgotten_is_refused);
     tcase_add_test(tcase, dead_jobs_are_forgotten_oldest_first);
     tcase_add_test(tcase, a_command_of_an_unknown_kind_is_refused);
     suite_add_tcase(suite, tcase);

@@ -79,9 +79,9 @@ static bool same_victims(const struct cmd_schedule *a, const struct cmd_schedule
 
 static bool same_cmds(const struct cmd *a, const struct cmd *b)
 {
-    return a->request_id[0] == b->request_id[0] && a->request_id[1] == b->request_id[1] &&
-           strcmp(a->user, b->user) == 0 && a->time_ms == b->time_ms && a->kind == b->kind &&
-           same_bodies(a, b) &&
+    return a->known_index == b->known_index && a->request_id[0] == b->request_id[0] &&
+           a->request_id[1] == b->request_id[1] && strcmp(a->user, b->user) == 0 &&
+           a->time_ms == b->time_ms && a->kind == b->kind && same_bodies(a, b) &&
            (a->kind != CMD_SCHEDULE || same_victims(&a->schedule, &b->schedule));
 }
 
@@ -184,24 +184,25 @@ END_TEST
 START_TEST(counts_that_are_not_there_allocate_nothing)
 {
     /* A wake of 2^32 - 1 tasks, then with a list that is within the limit but not there. */
-    static const uint8_t huge[] = {0x97, 1, 0, 0, 0xa0, 0, 7, 0x91, 0xdd, 0xff, 0xff, 0xff, 0xff};
-    static const uint8_t absent[] = {0x97, 1, 0, 0, 0xa0, 0, 7, 0x91, 0xdd, 0, 0, 0xff, 0xff, 1};
+    static const uint8_t huge[] = {0x98, 1,    0,    0,    0,    0xa0, 0,
+                                   7,    0x91, 0xdd, 0xff, 0xff, 0xff, 0xff};
+    static const uint8_t absent[] = {0x98, 1, 0, 0, 0, 0xa0, 0, 7, 0x91, 0xdd, 0, 0, 0xff, 0xff, 1};
     struct cmd cmd;
     struct err err = {0};
     hostile_limit_memory();
     ck_assert_int_eq(cmd_unpack(huge, sizeof huge, &cmd, &err), -ERR_CORRUPT);
-    ck_assert_str_eq(err.msg, "command: list too long at byte 8 of 13");
+    ck_assert_str_eq(err.msg, "command: list too long at byte 9 of 14");
     ck_assert_int_eq(cmd_unpack(absent, sizeof absent, &cmd, &err), -ERR_CORRUPT);
-    ck_assert_str_eq(err.msg, "command: cut short at byte 8 of 14");
+    ck_assert_str_eq(err.msg, "command: cut short at byte 9 of 15");
 }
 END_TEST
 
 START_TEST(another_format_and_an_unknown_kind_are_refused)
 {
-    static const uint8_t format[] = {0x97, 2, 0, 0, 0xa0, 0, 7, 0x91, 0x90};
-    static const uint8_t kind_0[] = {0x97, 1, 0, 0, 0xa0, 0, 0, 0x91, 0x90};
-    static const uint8_t kind_end[] = {0x97, 1, 0, 0, 0xa0, 0, CMD_KIND_COUNT, 0x91, 0x90};
-    static const uint8_t good[] = {0x97, 1, 0, 0, 0xa0, 0, 7, 0x91, 0x90};
+    static const uint8_t format[] = {0x98, 2, 0, 0, 0, 0xa0, 0, 7, 0x91, 0x90};
+    static const uint8_t kind_0[] = {0x98, 1, 0, 0, 0, 0xa0, 0, 0, 0x91, 0x90};
+    static const uint8_t kind_end[] = {0x98, 1, 0, 0, 0, 0xa0, 0, CMD_KIND_COUNT, 0x91, 0x90};
+    static const uint8_t good[] = {0x98, 1, 0, 0, 0, 0xa0, 0, 7, 0x91, 0x90};
     struct cmd cmd;
     ck_assert_int_eq(cmd_unpack(format, sizeof format, &cmd, NULL), -ERR_CORRUPT);
     ck_assert_int_eq(cmd_unpack(kind_0, sizeof kind_0, &cmd, NULL), -ERR_CORRUPT);
@@ -215,9 +216,9 @@ END_TEST
 START_TEST(victims_that_are_not_there_are_refused)
 {
     /* One placement that names victims [1, 2) of a list of one. */
-    static const uint8_t bytes[] = {0x97, 1,    0, 0,    0xa0, 0, 5, 0x94, 0x91,
-                                    0x97, 0x92, 1, 1,    1,    1, 1, 0,    0x92,
-                                    0,    0,    0, 0x91, 0x92, 1, 1, 0x90, 0x90};
+    static const uint8_t bytes[] = {0x98, 1,    0,    0,    0, 0xa0, 0,    5,   0x94, 0x91,
+                                    0x97, 0x92, 1,    1,    1, 1,    1,    0,   0x92, 0,
+                                    0,    0,    0x91, 0x92, 1, 1,    0x90, 0x90};
     struct cmd cmd;
     struct err err = {0};
     ck_assert_int_eq(cmd_unpack(bytes, sizeof bytes, &cmd, &err), -ERR_CORRUPT);
@@ -236,17 +237,39 @@ START_TEST(scores_of_stages_that_are_not_there_are_refused)
         {3, 0, "decision with half a score"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(scores); i++) {
-        const uint8_t bytes[] = {0x97, 1,    0,
-                                 0,    0xa0, 0,
-                                 5,    0x94, 0x91,
-                                 0x97, 0x92, 1,
-                                 1,    1,    0,
-                                 0,    0,    (uint8_t)(0x90 | scores[i].count),
-                                 0,    0,    scores[i].stage,
-                                 7,    9,    0,
-                                 0x90, 0x90, 0x91,
-                                 0x93, 0xa1, 'a',
-                                 0,    0xc2};
+        const uint8_t bytes[] = {0x98,
+                                 1,
+                                 0,
+                                 0,
+                                 0,
+                                 0xa0,
+                                 0,
+                                 5,
+                                 0x94,
+                                 0x91,
+                                 0x97,
+                                 0x92,
+                                 1,
+                                 1,
+                                 1,
+                                 0,
+                                 0,
+                                 0,
+                                 (uint8_t)(0x90 | scores[i].count),
+                                 0,
+                                 0,
+                                 scores[i].stage,
+                                 7,
+                                 9,
+                                 0,
+                                 0x90,
+                                 0x90,
+                                 0x91,
+                                 0x93,
+                                 0xa1,
+                                 'a',
+                                 0,
+                                 0xc2};
         struct cmd cmd;
         struct err err = {0};
         ck_assert_int_eq(cmd_unpack(bytes, sizeof bytes, &cmd, &err), -ERR_CORRUPT);
