@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { RPC_PORT = 7101, RAFT_PORT = 7201, ARGS_MAX = 24 };
@@ -123,6 +124,55 @@ static int cell_make(struct crew *crew, struct err *err)
     return rc == 0 ? cell_file_load(path, &crew->cell, err) : rc;
 }
 
+static void clock_path(const struct crew *crew, size_t member, char ret[CREW_PATH_MAX])
+{
+    snprintf(ret, CREW_PATH_MAX, "%s/clock/%s", crew->dir, crew->members[member].name);
+}
+
+/* The environment of a master whose clock can be set. */
+static void clock_fake(const struct crew *crew, size_t member)
+{
+    char path[CREW_PATH_MAX];
+    clock_path(crew, member, path);
+    setenv("LD_PRELOAD", crew->faketime, 1);
+    setenv("FAKETIME_TIMESTAMP_FILE", path, 1);
+    setenv("FAKETIME_CACHE_DURATION", "1", 1);
+    setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1", 1);
+    setenv("NO_FAKE_STAT", "1", 1);
+}
+
+/* Does borgmaster bear the library? One that was built with a sanitizer does not. */
+static bool faketime_works(const struct crew *crew)
+{
+    char program[CREW_PATH_MAX + 16];
+    int status = -1;
+    snprintf(program, sizeof program, "%s/borgmaster", crew->programs);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int nowhere = open("/dev/null", O_WRONLY);
+        dup2(nowhere, 1);
+        dup2(nowhere, 2);
+        clock_fake(crew, 0);
+        execl(program, program, "--version", NULL);
+        _exit(127);
+    }
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static void faketime_find(struct crew *crew)
+{
+    static const char *const paths[] = {"/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+                                        "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"};
+    for (size_t i = 0; i < ARRAY_SIZE(paths) && crew->faketime == NULL; i++)
+        crew->faketime = access(paths[i], R_OK) == 0 ? paths[i] : NULL;
+    if (crew->faketime == NULL)
+        return;
+    for (size_t i = 0; i < CREW_MASTERS; i++)
+        crew_clock_set(crew, i, 0);
+    if (!faketime_works(crew))
+        crew->faketime = NULL;
+}
+
 int crew_make(struct crew *crew, struct err *err)
 {
     int rc = directories_make(crew, err);
@@ -130,8 +180,8 @@ int crew_make(struct crew *crew, struct err *err)
         rc = disks_make(crew, err);
     if (rc == 0)
         rc = certificates_make(crew, err);
-    for (size_t i = 0; rc == 0 && i < CREW_MASTERS && crew->faketime != NULL; i++)
-        crew_clock_set(crew, i, 0);
+    if (rc == 0)
+        faketime_find(crew);
     return rc == 0 ? cell_make(crew, err) : rc;
 }
 
@@ -171,27 +221,9 @@ static char *const *member_argv(const struct crew *crew, size_t member)
     return argv;
 }
 
-static void clock_path(const struct crew *crew, size_t member, char ret[CREW_PATH_MAX])
+_Noreturn static void program_exec(char *const *argv, int log)
 {
-    snprintf(ret, CREW_PATH_MAX, "%s/clock/%s", crew->dir, crew->members[member].name);
-}
-
-_Noreturn static void member_exec(const struct crew *crew, size_t member, int log)
-{
-    char path[CREW_PATH_MAX];
-    struct err err;
     sigset_t none;
-    char *const *argv = member_argv(crew, member);
-    if (crew->kind == SANDBOX_CLOSED && net_enter(crew->net, crew_node(member), &err) != 0)
-        _exit(126);
-    if (crew_is_master(member) && crew->faketime != NULL) {
-        clock_path(crew, member, path);
-        setenv("LD_PRELOAD", crew->faketime, 1);
-        setenv("FAKETIME_TIMESTAMP_FILE", path, 1);
-        setenv("FAKETIME_CACHE_DURATION", "1", 1);
-        setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1", 1);
-        setenv("NO_FAKE_STAT", "1", 1);
-    }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
@@ -202,6 +234,17 @@ _Noreturn static void member_exec(const struct crew *crew, size_t member, int lo
     close_range(3, ~0U, 0);
     execv(argv[0], argv);
     _exit(127);
+}
+
+_Noreturn static void member_exec(const struct crew *crew, size_t member, int log)
+{
+    struct err err;
+    char *const *argv = member_argv(crew, member);
+    if (crew->kind == SANDBOX_CLOSED && net_enter(crew->net, crew_node(member), &err) != 0)
+        _exit(126);
+    if (crew_is_master(member) && crew->faketime != NULL)
+        clock_fake(crew, member);
+    program_exec(argv, log);
 }
 
 int crew_start(struct crew *crew, size_t member, struct err *err)
@@ -223,6 +266,21 @@ int crew_start(struct crew *crew, size_t member, struct err *err)
     m->is_stopped = m->is_killed = false;
     m->started_ms = clock_mono_ms();
     return 0;
+}
+
+void crew_borgctl(const struct crew *crew, const char *const *words)
+{
+    char program[CREW_PATH_MAX + 16], log_path[CREW_PATH_MAX];
+    const char *argv[ARGS_MAX] = {program, "--cell", crew->dir, "--user", "root", NULL};
+    size_t count = 5;
+    for (; *words != NULL && count + 1 < ARGS_MAX; words++)
+        argv[count++] = *words;
+    snprintf(program, sizeof program, "%s/borgctl", crew->programs);
+    snprintf(log_path, sizeof log_path, "%s/log/borgctl.log", crew->dir);
+    if (fork() != 0)
+        return;
+    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    program_exec((char *const *)(uintptr_t)argv, log);
 }
 
 void crew_signal(struct crew *crew, size_t member, int number)

@@ -54,12 +54,14 @@ static inline uint32_t crew_node(size_t member)
     return (uint32_t)member + 1;
 }
 
-/* Directories, addresses, certificates, cell.json. */
+/* Directories, addresses, certificates, cell.json; finds the library that fakes clocks. */
 int crew_make(struct crew *crew, struct err *err) MUST_USE;
 int crew_start(struct crew *crew, size_t member, struct err *err) MUST_USE;
 void crew_signal(struct crew *crew, size_t member, int number); /* harmless when it does not run */
 /* Whose process was that? Notes that it is gone; CREW_COUNT: nobody's. */
 size_t crew_ended(struct crew *crew, pid_t pid);
+/* Run borgctl as root with these words (NULL ends them), without waiting. */
+void crew_borgctl(const struct crew *crew, const char *const *words);
 /* Ends every process in the borglet's node, tasks and shims too; returns how many. Closed only. */
 size_t crew_machine_kill(struct crew *crew, size_t member);
 /* Fill the master's file system, or take the filling away again. Closed only. */

@@ -22,7 +22,10 @@ static size_t master_of(const struct faults *f, const struct fault *fault)
     bool wants_leader = fault->kind == FAULT_KILL_LEADER || fault->kind == FAULT_STOP_LEADER ||
                         fault->kind == FAULT_CUT_LEADER || fault->kind == FAULT_CUT_LEADER_OUT ||
                         fault->kind == FAULT_CUT_LEADER_IN;
-    return wants_leader && f->leader < CREW_MASTERS ? f->leader : fault->who % CREW_MASTERS;
+    size_t drawn = fault->who % CREW_MASTERS;
+    if (fault->kind == FAULT_TRANSFER && drawn == f->leader) /* it leads already */
+        return (drawn + 1) % CREW_MASTERS;
+    return wants_leader && f->leader < CREW_MASTERS ? f->leader : drawn;
 }
 
 static size_t machine_of(const struct fault *fault)
@@ -196,6 +199,19 @@ static void clock_end(struct faults *f, const struct fault_active *a)
     crew_clock_set(f->crew, a->member, 0);
 }
 
+/* To the drawn master, which may be down, cut off or leading already. */
+static void transfer_begin(struct faults *f, const struct fault_active *a)
+{
+    char id[8];
+    snprintf(id, sizeof id, "%zu", a->member + 1);
+    const char *const words[] = {"--timeout", "3", "cell", "transfer-leader", id, NULL};
+    crew_borgctl(f->crew, words);
+}
+
+static void transfer_end(struct faults *f UNUSED, const struct fault_active *a UNUSED)
+{
+}
+
 static const struct {
     void (*begin)(struct faults *f, const struct fault_active *a);
     void (*end)(struct faults *f, const struct fault_active *a);
@@ -205,6 +221,7 @@ static const struct {
     [FAULT_KILL_ALL] = {kill_all_begin, kill_all_end},
     [FAULT_STOP_LEADER] = {stop_begin, stop_end},
     [FAULT_STOP_MASTER] = {stop_begin, stop_end},
+    [FAULT_TRANSFER] = {transfer_begin, transfer_end},
     [FAULT_DISK_FULL] = {disk_begin, disk_end},
     [FAULT_CLOCK] = {clock_begin, clock_end},
     [FAULT_KILL_BORGLET] = {kill_begin, kill_end},

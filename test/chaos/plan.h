@@ -25,6 +25,7 @@ enum { PLAN_NET = 1, PLAN_DISK = 2, PLAN_CLOCK = 4, PLAN_MACHINE = 8 };
     X(CUT_ONE_WAY, 4, PLAN_NET, 500, 6000, "master mute or deaf") \
     X(CUT_PAIR, 4, PLAN_NET, 500, 6000, "two masters apart") \
     X(SPLIT, 5, PLAN_NET, 500, 6000, "minority cut off") \
+    X(TRANSFER, 3, 0, 200, 1000, "leadership handed over") \
     X(SLOW, 3, PLAN_NET, 1000, 6000, "slow links of a master") \
     X(LOSSY, 3, PLAN_NET, 1000, 6000, "lossy links of a master") \
     X(REORDER, 3, PLAN_NET, 1000, 6000, "packets overtake") \

@@ -45,8 +45,8 @@ START_TEST(a_plan_needs_no_more_than_there_is)
     struct fault plan[FAULTS];
     plan_make(3, 0, SPAN_MS, plan, FAULTS);
     for (size_t i = 0; i < FAULTS; i++)
-        ck_assert_msg(plan[i].kind <= FAULT_STOP_MASTER || plan[i].kind == FAULT_KILL_BORGLET ||
-                          plan[i].kind == FAULT_STOP_BORGLET,
+        ck_assert_msg(plan[i].kind <= FAULT_STOP_MASTER || plan[i].kind == FAULT_TRANSFER ||
+                          plan[i].kind == FAULT_KILL_BORGLET || plan[i].kind == FAULT_STOP_BORGLET,
                       "%s", fault_text(plan[i].kind));
 }
 END_TEST
