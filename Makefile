@@ -42,7 +42,7 @@ BENCH := $(call src,test/bench)
 TOOLS := $(call src,test/e2e)
 SIM := $(call src,test/sim)
 
-.PHONY: all run test sim bench bench-sched unit golden e2e chaos fuzz check-asan lint arch tidy fmt install clean help flags test-programs need-raft
+.PHONY: all run test sim soak bench bench-sched unit golden e2e chaos fuzz check-asan lint arch tidy fmt install clean help flags test-programs need-raft
 .SECONDARY:
 
 all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
@@ -133,6 +133,8 @@ sim: $(B)/test/sim/sim ## a cell on virtual time; SEED=n: that history, every li
 CHAOS_SECONDS ?= 600
 chaos: all $(B)/test/chaos/chaos ## a real cell under kills, cuts, full disks, wrong clocks; CHAOS_SECONDS, CHAOS_SEED
 	$(B)/test/chaos/chaos --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+soak: $(B)/test/sim/sim ## seeds of it until stopped; SEED=n: from there; those that fail stay in build/sim/failed
+	$(B)/test/sim/sim --soak --jobs $(shell nproc) --seed $(if $(SEED),$(SEED),$(shell date +%s)) --keep $(B)/sim/failed
 check-asan: ## every test again under AddressSanitizer and UBSan
 	$(MAKE) BUILD=asan test-programs
 	scripts/test-run --build build/asan all

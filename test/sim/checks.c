@@ -16,7 +16,7 @@ enum {
     NOTES = 48, /* printed when something breaks */
     NOTE_BYTES = 200,
     LOOK_MS = 1000,
-    CELL_CHECK_LOOKS = 30, /* looks between two cell_check() of a replica */
+    CELL_CHECK_LOOKS = 300, /* looks between two cell_check() of a replica */
 };
 
 static char notes[NOTES][NOTE_BYTES];

@@ -4,6 +4,7 @@
 #include "breaks.h"
 #include "faults.h"
 #include "people.h"
+#include "soak.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -14,11 +15,25 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: sim [--seed N] [--minutes N] [--trace] [--twice] [--break NAME]\n";
+    "usage: sim [options]\n"
+    "\n"
+    "A cell on virtual time; a seed decides everything.\n"
+    "\n"
+    "  --seed N       which history (default 1)\n"
+    "  --minutes N    how long it lasts (default 60)\n"
+    "  --trace        every log line of every node, with virtual time\n"
+    "  --twice        the seed twice: both histories must be the same\n"
+    "  --break NAME   with a lie between two parts; a checker has to notice (--break ? lists)\n"
+    "  --seeds N      N seeds from --seed on, each in its own process\n"
+    "  --soak         the same until stopped\n"
+    "  --file FILE    the seeds of a file: lines of seed, minutes, why\n"
+    "  --jobs N       so many at a time (default 2)\n"
+    "  --keep DIR     what failed seeds said (default build/sim/failed)\n";
 
 struct flags {
-    uint64_t seed, minutes;
-    bool trace, twice;
+    uint64_t seed, minutes, seeds, jobs;
+    bool trace, twice, soak;
+    const char *file, *keep;
     enum break_kind broken;
 };
 
@@ -41,37 +56,72 @@ _Noreturn static void no_break(const char *name)
     exit(2);
 }
 
+static enum break_kind break_named(const char *name)
+{
+    enum break_kind kind = break_parse(name);
+    if (kind == BREAK_NONE)
+        no_break(name);
+    return kind;
+}
+
+static void flag_take(struct flags *flags, int c)
+{
+    switch (c) {
+    case 's':
+        flags->seed = number(optarg);
+        break;
+    case 'm':
+        flags->minutes = number(optarg);
+        break;
+    case 'n':
+        flags->seeds = number(optarg);
+        break;
+    case 'j':
+        flags->jobs = number(optarg);
+        break;
+    case 't':
+        flags->trace = true;
+        break;
+    case '2':
+        flags->twice = true;
+        break;
+    case 'S':
+        flags->soak = true;
+        break;
+    case 'f':
+        flags->file = optarg;
+        break;
+    case 'k':
+        flags->keep = optarg;
+        break;
+    case 'b':
+        flags->broken = break_named(optarg);
+        break;
+    case 'h':
+        fputs(usage, stdout);
+        exit(0);
+    default:
+        fputs(usage, stderr);
+        exit(2);
+    }
+}
+
 static struct flags flags_parse(int argc, char **argv)
 {
     static const struct option options[] = {
         {"seed", required_argument, NULL, 's'},  {"minutes", required_argument, NULL, 'm'},
-        {"trace", no_argument, NULL, 't'},       {"twice", no_argument, NULL, '2'},
-        {"break", required_argument, NULL, 'b'}, {0},
+        {"seeds", required_argument, NULL, 'n'}, {"jobs", required_argument, NULL, 'j'},
+        {"file", required_argument, NULL, 'f'},  {"keep", required_argument, NULL, 'k'},
+        {"break", required_argument, NULL, 'b'}, {"trace", no_argument, NULL, 't'},
+        {"twice", no_argument, NULL, '2'},       {"soak", no_argument, NULL, 'S'},
+        {"help", no_argument, NULL, 'h'},        {0},
     };
-    struct flags flags = {.seed = 1, .minutes = 60};
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        switch (c) {
-        case 's':
-            flags.seed = number(optarg);
-            break;
-        case 'm':
-            flags.minutes = number(optarg);
-            break;
-        case 't':
-            flags.trace = true;
-            break;
-        case '2':
-            flags.twice = true;
-            break;
-        case 'b':
-            flags.broken = break_parse(optarg);
-            if (flags.broken == BREAK_NONE)
-                no_break(optarg);
-            break;
-        default:
-            fputs(usage, stderr);
-            exit(2);
-        }
+    struct flags flags = {.seed = 1, .minutes = 60, .jobs = 2, .keep = "build/sim/failed"};
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        flag_take(&flags, c);
+    if (flags.jobs < 1 || flags.jobs > SOAK_JOBS_MAX) {
+        fprintf(stderr, "sim: --jobs: 1 to %d\n", SOAK_JOBS_MAX);
+        exit(2);
     }
     return flags;
 }
@@ -137,9 +187,38 @@ static int run_twice(const struct flags *flags)
     return 1;
 }
 
+/* Of the command line, for children that have only a seed. */
+static struct flags soak_flags;
+
+static void run_child(const struct soak_seed *seed)
+{
+    struct flags flags = soak_flags;
+    flags.seed = seed->seed;
+    flags.minutes = seed->minutes;
+    run_seed(&flags);
+}
+
+static int run_many(const struct flags *flags)
+{
+    struct soak_options options = {.first = flags->seed,
+                                   .minutes = flags->minutes,
+                                   .count = flags->soak ? SIZE_MAX : flags->seeds,
+                                   .jobs = (unsigned)flags->jobs,
+                                   .dir = flags->keep,
+                                   .run = run_child};
+    soak_flags = *flags;
+    if (flags->file != NULL)
+        options.seeds = soak_file_read(flags->file, &options.count);
+    size_t failed = soak(&options);
+    free(options.seeds);
+    return failed > 0;
+}
+
 int main(int argc, char **argv)
 {
     struct flags flags = flags_parse(argc, argv);
+    if (flags.soak || flags.seeds > 0 || flags.file != NULL)
+        return run_many(&flags);
     if (flags.twice)
         return run_twice(&flags);
     run_seed(&flags);

@@ -5,13 +5,14 @@
 
 #include "hash.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAP_ARITY = 4, COND_LOOK_MS = 10, EPOCH_US = 1000000 };
+enum { HEAP_ARITY = 4, COND_LOOK_MS = 10, EPOCH_US = 1000000, KEEP_BYTES = 1 << 30 };
 
 struct heap_entry {
     uint64_t at_us;
@@ -267,6 +268,9 @@ void world_begin(const struct world_options *options)
     world.seed = options->seed;
     world.random_state = hash_u64(options->seed + 1);
     the_world_now_us = EPOCH_US;
+    mallopt(M_MMAP_THRESHOLD, KEEP_BYTES); /* images come and go: give nothing back in between */
+    mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+    mallopt(M_TOP_PAD, KEEP_BYTES / 64);
     world_log_begin(options->trace);
 }
 

@@ -212,7 +212,8 @@ static void conn_end(struct rpc_conn *conn)
         pending->cb(pending->data, &closed, NULL, 0);
         free(pending);
     }
-    if (conn->options.on_close != NULL)
+    bool known = conn->server == NULL || conn->open; /* a listener hands out only what is open */
+    if (known && conn->options.on_close != NULL)
         conn->options.on_close(conn, &conn->why);
     list_remove(&conn->server_link);
     list_remove(&conn->link);
