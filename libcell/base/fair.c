@@ -25,6 +25,13 @@ void fair_init(struct fair *fair, const struct fair_limits *limits, size_t lane_
     }
 }
 
+void fair_release(struct fair *fair)
+{
+    ASSERT(fair->count == 0);
+    for (size_t i = 0; i < fair->lane_count; i++)
+        idmap_release(&fair->lanes[i].by_key);
+}
+
 bool fair_push(struct fair *fair, size_t lane_at, uint64_t key, struct fair_item *item,
                size_t bytes)
 {

@@ -44,6 +44,7 @@ struct fair {
 };
 
 void fair_init(struct fair *fair, const struct fair_limits *limits, size_t lane_count);
+void fair_release(struct fair *fair); /* nothing waits any more */
 
 /* False, and nothing has happened, when a limit would be passed; what is alone in its lane always
  * fits. `owner` may be any number (hash_text() of a name: who shares it shares the turns). */

@@ -90,6 +90,7 @@ START_TEST(a_flood_delays_who_floods)
     ck_assert_ptr_null(inbox_next(&inbox));
     ck_assert_int_eq(flood.calls, INBOX_USER_COMMANDS_MAX + 1);
     ck_assert_str_eq(flood.err.msg, "no leader");
+    fair_release(&inbox.queue);
 }
 END_TEST
 

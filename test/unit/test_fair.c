@@ -58,6 +58,7 @@ START_TEST(owners_take_turns_and_keep_their_order)
     ck_assert(put(&fair, 0, 8, 10, "b2"));
     ck_assert_str_eq(drain(&fair, 100), "a1 b1 c1 a2 b2 a3");
     ck_assert_uint_eq(fair.bytes, 0);
+    fair_release(&fair);
 }
 END_TEST
 
@@ -76,6 +77,7 @@ START_TEST(lanes_share_by_weight)
         first += *c == 'A';
     ck_assert_msg(first == 12, "%s", text); /* of 15, four to one */
     drain(&fair, 100);
+    fair_release(&fair);
 }
 END_TEST
 
@@ -93,6 +95,7 @@ START_TEST(a_lane_that_wakes_is_next_and_not_paid_for_its_sleep)
     ck_assert_msg(strcmp(text, "A b A A A A b") == 0 || strcmp(text, "b A A A A b A") == 0, "%s",
                   text);
     drain(&fair, 100);
+    fair_release(&fair);
 }
 END_TEST
 
@@ -116,6 +119,7 @@ START_TEST(limits_are_each_owners_and_each_lanes)
     drain(&fair, 100);
     ck_assert(put(&fair, 1, 1, 5000, "big")); /* alone, anything goes */
     ck_assert_str_eq(drain(&fair, 100), "big");
+    fair_release(&fair);
 }
 END_TEST
 
