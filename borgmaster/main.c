@@ -180,7 +180,8 @@ static const struct cell_replica *find_self(const struct cell_file *file, uint64
 _Noreturn static void restore_and_end(const struct flags *flags, const struct cell_file *file)
 {
     struct err err;
-    if (replica_restore(file, flags->dir, flags->restore, flags->restore_at_s, &err) == 0)
+    if (replica_restore(file, flags->id, flags->dir, flags->restore, flags->restore_at_s, &err) ==
+        0)
         exit(0);
     fprintf(stderr, "borgmaster: %s\n", err.msg);
     exit(1);

@@ -295,6 +295,7 @@ static int open_log(struct replica *r, struct err *err)
     struct raftlog_options options = {.loop = o->loop,
                                       .tls = o->tls,
                                       .dir = dir,
+                                      .cell = o->file->name,
                                       .id = o->self->id,
                                       .member_count = o->file->replica_count,
                                       .election_timeout_ms = o->election_timeout_ms,

@@ -26,8 +26,8 @@ static int empty_check(const char *dir, struct err *err)
     return 0;
 }
 
-int replica_restore(const struct cell_file *file, const char *dir, const char *checkpoint,
-                    uint64_t at_s, struct err *err)
+int replica_restore(const struct cell_file *file, uint64_t id, const char *dir,
+                    const char *checkpoint, uint64_t at_s, struct err *err)
 {
     char raft[CELL_PATH_MAX + 16], temporary[CELL_PATH_MAX + 16];
     struct store_restored image;
@@ -39,6 +39,8 @@ int replica_restore(const struct cell_file *file, const char *dir, const char *c
     if (rv != 0)
         return rv;
     struct raftlog_seed seed = {.dir = raft,
+                                .cell = file->name,
+                                .id = id,
                                 .member_count = file->replica_count,
                                 .index = image.index,
                                 .term = image.term,

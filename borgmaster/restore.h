@@ -11,7 +11,7 @@
 
 /* `at_s`: seconds since 1970, the same for all replicas of the cell (cell_begin_again). Refuses a
  * directory that holds a replica already; on failure nothing is left in it. */
-int replica_restore(const struct cell_file *file, const char *dir, const char *checkpoint,
-                    uint64_t at_s, struct err *err) MUST_USE;
+int replica_restore(const struct cell_file *file, uint64_t id, const char *dir,
+                    const char *checkpoint, uint64_t at_s, struct err *err) MUST_USE;
 
 #endif

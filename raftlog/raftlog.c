@@ -10,6 +10,7 @@
 
 #include "log.h"
 #include "raftlog_disk.h"
+#include "raftlog_files.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -68,14 +69,28 @@ void raftlog_fail(struct raftlog *log, enum err_code code, const char *fmt, ...)
     log->options.handlers->on_fatal(log->options.data, &err);
 }
 
-static void raftlog_on_guard_fatal(void *data, const char *what)
+static void raftlog_on_guard_fatal(void *data, const char *what, bool damaged)
 {
-    raftlog_fail(data, ERR_IO, "%s", what);
+    struct raftlog *log = data;
+    if (damaged)
+        raftlog_fail(log, ERR_CORRUPT, "%s; " RAFTLOG_REMEDY, what, log->options.id);
+    else
+        raftlog_fail(log, ERR_IO, "%s", what);
 }
 
 bool raftlog_leads(const struct raftlog *log)
 {
     return log->started && !log->failed && !log->closing && log->raft.state == RAFT_LEADER;
+}
+
+/* What to do about files that are damaged. */
+static int raftlog_remedy(const struct raftlog *log, struct err *err)
+{
+    if (err->code != ERR_CORRUPT)
+        return -(int)err->code;
+    char said[ERR_MSG_MAX];
+    str_copy(said, sizeof said, err->msg);
+    return err_set(err, ERR_CORRUPT, "%s; " RAFTLOG_REMEDY, said, log->options.id);
 }
 
 uint64_t raftlog_leader(const struct raftlog *log)
@@ -134,6 +149,7 @@ static void proposal_submit(struct proposal *p)
     if (raftlog_leads(log)) {
         list_remove(&p->link);
         list_push(&log->proposals_sent, &p->link);
+        raftlog_frame_address(&p->buf, raft_last_index(&log->raft) + 1, log->seal.cell);
         if (raft_apply(&log->raft, &p->req, &p->buf, 1, raftlog_on_applied) == 0)
             return;
     }
@@ -257,6 +273,7 @@ static void raftlog_free(struct raftlog *log)
     void (*cb)(void *data) = log->close_cb;
     void *data = log->close_data;
     raftlog_disk_release(log->dir_fd);
+    raftlog_seal_close(&log->seal);
     free(log->dir);
     free(log);
     if (cb != NULL)
@@ -494,6 +511,18 @@ static int options_check(const struct raftlog_options *options, struct err *err)
     return 0;
 }
 
+/* Our own look at the directory, before the library repairs what it takes for torn. */
+static int raftlog_take_dir(struct raftlog *log, struct err *err)
+{
+    const struct raftlog_options *o = &log->options;
+    if (raftlog_disk_take(log->dir, o->disk_free_min_bytes, &log->dir_fd, err) != 0)
+        return -(int)err->code;
+    if (raftlog_files_check(log->dir, err) != 0 ||
+        raftlog_seal_open(&log->seal, log->dir, o->id, raftlog_cell(o->cell), err) != 0)
+        return raftlog_remedy(log, err);
+    return 0;
+}
+
 static int raftlog_library_err(struct raftlog *log, int rv, const char *doing, struct err *err)
 {
     const char *why = raft_strerror(rv);
@@ -505,8 +534,12 @@ static int raftlog_library_err(struct raftlog *log, int rv, const char *doing, s
         why = log->io.errmsg;
     else if (log->raft.errmsg[0] != '\0')
         why = log->raft.errmsg;
-    return err_set(err, rv == RAFT_CORRUPT || rv == RAFT_MALFORMED ? ERR_CORRUPT : ERR_IO,
-                   "cannot %s the raft log in %s: %s", doing, log->dir, why);
+    /* What cannot be loaded has many codes, RAFT_IOERR for a file that was cut among them. */
+    bool corrupt = rv == RAFT_CORRUPT || rv == RAFT_MALFORMED || log->restore_err.code != ERR_OK ||
+                   (log->loading && rv != RAFT_NOMEM);
+    err_set(err, corrupt ? ERR_CORRUPT : ERR_IO, "cannot %s the raft log in %s: %s", doing,
+            log->dir, why);
+    return raftlog_remedy(log, err);
 }
 
 static int raftlog_bootstrap(struct raftlog *log, struct err *err)
@@ -576,7 +609,12 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
         return -(int)err->code;
     }
     log->raft.data = log;
-    raftlog_guard_install(&log->guard, &log->raft, 0, raftlog_on_guard_fatal, log);
+    raftlog_guard_install(&log->guard, &log->raft, 0,
+                          &(struct guard_owner){.fatal = raftlog_on_guard_fatal,
+                                                .loaded = raftlog_on_loaded,
+                                                .image_ok = raftlog_image_ok,
+                                                .seal = &log->seal,
+                                                .data = log});
     raft_set_election_timeout(&log->raft, o->election_timeout_ms);
     raft_set_heartbeat_timeout(&log->raft, o->heartbeat_ms);
     raft_set_pre_vote(&log->raft, true); /* safer, and failover is faster */
@@ -612,6 +650,7 @@ static struct raftlog *raftlog_new(const struct raftlog_options *options)
     log->loop = options->loop;
     log->dir = xstrdup(options->dir);
     log->dir_fd = -1;
+    log->seal.fd = -1;
     o->dir = log->dir;
     o->election_timeout_ms =
         o->election_timeout_ms > 0 ? o->election_timeout_ms : ELECTION_TIMEOUT_MS;
@@ -642,8 +681,7 @@ int raftlog_open(const struct raftlog_options *options, struct raftlog **ret, st
     err = err != NULL ? err : &local; /* its code is needed here */
     *ret = NULL;
     struct raftlog *log = raftlog_new(options);
-    if (options_check(&log->options, err) != 0 ||
-        raftlog_disk_take(log->dir, log->options.disk_free_min_bytes, &log->dir_fd, err) != 0) {
+    if (options_check(&log->options, err) != 0 || raftlog_take_dir(log, err) != 0) {
         raftlog_free(log);
         return -(int)err->code;
     }
@@ -654,6 +692,7 @@ int raftlog_open(const struct raftlog_options *options, struct raftlog **ret, st
     /* The owner may have loaded for seconds since the loop looked at the clock: the election timer
      * begins now. */
     uv_update_time(log->loop);
+    log->loading = true;
     int rv = raft_start(&log->raft);
     if (rv != 0) {
         raftlog_library_err(log, rv, "start", err);

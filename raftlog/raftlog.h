@@ -54,6 +54,7 @@ struct raftlog_options {
     uv_loop_t *loop;
     struct tls_context *tls; /* the certificate must say master/ID; borrowed */
     const char *dir;         /* made if missing */
+    const char *cell;        /* its name: files of another are refused; borrowed for the call */
     uint64_t id;
     struct raftlog_member members[RAFTLOG_MEMBERS_MAX]; /* initial voters, ourselves included */
     size_t member_count;
@@ -79,6 +80,8 @@ int raftlog_open(const struct raftlog_options *options, struct raftlog **ret,
  */
 struct raftlog_seed {
     const char *dir;
+    const char *cell; /* its name */
+    uint64_t id;      /* of the member */
     struct raftlog_member members[RAFTLOG_MEMBERS_MAX];
     size_t member_count;
     uint64_t index;

@@ -1,72 +1,158 @@
 /*
  * raftlog_fsm.c - entries and snapshots between the library and the handlers.
  *
- * The library loses entries whose length is no multiple of 8, so an entry is a frame: its length
- * (4 bytes, big-endian), the format (4 bytes), the bytes, zeros. A snapshot is an image: magic,
- * index, term and length, then the bytes of snapshot_write; the library tells neither index nor
- * term when it restores one.
+ * The library loses entries whose length is no multiple of 8, and knows neither the index of an
+ * entry on the disk nor whose it is. So an entry is a frame: its length (4 bytes, big-endian), the
+ * format (4 bytes), its index and its cell (8 each), the bytes, zeros. A snapshot is an image:
+ * magic, index, term, length, cell and a hash of all that, then the bytes of snapshot_write; the
+ * library tells neither index nor term when it restores one.
  *
  * The library must never see an error from apply: a follower would become unavailable in silence
  * and a leader repeat the entry for ever. What cannot be right is fatal here.
  */
 #include "raftlog_impl.h"
 
+#include "hash.h"
 #include "log.h"
 
 #include <endian.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define IMAGE_MAGIC UINT64_C(0x424f52474c4f4731) /* "BORGLOG1" */
-enum { FRAME_FORMAT = 1 };
+#define IMAGE_MAGIC UINT64_C(0x424f52474c4f4732) /* "BORGLOG2" */
+enum { FRAME_FORMAT = 2 };
+
+struct frame_head {
+    uint32_t size; /* of the bytes that follow, without the zeros */
+    uint32_t format;
+    uint64_t index;
+    uint64_t cell;
+};
 
 struct image_head {
     uint64_t magic;
     uint64_t index;
     uint64_t term;
     uint64_t size; /* of the bytes that follow */
+    uint64_t cell;
+    uint64_t hash; /* of the five before and of the bytes */
 };
 
+_Static_assert(sizeof(struct frame_head) == RAFTLOG_FRAME_BYTES, "no padding in the frame");
 _Static_assert(sizeof(struct image_head) == RAFTLOG_IMAGE_HEAD_BYTES, "no padding in the image");
 
 struct raft_buffer raftlog_frame(const void *bytes, size_t size)
 {
-    uint32_t head[2] = {htobe32((uint32_t)size), htobe32(FRAME_FORMAT)};
-    struct raft_buffer buf = {.len = RAFTLOG_FRAME_BYTES + ((size + 7) & ~(size_t)7)};
-    _Static_assert(sizeof head == RAFTLOG_FRAME_BYTES, "the frame is two numbers");
+    struct frame_head head = {.size = htobe32((uint32_t)size), .format = htobe32(FRAME_FORMAT)};
+    struct raft_buffer buf = {.len = sizeof head + ((size + 7) & ~(size_t)7)};
     ASSERT(size <= RAFTLOG_ENTRY_BYTES_MAX);
     buf.base = raft_calloc(1, buf.len);
     if (buf.base == NULL)
         PANIC("out of memory");
-    memcpy(buf.base, head, sizeof head);
+    memcpy(buf.base, &head, sizeof head);
     if (size > 0)
         memcpy((char *)buf.base + sizeof head, bytes, size);
     return buf;
 }
 
-/* The bytes in a frame, or NULL when it is none. */
-static const void *frame_open(const struct raft_buffer *buf, size_t *ret_size)
+void raftlog_frame_address(struct raft_buffer *frame, uint64_t index, uint64_t cell)
 {
-    uint32_t head[2];
+    struct frame_head head;
+    memcpy(&head, frame->base, sizeof head);
+    head.index = htobe64(index);
+    head.cell = htobe64(cell);
+    memcpy(frame->base, &head, sizeof head);
+}
+
+/* The bytes in the frame of entry `index`, or NULL when it is none. */
+static const void *frame_open(const struct raftlog *log, uint64_t index,
+                              const struct raft_buffer *buf, size_t *ret_size)
+{
+    struct frame_head head;
     if (buf->len < sizeof head || buf->len % 8 != 0)
         return NULL;
-    memcpy(head, buf->base, sizeof head);
-    *ret_size = be32toh(head[0]);
-    if (be32toh(head[1]) != FRAME_FORMAT || *ret_size > RAFTLOG_ENTRY_BYTES_MAX ||
-        buf->len != sizeof head + ((*ret_size + 7) & ~(size_t)7))
+    memcpy(&head, buf->base, sizeof head);
+    *ret_size = be32toh(head.size);
+    if (be32toh(head.format) != FRAME_FORMAT || *ret_size > RAFTLOG_ENTRY_BYTES_MAX ||
+        buf->len != sizeof head + ((*ret_size + 7) & ~(size_t)7) || be64toh(head.index) != index ||
+        be64toh(head.cell) != log->seal.cell)
         return NULL;
     return (const char *)buf->base + sizeof head;
 }
 
-struct raft_buffer raftlog_image_head(uint64_t index, uint64_t term, size_t size)
+uint64_t raftlog_cell(const char *name)
+{
+    return hash_text(0, name);
+}
+
+static uint64_t image_hash(const struct image_head *head, const void *bytes, size_t size)
+{
+    return hash_bytes(hash_bytes(0, head, offsetof(struct image_head, hash)), bytes, size);
+}
+
+struct raft_buffer raftlog_image_head(uint64_t index, uint64_t term, uint64_t cell,
+                                      const void *bytes, size_t size)
 {
     struct image_head head = {.magic = htobe64(IMAGE_MAGIC),
                               .index = htobe64(index),
                               .term = htobe64(term),
-                              .size = htobe64(size)};
+                              .size = htobe64(size),
+                              .cell = htobe64(cell)};
     struct raft_buffer buf = {.base = xcalloc(1, sizeof head), .len = sizeof head};
+    head.hash = htobe64(image_hash(&head, bytes, size));
     memcpy(buf.base, &head, sizeof head);
     return buf;
+}
+
+static int loaded_entries(struct raftlog *log, raft_index start_index,
+                          const struct raft_entry *entries, size_t n)
+{
+    raft_term term = 1;
+    size_t size;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t index = start_index + i;
+        if (entries[i].term < term || (entries[i].type == RAFT_COMMAND &&
+                                       frame_open(log, index, &entries[i].buf, &size) == NULL))
+            return err_set(&log->restore_err, ERR_CORRUPT,
+                           "entry %" PRIu64 " is not one of this log", index);
+        term = entries[i].term;
+    }
+    return 0;
+}
+
+/* The log must reach as far as the seal says it did. */
+static int loaded_end(struct raftlog *log, const struct raft_snapshot *snapshot,
+                      raft_index start_index, const struct raft_entry *entries, size_t n)
+{
+    uint64_t mark = log->seal.mark_index;
+    uint64_t last = snapshot != NULL ? snapshot->index : 0;
+    if (n > 0)
+        last = MAX(last, start_index + n - 1);
+    if (mark > last)
+        return err_set(&log->restore_err, ERR_CORRUPT,
+                       "it ends at entry %" PRIu64 ", entries up to %" PRIu64
+                       " were stored: a file is missing or was cut",
+                       last, mark);
+    if (mark >= start_index && mark < start_index + n &&
+        entries[mark - start_index].term != log->seal.mark_term)
+        return err_set(&log->restore_err, ERR_CORRUPT,
+                       "entry %" PRIu64 " has term %llu, the one stored had %" PRIu64, mark,
+                       entries[mark - start_index].term, log->seal.mark_term);
+    return 0;
+}
+
+int raftlog_on_loaded(void *data, const struct raft_snapshot *snapshot, raft_index start_index,
+                      const struct raft_entry *entries, size_t n)
+{
+    struct raftlog *log = data;
+    log->loading = false;
+    if (snapshot != NULL && !raftlog_image_ok(log, &snapshot->bufs[0]))
+        err_set(&log->restore_err, ERR_CORRUPT,
+                "the snapshot up to entry %llu is damaged or of another cell", snapshot->index);
+    else if (loaded_entries(log, start_index, entries, n) == 0)
+        loaded_end(log, snapshot, start_index, entries, n);
+    return log->restore_err.code == ERR_OK ? 0 : RAFT_CORRUPT;
 }
 
 static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
@@ -79,12 +165,11 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
     *result = NULL;
     if (log->failed)
         return 0;
-    const void *bytes = frame_open(buf, &size);
+    const void *bytes = frame_open(log, index, buf, &size);
     if (bytes == NULL || term == 0 || index <= log->applied_index) {
         raftlog_fail(log, ERR_CORRUPT,
-                     "log entry %" PRIu64 " of %zu bytes is not one that we wrote; "
-                     "replace this replica's raft directory",
-                     index, buf->len);
+                     "log entry %" PRIu64 " of %zu bytes is not one that we wrote; " RAFTLOG_REMEDY,
+                     index, buf->len, log->options.id);
         return 0;
     }
     log->applied_index = index;
@@ -108,6 +193,23 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
     return log->snapshot_token != NULL ? 0 : RAFT_BUSY;
 }
 
+bool raftlog_image_ok(void *data, const struct raft_buffer *image)
+{
+    const struct raftlog *log = data;
+    struct image_head head;
+    if (image->len < sizeof head)
+        return false;
+    memcpy(&head, image->base, sizeof head);
+    size_t size = image->len - sizeof head;
+    bool ok =
+        be64toh(head.magic) == IMAGE_MAGIC && be64toh(head.size) == size &&
+        be64toh(head.cell) == log->seal.cell &&
+        be64toh(head.hash) == image_hash(&head, (const char *)image->base + sizeof head, size);
+    if (!ok)
+        log_warn("raft.snapshot-damaged bytes=%zu, ignored", image->len);
+    return ok;
+}
+
 /* In the pool. The two fields it reads do not change until snapshot_finalize. */
 static int fsm_snapshot_async(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
 {
@@ -119,7 +221,8 @@ static int fsm_snapshot_async(struct raft_fsm *fsm, struct raft_buffer *bufs[], 
         return RAFT_IOERR;
     }
     struct raft_buffer *pair = xcalloc(2, sizeof *pair);
-    pair[0] = raftlog_image_head(log->snapshot_index, log->snapshot_term, size);
+    pair[0] =
+        raftlog_image_head(log->snapshot_index, log->snapshot_term, log->seal.cell, bytes, size);
     pair[1].base = bytes;
     pair[1].len = size;
     *bufs = pair;
@@ -144,16 +247,12 @@ static int fsm_snapshot_finalize(struct raft_fsm *fsm, struct raft_buffer *bufs[
     return 0;
 }
 
+/* The guard has asked raftlog_image_ok() before, when it was loaded or came from the leader. */
 static int image_restore(struct raftlog *log, const struct raft_buffer *buf, struct err *err)
 {
     struct image_head head;
-    if (buf->len < sizeof head)
-        return err_set(err, ERR_CORRUPT, "snapshot of %zu bytes is too short", buf->len);
     memcpy(&head, buf->base, sizeof head);
     uint64_t index = be64toh(head.index);
-    if (be64toh(head.magic) != IMAGE_MAGIC || be64toh(head.size) != buf->len - sizeof head)
-        return err_set(err, ERR_CORRUPT, "snapshot of %zu bytes is not one that we wrote",
-                       buf->len);
     int rv = log->options.handlers->on_restore(log->options.data, index, be64toh(head.term),
                                                (const char *)buf->base + sizeof head,
                                                buf->len - sizeof head);
@@ -172,8 +271,8 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
     if (image_restore(log, buf, &log->restore_err) != 0) {
         /* At start raftlog_open() reports it. */
         if (log->started)
-            raftlog_fail(log, log->restore_err.code, "%s; replace this replica's raft directory",
-                         log->restore_err.msg);
+            raftlog_fail(log, log->restore_err.code, "%s; " RAFTLOG_REMEDY, log->restore_err.msg,
+                         log->options.id);
         return RAFT_MALFORMED;
     }
     raft_free(buf->base);

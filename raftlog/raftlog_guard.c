@@ -7,23 +7,10 @@
  * The library finds its state by io->data, both implementations of raft_io theirs by io->impl. So
  * a copy of the inner raft_io is a working raft_io, and only the methods that matter are replaced.
  */
-#include "raftlog_guard.h"
+#include "raftlog_guard_impl.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct guard_held {
-    struct list link;
-    struct raft_message message;
-    char address[]; /* what message.server_address points to */
-};
-
-struct guard_append {
-    struct raft_io_append req;
-    struct raft_io_append *request; /* the library's */
-    struct raftlog_guard *guard;
-};
 
 struct guard_send {
     struct raft_io_send req;
@@ -31,16 +18,6 @@ struct guard_send {
     struct guard_peer *peer;
     size_t bytes;
 };
-
-static struct raftlog_guard *guard_of(struct raft_io *io)
-{
-    return CONTAINER_OF(io, struct raftlog_guard, io);
-}
-
-static bool guard_on(const struct raftlog_guard *g, enum guard_rule rule)
-{
-    return (g->off & BIT(rule)) == 0;
-}
 
 raft_term raftlog_guard_term_of(const struct raft_log *log, raft_index index)
 {
@@ -51,12 +28,6 @@ raft_term raftlog_guard_term_of(const struct raft_log *log, raft_index index)
     if (index <= log->offset || index > log->offset + count)
         return 0;
     return log->entries[(log->front + (size_t)(index - log->offset - 1)) % log->size].term;
-}
-
-/* pending is our own snapshot; a put without it is one that a leader sends us. */
-static bool guard_installing(const struct raft *r)
-{
-    return r->snapshot.put.data != NULL && r->snapshot.pending.term == 0;
 }
 
 bool raftlog_guard_writing(const struct raftlog_guard *g)
@@ -76,7 +47,7 @@ static struct guard_held *held_new(const struct raft_message *m)
     return h;
 }
 
-static void held_drop(struct raftlog_guard *g)
+void guard_held_drop(struct raftlog_guard *g)
 {
     for (struct list *l; (l = list_pop(&g->held)) != NULL;)
         free(CONTAINER_OF(l, struct guard_held, link));
@@ -103,41 +74,6 @@ static void kept_drop(struct guard_held **kept)
         message_release(&(*kept)->message);
     free(*kept);
     *kept = NULL;
-}
-
-/* The library has no words for its newer codes. */
-static const char *guard_error_text(int status)
-{
-    if (status == RAFT_NOSPACE)
-        return "the disk is full or the file too large";
-    if (status == RAFT_TOOMANY)
-        return "a limit of the system was hit (fs.aio-max-nr?)";
-    return raft_strerror(status);
-}
-
-/*
- * G4. A failed write makes the library truncate the log and use the same indexes again in the same
- * term, drop references that are still in use, or go on with a log in memory that no disk has
- * (#321, #460, #466, #483, issues #314 #320, dqlite #857; on a full disk it crashes). Every failed
- * write of entries, of term and vote, of a truncation or of a snapshot therefore ends the instance:
- * the library does not hear of it, nothing passes any more, and the process should exit.
- */
-static bool guard_disk_failed(struct raftlog_guard *g, int status, const char *what)
-{
-    if (status == 0 || status == RAFT_CANCELED || !guard_on(g, GUARD_DISK_FATAL))
-        return false;
-    char text[RAFT_ERRMSG_BUF_SIZE + 128];
-    snprintf(text, sizeof text, "%s: %s%s%s", what, guard_error_text(status),
-             g->inner->errmsg[0] != '\0' ? ": " : "", g->inner->errmsg);
-    g->dead = true;
-    g->used[GUARD_DISK_FATAL]++;
-    held_drop(g);
-    if (g->fatal == NULL) {
-        fprintf(stderr, "raftlog: %s\n", text);
-        abort();
-    }
-    g->fatal(g->fatal_data, text);
-    return true;
 }
 
 /*
@@ -179,7 +115,7 @@ static void guard_append_barrier(struct raftlog_guard *g)
     struct raft_barrier *req = raft_malloc(sizeof *req);
     if (req == NULL)
         PANIC("out of memory");
-    held_drop(g); /* of an older term of ours */
+    guard_held_drop(g); /* of an older term of ours */
     raft_index index = raft_last_index(r) + 1;
     if (raft_barrier(r, req, guard_on_barrier) != 0) {
         /* Refused while an old transfer is pending. Results stay held, so this is safe: again at
@@ -316,27 +252,50 @@ static raft_index guard_lower_stored(struct raftlog_guard *g, const struct raft_
     return stored;
 }
 
+/* The first entry of the message that contradicts one of ours, 0 when there is none. */
+static raft_index guard_conflict(const struct raft *r, const struct raft_append_entries *args)
+{
+    for (unsigned i = 0; i < args->n_entries; i++) {
+        raft_term term = raftlog_guard_term_of(&r->log, args->prev_log_index + 1 + i);
+        if (term != 0 && term != args->entries[i].term)
+            return args->prev_log_index + 1 + i;
+    }
+    return 0;
+}
+
 /*
  * G7. A truncation that arrives while a snapshot is being written may never reach the disk, and
- * the replica does not start again (#344 #435, issues #324 #332 #372). Lose the message; the leader
- * repeats it.
+ * the replica does not start again (#344 #435, issues #324 #332 #372). While entries are being
+ * written it is no better: when the same entry comes, goes and comes again, the end of its first
+ * write is taken for that of its last (`last_stored += n`). Lose the message; the leader repeats
+ * it.
  */
-static bool guard_conflict_in_snapshot(struct raftlog_guard *g, const struct raft_message *m)
+static bool guard_conflict_in_write(struct raftlog_guard *g, const struct raft_message *m)
+{
+    const struct raft *r = g->raft;
+    if (!guard_on(g, GUARD_KEEP_LOG) || m->type != RAFT_IO_APPEND_ENTRIES)
+        return false;
+    if (r->snapshot.put.data == NULL && r->snapshot.pending.term == 0 && g->appends == 0)
+        return false;
+    if (guard_conflict(r, &m->append_entries) == 0)
+        return false;
+    g->used[GUARD_KEEP_LOG]++;
+    return true;
+}
+
+/* G13. The library will cut its log for this message, if it takes it at all. */
+static void guard_expect_cut(struct raftlog_guard *g, const struct raft_message *m)
 {
     const struct raft *r = g->raft;
     const struct raft_append_entries *args = &m->append_entries;
-    if (!guard_on(g, GUARD_KEEP_LOG) || m->type != RAFT_IO_APPEND_ENTRIES)
-        return false;
-    if (r->snapshot.put.data == NULL && r->snapshot.pending.term == 0)
-        return false;
-    for (unsigned i = 0; i < args->n_entries; i++) {
-        raft_term term = raftlog_guard_term_of(&r->log, args->prev_log_index + 1 + i);
-        if (term != 0 && term != args->entries[i].term) {
-            g->used[GUARD_KEEP_LOG]++;
-            return true;
-        }
-    }
-    return false;
+    if (m->type != RAFT_IO_APPEND_ENTRIES || args->term < r->current_term ||
+        r->configuration_uncommitted_index == 0)
+        return;
+    raft_index index = guard_conflict(r, args);
+    if (index > r->commit_index &&
+        (args->prev_log_index == 0 ||
+         raftlog_guard_term_of(&r->log, args->prev_log_index) == args->prev_log_term))
+        guard_conf_cut(g, index);
 }
 
 /* G8. A former leader grants its transferee a vote although it has voted (cowsql ad19f79a). */
@@ -356,20 +315,33 @@ static bool guard_second_vote(struct raftlog_guard *g, const struct raft_message
 /*
  * G9. "We have all entries of this snapshot" is also answered when they are not on disk yet, and
  * when our entry at its last index is another one, of a higher term (cowsql e514f78f af243f81). The
- * first is cut in guard_send; the second cannot be repaired from outside: not answering keeps the
- * cell safe and this replica behind until its directory is replaced.
+ * first is cut in guard_send. The second needs more entries that were never committed than a leader
+ * keeps behind its snapshot, which leaders with 16 proposals under way do not write, and cannot be
+ * repaired from outside: the replica stops and is to be replaced.
  */
 static bool guard_snapshot_conflict(struct raftlog_guard *g, const struct raft_message *m)
 {
     const struct raft *r = g->raft;
     const struct raft_install_snapshot *args = &m->install_snapshot;
     if (!guard_on(g, GUARD_ACK_STORED) || m->type != RAFT_IO_INSTALL_SNAPSHOT ||
-        args->last_index <= r->commit_index)
+        args->term < r->current_term || args->last_index <= r->commit_index)
         return false;
-    if (raftlog_guard_term_of(&r->log, args->last_index) <= args->last_term)
+    raft_term ours = raftlog_guard_term_of(&r->log, args->last_index);
+    if (ours <= args->last_term)
         return false;
     g->used[GUARD_ACK_STORED]++;
+    guard_fatal(g, true,
+                "our entry %llu has term %llu, in the cell's snapshot it has %llu: this log cannot "
+                "be repaired",
+                args->last_index, ours, args->last_term);
     return true;
+}
+
+/* A snapshot that was damaged on the leader's disk would take the place of our log. */
+static bool guard_bad_image(struct raftlog_guard *g, const struct raft_message *m)
+{
+    return m->type == RAFT_IO_INSTALL_SNAPSHOT && g->owner.image_ok != NULL &&
+           !g->owner.image_ok(g->owner.data, &m->install_snapshot.data);
 }
 
 /*
@@ -542,10 +514,10 @@ static void guard_deliver_kept(struct raftlog_guard *g, struct guard_held **kept
     free(h);
 }
 
-/* After every event: what the event made necessary or possible. */
-static void guard_settle(struct raftlog_guard *g)
+void guard_settle(struct raftlog_guard *g)
 {
     const struct raft *r = g->raft;
+    guard_conf_note(g);
     if (!g->dead && !raftlog_guard_writing(g))
         guard_deliver_kept(g, &g->timeout_now);
     if (g->dead || !guard_on(g, GUARD_OWN_TERM))
@@ -559,14 +531,16 @@ static void guard_settle(struct raftlog_guard *g)
         free(h);
     }
     if (r->state != RAFT_LEADER)
-        held_drop(g);
+        guard_held_drop(g);
 }
 
 static void guard_recv(struct raft_io *inner, struct raft_message *m)
 {
     struct raftlog_guard *g = inner->data;
-    if (g->dead || guard_conflict_in_snapshot(g, m) || guard_second_vote(g, m) ||
-        guard_snapshot_conflict(g, m)) {
+    if (!g->dead)
+        guard_expect_cut(g, m);
+    if (g->dead || guard_conflict_in_write(g, m) || guard_second_vote(g, m) ||
+        guard_snapshot_conflict(g, m) || guard_bad_image(g, m)) {
         message_release(m);
         return;
     }
@@ -595,12 +569,14 @@ static int guard_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
     struct raftlog_guard *g = guard_of(io);
     g->tick = tick;
     g->recv = recv;
+    guard_conf_started(g);
     return g->inner->start(g->inner, msecs, guard_tick, guard_recv);
 }
 
 static void guard_on_close(struct raft_io *inner)
 {
     struct raftlog_guard *g = inner->data;
+    guard_disk_close(g);
     g->close_cb(&g->io);
 }
 
@@ -608,7 +584,8 @@ static void guard_close(struct raft_io *io, raft_io_close_cb cb)
 {
     struct raftlog_guard *g = guard_of(io);
     g->close_cb = cb;
-    held_drop(g);
+    g->closing = true;
+    guard_held_drop(g);
     g->inner->close(g->inner, guard_on_close);
 }
 
@@ -712,109 +689,27 @@ static int guard_send(struct raft_io *io, struct raft_io_send *req, const struct
     return g->inner->send(g->inner, req, &copy, cb);
 }
 
-static void guard_on_appended(struct raft_io_append *req, int status)
-{
-    struct guard_append *a = req->data;
-    struct raftlog_guard *g = a->guard;
-    struct raft_io_append *request = a->request;
-    raft_free(a);
-    g->appends--;
-    if (g->dead || guard_disk_failed(g, status, "cannot store log entries"))
-        return;
-    request->cb(request, status);
-    guard_settle(g);
-}
-
-static int guard_append(struct raft_io *io, struct raft_io_append *req,
-                        const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
-{
-    struct raftlog_guard *g = guard_of(io);
-    struct guard_append *a = raft_malloc(sizeof *a);
-    if (a == NULL)
-        PANIC("out of memory");
-    *a = (struct guard_append){.request = req, .guard = g};
-    a->req.data = a;
-    req->cb = cb;
-    g->appends++;
-    int rv = g->inner->append(g->inner, &a->req, entries, n, guard_on_appended);
-    if (rv != 0) {
-        g->appends--;
-        raft_free(a);
-        /* The library would keep the entries in memory as if they were on their way (follower). */
-        guard_disk_failed(g, rv, "cannot start to store log entries");
-    }
-    return rv;
-}
-
-static int guard_truncate(struct raft_io *io, raft_index index)
-{
-    struct raftlog_guard *g = guard_of(io);
-    int rv = g->inner->truncate(g->inner, index);
-    guard_disk_failed(g, rv, "cannot truncate the log");
-    return rv;
-}
-
-static int guard_set_term(struct raft_io *io, raft_term term)
-{
-    struct raftlog_guard *g = guard_of(io);
-    int rv = g->inner->set_term(g->inner, term);
-    guard_disk_failed(g, rv, "cannot store the term");
-    return rv;
-}
-
-static int guard_set_vote(struct raft_io *io, raft_id id)
-{
-    struct raftlog_guard *g = guard_of(io);
-    int rv = g->inner->set_vote(g->inner, id);
-    guard_disk_failed(g, rv, "cannot store the vote");
-    return rv;
-}
-
-static void guard_on_put(struct raft_io_snapshot_put *req, int status)
-{
-    struct raftlog_guard *g = req->data;
-    if (g->dead || guard_disk_failed(g, status, "cannot store a snapshot"))
-        return;
-    g->put_cb(g->put_request, status);
-}
-
-static int guard_snapshot_put(struct raft_io *io, unsigned trailing,
-                              struct raft_io_snapshot_put *req,
-                              const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
-{
-    struct raftlog_guard *g = guard_of(io);
-    g->put.data = g;
-    g->put_request = req;
-    g->put_cb = cb;
-    int rv = g->inner->snapshot_put(g->inner, trailing, &g->put, snapshot, guard_on_put);
-    guard_disk_failed(g, rv, "cannot start to store a snapshot");
-    return rv;
-}
-
 void raftlog_guard_install(struct raftlog_guard *g, struct raft *r, uint32_t off,
-                           void (*fatal)(void *data, const char *what), void *data)
+                           const struct guard_owner *owner)
 {
     struct raft_io *inner = r->io;
     ASSERT(inner->data == r);
-    *g = (struct raftlog_guard){.io = *inner, .inner = inner, .raft = r, .off = off};
+    *g = (struct raftlog_guard){
+        .io = *inner, .inner = inner, .raft = r, .off = off, .owner = *owner};
     list_init(&g->held);
-    g->fatal = fatal;
-    g->fatal_data = data;
     g->io.start = guard_start;
     g->io.close = guard_close;
     g->io.send = guard_send;
-    g->io.append = guard_append;
-    g->io.truncate = guard_truncate;
-    g->io.set_term = guard_set_term;
-    g->io.set_vote = guard_set_vote;
-    g->io.snapshot_put = guard_snapshot_put;
+    guard_disk_install(g);
+    guard_conf_install(g);
     inner->data = g;
     r->io = &g->io;
 }
 
 void raftlog_guard_release(struct raftlog_guard *g)
 {
-    held_drop(g);
+    guard_held_drop(g);
     kept_drop(&g->timeout_now);
     kept_drop(&g->snapshot);
+    guard_conf_release(g);
 }

@@ -16,6 +16,8 @@
 
 #include <raft.h>
 
+struct raftlog_seal;
+
 enum guard_rule {
     GUARD_OWN_TERM,      /* G1 commit nothing before an entry of our own term is on our disk */
     GUARD_ACK_CHECKED,   /* G2 acknowledge only what this term's leader has compared */
@@ -23,11 +25,13 @@ enum guard_rule {
     GUARD_DISK_FATAL,    /* G4 a failed disk write ends the instance */
     GUARD_FORGET_LEADER, /* G5 a leader not heard of for an election timeout protects nobody */
     GUARD_COMMIT_EARLY,  /* G6 commit what a majority has, not only our last entry */
-    GUARD_KEEP_LOG,      /* G7 no truncation while a snapshot is being written */
+    GUARD_KEEP_LOG,      /* G7 no truncation while anything is being written */
     GUARD_ONE_VOTE,      /* G8 one vote a term, also for the target of a transfer */
     GUARD_ACK_STORED,    /* G9 acknowledge a snapshot only as far as our disk goes */
     GUARD_BOUNDED_SENDS, /* G10 bounded bytes under way to a slow follower */
     GUARD_KEEP_SNAPSHOT, /* G11 a leader's snapshot waits for our own, it is not lost */
+    GUARD_ONE_WRITE,     /* G12 one write of entries at a time, one batch in it */
+    GUARD_KEEP_MEMBERS,  /* G13 a change of members that is void is rolled back */
     GUARD_RULE_COUNT
 };
 
@@ -35,6 +39,19 @@ enum {
     GUARD_PEERS_MAX = 16,
     GUARD_HELD_MAX = 1024,          /* messages kept while G1 waits for our disk */
     GUARD_SEND_BYTES_MAX = 8388608, /* entries under way to one follower */
+};
+
+/* Who has the guard. What is NULL is not asked. */
+struct guard_owner {
+    /* What cannot be gone on with; `damaged`: what the disk has is wrong. NULL: abort. */
+    void (*fatal)(void *data, const char *what, bool damaged);
+    /* What the disk had, before the library works on it: 0, or what raft_start shall return. */
+    int (*loaded)(void *data, const struct raft_snapshot *snapshot, raft_index start_index,
+                  const struct raft_entry *entries, size_t n);
+    /* Is it an image that we wrote, every byte of it? */
+    bool (*image_ok)(void *data, const struct raft_buffer *image);
+    struct raftlog_seal *seal; /* term, vote and the end of the log; NULL: the inner raft_io's */
+    void *data;
 };
 
 struct guard_peer {
@@ -52,6 +69,8 @@ struct raftlog_guard {
     struct raft *raft;
     uint32_t off; /* BIT(rule): rules switched off, for tests that prove that a rule is needed */
     bool dead;    /* after a fatal failure: nothing passes any more */
+    bool closing; /* what waits to be stored is not begun any more */
+    struct guard_owner owner;
 
     raft_io_tick_cb tick; /* the library's callbacks */
     raft_io_recv_cb recv;
@@ -60,10 +79,12 @@ struct raftlog_guard {
     struct raft_io_snapshot_put *put_request;
     raft_io_snapshot_put_cb put_cb;
 
-    unsigned appends;         /* disk writes of entries under way */
-    raft_term barrier_term;   /* G1: the term of ours whose barrier has been appended */
-    raft_index barrier_index; /* and where it is in the log */
-    struct list held;         /* AppendEntries results that wait for it */
+    unsigned appends;            /* requests to store entries that are not done */
+    unsigned writes;             /* writes of entries under way */
+    struct list appends_waiting; /* G12: requests for the next write */
+    raft_term barrier_term;      /* G1: the term of ours whose barrier has been appended */
+    raft_index barrier_index;    /* and where it is in the log */
+    struct list held;            /* AppendEntries results that wait for it */
     size_t held_count;
 
     raft_term checked_term; /* G2: highest index that the leader of this term has compared */
@@ -75,15 +96,17 @@ struct raftlog_guard {
     struct guard_held *timeout_now; /* G3: waits for our disk */
     struct guard_held *snapshot;    /* G11: waits for our own snapshot */
     struct guard_peer peers[GUARD_PEERS_MAX];
+    struct raft_fsm fsm;             /* G13: what the library sees */
+    struct raft_fsm *inner_fsm;      /* the owner's */
+    struct raft_configuration conf;  /* the last that is committed */
+    raft_index conf_index;           /* of its entry; 0: none is known */
+    raft_index conf_open_index;      /* of the one that was on the disk and may be not committed */
     uint64_t used[GUARD_RULE_COUNT]; /* how often a rule changed what happened */
-
-    void (*fatal)(void *data, const char *what); /* NULL: abort */
-    void *fatal_data;
 };
 
 /* After raft_init, before raft_start. The guard must outlive the close callback of `r`. */
 void raftlog_guard_install(struct raftlog_guard *g, struct raft *r, uint32_t off,
-                           void (*fatal)(void *data, const char *what), void *data);
+                           const struct guard_owner *owner);
 /* After the close callback. */
 void raftlog_guard_release(struct raftlog_guard *g);
 

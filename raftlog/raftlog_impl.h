@@ -7,20 +7,26 @@
 #include "raftlog.h"
 
 #include "raftlog_guard.h"
+#include "raftlog_seal.h"
 #include "raftlog_transport.h"
 
 enum {
-    RAFTLOG_FRAME_BYTES = 8,        /* before the bytes of an entry */
-    RAFTLOG_IMAGE_HEAD_BYTES = 32,  /* before the bytes of a snapshot */
+    RAFTLOG_FRAME_BYTES = 24,       /* before the bytes of an entry */
+    RAFTLOG_IMAGE_HEAD_BYTES = 48,  /* before the bytes of a snapshot */
     RAFTLOG_BARRIERS_MAX = 65536,   /* requests that wait for a barrier */
     RAFTLOG_BARRIER_GROUPS_MAX = 4, /* barrier entries under way */
 };
+
+/* What to do about damaged files; %" PRIu64 " is our number. */
+#define RAFTLOG_REMEDY \
+    "replace this replica: borgctl cell replace-replica %" PRIu64 " --addr HOST:PORT"
 
 struct raftlog {
     uv_loop_t *loop;
     struct raftlog_options options; /* its pointers are borrowed, except dir */
     char *dir;
     int dir_fd; /* holds the lock on the directory */
+    struct raftlog_seal seal;
     struct raft raft;
     struct raft_io io;
     struct raft_fsm fsm;
@@ -51,7 +57,7 @@ struct raftlog {
     void *snapshot_token;   /* of the snapshot being written */
     uint64_t snapshot_index;
     uint64_t snapshot_term;
-    struct err restore_err; /* why on_restore failed */
+    struct err restore_err; /* why what the disk had was refused */
 
     struct raftlog_transfer {
         bool wanted; /* from raftlog_transfer() until it is answered */
@@ -71,6 +77,7 @@ struct raftlog {
     uint64_t disk_window_ms;                    /* when this one began */
     bool disk_slow;                             /* and we have said so */
 
+    bool loading; /* raft_start has not got what is on the disk yet */
     bool started; /* raft_start succeeded */
     bool failed;  /* on_fatal was called */
     bool closing;
@@ -98,6 +105,15 @@ void raftlog_fsm_init(struct raftlog *log);
 /* An entry with its frame, from raft_malloc. */
 struct raft_buffer raftlog_frame(const void *bytes, size_t size);
 /* What stands before the bytes of a snapshot; the caller frees it. */
-struct raft_buffer raftlog_image_head(uint64_t index, uint64_t term, size_t size);
+struct raft_buffer raftlog_image_head(uint64_t index, uint64_t term, uint64_t cell,
+                                      const void *bytes, size_t size);
+/* What files call the cell. */
+uint64_t raftlog_cell(const char *name);
+/* Put into the frame where in which log it belongs. */
+void raftlog_frame_address(struct raft_buffer *frame, uint64_t index, uint64_t cell);
+/* For the guard: is what the disk had one log, whole, and ours? */
+int raftlog_on_loaded(void *data, const struct raft_snapshot *snapshot, raft_index start_index,
+                      const struct raft_entry *entries, size_t n);
+bool raftlog_image_ok(void *data, const struct raft_buffer *image);
 
 #endif

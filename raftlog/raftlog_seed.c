@@ -63,7 +63,8 @@ static int library_err(const struct seeding *s, int rv, const char *dir, struct 
 static int snapshot_fill(struct seeding *s, const struct raftlog_seed *seed)
 {
     int rv = 0;
-    s->bufs[0] = raftlog_image_head(seed->index, seed->term, seed->size);
+    s->bufs[0] = raftlog_image_head(seed->index, seed->term, raftlog_cell(seed->cell), seed->bytes,
+                                    seed->size);
     s->bufs[1] = (struct raft_buffer){.base = (void *)seed->bytes, .len = seed->size};
     s->snapshot.index = seed->index;
     s->snapshot.term = seed->term;
@@ -143,6 +144,16 @@ static int rename_durably(const char *from, const char *to, struct err *err)
     return rv;
 }
 
+static int seal_write(const struct raftlog_seed *seed, const char *dir, struct err *err)
+{
+    struct raftlog_seal seal;
+    int rv = raftlog_seal_open(&seal, dir, seed->id, raftlog_cell(seed->cell), err);
+    if (rv == 0 && raftlog_seal_vote(&seal, seed->term, 0) != 0)
+        rv = err_errno(err, errno, "cannot write %s", seal.path);
+    raftlog_seal_close(&seal);
+    return rv;
+}
+
 int raftlog_seed(const struct raftlog_seed *seed, struct err *err)
 {
     char dir[PATH_SIZE];
@@ -154,6 +165,8 @@ int raftlog_seed(const struct raftlog_seed *seed, struct err *err)
     int rv = remove_old(dir, err);
     if (rv == 0 && mkdir(dir, 0700) != 0)
         rv = err_errno(err, errno, "cannot make %s", dir);
+    if (rv == 0)
+        rv = seal_write(seed, dir, err);
     if (rv == 0)
         rv = library_write(seed, dir, err);
     return rv == 0 ? rename_durably(dir, seed->dir, err) : rv;

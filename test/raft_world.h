@@ -183,8 +183,9 @@ static UNUSED void spy_install(struct spy *s, struct raft_io *io)
     io->truncate = spy_truncate;
 }
 
-static UNUSED void count_fatal(void *data, const char *what)
+static UNUSED void count_fatal(void *data, const char *what, bool damaged)
 {
+    (void)damaged;
     struct world *w = data;
     ck_assert_int_ne(what[0], '\0');
     w->fatal_count++;
@@ -203,7 +204,8 @@ static UNUSED struct world *world_new(uint32_t off)
                                        .restore = machine_restore};
         ck_assert_int_eq(raft_fixture_grow(&w->f, &w->fsms[i]), 0);
         spy_install(&w->spies[i], raft_at(w, i)->io);
-        raftlog_guard_install(&w->guards[i], raft_at(w, i), off, count_fatal, w);
+        raftlog_guard_install(&w->guards[i], raft_at(w, i), off,
+                              &(struct guard_owner){.fatal = count_fatal, .data = w});
         raft_set_snapshot_threshold(raft_at(w, i), 1000000);
     }
     return w;

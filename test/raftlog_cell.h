@@ -220,6 +220,7 @@ static UNUSED struct raftlog_options options_of(struct replica *r)
     o.loop = &r->cell->loop;
     o.tls = r->tls;
     o.dir = r->dir;
+    o.cell = o.cell != NULL ? o.cell : "test";
     o.id = r->id;
     o.handlers = &handlers;
     o.data = r;

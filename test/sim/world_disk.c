@@ -15,7 +15,10 @@
 
 #include "hash.h"
 #include "raftlog_disk.h"
+#include "raftlog_files.h"
+#include "raftlog_seal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +66,8 @@ struct disk {
     /* what a crash keeps */
     raft_term term;
     raft_id vote;
+    raft_index mark_index; /* of the seal */
+    raft_term mark_term;
     struct record *records; /* of entries first to first + count - 1 */
     size_t count, capacity;
     raft_index first;
@@ -401,26 +406,6 @@ static struct disk *disk_of(struct raft_io *io)
     return ((struct raft_world_io *)io->impl)->disk;
 }
 
-static int io_set_term(struct raft_io *io, raft_term term)
-{
-    struct disk *d = disk_of(io);
-    int rv = write_status(d);
-    if (rv == 0 || world_chance(1, 2)) {
-        d->term = term;
-        d->vote = 0;
-    }
-    return rv;
-}
-
-static int io_set_vote(struct raft_io *io, raft_id id)
-{
-    struct disk *d = disk_of(io);
-    int rv = write_status(d);
-    if (rv == 0 || world_chance(1, 2))
-        d->vote = id;
-    return rv;
-}
-
 static int io_bootstrap(struct raft_io *io, const struct raft_configuration *conf)
 {
     struct disk *d = disk_of(io);
@@ -584,8 +569,6 @@ void disk_open(struct raft_world_io *w)
     io->load = io_load;
     io->bootstrap = io_bootstrap;
     io->recover = io_recover;
-    io->set_term = io_set_term;
-    io->set_vote = io_set_vote;
     io->append = io_append;
     io->truncate = io_truncate;
     io->snapshot_put = io_snapshot_put;
@@ -627,6 +610,57 @@ int raftlog_disk_check(const char *dir, uint64_t free_min_bytes, struct err *err
     struct node *n = world_current();
     if (n->replica >= 0 && disks[n->replica].full)
         return err_set(err, ERR_LIMIT, "the disk of %s is full", dir);
+    return 0;
+}
+
+int raftlog_files_check(const char *dir UNUSED, struct err *err UNUSED)
+{
+    return 0; /* nothing rots here */
+}
+
+static struct disk *disk_of_node(void)
+{
+    return &disks[world_current()->replica];
+}
+
+int raftlog_seal_open(struct raftlog_seal *seal, const char *dir UNUSED, uint64_t id, uint64_t cell,
+                      struct err *err UNUSED)
+{
+    const struct disk *d = disk_of_node();
+    *seal = (struct raftlog_seal){.fd = -1,
+                                  .id = id,
+                                  .cell = cell,
+                                  .term = d->term,
+                                  .vote = d->vote,
+                                  .mark_index = d->mark_index,
+                                  .mark_term = d->mark_term};
+    return 0;
+}
+
+void raftlog_seal_close(struct raftlog_seal *seal UNUSED)
+{
+}
+
+/* A write that fails may have happened. */
+int raftlog_seal_vote(struct raftlog_seal *seal, uint64_t term, uint64_t vote)
+{
+    struct disk *d = disk_of_node();
+    int rv = write_status(d);
+    seal->term = term;
+    seal->vote = vote;
+    errno = rv == RAFT_NOSPACE ? ENOSPC : EIO;
+    if (rv == 0 || world_chance(1, 2)) {
+        d->term = term;
+        d->vote = vote;
+    }
+    return rv == 0 ? 0 : -1;
+}
+
+int raftlog_seal_mark(struct raftlog_seal *seal, uint64_t index, uint64_t term, bool sync UNUSED)
+{
+    struct disk *d = disk_of_node();
+    seal->mark_index = d->mark_index = index;
+    seal->mark_term = d->mark_term = term;
     return 0;
 }
 

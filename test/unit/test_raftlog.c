@@ -389,7 +389,8 @@ END_TEST
 static void seed_all(struct cell *c, const struct state *state, uint64_t index)
 {
     struct err err;
-    struct raftlog_seed seed = {.member_count = c->count,
+    struct raftlog_seed seed = {.cell = "test",
+                                .member_count = c->count,
                                 .index = index,
                                 .term = 77,
                                 .bytes = state,
@@ -397,6 +398,7 @@ static void seed_all(struct cell *c, const struct state *state, uint64_t index)
     memcpy(seed.members, c->options.members, sizeof seed.members);
     for (size_t i = 0; i < c->count; i++) {
         seed.dir = c->replicas[i].dir;
+        seed.id = c->replicas[i].id;
         ck_assert_msg(raftlog_seed(&seed, &err) == 0, "%s", err.msg);
         ck_assert_int_eq(raftlog_seed(&seed, &err), -ERR_EXISTS);
     }

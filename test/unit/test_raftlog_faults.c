@@ -86,7 +86,7 @@ START_TEST(failed_disk_write_is_fatal_once)
     struct err err;
     propose_entries(c, 20);
     ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = 4096; /* no file may grow beyond: every later write of entries fails */
+    limit.rlim_cur = 1048576; /* no file may grow beyond: later writes of entries fail */
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     uint64_t deadline_ms = clock_mono_ms() + WAIT_MS;
     while (r->fatal_count == 0 && clock_mono_ms() < deadline_ms) {

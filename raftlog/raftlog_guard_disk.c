@@ -1,0 +1,409 @@
+/*
+ * raftlog_guard_disk.c - what passes between the library and the disk: G4, G12, the seal, images.
+ */
+#include "raftlog_guard_impl.h"
+
+#include "raftlog_seal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WRITE_ENTRIES_MAX = 16384 }; /* of more than one request in one write */
+
+/* A request of the library to store entries. */
+struct guard_append {
+    struct list link;
+    struct raft_io_append *request;
+    const struct raft_entry *entries; /* the library's, until the request is done */
+    unsigned n;
+};
+
+/* A write under way, of one or more requests. */
+struct guard_write {
+    struct raft_io_append req;
+    struct raftlog_guard *guard;
+    struct list appends;
+    struct raft_entry *entries; /* of all of them; NULL when there is one */
+};
+
+struct guard_get {
+    struct raft_io_snapshot_get req;
+    struct raftlog_guard *guard;
+    struct raft_io_snapshot_get *request; /* the library's */
+    raft_io_snapshot_get_cb cb;
+};
+
+/* The library has no words for its newer codes. */
+static const char *guard_error_text(int status)
+{
+    if (status == RAFT_NOSPACE)
+        return "the disk is full or the file too large";
+    if (status == RAFT_TOOMANY)
+        return "a limit of the system was hit (fs.aio-max-nr?)";
+    return raft_strerror(status);
+}
+
+void guard_fatal(struct raftlog_guard *g, bool damaged, const char *fmt, ...)
+{
+    char text[RAFT_ERRMSG_BUF_SIZE + 128];
+    va_list args;
+    if (g->dead)
+        return;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    g->dead = true;
+    guard_held_drop(g);
+    if (g->owner.fatal == NULL) {
+        fprintf(stderr, "raftlog: %s\n", text);
+        abort();
+    }
+    g->owner.fatal(g->owner.data, text, damaged);
+}
+
+/*
+ * G4. A failed write makes the library truncate the log and use the same indexes again in the same
+ * term, drop references that are still in use, or go on with a log in memory that no disk has
+ * (#321, #460, #466, #483, issues #314 #320, dqlite #857; on a full disk it crashes). Every failed
+ * write of entries, of term and vote, of a truncation or of a snapshot therefore ends the instance:
+ * the library is told that all is well, nothing passes any more, and the process should exit.
+ */
+static bool guard_disk_failed(struct raftlog_guard *g, int status, const char *what)
+{
+    if (status == 0 || status == RAFT_CANCELED || !guard_on(g, GUARD_DISK_FATAL))
+        return false;
+    g->used[GUARD_DISK_FATAL]++;
+    guard_fatal(g, false, "%s: %s%s%s", what, guard_error_text(status),
+                g->inner->errmsg[0] != '\0' ? ": " : "", g->inner->errmsg);
+    return true;
+}
+
+/* The status of a call to the seal, as the library would put it. */
+static int seal_status(struct raftlog_guard *g, int rv)
+{
+    if (rv == 0)
+        return 0;
+    int status = errno == ENOSPC || errno == EFBIG ? RAFT_NOSPACE : RAFT_IOERR;
+    snprintf(g->inner->errmsg, sizeof g->inner->errmsg, "%s: %s", g->owner.seal->path,
+             strerror(errno));
+    return status;
+}
+
+static void guard_mark(struct raftlog_guard *g, raft_index index, raft_term term, bool sync)
+{
+    if (g->owner.seal != NULL &&
+        guard_disk_failed(g, seal_status(g, raftlog_seal_mark(g->owner.seal, index, term, sync)),
+                          "cannot store how far the log goes"))
+        return;
+}
+
+/* The log on our disk ends here now. */
+static void guard_mark_stored(struct raftlog_guard *g)
+{
+    raft_index index = g->raft->last_stored;
+    raft_term term = raftlog_guard_term_of(&g->raft->log, index);
+    if (term != 0 && g->owner.seal != NULL && index != g->owner.seal->mark_index)
+        guard_mark(g, index, term, /* sync= */ false);
+}
+
+/* Before the disk forgets entries from `index` on. */
+static void guard_mark_cut(struct raftlog_guard *g, raft_index index)
+{
+    const struct raftlog_seal *seal = g->owner.seal;
+    if (seal == NULL || seal->mark_index < index)
+        return;
+    raft_term term = raftlog_guard_term_of(&g->raft->log, index - 1);
+    guard_mark(g, term != 0 ? index - 1 : 0, term, /* sync= */ true);
+}
+
+static void guard_write_free(struct guard_write *w)
+{
+    for (struct list *l; (l = list_pop(&w->appends)) != NULL;)
+        free(CONTAINER_OF(l, struct guard_append, link));
+    free(w->entries);
+    free(w);
+}
+
+static int guard_write_begin(struct raftlog_guard *g);
+
+static void guard_write_waiting(struct raftlog_guard *g)
+{
+    if (!g->dead && !g->closing && !list_empty(&g->appends_waiting))
+        guard_disk_failed(g, guard_write_begin(g), "cannot start to store log entries");
+}
+
+static void guard_on_written(struct raft_io_append *req, int status)
+{
+    struct guard_write *w = CONTAINER_OF(req, struct guard_write, req);
+    struct raftlog_guard *g = w->guard;
+    g->writes--;
+    if (!g->dead)
+        guard_disk_failed(g, status, "cannot store log entries");
+    for (struct list *l; !g->dead && (l = list_pop(&w->appends)) != NULL;) {
+        struct guard_append *a = CONTAINER_OF(l, struct guard_append, link);
+        struct raft_io_append *request = a->request;
+        free(a);
+        g->appends--;
+        request->cb(request, status);
+    }
+    guard_write_free(w);
+    if (g->dead || status == RAFT_CANCELED)
+        return;
+    if (status == 0)
+        guard_mark_stored(g);
+    if (g->writes == 0)
+        guard_write_waiting(g);
+    guard_settle(g);
+}
+
+/* Move requests that wait into a write: how many entries they have. */
+static unsigned guard_write_collect(struct raftlog_guard *g, struct guard_write *w)
+{
+    unsigned n = 0;
+    unsigned at = 0;
+    unsigned requests = 0;
+    while (!list_empty(&g->appends_waiting)) {
+        struct guard_append *a = CONTAINER_OF(g->appends_waiting.next, struct guard_append, link);
+        if (requests > 0 && n + a->n > WRITE_ENTRIES_MAX)
+            break;
+        list_remove(&a->link);
+        list_push(&w->appends, &a->link);
+        n += a->n;
+        requests++;
+    }
+    if (requests == 1)
+        return n;
+    w->entries = xcalloc(n, sizeof *w->entries);
+    LIST_EACH(l, &w->appends)
+    {
+        const struct guard_append *a = CONTAINER_OF(l, struct guard_append, link);
+        memcpy(w->entries + at, a->entries, a->n * sizeof *a->entries);
+        at += a->n;
+    }
+    g->used[GUARD_ONE_WRITE]++;
+    return n;
+}
+
+static int guard_write_begin(struct raftlog_guard *g)
+{
+    struct guard_write *w = xcalloc(1, sizeof *w);
+    w->guard = g;
+    list_init(&w->appends);
+    unsigned n = guard_write_collect(g, w);
+    const struct guard_append *first = CONTAINER_OF(w->appends.next, struct guard_append, link);
+    g->writes++;
+    int rv = g->inner->append(g->inner, &w->req, w->entries != NULL ? w->entries : first->entries,
+                              n, guard_on_written);
+    if (rv != 0) {
+        g->writes--;
+        guard_write_free(w);
+    }
+    return rv;
+}
+
+/*
+ * G12. What is to be stored while a write is under way waits in the library's queue, where it is
+ * encoded, zeroed and copied once more with every request: the cost is the square of what waits.
+ * It is then written as several batches at once, of which a power cut may leave the second without
+ * the first: that looks like bit rot. So one write at a time, and all that waited in one batch.
+ */
+static int guard_append(struct raft_io *io, struct raft_io_append *req,
+                        const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
+{
+    struct raftlog_guard *g = guard_of(io);
+    if (g->dead)
+        return 0;
+    struct guard_append *a = xcalloc(1, sizeof *a);
+    *a = (struct guard_append){.request = req, .entries = entries, .n = n};
+    req->cb = cb;
+    list_push(&g->appends_waiting, &a->link);
+    g->appends++;
+    if (guard_on(g, GUARD_ONE_WRITE) && g->writes > 0)
+        return 0;
+    int rv = guard_write_begin(g);
+    if (rv == 0 || guard_disk_failed(g, rv, "cannot start to store log entries"))
+        return 0;
+    g->appends--;
+    return rv;
+}
+
+static int guard_truncate(struct raft_io *io, raft_index index)
+{
+    struct raftlog_guard *g = guard_of(io);
+    guard_write_waiting(g);
+    if (!g->dead)
+        guard_mark_cut(g, index);
+    if (g->dead)
+        return 0;
+    int rv = g->inner->truncate(g->inner, index);
+    return guard_disk_failed(g, rv, "cannot truncate the log") ? 0 : rv;
+}
+
+static int guard_set_term(struct raft_io *io, raft_term term)
+{
+    struct raftlog_guard *g = guard_of(io);
+    if (g->dead)
+        return 0;
+    int rv = g->owner.seal != NULL ? seal_status(g, raftlog_seal_vote(g->owner.seal, term, 0))
+                                   : g->inner->set_term(g->inner, term);
+    return guard_disk_failed(g, rv, "cannot store the term") ? 0 : rv;
+}
+
+static int guard_set_vote(struct raft_io *io, raft_id id)
+{
+    struct raftlog_guard *g = guard_of(io);
+    struct raftlog_seal *seal = g->owner.seal;
+    if (g->dead)
+        return 0;
+    int rv = seal != NULL ? seal_status(g, raftlog_seal_vote(seal, seal->term, id))
+                          : g->inner->set_vote(g->inner, id);
+    return guard_disk_failed(g, rv, "cannot store the vote") ? 0 : rv;
+}
+
+static void loaded_release(struct raft_snapshot *snapshot, struct raft_entry *entries, size_t n)
+{
+    void *batch = NULL; /* entries of one file share it and are neighbours */
+    for (size_t i = 0; i < n; i++) {
+        if (entries[i].batch != batch)
+            raft_free(entries[i].batch);
+        batch = entries[i].batch;
+    }
+    raft_free(entries);
+    if (snapshot == NULL)
+        return;
+    for (unsigned i = 0; i < snapshot->n_bufs; i++)
+        raft_free(snapshot->bufs[i].base);
+    raft_free(snapshot->bufs);
+    raft_configuration_close(&snapshot->configuration);
+    raft_free(snapshot);
+}
+
+/* Our term and vote, not those of the library's files; never a term older than the log's. */
+static void guard_load_term(struct raftlog_guard *g, raft_term log_term, raft_term *term,
+                            raft_id *voted_for)
+{
+    struct raftlog_seal *seal = g->owner.seal;
+    if (seal == NULL)
+        return;
+    if (seal->term != 0) {
+        *term = seal->term;
+        *voted_for = seal->vote;
+    }
+    if (log_term > *term) {
+        *term = log_term;
+        *voted_for = 0;
+    }
+    seal->term = *term;
+    seal->vote = *voted_for;
+}
+
+static int guard_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
+                      struct raft_snapshot **snapshot, raft_index *start_index,
+                      struct raft_entry *entries[], size_t *n)
+{
+    struct raftlog_guard *g = guard_of(io);
+    int rv = g->inner->load(g->inner, term, voted_for, snapshot, start_index, entries, n);
+    if (rv != 0)
+        return rv;
+    raft_term log_term = *n > 0 ? (*entries)[*n - 1].term : 0;
+    if (*snapshot != NULL)
+        log_term = MAX(log_term, (*snapshot)->term);
+    guard_load_term(g, log_term, term, voted_for);
+    if (g->owner.loaded != NULL &&
+        (rv = g->owner.loaded(g->owner.data, *snapshot, *start_index, *entries, *n)) != 0) {
+        loaded_release(*snapshot, *entries, *n);
+        return rv;
+    }
+    guard_conf_loaded(g, *snapshot, *start_index, *entries, *n);
+    return 0;
+}
+
+static void guard_on_put(struct raft_io_snapshot_put *req, int status)
+{
+    struct raftlog_guard *g = req->data;
+    bool installing = guard_installing(g->raft);
+    if (g->dead || guard_disk_failed(g, status, "cannot store a snapshot"))
+        return;
+    g->put_cb(g->put_request, status);
+    if (installing && status == 0)
+        guard_mark_stored(g);
+    guard_conf_note(g);
+}
+
+static int guard_snapshot_put(struct raft_io *io, unsigned trailing,
+                              struct raft_io_snapshot_put *req,
+                              const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+    struct raftlog_guard *g = guard_of(io);
+    g->put.data = g;
+    g->put_request = req;
+    g->put_cb = cb;
+    guard_write_waiting(g);
+    /* What we have beyond a leader's snapshot will be gone, or not when we crash before. */
+    if (!g->dead && guard_installing(g->raft) && g->owner.seal != NULL &&
+        g->owner.seal->mark_index > snapshot->index)
+        guard_mark(g, 0, 0, /* sync= */ true);
+    if (g->dead)
+        return 0;
+    int rv = g->inner->snapshot_put(g->inner, trailing, &g->put, snapshot, guard_on_put);
+    return guard_disk_failed(g, rv, "cannot start to store a snapshot") ? 0 : rv;
+}
+
+/* A leader that cannot read its own snapshot would try for ever to send it. */
+static void guard_on_got(struct raft_io_snapshot_get *req, struct raft_snapshot *snapshot,
+                         int status)
+{
+    struct guard_get *get = CONTAINER_OF(req, struct guard_get, req);
+    struct raftlog_guard *g = get->guard;
+    struct raft_io_snapshot_get *request = get->request;
+    raft_io_snapshot_get_cb cb = get->cb;
+    free(get);
+    if (g->dead || guard_disk_failed(g, status, "cannot read our snapshot"))
+        return;
+    if (status == 0 && g->owner.image_ok != NULL &&
+        !g->owner.image_ok(g->owner.data, &snapshot->bufs[0])) {
+        guard_fatal(g, true, "our snapshot up to entry %llu is damaged", snapshot->index);
+        return;
+    }
+    cb(request, snapshot, status);
+}
+
+static int guard_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *req,
+                              raft_io_snapshot_get_cb cb)
+{
+    struct raftlog_guard *g = guard_of(io);
+    if (g->dead)
+        return RAFT_CANCELED;
+    struct guard_get *get = xcalloc(1, sizeof *get);
+    *get = (struct guard_get){.guard = g, .request = req, .cb = cb};
+    int rv = g->inner->snapshot_get(g->inner, &get->req, guard_on_got);
+    if (rv != 0)
+        free(get);
+    return rv;
+}
+
+void guard_disk_install(struct raftlog_guard *g)
+{
+    list_init(&g->appends_waiting);
+    g->io.append = guard_append;
+    g->io.truncate = guard_truncate;
+    g->io.set_term = guard_set_term;
+    g->io.set_vote = guard_set_vote;
+    g->io.load = guard_load;
+    g->io.snapshot_put = guard_snapshot_put;
+    g->io.snapshot_get = guard_snapshot_get;
+}
+
+void guard_disk_close(struct raftlog_guard *g)
+{
+    for (struct list *l; (l = list_pop(&g->appends_waiting)) != NULL;) {
+        struct guard_append *a = CONTAINER_OF(l, struct guard_append, link);
+        struct raft_io_append *request = a->request;
+        free(a);
+        if (!g->dead)
+            request->cb(request, RAFT_CANCELED);
+    }
+}
