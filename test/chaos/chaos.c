@@ -171,6 +171,8 @@ static int chaos_run(void *data)
     summary_print(&c);
     if (c.well.worst_ms > WELL_GAP_MS || c.poor.worst_ms > POOR_GAP_MS)
         conductor_violation(&c, "nothing was written for too long");
+    if (c.violations > 0 && o->kind == SANDBOX_CLOSED)
+        crew_keep(&c.crew);
     printf("%s: %" PRIu64 " violations, seed %" PRIu64 "\n",
            c.violations == 0 ? "passed" : "FAILED", c.violations, o->seed);
     return c.violations > 0;
@@ -246,7 +248,8 @@ int main(int argc, char **argv)
     if (rc == 0 && !o.keep)
         nftw(o.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     else
-        printf("chaos: logs, faults.txt and history.txt are in %s; again: make chaos "
+        printf("chaos: logs, faults.txt, history.txt (and kept/masterN, when it failed) are in %s; "
+               "again: make chaos "
                "CHAOS_SEED=%" PRIu64 " CHAOS_SECONDS=%" PRIu64 "\n",
                o.dir, o.seed, o.seconds);
     /* Not exit(): a leak checker wants a thread, which may not be in one namespace of processes

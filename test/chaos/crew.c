@@ -283,6 +283,18 @@ void crew_borgctl(const struct crew *crew, const char *const *words)
     program_exec((char *const *)(uintptr_t)argv, log);
 }
 
+void crew_keep(const struct crew *crew)
+{
+    char kept[CREW_PATH_MAX];
+    snprintf(kept, sizeof kept, "%s/kept", crew->dir);
+    pid_t pid = mkdir(kept, 0755) == 0 ? fork() : -1;
+    if (pid == 0)
+        execlp("cp", "cp", "-a", crew->members[0].dir, crew->members[1].dir, crew->members[2].dir,
+               crew->members[3].dir, crew->members[4].dir, kept, NULL);
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+}
+
 void crew_signal(struct crew *crew, size_t member, int number)
 {
     struct member *m = &crew->members[member];

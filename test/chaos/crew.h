@@ -62,6 +62,8 @@ void crew_signal(struct crew *crew, size_t member, int number); /* harmless when
 size_t crew_ended(struct crew *crew, pid_t pid);
 /* Run borgctl as root with these words (NULL ends them), without waiting. */
 void crew_borgctl(const struct crew *crew, const char *const *words);
+/* Copy what the masters have on their file systems, which end with the sandbox, to DIR/kept. */
+void crew_keep(const struct crew *crew);
 /* Ends every process in the borglet's node, tasks and shims too; returns how many. Closed only. */
 size_t crew_machine_kill(struct crew *crew, size_t member);
 /* Fill the master's file system, or take the filling away again. Closed only. */

@@ -18,17 +18,24 @@
 
 enum { STATUS_LOST = 1 };
 
-static int namespaces_enter(struct err *err)
+/* Of mounts: for the first process inside, so that who waits outside can remove directories. */
+static int mounts_enter(struct err *err)
 {
-    if (unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET) != 0)
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+        return err_errno(err, errno, "mounts of our own are not allowed here");
+    return 0;
+}
+
+/* May all be done that is to be done? In a child, which keeps what it tries. */
+static int rights_try(struct err *err)
+{
+    if (unshare(CLONE_NEWPID | CLONE_NEWNET) != 0)
         return err_errno(err, errno, "namespaces are not allowed here");
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-        return err_errno(err, errno, "mounts are not allowed here");
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, errno, "cannot open /dev/net/tun");
     close(fd);
-    return 0;
+    return mounts_enter(err);
 }
 
 enum sandbox_kind sandbox_kind(struct err *why)
@@ -41,7 +48,7 @@ enum sandbox_kind sandbox_kind(struct err *why)
     }
     if (pid == 0) {
         struct err err = {0};
-        int rc = namespaces_enter(&err);
+        int rc = rights_try(&err);
         (void)!write(fds[1], &err, sizeof err);
         _exit(rc != 0);
     }
@@ -89,6 +96,9 @@ struct job {
 static int init_run(void *data)
 {
     const struct job *job = data;
+    struct err err;
+    if (mounts_enter(&err) != 0)
+        PANIC("%s", err.msg);
     if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL) != 0 ||
         mount("none", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, NULL) != 0)
         PANIC("cannot mount /proc or /dev/shm: %s", strerror(errno));
@@ -129,11 +139,10 @@ static void on_signal(int number)
 
 int sandbox_run(enum sandbox_kind kind, int (*work)(void *data), void *data)
 {
-    struct err err;
     struct job job = {work, data};
     struct sigaction action = {.sa_handler = on_signal};
-    if (kind == SANDBOX_CLOSED && namespaces_enter(&err) != 0)
-        PANIC("%s", err.msg);
+    if (kind == SANDBOX_CLOSED && unshare(CLONE_NEWPID) != 0)
+        PANIC("unshare: %s", strerror(errno));
     if (kind == SANDBOX_OPEN)
         prctl(PR_SET_CHILD_SUBREAPER, 1);
     first_pid = kind == SANDBOX_CLOSED ? start(init_run, &job) : start(work, data);
