@@ -100,6 +100,7 @@ $(B)/test/unit/test_linear $(B)/test/unit/test_chaos: $(B)/chaos.a
 # The chaos test but for its main().
 $(B)/chaos.a: $(call obj,$(filter-out %/chaos.c,$(call src,test/chaos)))
 $(B)/test/chaos/chaos: $(B)/chaos.a
+$(B)/test/unit/test_borgmaster_stale: $(B)/borglet.a # both ends of a link
 # What the benches share.
 $(B)/bench.a: $(call obj,$(call src,test/bench/lib))
 $(BENCH_BINS): $(B)/bench.a

@@ -351,6 +351,7 @@ static struct link *link_new(struct raftlog_transport *t)
 static struct stream_options transport_stream_options(struct raftlog_transport *t, void *data)
 {
     return (struct stream_options){.loop = t->loop,
+                                   .urgent = true,
                                    .tls = t->tls,
                                    .handlers = &link_handlers,
                                    .data = data,

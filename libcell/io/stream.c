@@ -87,6 +87,7 @@ void stream_die(struct stream *s, const struct err *why)
         s->why = *why;
     s->state = STREAM_DEAD;
     list_remove(&s->handshake_link);
+    list_remove(&s->shake_link);
     uv_close((uv_handle_t *)&s->tcp, stream_on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, stream_on_handle_closed);
     uv_close((uv_handle_t *)&s->idle, stream_on_handle_closed);
@@ -136,6 +137,7 @@ struct stream *stream_new(const struct stream_options *options)
     struct stream *s = xcalloc(1, sizeof *s);
     s->options = *options;
     list_init(&s->handshake_link);
+    list_init(&s->shake_link);
     str_copy(s->peer_address, sizeof s->peer_address, "unknown");
     uv_tcp_init(options->loop, &s->tcp);
     uv_timer_init(options->loop, &s->timer);
@@ -354,18 +356,63 @@ static void stream_opened(struct stream *s)
 
 /*
  * When a whole cell connects at once the loop must go on beating (Raft's timers are on it): more
- * steps than a turn may hold wait in `rest` for the next. Turns are told apart by the loop's time.
+ * steps than a turn may hold wait for the next. Turns are told apart by the loop's time.
  */
-static bool stream_may_shake(const struct stream *s)
+static bool stream_may_shake(const uv_loop_t *loop)
 {
     static _Thread_local uint64_t turn_ms;
     static _Thread_local unsigned shakes;
-    uint64_t now_ms = uv_now(s->options.loop);
+    uint64_t now_ms = uv_now(loop);
     if (now_ms != turn_ms) {
         turn_ms = now_ms;
         shakes = 0;
     }
     return shakes++ < TURN_SHAKES_MAX;
+}
+
+/*
+ * Of those that wait, the ones that have begun go first, each kind in the order in which it came.
+ * So what has cost something is brought to its end: otherwise thousands would all be half done when
+ * their time is over, and come again.
+ */
+static struct shakes {
+    struct list begun, fresh;
+} * stream_shakes(void)
+{
+    static _Thread_local struct shakes shakes;
+    if (shakes.begun.next == NULL) {
+        list_init(&shakes.begun);
+        list_init(&shakes.fresh);
+    }
+    return &shakes;
+}
+
+static struct stream *stream_shake_first(struct list *list, const uv_loop_t *loop)
+{
+    LIST_EACH(l, list)
+    {
+        struct stream *s = CONTAINER_OF(l, struct stream, shake_link);
+        if (s->options.loop == loop)
+            return s;
+    }
+    return NULL;
+}
+
+static struct stream *stream_shake_next(const uv_loop_t *loop)
+{
+    struct stream *s = stream_shake_first(&stream_shakes()->begun, loop);
+    return s != NULL ? s : stream_shake_first(&stream_shakes()->fresh, loop);
+}
+
+/* It has waited too long for the peer: nothing but the end comes after what we have read. */
+static bool stream_is_left(const struct stream *s)
+{
+    char next;
+    uv_os_fd_t fd;
+    if (uv_fileno((const uv_handle_t *)&s->tcp, &fd) != 0)
+        return true;
+    ssize_t n = recv(fd, &next, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 static void stream_shake(struct stream *s)
@@ -436,12 +483,6 @@ static void stream_keep(struct stream *s, const char *bytes, size_t size)
 /* Feed encrypted bytes to the session. What it does not take is kept. */
 static void stream_input(struct stream *s, const char *bytes, size_t size)
 {
-    if (s->state == STREAM_HANDSHAKE && size > 0 && !stream_may_shake(s)) {
-        if (bytes != s->rest.bytes)
-            stream_keep(s, bytes, size);
-        stream_kick(s);
-        return;
-    }
     s->in = bytes;
     s->in_size = size;
     if (s->state == STREAM_HANDSHAKE)
@@ -453,6 +494,21 @@ static void stream_input(struct stream *s, const char *bytes, size_t size)
     s->in_size = 0;
     if (s->state < STREAM_LINGER && s->wire.size > 0)
         stream_pump(s);
+}
+
+/* Do the steps of handshakes that this turn has room for, whoever's they are. */
+static void stream_shake_some(const uv_loop_t *loop)
+{
+    struct stream *s;
+    while ((s = stream_shake_next(loop)) != NULL && stream_may_shake(loop)) {
+        list_remove(&s->shake_link);
+        if (s->listener != NULL && !s->begun && stream_is_left(s)) {
+            stream_fail(s, ERR_CLOSED, "closed by the peer before the TLS handshake began");
+            continue;
+        }
+        s->begun = true;
+        stream_input(s, s->rest.bytes, s->rest.size);
+    }
 }
 
 static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part)
@@ -468,6 +524,13 @@ static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part)
     if (s->state > STREAM_OPEN)
         return; /* after stream_close() what comes is read and forgotten, see STREAM_LINGER */
     ASSERT(s->rest.size == 0);
+    if (s->state == STREAM_HANDSHAKE) {
+        stream_keep(s, part->base, (size_t)n);
+        bool first = s->begun || s->options.urgent;
+        list_push(first ? &stream_shakes()->begun : &stream_shakes()->fresh, &s->shake_link);
+        stream_kick(s);
+        return;
+    }
     stream_input(s, part->base, (size_t)n);
 }
 
@@ -479,8 +542,11 @@ static void stream_on_idle(uv_idle_t *idle)
         stream_fail(s, ERR_CLOSED, "closed here before it was open");
         return;
     }
-    bool open = s->state == STREAM_HANDSHAKE || (s->state == STREAM_OPEN && !s->paused);
-    if (open && s->rest.size > 0)
+    if (s->state == STREAM_HANDSHAKE)
+        stream_shake_some(s->options.loop);
+    if (!list_empty(&s->shake_link))
+        stream_kick(s); /* its turn has not come */
+    else if (s->state == STREAM_OPEN && !s->paused && s->rest.size > 0)
         stream_input(s, s->rest.bytes, s->rest.size);
     if (s->state != STREAM_DEAD)
         stream_set_reading(s);

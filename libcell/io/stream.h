@@ -35,6 +35,7 @@ struct stream_options {
     const struct stream_handlers *handlers; /* borrowed, usually static */
     void *data;                             /* given to every handler */
     size_t queue_bytes_max;
+    bool urgent;            /* its handshake does not wait for those of others that came before */
     struct identity expect; /* connecting: refuse a peer that is not this; ROLE_NONE: any; an empty
                                name: any holder of the role */
 };

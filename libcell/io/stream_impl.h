@@ -37,6 +37,8 @@ struct stream {
     struct stream_options options;
     struct stream_listener *listener; /* NULL on the connecting side */
     struct list handshake_link;       /* in listener->handshakes */
+    struct list shake_link;           /* `rest` waits for its turn, see stream_shake_next() */
+    bool begun;                       /* a step of the handshake was done */
     enum stream_state state;
     bool opened;  /* the handshake is done */
     bool owned;   /* somebody waits for on_close */
@@ -55,7 +57,7 @@ struct stream {
     gnutls_session_t session;
     const char *in; /* encrypted input that the session may pull */
     size_t in_size;
-    struct buf rest; /* encrypted input kept while paused */
+    struct buf rest; /* encrypted input kept while paused or waiting for a turn */
 
     struct buf out; /* plain output from out_at on */
     size_t out_at;

@@ -272,6 +272,96 @@ START_TEST(the_clock_of_a_cell_goes_on_whatever_those_of_its_leaders_do)
 }
 END_TEST
 
+enum { MANY = 100000, ONE_PERCENT = MANY / 100 };
+
+/* A cell of a hundred thousand, of which the leader hears every second, but for some. */
+struct large {
+    struct scene scene;
+    uint64_t *heard_ms;
+    uint64_t now_ms;
+    uint32_t deaf_first, deaf_count; /* not heard of */
+};
+
+static struct large *large_new(void)
+{
+    struct large *large = xcalloc(1, sizeof *large);
+    large->scene.cell = cell_new();
+    large->heard_ms = xcalloc(MANY, sizeof *large->heard_ms);
+    large->now_ms = 100000;
+    for (int i = 0; i < MANY; i++) {
+        scene_register(&large->scene, i + 1);
+        large->heard_ms[i] = large->now_ms;
+    }
+    return large;
+}
+
+static void large_free(struct large *large)
+{
+    cell_free(large->scene.cell);
+    changes_release(&large->scene.changes);
+    free(large->heard_ms);
+    free(large);
+}
+
+/* One tick; what is due is done before the next. Returns how many were declared down. */
+static uint32_t large_tick(struct large *large)
+{
+    struct scene *s = &large->scene;
+    uint32_t down = 0;
+    large->now_ms += LEADER_TICK_MS;
+    for (uint32_t i = 0; large->now_ms % LEADER_ALIVE_MS == 0 && i < MANY; i++)
+        if (i < large->deaf_first || i >= large->deaf_first + large->deaf_count)
+            large->heard_ms[i] = large->now_ms;
+    size_t count =
+        leader_due(s->cell, large->heard_ms, &s->loss, large->now_ms, 0, s->wake, s->due);
+    for (size_t i = 0; i < count; i++) {
+        scene_apply(s, &s->due[i]);
+        down += s->due[i].kind == CMD_MACHINE_DOWN;
+    }
+    changes_clear(&s->changes);
+    return down;
+}
+
+static uint32_t large_run(struct large *large, uint64_t ms)
+{
+    uint32_t down = 0;
+    for (uint64_t until_ms = large->now_ms + ms; large->now_ms < until_ms;)
+        down += large_tick(large);
+    return down;
+}
+
+START_TEST(one_in_a_hundred_of_a_hundred_thousand_is_declared_down_within_ten_seconds)
+{
+    struct large *large = large_new();
+    ck_assert_uint_eq(large_run(large, 30000), 0);
+    large->deaf_first = 5000;
+    large->deaf_count = ONE_PERCENT;
+    /* Shards tell what they have heard since they last told: a second, and the silence. */
+    ck_assert_uint_eq(large_run(large, LEADER_SILENT_MS - LEADER_ALIVE_MS), 0);
+    ck_assert_uint_eq(large_run(large, 2 * LEADER_ALIVE_MS), ONE_PERCENT);
+    for (uint32_t i = 0; i < MANY; i++)
+        ck_assert_int_eq(large->scene.cell->machines[i]->state,
+                         i >= 5000 && i < 5000 + ONE_PERCENT ? MACHINE_DOWN : MACHINE_UP);
+    ck_assert_uint_eq(large->scene.cell->machines_up, MANY - ONE_PERCENT);
+    large_free(large);
+}
+END_TEST
+
+START_TEST(a_third_of_a_hundred_thousand_makes_the_cell_hold_still)
+{
+    struct large *large = large_new();
+    large_run(large, 30000);
+    large->deaf_count = MANY / 3;
+    ck_assert_uint_eq(large_run(large, 60000), 0);
+    ck_assert_int_eq(large->scene.cell->settings.hold, HOLD_ON);
+    large->deaf_count = 3; /* all but three are back */
+    ck_assert_uint_eq(large_run(large, LEADER_SILENT_MS), 0);
+    ck_assert_uint_eq(large_run(large, 3 * LEADER_SILENT_MS), 3);
+    ck_assert_int_eq(large->scene.cell->settings.hold, HOLD_OFF);
+    large_free(large);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("leader");
@@ -283,6 +373,12 @@ int main(void)
     tcase_add_test(tc, a_draining_machine_is_asked_again_when_a_budget_has_room);
     tcase_add_test(tc, a_resized_job_is_asked_again_when_a_budget_has_room);
     tcase_add_test(tc, the_clock_of_a_cell_goes_on_whatever_those_of_its_leaders_do);
+    TCase *many = tcase_create("many");
+    tcase_set_timeout(many, 120);
+    tcase_add_test(many,
+                   one_in_a_hundred_of_a_hundred_thousand_is_declared_down_within_ten_seconds);
+    tcase_add_test(many, a_third_of_a_hundred_thousand_makes_the_cell_hold_still);
     suite_add_tcase(suite, tc);
+    suite_add_tcase(suite, many);
     return t_main(suite);
 }
