@@ -28,7 +28,9 @@ enum {
     SLOW_DISK_MS = 1000,
     DISK_WINDOW_MS = 5000,
     CONNECT_RETRY_MS = 100,
-    INSTALL_TIMEOUT_MS = 10000, /* a snapshot that was lost with its connection is sent again */
+    INSTALL_TIMEOUT_MS = 30000, /* a snapshot that was lost with its connection is sent again; of a
+                                   million tasks it takes seconds to put in place */
+    HELD_UP_MS = 500,           /* between two looks at the disk: the loop was busy, not the disk */
     TELL_MS = 1,                /* after a commit, for entries that would tell it anyway */
 };
 
@@ -370,6 +372,9 @@ static void disk_look(struct raftlog *log)
     struct raft *r = &log->raft;
     uint64_t now_ms = uv_now(log->loop);
     bool waits = raft_last_index(r) > r->last_stored;
+    if (now_ms - log->looked_ms >= HELD_UP_MS) /* what was stored meanwhile nobody has seen */
+        log->stored_ms += now_ms - log->looked_ms;
+    log->looked_ms = now_ms;
     if (now_ms - log->disk_window_ms >= DISK_WINDOW_MS) {
         log->disk_window_ms = now_ms;
         log->disk_wait_ms_before = log->disk_wait_ms;
@@ -637,7 +642,7 @@ static void raftlog_start_handles(struct raftlog *log)
     log->watch.data = log;
     log->tell.data = log;
     log->handles = 4;
-    log->stored_ms = uv_now(log->loop);
+    log->stored_ms = log->looked_ms = uv_now(log->loop);
     ASSERT(uv_prepare_start(&log->prepare, raftlog_on_prepare) == 0);
     ASSERT(uv_timer_start(&log->watch, raftlog_on_watch, WATCH_MS, WATCH_MS) == 0);
 }

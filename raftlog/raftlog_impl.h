@@ -72,6 +72,7 @@ struct raftlog {
 
     uint64_t stored_index;                      /* as last seen */
     uint64_t stored_ms;                         /* when it last moved, or an entry began to wait */
+    uint64_t looked_ms;                         /* when we last looked */
     bool disk_waits;                            /* entries were waiting when we last looked */
     uint64_t disk_wait_ms, disk_wait_ms_before; /* the longest in this window, in the one before */
     uint64_t disk_window_ms;                    /* when this one began */

@@ -243,6 +243,26 @@ START_TEST(close_answers_what_is_pending)
 }
 END_TEST
 
+/* Putting a snapshot in place takes seconds; that nobody looked says nothing of the disk. */
+START_TEST(a_loop_that_was_held_up_does_not_blame_the_disk)
+{
+    enum { HELD_UP_MS = 1500 };
+    struct cell *c = cell_open(1);
+    struct err err;
+    struct replica *leader = wait_leader(c);
+    ck_assert_int_eq(propose_on(leader, &err), 0);
+    while (raftlog_status(leader->log).last_index == raftlog_status(leader->log).stored_index)
+        uv_run(&c->loop, UV_RUN_NOWAIT);
+    uv_run(&c->loop, UV_RUN_NOWAIT); /* it has seen that an entry waits */
+    uint64_t until_ms = clock_mono_ms() + HELD_UP_MS;
+    while (clock_mono_ms() < until_ms)
+        ;
+    run_until(c, none_under_way, NULL, "answers");
+    ck_assert_uint_lt(raftlog_status(leader->log).disk_wait_ms, HELD_UP_MS);
+    cell_free(c);
+}
+END_TEST
+
 struct handover {
     unsigned answers;
     int status;
@@ -470,6 +490,7 @@ int main(void)
     tcase_add_test(t, followers_refuse_and_name_the_leader);
     tcase_add_test(t, proposals_under_way_are_limited);
     tcase_add_test(t, close_answers_what_is_pending);
+    tcase_add_test(t, a_loop_that_was_held_up_does_not_blame_the_disk);
     tcase_add_test(t, leadership_goes_where_it_is_told_to);
     tcase_add_test(t, nobody_but_a_voter_that_answers_is_handed_leadership);
     tcase_add_test(t, a_transfer_is_answered_also_by_a_close);
