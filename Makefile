@@ -141,6 +141,8 @@ check-asan: ## every test again under AddressSanitizer and UBSan
 	scripts/test-run --build build/asan all
 bench: all $(BENCH_BINS) ## the figures of the README
 	scripts/bench
+bench-cell: all $(BENCH_BINS) ## five masters beside etcd, and with a million tasks: failover, restart, memory
+	scripts/bench $(if $(QUICK),--quick) etcd commands failover freeze big
 bench-sched: $(B)/test/bench/sched $(B)/test/bench/sched_pack ## the scheduler alone, on one core; DATA_DIR: traces to pack too
 	$(B)/test/bench/sched $(if $(QUICK),--quick)
 	$(B)/test/bench/sched_pack $(if $(QUICK),--quick)

@@ -196,21 +196,41 @@ static struct bench_health round_run(struct failover *f, struct bench_health bef
     return after;
 }
 
-static void print(struct failover *f, uint64_t count)
+/* How many of the gaps were under so many ms, and not under fewer. */
+static void print_distribution(struct failover *f)
+{
+    static const unsigned bounds_ms[] = {300, 400, 500, 600, 700, 1000, 1500, FAILOVER_MS};
+    size_t at = 0;
+    printf("\nOf these");
+    for (size_t b = 0; b < ARRAY_SIZE(bounds_ms); b++) {
+        size_t from = at;
+        while (at < f->gaps.count && f->gaps.us[at] < UINT64_C(1000) * bounds_ms[b])
+            at++;
+        if (at > from)
+            printf("%s %zu under %u ms", from == 0 ? "" : ",", at - from, bounds_ms[b]);
+    }
+    printf(".\n");
+}
+
+static void print(struct failover *f, uint64_t count, size_t leader)
 {
     const char *what = f->stop ? "SIGSTOP of the leader" : "kill -9 of the leader";
-    printf("| %s | p50 ms | p90 ms | max ms | elections held | elections without cause | "
-           "commands committed | commands refused or not answered in %d ms |\n"
-           "|---|---|---|---|---|---|---|---|\n",
+    struct bench_size size = bench_size(&f->bench, leader);
+    double p50 = samples_ms(&f->gaps, 500), p99 = samples_ms(&f->gaps, 990);
+    printf("| %s | cell | p50 ms | p90 ms | p99 ms | max ms | elections held | "
+           "elections without cause | commands committed | "
+           "commands refused or not answered in %d ms |\n"
+           "|---|---|---|---|---|---|---|---|---|---|\n",
            what, COMMAND_MS);
-    printf("| %" PRIu64 " times | %.0f | %.0f | %.0f | %" PRIu64 " | %" PRIu64 " | %" PRIu64
-           " | %" PRIu64 " |\n",
-           count, samples_ms(&f->gaps, 500), samples_ms(&f->gaps, 900), samples_ms(&f->gaps, 1000),
+    printf("| %" PRIu64 " times | %s | %.0f | %.0f | %.0f | %.0f | %" PRIu64 " | %" PRIu64
+           " | %" PRIu64 " | %" PRIu64 " |\n",
+           count, size.text, p50, samples_ms(&f->gaps, 900), p99, samples_ms(&f->gaps, 1000),
            f->elections, f->spurious, f->committed, f->failed);
+    print_distribution(f);
     bench_terms(f->stop ? "freeze" : "failover", f->elections, f->elections + f->spurious);
-    char text[96];
-    snprintf(text, sizeof text, "%s until the next command is committed", what);
-    bench_summary(text, "p50 %.0f ms, max %.0f ms of %" PRIu64, samples_ms(&f->gaps, 500),
+    char text[160];
+    snprintf(text, sizeof text, "%s until the next command is committed, %s", what, size.text);
+    bench_summary(text, "p50 %.0f ms, p99 %.0f ms, max %.0f ms of %" PRIu64, p50, p99,
                   samples_ms(&f->gaps, 1000), count);
 }
 
@@ -237,6 +257,6 @@ int main(int argc, char **argv)
     struct bench_health health = bench_settle(&f.bench);
     for (uint64_t i = 0; i < count; i++)
         health = round_run(&f, health);
-    print(&f, count);
+    print(&f, count, health.leader);
     return 0;
 }

@@ -189,6 +189,34 @@ int64_t bench_number(struct bench *b, size_t i, const char *fmt, ...)
     return number;
 }
 
+/* 1000000 as 1,000,000 */
+static void grouped(int64_t number, char to[32])
+{
+    char digits[32];
+    size_t at = 0, count = (size_t)snprintf(digits, sizeof digits, "%" PRId64, number);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && (count - i) % 3 == 0)
+            to[at++] = ',';
+        to[at++] = digits[i];
+    }
+    to[at] = '\0';
+}
+
+struct bench_size bench_size(struct bench *b, size_t i)
+{
+    enum { FEW = 1000 };
+    struct bench_size size;
+    char machines[32], tasks[32];
+    int64_t count = bench_number(b, i, "SELECT count(*) FROM tasks");
+    grouped(bench_number(b, i, "SELECT count(*) FROM machines"), machines);
+    grouped(count, tasks);
+    if (count < FEW)
+        str_copy(size.text, sizeof size.text, "small cell");
+    else
+        snprintf(size.text, sizeof size.text, "%s machines, %s tasks", machines, tasks);
+    return size;
+}
+
 static bool settled(struct bench *b, struct bench_health *ret, struct err *why)
 {
     size_t leaders = 0;

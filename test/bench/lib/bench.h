@@ -52,6 +52,12 @@ struct wire_rows bench_query(struct bench *b, size_t i, uint64_t index_min, cons
 /* The one integer such a query answers; 0 for NULL or no row. */
 int64_t bench_number(struct bench *b, size_t i, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* What a figure is of: "100,000 machines, 1,000,000 tasks". */
+struct bench_size {
+    char text[64];
+};
+struct bench_size bench_size(struct bench *b, size_t i);
+
 /* All replicas answer, follow one leader in one term and have applied the same index. Waits. */
 struct bench_health {
     size_t leader; /* number, not id */
