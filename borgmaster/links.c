@@ -53,7 +53,9 @@ struct links {
     uv_timer_t tick;
     unsigned ticks;
     uint64_t leader_seen_ms;
-    uint64_t alive_ms; /* when the leader was last told who is alive */
+    uint64_t leader;      /* that we know of */
+    uint64_t answered_ms; /* when it last was heard to hear us, or became known */
+    uint64_t alive_ms;    /* when the leader was last told who is alive */
 };
 
 static void link_rest(struct link *link, bool restless)
@@ -262,13 +264,29 @@ static void link_register(struct link *link)
     replica_command(link->links->replica, &cmd, on_registered, registration);
 }
 
+/* Does the leader hear us? One that is new has yet to be asked. */
+static bool leader_hears(struct links *links, uint64_t now_ms)
+{
+    uint64_t leader = replica_leader_id(links->replica);
+    if (leader != links->leader)
+        links->answered_ms = now_ms;
+    links->leader = leader;
+    return now_ms - links->answered_ms <= LINKS_UNANSWERED_MS;
+}
+
+void links_answered(struct links *links)
+{
+    links->answered_ms = clock_mono_ms();
+}
+
 /* While a leader is elected a whole share of borglets may have come: they had better wait here than
  * go round. */
 static void link_greet(struct link *link)
 {
+    uint64_t now_ms = clock_mono_ms();
     struct err err;
-    if (clock_mono_ms() - link->heard_ms > LINKS_LEADERLESS_MS) {
-        err_set(&err, ERR_UNAVAILABLE, "this replica has no leader: try another");
+    if (now_ms - link->heard_ms > LINKS_LEADERLESS_MS || !leader_hears(link->links, now_ms)) {
+        err_set(&err, ERR_UNAVAILABLE, "this replica has no leader that hears it: try another");
         link_refuse(link, &err);
         return;
     }
@@ -566,6 +584,13 @@ static void on_tick(uv_timer_t *timer)
         links_reset(links);
         return;
     }
+    if (!leader_hears(links, now_ms) && links->count > 0) {
+        log_warn("links.unheard leader=%" PRIu64 " for_ms=%" PRIu64 ", closing %zu links so that "
+                 "they find a replica that it hears",
+                 links->leader, now_ms - links->answered_ms, links->count);
+        links_reset(links);
+        return;
+    }
     if (links->ticks++ % LINKS_SWEEP_TICKS == 0)
         close_silent(links, now_ms);
     struct list now = {0};
@@ -581,7 +606,7 @@ struct links *links_new(struct replica *replica)
 {
     struct links *links = xcalloc(1, sizeof *links);
     links->replica = replica;
-    links->leader_seen_ms = clock_mono_ms();
+    links->leader_seen_ms = links->answered_ms = clock_mono_ms();
     list_init(&links->all);
     list_init(&links->restless);
     uv_timer_init(replica_opts(replica)->loop, &links->tick);

@@ -13,6 +13,8 @@
  *   - only a borglet itself says that it has lost what the cell takes for running (INTENT_SHOW): it
  *     may have got it through another replica, and not be on this connection any more;
  *   - without a leader for LINKS_LEADERLESS_MS we close our links: the borglets find one that has.
+ *     So we do when we hear the leader and it does not hear us: it answers when we tell it who is
+ *     alive, and when it has not for LINKS_UNANSWERED_MS it would soon declare them down.
  */
 #ifndef BORGMASTER_LINKS_H
 #define BORGMASTER_LINKS_H
@@ -27,6 +29,7 @@ enum {
     LINKS_HEARTBEATS_S = 8000,     /* so many a second are no burden */
     LINKS_SILENT_MS = 5000,
     LINKS_LEADERLESS_MS = 2000,
+    LINKS_UNANSWERED_MS = 4000, /* well below LEADER_SILENT_MS */
     LINKS_RESEND_MS = 1000,
 };
 
@@ -47,6 +50,8 @@ void links_touch(struct links *links, const uint64_t *machines, size_t count);
 /* The cell was replaced as a whole. */
 void links_reset(struct links *links);
 /* Ask `count` borglets to go to another replica: those that came last. */
+/* The leader has answered, or we are it. */
+void links_answered(struct links *links);
 void links_shed(struct links *links, uint64_t to, size_t count);
 /* Whom we have heard of since the last call, for the leader; `bits` keeps it. */
 struct wire_alive links_alive(struct links *links, struct buf *bits);

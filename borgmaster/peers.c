@@ -137,9 +137,10 @@ void peers_request(struct peers *peers, uint64_t to, uint32_t method, const stru
         cb(data, &err, NULL);
 }
 
-void peers_notify(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body)
+void peers_call(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body,
+                uint64_t timeout_ms, rpc_answer_cb cb, void *data)
 {
     struct peer *peer = peer_find(peers, to);
     if (peer != NULL && peer->open)
-        (void)!rpc_notify(peer->conn, method, body->bytes, body->size);
+        (void)!rpc_request(peer->conn, method, body->bytes, body->size, timeout_ms, cb, data, NULL);
 }

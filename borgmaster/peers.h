@@ -1,5 +1,5 @@
 /*
- * peers.h - connections to the other replicas: commands forwarded to the leader, notices to it.
+ * peers.h - connections to the other replicas: commands forwarded to the leader, calls of it.
  *
  * One connection to each is kept up, so that a new leader can be reached the moment it is known.
  */
@@ -7,6 +7,7 @@
 #define BORGMASTER_PEERS_H
 
 #include "replica.h"
+#include "rpc.h"
 
 struct peers;
 
@@ -16,7 +17,8 @@ struct peers *peers_new(const struct replica_options *options);
  * caller bounds what is under way: the connection is everybody's. */
 void peers_request(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body,
                    replica_answer_cb cb, void *data);
-/* Best effort: nothing is said when it cannot be sent. */
-void peers_notify(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body);
+/* Any method, its answer as it is; no callback when it cannot be sent. */
+void peers_call(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body,
+                uint64_t timeout_ms, rpc_answer_cb cb, void *data);
 
 #endif

@@ -151,29 +151,41 @@ static void on_status(struct rpc_conn *conn, struct rpc_call *call, const void *
     rpc_reply(call, to.bytes, to.size);
 }
 
+/* Answered only while we lead, for all we know: a shard that gets no answer gives up its links. */
 static void on_alive(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
     struct replica *replica = service_of(conn)->replica;
     struct wire_alive alive;
     struct buf CLEANUP(buf_release) packed = {0};
-    rpc_reply(call, NULL, 0);
-    if (wire_unpack_alive(body, size, &alive, NULL) != 0)
+    struct err err;
+    int rv = 0;
+    if (replica_leader_id(replica) != replica_opts(replica)->self->id)
+        rv = err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " is not the leader",
+                     replica_opts(replica)->self->id);
+    if (rv == 0)
+        rv = wire_unpack_alive(body, size, &alive, &err);
+    if (rv != 0) {
+        rpc_refuse(call, &err);
         return;
+    }
     uint64_t from = strtoull(rpc_peer(conn)->name, NULL, 10);
     struct wire_shed shed = leader_heard(replica_leader(replica), from, &alive);
-    if (shed.count == 0)
-        return;
     wire_pack_shed(&packed, &shed);
-    peers_notify(replica_peers(replica), from, WIRE_SHED, &packed);
+    rpc_reply(call, packed.bytes, packed.size);
 }
 
-/* Harmless from whom it may come: a borglet that is asked to move loses nothing. */
-static void on_shed(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+static void take_shed(struct replica *replica, const struct wire_shed *shed)
+{
+    links_answered(replica_links(replica));
+    if (shed->count > 0)
+        links_shed(replica_links(replica), shed->to, shed->count);
+}
+
+static void on_alive_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     struct wire_shed shed;
-    rpc_reply(call, NULL, 0);
-    if (wire_unpack_shed(body, size, &shed, NULL) == 0)
-        links_shed(replica_links(service_of(conn)->replica), shed.to, shed.count);
+    if (err == NULL && wire_unpack_shed(body, size, &shed, NULL) == 0)
+        take_shed(data, &shed);
 }
 
 static void on_alive_timer(uv_timer_t *timer)
@@ -188,11 +200,11 @@ static void on_alive_timer(uv_timer_t *timer)
     struct wire_alive alive = links_alive(replica_links(replica), &bits);
     if (leader == self) {
         struct wire_shed shed = leader_heard(replica_leader(replica), self, &alive);
-        if (shed.count > 0)
-            links_shed(replica_links(replica), shed.to, shed.count);
+        take_shed(replica, &shed);
     } else {
         wire_pack_alive(&body, &alive);
-        peers_notify(replica_peers(replica), leader, WIRE_ALIVE, &body);
+        peers_call(replica_peers(replica), leader, WIRE_ALIVE, &body, LINKS_UNANSWERED_MS,
+                   on_alive_answer, replica);
     }
 }
 
@@ -221,7 +233,6 @@ static const struct rpc_method methods[] = {
     {WIRE_FORWARD, "forward", BIT(ROLE_MASTER), on_forward},
     {WIRE_BARRIER, "barrier", BIT(ROLE_MASTER), on_barrier},
     {WIRE_ALIVE, "alive", BIT(ROLE_MASTER), on_alive},
-    {WIRE_SHED, "shed", BIT(ROLE_MASTER), on_shed},
     {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), links_on_hello},
     {WIRE_REPORT, "report", BIT(ROLE_BORGLET), links_on_report},
     {WIRE_USAGE, "usage", BIT(ROLE_BORGLET), links_on_usage},

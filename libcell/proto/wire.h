@@ -20,8 +20,7 @@ enum { WIRE_REPLICAS_MAX = 9, WIRE_MARK_ENTRIES = 1024 };
     X(CHECKPOINT, 5) /* user -> any replica: wire_checkpoint; answer: wire_piece */ \
     X(TRANSFER, 6)   /* user, master -> any replica: wire_transfer; answer: wire_answer */ \
     X(FORWARD, 10)   /* replica -> leader: packed cmd; answer: wire_answer */ \
-    X(ALIVE, 11)     /* replica -> leader, notice: wire_alive */ \
-    X(SHED, 13)      /* leader -> replica, notice: wire_shed */ \
+    X(ALIVE, 11)     /* replica -> leader: wire_alive; answer: wire_shed */ \
     X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that has \
                         everything   acknowledged before */ \
     X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
@@ -112,7 +111,7 @@ struct wire_alive {
     uint32_t links;   /* how many it drives */
     uint64_t applied_index;
 };
-/* It drives more than its share: `count` of them should go to replica `to`. */
+/* If it drives more than its share, `count` of them should go to replica `to`. */
 struct wire_shed {
     uint64_t to;
     uint32_t count;
