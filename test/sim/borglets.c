@@ -274,10 +274,19 @@ void runner_resize(struct attempt *attempt, const struct job_spec *spec)
     shim_find(borglet_current(), attempt->task)->spec = attempt->spec;
 }
 
+/* A stop that a broken borglet does not carry out. */
+static bool stop_is_missed(struct attempt_ref ref)
+{
+    const struct cell *cell = checks_newest_cell();
+    const struct task *task = cell == NULL ? NULL : cell_task(cell, ref.task);
+    return broken(BREAK_DEAF_BORGLET) || (broken(BREAK_KEEP_OLD) && task != NULL &&
+                                          task->attempt > ref.attempt && task_is_live(task));
+}
+
 void runner_stop(struct runner *runner, struct attempt *attempt, uint32_t grace_ms)
 {
     struct shim *shim = shim_find(runner->borglet, attempt->task);
-    if (attempt->phase == ATTEMPT_ENDED || shim->stopping || broken(BREAK_DEAF_BORGLET))
+    if (attempt->phase == ATTEMPT_ENDED || shim->stopping || stop_is_missed(attempt->task))
         return;
     checks_on_stop((unsigned)(runner->borglet - borglets), attempt->task,
                    runner->borglet->state.seen_index);

@@ -4,6 +4,7 @@
 #include "breaks.h"
 
 #include "borglets.h"
+#include "cmd_pack.h"
 #include "leader.h"
 #include "link.h"
 #include "plan.h"
@@ -83,8 +84,31 @@ WRAP(int, wire_unpack_query, const void *bytes, size_t size, struct wire_query *
      struct err *err)
 {
     int rv = __real_wire_unpack_query(bytes, size, ret, err);
-    if (rv == 0 && broken(BREAK_STALE_READ))
+    if (rv == 0 && (broken(BREAK_STALE_READ) ||
+                    (broken(BREAK_OLD_REGISTER) && strncmp(ret->sql, "job k", 5) == 0)))
         ret->fresh = false;
+    return rv;
+}
+
+/* Of a job that serves as a register? It may not be there, too. */
+static bool rows_of_register(const struct wire_rows *r)
+{
+    return r->column_count == 5 && (r->row_count == 0 || r->values[0].text[0] == 'k');
+}
+
+WRAP(void, wire_pack_rows, struct buf *to, const struct wire_rows *r)
+{
+    struct wire_rows rows = *r;
+    if (broken(BREAK_LYING_READ) || (broken(BREAK_OLD_REGISTER) && rows_of_register(r)))
+        rows.applied_index += 1000;
+    __real_wire_pack_rows(to, &rows);
+}
+
+WRAP(int, cmd_unpack, const void *bytes, size_t size, struct cmd *ret, struct err *err)
+{
+    int rv = __real_cmd_unpack(bytes, size, ret, err);
+    if (rv == 0 && broken(BREAK_OTHER_COMMAND) && on_replica(2) && world_chance(1, 200))
+        ret->time_ms++;
     return rv;
 }
 
@@ -139,19 +163,29 @@ static int early_append(struct raft_io *io, struct raft_io_append *req,
     return rv;
 }
 
-static int forgotten_vote(struct raft_io *io UNUSED, raft_id server UNUSED)
+static int vote_unwritten(struct raft_io *io UNUSED, raft_id server UNUSED)
 {
     return 0;
+}
+
+static void forget_vote(void *data)
+{
+    struct raft *raft = data;
+    raft->voted_for = 0;
+    raft->pre_vote = false; /* so that there are two candidates more often */
+    node_post(world_current(), 1, forget_vote, raft);
 }
 
 WRAP(void, raftlog_guard_install, struct raftlog_guard *g, struct raft *r, uint32_t off,
      void (*fatal)(void *data, const char *what), void *data)
 {
-    if (broken(BREAK_ACK_UNCHECKED))
-        off |= BIT(GUARD_ACK_CHECKED);
-    __real_raftlog_guard_install(g, r, off, fatal, data);
     if (broken(BREAK_FORGET_VOTES))
-        g->inner->set_vote = forgotten_vote;
+        off |= BIT(GUARD_ONE_VOTE);
+    __real_raftlog_guard_install(g, r, off, fatal, data);
+    if (broken(BREAK_FORGET_VOTES)) {
+        g->inner->set_vote = vote_unwritten;
+        node_post(world_current(), 1, forget_vote, r);
+    }
     if (broken(BREAK_EARLY_WRITE)) {
         disk_append = g->inner->append;
         g->inner->append = early_append;
@@ -167,6 +201,11 @@ WRAP(int, wire_unpack_hello, const void *bytes, size_t size, struct wire_hello *
     if (rv == 0 && broken(BREAK_INDEX_ORDER))
         ret->seen_index = 0;
     return rv;
+}
+
+WRAP(bool, replica_ready, const struct replica *replica)
+{
+    return broken(BREAK_INDEX_ORDER) || __real_replica_ready(replica);
 }
 
 WRAP(bool, plan_take, struct plan *plan, struct wire_intents *in,

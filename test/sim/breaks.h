@@ -16,13 +16,17 @@
     X(FORGET_REQUESTS, "forget-requests", "nobody remembers which requests were applied", "once", \
       5) \
     X(STALE_READ, "stale-read", "fresh reads are served as any other", "fresh", 5) \
+    X(LYING_READ, "lying-read", "reads name a later index than they show", "read", 5) \
+    X(OLD_REGISTER, "old-register", "reads of some jobs are old, and name a later index", \
+      "linear", 10) \
+    X(OTHER_COMMAND, "other-command", "one replica applies another command", "history", 5) \
     X(EARLY_WRITE, "early-write", "writes of the log are said to be done when they begin", \
       "quorum", 1) \
-    X(FORGET_VOTES, "forget-votes", "votes are not written down", "term", 40) \
-    X(ACK_UNCHECKED, "ack-unchecked", "guard rule G2 is off", "quorum", 40) \
+    X(FORGET_VOTES, "forget-votes", "nobody remembers whom he voted for", "term", 20) \
     X(DIVERGE, "diverge", "one replica computes back-offs in its own way", "digest", 5) \
     X(INDEX_ORDER, "index-order", "shards with old cells drive borglets, which obey", "stale", 20) \
     X(DEAF_BORGLET, "deaf-borglet", "borglets do not stop tasks", "zombie", 5) \
+    X(KEEP_OLD, "keep-old", "borglets go on with what runs elsewhere by now", "double", 20) \
     X(MUTE_BORGLET, "mute-borglet", "borglets do not tell how tasks end", "ghost", 5) \
     X(DEAF_LEADER, "deaf-leader", "the leader does not hear of some machines", "silent", 5) \
     X(LAZY_SCHEDULER, "lazy-scheduler", "some decisions never leave the scheduler", "rest", 5)

@@ -4,7 +4,6 @@
 #include "checks.h"
 
 #include "history.h"
-#include "raftlog.h"
 #include "world.h"
 
 #include <stdarg.h>
@@ -121,18 +120,14 @@ void checks_on_read(uint64_t index_needed, uint64_t index_seen, bool fresh)
 
 /* Replicas */
 
-static void term_look(unsigned i)
+static void on_elected(unsigned i, uint64_t term)
 {
-    struct raftlog_status status = raftlog_status(replica_log(world_replica(i)));
-    if (status.role != RAFTLOG_LEADER)
-        return;
-    unsigned slot = status.term % TERMS;
-    if (terms[slot].term == status.term && terms[slot].leader != i)
+    unsigned slot = term % TERMS;
+    checks_note("r%u leads term=%" PRIu64, i + 1, term);
+    if (terms[slot].term == term && terms[slot].leader != i)
         checks_broken("term", "both r%u and r%u lead in term %" PRIu64, terms[slot].leader + 1,
-                      i + 1, status.term);
-    if (terms[slot].term != status.term)
-        checks_note("r%u leads term=%" PRIu64, i + 1, status.term);
-    terms[slot].term = status.term;
+                      i + 1, term);
+    terms[slot].term = term;
     terms[slot].leader = i;
 }
 
@@ -141,7 +136,6 @@ static void on_look(void *data)
     for (unsigned i = 0; i < WORLD_REPLICAS; i++) {
         if (world_replica(i) == NULL)
             continue;
-        term_look(i);
         if ((looks + i * CELL_CHECK_LOOKS / WORLD_REPLICAS) % CELL_CHECK_LOOKS == 0)
             cell_check(replica_cell(world_replica(i)));
     }
@@ -154,6 +148,7 @@ static const struct world_watch watch = {
     .applied = history_applied,
     .started = history_resumed,
     .restored = history_resumed,
+    .elected = on_elected,
 };
 
 void checks_start(void)

@@ -13,16 +13,45 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char unrest[256]; /* the first thing that was not at rest when it was last looked at */
+/* What was not at rest at the last looks, and how often: replicas are apart for a moment again and
+ * again, which says little; the thing that was seen most often says what is wrong. */
+enum { REASONS = 16, REASON_BYTES = 256 };
+static struct {
+    char text[REASON_BYTES];
+    uint64_t looks;
+} reasons[REASONS];
+static size_t reason_count;
 
 static bool restless(const char *fmt, ...) PRINTF_LIKE(1, 2);
 static bool restless(const char *fmt, ...)
 {
+    char text[REASON_BYTES];
+    size_t at = 0;
     va_list args;
     va_start(args, fmt);
-    vsnprintf(unrest, sizeof unrest, fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    while (at < reason_count && strcmp(reasons[at].text, text) != 0)
+        at++;
+    if (at == REASONS) /* the one seen least makes room */
+        for (size_t i = at = 0; i < REASONS; i++)
+            at = reasons[i].looks < reasons[at].looks ? i : at;
+    if (at == reason_count)
+        reason_count++;
+    if (strcmp(reasons[at].text, text) != 0) {
+        str_copy(reasons[at].text, sizeof reasons[at].text, text);
+        reasons[at].looks = 0;
+    }
+    reasons[at].looks++;
     return false;
+}
+
+static const char *reason_most(void)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < reason_count; i++)
+        most = reasons[i].looks > reasons[most].looks ? i : most;
+    return reasons[most].text;
 }
 
 static bool replicas_rest(const struct cell **ret_cell)
@@ -155,18 +184,27 @@ void checks_rest(void)
 {
     uint64_t healed_ms = world_now_ms();
     if (!world_run_until(all_rests, NULL, CHECKS_REST_MS))
-        checks_broken("rest", "%d ms after everything was healed, %s", CHECKS_REST_MS, unrest);
+        checks_broken("rest", "%d ms after everything was healed, %s", CHECKS_REST_MS,
+                      reason_most());
     checks_note("at rest after %" PRIu64 " ms", world_now_ms() - healed_ms);
+}
+
+static bool acknowledged_everywhere(void *data)
+{
+    (void)data;
+    for (unsigned i = 0; i < WORLD_REPLICAS; i++)
+        if (world_replica(i) == NULL ||
+            replica_cell(world_replica(i))->applied_index < checks_acknowledged())
+            return false;
+    return true;
 }
 
 void checks_end(void)
 {
     registers_check();
-    for (unsigned i = 0; i < WORLD_REPLICAS; i++) {
-        const struct cell *cell = replica_cell(world_replica(i));
-        cell_check(cell);
-        if (cell->applied_index < checks_acknowledged())
-            checks_broken("lost", "entry %" PRIu64 " was acknowledged, r%u ends at %" PRIu64,
-                          checks_acknowledged(), i + 1, cell->applied_index);
-    }
+    if (!world_run_until(acknowledged_everywhere, NULL, CHECKS_REST_MS))
+        checks_broken("lost", "entry %" PRIu64 " was acknowledged, and not every replica has it",
+                      checks_acknowledged());
+    for (unsigned i = 0; i < WORLD_REPLICAS; i++)
+        cell_check(replica_cell(world_replica(i)));
 }

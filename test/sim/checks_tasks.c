@@ -53,12 +53,13 @@ uint64_t checks_calm_ms(unsigned i)
     return world_now_ms() - calm_since_ms[i];
 }
 
-/* Does the leader have a majority, and the machine them all? */
+/* Do the leader and the machine get on, has the leader a majority, and the machine it too? */
 static bool machine_is_reached(unsigned i, int leader)
 {
     struct node *machine = borglet_node(i);
     unsigned count = 0;
-    if (leader < 0 || !world_connected(machine, world_replica_node((unsigned)leader)))
+    if (leader < 0 || !world_connected(machine, world_replica_node((unsigned)leader)) ||
+        node_stalled(machine) || node_stalled(world_replica_node((unsigned)leader)))
         return false;
     for (unsigned r = 0; r < WORLD_REPLICAS; r++)
         count += (int)r == leader ||
@@ -194,10 +195,18 @@ static void doubles_look(void)
     }
 }
 
+/* Is it one of several of its task? */
+static bool running_is_double(size_t i)
+{
+    uint64_t task = running[i].process.task.task.v;
+    return (i > 0 && running[i - 1].process.task.task.v == task) ||
+           (i + 1 < running_count && running[i + 1].process.task.task.v == task);
+}
+
 static void zombies_look(const struct cell *cell)
 {
     for (size_t i = 0; i < running_count; i++)
-        if (!running[i].process.told_to_stop &&
+        if (!running[i].process.told_to_stop && !running_is_double(i) &&
             !attempt_is_wanted(cell, running[i].machine, running[i].process.task))
             odd_see(ODD_ZOMBIE, running[i].machine, running[i].process.task);
 }
@@ -269,6 +278,7 @@ void checks_on_stop(unsigned i, struct attempt_ref task, uint64_t index)
 void checks_on_machine_down(const struct machine *machine)
 {
     checks_note("%s is declared down", machine->name);
+    calm_look();
     for (unsigned i = 0; i < borglets_count(); i++)
         if (strcmp(node_name(borglet_node(i)), machine->name) == 0 &&
             checks_calm_ms(i) > CHECKS_CALM_MS)

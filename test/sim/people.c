@@ -14,7 +14,9 @@ enum { USERS_END_MS = 120000 };
 
 void people_start(void)
 {
+    static const uint64_t pauses_ms[] = {500, 2000, 2000, 5000};
     checks_start();
+    users_set_pause(pauses_ms[world_random(ARRAY_SIZE(pauses_ms))]);
     borglets_start(PEOPLE_MACHINES);
     users_start(PEOPLE_USERS);
 }

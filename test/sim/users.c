@@ -339,6 +339,7 @@ static void call_command(struct desk *desk, struct cmd cmd)
     struct call *call = &desk->call;
     struct err err;
     random_id(cmd.request_id);
+    cmd.known_index = desk->index_min;
     call->method = WIRE_COMMAND;
     call->cmd =
         (struct cmd){.kind = cmd.kind, .request_id = {cmd.request_id[0], cmd.request_id[1]}};

@@ -384,6 +384,11 @@ void node_stall(struct node *n, uint64_t ms)
     n->stalled_until_us = MAX(n->stalled_until_us, the_world_now_us + ms * 1000);
 }
 
+bool node_stalled(const struct node *n)
+{
+    return n->stalled_until_us > the_world_now_us;
+}
+
 static int by_seq(const void *a, const void *b)
 {
     const struct sim_event *const *x = a, *const *y = b;

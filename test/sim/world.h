@@ -71,6 +71,7 @@ bool node_up(const struct node *n);
 uint64_t node_life(const struct node *n);
 /* It runs, but its loop does not get on for so long: SIGSTOP, a long pause, a slow host. */
 void node_stall(struct node *n, uint64_t ms);
+bool node_stalled(const struct node *n);
 void node_wake(struct node *n); /* it stalls no more */
 /* Call fn in a turn of its loop after `ms`, unless it crashes before that. */
 void node_post(struct node *n, uint64_t ms, void (*fn)(void *data), void *data);
@@ -123,6 +124,7 @@ struct world_watch {
                     const struct answer *answer);
     void (*started)(unsigned i, const struct cell *cell);  /* with the cell of its database */
     void (*restored)(unsigned i, const struct cell *cell); /* with the cell of a snapshot */
+    void (*elected)(unsigned i, uint64_t term);
 };
 void world_set_watch(const struct world_watch *watch);
 

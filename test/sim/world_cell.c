@@ -38,6 +38,33 @@ void __wrap_cell_apply(struct cell *cell, const struct cmd *cmd, struct changes 
         watch.applied((unsigned)n->replica, cell, cmd, answer);
 }
 
+/* The handlers of every replica, and the same with an ear at the one for roles. */
+static const struct raftlog_handlers *handlers;
+static struct raftlog_handlers heard;
+
+int __real_raftlog_open(const struct raftlog_options *options, struct raftlog **ret,
+                        struct err *err);
+int __wrap_raftlog_open(const struct raftlog_options *options, struct raftlog **ret,
+                        struct err *err);
+
+static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t leader_id)
+{
+    if (role == RAFTLOG_LEADER && watch.elected != NULL)
+        watch.elected((unsigned)world_current()->replica, term);
+    handlers->on_role(data, role, term, leader_id);
+}
+
+int __wrap_raftlog_open(const struct raftlog_options *options, struct raftlog **ret,
+                        struct err *err)
+{
+    struct raftlog_options listening = *options;
+    handlers = options->handlers;
+    heard = *handlers;
+    heard.on_role = on_role;
+    listening.handlers = &heard;
+    return __real_raftlog_open(&listening, ret, err);
+}
+
 void world_set_watch(const struct world_watch *to)
 {
     watch = *to;
