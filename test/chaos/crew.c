@@ -288,9 +288,11 @@ void crew_keep(const struct crew *crew)
     char kept[CREW_PATH_MAX];
     snprintf(kept, sizeof kept, "%s/kept", crew->dir);
     pid_t pid = mkdir(kept, 0755) == 0 ? fork() : -1;
-    if (pid == 0)
+    if (pid == 0) {
         execlp("cp", "cp", "-a", crew->members[0].dir, crew->members[1].dir, crew->members[2].dir,
                crew->members[3].dir, crew->members[4].dir, kept, NULL);
+        _exit(127);
+    }
     if (pid > 0)
         waitpid(pid, NULL, 0);
 }

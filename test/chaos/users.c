@@ -91,6 +91,7 @@ static void body_of_command(struct user *user, struct cmd *cmd)
 {
     struct err err;
     random_id(cmd->request_id);
+    cmd->known_index = user->users->index_max;
     buf_clear(&user->body);
     if (cmd_pack(cmd, &user->body, &err) != 0)
         PANIC("%s", err.msg);
@@ -264,6 +265,8 @@ static void command_answer(struct user *user, const void *body, size_t size)
         user_done(user, LINEAR_UNKNOWN, 0);
     } else if (answer.code == ERR_OK) {
         user_done(user, LINEAR_DONE, answer.index);
+    } else if (answer.code == ERR_EXPIRED) {
+        user_done(user, LINEAR_UNKNOWN, 0); /* held up so long that its answer may be forgotten */
     } else {
         if (answer.code != ERR_EXISTS && answer.code != ERR_NOT_FOUND && answer.code != ERR_STATE)
             users_break(user->users, "refused: %s", answer.msg);
