@@ -3,7 +3,6 @@
  */
 #include "state_dir.h"
 #include "buf.h"
-#include "hash.h"
 #include "shim_proto.h"
 
 #include <errno.h>
@@ -14,8 +13,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { CA_BYTES_MAX = 65536 };
 
 #define SEEN_MAGIC UINT32_C(0x62736565)
 
@@ -29,21 +26,6 @@ struct seen {
 static uint32_t seen_crc(const struct seen *seen)
 {
     return shim_crc(0, &seen->cell_hash, sizeof(*seen) - offsetof(struct seen, cell_hash));
-}
-
-static int cell_hash(const struct cell_file *cell, uint64_t *ret, struct err *err)
-{
-    char *bytes = xcalloc(1, CA_BYTES_MAX);
-    int fd = open(cell->ca_path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, bytes, CA_BYTES_MAX);
-    int error = errno;
-
-    if (fd >= 0)
-        close(fd);
-    if (n >= 0)
-        *ret = hash_text(hash_bytes(0, bytes, (size_t)n), cell->name);
-    free(bytes);
-    return n >= 0 ? 0 : err_errno(err, error, "cannot read the cell's CA \"%s\"", cell->ca_path);
 }
 
 static int lock_take(const char *dir, struct state_dir *state, struct err *err)
@@ -100,7 +82,7 @@ int state_dir_open(const char *dir, const struct cell_file *cell, struct state_d
 
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
         return err_errno(err, errno, "cannot create \"%s\"", dir);
-    int rc = cell_hash(cell, &state.cell_hash, err);
+    int rc = cell_file_identity(cell, &state.cell_hash, err);
     if (rc == 0)
         rc = lock_take(dir, &state, err);
     if (rc == 0)

@@ -44,7 +44,10 @@ struct flags {
     uint64_t id, restore_at_s;
     unsigned election_timeout_ms, heartbeat_ms, snapshot_threshold;
     int log_level;
+    char **argv;
 };
+
+enum { REBUILD_PAUSE_MS = 60000 };
 
 _Noreturn static void PRINTF_LIKE(1, 2) usage_error(const char *fmt, ...)
 {
@@ -111,7 +114,7 @@ static struct flags flags_parse(int argc, char **argv)
         {"version", no_argument, NULL, 'v'},
         {0},
     };
-    struct flags flags = {.log_level = LOG_INFO};
+    struct flags flags = {.log_level = LOG_INFO, .argv = argv};
     int at;
     for (int c; (c = getopt_long(argc, argv, "", options, &at)) != -1;) {
         if (c == 'h') {
@@ -148,6 +151,27 @@ static void on_fatal(void *data, const struct err *err)
     (void)data;
     log_error("master.fatal reason=%s, exiting", log_quoted(err->msg));
     _exit(3);
+}
+
+/*
+ * Only the database is damaged, and set aside: begin again, as the same process for who supervises
+ * us. The log or another replica fills a new one. A disk that damages that too is no disk to go on
+ * with.
+ */
+static void on_rebuild(void *data, const struct err *err)
+{
+    static const char mark[] = "BORG_REBUILT_MS"; /* when we last did so */
+    const struct flags *flags = data;
+    char now[24];
+    const char *before = getenv(mark);
+    uint64_t now_ms = clock_mono_ms();
+    if (before != NULL && now_ms - strtoull(before, NULL, 10) < REBUILD_PAUSE_MS)
+        on_fatal(data, err);
+    log_warn("master.rebuilding reason=%s", log_quoted(err->msg));
+    snprintf(now, sizeof now, "%" PRIu64, now_ms);
+    setenv(mark, now, /* overwrite= */ 1);
+    execv("/proc/self/exe", flags->argv);
+    on_fatal(data, err);
 }
 
 /* One master per directory: two would corrupt the log. The lock lasts as long as the process. */
@@ -233,11 +257,15 @@ int main(int argc, char **argv)
                                       .election_timeout_ms = flags.election_timeout_ms,
                                       .heartbeat_ms = flags.heartbeat_ms,
                                       .snapshot_threshold = flags.snapshot_threshold,
-                                      .on_fatal = on_fatal};
+                                      .on_rebuild = on_rebuild,
+                                      .on_fatal = on_fatal,
+                                      .data = &flags};
     if (options.self == NULL) {
         err_set(&err, ERR_NOT_FOUND, "%s has no replica with id %" PRIu64, flags.cell, flags.id);
         die(&err);
     }
+    if (cell_file_identity(&file, &options.identity, &err) != 0)
+        die(&err);
     if (flags.restore != NULL)
         restore_and_end(&flags, &file);
     if (replica_open(&options, &replica, &err) != 0)

@@ -58,6 +58,7 @@ struct replica {
     uint64_t store_goal;    /* an index that SQLite has to reach */
     uint64_t store_goal_ms; /* it was the newest then */
     bool store_behind;      /* for long, and we have said so */
+    bool readable;          /* see replica_readable() */
     uv_check_t check;
     uv_prepare_t prepare;
     uint64_t started_ms;
@@ -71,6 +72,7 @@ void replica_flush(struct replica *r)
     if (r->flushed_index == r->cell->applied_index)
         return;
     struct delta *delta = delta_collect(r->cell, &r->changes);
+    delta->stored_index = MIN(delta->index, raftlog_status(r->log).stored_index);
     store_put(r->store, delta);
     scheduler_put(r->scheduler, delta);
     delta_unref(delta);
@@ -312,6 +314,34 @@ static int open_log(struct replica *r, struct err *err)
     return raftlog_open(&options, &r->log, err);
 }
 
+/* A damaged file has been set aside: the next start finds none, and fills a new one. */
+static void on_store_fatal(void *data, const struct err *err)
+{
+    struct replica *r = data;
+    if (err->code == ERR_CORRUPT && r->options.on_rebuild != NULL)
+        r->options.on_rebuild(r->options.data, err);
+    else
+        r->options.on_fatal(r->options.data, err);
+}
+
+/*
+ * The database is written after the log, so it tells what the log must have. What was committed and
+ * on the disk is never taken back: a log that lacks it was damaged or exchanged, and this replica
+ * may have promised others what it has forgotten. It must not vote.
+ */
+static int log_check(const struct replica *r, struct err *err)
+{
+    uint64_t last = raftlog_status(r->log).last_index, stored = store_stored_index(r->store);
+    if (last >= stored)
+        return 0;
+    return err_set(
+        err, ERR_CORRUPT,
+        "the raft log in %s/raft ends with entry %" PRIu64 ", but entry %" PRIu64
+        " was on its disk: it has lost entries that the other masters count on, and must "
+        "not vote; replace replica %" PRIu64 ", do not start it again",
+        r->options.dir, last, stored, r->options.self->id);
+}
+
 static void start_hooks(struct replica *r)
 {
     uv_check_init(r->options.loop, &r->check);
@@ -328,14 +358,15 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     r->options = *options;
     r->started_ms = clock_mono_ms();
     r->cell = cell_new();
-    int rv = store_open(options->dir, r->cell, &r->store, err);
+    int rv = store_open(options->dir, options->identity, r->cell, &r->store, err);
     if (rv != 0) {
         cell_free(r->cell);
         free(r);
         return rv;
     }
-    store_on_fatal(r->store, options->on_fatal, options->data);
+    store_on_fatal(r->store, on_store_fatal, r);
     r->flushed_index = r->cell->applied_index;
+    r->readable = r->cell->applied_index > 0; /* perhaps old, but whole */
     inbox_init(&r->inbox);
     r->store_goal_ms = uv_now(options->loop);
     r->proposer = proposer_new();
@@ -350,6 +381,8 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     rv = service_open(r, &r->service, err);
     if (rv == 0)
         rv = open_log(r, err);
+    if (rv == 0)
+        rv = log_check(r, err);
     *ret = r; /* a failed open ends the process: what is open goes with it */
     return rv;
 }
@@ -452,6 +485,15 @@ bool replica_ready(const struct replica *r)
         return false;
     struct raftlog_status status = raftlog_status(r->log);
     return status.applied_index >= status.commit_index;
+}
+
+int replica_readable(struct replica *r, struct err *err)
+{
+    r->readable = r->readable || replica_ready(r);
+    if (r->readable)
+        return 0;
+    return err_set(err, ERR_UNAVAILABLE, "replica %" PRIu64 " is filling its database: ask another",
+                   r->options.self->id);
 }
 
 struct wire_status replica_status(struct replica *r)

@@ -25,6 +25,10 @@ struct replica_options {
     unsigned election_timeout_ms; /* 0: raftlog's default; so the next two */
     unsigned heartbeat_ms;
     unsigned snapshot_threshold;
+    uint64_t identity; /* of the cell: cell_file_identity() */
+    /* Instead of on_fatal when only the database is damaged: start again, and it is made anew. May
+     * be NULL. */
+    void (*on_rebuild)(void *data, const struct err *err);
     void (*on_fatal)(void *data, const struct err *err); /* any thread; the process must exit */
     void *data;
 };
@@ -59,6 +63,9 @@ bool replica_ready(const struct replica *replica);
 /* Make a delta of what was applied since the last one and hand it to all who keep a copy. Happens
  * at least once in a turn of the loop. */
 void replica_flush(struct replica *replica);
+/* ERR_UNAVAILABLE while the database is one that was begun anew and has not caught up yet: a cell
+ * with nothing in it is an answer that nobody may get. */
+int replica_readable(struct replica *replica, struct err *err) MUST_USE;
 struct wire_status replica_status(struct replica *replica);
 
 /*

@@ -31,11 +31,14 @@ int replica_restore(const struct cell_file *file, uint64_t id, const char *dir,
 {
     char raft[CELL_PATH_MAX + 16], temporary[CELL_PATH_MAX + 16];
     struct store_restored image;
+    uint64_t identity;
     snprintf(raft, sizeof raft, "%s/raft", dir);
     snprintf(temporary, sizeof temporary, "%s/restore.db", dir);
     int rv = empty_check(dir, err);
     if (rv == 0)
-        rv = store_restore(checkpoint, temporary, at_s, &image, err);
+        rv = cell_file_identity(file, &identity, err);
+    if (rv == 0)
+        rv = store_restore(checkpoint, temporary, identity, at_s, &image, err);
     if (rv != 0)
         return rv;
     struct raftlog_seed seed = {.dir = raft,

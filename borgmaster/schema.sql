@@ -3,8 +3,8 @@
 -- You are probably here because something is wrong. What to know first:
 --
 --  * This database is a picture of the cell, written by borgmaster as the Raft log is applied. Read
---    as you like; never write: a changed row makes this replica differ from the others, and the
---    next start notices (meta.digest) and sets the file aside.
+--    as you like; never write: every page ends with a checksum that only borgmaster keeps, and a
+--    replica that reads a page without it sets the file aside and fills a new one.
 --  * Start with the views: job_list, task_list, alloc_list, machine_list, pending_list,
 --    event_list, quota_list. They have names instead of ids. The tables below them are what the
 --    views are made of.
@@ -29,10 +29,12 @@ CREATE TABLE meta (
     request_seq   INTEGER NOT NULL, -- of the last answer remembered
     digest        TEXT    NOT NULL, -- of the whole cell: equal on all replicas at equal index
     policy        TEXT    NOT NULL, -- of jobs whose policy is "cell"
-    hold          TEXT    NOT NULL  -- on: a large share of the machines fell silent, and none is
+    hold          TEXT    NOT NULL, -- on: a large share of the machines fell silent, and none is
                                     -- declared down; released: go on all the same; else off
+    stored_index  INTEGER NOT NULL, -- committed, and on the disk of this replica's log
+    cell          TEXT    NOT NULL  -- a hash of the cell's name and CA: files of cells do not mix
 );
-INSERT INTO meta VALUES (1, 0, 0, 0, 0, 1, 0, '', 'stranding-aware', 'off');
+INSERT INTO meta VALUES (1, 0, 0, 0, 0, 1, 0, '', 'stranding-aware', 'off', 0, '');
 
 -- Resources that the machines of this cell named (borglet --resource): what the columns named1 to
 -- named3 count.

@@ -20,6 +20,11 @@ uint64_t store_index(const struct store *store)
     return __atomic_load_n(&store->index, __ATOMIC_ACQUIRE);
 }
 
+uint64_t store_stored_index(const struct store *store)
+{
+    return store->stored_index;
+}
+
 size_t store_backlog(const struct store *store)
 {
     return __atomic_load_n(&store->backlog, __ATOMIC_RELAXED);
@@ -90,16 +95,19 @@ static bool has_failed(struct store *store)
  * Once: tell the replica, which must exit; its log knows what is missing here. A file that turned
  * out to be damaged would stop every restart at the same row: the next one has to begin anew.
  */
-static void fail(struct store *store, const struct err *err)
+void store_fail(struct store *store, const struct err *err)
 {
     struct err aside = {0};
-    if (err->code == ERR_CORRUPT && store_set_aside(store->path, &aside) != 0)
-        log_error("store.set_aside_failed err=%s, move it away by hand", log_quoted(aside.msg));
     uv_mutex_lock(&store->lock);
+    bool before = store->failed;
     store->failed = true;
     void (*cb)(void *, const struct err *) = store->on_fatal;
     void *data = store->on_fatal_data;
     uv_mutex_unlock(&store->lock);
+    if (before)
+        return;
+    if (err->code == ERR_CORRUPT && store_set_aside(store->path, &aside) != 0)
+        log_error("store.set_aside_failed err=%s, move it away by hand", log_quoted(aside.msg));
     log_error("store.failed path=%s err=%s", log_quoted(store->path), log_quoted(err->msg));
     if (cb != NULL)
         cb(data, err);
@@ -138,7 +146,10 @@ static int write_run(struct store *store, struct store_item *first, struct list 
             item = NULL;
         }
     }
-    return store_rows_commit(&store->rows, err);
+    rv = store_rows_commit(&store->rows, err);
+    if (rv == 0 && store_vfs_damage_take()) /* when it moved pages from the log into the file */
+        rv = err_set(err, ERR_CORRUPT, "a page does not have the checksum it was given");
+    return rv;
 }
 
 static void write_items(struct store *store, struct store_item *first)
@@ -150,7 +161,7 @@ static void write_items(struct store *store, struct store_item *first)
     int rv = write_run(store, first, &done, &index, &err);
     if (rv != 0) {
         sqlite3_exec(store->rows.db, "ROLLBACK", NULL, NULL, NULL);
-        fail(store, &err);
+        store_fail(store, &err);
     }
     for (struct list *l; (l = list_pop(&done)) != NULL;)
         item_done(store, CONTAINER_OF(l, struct store_item, link));
@@ -200,13 +211,17 @@ static void writer_stop(struct store *store)
 /* Open the file and load it. ERR_CORRUPT: nothing is open and the cell is empty. */
 static int open_and_load(struct store *store, struct cell *cell, struct err *err)
 {
-    int rv = store_rows_open(&store->rows, store->path, err);
+    int64_t stored_index = 0;
+    int rv = store_rows_open(&store->rows, store->path, store->identity, err);
     if (rv == 0)
         rv = store_load(store->rows.db, cell, err);
+    if (rv == 0)
+        rv = store_number(store->rows.db, "SELECT stored_index FROM meta", &stored_index, err);
     if (rv != 0) {
         store_rows_close(&store->rows);
         return err_wrap(err, "%s", store->path);
     }
+    store->stored_index = (uint64_t)stored_index;
     set_index(store, cell->applied_index);
     return 0;
 }
@@ -226,9 +241,11 @@ static int open_or_set_aside(struct store *store, struct cell *cell, struct err 
     return rv != 0 ? rv : open_and_load(store, cell, err);
 }
 
-int store_open(const char *dir, struct cell *cell, struct store **ret, struct err *err)
+int store_open(const char *dir, uint64_t identity, struct cell *cell, struct store **ret,
+               struct err *err)
 {
     struct store *store = xcalloc(1, sizeof *store);
+    store->identity = identity;
     /* Nobody asks how much memory SQLite has, and counting takes a lock at every allocation.
      * Ignored when SQLite is in use already. */
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
@@ -278,7 +295,7 @@ static int replace_file(struct store *store, const void *bytes, size_t size, str
     store_rows_close(&store->rows);
     rv = store_image_install(temporary, store->path, err);
     if (rv == 0)
-        rv = store_rows_open(&store->rows, store->path, err);
+        rv = store_rows_open(&store->rows, store->path, store->identity, err);
     if (rv == 0) {
         set_index(store, cell->applied_index);
         return 0;

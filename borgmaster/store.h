@@ -15,9 +15,13 @@
 
 struct store;
 
-/* Open or make DIR/cell.db. A database that cannot be read is set aside (cell.db.corrupt-<ms>) and
+/* Open or make DIR/cell.db. A database that cannot be read, or of a cell with another identity
+ * (cell_file_identity), is set aside (cell.db.corrupt-<ms>) and
  * a new one made: the log or a snapshot fills it again. Then loads its rows into `cell` (empty). */
-int store_open(const char *dir, struct cell *cell, struct store **ret, struct err *err) MUST_USE;
+int store_open(const char *dir, uint64_t identity, struct cell *cell, struct store **ret,
+               struct err *err) MUST_USE;
+/* What the log of this replica has had on its disk for sure, when the database was last written. */
+uint64_t store_stored_index(const struct store *store);
 /* Waits for what is queued, then closes. */
 void store_close(struct store *store);
 
@@ -28,8 +32,9 @@ uint64_t store_index(const struct store *store);
 /* Deltas queued and not yet written, for back-pressure: the replica stops proposing above a bound.
  */
 size_t store_backlog(const struct store *store);
-/* A write failed (disk full, I/O, damage): called on the store's thread, once; the replica must
- * exit. Nothing is written any more; a damaged file has been set aside for the next start. */
+/* A write failed (disk full, I/O), or somebody read damage (ERR_CORRUPT): called once, on any
+ * thread of the store's or the pool's; the replica must exit. Nothing is written any more; a
+ * damaged file has been set aside, so that the next start fills a new one. */
 void store_on_fatal(struct store *store, void (*cb)(void *data, const struct err *err), void *data);
 
 /*
@@ -56,7 +61,7 @@ struct store_restored {
     size_t size;
     uint64_t index, term; /* where it begins */
 };
-int store_restore(const char *checkpoint, const char *temporary, uint64_t at_s,
+int store_restore(const char *checkpoint, const char *temporary, uint64_t identity, uint64_t at_s,
                   struct store_restored *ret, struct err *err) MUST_USE;
 
 /*

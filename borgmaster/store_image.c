@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "log.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -109,6 +110,7 @@ static int store_serialise(sqlite3 *db, void **ret_bytes, size_t *ret_size, stru
     /* An image is a file without a write-ahead log; say so, or nobody could open it read-only. */
     bytes[WRITE_VERSION] = ROLLBACK_JOURNAL;
     bytes[READ_VERSION] = ROLLBACK_JOURNAL;
+    store_vfs_seal(bytes, (size_t)size);
     *ret_bytes = bytes;
     *ret_size = (size_t)size;
     return 0;
@@ -126,8 +128,11 @@ int store_snapshot_write(void *token, void **ret_bytes, size_t *ret_size)
     if (state == IMAGE_FAILED)
         return -ERR_IO;
     struct err err = {0};
-    if (store_serialise(image->db, ret_bytes, ret_size, &err) == 0)
+    int rv = store_serialise(image->db, ret_bytes, ret_size, &err);
+    if (rv == 0)
         return 0;
+    if (rv == -ERR_CORRUPT)
+        store_fail(store, &err);
     log_warn("store.snapshot_failed err=%s, the next one is tried later", log_quoted(err.msg));
     return -ERR_IO;
 }
@@ -211,22 +216,50 @@ static int quick_check(sqlite3 *db, struct err *err)
     return rv;
 }
 
-static int image_load(sqlite3 *db, struct cell *cell, struct err *err)
+/* Of SQLite's file format: what tells a database of ours from others. */
+static int header_check(const uint8_t *bytes, size_t size, bool may_be_new, struct err *err)
 {
-    int64_t application, version;
-    int rv;
-    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    if ((rv = store_number(db, "PRAGMA application_id", &application, err)) != 0 ||
-        (rv = store_number(db, "PRAGMA user_version", &version, err)) != 0)
-        return rv;
+    enum { HEADER_BYTES = 100, VERSION_AT = 60, APPLICATION_AT = 68 };
+    uint32_t application, version;
+    if (size < HEADER_BYTES || memcmp(bytes, "SQLite format 3", 16) != 0)
+        return err_set(err, ERR_CORRUPT, "it is no database");
+    memcpy(&application, bytes + APPLICATION_AT, sizeof application);
+    memcpy(&version, bytes + VERSION_AT, sizeof version);
+    application = be32toh(application);
+    version = be32toh(version);
+    if (may_be_new && application == 0 && version == 0)
+        return 0; /* its log has the rest */
     if (application != STORE_APPLICATION_ID)
         return err_set(err, ERR_CORRUPT, "it is a database, but not one of a cell");
+    if (size < STORE_PAGE_BYTES || !store_vfs_sealed(bytes))
+        return err_set(err, ERR_CORRUPT, "its first page is damaged");
     if (version != STORE_SCHEMA)
         return err_set(err, ERR_STATE,
-                       "its schema is version %" PRId64 ", this borgmaster knows %d: take %s one",
+                       "its schema is version %" PRIu32 ", this borgmaster knows %d: start %s one",
                        version, STORE_SCHEMA, version > STORE_SCHEMA ? "a newer" : "an older");
-    rv = quick_check(db, err);
+    return 0;
+}
+
+int store_file_check(const char *path, struct err *err)
+{
+    uint8_t bytes[STORE_PAGE_BYTES];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT || errno == ENOTDIR ? 0
+                                                   : err_errno(err, errno, "cannot read %s", path);
+    ssize_t n = read(fd, bytes, sizeof bytes);
+    int why = errno;
+    close(fd);
+    if (n < 0)
+        return err_errno(err, why, "cannot read %s", path);
+    return n == 0 ? 0 : header_check(bytes, (size_t)n, /* may_be_new= */ true, err);
+}
+
+static int image_load(sqlite3 *db, struct cell *cell, struct err *err)
+{
+    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    int rv = quick_check(db, err); /* and with it every checksum */
     return rv != 0 ? rv : store_load(db, cell, err);
 }
 
@@ -234,7 +267,10 @@ int store_image_check(const char *temporary, const void *bytes, size_t size, str
                       struct err *err)
 {
     sqlite3 *db = NULL;
-    int rv = write_file(temporary, bytes, size, err);
+    store_vfs_register();
+    int rv = header_check(bytes, size, /* may_be_new= */ false, err);
+    if (rv == 0)
+        rv = write_file(temporary, bytes, size, err);
     if (rv == 0 && sqlite3_open_v2(temporary, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
         rv = store_sqlite_err(db, "cannot be opened", err);
     if (rv == 0)
@@ -273,14 +309,14 @@ static int file_read(const char *path, void **ret_bytes, size_t *ret_size, struc
 }
 
 /* Write the cell's new beginning into the file it was loaded from. */
-static int begin_again(const char *path, struct cell *cell, uint64_t at_s,
+static int begin_again(const char *path, uint64_t identity, struct cell *cell, uint64_t at_s,
                        struct store_restored *ret, struct err *err)
 {
     struct changes changes = {0};
     struct store_rows rows;
     cell_begin_again(cell, at_s, &changes);
     struct delta *delta = delta_collect(cell, &changes);
-    int rv = store_rows_open(&rows, path, err);
+    int rv = store_rows_open(&rows, path, identity, err);
     rv = rv != 0 ? rv : store_rows_begin(&rows, err);
     rv = rv != 0 ? rv : store_rows_put(&rows, delta, err);
     rv = rv != 0 ? rv : store_rows_commit(&rows, err);
@@ -293,7 +329,7 @@ static int begin_again(const char *path, struct cell *cell, uint64_t at_s,
     return rv;
 }
 
-int store_restore(const char *checkpoint, const char *temporary, uint64_t at_s,
+int store_restore(const char *checkpoint, const char *temporary, uint64_t identity, uint64_t at_s,
                   struct store_restored *ret, struct err *err)
 {
     void *bytes = NULL;
@@ -305,7 +341,7 @@ int store_restore(const char *checkpoint, const char *temporary, uint64_t at_s,
         err_wrap(err, "%s", checkpoint);
     free(bytes);
     if (rv == 0) {
-        rv = begin_again(temporary, cell, at_s, ret, err);
+        rv = begin_again(temporary, identity, cell, at_s, ret, err);
         store_image_remove(temporary);
     }
     cell_free(cell);

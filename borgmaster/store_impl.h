@@ -14,6 +14,7 @@
 #include "store.h"
 
 #include "list.h"
+#include "store_vfs.h"
 
 #include <sqlite3.h>
 
@@ -66,7 +67,8 @@ struct store_rows {
     uint64_t *attributes_written;
     size_t attributes_written_count;
     struct resource_names names_written;
-    bool names_known; /* these were written by this process */
+    bool names_known;                  /* these were written by this process */
+    char identity[STORE_DIGEST_BYTES]; /* of the cell */
 };
 
 /* One thing the writer has to do: a delta, or an image to be begun. */
@@ -86,7 +88,9 @@ struct store_reader {
 };
 
 struct store {
-    char path[1024]; /* DIR/cell.db */
+    char path[1024];       /* DIR/cell.db */
+    uint64_t identity;     /* of the cell */
+    uint64_t stored_index; /* of the log, as the database knew when it was opened */
     struct store_rows rows;
     uv_thread_t writer;
 
@@ -113,7 +117,8 @@ struct store {
 };
 
 /* store_rows.c: everything that is written. */
-int store_rows_open(struct store_rows *rows, const char *path, struct err *err) MUST_USE;
+int store_rows_open(struct store_rows *rows, const char *path, uint64_t identity,
+                    struct err *err) MUST_USE;
 void store_rows_close(struct store_rows *rows);
 int store_rows_begin(struct store_rows *rows, struct err *err) MUST_USE;
 /* Write one delta inside begin and commit. */
@@ -143,6 +148,13 @@ int store_image_check(const char *temporary, const void *bytes, size_t size, str
 void store_image_remove(const char *path);
 /* `temporary` becomes the database at `path`; nobody has it open for writing. */
 int store_image_install(const char *temporary, const char *path, struct err *err) MUST_USE;
+
+/* Refuse what by its header is no database (ERR_CORRUPT) or one of another schema (ERR_STATE),
+ * before its checksums are looked at. A file that is not there, or empty, is fine. */
+int store_file_check(const char *path, struct err *err) MUST_USE;
+
+/* store.c: the database is not to be trusted any more, or cannot be written; any thread. */
+void store_fail(struct store *store, const struct err *err);
 
 /* store_query.c: the readers. */
 void store_readers_start(struct store *store);

@@ -15,6 +15,9 @@ int store_sqlite_err(sqlite3 *db, const char *what, struct err *err)
 {
     const char *msg = db == NULL ? "out of memory" : sqlite3_errmsg(db);
     enum err_code code = ERR_IO;
+    if (store_vfs_damage_take())
+        return err_set(err, ERR_CORRUPT, "%s: a page does not have the checksum it was given",
+                       what);
     switch (db == NULL ? SQLITE_NOMEM : sqlite3_errcode(db) & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:

@@ -214,7 +214,7 @@ static int reader_open(struct store_reader *reader, struct err *err)
 /* Why the user's statement failed, in SQLite's words. */
 static int statement_err(struct store_reader *reader, const char *sql, struct err *err)
 {
-    int code = sqlite3_errcode(reader->db);
+    int code = sqlite3_errcode(reader->db) & 0xff;
     int offset = sqlite3_error_offset(reader->db);
     const char *msg = sqlite3_errmsg(reader->db);
     if (reader->denied)
@@ -232,6 +232,7 @@ static int statement_err(struct store_reader *reader, const char *sql, struct er
     case SQLITE_ERROR:
     case SQLITE_MISMATCH:
     case SQLITE_RANGE:
+    case SQLITE_CONSTRAINT:
         if (offset < 0 || (size_t)offset > strlen(sql))
             return err_set(err, ERR_INVALID, "SQL: %s", msg);
         return err_set(err, ERR_INVALID, "SQL, at byte %d, \"%.40s\": %s", offset, sql + offset,
@@ -377,19 +378,15 @@ static int run_statement(struct store_reader *reader, const char *sql, struct re
 }
 
 /* Inside one read transaction, so that the index belongs to the rows. */
-static int run_query(struct store_reader *reader, const char *sql, struct result *r,
+static int read_rows(struct store_reader *reader, const char *sql, struct result *r,
                      struct err *err)
 {
     int64_t index = 0;
-    reader->denied = false;
-    int rv = reader_open(reader, err);
-    if (rv != 0)
-        return rv;
     sqlite3_exec(reader->db, "BEGIN", NULL, NULL, NULL);
-    rv = store_number(reader->db, "SELECT applied_index FROM meta", &index, err);
-    if (rv != 0) {
+    int rv = store_number(reader->db, "SELECT applied_index FROM meta", &index, err);
+    if (rv == -ERR_IO) {
         rv = statement_err(reader, "", err); /* it may have been interrupted */
-    } else {
+    } else if (rv == 0) {
         r->rows.applied_index = (uint64_t)index;
         sqlite3_set_authorizer(reader->db, authorize, reader);
         rv = run_statement(reader, sql, r, err);
@@ -397,6 +394,22 @@ static int run_query(struct store_reader *reader, const char *sql, struct result
     }
     sqlite3_exec(reader->db, "ROLLBACK", NULL, NULL, NULL);
     return rv;
+}
+
+static int run_query(struct store_reader *reader, const char *sql, struct result *r,
+                     struct err *err)
+{
+    reader->denied = false;
+    int rv = reader_open(reader, err);
+    if (rv == 0)
+        rv = read_rows(reader, sql, r, err);
+    if (rv != -ERR_CORRUPT && store_vfs_damage_take())
+        rv = err_set(err, ERR_CORRUPT, "a page does not have the checksum it was given");
+    if (rv != -ERR_CORRUPT)
+        return rv;
+    store_fail(reader->store, err);
+    return err_set(err, ERR_UNAVAILABLE,
+                   "the database of this replica is damaged, it is being made anew: ask another");
 }
 
 static void answer(struct store_reader *reader, struct store_request *request)

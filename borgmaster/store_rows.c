@@ -18,7 +18,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_COMMIT] = "COMMIT",
     [STATEMENT_META_PUT] =
         "UPDATE meta SET applied_index = ?, applied_term = ?, now_ms = ?, event_seq = ?, "
-        "next_job = ?, request_seq = ?, digest = ?, policy = ?, hold = ?",
+        "next_job = ?, request_seq = ?, digest = ?, policy = ?, hold = ?, stored_index = ?, cell = "
+        "?",
     [STATEMENT_MACHINE_PUT] =
         "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
         "?, ?, ?, ?, ?, ?, ?) "
@@ -527,6 +528,8 @@ static int put_meta(struct store_rows *rows, const struct delta *delta, struct e
     row_text(&row, digest);
     row_text(&row, policy_text(delta->settings.policy));
     row_text(&row, hold_text(delta->settings.hold));
+    row_u64(&row, delta->stored_index);
+    row_text(&row, rows->identity);
     return row_end(&row, err);
 }
 
@@ -598,23 +601,49 @@ static int schema_ready(sqlite3 *db, struct err *err)
     return 0;
 }
 
-int store_rows_open(struct store_rows *rows, const char *path, struct err *err)
+/* Files of cells that were made anew under the same path, or copied, must not be mixed up. */
+static int identity_check(struct store_rows *rows, struct err *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int rc = sqlite3_prepare_v2(rows->db, "SELECT cell FROM meta", -1, &statement, NULL);
+    rc = rc == SQLITE_OK ? sqlite3_step(statement) : rc;
+    int rv = 0;
+    if (rc == SQLITE_ROW) {
+        const char *cell = (const char *)sqlite3_column_text(statement, 0);
+        if (cell == NULL || (cell[0] != '\0' && strcmp(cell, rows->identity) != 0))
+            rv = err_set(err, ERR_CORRUPT, "it is of another cell: its name or CA differ");
+    } else if (rc != SQLITE_DONE) { /* without a row: for store_load() to refuse */
+        rv = store_sqlite_err(rows->db, "cannot read the database", err);
+    }
+    sqlite3_finalize(statement);
+    return rv;
+}
+
+int store_rows_open(struct store_rows *rows, const char *path, uint64_t identity, struct err *err)
 {
     *rows = (struct store_rows){0};
+    store_digest_text(identity, rows->identity);
+    store_vfs_register();
+    if (store_file_check(path, err) != 0)
+        return -(int)err->code;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(path, &rows->db, flags, NULL) != SQLITE_OK)
         return store_sqlite_err(rows->db, "cannot open the database", err);
     sqlite3_extended_result_codes(rows->db, 1);
     sqlite3_busy_timeout(rows->db, 5000);
     sqlite3_db_config(rows->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    int rv = execute(rows->db,
+    int rv = store_vfs_prepare(rows->db, err);
+    if (rv == 0)
+        rv = execute(rows->db,
                      "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
                      "PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = OFF;"
                      "PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;"
-                     "PRAGMA cache_size = -65536;",
+                     "PRAGMA cache_size = -65536; PRAGMA cache_spill = OFF;", /* see store_vfs.c */
                      err);
     if (rv == 0)
         rv = schema_ready(rows->db, err);
+    if (rv == 0)
+        rv = identity_check(rows, err);
     for (int i = 0; rv == 0 && i < STATEMENT_COUNT; i++)
         if (sqlite3_prepare_v3(rows->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                &rows->statements[i], NULL) != SQLITE_OK)

@@ -49,7 +49,7 @@ static inline void driver_put(struct driver *d, struct store *store)
 static inline struct store *open_store(const char *dir, struct cell *cell)
 {
     struct store *store = NULL;
-    T_OK(store_open(dir, cell, &store, &t_err));
+    T_OK(store_open(dir, 1, cell, &store, &t_err));
     return store;
 }
 

@@ -3,6 +3,7 @@
  */
 #include "cell_file.h"
 #include "buf.h"
+#include "hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CELL_FILE_BYTES_MAX = 65536 };
+enum { CELL_FILE_BYTES_MAX = 65536, CA_BYTES_MAX = 65536 };
 static const int64_t replica_id_max = INT64_C(1) << 31;
 
 static void json_release(json_t **json)
@@ -282,4 +283,18 @@ int cell_file_save(const char *path, const struct cell_file *file, struct err *e
         return rv;
     }
     return directory_sync(path, err);
+}
+
+int cell_file_identity(const struct cell_file *file, uint64_t *ret, struct err *err)
+{
+    CLEANUP(free_ptr) char *bytes = xcalloc(1, CA_BYTES_MAX);
+    int fd = open(file->ca_path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, bytes, CA_BYTES_MAX);
+    int why = errno;
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return err_errno(err, why, "cannot read the cell's CA \"%s\"", file->ca_path);
+    *ret = hash_text(hash_bytes(0, bytes, (size_t)n), file->name);
+    return 0;
 }

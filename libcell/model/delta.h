@@ -112,8 +112,10 @@ struct delta {
     uint64_t event_seq;
     uint64_t next_job;
     uint64_t request_seq;
-    uint64_t digest; /* of the cell after it */
-    bool full;       /* everything there is: forget what you knew */
+    uint64_t digest;       /* of the cell after it */
+    uint64_t stored_index; /* at most `index`: what this replica's log has on its disk; set by who
+                              knows */
+    bool full;             /* everything there is: forget what you knew */
     struct settings settings;
     struct resource_names resource_names;
 

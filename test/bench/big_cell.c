@@ -41,7 +41,7 @@ int main(int argc, char **argv)
         bench_die("usage: %s", usage);
     wish.machines = (uint32_t)bench_arg(argc, argv, 2, usage);
     wish.tasks = (uint32_t)bench_arg(argc, argv, 4, usage);
-    if (store_open(argv[1], cell, &store, &err) != 0)
+    if (store_open(argv[1], 0, cell, &store, &err) != 0)
         bench_die("%s", err.msg);
     if (cell->applied_index != 0)
         bench_die("there is a cell in %s already", argv[1]);

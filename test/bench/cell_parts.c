@@ -103,7 +103,7 @@ int main(int argc, char **argv)
         bench_die("usage: cell_parts DIR");
     printf("| part | ms | cpu ms | MiB kept |\n|---|---|---|---|\n");
     begin();
-    if (store_open(argv[1], cell, &store, &err) != 0)
+    if (store_open(argv[1], 0, cell, &store, &err) != 0)
         bench_die("%s", err.msg);
     end("store_open (load of the database)");
     begin();

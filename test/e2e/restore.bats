@@ -81,24 +81,21 @@ expect_web_untouched()
     head -c "$((size / 2))" "$(file monday)" >"$(file torn)"
     cp "$(file monday)" "$(file changed)"
     sqlite3 "$(file changed)" "UPDATE tasks SET attempt = 7 WHERE idx = 0"
-    cp "$(file monday)" "$(file newer)"
-    sqlite3 "$(file newer)" 'PRAGMA user_version = 99'
-    cp "$(file monday)" "$(file older)"
-    sqlite3 "$(file older)" 'PRAGMA user_version = 1'
+    cp "$(file monday)" "$(file flipped)"
+    printf '\x99' | dd of="$(file flipped)" bs=1 seek=$((size / 3)) conv=notrunc status=none
     while read -r name text; do
         expect_exit 1 restore "$(file "$name")"
         expect_text "$text"
     done <<'END'
 missing cannot read .*missing.db: No such file
-text text.db: .*not a database
-empty empty.db: .*not one of a cell
-foreign foreign.db: .*not one of a cell
+text text.db: it is no database
+empty empty.db: it is no database
+foreign foreign.db: it is a database, but not one of a cell
 torn torn.db: .*malformed
-changed changed.db: its rows have the digest
-newer newer.db: its schema is version 99, .* take a newer one
-older older.db: its schema is version 1, .* take an older one
+changed changed.db: its first page is damaged
+flipped flipped.db: .* a page does not have the checksum
 END
-    expect_exit 1 borgctl cell restore "$(file newer)" --dir "$BATS_FILE_TMPDIR/fresh"
+    expect_exit 1 borgctl cell restore "$(file flipped)" --dir "$BATS_FILE_TMPDIR/fresh"
     [[ ! -e "$BATS_FILE_TMPDIR/fresh" ]]
     [[ ! -e "$BORG_CELL/master1/raft" && ! -e "$BORG_CELL/restoring" ]]
     same "left of attempts" "lock" "$(ls "$BORG_CELL/master1")"

@@ -28,6 +28,7 @@ struct database {
     struct rows rows;
     struct list committed; /* struct item, not folded */
     size_t committed_count;
+    uint64_t stored_index; /* what the log must have after a crash */
 };
 
 struct item {
@@ -93,6 +94,7 @@ static void commit_queue(struct store *store)
     for (struct list *l; (l = list_pop(&store->queue)) != NULL;) {
         struct item *item = CONTAINER_OF(l, struct item, link);
         store->index = item->delta->index;
+        db->stored_index = item->delta->stored_index;
         list_push(&db->committed, l);
         db->committed_count++;
     }
@@ -117,10 +119,12 @@ static void on_commit(struct sim_event *ev)
         store->on_fatal(store->on_fatal_data, &err);
 }
 
-int store_open(const char *dir, struct cell *cell, struct store **ret, struct err *err)
+int store_open(const char *dir, uint64_t identity, struct cell *cell, struct store **ret,
+               struct err *err)
 {
     struct store *store = xcalloc(1, sizeof *store);
     (void)dir;
+    (void)identity;
     (void)err;
     store->node = world_current();
     ASSERT(store->node->replica >= 0 && store->node->replica < REPLICAS_ROOM);
@@ -181,6 +185,11 @@ void store_put(struct store *store, struct delta *delta)
 uint64_t store_index(const struct store *store)
 {
     return store->index;
+}
+
+uint64_t store_stored_index(const struct store *store)
+{
+    return store->db->stored_index;
 }
 
 size_t store_backlog(const struct store *store)

@@ -43,9 +43,9 @@ START_TEST(a_new_life_begins_beyond_all_earlier_ones)
     struct driver d = driver_new((uint64_t)_i + 1);
     const char *dir = checkpoint_of(&d);
     struct store_restored first, again, later;
-    T_OK(store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), now_s, &first, &t_err));
-    T_OK(store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), now_s, &again, &t_err));
-    T_OK(store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), now_s + 1, &later, &t_err));
+    T_OK(store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), 1, now_s, &first, &t_err));
+    T_OK(store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), 1, now_s, &again, &t_err));
+    T_OK(store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), 1, now_s + 1, &later, &t_err));
     ck_assert_int_eq(access(t_path(dir, "tmp"), F_OK), -1);
     ck_assert_int_eq(access(t_path(dir, "tmp-wal"), F_OK), -1);
 
@@ -76,11 +76,12 @@ START_TEST(a_clock_that_went_back_does_not_lead_into_the_old_life)
     struct driver d = driver_new(5);
     const char *dir = checkpoint_of(&d);
     struct store_restored first, second;
-    T_OK(store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), 2000000000, &first, &t_err));
+    T_OK(store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), 1, 2000000000, &first, &t_err));
     FILE *file = fopen(t_path(dir, "second.db"), "we");
     ck_assert_uint_eq(fwrite(first.bytes, 1, first.size, file), first.size);
     fclose(file);
-    T_OK(store_restore(t_path(dir, "second.db"), t_path(dir, "tmp"), 1000000000, &second, &t_err));
+    T_OK(store_restore(t_path(dir, "second.db"), t_path(dir, "tmp"), 1, 1000000000, &second,
+                       &t_err));
     ck_assert_uint_gt(second.index, first.index);
     ck_assert_uint_gt(second.term, first.term);
     free(first.bytes);
@@ -97,8 +98,8 @@ static const struct {
     {"DELETE FROM meta", "", ERR_CORRUPT},
     {"UPDATE jobs SET killed = 1 - killed", "killed", ERR_CORRUPT},
     {"DROP TABLE quotas", "no such table", ERR_CORRUPT},
-    {"PRAGMA user_version = 1", "version 1, this borgmaster knows 5: take an older", ERR_STATE},
-    {"PRAGMA user_version = 6", "version 6, this borgmaster knows 5: take a newer", ERR_STATE},
+    {"PRAGMA user_version = 1", "version 1, this borgmaster knows 5: start an older", ERR_STATE},
+    {"PRAGMA user_version = 6", "version 6, this borgmaster knows 5: start a newer", ERR_STATE},
     {"PRAGMA application_id = 7", "not one of a cell", ERR_CORRUPT},
 };
 
@@ -111,7 +112,8 @@ START_TEST(what_is_no_sound_checkpoint_is_refused)
     ck_assert_int_eq(sqlite3_open(t_path(dir, "cell.db"), &db), SQLITE_OK);
     ck_assert_int_eq(sqlite3_exec(db, refusals[_i].sql, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    int rv = store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), 2000000000, &image, &t_err);
+    int rv =
+        store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), 1, 2000000000, &image, &t_err);
     ck_assert_int_eq(rv, -(int)refusals[_i].code);
     ck_assert_msg(strstr(t_err.msg, refusals[_i].text) != NULL, "%s", t_err.msg);
     ck_assert_msg(strstr(t_err.msg, "cell.db: ") != NULL, "%s", t_err.msg);

@@ -405,9 +405,9 @@ START_TEST(a_schema_of_another_version_is_refused_and_kept)
     struct cell *cell = cell_new();
     struct store *store = NULL;
     change(dir, "PRAGMA user_version = 99");
-    T_REFUSED(store_open(dir, cell, &store, &t_err), ERR_STATE);
+    T_REFUSED(store_open(dir, 1, cell, &store, &t_err), ERR_STATE);
     T_CONTAINS(t_err.msg, "schema is version 99");
-    T_REFUSED(store_open("/nonexistent", cell, &store, &t_err), ERR_IO);
+    T_REFUSED(store_open("/nonexistent", 1, cell, &store, &t_err), ERR_IO);
     T_CONTAINS(t_err.msg, "/nonexistent/cell.db");
     ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
     change(dir, "PRAGMA user_version = 5");

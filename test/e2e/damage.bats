@@ -1,0 +1,113 @@
+#!/usr/bin/env bats
+# damage.bats - bytes change on the disk of a master: it says so and makes its database anew, or
+# stops when its log has lost what others count on.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 3 --borglets 1
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+# A follower that the tests break, always the same one.
+victim()
+{
+    if [[ ! -s "$SPECS/victim" ]]; then
+        echo $(($(leader_id) % 3 + 1)) >"$SPECS/victim"
+    fi
+    cat "$SPECS/victim"
+}
+
+victim_log()
+{
+    echo "$BORG_CELL/log/master$(victim).log"
+}
+
+victim_stop()
+{
+    local pid
+    pid="$(pid_of_replica "$(victim)")"
+    kill -TERM "$pid" # in peace: all is in cell.db then
+    wait_until 5 is_gone "$pid"
+}
+
+# Change a byte in the middle of the first page of a table or index.
+page_damage() # NAME
+{
+    local db page
+    db="$BORG_CELL/master$(victim)/cell.db"
+    page="$(sqlite3 -readonly "$db" "SELECT rootpage FROM sqlite_schema WHERE name = '$1'")"
+    printf '\x99' | dd of="$db" bs=1 seek=$(((page - 1) * 4096 + 3000)) conv=notrunc status=none
+}
+
+corrupt_files()
+{
+    find "$BORG_CELL/master$(victim)" -name 'cell.db.corrupt-*[0-9]' | wc -l
+}
+
+# A query that only the victim can answer.
+ask_victim()
+{
+    jq --argjson id "$(victim)" '.replicas |= map(select(.id == $id))' "$BORG_CELL/cell.json" \
+        >"$BORG_CELL/only.json"
+    borgctl --cell "$BORG_CELL/only.json" --timeout 20 -o json query "$1"
+}
+
+@test "work, so that there is something to damage" {
+    local i
+    wait_until 20 replicas_agree 3
+    submit web 200 2 50m 'exec sleep 1000'
+    wait_until 20 job_runs web 2
+    for ((i = 0; i < 20; i++)); do
+        submit "more$i" 50 3 1000 'exit 0'
+    done
+    wait_until 10 replicas_agree 3
+    ask 'SELECT * FROM event_list' >"$SPECS/events"
+}
+
+@test "a row of tasks is damaged: the next start sets the file aside and fills a new one" {
+    victim_stop
+    page_damage tasks
+    cell_up
+    wait_until 20 replicas_agree 3
+    grep -q 'store.damaged page=' "$(victim_log)"
+    grep -q 'store.corrupt .*set aside and begun anew' "$(victim_log)"
+    same "set aside" 1 "$(corrupt_files)"
+}
+
+@test "damage that a query finds while it runs: the query is answered, from a new file" {
+    local pid
+    victim_stop
+    cell_up
+    wait_until 20 replicas_agree 3
+    page_damage events
+    pid="$(pid_of_replica "$(victim)")"
+    same "events" "$(cat "$SPECS/events")" \
+        "$(ask_victim 'SELECT * FROM event_list' | jq -r '.[] | [.[]] | @tsv')"
+    grep -q 'master.rebuilding reason=' "$(victim_log)"
+    same "set aside" 2 "$(corrupt_files)"
+    same "its process" "$pid" "$(pid_of_replica "$(victim)")"
+    wait_until 20 replicas_agree 3
+    wait_until 20 job_runs web 2
+}
+
+@test "a log that has lost its end: the master stops and says why" {
+    victim_stop
+    find "$BORG_CELL/master$(victim)/raft" -name 'open-*' -delete
+    find "$BORG_CELL/master$(victim)/raft" -name '0*-0*' ! -name '*1-*0000001' -delete
+    borgctl cell up --dir "$BORG_CELL" || true # it may be done before the master ends
+    says_why()
+    {
+        grep -q 'master.failed .*but entry [0-9]* was on its disk: it has lost entries' \
+            "$(victim_log)"
+    }
+    wait_until 10 says_why
+    wait_until 10 is_gone "$(cut -d' ' -f1 "$BORG_CELL/run/master$(victim).pid")"
+    expect_exit 6 borgctl cell status
+    expect_text "replica $(victim) .* cannot be reached"
+    wait_until 10 job_runs web 2
+}
