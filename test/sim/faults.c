@@ -25,6 +25,7 @@ static struct {
 } profile;
 
 static uint64_t counts[64];
+static uint64_t stopping[WORLD_REPLICAS]; /* the life in which it was told to stop */
 
 /* Who */
 
@@ -206,6 +207,54 @@ static void crash_many(uint64_t ms)
             world_replica_crash(i, world_random(1 + ms));
 }
 
+/* As an operator stops it: a leader hands over first, what is queued is written. */
+static void on_stopped(void *data)
+{
+    (void)data;
+    node_crash(world_current());
+}
+
+static void stop_here(void *data)
+{
+    struct replica *replica = world_replica((unsigned)(uintptr_t)data);
+    if (replica != NULL && stopping[(uintptr_t)data] != node_life(world_current())) {
+        stopping[(uintptr_t)data] = node_life(world_current());
+        replica_close(replica, on_stopped, NULL);
+    }
+}
+
+static void stop(uint64_t ms)
+{
+    (void)ms;
+    unsigned i = any_replica();
+    node_post(world_replica_node(i), 0, stop_here, (void *)(uintptr_t)i);
+}
+
+static void on_transferred(void *data, int status)
+{
+    (void)data;
+    world_say("transfer from %s: %s", node_name(world_current()), status == 0 ? "done" : "failed");
+}
+
+static void transfer_here(void *data)
+{
+    struct replica *replica = world_replica((unsigned)(uintptr_t)data);
+    struct err err;
+    uint64_t to = world_random(WORLD_REPLICAS + 1); /* 0: whoever is furthest */
+    if (replica != NULL &&
+        raftlog_transfer(replica_log(replica), to, on_transferred, NULL, &err) != 0)
+        world_say("transfer refused: %s", err.msg);
+}
+
+static void transfer(uint64_t ms)
+{
+    (void)ms;
+    int leader = world_leader();
+    if (leader >= 0)
+        node_post(world_replica_node((unsigned)leader), 0, transfer_here,
+                  (void *)(uintptr_t)leader);
+}
+
 static void stall(uint64_t ms)
 {
     node_stall(world_replica_node(any_replica()), 1 + world_random(MIN(ms, (uint64_t)20 * SECOND)));
@@ -302,6 +351,8 @@ static const struct fault faults[] = {
     {"reset", NETWORK, 3, reset},
     {"crash", PROCESS, 8, crash},
     {"crash-many", PROCESS, 2, crash_many},
+    {"stop", PROCESS, 3, stop},
+    {"transfer", PROCESS, 4, transfer},
     {"stall", PROCESS, 4, stall},
     {"machine-crash", PROCESS, 4, machine_crash},
     {"machine-stall", PROCESS, 2, machine_stall},

@@ -424,7 +424,7 @@ static void message_arrive(struct sim_event *ev)
     list_remove(&m->link);
     if (conn->other != NULL)
         sender_drain(conn->other, m->size + MESSAGE_HEAD_BYTES);
-    if (!conn->closing && !conn->closed) {
+    if (conn->open && !conn->closing && !conn->closed) { /* not open: lost before it was */
         switch (m->kind) {
         case MESSAGE_CLOSE:
             err_set(&conn->why, ERR_CLOSED, "%s: closed by the peer", conn->peer_address);
