@@ -15,6 +15,8 @@ enum {
     LINKS_TICK_MS = 250,
     LINKS_SWEEP_TICKS = 4, /* every so many, all links are looked at */
     LINKS_SPECS_BYTES = 4194304,
+    LINKS_BATCH_MAX = 16384, /* reports that wait to be proposed */
+    LINKS_BATCHES_MAX = 4,   /* commands of them under way: more would only be smaller */
 };
 
 enum link_state {
@@ -40,8 +42,18 @@ struct link {
     struct list restless; /* in links.restless, or alone */
 };
 
+/* What is to be proposed: of all machines that had something to say. While some commands are under
+ * way the next one fills up. */
+struct batch {
+    struct report *reports;    /* LINKS_BATCH_MAX */
+    struct task_usage *usages; /* the same */
+    size_t report_count, usage_count;
+    unsigned reports_in_flight, usages_in_flight; /* commands without an answer */
+};
+
 struct links {
     struct replica *replica;
+    struct batch batch;
     struct list all;      /* in the order in which they came */
     struct list restless; /* every tick looks again: neither up nor open, or not settled */
     size_t count;         /* in LINK_UP or LINK_WAITING */
@@ -66,16 +78,61 @@ static void link_rest(struct link *link, bool restless)
         list_push(&link->links->restless, &link->restless);
 }
 
-/* Give reports to the cell; whether they arrived shows in the cell itself. */
-static void propose_reports(struct links *links, struct link *link)
+static void on_batch_answer(void *data, const struct err *err, const struct wire_answer *answer)
 {
-    for (size_t at = 0; at < links->todo.report_count; at += CMD_REPORTS_MAX) {
-        size_t count = MIN((size_t)CMD_REPORTS_MAX, links->todo.report_count - at);
-        struct cmd cmd = {.kind = CMD_REPORT,
-                          .report = {.machine = link->machine,
-                                     .reports = links->todo.reports + at,
-                                     .report_count = (uint32_t)count}};
-        replica_command(links->replica, &cmd, NULL, NULL);
+    unsigned *in_flight = data;
+    (void)err;
+    (void)answer;
+    (*in_flight)--;
+}
+
+static void flush_reports(struct links *links)
+{
+    struct batch *b = &links->batch;
+    size_t at = 0;
+    while (at < b->report_count && b->reports_in_flight < LINKS_BATCHES_MAX) {
+        size_t count = MIN((size_t)CMD_REPORTS_MAX, b->report_count - at);
+        struct cmd cmd = {.kind = CMD_REPORT, .report = {b->reports + at, (uint32_t)count}};
+        b->reports_in_flight++;
+        replica_command(links->replica, &cmd, on_batch_answer, &b->reports_in_flight);
+        at += count;
+    }
+    b->report_count -= at;
+    memmove(b->reports, b->reports + at, b->report_count * sizeof *b->reports);
+}
+
+static void flush_usages(struct links *links)
+{
+    struct batch *b = &links->batch;
+    size_t at = 0;
+    while (at < b->usage_count && b->usages_in_flight < LINKS_BATCHES_MAX) {
+        size_t count = MIN((size_t)CMD_USAGES_MAX, b->usage_count - at);
+        struct cmd cmd = {.kind = CMD_USAGE, .usage = {b->usages + at, (uint32_t)count}};
+        b->usages_in_flight++;
+        replica_command(links->replica, &cmd, on_batch_answer, &b->usages_in_flight);
+        at += count;
+    }
+    b->usage_count -= at;
+    memmove(b->usages, b->usages + at, b->usage_count * sizeof *b->usages);
+}
+
+void links_flush(struct links *links)
+{
+    if (links->batch.report_count > 0)
+        flush_reports(links);
+    if (links->batch.usage_count > 0)
+        flush_usages(links);
+}
+
+/* Give reports to the cell; whether they arrived shows in the cell itself, so those for which there
+ * is no room are not missed: they come again. */
+static void batch_reports(struct links *links, struct link *link)
+{
+    struct batch *b = &links->batch;
+    for (size_t i = 0; i < links->todo.report_count && b->report_count < LINKS_BATCH_MAX; i++) {
+        struct report *report = &b->reports[b->report_count++];
+        *report = links->todo.reports[i];
+        report->machine = link->machine;
     }
 }
 
@@ -142,7 +199,7 @@ static void link_sync(struct link *link, bool full)
     link_rest(link, links->todo.unsettled);
     if (full || links->todo.intent_count > 0)
         send_intents(links, link, full);
-    propose_reports(links, link);
+    batch_reports(links, link);
 }
 
 /* From waiting to up as soon as our cell is as new as what the borglet has seen. */
@@ -413,16 +470,12 @@ void links_on_usage(struct rpc_conn *conn, struct rpc_call *call, const void *bo
         rpc_close(conn);
         return;
     }
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < usages.task_count && count < CMD_USAGES_MAX; i++)
-        if (link->state == LINK_UP && cell_usage_is_news(cell, link->machine, &usages.tasks[i],
-                                                         replica_time_ms(link->links->replica)))
-            usages.tasks[count++] = usages.tasks[i];
-    struct cmd cmd = {
-        .kind = CMD_USAGE,
-        .usage = {.machine = link->machine, .tasks = usages.tasks, .task_count = count}};
-    if (count > 0)
-        replica_command(link->links->replica, &cmd, NULL, NULL);
+    struct batch *b = &link->links->batch;
+    for (uint32_t i = 0; i < usages.task_count && b->usage_count < LINKS_BATCH_MAX; i++) {
+        usages.tasks[i].machine = link->machine;
+        if (link->state == LINK_UP && cell_usage_is_news(cell, &usages.tasks[i], clock_wall_ms()))
+            b->usages[b->usage_count++] = usages.tasks[i];
+    }
     wire_usages_release(&usages);
 }
 
@@ -606,6 +659,8 @@ struct links *links_new(struct replica *replica)
 {
     struct links *links = xcalloc(1, sizeof *links);
     links->replica = replica;
+    links->batch.reports = xcalloc(LINKS_BATCH_MAX, sizeof *links->batch.reports);
+    links->batch.usages = xcalloc(LINKS_BATCH_MAX, sizeof *links->batch.usages);
     links->leader_seen_ms = links->answered_ms = clock_mono_ms();
     list_init(&links->all);
     list_init(&links->restless);

@@ -176,6 +176,7 @@ static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t 
 static void send_commands(struct replica *r)
 {
     struct err err;
+    links_flush(r->links);
     if (r->role == RAFTLOG_LEADER) {
         if (store_backlog(r->store) < STORE_BACKLOG_MAX && !raftlog_status(r->log).transferring)
             proposer_flush(r->proposer, &r->inbox, r->log);

@@ -116,8 +116,9 @@ static bool end_task(struct sim *sim, struct attempt_ref attempt, int32_t exit_c
     struct report report = {.task = attempt, .kind = REPORT_EXITED, .exit_code = exit_code};
     if (task == NULL || !task_is_live(task) || task->attempt != attempt.attempt)
         return false;
+    report.machine = task->machine;
     struct cmd cmd = {.kind = CMD_REPORT,
-                      .report = {.machine = task->machine, .reports = &report, .report_count = 1}};
+                      .report = {.reports = &report, .report_count = 1}};
     apply(sim, &cmd);
     return sim->answer.accepted == 1;
 }

@@ -191,9 +191,10 @@ static inline bool world_place(struct world *w, struct attempt_ref task, machine
 /* One report; true when it was taken. */
 static inline bool world_report(struct world *w, machine_id machine, struct report report)
 {
-    struct cmd cmd = {.kind = CMD_REPORT, .report = {.machine = machine, .report_count = 1}};
+    struct cmd cmd = {.kind = CMD_REPORT, .report = {.report_count = 1}};
     cmd.report.reports = xcalloc(1, sizeof report);
     cmd.report.reports[0] = report;
+    cmd.report.reports[0].machine = machine;
     ck_assert_int_eq(world_apply(w, &cmd), ERR_OK);
     return w->answer.accepted == 1;
 }

@@ -200,7 +200,7 @@ static inline void draw_report(uint64_t *seed, const struct cell *cell, struct c
 {
     struct cmd_report *body = &cmd->report;
     cmd->kind = CMD_REPORT;
-    body->machine = draw_machine(seed);
+    machine_id machine = draw_machine(seed);
     body->report_count = draw_below(seed, 5);
     body->reports = xcalloc(body->report_count, sizeof *body->reports);
     for (uint32_t i = 0; i < body->report_count; i++) {
@@ -208,7 +208,8 @@ static inline void draw_report(uint64_t *seed, const struct cell *cell, struct c
         r->task = draw_attempt(seed, cell);
         const struct task *task = cell_task(cell, r->task.task);
         if (i == 0 && task != NULL && task_is_live(task))
-            body->machine = task->machine;
+            machine = task->machine;
+        r->machine = machine;
         r->kind = draw_below(seed, REPORT_KIND_COUNT + 1);
         r->pid = r->kind == REPORT_RUNNING ? 1 + (int32_t)draw_below(seed, 3) : 0;
         r->exit_code = r->kind == REPORT_EXITED ? (int32_t)draw_below(seed, 4) - 2 : 0;

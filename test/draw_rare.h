@@ -37,7 +37,6 @@ static inline void draw_usage(uint64_t *seed, const struct cell *cell, machine_i
     struct cmd_usage *body = &cmd->usage;
     const struct machine *machine = cell_machine(cell, id);
     cmd->kind = CMD_USAGE;
-    body->machine = id;
     body->tasks = xcalloc(16, sizeof *body->tasks);
     for (struct list *l = machine == NULL ? NULL : machine->tasks.next;
          l != NULL && l != &machine->tasks && body->task_count < 16; l = l->next) {
@@ -45,6 +44,7 @@ static inline void draw_usage(uint64_t *seed, const struct cell *cell, machine_i
         const struct resources *limit = &cell_job(cell, task_job(task->id))->spec.limit;
         struct task_usage *usage = &body->tasks[body->task_count++];
         usage->task = attempt_of(task);
+        usage->machine = id;
         usage->task.attempt += draw_below(seed, 10) == 0;
         for (int r = 0; r < RECLAIM_COUNT; r++)
             usage->used[r] = limit->v[r] * draw_below(seed, 6) / 4 - (draw_below(seed, 40) == 0);

@@ -134,6 +134,7 @@ static inline void random_report(struct random *r, struct report *to)
     for (uint32_t i = 0; i < ports; i++)
         to->ports[i] = (uint16_t)random_number(r);
     random_text(r, to->detail, sizeof to->detail);
+    to->machine.v = (uint32_t)random_number(r);
 }
 
 static inline struct report *random_reports(struct random *r, uint32_t count)
@@ -159,6 +160,7 @@ static inline struct task_usage *random_usages(struct random *r, uint32_t count)
     struct task_usage *tasks = xcalloc((size_t)count + 1, sizeof *tasks);
     for (uint32_t i = 0; i < count; i++) {
         tasks[i].task = random_attempt(r);
+        tasks[i].machine.v = (uint32_t)random_number(r);
         for (int k = 0; k < RECLAIM_COUNT; k++)
             tasks[i].used[k] = (int64_t)random_number(r);
     }
@@ -167,7 +169,6 @@ static inline struct task_usage *random_usages(struct random *r, uint32_t count)
 
 static inline void random_usage(struct random *r, struct cmd_usage *u)
 {
-    u->machine.v = (uint32_t)random_number(r);
     u->task_count = random_below(r, 40);
     u->tasks = random_usages(r, u->task_count);
 }
@@ -260,7 +261,6 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
         random_schedule(r, &cmd->schedule);
         return;
     case CMD_REPORT:
-        cmd->report.machine.v = (uint32_t)random_number(r);
         cmd->report.report_count = random_below(r, 8);
         cmd->report.reports = random_reports(r, cmd->report.report_count);
         return;

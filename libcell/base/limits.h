@@ -82,7 +82,7 @@ _Static_assert(FORWARDS_IN_FLIGHT_MAX <= RPC_CALLS_MAX / 2 &&
                "the leader must always read what followers send");
 _Static_assert(CMD_SCORES_MAX == 2 * CMD_PLACEMENTS_MAX + DECISION_SCORES_MAX,
                "a batch of placements by two figures must not end for their scores");
-_Static_assert(CMD_REPORTS_MAX * 210 + 256 <= CMD_BYTES_MAX,
+_Static_assert(CMD_REPORTS_MAX * 216 + 256 <= CMD_BYTES_MAX,
                "the longest reports must fit a command");
 _Static_assert(SPEC_BYTES_MAX < CMD_BYTES_MAX, "a spec must fit into a command");
 

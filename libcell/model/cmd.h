@@ -179,11 +179,12 @@ struct report {
     int32_t pid;
     int32_t exit_code;
     uint16_t ports[SPEC_PORTS_MAX];
-    char detail[128]; /* for the event; cut */
+    char detail[128];   /* for the event; cut */
+    machine_id machine; /* whose borglet says so: set by the replica that drives it */
 };
 
+/* Of as many machines as had something to say at the same moment. */
 struct cmd_report {
-    machine_id machine;
     struct report *reports;
     uint32_t report_count;
 };
@@ -192,10 +193,10 @@ struct cmd_report {
 struct task_usage {
     struct attempt_ref task;
     int64_t used[RECLAIM_COUNT];
+    machine_id machine; /* as in struct report */
 };
 
 struct cmd_usage {
-    machine_id machine;
     struct task_usage *tasks;
     uint32_t task_count; /* at most CMD_USAGES_MAX */
 };
@@ -245,8 +246,7 @@ struct answer {
 };
 
 /* Would the cell make something of this, was it told? Who drives borglets asks before. */
-bool cell_usage_is_news(const struct cell *cell, machine_id machine, const struct task_usage *usage,
-                        uint64_t now_ms);
+bool cell_usage_is_news(const struct cell *cell, const struct task_usage *usage, uint64_t now_ms);
 
 /* Note all rows that a decision speaks of, as changed. Whoever made it assumes them changed, and
  * must be told how they are when nothing became of it. */

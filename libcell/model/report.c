@@ -110,11 +110,11 @@ static void task_lost(struct apply *a, struct task *task, const char *detail)
     task_end(a, task, TASK_PENDING, CAUSE_LOST, 0);
 }
 
-static bool take_report(struct apply *a, machine_id machine, const struct report *report)
+static bool take_report(struct apply *a, const struct report *report)
 {
     struct task *task = task_find(a->cell, report->task.task);
     if (task == NULL || !task_is_live(task) || task->attempt != report->task.attempt ||
-        task->machine.v != machine.v)
+        task->machine.v != report->machine.v)
         return false;
     const struct job_spec *spec = &job_find(a->cell, task_job(task->id))->spec;
     if (spec->is_alloc_set)
@@ -150,12 +150,8 @@ static bool take_report(struct apply *a, machine_id machine, const struct report
 
 void apply_report(struct apply *a, const struct cmd_report *body)
 {
-    if (machine_find(a->cell, body->machine) == NULL) {
-        answer_refuse(a, ERR_NOT_FOUND, "no machine %u", body->machine.v);
-        return;
-    }
     for (uint32_t i = 0; i < body->report_count; i++) {
-        if (take_report(a, body->machine, &body->reports[i]))
+        if (take_report(a, &body->reports[i]))
             a->answer->accepted++;
         else
             a->answer->refused++;

@@ -10,13 +10,12 @@
 #include <stdlib.h>
 
 /* The running task that is meant, and its reserves with this taken note of; NULL: there is none. */
-static struct task *usage_note(const struct cell *cell, machine_id machine,
-                               const struct task_usage *usage, uint64_t now_ms,
-                               struct reserve ret[RECLAIM_COUNT])
+static struct task *usage_note(const struct cell *cell, const struct task_usage *usage,
+                               uint64_t now_ms, struct reserve ret[RECLAIM_COUNT])
 {
     struct task *task = task_find(cell, usage->task.task);
     if (task == NULL || task->state != TASK_RUNNING || task->attempt != usage->task.attempt ||
-        task->machine.v != machine.v)
+        task->machine.v != usage->machine.v)
         return NULL;
     const struct job *job = job_find(cell, task_job(task->id));
     const struct resources *limit = task_limit(job, task);
@@ -32,11 +31,10 @@ static struct task *usage_note(const struct cell *cell, machine_id machine,
     return task;
 }
 
-bool cell_usage_is_news(const struct cell *cell, machine_id machine, const struct task_usage *usage,
-                        uint64_t now_ms)
+bool cell_usage_is_news(const struct cell *cell, const struct task_usage *usage, uint64_t now_ms)
 {
     struct reserve next[RECLAIM_COUNT];
-    const struct task *task = usage_note(cell, machine, usage, now_ms, next);
+    const struct task *task = usage_note(cell, usage, now_ms, next);
     bool is_news = false;
     for (int r = 0; r < RECLAIM_COUNT && task != NULL; r++)
         is_news |= reserve_is_news(&task->reserves[r], &next[r],
@@ -44,10 +42,10 @@ bool cell_usage_is_news(const struct cell *cell, machine_id machine, const struc
     return is_news;
 }
 
-static bool take_usage(struct apply *a, machine_id machine, const struct task_usage *usage)
+static bool take_usage(struct apply *a, const struct task_usage *usage)
 {
     struct reserve reserves[RECLAIM_COUNT];
-    struct task *task = usage_note(a->cell, machine, usage, a->cell->now_ms, reserves);
+    struct task *task = usage_note(a->cell, usage, a->cell->now_ms, reserves);
     if (task == NULL)
         return false;
     struct task next = *task;
@@ -59,12 +57,8 @@ static bool take_usage(struct apply *a, machine_id machine, const struct task_us
 
 void apply_usage(struct apply *a, const struct cmd_usage *body)
 {
-    if (machine_find(a->cell, body->machine) == NULL) {
-        answer_refuse(a, ERR_NOT_FOUND, "no machine %u", body->machine.v);
-        return;
-    }
     for (uint32_t i = 0; i < body->task_count; i++) {
-        if (take_usage(a, body->machine, &body->tasks[i]))
+        if (take_usage(a, &body->tasks[i]))
             a->answer->accepted++;
         else
             a->answer->refused++;

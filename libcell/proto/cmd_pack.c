@@ -91,8 +91,7 @@ static void schedule_fields(struct pack *p, struct cmd_schedule *s)
 
 static void cmd_report_fields(struct pack *p, struct cmd_report *r)
 {
-    pack_fields(p, 2);
-    pack_u32(p, &r->machine.v);
+    pack_fields(p, 1);
     pack_list(p, &r->reports, &r->report_count, CMD_REPORTS_MAX, sizeof *r->reports, report_fields);
 }
 
@@ -139,8 +138,7 @@ static void job_update_fields(struct pack *p, struct cmd_job_update *u)
 
 static void usage_fields(struct pack *p, struct cmd_usage *u)
 {
-    pack_fields(p, 2);
-    pack_u32(p, &u->machine.v);
+    pack_fields(p, 1);
     pack_list(p, &u->tasks, &u->task_count, CMD_USAGES_MAX, sizeof *u->tasks, task_usage_fields);
 }
 

@@ -51,23 +51,25 @@ static void ports_fields(struct pack *p, uint16_t *ports)
 void report_fields(struct pack *p, void *report)
 {
     struct report *r = report;
-    pack_fields(p, 6);
+    pack_fields(p, 7);
     attempt_ref_fields(p, &r->task);
     pack_enum(p, &r->kind, REPORT_KIND_COUNT);
     pack_i32(p, &r->pid);
     pack_i32(p, &r->exit_code);
     ports_fields(p, r->ports);
     pack_text(p, r->detail, sizeof r->detail);
+    pack_u32(p, &r->machine.v);
 }
 
 void task_usage_fields(struct pack *p, void *task_usage)
 {
     struct task_usage *u = task_usage;
     _Static_assert(RECLAIM_COUNT == 2, "a new resource is appended to the packed ones");
-    pack_fields(p, 1 + RECLAIM_COUNT);
+    pack_fields(p, 2 + RECLAIM_COUNT);
     attempt_ref_fields(p, &u->task);
     for (int r = 0; r < RECLAIM_COUNT; r++)
         pack_i64(p, &u->used[r]);
+    pack_u32(p, &u->machine.v);
 }
 
 static void words_write(struct pack *p, const struct words *words)

@@ -63,6 +63,7 @@ struct run {
     struct group_process groups[GROUP_COUNT];
     struct bench_health health;
     struct mark mark;
+    bool restarted; /* something that should not have been */
 };
 
 /* --- the machines ----------------------------------------------------------------------------- */
@@ -300,8 +301,10 @@ static int64_t attempts(struct run *r)
 static void none_restarted(struct run *r, const char *what, int64_t before)
 {
     int64_t now = attempts(r);
-    if (now != before)
-        bench_die("%s: %" PRId64 " tasks were started again", what, now - before);
+    if (now == before)
+        return;
+    fprintf(stderr, "bench: %s: %" PRId64 " tasks were started again\n", what, now - before);
+    r->restarted = true;
 }
 
 /* --- the steps -------------------------------------------------------------------------------- */
@@ -409,7 +412,7 @@ static void step_replica(struct run *r)
     r->health = bench_settle(&r->bench);
     mark(r);
     s = until(r, "the shares are even", shares_even);
-    row(r, "it is back: until the shares are even", s, "nothing restarted");
+    row(r, "it is back: until the shares are even", s, " ");
     none_restarted(r, "a replica came back", before);
 }
 
@@ -445,7 +448,7 @@ static void step_switch(struct run *r)
         bench_die("machines were declared down while the cell held still");
     group_signal(r, SWITCH, SIGCONT);
     s = until(r, "the hold is over", hold_off);
-    row(r, "it is back: until the hold is over", s, "nobody declared down, nothing restarted");
+    row(r, "it is back: until the hold is over", s, "nobody declared down");
     none_restarted(r, "a switch died", before);
 }
 
@@ -491,5 +494,5 @@ int main(int argc, char **argv)
     step_replica(&r);
     step_rack(&r);
     step_switch(&r);
-    return 0;
+    return r.restarted ? 1 : 0;
 }

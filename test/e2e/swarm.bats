@@ -14,7 +14,7 @@ load lib.bash
     expect_text 'the same until all its machines are driven \| [0-4]\.'
     expect_text 'until the shares are even'
     expect_text 'until all are declared down \| ([0-9]|10)\.'
-    expect_text 'nobody declared down, nothing restarted'
+    expect_text 'nobody declared down'
     expect_text 'of them 0 without cause'
     figure "$(grep 'all its machines' <<<"$output")"
 }

@@ -71,10 +71,10 @@ static uint64_t scene_back_off(struct scene *s)
                            .time_ms = 3,
                            .schedule = {.placements = &placement, .placement_count = 1}};
     scene_apply(s, &schedule);
-    struct report report = {.task = {task, 1}, .kind = REPORT_EXITED, .exit_code = 1};
-    struct cmd cmd = {.kind = CMD_REPORT,
-                      .time_ms = 1000,
-                      .report = {.machine = {1}, .reports = &report, .report_count = 1}};
+    struct report report = {
+        .task = {task, 1}, .kind = REPORT_EXITED, .exit_code = 1, .machine = {1}};
+    struct cmd cmd = {
+        .kind = CMD_REPORT, .time_ms = 1000, .report = {.reports = &report, .report_count = 1}};
     scene_apply(s, &cmd);
     return cell_task(s->cell, task)->not_before_ms;
 }
@@ -178,9 +178,9 @@ START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
     struct cmd drain = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.name = "m1", .on = true}};
     scene_apply(s, &drain); /* takes down the one that may go */
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
-    struct report report = {.task = {task_id_of(answer.job, 0), 1}, .kind = REPORT_EXITED};
-    struct cmd reports = {.kind = CMD_REPORT,
-                          .report = {.machine = {1}, .reports = &report, .report_count = 1}};
+    struct report report = {
+        .task = {task_id_of(answer.job, 0), 1}, .kind = REPORT_EXITED, .machine = {1}};
+    struct cmd reports = {.kind = CMD_REPORT, .report = {.reports = &report, .report_count = 1}};
     scene_apply(s, &reports);
     ck_assert_uint_eq(due_at(s, 0, 0), 0); /* it does not run again yet */
     placements[0].task.attempt = 1;
@@ -189,8 +189,8 @@ START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
                            .schedule = {.placements = placements, .placement_count = 1}};
     scene_apply(s, &schedule);
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
-    report = (struct report){.task = {task_id_of(answer.job, 0), 2}, .kind = REPORT_RUNNING};
-    reports.report.machine.v = 2;
+    report = (struct report){
+        .task = {task_id_of(answer.job, 0), 2}, .kind = REPORT_RUNNING, .machine = {2}};
     scene_apply(s, &reports);
     ck_assert_uint_eq(due_at(s, 0, 0), 1);
     ck_assert_int_eq(s->due[0].kind, CMD_MACHINE_EVICT);
@@ -221,9 +221,9 @@ START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
     scene_apply(s, &update); /* takes down the one that may go */
     ck_assert_int_eq(cell_task(s->cell, task_id_of(answer.job, 0))->stopping, CAUSE_UPDATE);
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
-    struct report report = {.task = {task_id_of(answer.job, 0), 1}, .kind = REPORT_EXITED};
-    struct cmd reports = {.kind = CMD_REPORT,
-                          .report = {.machine = {1}, .reports = &report, .report_count = 1}};
+    struct report report = {
+        .task = {task_id_of(answer.job, 0), 1}, .kind = REPORT_EXITED, .machine = {1}};
+    struct cmd reports = {.kind = CMD_REPORT, .report = {.reports = &report, .report_count = 1}};
     scene_apply(s, &reports);
     ck_assert_uint_eq(due_at(s, 0, 0), 0); /* it does not run again yet */
     str_copy(larger.machine_register.name, sizeof larger.machine_register.name, "m2");
@@ -234,8 +234,8 @@ START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
                            .schedule = {.placements = placements, .placement_count = 1}};
     scene_apply(s, &schedule);
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
-    report = (struct report){.task = {task_id_of(answer.job, 0), 2}, .kind = REPORT_RUNNING};
-    reports.report.machine.v = 2;
+    report = (struct report){
+        .task = {task_id_of(answer.job, 0), 2}, .kind = REPORT_RUNNING, .machine = {2}};
     scene_apply(s, &reports);
     ck_assert_uint_eq(due_at(s, 0, 0), 1);
     ck_assert_int_eq(s->due[0].kind, CMD_JOB_RESIZE);

@@ -67,9 +67,9 @@ static void scene_release(struct scene *s)
 static void scene_report(struct scene *s, struct report report)
 {
     report.task = s->ref;
-    struct cmd cmd = {.kind = CMD_REPORT,
-                      .time_ms = 4,
-                      .report = {.machine = {1}, .reports = &report, .report_count = 1}};
+    report.machine.v = 1;
+    struct cmd cmd = {
+        .kind = CMD_REPORT, .time_ms = 4, .report = {.reports = &report, .report_count = 1}};
     scene_apply(s, &cmd);
 }
 

@@ -200,8 +200,8 @@ static void intend(struct story *s, struct shard *shard, bool full)
 static void propose(struct story *s, const struct report *report)
 {
     struct report copy = *report;
-    struct cmd cmd = {.kind = CMD_REPORT,
-                      .report = {.machine = {1}, .reports = &copy, .report_count = 1}};
+    copy.machine.v = 1;
+    struct cmd cmd = {.kind = CMD_REPORT, .report = {.reports = &copy, .report_count = 1}};
     if (draw_below(&s->seed, 8) > 0) /* else it is lost with a leader */
         commit(s, &cmd);
 }

@@ -386,13 +386,11 @@ static void report(struct story *s, enum report_kind kind)
     /* `machine=M` and `attempt=N`: a report about another one than the present. */
     const char *name = value_of(s, "machine", NULL);
     struct cmd cmd = {.kind = CMD_REPORT};
-    cmd.report.machine = task->machine;
-    if (name != NULL)
-        cmd.report.machine = cell_machine_named(s->w.cell, name)->id;
     cmd.report.reports = xcalloc(1, sizeof *cmd.report.reports);
     cmd.report.report_count = 1;
     struct report *r = cmd.report.reports;
     r->task = attempt_of(task);
+    r->machine = name == NULL ? task->machine : cell_machine_named(s->w.cell, name)->id;
     if (value_of(s, "attempt", NULL) != NULL)
         r->task.attempt = (uint32_t)number_of(s, "attempt", "0");
     r->kind = kind;
@@ -423,10 +421,10 @@ static void do_usage(struct story *s)
     struct cmd cmd = {.kind = CMD_USAGE};
     struct resource_names names = {0};
     struct resources used = resources_of(s, &names);
-    cmd.usage.machine = task->machine;
     cmd.usage.tasks = xcalloc(1, sizeof *cmd.usage.tasks);
     struct task_usage *usage = &cmd.usage.tasks[cmd.usage.task_count++];
     usage->task = attempt_of(task);
+    usage->machine = task->machine;
     for (int r = 0; r < RECLAIM_COUNT; r++)
         usage->used[r] = used.v[r];
     apply(s, &cmd);

@@ -66,9 +66,9 @@ static enum err_code use(struct world *w, job_id job, int64_t ram, uint64_t late
 {
     const struct task *task = world_task(w, job, 0);
     struct cmd cmd = {.kind = CMD_USAGE, .time_ms = w->cell->now_ms + later_ms};
-    cmd.usage.machine = task->machine;
     cmd.usage.tasks = xcalloc(1, sizeof *cmd.usage.tasks);
-    cmd.usage.tasks[cmd.usage.task_count++] = (struct task_usage){attempt_of(task), {0, ram}};
+    cmd.usage.tasks[cmd.usage.task_count++] =
+        (struct task_usage){attempt_of(task), {0, ram}, task->machine};
     return world_apply(w, &cmd);
 }
 
@@ -210,12 +210,12 @@ START_TEST(usage_is_taken_of_running_attempts_only)
     use(&w, web, 100, 0);
     ck_assert_uint_eq(w.answer.accepted, 1);
     ck_assert_int_eq(cell_machine(w.cell, m1)->used[RES_RAM], 100);
-    struct task_usage usage = {attempt_of(world_task(&w, web, 0)), {0, 110}};
-    ck_assert(!cell_usage_is_news(w.cell, m1, &usage, w.cell->now_ms));
+    struct task_usage usage = {attempt_of(world_task(&w, web, 0)), {0, 110}, m1};
+    ck_assert(!cell_usage_is_news(w.cell, &usage, w.cell->now_ms));
     usage.used[RES_RAM] = 125;
-    ck_assert(cell_usage_is_news(w.cell, m1, &usage, w.cell->now_ms));
+    ck_assert(cell_usage_is_news(w.cell, &usage, w.cell->now_ms));
     usage.task.attempt++;
-    ck_assert(!cell_usage_is_news(w.cell, m1, &usage, w.cell->now_ms));
+    ck_assert(!cell_usage_is_news(w.cell, &usage, w.cell->now_ms));
     ck_assert(world_exited(&w, world_task(&w, web, 0), 0));
     ck_assert_int_eq(cell_machine(w.cell, m1)->used[RES_RAM], 0);
     world_release(&w);

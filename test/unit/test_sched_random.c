@@ -685,8 +685,8 @@ static struct cmd draw_report_cmd(uint64_t *seed, const struct cell *cell)
 {
     struct cmd cmd = {.kind = CMD_REPORT};
     cmd.report.reports = xcalloc(4, sizeof *cmd.report.reports);
-    cmd.report.machine.v = 1 + draw_below(seed, MACHINES);
-    const struct machine *machine = cell_machine(cell, cmd.report.machine);
+    machine_id id = {1 + draw_below(seed, MACHINES)};
+    const struct machine *machine = cell_machine(cell, id);
     if (machine == NULL)
         return cmd;
     LIST_EACH(l, &machine->tasks)
@@ -696,7 +696,8 @@ static struct cmd draw_report_cmd(uint64_t *seed, const struct cell *cell)
         cmd.report.reports[cmd.report.report_count++] =
             (struct report){.task = attempt_of(CONTAINER_OF(l, struct task, link)),
                             .kind = draw_below(seed, REPORT_KIND_COUNT),
-                            .exit_code = (int32_t)draw_below(seed, 2)};
+                            .exit_code = (int32_t)draw_below(seed, 2),
+                            .machine = id};
     }
     return cmd;
 }

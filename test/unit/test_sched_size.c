@@ -111,8 +111,8 @@ START_TEST(woken_jobs_go_on_in_the_next_batch_when_one_is_full)
     job_id filler = fill(&w, sched);
     for (uint32_t i = 0; i < 1500; i++) {
         struct report r = {.task = attempt_of(world_task(&w, filler, i)), .kind = REPORT_EXITED};
-        struct cmd cmd = {.kind = CMD_REPORT};
-        cmd.report = (struct cmd_report){world_task(&w, filler, i)->machine, &r, 1};
+        struct cmd cmd = {.kind = CMD_REPORT, .report = {&r, 1}};
+        r.machine = world_task(&w, filler, i)->machine;
         cell_apply(w.cell, &cmd, &w.changes, &w.answer);
         if (i == 1200) { /* the rest comes between the batches */
             world_tell(&w, sched);

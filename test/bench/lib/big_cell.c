@@ -152,7 +152,7 @@ static void add_jobs(struct maker *m)
 static void report(struct maker *m, const struct machine *machine)
 {
     static struct report reports[CMD_REPORTS_MAX];
-    struct cmd cmd = {.kind = CMD_REPORT, .report = {.machine = machine->id, .reports = reports}};
+    struct cmd cmd = {.kind = CMD_REPORT, .report = {.reports = reports}};
     uint32_t count = 0;
     LIST_EACH(l, &machine->tasks)
     {
@@ -161,7 +161,8 @@ static void report(struct maker *m, const struct machine *machine)
         ASSERT(count < CMD_REPORTS_MAX);
         reports[count] = (struct report){.task = {task->id, task->attempt},
                                          .kind = REPORT_RUNNING,
-                                         .pid = (int32_t)(1000 + draw(m) % 30000)};
+                                         .pid = (int32_t)(1000 + draw(m) % 30000),
+                                         .machine = machine->id};
         if (job->spec.ports.count > 0)
             reports[count].ports[0] = (uint16_t)(20000 + count);
         count++;
