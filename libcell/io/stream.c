@@ -124,7 +124,7 @@ static void stream_on_timer(uv_timer_t *timer)
 {
     struct stream *s = timer->data;
     if (s->state == STREAM_CONNECTING)
-        stream_fail(s, ERR_TIMEOUT, "no connection within %d ms", STREAM_OPEN_TIMEOUT_MS);
+        stream_fail(s, ERR_TIMEOUT, "no connection within %d ms", STREAM_CONNECT_TIMEOUT_MS);
     else if (s->state == STREAM_HANDSHAKE)
         stream_fail(s, ERR_TIMEOUT, "TLS handshake not done within %d ms", STREAM_OPEN_TIMEOUT_MS);
     else
@@ -144,7 +144,7 @@ struct stream *stream_new(const struct stream_options *options)
     uv_idle_init(options->loop, &s->idle);
     s->handle_count = 3;
     s->tcp.data = s->timer.data = s->idle.data = s;
-    uv_timer_start(&s->timer, stream_on_timer, STREAM_OPEN_TIMEOUT_MS, 0);
+    uv_timer_start(&s->timer, stream_on_timer, STREAM_CONNECT_TIMEOUT_MS, 0);
     return s;
 }
 
@@ -575,6 +575,7 @@ void stream_start(struct stream *s)
     struct err err;
     stream_tune(s);
     s->state = STREAM_HANDSHAKE;
+    uv_timer_start(&s->timer, stream_on_timer, STREAM_OPEN_TIMEOUT_MS, 0);
     if (tls_session_open(s->options.tls, s->listener != NULL, s, stream_push, stream_pull,
                          &s->session, &err) != 0) {
         stream_fail(s, err.code, "%s", err.msg);

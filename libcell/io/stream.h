@@ -2,7 +2,8 @@
  * stream.h - an authenticated, encrypted byte stream on a libuv loop: TLS 1.3 over TCP.
  *
  * A stream is born by stream_connect() or handed out by a listener once TCP, the handshake and the
- * check of the peer's certificate are done (all bounded by STREAM_OPEN_TIMEOUT_MS). TCP_NODELAY
+ * check of the peer's certificate are done (bounded by STREAM_CONNECT_TIMEOUT_MS and
+ * STREAM_OPEN_TIMEOUT_MS). TCP_NODELAY
  * and TCP_USER_TIMEOUT are set. Reading can be paused; what is written is copied and queued, and
  * stream_write() refuses with ERR_LIMIT when more than `queue_bytes_max` would wait, so a slow
  * peer can never exhaust our memory: the caller decides to wait for on_drain or to close.
@@ -18,7 +19,11 @@
 
 #include <uv.h>
 
-enum { STREAM_OPEN_TIMEOUT_MS = 3000, STREAM_USER_TIMEOUT_MS = 10000 };
+enum {
+    STREAM_CONNECT_TIMEOUT_MS = 1500, /* of TCP; room for one packet that was lost */
+    STREAM_OPEN_TIMEOUT_MS = 3000,    /* of the handshake; room for many that come at once */
+    STREAM_USER_TIMEOUT_MS = 10000,
+};
 
 struct stream;
 

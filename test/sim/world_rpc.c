@@ -536,7 +536,7 @@ static void on_step_knock(struct sim_event *ev)
     struct node *n = conn->node, *to = conn->other_node;
     struct rpc_server *server = server_at(to, conn->peer_address);
     if (net_blocked(n, to) || net_blocked(to, n) || to->stalled_until_us > the_world_now_us) {
-        conn_fail(conn, STREAM_OPEN_TIMEOUT_MS * UINT64_C(1000), ERR_TIMEOUT, "no connection");
+        conn_fail(conn, STREAM_CONNECT_TIMEOUT_MS * UINT64_C(1000), ERR_TIMEOUT, "no connection");
         return;
     }
     if (!to->up || server == NULL) {
