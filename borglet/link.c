@@ -13,16 +13,18 @@ enum link_phase { LINK_WAITING, LINK_DIALLING, LINK_GREETING, LINK_LINKED };
 
 struct link {
     struct link_options options;
+    struct wire_address replicas[MASTER_ROWS_MAX]; /* of cell.json, then as the cell tells */
+    size_t replica_count;
     enum link_phase phase;
-    struct rpc_conn *conn;           /* NULL only when WAITING */
-    size_t order[CELL_REPLICAS_MAX]; /* in which we try the replicas */
-    size_t turn;                     /* of `order`: who we talk to, or shall dial next */
-    char hint[CELL_ADDR_MAX + 1];    /* we were asked to move there; "": not */
-    bool moving;                     /* the link is closed because we were */
-    uint32_t failures;               /* in a row */
-    uv_timer_t timer;                /* WAITING: the next dial; LINKED: the next heartbeat */
-    uint64_t linked_ms;              /* when the welcome came */
-    bool beating;                    /* a heartbeat waits for its answer */
+    struct rpc_conn *conn;         /* NULL only when WAITING */
+    size_t order[MASTER_ROWS_MAX]; /* in which we try the replicas */
+    size_t turn;                   /* of `order`: who we talk to, or shall dial next */
+    char hint[CELL_ADDR_MAX + 1];  /* we were asked to move there; "": not */
+    bool moving;                   /* the link is closed because we were */
+    uint32_t failures;             /* in a row */
+    uv_timer_t timer;              /* WAITING: the next dial; LINKED: the next heartbeat */
+    uint64_t linked_ms;            /* when the welcome came */
+    bool beating;                  /* a heartbeat waits for its answer */
     uint64_t heartbeat_ms;
     struct report *reports; /* to be sent */
     size_t report_count, report_capacity;
@@ -37,17 +39,20 @@ static void link_on_intend(struct rpc_conn *conn, struct rpc_call *call, const v
                            size_t size);
 static void link_on_move(struct rpc_conn *conn, struct rpc_call *call, const void *body,
                          size_t size);
+static void link_on_replicas(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                             size_t size);
 
 static const struct rpc_method methods[] = {
     {WIRE_INTEND, "intend", BIT(ROLE_MASTER), link_on_intend},
     {WIRE_MOVE, "move", BIT(ROLE_MASTER), link_on_move},
+    {WIRE_REPLICAS, "replicas", BIT(ROLE_MASTER), link_on_replicas},
 };
 
 static const char *link_address(const struct link *link)
 {
     if (link->hint[0] != '\0')
         return link->hint;
-    return link->options.cell->replicas[link->order[link->turn]].rpc;
+    return link->replicas[link->order[link->turn]].text;
 }
 
 static void link_free_if_done(struct link *link)
@@ -87,7 +92,7 @@ static void link_on_dial(uv_timer_t *timer)
 static uint64_t link_backoff_ms(const struct link *link)
 {
     uint64_t random[2];
-    uint32_t rounds = link->failures / (uint32_t)link->options.cell->replica_count;
+    uint32_t rounds = link->failures / (uint32_t)link->replica_count;
 
     if (rounds == 0)
         return 0;
@@ -105,7 +110,7 @@ static void link_next(struct link *link)
     if (link->moving)
         return;
     if (link->hint[0] == '\0')
-        link->turn = (link->turn + 1) % link->options.cell->replica_count;
+        link->turn = (link->turn + 1) % link->replica_count;
     link->hint[0] = '\0';
 }
 
@@ -279,6 +284,51 @@ static void link_on_move(struct rpc_conn *conn, struct rpc_call *call, const voi
     rpc_close(conn);
 }
 
+/*
+ * Each machine has an order of its own (the highest hash first), so that the machines of a replica
+ * that dies spread over all others, and few change their first choice when there is one more.
+ */
+static void link_order(struct link *link)
+{
+    uint64_t marks[MASTER_ROWS_MAX];
+
+    for (size_t i = 0; i < link->replica_count; i++) {
+        size_t at = i;
+        uint64_t mark = hash_text(hash_u64(link->replicas[i].id), link->options.name);
+        for (; at > 0 && marks[at - 1] < mark; at--) {
+            marks[at] = marks[at - 1];
+            link->order[at] = link->order[at - 1];
+        }
+        marks[at] = mark;
+        link->order[at] = i;
+    }
+}
+
+/* They are others than before: we stay where we are, also when that one has left. */
+static void link_on_replicas(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                             size_t size)
+{
+    struct link *link = rpc_data(conn);
+    CLEANUP(wire_replicas_release) struct wire_replicas told = {0};
+    struct wire_address now = link->replicas[link->order[link->turn]];
+    struct err err;
+
+    if (call != NULL)
+        rpc_reply(call, NULL, 0);
+    if (wire_unpack_replicas(body, size, &told, &err) != 0 || told.address_count == 0) {
+        log_error("link.garbage replica=%s, closing", link_address(link));
+        rpc_close(conn);
+        return;
+    }
+    link->replica_count = told.address_count;
+    memcpy(link->replicas, told.addresses, told.address_count * sizeof(*told.addresses));
+    link_order(link);
+    link->turn = link->replica_count - 1; /* the first is next */
+    for (size_t i = 0; i < link->replica_count; i++)
+        if (link->replicas[link->order[i]].id == now.id)
+            link->turn = i;
+}
+
 bool link_is_up(const struct link *link)
 {
     return link->phase == LINK_LINKED;
@@ -333,34 +383,19 @@ void link_flush(struct link *link)
     link->report_count = 0;
 }
 
-/*
- * Each machine has an order of its own (the highest hash first), so that the machines of a replica
- * that dies spread over all others, and few change their first choice when there is one more.
- */
-static void link_order(size_t order[CELL_REPLICAS_MAX], const struct cell_file *cell,
-                       const char *name)
-{
-    uint64_t marks[CELL_REPLICAS_MAX];
-
-    for (size_t i = 0; i < cell->replica_count; i++) {
-        size_t at = i;
-        uint64_t mark = hash_text(hash_u64(cell->replicas[i].id), name);
-        for (; at > 0 && marks[at - 1] < mark; at--) {
-            marks[at] = marks[at - 1];
-            order[at] = order[at - 1];
-        }
-        marks[at] = mark;
-        order[at] = i;
-    }
-}
-
 struct link *link_open(const struct link_options *options)
 {
     struct link *link = xcalloc(1, sizeof(*link));
 
     ASSERT(options->cell->replica_count > 0);
     link->options = *options;
-    link_order(link->order, options->cell, options->name);
+    link->replica_count = options->cell->replica_count;
+    for (size_t i = 0; i < link->replica_count; i++) {
+        link->replicas[i].id = options->cell->replicas[i].id;
+        str_copy(link->replicas[i].text, sizeof(link->replicas[i].text),
+                 options->cell->replicas[i].rpc);
+    }
+    link_order(link);
     uv_timer_init(options->loop, &link->timer);
     link->timer.data = link;
     uv_timer_start(&link->timer, link_on_dial, 0, 0);

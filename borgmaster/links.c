@@ -218,6 +218,35 @@ static uint64_t heartbeat_ms(size_t links)
     return MIN(MAX(ms, (uint64_t)LINKS_HEARTBEAT_MIN_MS), (uint64_t)LINKS_HEARTBEAT_MAX_MS);
 }
 
+static void link_tell_replicas(struct link *link)
+{
+    struct links *links = link->links;
+    const struct masters *masters = replica_masters(links->replica);
+    struct wire_address addresses[MASTER_ROWS_MAX];
+    struct wire_replicas replicas = {.addresses = addresses};
+    for (uint32_t i = 0; i < masters->count; i++) {
+        struct wire_address *address = &addresses[replicas.address_count];
+        if (masters->rows[i].state != MASTER_VOTES)
+            continue;
+        address->id = masters->rows[i].id;
+        str_copy(address->text, sizeof address->text, masters->rows[i].rpc);
+        replicas.address_count++;
+    }
+    buf_clear(&links->body);
+    wire_pack_replicas(&links->body, &replicas);
+    (void)!rpc_notify(link->conn, WIRE_REPLICAS, links->body.bytes, links->body.size);
+}
+
+void links_tell_replicas(struct links *links)
+{
+    LIST_EACH(l, &links->all)
+    {
+        struct link *link = CONTAINER_OF(l, struct link, all);
+        if (link->state == LINK_UP || link->state == LINK_WAITING)
+            link_tell_replicas(link);
+    }
+}
+
 static void link_welcome(struct link *link, const struct machine *machine)
 {
     struct links *links = link->links;
@@ -240,6 +269,7 @@ static void link_welcome(struct link *link, const struct machine *machine)
     wire_pack_welcome(&links->body, &welcome);
     rpc_reply(link->hello, links->body.bytes, links->body.size);
     link->hello = NULL;
+    link_tell_replicas(link);
     log_info("link.up machine=%s id=%" PRIu32 " tasks=%zu", log_quoted(machine->name),
              machine->id.v, link->tasks.count);
     link_try_up(link);
@@ -531,11 +561,8 @@ void links_reset(struct links *links)
 
 static const char *replica_address(const struct replica *replica, uint64_t id)
 {
-    const struct cell_file *file = replica_opts(replica)->file;
-    for (size_t i = 0; i < file->replica_count; i++)
-        if (file->replicas[i].id == id)
-            return file->replicas[i].rpc;
-    return NULL;
+    const struct master *row = masters_find(replica_masters(replica), id);
+    return row != NULL ? row->rpc : NULL;
 }
 
 static bool link_ask_to_move(struct link *link, const char *addr)

@@ -49,6 +49,8 @@ void links_on_report(struct rpc_conn *conn, struct rpc_call *call, const void *b
 void links_touch(struct links *links, const uint64_t *machines, size_t count);
 /* At the end of a turn: propose what was reported in it. */
 void links_flush(struct links *links);
+/* The replicas are others than before: every borglet is told. */
+void links_tell_replicas(struct links *links);
 /* The cell was replaced as a whole. */
 void links_reset(struct links *links);
 /* Ask `count` borglets to go to another replica: those that came last. */

@@ -29,6 +29,8 @@ static const char usage[] =
     "  --id N                   which of them this is\n"
     "  --dir DIR                its data: the Raft log and cell.db (made if missing)\n"
     "  --cert FILE --key FILE   its certificate, master/N\n"
+    "  --bootstrap              an empty directory is that of a cell that begins: for the first\n"
+    "                           start of all its replicas, never later\n"
     "  --election-timeout-ms N  without a leader for so long: elect (default 300)\n"
     "  --heartbeat-ms N         the leader says that it is there (default 50)\n"
     "  --snapshot-threshold N   log entries between snapshots (default 16384); a quarter as many\n"
@@ -45,6 +47,7 @@ struct flags {
     unsigned election_timeout_ms, heartbeat_ms, snapshot_threshold;
     int log_level;
     char **argv;
+    bool bootstrap;
 };
 
 enum { REBUILD_PAUSE_MS = 60000 };
@@ -104,6 +107,7 @@ static struct flags flags_parse(int argc, char **argv)
         {"dir", required_argument, NULL, 'x'},
         {"cert", required_argument, NULL, 'x'},
         {"key", required_argument, NULL, 'x'},
+        {"bootstrap", no_argument, NULL, 'b'},
         {"election-timeout-ms", required_argument, NULL, 'x'},
         {"heartbeat-ms", required_argument, NULL, 'x'},
         {"snapshot-threshold", required_argument, NULL, 'x'},
@@ -124,6 +128,10 @@ static struct flags flags_parse(int argc, char **argv)
         if (c == 'v') {
             puts("borgmaster " BORG_VERSION);
             exit(0);
+        }
+        if (c == 'b') {
+            flags.bootstrap = true;
+            continue;
         }
         if (c != 'x')
             exit(2); /* getopt has said what is wrong */
@@ -254,6 +262,7 @@ int main(int argc, char **argv)
                                       .self = find_self(&file, flags.id),
                                       .tls = tls,
                                       .dir = flags.dir,
+                                      .bootstrap = flags.bootstrap,
                                       .election_timeout_ms = flags.election_timeout_ms,
                                       .heartbeat_ms = flags.heartbeat_ms,
                                       .snapshot_threshold = flags.snapshot_threshold,

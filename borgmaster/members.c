@@ -1,17 +1,32 @@
 /*
- * members.c - leadership handed over when an operator asks.
+ * members.c - leadership handed over, replicas that come and go.
  */
 #include "members.h"
 
+#include "clock.h"
 #include "log.h"
+#include "members_next.h"
 #include "peers.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum {
+    TICK_MS = 100,
+    ASK_MS = 500,         /* between two questions to the same replica */
+    LEADERLESS_MS = 3000, /* without a leader for so long: are we still a member? */
+};
 
 struct members {
     struct replica *replica;
     struct rpc_call *transfer; /* who waits for the transfer under way */
+    uv_timer_t tick;
+    bool telling;      /* a command of ours is under way */
+    bool transferring; /* the same for a transfer, because we are to leave */
+    char waiting[192];
+    uint64_t led_ms;   /* when a leader was last known */
+    uint64_t asked_ms; /* when the others were last asked */
 };
 
 static void answer(struct rpc_call *call, const struct err *err, const struct wire_answer *a)
@@ -92,9 +107,247 @@ void members_on_transfer(struct members *members, struct rpc_conn *conn, struct 
         rpc_refuse(call, &err);
 }
 
+/* The leader: the log's members follow the cell's */
+
+static struct members_seen look(const struct members *members,
+                                struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX])
+{
+    struct raftlog *log = replica_log(members->replica);
+    return (struct members_seen){.wanted = &replica_cell(members->replica)->settings.masters,
+                                 .peers = peers,
+                                 .peer_count = raftlog_peers(log, peers),
+                                 .self = replica_opts(members->replica)->self->id,
+                                 .last_index = raftlog_status(log).last_index};
+}
+
+int members_check(const struct members *members, const struct cmd *cmd, struct err *err)
+{
+    struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
+    if (cmd->kind != CMD_MASTER_ADD && cmd->kind != CMD_MASTER_REMOVE)
+        return 0;
+    if (!replica_leads(members->replica))
+        return err_set(err, ERR_UNAVAILABLE, "the leader has only just taken over; try again");
+    struct members_seen seen = look(members, peers);
+    const struct masters *wanted = seen.wanted;
+    uint64_t id = cmd->kind == CMD_MASTER_ADD ? cmd->master_add.replaces : cmd->master_remove.id;
+    if (id != 0 && masters_find(wanted, id) == NULL)
+        return 0; /* the cell refuses it better */
+    for (uint32_t i = 0; i < wanted->count; i++)
+        if (wanted->rows[i].state != MASTER_VOTES)
+            return 0; /* the same */
+    return cmd->kind == CMD_MASTER_ADD ? members_may_add(&seen, id, err)
+                                       : members_may_remove(&seen, id, err);
+}
+
+const char *members_waiting(const struct members *members)
+{
+    return members->waiting;
+}
+
+static void on_told(void *data, const struct err *err, const struct wire_answer *a)
+{
+    struct members *members = data;
+    members->telling = false;
+    if (err == NULL && a->code == ERR_OK)
+        return;
+    log_warn("members.command_failed reason=%s, retrying",
+             log_quoted(err != NULL ? err->msg : a->msg));
+}
+
+static void tell(struct members *members, const struct cmd *cmd)
+{
+    members->telling = true;
+    replica_command(members->replica, cmd, on_told, members);
+}
+
+/* The first leader of a cell tells it who its replicas are: those of the log. */
+static void tell_first(struct members *members)
+{
+    const struct masters *known = replica_masters(members->replica);
+    struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
+    struct cmd cmd = {.kind = CMD_MASTERS_SET};
+    size_t count = raftlog_peers(replica_log(members->replica), peers);
+    for (size_t i = 0; i < count && i < CELL_MASTERS_MAX; i++) {
+        const struct master *row = masters_find(known, peers[i].id);
+        if (row != NULL)
+            cmd.masters_set.rows[cmd.masters_set.count++] = *row;
+    }
+    tell(members, &cmd);
+}
+
+static void on_left(void *data, int status)
+{
+    struct members *members = data;
+    members->transferring = false;
+    if (status == 0)
+        log_info("leader.handed-over reason=leaving");
+}
+
+static void take_step(struct members *members, const struct members_step *step)
+{
+    static const char *const parts[] = {"gone", "spare", "stand-by", "voter"};
+    struct raftlog *log = replica_log(members->replica);
+    struct cmd cmd = {.kind = CMD_MASTER_STEP, .master_step = step->tell};
+    struct err err = {0};
+    int rv = 0;
+    if (step->action == MEMBERS_TELL)
+        tell(members, &cmd);
+    if (step->action == MEMBERS_TRANSFER) {
+        rv = raftlog_transfer(log, 0, on_left, members, &err);
+        members->transferring = rv == 0;
+    }
+    if (step->action == MEMBERS_CHANGE) {
+        rv = raftlog_member(log, step->id, step->address, step->part, &err);
+        if (rv == 0)
+            log_info("members.step replica=%" PRIu64 " address=%s part=%s", step->id, step->address,
+                     parts[step->part]);
+    }
+    str_copy(members->waiting, sizeof members->waiting, rv != 0 ? err.msg : step->why);
+}
+
+static void lead_tick(struct members *members)
+{
+    struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
+    if (members->telling || members->transferring)
+        return;
+    if (replica_cell(members->replica)->settings.masters.next_id == 0) {
+        tell_first(members);
+        return;
+    }
+    struct members_seen seen = look(members, peers);
+    struct members_step step = members_next(&seen);
+    take_step(members, &step);
+}
+
+/* Without a leader: may we be here? */
+
+/* Refusals that will not change by themselves. */
+static void on_join_answer(void *data, const struct err *err, const struct wire_answer *a UNUSED)
+{
+    struct members *members = data;
+    const struct replica_options *options = replica_opts(members->replica);
+    struct err own;
+    if (err != NULL && (err->code == ERR_NOT_FOUND || err->code == ERR_STATE)) {
+        options->on_fatal(options->data, err);
+    } else if (err == NULL && replica_log(members->replica) == NULL) {
+        log_info("members.may-join");
+        if (replica_join(members->replica, &own) != 0)
+            options->on_fatal(options->data, &own);
+    }
+}
+
+static void ask_tick(struct members *members)
+{
+    struct replica *replica = members->replica;
+    const struct cell_replica *self = replica_opts(replica)->self;
+    const struct masters *masters = replica_masters(replica);
+    uint64_t now_ms = clock_mono_ms();
+    bool is_new = replica_log(replica) == NULL;
+    if (replica_leader_id(replica) != 0)
+        members->led_ms = now_ms;
+    if ((!is_new && now_ms - members->led_ms < LEADERLESS_MS) ||
+        now_ms - members->asked_ms < ASK_MS)
+        return;
+    members->asked_ms = now_ms;
+    struct wire_join join = {.id = self->id, .is_new = is_new};
+    struct buf CLEANUP(buf_release) body = {0};
+    str_copy(join.raft, sizeof join.raft, self->raft);
+    wire_pack_join(&body, &join);
+    for (uint32_t i = 0; i < masters->count; i++)
+        if (masters->rows[i].id != self->id)
+            peers_request(replica_peers(replica), masters->rows[i].id, WIRE_JOIN, &body,
+                          on_join_answer, members);
+}
+
+struct joining {
+    struct raftlog_barrier barrier;
+    struct members *members;
+    struct rpc_call *call;
+    struct wire_join asked;
+};
+
+static int join_check(const struct masters *masters, const struct wire_join *asked, struct err *err)
+{
+    const struct master *row = masters_find(masters, asked->id);
+    if (masters->next_id == 0)
+        return err_set(err, ERR_UNAVAILABLE, "the cell does not know its replicas yet");
+    if (row == NULL && asked->id < masters->next_id)
+        return err_set(err, ERR_NOT_FOUND,
+                       "replica %" PRIu64 " was removed from the cell; a new one gets a new number "
+                       "and an empty directory: borgctl cell add-replica",
+                       asked->id);
+    if (row == NULL)
+        return err_set(err, ERR_NOT_FOUND,
+                       "the cell has no replica %" PRIu64 ": first borgctl cell add-replica",
+                       asked->id);
+    if (strcmp(row->raft, asked->raft) != 0)
+        return err_set(err, ERR_STATE,
+                       "replica %" PRIu64 " is at %s and not at %s: start it there, or replace it",
+                       asked->id, row->raft, asked->raft);
+    if (asked->is_new && row->state != MASTER_JOINING)
+        return err_set(err, ERR_STATE,
+                       "the directory of replica %" PRIu64 " is empty, but the cell counts on what "
+                       "it had stored: borgctl cell replace-replica %" PRIu64,
+                       asked->id, asked->id);
+    return 0;
+}
+
+static void on_join_barrier(struct raftlog_barrier *req, int status)
+{
+    struct joining *j = req->data;
+    struct wire_answer ok = {0};
+    struct err err;
+    int rv = status == 0
+                 ? join_check(&replica_cell(j->members->replica)->settings.masters, &j->asked, &err)
+                 : err_set(&err, ERR_UNAVAILABLE, "leadership was lost");
+    if (rv != 0)
+        log_warn("members.refused replica=%" PRIu64 " reason=%s", j->asked.id, log_quoted(err.msg));
+    answer(j->call, rv != 0 ? &err : NULL, &ok);
+    free(j);
+}
+
+void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_call *call,
+                     const void *body, size_t size)
+{
+    struct joining *j = xcalloc(1, sizeof *j);
+    char name[CELL_NAME_MAX + 1];
+    struct err err;
+    *j = (struct joining){.members = members, .call = call};
+    j->barrier.data = j;
+    int rv = wire_unpack_join(body, size, &j->asked, &err);
+    snprintf(name, sizeof name, "%" PRIu64, j->asked.id);
+    if (rv == 0 && strcmp(rpc_peer(conn)->name, name) != 0)
+        rv = err_set(&err, ERR_DENIED, "the certificate is of replica %s", rpc_peer(conn)->name);
+    if (rv == 0)
+        rv =
+            replica_leads(members->replica)
+                ? raftlog_barrier(replica_log(members->replica), &j->barrier, on_join_barrier, &err)
+                : err_set(&err, ERR_NOT_LEADER, "this replica does not lead");
+    if (rv == 0)
+        return;
+    rpc_refuse(call, &err);
+    free(j);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct members *members = timer->data;
+    if (replica_leads(members->replica)) {
+        lead_tick(members);
+        members->led_ms = clock_mono_ms();
+        return;
+    }
+    members->waiting[0] = '\0';
+    ask_tick(members);
+}
+
 struct members *members_new(struct replica *replica)
 {
     struct members *members = xcalloc(1, sizeof *members);
     members->replica = replica;
+    members->led_ms = clock_mono_ms();
+    uv_timer_init(replica_opts(replica)->loop, &members->tick);
+    members->tick.data = members;
+    uv_timer_start(&members->tick, on_tick, TICK_MS, TICK_MS);
     return members;
 }

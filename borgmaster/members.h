@@ -1,5 +1,9 @@
 /*
- * members.h - who the replicas are and who of them leads, as far as operators decide it.
+ * members.h - who the replicas are and who of them leads: what operators decide, carried out.
+ *
+ * The cell says who is wanted (table `replicas`), the leader brings the log's members there, one
+ * step at a time (members_next.h). A replica without a leader asks the others whether it may be
+ * here: one with an empty directory before it opens its log, one that was removed to learn of it.
  */
 #ifndef BORGMASTER_MEMBERS_H
 #define BORGMASTER_MEMBERS_H
@@ -11,8 +15,17 @@ struct members;
 
 struct members *members_new(struct replica *replica);
 
+/* On the leader, before a command is proposed: would it cost the quorum? 0 for all that do not
+ * change the replicas. */
+int members_check(const struct members *members, const struct cmd *cmd, struct err *err) MUST_USE;
+/* What the change under way waits for; "" for nothing. */
+const char *members_waiting(const struct members *members);
+
 /* rpc handler: WIRE_TRANSFER. Answered when another replica leads, or none does in time. */
 void members_on_transfer(struct members *members, struct rpc_conn *conn, struct rpc_call *call,
                          const void *body, size_t size);
+/* rpc handler: WIRE_JOIN */
+void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_call *call,
+                     const void *body, size_t size);
 
 #endif

@@ -13,17 +13,18 @@ enum { PEER_RETRY_MS = 100, PEER_TIMEOUT_MS = 5000 };
 
 struct peer {
     struct peers *peers;
-    uint64_t id;
-    const char *addr;      /* of its rpc server; borrowed from the cell file */
-    struct rpc_conn *conn; /* NULL while there is none */
+    uint64_t id;                  /* 0: no replica (any more) */
+    char addr[CELL_ADDR_MAX + 1]; /* of its rpc server */
+    struct rpc_conn *conn;        /* NULL while there is none */
     bool open;
     bool reported; /* that it cannot be reached: once, until it can */
 };
 
 struct peers {
     struct rpc_options rpc;
-    struct peer peers[CELL_REPLICAS_MAX];
-    size_t count;
+    /* More than replicas: a row whose connection is being closed is not free. */
+    struct peer peers[2 * MASTER_ROWS_MAX];
+    uint64_t self;
     uv_timer_t retry;
 };
 
@@ -44,7 +45,7 @@ static void on_open(struct rpc_conn *conn)
 static void on_close(struct rpc_conn *conn, const struct err *why)
 {
     struct peer *peer = rpc_data(conn);
-    if (!peer->reported)
+    if (!peer->reported && peer->id != 0)
         log_warn("peer.lost replica=%" PRIu64 " reason=%s, retrying", peer->id,
                  log_quoted(why->msg));
     peer->reported = true;
@@ -71,8 +72,8 @@ static void peer_connect(struct peer *peer)
 static void on_retry(uv_timer_t *timer)
 {
     struct peers *peers = timer->data;
-    for (size_t i = 0; i < peers->count; i++)
-        if (peers->peers[i].conn == NULL)
+    for (size_t i = 0; i < ARRAY_SIZE(peers->peers); i++)
+        if (peers->peers[i].id != 0 && peers->peers[i].conn == NULL)
             peer_connect(&peers->peers[i]);
 }
 
@@ -81,12 +82,7 @@ struct peers *peers_new(const struct replica_options *options)
     struct peers *peers = xcalloc(1, sizeof *peers);
     peers->rpc = (struct rpc_options){
         .loop = options->loop, .tls = options->tls, .on_open = on_open, .on_close = on_close};
-    for (size_t i = 0; i < options->file->replica_count; i++) {
-        const struct cell_replica *r = &options->file->replicas[i];
-        if (r->id != options->self->id)
-            peers->peers[peers->count++] =
-                (struct peer){.peers = peers, .id = r->id, .addr = r->rpc};
-    }
+    peers->self = options->self->id;
     uv_timer_init(options->loop, &peers->retry);
     peers->retry.data = peers;
     uv_timer_start(&peers->retry, on_retry, 0, PEER_RETRY_MS);
@@ -95,10 +91,39 @@ struct peers *peers_new(const struct replica_options *options)
 
 static struct peer *peer_find(struct peers *peers, uint64_t id)
 {
-    for (size_t i = 0; i < peers->count; i++)
+    for (size_t i = 0; i < ARRAY_SIZE(peers->peers) && id != 0; i++)
         if (peers->peers[i].id == id)
             return &peers->peers[i];
     return NULL;
+}
+
+static void peer_add(struct peers *peers, const struct master *master)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(peers->peers); i++) {
+        struct peer *peer = &peers->peers[i];
+        if (peer->id != 0 || peer->conn != NULL)
+            continue;
+        *peer = (struct peer){.peers = peers, .id = master->id};
+        str_copy(peer->addr, sizeof peer->addr, master->rpc);
+        return;
+    }
+    /* All rows are closing: the next change finds one. */
+}
+
+void peers_set(struct peers *peers, const struct masters *masters)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(peers->peers); i++) {
+        struct peer *peer = &peers->peers[i];
+        if (peer->id == 0 || masters_find(masters, peer->id) != NULL)
+            continue;
+        log_info("peer.gone replica=%" PRIu64, peer->id);
+        peer->id = 0;
+        if (peer->conn != NULL)
+            rpc_close(peer->conn);
+    }
+    for (uint32_t i = 0; i < masters->count; i++)
+        if (masters->rows[i].id != peers->self && peer_find(peers, masters->rows[i].id) == NULL)
+            peer_add(peers, &masters->rows[i]);
 }
 
 static void on_answer(void *data, const struct err *err, const void *body, size_t size)

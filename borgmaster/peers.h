@@ -12,6 +12,8 @@
 struct peers;
 
 struct peers *peers_new(const struct replica_options *options);
+/* These are the replicas now, ourselves included. */
+void peers_set(struct peers *peers, const struct masters *masters);
 
 /* Call a method of replica `to` that answers with a wire_answer; `cb` as in replica_command(). The
  * caller bounds what is under way: the connection is everybody's. */

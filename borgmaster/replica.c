@@ -14,11 +14,13 @@
 #include "members.h"
 #include "peers.h"
 #include "proposer.h"
+#include "raftlog_disk.h"
 #include "scheduler.h"
 #include "service.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,6 +61,7 @@ struct replica {
     uint64_t store_goal_ms; /* it was the newest then */
     bool store_behind;      /* for long, and we have said so */
     bool readable;          /* see replica_readable() */
+    struct masters masters; /* the replicas, as last told to peers and borglets */
     uv_check_t check;
     uv_prepare_t prepare;
     uint64_t started_ms;
@@ -66,6 +69,30 @@ struct replica {
     void (*close_cb)(void *data);
     void *close_data;
 };
+
+/* Until the cell knows who its replicas are, cell.json does. */
+static struct masters masters_of_file(const struct cell_file *file)
+{
+    struct masters masters = {0};
+    for (size_t i = 0; i < file->replica_count; i++) {
+        struct master *row = &masters.rows[masters.count++];
+        *row = (struct master){.id = file->replicas[i].id, .state = MASTER_VOTES};
+        str_copy(row->rpc, sizeof row->rpc, file->replicas[i].rpc);
+        str_copy(row->raft, sizeof row->raft, file->replicas[i].raft);
+    }
+    return masters;
+}
+
+/* Tell all who keep connections when the replicas are others than before. */
+static void replica_tell_masters(struct replica *r)
+{
+    const struct masters *told = &r->cell->settings.masters;
+    if (told->next_id == 0 || masters_same(told, &r->masters))
+        return;
+    r->masters = *told;
+    peers_set(r->peers, &r->masters);
+    links_tell_replicas(r->links);
+}
 
 void replica_flush(struct replica *r)
 {
@@ -77,6 +104,7 @@ void replica_flush(struct replica *r)
     scheduler_put(r->scheduler, delta);
     delta_unref(delta);
     links_touch(r->links, r->changes.machines, r->changes.machine_count);
+    replica_tell_masters(r);
     changes_clear(&r->changes);
     r->flushed_index = r->cell->applied_index;
 }
@@ -270,8 +298,17 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     changes_clear(&r->changes);
     scheduler_reset(r->scheduler);
     links_reset(r->links);
+    replica_tell_masters(r);
     log_info("snapshot.restored index=%" PRIu64 " bytes=%zu", index, size);
     return 0;
+}
+
+/* Numbers are given in order and never again: a lower one that is not there was removed. */
+static bool may_connect(void *data, uint64_t id, const char *address)
+{
+    const struct replica *r = data;
+    const struct master *row = masters_find(&r->masters, id);
+    return row != NULL ? strcmp(row->raft, address) == 0 : id >= r->masters.next_id;
 }
 
 static void on_raftlog_fatal(void *data, const struct err *err)
@@ -288,12 +325,13 @@ static const struct raftlog_handlers raftlog_handlers = {
     .snapshot_end = on_snapshot_end,
     .on_restore = on_restore,
     .on_fatal = on_raftlog_fatal,
+    .may_connect = may_connect,
 };
 
-static int open_log(struct replica *r, struct err *err)
+int replica_join(struct replica *r, struct err *err)
 {
     const struct replica_options *o = &r->options;
-    char dir[CELL_PATH_MAX + 1];
+    char dir[CELL_PATH_MAX + 8];
     snprintf(dir, sizeof dir, "%s/raft", o->dir);
     struct raftlog_options options = {.loop = o->loop,
                                       .tls = o->tls,
@@ -301,6 +339,7 @@ static int open_log(struct replica *r, struct err *err)
                                       .cell = o->file->name,
                                       .id = o->self->id,
                                       .member_count = o->file->replica_count,
+                                      .bootstrap = o->bootstrap,
                                       .election_timeout_ms = o->election_timeout_ms,
                                       .heartbeat_ms = o->heartbeat_ms,
                                       .snapshot_threshold = o->snapshot_threshold,
@@ -332,6 +371,8 @@ static void on_store_fatal(void *data, const struct err *err)
  */
 static int log_check(const struct replica *r, struct err *err)
 {
+    if (r->log == NULL) /* it is given one when it may join */
+        return 0;
     uint64_t last = raftlog_status(r->log).last_index, stored = store_stored_index(r->store);
     if (last >= stored)
         return 0;
@@ -351,6 +392,18 @@ static void start_hooks(struct replica *r)
     uv_prepare_init(r->options.loop, &r->prepare);
     r->prepare.data = r;
     uv_prepare_start(&r->prepare, on_prepare);
+}
+
+/* A log that holds something is opened, or one that begins a cell. An empty one may be that of a
+ * replica that has forgotten its votes and what it acknowledged: the others have to say. */
+static int open_log(struct replica *r, struct err *err)
+{
+    char dir[CELL_PATH_MAX + 8];
+    snprintf(dir, sizeof dir, "%s/raft", r->options.dir);
+    if (r->options.bootstrap || !raftlog_disk_is_new(dir))
+        return replica_join(r, err);
+    log_info("replica.new dir=%s, asking the others whether it may join", log_quoted(dir));
+    return 0;
 }
 
 int replica_open(const struct replica_options *options, struct replica **ret, struct err *err)
@@ -373,11 +426,14 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     r->proposer = proposer_new();
     r->peers = peers_new(&r->options);
     r->forward.peers = r->peers;
+    r->masters = masters_of_file(options->file);
+    peers_set(r->peers, &r->masters);
     r->links = links_new(r);
     r->leader = leader_new(r);
     r->members = members_new(r);
     r->scheduler = scheduler_new(r);
     r->disk = disk_new(options->loop, options->dir);
+    replica_tell_masters(r);
     start_hooks(r);
     rv = service_open(r, &r->service, err);
     if (rv == 0)
@@ -403,7 +459,10 @@ static void replica_stop(struct replica *r)
     uv_prepare_stop(&r->prepare);
     replica_flush(r);
     scheduler_stop(r->scheduler);
-    raftlog_close(r->log, on_log_closed, r);
+    if (r->log != NULL)
+        raftlog_close(r->log, on_log_closed, r);
+    else
+        on_log_closed(r);
 }
 
 static void on_handed_over(void *data, int status)
@@ -460,6 +519,16 @@ struct peers *replica_peers(struct replica *r)
     return r->peers;
 }
 
+const struct masters *replica_masters(const struct replica *r)
+{
+    return &r->masters;
+}
+
+bool replica_serves(const struct replica *r)
+{
+    return r->log != NULL && (r->options.bootstrap || r->cell->applied_index > 0);
+}
+
 struct members *replica_members(struct replica *r)
 {
     return r->members;
@@ -500,7 +569,8 @@ int replica_readable(struct replica *r, struct err *err)
 struct wire_status replica_status(struct replica *r)
 {
     static const char *const names[] = {"follower", "candidate", "leader"};
-    struct raftlog_status log = raftlog_status(r->log);
+    struct raftlog_status log =
+        r->log != NULL ? raftlog_status(r->log) : (struct raftlog_status){0};
     struct disk_answer disk = disk_last(r->disk);
     struct wire_status status = {.id = r->options.self->id,
                                  .pid = getpid(),
@@ -527,7 +597,8 @@ struct wire_status replica_status(struct replica *r)
                                  .disk_bytes = disk.bytes,
                                  .state_bytes = disk.used_bytes};
     str_copy(status.addr, sizeof status.addr, r->options.self->rpc);
-    str_copy(status.role, sizeof status.role, names[log.role]);
+    str_copy(status.role, sizeof status.role, r->log != NULL ? names[log.role] : "new");
+    str_copy(status.change, sizeof status.change, members_waiting(r->members));
     str_copy(status.version, sizeof status.version, BORG_VERSION);
     str_copy(status.policy, sizeof status.policy, policy_text(r->cell->settings.policy));
     str_copy(status.hold, sizeof status.hold, hold_text(r->cell->settings.hold));
@@ -536,6 +607,12 @@ struct wire_status replica_status(struct replica *r)
 
 void replica_command(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
 {
+    struct err err;
+    if (r->role == RAFTLOG_LEADER && members_check(r->members, cmd, &err) != 0) {
+        if (cb != NULL)
+            cb(data, &err, NULL);
+        return;
+    }
     struct cmd stamped = *cmd; /* borrows what it points to */
     stamped.time_ms = replica_time_ms(r);
     inbox_put(&r->inbox, &stamped, cb, data);

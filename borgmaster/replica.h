@@ -22,6 +22,7 @@ struct replica_options {
     const struct cell_replica *self; /* one of file->replicas */
     struct tls_context *tls;         /* borrowed */
     const char *dir;
+    bool bootstrap;               /* an empty directory is that of a cell that begins */
     unsigned election_timeout_ms; /* 0: raftlog's default; so the next two */
     unsigned heartbeat_ms;
     unsigned snapshot_threshold;
@@ -35,8 +36,12 @@ struct replica_options {
 
 struct replica;
 
+/* Without `bootstrap` an empty directory is given a log when the others say that the replica may
+ * join; until then there is none. */
 int replica_open(const struct replica_options *options, struct replica **ret,
                  struct err *err) MUST_USE;
+/* Open the log now: the others have agreed. */
+int replica_join(struct replica *replica, struct err *err) MUST_USE;
 /*
  * Hand leadership over if we have it, stop the log and write what is queued to SQLite, then cb: the
  * process may exit. A replica lives as long as its process, so nothing else is taken apart.
@@ -46,7 +51,11 @@ void replica_close(struct replica *replica, void (*cb)(void *data), void *data);
 const struct cell *replica_cell(const struct replica *replica);
 const struct replica_options *replica_opts(const struct replica *replica);
 struct store *replica_store(struct replica *replica);
-struct raftlog *replica_log(struct replica *replica);
+struct raftlog *replica_log(struct replica *replica); /* NULL: it may not join yet */
+/* The replicas as far as we know, by id. */
+const struct masters *replica_masters(const struct replica *replica);
+/* Has it a cell to show? One that joins has none before the log has reached it. */
+bool replica_serves(const struct replica *replica);
 struct links *replica_links(struct replica *replica);
 struct leader *replica_leader(struct replica *replica);
 struct peers *replica_peers(struct replica *replica);

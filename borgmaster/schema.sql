@@ -32,9 +32,19 @@ CREATE TABLE meta (
     hold          TEXT    NOT NULL, -- on: a large share of the machines fell silent, and none is
                                     -- declared down; released: go on all the same; else off
     stored_index  INTEGER NOT NULL, -- committed, and on the disk of this replica's log
-    cell          TEXT    NOT NULL  -- a hash of the cell's name and CA: files of cells do not mix
+    cell          TEXT    NOT NULL, -- a hash of the cell's name and CA: files of cells do not mix
+    next_replica  INTEGER NOT NULL  -- number of the next one; 0: who they are is not known yet
 );
-INSERT INTO meta VALUES (1, 0, 0, 0, 0, 1, 0, '', 'stranding-aware', 'off', 0, '');
+INSERT INTO meta VALUES (1, 0, 0, 0, 0, 1, 0, '', 'stranding-aware', 'off', 0, '', 0);
+
+-- The masters. A replica that is joining may come with an empty directory; a member is counted on;
+-- one that is leaving disappears when the log goes on without it. Numbers are never used again.
+CREATE TABLE replicas (
+    id    INTEGER PRIMARY KEY,
+    rpc   TEXT    NOT NULL, -- where users and borglets find it
+    raft  TEXT    NOT NULL, -- where the logs of the others find it
+    state TEXT    NOT NULL  -- joining, member, leaving
+);
 
 -- Resources that the machines of this cell named (borglet --resource): what the columns named1 to
 -- named3 count.

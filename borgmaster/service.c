@@ -56,6 +56,8 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
     case CMD_JOB_UPDATE:
     case CMD_POLICY_SET:
     case CMD_HOLD_SET:
+    case CMD_MASTER_ADD:
+    case CMD_MASTER_REMOVE:
         return 0;
     case CMD_MACHINE_REGISTER:
     case CMD_MACHINE_DOWN:
@@ -66,6 +68,8 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
     case CMD_WAKE:
     case CMD_USAGE:
     case CMD_MACHINE_RECLAIM:
+    case CMD_MASTERS_SET:
+    case CMD_MASTER_STEP:
         break;
     }
     return err_set(err, ERR_DENIED, "a user may not send the command %s", cmd_kind_text(cmd->kind));
@@ -111,14 +115,26 @@ static void on_forward(struct rpc_conn *conn, struct rpc_call *call, const void 
 
 /* Reads */
 
+static bool refuses(struct rpc_conn *conn, struct rpc_call *call)
+{
+    struct err err;
+    if (replica_serves(service_of(conn)->replica))
+        return false;
+    err_set(&err, ERR_UNAVAILABLE, "this replica has only just joined; ask another");
+    rpc_refuse(call, &err);
+    return true;
+}
+
 static void on_query(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    reads_on_query(service_of(conn)->reads, conn, call, body, size);
+    if (!refuses(conn, call))
+        reads_on_query(service_of(conn)->reads, conn, call, body, size);
 }
 
 static void on_why(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    reads_on_why(service_of(conn)->reads, conn, call, body, size);
+    if (!refuses(conn, call))
+        reads_on_why(service_of(conn)->reads, conn, call, body, size);
 }
 
 static void on_barrier(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
@@ -131,7 +147,13 @@ static void on_barrier(struct rpc_conn *conn, struct rpc_call *call, const void 
 static void on_checkpoint(struct rpc_conn *conn, struct rpc_call *call, const void *body,
                           size_t size)
 {
-    checkpoint_on_call(service_of(conn)->checkpoint, conn, call, body, size);
+    if (!refuses(conn, call))
+        checkpoint_on_call(service_of(conn)->checkpoint, conn, call, body, size);
+}
+
+static void on_join(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+{
+    members_on_join(replica_members(service_of(conn)->replica), conn, call, body, size);
 }
 
 static void on_transfer(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
@@ -229,6 +251,7 @@ static const struct rpc_method methods[] = {
     {WIRE_WHY, "why", BIT(ROLE_USER), on_why},
     {WIRE_CHECKPOINT, "checkpoint", BIT(ROLE_USER), on_checkpoint},
     {WIRE_TRANSFER, "transfer", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_transfer},
+    {WIRE_JOIN, "join", BIT(ROLE_MASTER), on_join},
     {WIRE_STATUS, "status", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_status},
     {WIRE_FORWARD, "forward", BIT(ROLE_MASTER), on_forward},
     {WIRE_BARRIER, "barrier", BIT(ROLE_MASTER), on_barrier},

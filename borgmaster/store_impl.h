@@ -49,7 +49,9 @@ enum {
     X(NAMES_CLEAR) \
     X(NAME_PUT) \
     X(QUOTAS_CLEAR) \
-    X(QUOTA_PUT)
+    X(QUOTA_PUT) \
+    X(REPLICAS_CLEAR) \
+    X(REPLICA_PUT)
 
 enum store_statement {
 #define X(name) STATEMENT_##name,
@@ -67,7 +69,8 @@ struct store_rows {
     uint64_t *attributes_written;
     size_t attributes_written_count;
     struct resource_names names_written;
-    bool names_known;                  /* these were written by this process */
+    struct masters masters_written;
+    bool names_known;                  /* these two were written by this process */
     char identity[STORE_DIGEST_BYTES]; /* of the cell */
 };
 

@@ -273,6 +273,20 @@ static int load_meta(struct cell *cell, struct columns *c, struct err *err)
     cell->next_job = take_u64(c);
     cell->settings.policy = TAKE_ENUM(c, policy_text, POLICY_COUNT);
     cell->settings.hold = TAKE_ENUM(c, hold_text, HOLD_COUNT);
+    cell->settings.masters.next_id = take_u64(c);
+    return 0;
+}
+
+static int load_master(struct cell *cell, struct columns *c, struct err *err)
+{
+    struct masters *masters = &cell->settings.masters;
+    if (masters->count == MASTER_ROWS_MAX)
+        return err_set(err, ERR_CORRUPT, "more than %d replicas", MASTER_ROWS_MAX);
+    struct master *row = &masters->rows[masters->count++];
+    row->id = take_u64(c);
+    str_copy(row->rpc, sizeof row->rpc, take_text(c));
+    str_copy(row->raft, sizeof row->raft, take_text(c));
+    row->state = TAKE_ENUM(c, master_state_text, MASTER_STATE_COUNT);
     return 0;
 }
 
@@ -281,8 +295,10 @@ static const struct table {
     const char *sql;
     int (*load)(struct cell *cell, struct columns *c, struct err *err);
 } tables[] = {
-    {"SELECT applied_index, applied_term, now_ms, event_seq, next_job, policy, hold FROM meta",
+    {"SELECT applied_index, applied_term, now_ms, event_seq, next_job, policy, hold, "
+     "next_replica FROM meta",
      load_meta},
+    {"SELECT id, rpc, raft, state FROM replicas ORDER BY id", load_master},
     {"SELECT slot, name FROM resource_names", load_name},
     {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, "
      "named1, named2, named3, changed_ms, "

@@ -18,8 +18,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_COMMIT] = "COMMIT",
     [STATEMENT_META_PUT] =
         "UPDATE meta SET applied_index = ?, applied_term = ?, now_ms = ?, event_seq = ?, "
-        "next_job = ?, request_seq = ?, digest = ?, policy = ?, hold = ?, stored_index = ?, cell = "
-        "?",
+        "next_job = ?, request_seq = ?, digest = ?, policy = ?, hold = ?, stored_index = ?, "
+        "cell = ?, next_replica = ?",
     [STATEMENT_MACHINE_PUT] =
         "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
         "?, ?, ?, ?, ?, ?, ?) "
@@ -87,6 +87,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_TASKS_FORGET] = "DELETE FROM tasks WHERE job_id = ?",
     [STATEMENT_NAMES_CLEAR] = "DELETE FROM resource_names",
     [STATEMENT_NAME_PUT] = "INSERT INTO resource_names VALUES (?, ?)",
+    [STATEMENT_REPLICAS_CLEAR] = "DELETE FROM replicas",
+    [STATEMENT_REPLICA_PUT] = "INSERT INTO replicas VALUES (?, ?, ?, ?)",
     [STATEMENT_QUOTAS_CLEAR] = "DELETE FROM quotas",
     [STATEMENT_QUOTA_PUT] = "INSERT INTO quotas VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 };
@@ -443,6 +445,24 @@ static void row_limit(struct row *row, int64_t limit)
         row_int(row, limit);
 }
 
+static int put_masters(struct store_rows *rows, const struct masters *masters, struct err *err)
+{
+    if (rows->names_known && masters_same(masters, &rows->masters_written))
+        return 0;
+    int rv = run(rows, STATEMENT_REPLICAS_CLEAR, err);
+    for (uint32_t i = 0; rv == 0 && i < masters->count; i++) {
+        const struct master *m = &masters->rows[i];
+        struct row row = row_begin(rows, STATEMENT_REPLICA_PUT);
+        row_u64(&row, m->id);
+        row_text(&row, m->rpc);
+        row_text(&row, m->raft);
+        row_text(&row, master_state_text(m->state));
+        rv = row_end(&row, err);
+    }
+    rows->masters_written = *masters;
+    return rv;
+}
+
 static int put_names(struct store_rows *rows, const struct resource_names *names, struct err *err)
 {
     if (rows->names_known && memcmp(names, &rows->names_written, sizeof *names) == 0)
@@ -530,12 +550,15 @@ static int put_meta(struct store_rows *rows, const struct delta *delta, struct e
     row_text(&row, hold_text(delta->settings.hold));
     row_u64(&row, delta->stored_index);
     row_text(&row, rows->identity);
+    row_u64(&row, delta->settings.masters.next_id);
     return row_end(&row, err);
 }
 
 int store_rows_put(struct store_rows *rows, const struct delta *delta, struct err *err)
 {
-    int rv = put_names(rows, &delta->resource_names, err);
+    int rv = put_masters(rows, &delta->settings.masters, err);
+    if (rv == 0)
+        rv = put_names(rows, &delta->resource_names, err);
     ASSERT(!delta->full);
     for (size_t i = 0; rv == 0 && i < delta->machine_count; i++)
         rv = put_machine(rows, &delta->machines[i], err);

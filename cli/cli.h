@@ -86,6 +86,8 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(HTML, "html", 0, "FILE", "also write a report with plots, one page that needs nothing else") \
     X(SEED, "seed", 0, "N", "what is drawn at random is drawn from this number (1)") \
     X(NAMES, "machines", 0, NULL, "name the machines, the first 100 of each line") \
+    X(ADDR, "addr", 0, "RPC[,RAFT]", \
+      "HOST:PORT of the new replica, and of its log (default: one port higher)") \
     X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table")
 
 enum cli_option {
@@ -170,6 +172,10 @@ int cmd_cell_restore(struct cli *cli);
 int cmd_cell_policy(struct cli *cli);
 int cmd_cell_release(struct cli *cli);
 int cmd_cell_transfer(struct cli *cli);
+int cmd_cell_add_replica(struct cli *cli);
+int cmd_cell_remove_replica(struct cli *cli);
+int cmd_cell_replace_replica(struct cli *cli);
+int cmd_cell_restart(struct cli *cli);
 int cmd_submit(struct cli *cli);
 int cmd_jobs(struct cli *cli);
 int cmd_job(struct cli *cli);

@@ -158,6 +158,16 @@ void client_close(struct client *c)
     }
 }
 
+void client_forget(struct client *c)
+{
+    for (size_t i = 0; i < CELL_REPLICAS_MAX; i++) {
+        attempt_close(&c->attempts[i]);
+        while (c->attempts[i].conn != NULL)
+            client_turn(c, 20);
+    }
+    c->next = 0;
+}
+
 void client_close_ptr(struct client **client)
 {
     client_close(*client);

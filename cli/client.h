@@ -106,6 +106,8 @@ struct client_status {
 };
 /* Ask every replica at once; ret[i] belongs to cell.replicas[i]. */
 void client_statuses(struct client *client, struct client_status ret[CELL_REPLICAS_MAX]);
+/* `cell.replicas` has changed: connections are made anew. */
+void client_forget(struct client *client);
 /* Whose answer is the leader's; NULL: nobody's. */
 const struct client_status *client_leader(const struct client_status *all, size_t count);
 

@@ -172,7 +172,7 @@ static void up_tell(const struct cli *cli, const struct embed *e, size_t started
 static int wish_parse(const struct cli *cli, struct embed_wish *w, struct err *err)
 {
     uint64_t replicas, borglets, election, threshold;
-    if (cli_number(cli, OPT_REPLICAS, 1, CELL_REPLICAS_MAX, 0, &replicas, err) < 0 ||
+    if (cli_number(cli, OPT_REPLICAS, 1, CELL_MASTERS_MAX, 0, &replicas, err) < 0 ||
         cli_number(cli, OPT_BORGLETS, 1, EMBED_BORGLETS_MAX, 0, &borglets, err) < 0 ||
         cli_number(cli, OPT_ELECTION, 50, 60000, 0, &election, err) < 0 ||
         cli_number(cli, OPT_SNAPSHOT, 16, 1000000, 0, &threshold, err) < 0)
@@ -266,6 +266,8 @@ static int up(struct cli *cli, const char *checkpoint)
             r = embed_start(e, &started, &err);
         if (r == 0)
             r = ready_wait(cli, e, &err);
+        if (r == 0)
+            r = embed_begun(e, &err);
         if (r == 0)
             up_tell(cli, e, started);
         embed_close(e);

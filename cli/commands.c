@@ -128,6 +128,62 @@ const struct command cli_commands[] = {
         .run = cmd_cell_transfer,
     },
     {
+        .name = "cell add-replica",
+        .args = "",
+        .options = OPTION(ADDR),
+        .summary = "one more replica of the masters (root only)",
+        .details =
+            "The cell gives it a number; it starts with an empty directory, gets the log, and is\n"
+            "counted when it has caught up. Its certificate is made where the CA's key is, and\n"
+            "the command that starts it is printed; in a cell of `cell up` it is started. All\n"
+            "other replicas must answer: what is under way could not be committed without them.\n"
+            "cell.json is brought up to date; borglets learn of it from the replicas.",
+        .examples = "  borgctl cell add-replica\n"
+                    "  borgctl cell add-replica --addr 10.0.0.6:7100,10.0.0.6:7200",
+        .run = cmd_cell_add_replica,
+    },
+    {
+        .name = "cell remove-replica",
+        .args = "ID",
+        .args_min = 1,
+        .args_max = 1,
+        .summary = "one replica of the masters less (root only)",
+        .details =
+            "Refused when fewer would answer than are needed for a majority of those that stay.\n"
+            "A leader hands leadership over first. Its number is never used again, and what is in\n"
+            "its directory is of no use any more. One that has not joined yet is given up.",
+        .examples = "  borgctl cell remove-replica 5",
+        .run = cmd_cell_remove_replica,
+    },
+    {
+        .name = "cell replace-replica",
+        .args = "ID",
+        .args_min = 1,
+        .args_max = 1,
+        .options = OPTION(ADDR),
+        .summary = "a new replica in the place of one that is lost or has to go (root only)",
+        .details =
+            "One that does not answer is removed first, one that does when the new one has\n"
+            "joined. The new one gets another number, for its directory is empty: whoever comes\n"
+            "back under the old number with an empty directory has forgotten what it promised,\n"
+            "and is refused.",
+        .examples = "  borgctl cell replace-replica 3\n"
+                    "  borgctl cell replace-replica 3 --addr 10.0.0.6:7100",
+        .run = cmd_cell_replace_replica,
+    },
+    {
+        .name = "cell restart",
+        .args = "",
+        .summary = "restart the masters of your own cell one by one, the leader last",
+        .details =
+            "With the borgmaster that is beside this borgctl: so a cell is brought to another\n"
+            "version. Each is stopped when all others have caught up; a leader that is stopped\n"
+            "hands leadership over, so commands wait some milliseconds. The masters of other\n"
+            "cells are restarted in the same way by their supervisor (SIGTERM).",
+        .examples = "  borgctl cell restart",
+        .run = cmd_cell_restart,
+    },
+    {
         .name = "submit",
         .args = "SPEC",
         .args_min = 1,

@@ -101,6 +101,22 @@ static bool attributes_load(const json_t *list, struct words *ret)
     return true;
 }
 
+/* Those of cell.json, which changes with the replicas; before there is one, numbered from 1. */
+static void masters_number(struct embed *e, uint32_t count)
+{
+    char path[PATH_SIZE];
+    struct err err; /* told by embed_make(), which needs it */
+    path_of(e, path, "cell.json");
+    e->replica_count = count;
+    if (access(path, F_OK) == 0 && cell_file_load(path, &e->cell, &err) == 0) {
+        e->replica_count = (uint32_t)e->cell.replica_count;
+        return;
+    }
+    e->cell = (struct cell_file){.replica_count = MIN(count, (uint32_t)CELL_REPLICAS_MAX)};
+    for (uint32_t i = 0; i < e->cell.replica_count; i++)
+        e->cell.replicas[i].id = i + 1;
+}
+
 static int settings_load(struct embed *e, struct err *err)
 {
     char path[PATH_SIZE];
@@ -121,7 +137,7 @@ static int settings_load(struct embed *e, struct err *err)
                        path, why.line, why.text);
     }
     str_copy(e->host, sizeof e->host, host);
-    e->replica_count = (uint32_t)replicas;
+    masters_number(e, (uint32_t)replicas);
     e->election_timeout_ms = (uint32_t)election;
     e->snapshot_threshold = (uint32_t)threshold;
     json_array_foreach(list, i, item)
@@ -346,10 +362,11 @@ static void ports_lock(void)
 static int wish_check(const struct embed *e, const struct embed_wish *w, struct err *err)
 {
     if (!e->is_new && w->replica_count != 0 && w->replica_count != e->replica_count)
-        return err_set(err, ERR_STATE,
-                       "--replicas: the cell in %.200s has %u replicas; another number needs "
-                       "another --dir (or cell down --wipe first)",
-                       e->dir, e->replica_count);
+        return err_set(
+            err, ERR_STATE,
+            "--replicas: the cell in %.200s has %u replicas; borgctl cell add-replica and "
+            "remove-replica change that",
+            e->dir, e->replica_count);
     if (!e->is_new && w->borglet_count != 0 && w->borglet_count < e->borglet_count)
         return err_set(err, ERR_STATE,
                        "--borglets: the cell in %.200s has %u borglets; they can become more, not "
@@ -397,7 +414,7 @@ static int settings_settle(struct embed *e, const struct embed_wish *w, struct e
     char rack[16];
     if (e->is_new) {
         ports_lock();
-        e->replica_count = w->replica_count != 0 ? w->replica_count : 5;
+        masters_number(e, w->replica_count != 0 ? w->replica_count : 5);
         str_copy(e->host, sizeof e->host, w->host != NULL ? w->host : "127.0.0.1");
     }
     if (w->election_timeout_ms != 0)
@@ -437,15 +454,24 @@ static int certificate_make(const struct embed *e, const char *file_name, enum r
     return pki_make_cert(pki, file_name, &id, err);
 }
 
+int embed_make_master(const struct embed *e, uint64_t id, struct err *err)
+{
+    char path[PATH_SIZE], name[32], number[24];
+    snprintf(name, sizeof name, "master%" PRIu64, id);
+    path_of(e, path, name);
+    if (directories_make(path, err) < 0)
+        return -(int)err->code;
+    snprintf(name, sizeof name, "master-%" PRIu64, id);
+    snprintf(number, sizeof number, "%" PRIu64, id);
+    return certificate_make(e, name, ROLE_MASTER, number, err);
+}
+
 static int certificates_make(const struct embed *e, const struct embed_wish *w, struct err *err)
 {
-    char file[CELL_NAME_MAX + 32], number[16];
-    for (uint32_t i = 1; i <= e->replica_count; i++) {
-        snprintf(file, sizeof file, "master-%u", i);
-        snprintf(number, sizeof number, "%u", i);
-        if (certificate_make(e, file, ROLE_MASTER, number, err) < 0)
+    char file[CELL_NAME_MAX + 32];
+    for (uint32_t i = 0; i < e->replica_count; i++)
+        if (embed_make_master(e, e->cell.replicas[i].id, err) < 0)
             return -(int)err->code;
-    }
     for (uint32_t i = 0; i < e->borglet_count; i++) {
         snprintf(file, sizeof file, "borglet-%s", e->borglets[i].name);
         if (certificate_make(e, file, ROLE_BORGLET, e->borglets[i].name, err) < 0)
@@ -471,26 +497,43 @@ static void cell_name(const struct embed *e, char ret[CELL_NAME_MAX + 1])
     str_copy(ret, CELL_NAME_MAX + 1, name_valid(base) ? base : "cell");
 }
 
+static void replica_address(const struct embed *e, uint16_t first, struct cell_replica *ret)
+{
+    bool v6 = strchr(e->host, ':') != NULL;
+    snprintf(ret->rpc, sizeof ret->rpc, v6 ? "[%.45s]:%u" : "%.45s:%u", e->host, first);
+    snprintf(ret->raft, sizeof ret->raft, v6 ? "[%.45s]:%u" : "%.45s:%u", e->host, first + 1U);
+}
+
+int embed_find_address(const struct embed *e, struct cell_replica *ret, struct err *err)
+{
+    uint16_t first;
+    if (ports_find(e->host, 2, e, &first, err) < 0)
+        return -(int)err->code;
+    replica_address(e, first, ret);
+    return 0;
+}
+
+int embed_save_cell(const struct embed *e, struct err *err)
+{
+    char path[PATH_SIZE];
+    path_of(e, path, "cell.json");
+    return cell_file_save(path, &e->cell, err);
+}
+
 static int cell_file_make(struct embed *e, struct err *err)
 {
     char path[PATH_SIZE];
     uint16_t first;
-    bool v6 = strchr(e->host, ':') != NULL;
     path_of(e, path, "cell.json");
     if (access(path, F_OK) == 0)
         return cell_file_load(path, &e->cell, err);
-    e->cell = (struct cell_file){.replica_count = e->replica_count, .ca_path = "pki/ca.crt"};
+    str_copy(e->cell.ca_path, sizeof e->cell.ca_path, "pki/ca.crt");
     cell_name(e, e->cell.name);
     if (ports_find(e->host, 2 * e->replica_count, e, &first, err) < 0)
         return -(int)err->code;
-    for (uint32_t i = 0; i < e->replica_count; i++) {
-        struct cell_replica *r = &e->cell.replicas[i];
-        r->id = i + 1;
-        snprintf(r->rpc, sizeof r->rpc, v6 ? "[%.45s]:%u" : "%.45s:%u", e->host, first + 2 * i);
-        snprintf(r->raft, sizeof r->raft, v6 ? "[%.45s]:%u" : "%.45s:%u", e->host,
-                 first + 2 * i + 1);
-    }
-    return cell_file_save(path, &e->cell, err);
+    for (uint32_t i = 0; i < e->replica_count; i++)
+        replica_address(e, (uint16_t)(first + 2 * i), &e->cell.replicas[i]);
+    return embed_save_cell(e, err);
 }
 
 static int directories_all_make(const struct embed *e, struct err *err)
@@ -499,12 +542,6 @@ static int directories_all_make(const struct embed *e, struct err *err)
     static const char *const names[] = {"pki", "log", "run", "borglets"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         path_of(e, path, names[i]);
-        if (directories_make(path, err) < 0)
-            return -(int)err->code;
-    }
-    for (uint32_t i = 1; i <= e->replica_count; i++) {
-        snprintf(name, sizeof name, "master%u", i);
-        path_of(e, path, name);
         if (directories_make(path, err) < 0)
             return -(int)err->code;
     }

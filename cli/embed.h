@@ -5,6 +5,7 @@
  *     DIR/cell.json       where the replicas are; written last, so it means "complete"
  *     DIR/pki             the CA and certificates: master-N borglet-mN user-NAME
  *     DIR/restoring       there while a checkpoint is being restored
+ *     DIR/begun           it has been at work: masters are not started with --bootstrap any more
  *     DIR/masterN, DIR/borglets/mN, DIR/log/NAME.log, DIR/run/NAME.pid
  *
  * Every step makes only what is missing, so `up` on an existing directory brings the same cell
@@ -44,7 +45,7 @@ struct embed {
     uint32_t snapshot_threshold;
     struct embed_borglet borglets[EMBED_BORGLETS_MAX];
     uint32_t borglet_count;
-    struct cell_file cell; /* after embed_make() */
+    struct cell_file cell; /* whole after embed_make(); before a new one has numbers only */
 };
 
 /* What `cell up` was told; 0 and NULL: the stored value, or the default of a new cell. */
@@ -68,6 +69,16 @@ void embed_close(struct embed *embed); /* unlocks */
 /* Settle what is open, make what is missing: directories, ports, certificates, files. */
 int embed_make(struct embed *embed, const struct embed_wish *wish, struct err *err) MUST_USE;
 
+/* Of one replica the directory and the certificate. */
+int embed_make_master(const struct embed *embed, uint64_t id, struct err *err) MUST_USE;
+/* Two free ports for a replica; its `id` is left alone. */
+int embed_find_address(const struct embed *embed, struct cell_replica *ret,
+                       struct err *err) MUST_USE;
+/* `embed.cell` becomes cell.json. */
+int embed_save_cell(const struct embed *embed, struct err *err) MUST_USE;
+/* The cell has been at work: from now on an empty directory of a master is one that was lost. */
+int embed_begun(const struct embed *embed, struct err *err) MUST_USE;
+
 /* The processes, masters first. `name` is the stem of its log and pid file. */
 struct embed_process {
     char name[CELL_NAME_MAX + 1];
@@ -82,6 +93,8 @@ size_t embed_processes(const struct embed *embed, struct embed_process ret[EMBED
 int embed_restore(const struct embed *embed, const char *checkpoint, struct err *err) MUST_USE;
 /* Start what is not running; *ret_started says how many that were. */
 int embed_start(const struct embed *embed, size_t *ret_started, struct err *err) MUST_USE;
+/* Stop one that runs, by its place in embed_processes(), and wait until it is gone. */
+void embed_stop_one(const struct embed *embed, size_t at);
 /* Stop masters and borglets; how many were running. */
 size_t embed_stop(const struct embed *embed);
 /* Remove a file or directory of the cell with everything in it; fine when it is not there. */

@@ -17,6 +17,7 @@
 #include <uv.h>
 
 enum { ARG_SIZE = 2 * CELL_PATH_MAX, ARGS_MAX = 24 + 2 * EMBED_ATTRIBUTES_MAX };
+#define BEGUN "begun" /* a file: the cell has been at work once */
 #define RESTORING "restoring"
 enum { ADDRESS_WAIT_MS = 2000, ADDRESS_POLL_MS = 20 };
 
@@ -33,8 +34,8 @@ size_t embed_processes(const struct embed *e, struct embed_process ret[EMBED_PRO
 {
     size_t count = 0;
     char stem[CELL_NAME_MAX + 1];
-    for (uint32_t i = 1; i <= e->replica_count; i++) {
-        snprintf(stem, sizeof stem, "master%u", i);
+    for (uint32_t i = 0; i < e->replica_count; i++) {
+        snprintf(stem, sizeof stem, "master%" PRIu64, e->cell.replicas[i].id);
         process_describe(e, stem, &ret[count++]);
     }
     for (uint32_t i = 0; i < e->borglet_count; i++)
@@ -117,18 +118,18 @@ static void args_option(struct args *a, const char *option, const char *dir, con
     args_add(a, "%s/%s", dir, name);
 }
 
-static void master_args(const struct embed *e, uint32_t id, struct args *a)
+static void master_args(const struct embed *e, uint64_t id, struct args *a)
 {
     char name[CELL_NAME_MAX + 32];
     program_find("borgmaster", args_next(a));
     args_option(a, "--cell", e->dir, "cell.json");
     args_add(a, "--id");
-    args_add(a, "%u", id);
-    snprintf(name, sizeof name, "master%u", id);
+    args_add(a, "%" PRIu64, id);
+    snprintf(name, sizeof name, "master%" PRIu64, id);
     args_option(a, "--dir", e->dir, name);
-    snprintf(name, sizeof name, "pki/master-%u.crt", id);
+    snprintf(name, sizeof name, "pki/master-%" PRIu64 ".crt", id);
     args_option(a, "--cert", e->dir, name);
-    snprintf(name, sizeof name, "pki/master-%u.key", id);
+    snprintf(name, sizeof name, "pki/master-%" PRIu64 ".key", id);
     args_option(a, "--key", e->dir, name);
     if (e->election_timeout_ms != 0) {
         args_add(a, "--election-timeout-ms");
@@ -138,6 +139,8 @@ static void master_args(const struct embed *e, uint32_t id, struct args *a)
         args_add(a, "--snapshot-threshold");
         args_add(a, "%u", e->snapshot_threshold);
     }
+    if (!embed_has(e, BEGUN))
+        args_add(a, "--bootstrap");
 }
 
 /* What --capacity of a borglet does not take has flags of its own. */
@@ -186,7 +189,7 @@ static void borglet_args(const struct embed *e, const struct embed_borglet *b, s
 }
 
 /* A master that is not running must find its addresses free; say who is to blame if not. */
-static int address_check(const char *address, uint32_t id, struct err *err)
+static int address_check(const char *address, uint64_t id, struct err *err)
 {
     char host[CELL_ADDR_MAX + 1];
     str_copy(host, sizeof host, address);
@@ -211,15 +214,17 @@ static int address_check(const char *address, uint32_t id, struct err *err)
         close(fd);
     if (!ok && why == EADDRINUSE)
         return err_set(err, ERR_STATE,
-                       "%s, the address of master %u, is taken by another process; find it with "
+                       "%s, the address of master %" PRIu64
+                       ", is taken by another process; find it with "
                        "`ss -ltnp sport = :%d`, stop it and try again",
                        address, id, port);
     return ok ? 0
-              : err_errno(err, why, "cannot listen on %s, the address of master %u", address, id);
+              : err_errno(err, why, "cannot listen on %s, the address of master %" PRIu64, address,
+                          id);
 }
 
 /* A master that was killed a moment ago holds its port until the kernel has taken it apart. */
-static int address_wait(const char *address, uint32_t id, struct err *err)
+static int address_wait(const char *address, uint64_t id, struct err *err)
 {
     uint64_t deadline_ms = clock_mono_ms() + ADDRESS_WAIT_MS;
     int r = address_check(address, id, err);
@@ -235,7 +240,7 @@ static int process_start(const struct embed *e, size_t at, struct embed_process 
     struct args *a = xcalloc(1, sizeof *a);
     int r = 0;
     if (at < e->replica_count) {
-        uint32_t id = (uint32_t)at + 1;
+        uint64_t id = e->cell.replicas[at].id;
         r = address_wait(e->cell.replicas[at].rpc, id, err);
         if (r == 0)
             r = address_wait(e->cell.replicas[at].raft, id, err);
@@ -295,15 +300,15 @@ static int masters_check(const struct embed *e, struct err *err)
 static int masters_clear(const struct embed *e, struct err *err)
 {
     int r = 0;
-    for (uint32_t i = 1; i <= e->replica_count && r == 0; i++) {
+    for (uint32_t i = 0; i < e->replica_count && r == 0; i++) {
         char raft[64];
-        snprintf(raft, sizeof raft, "master%u/raft", i);
+        snprintf(raft, sizeof raft, "master%" PRIu64 "/raft", e->cell.replicas[i].id);
         r = embed_remove(e, raft, err);
     }
     return r == 0 ? embed_remove(e, RESTORING, err) : r;
 }
 
-static int master_restore(const struct embed *e, uint32_t id, const char *checkpoint, uint64_t at_s,
+static int master_restore(const struct embed *e, uint64_t id, const char *checkpoint, uint64_t at_s,
                           struct err *err)
 {
     struct args *a = xcalloc(1, sizeof *a);
@@ -319,9 +324,24 @@ static int master_restore(const struct embed *e, uint32_t id, const char *checkp
     return r;
 }
 
-int embed_restore(const struct embed *e, const char *checkpoint, struct err *err)
+static int marker_make(const struct embed *e, const char *name, struct err *err)
 {
     char marker[CELL_PATH_MAX + 32];
+    snprintf(marker, sizeof marker, "%s/%s", e->dir, name);
+    int fd = open(marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return err_errno(err, errno, "cannot make %s", marker);
+    close(fd);
+    return 0;
+}
+
+int embed_begun(const struct embed *e, struct err *err)
+{
+    return embed_has(e, BEGUN) ? 0 : marker_make(e, BEGUN, err);
+}
+
+int embed_restore(const struct embed *e, const char *checkpoint, struct err *err)
+{
     uint64_t at_s = clock_wall_ms() / 1000;
     int r = programs_check(err);
     if (r == 0 && embed_has(e, RESTORING))
@@ -330,18 +350,25 @@ int embed_restore(const struct embed *e, const char *checkpoint, struct err *err
         r = masters_check(e, err);
     if (r != 0)
         return r;
-    snprintf(marker, sizeof marker, "%s/" RESTORING, e->dir);
-    int fd = open(marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return err_errno(err, errno, "cannot make %s", marker);
-    close(fd);
-    for (uint32_t i = 1; i <= e->replica_count && r == 0; i++)
-        r = master_restore(e, i, checkpoint, at_s, err);
+    if (marker_make(e, RESTORING, err) != 0)
+        return -(int)err->code;
+    for (uint32_t i = 0; i < e->replica_count && r == 0; i++)
+        r = master_restore(e, e->cell.replicas[i].id, checkpoint, at_s, err);
     if (r == 0)
         return embed_remove(e, RESTORING, err);
     struct err why; /* the first reason counts */
     (void)masters_clear(e, &why);
     return r;
+}
+
+void embed_stop_one(const struct embed *e, size_t at)
+{
+    struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
+    ASSERT(at < embed_processes(e, all));
+    if (all[at].alive)
+        proc_stop(&all[at].proc, 1, EMBED_STOP_MS);
+    unlink(all[at].pid_path);
+    free(all);
 }
 
 size_t embed_stop(const struct embed *e)

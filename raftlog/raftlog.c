@@ -563,22 +563,18 @@ static int raftlog_bootstrap(struct raftlog *log, struct err *err)
     return 0;
 }
 
-/* The library goes on with the replicas of its first start; say so instead of never connecting. */
-static int raftlog_check_members(const struct raftlog *log, struct err *err)
+/* Members come and go, but a number belongs to one address. */
+static int raftlog_check_address(const struct raftlog *log, struct err *err)
 {
     const struct raft_configuration *conf = &log->raft.configuration;
+    const char *address = options_self(&log->options)->address;
     for (unsigned i = 0; i < conf->n; i++) {
-        bool known = false;
-        for (size_t k = 0; k < log->options.member_count; k++) {
-            const struct raftlog_member *m = &log->options.members[k];
-            known = known || (m->id == conf->servers[i].id &&
-                              strcmp(m->address, conf->servers[i].address) == 0);
-        }
-        if (!known || conf->n != log->options.member_count)
+        if (conf->servers[i].id == log->options.id &&
+            strcmp(conf->servers[i].address, address) != 0)
             return err_set(err, ERR_STATE,
-                           "the raft log in %s belongs to a cell of %u replicas, among them "
-                           "replica %llu at %s; start with those",
-                           log->dir, conf->n, conf->servers[i].id, conf->servers[i].address);
+                           "the raft log in %s belongs to replica %" PRIu64
+                           " at %s and not at %s: start it there, or replace it",
+                           log->dir, log->options.id, conf->servers[i].address, address);
     }
     return 0;
 }
@@ -593,8 +589,7 @@ static void raftlog_on_init_failed(struct raft_uv_transport *uv)
 static int raftlog_init_library(struct raftlog *log, struct err *err)
 {
     const struct raftlog_options *o = &log->options;
-    raftlog_transport_init(&log->transport, log->loop, o->tls, log->options.members,
-                           o->member_count);
+    raftlog_transport_init(&log->transport, log->loop, o->tls, o->handlers->may_connect, o->data);
     raftlog_fsm_init(log);
     int rv = raft_uv_init(&log->io, log->loop, log->dir, &log->transport.uv);
     if (rv != 0) {
@@ -692,7 +687,7 @@ int raftlog_open(const struct raftlog_options *options, struct raftlog **ret, st
     }
     if (raftlog_init_library(log, err) != 0)
         return -(int)err->code;
-    if (raftlog_bootstrap(log, err) != 0)
+    if (options->bootstrap && raftlog_bootstrap(log, err) != 0)
         return raftlog_abandon(log, err);
     /* The owner may have loaded for seconds since the loop looked at the clock: the election timer
      * begins now. */
@@ -703,7 +698,7 @@ int raftlog_open(const struct raftlog_options *options, struct raftlog **ret, st
         raftlog_library_err(log, rv, "start", err);
         return raftlog_abandon(log, err);
     }
-    if (raftlog_check_members(log, err) != 0)
+    if (raftlog_check_address(log, err) != 0)
         return raftlog_abandon(log, err);
     log->started = true;
     raftlog_start_handles(log);

@@ -20,7 +20,7 @@
 
 #include <uv.h>
 
-enum { RAFTLOG_MEMBERS_MAX = 9, RAFTLOG_ENTRY_BYTES_MAX = 1048576 };
+enum { RAFTLOG_MEMBERS_MAX = 10, RAFTLOG_ENTRY_BYTES_MAX = 1048576 };
 
 enum raftlog_role { RAFTLOG_FOLLOWER, RAFTLOG_CANDIDATE, RAFTLOG_LEADER };
 
@@ -48,6 +48,10 @@ struct raftlog_handlers {
     int (*on_restore)(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size);
 
     void (*on_fatal)(void *data, const struct err *err);
+
+    /* May this replica, at this address, connect to us? Not when it was removed. NULL: all may. A
+     * member that we have not heard of must: a leader may have come while we were away. */
+    bool (*may_connect)(void *data, uint64_t id, const char *address);
 };
 
 struct raftlog_options {
@@ -58,6 +62,7 @@ struct raftlog_options {
     uint64_t id;
     struct raftlog_member members[RAFTLOG_MEMBERS_MAX]; /* initial voters, ourselves included */
     size_t member_count;
+    bool bootstrap; /* a new directory begins the group; else it waits until it is added to one */
     unsigned election_timeout_ms;            /* 0: default 300 */
     unsigned heartbeat_ms;                   /* 0: default 50 */
     unsigned snapshot_threshold;             /* entries between snapshots; 0: default 16384 */
@@ -69,7 +74,7 @@ struct raftlog_options {
 
 struct raftlog;
 
-/* Load snapshot and log (on_restore may come before it returns), bootstrap on first use, start. */
+/* Load snapshot and log (on_restore may come before it returns), bootstrap if told to, start. */
 int raftlog_open(const struct raftlog_options *options, struct raftlog **ret,
                  struct err *err) MUST_USE;
 
@@ -133,7 +138,7 @@ typedef void (*raftlog_transfer_cb)(void *data, int status);
 int raftlog_transfer(struct raftlog *log, uint64_t id, raftlog_transfer_cb cb, void *data,
                      struct err *err) MUST_USE;
 
-enum raftlog_part { RAFTLOG_SPARE, RAFTLOG_STANDBY, RAFTLOG_VOTER };
+enum raftlog_part { RAFTLOG_GONE, RAFTLOG_SPARE, RAFTLOG_STANDBY, RAFTLOG_VOTER };
 
 /* A replica as the log knows it: the members of the cell, ourselves included. */
 struct raftlog_peer {
@@ -144,6 +149,16 @@ struct raftlog_peer {
     uint64_t silent_ms;     /* on a leader: since it last answered; UINT64_MAX: never */
 };
 size_t raftlog_peers(const struct raftlog *log, struct raftlog_peer ret[RAFTLOG_MEMBERS_MAX]);
+
+/*
+ * Take the next step from what the replica is to `part`: it is added as a spare at `address`, made
+ * a stand-by, then a voter; or removed. Whether the step was taken shows in raftlog_peers();
+ * nothing is promised, a change of leader may undo it. ERR_STATE: another step is under way. Who
+ * asks has made sure that those who answer can commit it: a step that is rolled back stops
+ * replicas.
+ */
+int raftlog_member(struct raftlog *log, uint64_t id, const char *address, enum raftlog_part part,
+                   struct err *err) MUST_USE;
 
 struct raftlog_status {
     enum raftlog_role role;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -36,6 +37,19 @@ int raftlog_disk_take(const char *dir, uint64_t free_min_bytes, int *ret_fd, str
         return err_set(err, ERR_STATE, "another process uses the raft directory %s; stop it first",
                        dir);
     return raftlog_disk_check(dir, free_min_bytes, err);
+}
+
+/* A term has been stored, which is done before anything is acknowledged or voted for, or none. */
+bool raftlog_disk_is_new(const char *dir)
+{
+    static const char *const names[] = {"metadata1", "metadata2", "seal"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        char path[1100];
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        if (access(path, F_OK) == 0)
+            return false;
+    }
+    return true;
 }
 
 void raftlog_disk_release(int fd)

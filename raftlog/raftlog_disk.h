@@ -12,6 +12,8 @@
  * error. */
 int raftlog_disk_take(const char *dir, uint64_t free_min_bytes, int *ret_fd,
                       struct err *err) MUST_USE;
+/* Is there nothing of a log yet, perhaps no directory either? */
+bool raftlog_disk_is_new(const char *dir);
 void raftlog_disk_release(int fd); /* -1 is fine */
 /* ERR_LIMIT when less than that is free. */
 int raftlog_disk_check(const char *dir, uint64_t free_min_bytes, struct err *err) MUST_USE;

@@ -70,6 +70,10 @@ struct raftlog {
         struct raft_transfer req;
     } transfer;
 
+    struct raft_change change; /* of the step under way */
+    bool changing;
+    raft_term change_term; /* the library forgets it with its leadership */
+
     uint64_t stored_index;                      /* as last seen */
     uint64_t stored_ms;                         /* when it last moved, or an entry began to wait */
     uint64_t looked_ms;                         /* when we last looked */

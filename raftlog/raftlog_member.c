@@ -1,5 +1,8 @@
 /*
- * raftlog_member.c - who the replicas are, and which of them leads: leadership handed over.
+ * raftlog_member.c - who the replicas are, and which of them leads.
+ *
+ * Members change one at a time and step by step, each step an entry of the log: added as a spare,
+ * which gets nothing; a stand-by, which gets the log and does not count; a voter.
  *
  * A transfer goes: wanted (new requests wait) -> sent (all of ours are finished; the library waits
  * for the follower to have our log, then tells it to stand for election) -> done (another leader is
@@ -9,6 +12,7 @@
 #include "raftlog_impl.h"
 
 #include "clock.h"
+#include "log.h"
 
 #include <string.h>
 
@@ -151,4 +155,59 @@ void raftlog_transfer_answer(struct raftlog *log)
     t->wanted = false;
     t->cb(t->data, leader_id != 0 && leader_id != log->options.id ? 0 : -ERR_TIMEOUT);
     raftlog_kick(log); /* what waited goes on, or is refused */
+}
+
+static void raftlog_on_changed(struct raft_change *req, int status)
+{
+    struct raftlog *log = req->data;
+    log->changing = false;
+    if (status != 0)
+        log_warn("raft.change-failed reason=%s", log_quoted(raft_strerror(status)));
+}
+
+static int change_check(const struct raftlog *log, struct err *err)
+{
+    const struct raft *r = &log->raft;
+    if (!raftlog_leads(log) || log->transfer.wanted)
+        return raftlog_refuse(log, err);
+    if ((log->changing && log->change_term == r->current_term) ||
+        r->configuration_uncommitted_index != 0)
+        return err_set(err, ERR_STATE, "another change of the members is under way");
+    return 0;
+}
+
+static int change_begin(struct raftlog *log, uint64_t id, const char *address,
+                        enum raftlog_part now, enum raftlog_part part)
+{
+    struct raft_change *req = &log->change;
+    if (part == RAFTLOG_GONE)
+        return raft_remove(&log->raft, req, id, raftlog_on_changed);
+    if (now == RAFTLOG_GONE)
+        return raft_add(&log->raft, req, id, address, raftlog_on_changed);
+    return raft_assign(&log->raft, req, id, now == RAFTLOG_SPARE ? RAFT_STANDBY : RAFT_VOTER,
+                       raftlog_on_changed);
+}
+
+int raftlog_member(struct raftlog *log, uint64_t id, const char *address, enum raftlog_part part,
+                   struct err *err)
+{
+    struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
+    enum raftlog_part now = RAFTLOG_GONE;
+    size_t count = raftlog_peers(log, peers);
+    int rv = change_check(log, err);
+    ASSERT(id != log->options.id);
+    if (rv != 0)
+        return rv;
+    for (size_t i = 0; i < count; i++)
+        now = peers[i].id == id ? peers[i].part : now;
+    if (now == part)
+        return 0;
+    log->change.data = log;
+    log->change_term = log->raft.current_term;
+    log->changing = true;
+    rv = change_begin(log, id, address, now, part);
+    if (rv == 0)
+        return 0;
+    log->changing = false;
+    return err_set(err, ERR_STATE, "replica %" PRIu64 " at %s: %s", id, address, raft_strerror(rv));
 }

@@ -228,15 +228,6 @@ static void link_on_open(struct stream *s, void *data)
     req->cb(req, theirs, 0);
 }
 
-static const struct raftlog_member *transport_member(const struct raftlog_transport *t, uint64_t id)
-{
-    for (size_t i = 0; i < t->member_count; i++) {
-        if (t->members[i].id == id)
-            return &t->members[i];
-    }
-    return NULL;
-}
-
 /* Does the certificate of the other side say master/ID? */
 static bool link_peer_is(const struct link *l, uint64_t id)
 {
@@ -250,14 +241,13 @@ static bool link_peer_is(const struct link *l, uint64_t id)
 static void link_accept(struct link *l, uint64_t id, const char *address)
 {
     struct raftlog_transport *t = l->transport;
-    const struct raftlog_member *member = transport_member(t, id);
     uv_stream_t *theirs = NULL;
     if (!link_peer_is(l, id)) {
         link_refuse(l, "its certificate is not that of the replica it says it is");
         return;
     }
-    if (member == NULL || strcmp(member->address, address) != 0) {
-        link_refuse(l, "no replica of this cell has this number and address");
+    if (t->may_connect != NULL && !t->may_connect(t->data, id, address)) {
+        link_refuse(l, "no replica of this cell has this number and address (any more)");
         return;
     }
     if (link_make_pipe(l, &theirs) != 0) {
@@ -453,10 +443,11 @@ static void transport_close(struct raft_uv_transport *uv, raft_uv_transport_clos
 }
 
 void raftlog_transport_init(struct raftlog_transport *t, uv_loop_t *loop, struct tls_context *tls,
-                            const struct raftlog_member *members, size_t member_count)
+                            bool (*may_connect)(void *data, uint64_t id, const char *address),
+                            void *data)
 {
     *t = (struct raftlog_transport){
-        .loop = loop, .tls = tls, .members = members, .member_count = member_count};
+        .loop = loop, .tls = tls, .may_connect = may_connect, .data = data};
     list_init(&t->links);
     t->uv.impl = t;
     t->uv.init = transport_init;

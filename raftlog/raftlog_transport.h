@@ -30,8 +30,8 @@ struct raftlog_transport {
     struct raft_uv_transport uv; /* for raft_uv_init */
     uv_loop_t *loop;
     struct tls_context *tls;
-    const struct raftlog_member *members; /* only these may connect; borrowed */
-    size_t member_count;
+    bool (*may_connect)(void *data, uint64_t id, const char *address); /* NULL: all may */
+    void *data;
     uint64_t id;
     char address[CELL_ADDR_MAX + 1];
 
@@ -46,8 +46,9 @@ struct raftlog_transport {
     char read_buf[65536];
 };
 
-/* `members` are borrowed. The library closes it, with its own close. */
+/* The library closes it, with its own close. */
 void raftlog_transport_init(struct raftlog_transport *t, uv_loop_t *loop, struct tls_context *tls,
-                            const struct raftlog_member *members, size_t member_count);
+                            bool (*may_connect)(void *data, uint64_t id, const char *address),
+                            void *data);
 
 #endif

@@ -253,8 +253,44 @@ static inline void draw_drain(uint64_t *seed, struct cmd *cmd)
     cmd->machine_drain.on = draw_below(seed, 3) == 0;
 }
 
+static inline void draw_master(uint64_t *seed, struct cmd *cmd)
+{
+    uint64_t id = draw_below(seed, 12);
+    switch (draw_below(seed, 4)) {
+    case 0:
+        cmd->kind = CMD_MASTERS_SET;
+        cmd->masters_set.count = draw_below(seed, 6);
+        for (uint32_t i = 0; i < cmd->masters_set.count; i++) {
+            struct master *row = &cmd->masters_set.rows[i];
+            row->id = i + 1;
+            row->state = draw_below(seed, 20) == 0 ? MASTER_JOINING : MASTER_VOTES;
+            snprintf(row->rpc, sizeof row->rpc, "r%u:1", i + 1);
+            snprintf(row->raft, sizeof row->raft, "r%u:2", i + 1);
+        }
+        return;
+    case 1:
+        cmd->kind = CMD_MASTER_ADD;
+        cmd->master_add.replaces = draw_below(seed, 2) == 0 ? 0 : id;
+        snprintf(cmd->master_add.rpc, sizeof cmd->master_add.rpc, "r%u:1", draw_below(seed, 14));
+        snprintf(cmd->master_add.raft, sizeof cmd->master_add.raft, "r%u:2", draw_below(seed, 14));
+        return;
+    case 2:
+        cmd->kind = CMD_MASTER_REMOVE;
+        cmd->master_remove.id = id;
+        return;
+    default:
+        cmd->kind = CMD_MASTER_STEP;
+        cmd->master_step.id = id;
+        cmd->master_step.gone = draw_below(seed, 2) == 0;
+    }
+}
+
 static inline void draw_setting(uint64_t *seed, struct cmd *cmd)
 {
+    if (draw_below(seed, 2) == 0) {
+        draw_master(seed, cmd);
+        return;
+    }
     if (draw_below(seed, 2) == 0) {
         cmd->kind = CMD_POLICY_SET;
         cmd->policy_set.policy = draw_below(seed, POLICY_COUNT + 1);
@@ -287,7 +323,7 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         str_copy(cmd.user, sizeof cmd.user, "alice");
     if (draw_below(seed, 8) == 0)
         str_copy(cmd.user, sizeof cmd.user, CELL_OPERATOR);
-    switch (draw_below(seed, 26)) {
+    switch (draw_below(seed, 27)) {
     case 0:
     case 1:
         draw_register(seed, &cmd);
@@ -300,6 +336,7 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         break;
     case 22:
     case 23:
+    case 26:
         draw_setting(seed, &cmd);
         break;
     case 2:

@@ -137,6 +137,17 @@ static UNUSED void on_fatal(void *data, const struct err *err)
     r->fatal_count++;
 }
 
+static UNUSED bool may_connect(void *data, uint64_t id, const char *address)
+{
+    const struct replica *r = data;
+    const struct raftlog_options *o = &r->cell->options;
+    for (size_t i = 0; i < o->member_count; i++) {
+        if (o->members[i].id == id && strcmp(o->members[i].address, address) == 0)
+            return true;
+    }
+    return false;
+}
+
 static const struct raftlog_handlers handlers = {
     .on_apply = on_apply,
     .on_role = on_role,
@@ -145,6 +156,7 @@ static const struct raftlog_handlers handlers = {
     .snapshot_end = snapshot_end,
     .on_restore = on_restore,
     .on_fatal = on_fatal,
+    .may_connect = may_connect,
 };
 
 static UNUSED void on_tick(uv_timer_t *timer)
@@ -271,6 +283,7 @@ static UNUSED struct cell *cell_new(size_t count)
     ck_assert_int_eq(uv_timer_start(&c->tick, on_tick, 10, 10), 0);
     ck_assert_msg(pki_make_ca(c->dir, "test", &err) == 0, "%s", err.msg);
     c->options.disk_free_min_bytes = 1048576;
+    c->options.bootstrap = true;
     for (size_t i = 0; i < count; i++) {
         struct replica *r = &c->replicas[i];
         struct sockaddr_in addr;

@@ -235,6 +235,48 @@ static inline void random_update(struct random *r, struct cmd_job_update *update
     update->limit.v[RES_GPU] = (int64_t)random_number(r);
 }
 
+static inline void random_masters(struct random *r, struct masters *masters)
+{
+    masters->count = random_below(r, CELL_MASTERS_MAX + 1);
+    for (uint32_t i = 0; i < masters->count; i++) {
+        masters->rows[i].id = random_number(r);
+        random_text(r, masters->rows[i].rpc, sizeof masters->rows[i].rpc);
+        random_text(r, masters->rows[i].raft, sizeof masters->rows[i].raft);
+        masters->rows[i].state = random_below(r, MASTER_STATE_COUNT);
+    }
+}
+
+static inline void random_quota(struct random *r, struct cmd_quota_set *set)
+{
+    random_text(r, set->quota.user, sizeof set->quota.user);
+    set->quota.band = random_below(r, BAND_COUNT);
+    random_resources(r, &set->quota.limit, &set->resource_names);
+    set->quota.tasks = (int64_t)random_number(r);
+    set->clear = random_below(r, 2);
+}
+
+static inline void random_drain(struct random *r, struct cmd_machine_drain *drain)
+{
+    random_text(r, drain->name, sizeof drain->name);
+    drain->on = random_below(r, 2);
+}
+
+static inline void random_master_cmd(struct random *r, struct cmd *cmd)
+{
+    if (cmd->kind == CMD_MASTERS_SET) {
+        random_masters(r, &cmd->masters_set);
+    } else if (cmd->kind == CMD_MASTER_ADD) {
+        random_text(r, cmd->master_add.rpc, sizeof cmd->master_add.rpc);
+        random_text(r, cmd->master_add.raft, sizeof cmd->master_add.raft);
+        cmd->master_add.replaces = random_number(r);
+    } else if (cmd->kind == CMD_MASTER_REMOVE) {
+        cmd->master_remove.id = random_number(r);
+    } else {
+        cmd->master_step.id = random_number(r);
+        cmd->master_step.gone = random_below(r, 2);
+    }
+}
+
 static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *cmd)
 {
     memset(cmd, 0, sizeof *cmd);
@@ -273,6 +315,12 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_WAKE:
         random_wake(r, &cmd->wake);
         return;
+    case CMD_MASTERS_SET:
+    case CMD_MASTER_ADD:
+    case CMD_MASTER_REMOVE:
+    case CMD_MASTER_STEP:
+        random_master_cmd(r, cmd);
+        return;
     case CMD_MACHINE_EVICT:
         cmd->machine_evict.machine.v = (uint32_t)random_number(r);
         return;
@@ -286,20 +334,14 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
         cmd->policy_set.policy = random_below(r, POLICY_COUNT);
         return;
     case CMD_HOLD_SET:
-        cmd->hold_set.hold = random_below(r, HOLD_COUNT);
-        cmd->hold_set.silent = (uint32_t)random_number(r);
-        cmd->hold_set.machines = (uint32_t)random_number(r);
+        cmd->hold_set =
+            (struct cmd_hold_set){random_below(r, HOLD_COUNT), (uint32_t)random_number(r), 7};
         return;
     case CMD_QUOTA_SET:
-        random_text(r, cmd->quota_set.quota.user, sizeof cmd->quota_set.quota.user);
-        cmd->quota_set.quota.band = random_below(r, BAND_COUNT);
-        random_resources(r, &cmd->quota_set.quota.limit, &cmd->quota_set.resource_names);
-        cmd->quota_set.quota.tasks = (int64_t)random_number(r);
-        cmd->quota_set.clear = random_below(r, 2);
+        random_quota(r, &cmd->quota_set);
         return;
     case CMD_MACHINE_DRAIN:
-        random_text(r, cmd->machine_drain.name, sizeof cmd->machine_drain.name);
-        cmd->machine_drain.on = random_below(r, 2);
+        random_drain(r, &cmd->machine_drain);
         return;
     }
     UNREACHABLE("kind of command");

@@ -19,6 +19,8 @@ enum {
     CELL_TASKS_PER_JOB_MAX = 262144, /* replicas of one job */
     CELL_QUOTAS_MAX = 16384,         /* quotas of users in bands */
     CELL_REQUESTS_MAX = 65536,       /* answers remembered for retried commands */
+    CELL_MASTERS_MAX = 9,            /* replicas of borgmaster */
+    MASTER_ROWS_MAX = 10,            /* those, and one that is being replaced */
     CELL_EVENTS_MAX = 1000000,       /* rows of history kept in SQLite */
     CELL_REASON_MAX = 511,           /* bytes of a pending reason or of an answer's message */
 

@@ -147,11 +147,9 @@ static int replicas_read(const json_t *root, struct cell_file *ret, struct err *
         return err_set(err, ERR_INVALID, "replicas: %s",
                        list == NULL ? "is missing" : "must be a list");
     size_t count = json_array_size(list);
-    if (count == 0 || count > CELL_REPLICAS_MAX || count % 2 == 0)
-        return err_set(err, ERR_INVALID,
-                       "replicas: there are %zu, must be an odd number up to %d (a majority of "
-                       "them must be alive)",
-                       count, CELL_REPLICAS_MAX);
+    if (count == 0 || count > CELL_REPLICAS_MAX)
+        return err_set(err, ERR_INVALID, "replicas: there are %zu, must be 1 to %d", count,
+                       CELL_REPLICAS_MAX);
     for (size_t i = 0; i < count; i++) {
         char where[32];
         snprintf(where, sizeof where, "replicas[%zu].", i);
@@ -224,7 +222,22 @@ int cell_file_load(const char *path, struct cell_file *ret, struct err *err)
     return 0;
 }
 
-static json_t *root_write(const struct cell_file *file)
+/* A CA below the file's directory is named relative to it, so that the directory can be moved. */
+static const char *ca_write(const char *path, const char *ca)
+{
+    char *directory CLEANUP(free_ptr) = NULL;
+    char *copy CLEANUP(free_ptr) = xstrdup(path);
+    char *slash = strrchr(copy, '/');
+    if (slash != NULL)
+        slash[slash == copy] = '\0';
+    directory = realpath(slash == NULL ? "." : copy, NULL);
+    size_t size = directory != NULL ? strlen(directory) : 0;
+    if (size > 1 && strncmp(ca, directory, size) == 0 && ca[size] == '/')
+        return ca + size + 1;
+    return ca;
+}
+
+static json_t *root_write(const char *path, const struct cell_file *file)
 {
     json_t *replicas = json_array();
     for (size_t i = 0; i < file->replica_count; i++) {
@@ -232,8 +245,8 @@ static json_t *root_write(const struct cell_file *file)
         json_array_append_new(replicas, json_pack("{s:I, s:s, s:s}", "id", (json_int_t)r->id, "rpc",
                                                   r->rpc, "raft", r->raft));
     }
-    return json_pack("{s:s, s:s, s:o}", "cell", file->name, "ca", file->ca_path, "replicas",
-                     replicas);
+    return json_pack("{s:s, s:s, s:o}", "cell", file->name, "ca", ca_write(path, file->ca_path),
+                     "replicas", replicas);
 }
 
 static int file_write(const char *path, const char *text, size_t size, struct err *err)
@@ -270,7 +283,7 @@ int cell_file_save(const char *path, const struct cell_file *file, struct err *e
     struct buf temporary CLEANUP(buf_release) = {0};
     ASSERT(file->replica_count >= 1);
     ASSERT(file->replica_count <= CELL_REPLICAS_MAX);
-    json_t *root CLEANUP(json_release) = root_write(file);
+    json_t *root CLEANUP(json_release) = root_write(path, file);
     char *text CLEANUP(free_ptr) = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
     if (text == NULL)
         return err_set(err, ERR_INVALID, "cell file %s: a name in it is not UTF-8", path);

@@ -4,7 +4,9 @@
  *     {"cell": "dev", "ca": "pki/ca.crt",
  *      "replicas": [{"id": 1, "rpc": "127.0.0.1:7101", "raft": "127.0.0.1:7201"}, ...]}
  *
- * Relative paths are relative to the file. Read by all programs, written by `borgctl cell up`.
+ * Relative paths are relative to the file. Read by all programs, written by `borgctl cell up` and
+ * by those who change the replicas. It is where one begins to look: the cell itself knows its
+ * replicas best (table `replicas`).
  */
 #ifndef CELL_CELL_FILE_H
 #define CELL_CELL_FILE_H
@@ -12,7 +14,7 @@
 #include "err.h"
 #include "limits.h"
 
-enum { CELL_REPLICAS_MAX = 9, CELL_PATH_MAX = 1023 };
+enum { CELL_REPLICAS_MAX = MASTER_ROWS_MAX, CELL_PATH_MAX = 1023 };
 
 struct cell_replica {
     uint64_t id; /* 1 to 2^31 */
@@ -24,7 +26,7 @@ struct cell_file {
     char name[CELL_NAME_MAX + 1];
     char ca_path[CELL_PATH_MAX + 1]; /* absolute after loading */
     struct cell_replica replicas[CELL_REPLICAS_MAX];
-    size_t replica_count; /* odd, 1 to CELL_REPLICAS_MAX */
+    size_t replica_count; /* 1 to CELL_REPLICAS_MAX */
 };
 
 /* Every mistake is told with the file's name and the field's path. */

@@ -92,6 +92,18 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_MACHINE_RECLAIM:
         apply_machine_reclaim(a, &cmd->machine_reclaim);
         return;
+    case CMD_MASTERS_SET:
+        apply_masters_set(a, &cmd->masters_set);
+        return;
+    case CMD_MASTER_ADD:
+        apply_master_add(a, &cmd->master_add);
+        return;
+    case CMD_MASTER_REMOVE:
+        apply_master_remove(a, &cmd->master_remove);
+        return;
+    case CMD_MASTER_STEP:
+        apply_master_step(a, &cmd->master_step);
+        return;
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);
 }

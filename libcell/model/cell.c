@@ -123,6 +123,7 @@ uint64_t cell_digest(const struct cell *cell)
                                  cell->machine_count,   cell->request_seq,  cell->quota_count,
                                  cell->settings.policy, cell->settings.hold};
     uint64_t hash = resource_names_row_hash(cell->digest_sum, &cell->resource_names);
+    hash = masters_row_hash(hash, &cell->settings.masters);
     for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
         hash = hash_add(hash, counters[i]);
     return hash;

@@ -120,10 +120,29 @@ enum hold {
 };
 const char *hold_text(enum hold hold); /* "off", "on", "released" */
 
+/* The replicas of borgmaster as the cell wants them: master.c. */
+enum master_state { MASTER_JOINING, MASTER_VOTES, MASTER_LEAVING, MASTER_STATE_COUNT };
+const char *master_state_text(enum master_state state); /* "joining", "member", "leaving" */
+struct master {
+    uint64_t id;                  /* never used again for another */
+    char rpc[CELL_ADDR_MAX + 1];  /* for users, borglets and each other */
+    char raft[CELL_ADDR_MAX + 1]; /* for each other's logs */
+    enum master_state state;
+};
+struct masters {
+    struct master rows[MASTER_ROWS_MAX]; /* by id; those beyond `count` are all zero */
+    uint32_t count;
+    uint64_t next_id; /* 0: the cell has not been told who they are */
+};
+const struct master *masters_find(const struct masters *masters, uint64_t id); /* NULL: none */
+bool masters_same(const struct masters *a, const struct masters *b);
+int masters_valid(const struct masters *masters, struct err *err) MUST_USE;
+
 /* What holds for the whole cell. */
 struct settings {
     enum policy policy; /* of jobs that name none */
     enum hold hold;
+    struct masters masters;
 };
 
 /* What a retried command is answered, found by its request id. */

@@ -254,5 +254,6 @@ void cell_check(const struct cell *cell)
     ASSERT(sums.pending_tasks == cell->pending_tasks);
     ASSERT(sums.live_tasks <= CELL_TASKS_MAX);
     ASSERT(cell->settings.policy < POLICY_COUNT && cell->settings.hold < HOLD_COUNT);
+    ASSERT(masters_valid(&cell->settings.masters, NULL) == 0);
     ASSERT(sums.digest == cell->digest_sum);
 }

@@ -276,6 +276,8 @@ int cell_load_done(struct cell *cell, struct err *err)
 {
     if (cell->settings.policy >= POLICY_COUNT || cell->settings.hold >= HOLD_COUNT)
         return err_set(err, ERR_CORRUPT, "the cell's policy or hold is none");
+    if (masters_valid(&cell->settings.masters, err) != 0)
+        return err_set(err, ERR_CORRUPT, "its replicas contradict each other");
     LIST_EACH(l, &cell->jobs)
     {
         int rc = derive_job(cell, CONTAINER_OF(l, struct job, link), err);

@@ -171,6 +171,11 @@ void cell_text(struct buf *to, const struct cell *cell)
     if (cell->settings.policy != POLICY_STRANDING_AWARE || cell->settings.hold != HOLD_OFF)
         buf_printf(to, "settings policy=%s hold=%s\n", policy_text(cell->settings.policy),
                    hold_text(cell->settings.hold));
+    for (uint32_t i = 0; i < cell->settings.masters.count; i++) {
+        const struct master *m = &cell->settings.masters.rows[i];
+        buf_printf(to, "replica %" PRIu64 " %s rpc=%s raft=%s\n", m->id,
+                   master_state_text(m->state), m->rpc, m->raft);
+    }
     for (uint32_t i = 0; i < cell->machine_count; i++)
         machine_text(to, cell, cell->machines[i]);
     size_t quota_count;

@@ -98,6 +98,7 @@ uint64_t job_row_hash(const struct job *job);
 bool task_crashes_right(const struct cell *cell, const struct task *task);
 uint64_t task_row_hash(const struct task *task);
 uint64_t quota_row_hash(const struct quota *quota);
+uint64_t masters_row_hash(uint64_t hash, const struct masters *masters);
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row);
 
 uint64_t attributes_row_hash(const struct words *attributes);
@@ -166,6 +167,10 @@ void apply_job_resize(struct apply *a, const struct cmd_job_resize *body);
 void apply_job_kill(struct apply *a, const struct cmd_job_kill *body);
 void apply_policy_set(struct apply *a, const struct cmd_policy_set *body);
 void apply_hold_set(struct apply *a, const struct cmd_hold_set *body);
+void apply_masters_set(struct apply *a, const struct masters *body);
+void apply_master_add(struct apply *a, const struct cmd_master_add *body);
+void apply_master_remove(struct apply *a, const struct cmd_master_remove *body);
+void apply_master_step(struct apply *a, const struct cmd_master_step *body);
 void apply_quota_set(struct apply *a, const struct cmd_quota_set *body);
 void job_forget_old(struct apply *a);
 void apply_schedule(struct apply *a, const struct cmd_schedule *body);

@@ -57,6 +57,10 @@ void cmd_release(struct cmd *cmd)
     case CMD_MACHINE_EVICT:
     case CMD_JOB_UPDATE:
     case CMD_JOB_RESIZE:
+    case CMD_MASTERS_SET:
+    case CMD_MASTER_ADD:
+    case CMD_MASTER_REMOVE:
+    case CMD_MASTER_STEP:
     case CMD_POLICY_SET:
     case CMD_HOLD_SET:
     case CMD_JOB_KILL:

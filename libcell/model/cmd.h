@@ -26,7 +26,11 @@
     X(HOLD_SET, 13, "hold-set")     /* the cell holds still after a large loss, or goes on */ \
     X(USAGE, 14, "usage")           /* what tasks of a machine use */ \
     X(MACHINE_RECLAIM, 15, "machine-reclaim") /* it ran out of ram: who has to go, goes */ \
-    X(JOB_RESIZE, 16, "job-resize")           /* the next of a job's tasks may get its new limit */
+    X(JOB_RESIZE, 16, "job-resize")   /* the next of a job's tasks may get its new limit */ \
+    X(MASTERS_SET, 17, "masters-set") /* who the replicas are at the beginning */ \
+    X(MASTER_ADD, 18, "master-add")   /* another replica, perhaps in place of one */ \
+    X(MASTER_REMOVE, 19, "master-remove") \
+    X(MASTER_STEP, 20, "master-step") /* a replica has joined, or is gone */
 
 enum cmd_kind {
 #define X(name, number, text) CMD_##name = (number),
@@ -205,6 +209,21 @@ struct cmd_machine_reclaim {
     machine_id machine;
 };
 
+struct cmd_master_add {
+    char rpc[CELL_ADDR_MAX + 1];
+    char raft[CELL_ADDR_MAX + 1];
+    uint64_t replaces; /* 0: none */
+};
+
+struct cmd_master_remove {
+    uint64_t id;
+};
+
+struct cmd_master_step {
+    uint64_t id;
+    bool gone; /* else it has caught up and is to be counted */
+};
+
 struct cmd_wake {
     task_id *tasks;
     uint32_t task_count;
@@ -233,6 +252,10 @@ struct cmd {
         struct cmd_hold_set hold_set;
         struct cmd_usage usage;
         struct cmd_machine_reclaim machine_reclaim;
+        struct masters masters_set; /* next_id does not count */
+        struct cmd_master_add master_add;
+        struct cmd_master_remove master_remove;
+        struct cmd_master_step master_step;
     };
 };
 void cmd_release(struct cmd *cmd); /* frees what the command points to */

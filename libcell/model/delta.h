@@ -35,7 +35,11 @@
     X(HOLD_OVER, 21, "hold-over") \
     X(WAITING, 22, "waiting")   /* a job does not fit, or for another reason than before */ \
     X(RESIZED, 23, "resized")   /* a task has the new limit of its job, and goes on */ \
-    X(RESTORED, 24, "restored") /* from a checkpoint: a new life of the cell begins */
+    X(RESTORED, 24, "restored") /* from a checkpoint: a new life of the cell begins */ \
+    X(REPLICA_JOINING, 25, "replica-joining") /* of borgmaster */ \
+    X(REPLICA_JOINED, 26, "replica-joined") \
+    X(REPLICA_LEAVING, 27, "replica-leaving") \
+    X(REPLICA_GONE, 28, "replica-gone")
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),

@@ -31,6 +31,7 @@ void cell_begin_again(struct cell *cell, uint64_t at_s, struct changes *changes)
     cell->applied_term = at_s; /* elections are rarer than seconds */
     cell->next_job = at_s << JOB_BITS;
     cell->now_ms = MAX(cell->now_ms, at_s * 1000);
+    cell->settings.masters = (struct masters){0}; /* of the life that was; the first leader tells */
     struct event *event = event_add(&a, EVENT_RESTORED);
     snprintf(event->detail, sizeof event->detail,
              "from a checkpoint of index %" PRIu64 ", %" PRIu64

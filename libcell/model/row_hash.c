@@ -115,6 +115,18 @@ uint64_t request_row_hash(uint64_t seq, const struct remembered *row)
     return hash_text(add_all(5, values, ARRAY_SIZE(values)), row->msg);
 }
 
+/* There are few, and they hardly ever change: hashed anew each time. */
+uint64_t masters_row_hash(uint64_t hash, const struct masters *masters)
+{
+    hash = hash_add(hash, masters->next_id);
+    for (uint32_t i = 0; i < masters->count; i++) {
+        const struct master *row = &masters->rows[i];
+        hash = hash_add(hash_add(hash, row->id), row->state);
+        hash = hash_text(hash_text(hash, row->rpc), row->raft);
+    }
+    return hash;
+}
+
 uint64_t quota_row_hash(const struct quota *quota)
 {
     const uint64_t values[] = {quota->band, (uint64_t)quota->tasks};

@@ -142,6 +142,48 @@ static void usage_fields(struct pack *p, struct cmd_usage *u)
     pack_list(p, &u->tasks, &u->task_count, CMD_USAGES_MAX, sizeof *u->tasks, task_usage_fields);
 }
 
+static void masters_fields(struct pack *p, struct masters *m)
+{
+    pack_count(p, &m->count, CELL_MASTERS_MAX);
+    for (uint32_t i = 0; i < m->count && pack_ok(p); i++) {
+        pack_fields(p, 4);
+        pack_u64(p, &m->rows[i].id);
+        pack_text(p, m->rows[i].rpc, sizeof m->rows[i].rpc);
+        pack_text(p, m->rows[i].raft, sizeof m->rows[i].raft);
+        pack_enum(p, &m->rows[i].state, MASTER_STATE_COUNT);
+    }
+}
+
+static void master_add_fields(struct pack *p, struct cmd_master_add *a)
+{
+    pack_fields(p, 3);
+    pack_text(p, a->rpc, sizeof a->rpc);
+    pack_text(p, a->raft, sizeof a->raft);
+    pack_u64(p, &a->replaces);
+}
+
+static void master_step_fields(struct pack *p, struct cmd_master_step *s)
+{
+    pack_fields(p, 2);
+    pack_u64(p, &s->id);
+    pack_bool(p, &s->gone);
+}
+
+static void hold_set_fields(struct pack *p, struct cmd_hold_set *h)
+{
+    pack_fields(p, 3);
+    pack_enum(p, &h->hold, HOLD_COUNT);
+    pack_u32(p, &h->silent);
+    pack_u32(p, &h->machines);
+}
+
+/* Of a command that names a machine and nothing else. */
+static void machine_fields(struct pack *p, machine_id *machine)
+{
+    pack_fields(p, 1);
+    pack_u32(p, &machine->v);
+}
+
 static void body_fields(struct pack *p, struct cmd *cmd)
 {
     switch (cmd->kind) {
@@ -149,8 +191,7 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         machine_register_fields(p, &cmd->machine_register);
         return;
     case CMD_MACHINE_DOWN:
-        pack_fields(p, 1);
-        pack_u32(p, &cmd->machine_down.machine.v);
+        machine_fields(p, &cmd->machine_down.machine);
         return;
     case CMD_JOB_SUBMIT:
         spec_fields(p, &cmd->job_submit);
@@ -175,8 +216,7 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         quota_set_fields(p, &cmd->quota_set);
         return;
     case CMD_MACHINE_EVICT:
-        pack_fields(p, 1);
-        pack_u32(p, &cmd->machine_evict.machine.v);
+        machine_fields(p, &cmd->machine_evict.machine);
         return;
     case CMD_JOB_UPDATE:
         job_update_fields(p, &cmd->job_update);
@@ -190,17 +230,26 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         pack_enum(p, &cmd->policy_set.policy, POLICY_COUNT);
         return;
     case CMD_HOLD_SET:
-        pack_fields(p, 3);
-        pack_enum(p, &cmd->hold_set.hold, HOLD_COUNT);
-        pack_u32(p, &cmd->hold_set.silent);
-        pack_u32(p, &cmd->hold_set.machines);
+        hold_set_fields(p, &cmd->hold_set);
         return;
     case CMD_USAGE:
         usage_fields(p, &cmd->usage);
         return;
     case CMD_MACHINE_RECLAIM:
+        machine_fields(p, &cmd->machine_reclaim.machine);
+        return;
+    case CMD_MASTERS_SET:
+        masters_fields(p, &cmd->masters_set);
+        return;
+    case CMD_MASTER_ADD:
+        master_add_fields(p, &cmd->master_add);
+        return;
+    case CMD_MASTER_REMOVE:
         pack_fields(p, 1);
-        pack_u32(p, &cmd->machine_reclaim.machine.v);
+        pack_u64(p, &cmd->master_remove.id);
+        return;
+    case CMD_MASTER_STEP:
+        master_step_fields(p, &cmd->master_step);
         return;
     }
     pack_fail(p, "unknown kind of command");

@@ -110,7 +110,7 @@ static void status_fields(struct pack *p, void *body)
                            &s->mark_digest,    &s->store_behind_ms, &s->disk_wait_ms,
                            &s->disk_silent_ms, &s->disk_free_bytes, &s->disk_bytes,
                            &s->state_bytes};
-    pack_fields(p, 7 + ARRAY_SIZE(numbers));
+    pack_fields(p, 8 + ARRAY_SIZE(numbers));
     pack_u64(p, &s->id);
     pack_text(p, s->addr, sizeof s->addr);
     pack_i64(p, &s->pid);
@@ -120,6 +120,7 @@ static void status_fields(struct pack *p, void *body)
     pack_text(p, s->version, sizeof s->version);
     pack_text(p, s->policy, sizeof s->policy);
     pack_text(p, s->hold, sizeof s->hold);
+    pack_text(p, s->change, sizeof s->change);
 }
 
 void wire_pack_status(struct buf *to, const struct wire_status *s)
@@ -237,6 +238,60 @@ void wire_pack_move(struct buf *to, const struct wire_move *m)
 int wire_unpack_move(const void *bytes, size_t size, struct wire_move *ret, struct err *err)
 {
     return read_body(bytes, size, ret, sizeof *ret, move_fields, "request to move", err);
+}
+
+static void address_fields(struct pack *p, void *item)
+{
+    struct wire_address *address = item;
+    pack_fields(p, 2);
+    pack_u64(p, &address->id);
+    pack_text(p, address->text, sizeof address->text);
+}
+
+static void replicas_fields(struct pack *p, void *body)
+{
+    struct wire_replicas *r = body;
+    pack_fields(p, 1);
+    pack_list(p, &r->addresses, &r->address_count, MASTER_ROWS_MAX, sizeof *r->addresses,
+              address_fields);
+}
+
+void wire_pack_replicas(struct buf *to, const struct wire_replicas *r)
+{
+    write_body(to, r, replicas_fields);
+}
+
+int wire_unpack_replicas(const void *bytes, size_t size, struct wire_replicas *ret, struct err *err)
+{
+    int rv = read_body(bytes, size, ret, sizeof *ret, replicas_fields, "list of replicas", err);
+    if (rv != 0)
+        wire_replicas_release(ret);
+    return rv;
+}
+
+void wire_replicas_release(struct wire_replicas *r)
+{
+    free(r->addresses);
+    *r = (struct wire_replicas){0};
+}
+
+static void join_fields(struct pack *p, void *body)
+{
+    struct wire_join *j = body;
+    pack_fields(p, 3);
+    pack_u64(p, &j->id);
+    pack_text(p, j->raft, sizeof j->raft);
+    pack_bool(p, &j->is_new);
+}
+
+void wire_pack_join(struct buf *to, const struct wire_join *j)
+{
+    write_body(to, j, join_fields);
+}
+
+int wire_unpack_join(const void *bytes, size_t size, struct wire_join *ret, struct err *err)
+{
+    return read_body(bytes, size, ret, sizeof *ret, join_fields, "request to join", err);
 }
 
 static void reports_fields(struct pack *p, void *body)

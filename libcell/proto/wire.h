@@ -10,7 +10,7 @@
 
 #include "cmd.h"
 
-enum { WIRE_REPLICAS_MAX = 9, WIRE_MARK_ENTRIES = 1024 };
+enum { WIRE_MARK_ENTRIES = 1024 };
 
 #define WIRE_METHODS(X) \
     X(COMMAND, 1)    /* user -> any replica: packed cmd; answer: wire_answer */ \
@@ -23,13 +23,16 @@ enum { WIRE_REPLICAS_MAX = 9, WIRE_MARK_ENTRIES = 1024 };
     X(ALIVE, 11)     /* replica -> leader: wire_alive; answer: wire_shed */ \
     X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that has \
                         everything   acknowledged before */ \
+    X(JOIN, 14)      /* replica -> leader: wire_join; answer: wire_answer, or why not */ \
     X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
     X(REPORT, 21)    /* borglet -> replica: wire_reports; as an empty call, answered empty, it is \
                         the heartbeat: a replica that is stopped keeps its sockets, but is mute */ \
     X(USAGE, 22)  /* borglet -> replica, notice: wire_usages; what its tasks use, now and then */ \
     X(INTEND, 30) /* replica -> borglet, notice: wire_intents */ \
     X(MOVE, 31)   /* replica -> borglet, notice: wire_move; go to another replica */ \
-    X(LOGS, 40)   /* user -> borglet: wire_logs; chunks come first, then the empty answer */ \
+    X(REPLICAS, 32)  /* replica -> borglet, notice: wire_replicas, after the welcome and when they \
+                        change */ \
+    X(LOGS, 40)      /* user -> borglet: wire_logs; chunks come first, then the empty answer */ \
     X(LOG_CHUNK, 41) /* borglet -> user, notice: wire_log_chunk */
 
 enum wire_method {
@@ -100,8 +103,9 @@ struct wire_status {
     uint64_t disk_free_bytes, disk_bytes;
     uint64_t state_bytes; /* of this replica's directory */
     char version[32];
-    char policy[16]; /* the cell's */
-    char hold[16];   /* hold_text() */
+    char policy[16];  /* the cell's */
+    char hold[16];    /* hold_text() */
+    char change[192]; /* of the leader: what a change of the replicas waits for */
 };
 
 /* What a replica tells the leader every second of the borglets it drives. */
@@ -134,6 +138,23 @@ struct wire_welcome {
 
 struct wire_move {
     char addr[CELL_ADDR_MAX + 1]; /* rpc of the replica to go to */
+};
+
+/* Where a borglet may find the replicas: their rpc addresses. */
+struct wire_address {
+    uint64_t id;
+    char text[CELL_ADDR_MAX + 1];
+};
+struct wire_replicas {
+    struct wire_address *addresses; /* owned */
+    uint32_t address_count;
+};
+
+/* May I be here? Asked by a replica that has no leader. */
+struct wire_join {
+    uint64_t id;
+    char raft[CELL_ADDR_MAX + 1];
+    bool is_new; /* its directory is empty */
 };
 
 struct wire_reports {
@@ -233,6 +254,13 @@ int wire_unpack_welcome(const void *bytes, size_t size, struct wire_welcome *ret
                         struct err *err) MUST_USE;
 void wire_pack_move(struct buf *to, const struct wire_move *m);
 int wire_unpack_move(const void *bytes, size_t size, struct wire_move *ret,
+                     struct err *err) MUST_USE;
+void wire_pack_replicas(struct buf *to, const struct wire_replicas *r);
+int wire_unpack_replicas(const void *bytes, size_t size, struct wire_replicas *ret,
+                         struct err *err) MUST_USE;
+void wire_replicas_release(struct wire_replicas *r);
+void wire_pack_join(struct buf *to, const struct wire_join *j);
+int wire_unpack_join(const void *bytes, size_t size, struct wire_join *ret,
                      struct err *err) MUST_USE;
 void wire_pack_reports(struct buf *to, const struct wire_reports *r);
 int wire_unpack_reports(const void *bytes, size_t size, struct wire_reports *ret,

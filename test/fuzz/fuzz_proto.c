@@ -86,6 +86,8 @@ static void fuzz_message(unsigned which, const uint8_t *bytes, size_t size)
         FUZZ_BODY(17, transfer, nothing_to_release)
         FUZZ_BODY(18, shed, nothing_to_release)
         FUZZ_BODY(19, move, nothing_to_release)
+        FUZZ_BODY(20, replicas, wire_replicas_release)
+        FUZZ_BODY(21, join, nothing_to_release)
     }
 }
 
@@ -93,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     if (size == 0)
         return 0;
-    unsigned which = bytes[0] % 20;
+    unsigned which = bytes[0] % 22;
     if (which == 11)
         fuzz_cmd(bytes + 1, size - 1);
     else if (which == 12)

@@ -115,6 +115,7 @@ static void boot(void *data)
                                       .self = self,
                                       .tls = world_tls(name),
                                       .dir = seat->node->name,
+                                      .bootstrap = true,
                                       .election_timeout_ms = cell_options.election_timeout_ms,
                                       .heartbeat_ms = cell_options.heartbeat_ms,
                                       .snapshot_threshold = cell_options.snapshot_threshold,

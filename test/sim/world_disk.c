@@ -599,6 +599,12 @@ int raftlog_disk_take(const char *dir, uint64_t free_min_bytes, int *ret_fd, str
     return raftlog_disk_check(dir, free_min_bytes, err);
 }
 
+bool raftlog_disk_is_new(const char *dir)
+{
+    (void)dir;
+    return false;
+}
+
 void raftlog_disk_release(int fd)
 {
     (void)fd;

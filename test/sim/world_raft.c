@@ -453,11 +453,12 @@ void raft_uv_set_auto_recovery(struct raft_io *io, bool flag)
 
 /* Nothing of it is used: the messages go through the world. */
 void raftlog_transport_init(struct raftlog_transport *t, uv_loop_t *loop, struct tls_context *tls,
-                            const struct raftlog_member *members, size_t member_count)
+                            bool (*may_connect)(void *data, uint64_t id, const char *address),
+                            void *data)
 {
     (void)loop;
     (void)tls;
-    (void)members;
-    (void)member_count;
+    (void)may_connect;
+    (void)data;
     *t = (struct raftlog_transport){.uv = {.data = NULL}};
 }

@@ -57,6 +57,16 @@ static bool same_bodies(const struct cmd *a, const struct cmd *b)
         return a->policy_set.policy == b->policy_set.policy;
     case CMD_HOLD_SET:
         return same_bytes(&a->hold_set, sizeof a->hold_set, &b->hold_set, sizeof b->hold_set);
+    case CMD_MASTERS_SET:
+        return masters_same(&a->masters_set, &b->masters_set);
+    case CMD_MASTER_ADD:
+        return strcmp(a->master_add.rpc, b->master_add.rpc) == 0 &&
+               strcmp(a->master_add.raft, b->master_add.raft) == 0 &&
+               a->master_add.replaces == b->master_add.replaces;
+    case CMD_MASTER_REMOVE:
+        return a->master_remove.id == b->master_remove.id;
+    case CMD_MASTER_STEP:
+        return a->master_step.id == b->master_step.id && a->master_step.gone == b->master_step.gone;
     case CMD_QUOTA_SET:
         return same_bytes(&a->quota_set, sizeof a->quota_set, &b->quota_set, sizeof b->quota_set);
     case CMD_MACHINE_DRAIN:

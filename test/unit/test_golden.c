@@ -18,6 +18,8 @@
  *   drain NAME | undrain NAME | evict NAME         the leader evicts again from a draining machine
  *   quota USER band=batch user=root cpu=4 ram=8Gi disk=0 ports=0 tasks=9 | unquota USER band=batch
  *   policy NAME user=U | hold on|off|released user=U     of the cell
+ *   masters COUNT | master-add HOST replaces=N user=U | master-remove N user=U
+ *   master-joined N | master-gone N                      its replicas
  *   kill NAME user=U | update NAME user=U replicas=N priority=P
  *   place JOB/I MACHINE [evict JOB/I]... shape=2   by hand
  *   pass [explained]                               the scheduler decides [and how]
@@ -347,6 +349,52 @@ static void do_resize(struct story *s)
     apply(s, &cmd);
 }
 
+/* Replica N has the addresses rN:1 and rN:2, unless told otherwise. */
+static void do_masters(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_MASTERS_SET};
+    struct masters *masters = &cmd.masters_set;
+    masters->count = (uint32_t)atoi(s->words[1]);
+    for (uint32_t i = 0; i < masters->count; i++) {
+        struct master *row = &masters->rows[i];
+        row->id = i + 1;
+        row->state = MASTER_VOTES;
+        snprintf(row->rpc, sizeof row->rpc, "r%u:1", i + 1);
+        snprintf(row->raft, sizeof row->raft, "r%u:2", i + 1);
+    }
+    apply(s, &cmd);
+}
+
+static void do_master_add(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_MASTER_ADD};
+    snprintf(cmd.master_add.rpc, sizeof cmd.master_add.rpc, "%s:1", s->words[1]);
+    snprintf(cmd.master_add.raft, sizeof cmd.master_add.raft, "%s:2", s->words[1]);
+    cmd.master_add.replaces = (uint64_t)number_of(s, "replaces", "0");
+    apply(s, &cmd);
+}
+
+static void do_master_remove(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_MASTER_REMOVE};
+    cmd.master_remove.id = (uint64_t)atoi(s->words[1]);
+    apply(s, &cmd);
+}
+
+static void do_master_joined(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_MASTER_STEP};
+    cmd.master_step.id = (uint64_t)atoi(s->words[1]);
+    apply(s, &cmd);
+}
+
+static void do_master_gone(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_MASTER_STEP, .master_step = {.gone = true}};
+    cmd.master_step.id = (uint64_t)atoi(s->words[1]);
+    apply(s, &cmd);
+}
+
 static void do_place(struct story *s)
 {
     struct cmd cmd = {.kind = CMD_SCHEDULE};
@@ -522,6 +570,11 @@ static const struct {
     {"submit", 2, do_submit},
     {"policy", 2, do_policy},
     {"hold", 2, do_hold},
+    {"masters", 2, do_masters},
+    {"master-add", 2, do_master_add},
+    {"master-remove", 2, do_master_remove},
+    {"master-joined", 2, do_master_joined},
+    {"master-gone", 2, do_master_gone},
     {"kill", 2, do_kill},
     {"place", 3, do_place},
     {"pass", 1, do_pass},

@@ -169,6 +169,34 @@ static void random_welcome(struct random *r, struct wire_welcome *w)
     w->heartbeat_ms = random_number(r);
 }
 
+static void random_replicas(struct random *r, struct wire_replicas *w)
+{
+    memset(w, 0, sizeof *w);
+    w->address_count = random_below(r, MASTER_ROWS_MAX + 1);
+    w->addresses = xcalloc(w->address_count + 1, sizeof *w->addresses);
+    for (uint32_t i = 0; i < w->address_count; i++) {
+        w->addresses[i].id = random_number(r);
+        random_text(r, w->addresses[i].text, sizeof w->addresses[i].text);
+    }
+}
+
+static bool same_replicas(const struct wire_replicas *a, const struct wire_replicas *b)
+{
+    bool same = a->address_count == b->address_count;
+    for (uint32_t i = 0; same && i < a->address_count; i++)
+        same = a->addresses[i].id == b->addresses[i].id &&
+               strcmp(a->addresses[i].text, b->addresses[i].text) == 0;
+    return same;
+}
+
+static void random_join(struct random *r, struct wire_join *j)
+{
+    memset(j, 0, sizeof *j);
+    j->id = random_number(r);
+    random_text(r, j->raft, sizeof j->raft);
+    j->is_new = random_below(r, 2);
+}
+
 static void random_wire_reports(struct random *r, struct wire_reports *w)
 {
     memset(w, 0, sizeof *w);
@@ -322,6 +350,8 @@ static const struct message {
     MESSAGE(logs, random_logs, NULL, nothing_to_release),
     MESSAGE(log_chunk, random_log_chunk, same_log_chunk, nothing_to_release),
     MESSAGE(checkpoint, random_checkpoint, NULL, nothing_to_release),
+    MESSAGE(replicas, random_replicas, same_replicas, wire_replicas_release),
+    MESSAGE(join, random_join, NULL, nothing_to_release),
     MESSAGE(transfer, random_transfer, NULL, nothing_to_release),
     MESSAGE(piece, random_piece, same_piece, nothing_to_release),
 };
@@ -342,6 +372,8 @@ union body {
     struct wire_logs logs;
     struct wire_log_chunk log_chunk;
     struct wire_checkpoint checkpoint;
+    struct wire_replicas replicas;
+    struct wire_join join;
     struct wire_transfer transfer;
     struct wire_piece piece;
 };

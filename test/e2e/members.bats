@@ -1,0 +1,185 @@
+#!/usr/bin/env bats
+# members.bats - replicas of the masters come and go while the cell works: 1, 3, 5, one killed and
+# wiped, replaced, two more killed; and a rolling restart under load.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 1 --borglets 2
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+# Submit jobs that never fit until "$SPECS/stop" is there; "NAME EXIT-CODE END-MS" for each.
+write_on()
+{
+    local i name rc
+    for ((i = 0; ; i++)); do
+        [[ ! -e "$SPECS/stop" ]] || return 0
+        name="load-$1-$i"
+        rc=0
+        borgctl --timeout 30 submit "$(spec "$name" 50 1 100 'exit 0')" >"$SPECS/$name.out" 2>&1 ||
+            rc=$?
+        echo "$name $rc $(now_ms)" >>"$SPECS/acks.$1"
+    done
+}
+
+writes_reach()
+{
+    (($(cat "$SPECS"/acks.* 2>/dev/null | wc -l) >= $1))
+}
+
+longest_gap_ms()
+{
+    cut -d' ' -f3 "$SPECS"/acks.* | sort -n |
+        awk 'NR > 1 && $1 - last > gap { gap = $1 - last } { last = $1 } END { print gap + 0 }'
+}
+
+replicas_are() # "ID STATE,..."
+{
+    [[ "$(ask "SELECT group_concat(id || ' ' || state) FROM
+        (SELECT * FROM replicas ORDER BY id)")" == "$1" ]]
+}
+
+@test "one replica becomes three, then five, while jobs are submitted" {
+    submit steady 200 4 50m 'exec sleep 1000'
+    wait_until 20 job_runs steady 4
+    running_tasks >"$SPECS/before"
+    write_on grow 3>&- 4>&- &
+    wait_until 20 writes_reach 5
+    local id
+    for id in 2 3 4 5; do
+        expect_exit 0 borgctl cell add-replica
+        expect_text "replica $id at .* is a member"
+    done
+    touch "$SPECS/stop"
+    wait
+    rm "$SPECS/stop"
+    replicas_are "1 member,2 member,3 member,4 member,5 member"
+    wait_until 20 replicas_agree 5
+    same "jobs" "$(awk '$2 == 0 { print $1 }' "$SPECS/acks.grow" | sort)" \
+        "$(ask "SELECT name FROM jobs WHERE name LIKE 'load-grow-%'" | sort)"
+    same "submits that failed" "" "$(awk '$2 != 0' "$SPECS/acks.grow")"
+}
+
+@test "a rolling restart of all five: no write waits a second, no task notices" {
+    local before
+    rm -f "$SPECS"/acks.*
+    before="$(status_json | jq -c '[.replicas[].pid] | sort')"
+    write_on a 3>&- 4>&- &
+    write_on b 3>&- 4>&- &
+    wait_until 20 writes_reach 10
+    expect_exit 0 borgctl cell restart
+    expect_text 'replica 5 runs version'
+    wait_until 20 writes_reach $(($(cat "$SPECS"/acks.* | wc -l) + 10))
+    touch "$SPECS/stop"
+    wait
+    rm "$SPECS/stop"
+    figure "longest gap of writes over a rolling restart: $(longest_gap_ms) ms"
+    same "submits that failed" "" "$(awk '$2 != 0' "$SPECS"/acks.*)"
+    same "jobs" "$(cut -d' ' -f1 "$SPECS"/acks.* | sort)" \
+        "$(ask "SELECT name FROM jobs WHERE name LIKE 'load-a-%' OR name LIKE 'load-b-%'" | sort)"
+    (($(longest_gap_ms) < 1000))
+    same "masters that were not restarted" "" \
+        "$(comm -12 <(jq -r '.[]' <<<"$before" | sort) \
+            <(status_json | jq -r '.replicas[].pid' | sort))"
+    same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
+}
+
+@test "what would cost the quorum is refused, and why" {
+    local leader down pid
+    expect_exit 1 borgctl cell remove-replica 9
+    expect_text 'there is no replica 9'
+    expect_exit 2 borgctl cell remove-replica two
+    expect_exit 2 borgctl cell replace-replica 2 --addr nowhere
+    expect_text '"nowhere" is not HOST:PORT'
+    expect_exit 1 borgctl cell add-replica \
+        --addr "$(jq -r '.replicas[0].rpc' "$BORG_CELL/cell.json")"
+    expect_text 'is an address of replica 1'
+    leader="$(leader_id)"
+    down=$((leader % 5 + 1))
+    pid="$(pid_of_replica "$down")"
+    kill -KILL "$pid"
+    wait_until 5 is_gone "$pid"
+    rm -r "$BORG_CELL/master$down"
+    echo "$down" >"$SPECS/down"
+    sleep 1.3 # it is down when it has not answered for a second
+    expect_exit 1 borgctl cell add-replica
+    expect_text "replica $down has not answered .*: bring it back or replace it"
+    expect_exit 1 borgctl cell remove-replica "$leader"
+    expect_text "replica $down has not answered .*: bring it back, or remove or replace that one"
+    expect_exit 1 borgctl cell restart
+    expect_text "replica $down does not answer"
+    replicas_are "1 member,2 member,3 member,4 member,5 member"
+}
+
+died_of() # ID REGEX
+{
+    grep -Eq "master.fatal reason=.*$2" "$BORG_CELL/log/master$1.log"
+}
+
+@test "a wiped replica under its old number is not let in" {
+    local down
+    down="$(cat "$SPECS/down")"
+    borgctl --timeout 3 cell up --dir "$BORG_CELL" || true
+    wait_until 10 died_of "$down" "the directory of replica $down is empty, but the cell counts on"
+    [[ ! -e "$BORG_CELL/master$down/raft" ]]
+}
+
+@test "it is replaced by a new one while work goes on" {
+    local down
+    down="$(cat "$SPECS/down")"
+    submit more 200 2 50m 'exec sleep 1000'
+    expect_exit 0 borgctl cell replace-replica "$down"
+    expect_text "replica $down is gone"
+    expect_text 'replica 6 at .* is a member'
+    wait_until 20 job_runs more 2
+    wait_until 20 replicas_agree 5
+    ! jq -e --argjson id "$down" '.replicas[] | select(.id == $id)' "$BORG_CELL/cell.json"
+    [[ ! -e "$BORG_CELL/master$down" ]]
+    same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks | grep '^steady/')"
+}
+
+@test "two others are killed, and everything is still there" {
+    local id pid killed=0
+    ask "SELECT name, state FROM jobs ORDER BY id" >"$SPECS/jobs"
+    for id in $(live_replica_ids); do
+        [[ "$id" != 6 && "$id" != "$(leader_id)" && $killed -lt 2 ]] || continue
+        pid="$(pid_of_replica "$id")"
+        kill -KILL "$pid"
+        wait_until 5 is_gone "$pid"
+        killed=$((killed + 1))
+    done
+    wait_until 20 replicas_agree 3
+    same "jobs" "$(cat "$SPECS/jobs")" "$(ask "SELECT name, state FROM jobs ORDER BY id")"
+    submit last 200 1 50m 'exec sleep 1000'
+    wait_until 20 job_runs last 1
+    # A third one would leave no majority.
+    sleep 1.3 # they are down when they have not answered for a second
+    expect_exit 1 borgctl cell remove-replica 6
+    expect_text 'without replica 6 2 of 4 replicas would answer, 3 are needed'
+    cell_up
+    wait_until 20 replicas_agree 5
+}
+
+@test "the leader is removed; it hands over, is gone, and borglets and clients find the others" {
+    local leader
+    leader="$(leader_id)"
+    expect_exit 0 borgctl cell remove-replica "$leader"
+    expect_text "replica $leader is gone"
+    wait_until 20 replicas_agree 4
+    [[ "$(leader_id)" != "$leader" ]]
+    same "masters" 4 "$(jq '.replicas | length' "$BORG_CELL/cell.json")"
+    same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks | grep '^steady/')"
+    wait_sql 10 2 "SELECT count(*) FROM machines WHERE state = 'up'"
+}
+
+@test "what happened is in the history" {
+    ask "SELECT kind FROM events WHERE kind LIKE 'replica-%' GROUP BY kind ORDER BY kind" |
+        tr '\n' ' ' | grep -q 'replica-gone replica-joined replica-joining replica-leaving'
+    cell_up
+    wait_until 20 replicas_agree 4
+}
