@@ -131,9 +131,10 @@ static const struct rpc_method replica_methods[] = {
     {WIRE_REPORT, "report", BIT(ROLE_BORGLET), on_report},
 };
 
-/* At a free port, which the link finds in the cell file when it dials. */
+/* At a free port, and again at the same. */
 static void replica_up(struct rig *r, int i)
 {
+    char *address = r->cell.replicas[i].rpc;
     struct rpc_options options = {.loop = &r->loop.uv,
                                   .tls = r->master,
                                   .methods = replica_methods,
@@ -141,9 +142,9 @@ static void replica_up(struct rig *r, int i)
                                   .data = &r->replicas[i],
                                   .on_close = on_replica_close};
 
-    T_OK(rpc_listen(&options, "127.0.0.1:0", &r->replicas[i].server, &t_err));
-    str_copy(r->cell.replicas[i].rpc, sizeof(r->cell.replicas[i].rpc),
-             rpc_server_address(r->replicas[i].server));
+    T_OK(rpc_listen(&options, address[0] != '\0' ? address : "127.0.0.1:0", &r->replicas[i].server,
+                    &t_err));
+    str_copy(address, sizeof(r->cell.replicas[i].rpc), rpc_server_address(r->replicas[i].server));
 }
 
 static void replica_down(struct rig *r, int i)
