@@ -351,13 +351,15 @@ static void link_register(struct link *link)
     replica_command(link->links->replica, &cmd, on_registered, registration);
 }
 
-/* Does the leader hear us? One that is new has yet to be asked. */
+/* Does the leader hear us? One that is new has yet to be asked; one that we lost sight of for a
+ * while is not new. */
 static bool leader_hears(struct links *links, uint64_t now_ms)
 {
     uint64_t leader = replica_leader_id(links->replica);
-    if (leader != links->leader)
+    if (leader != 0 && leader != links->leader) {
         links->answered_ms = now_ms;
-    links->leader = leader;
+        links->leader = leader;
+    }
     return now_ms - links->answered_ms <= LINKS_UNANSWERED_MS;
 }
 

@@ -395,7 +395,7 @@ static void strike(void *data)
 void faults_draw(struct world_cell *ret_cell)
 {
     static const struct world_cell timers[] = {{300, 50, 0}, {300, 50, 0}, {1000, 100, 0}};
-    static const unsigned thresholds[] = {32, 128, 512, 4096};
+    static const unsigned thresholds[] = {100, 300, 1000, 4096};
     static const uint64_t pauses_ms[] = {2 * SECOND, 10 * SECOND, 30 * SECOND, 120 * SECOND};
     static const uint64_t lasts_ms[] = {2 * SECOND, 10 * SECOND, 40 * SECOND};
     *ret_cell = timers[world_random(ARRAY_SIZE(timers))];

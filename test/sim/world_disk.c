@@ -463,7 +463,6 @@ static struct raft_entry *load_entries(const struct disk *d)
         entries[i].type = r->type;
         entries[i].buf.len = r->buf.len;
         entries[i].buf.base = raft_copy(r->buf.base, r->buf.len);
-        entries[i].batch = entries[i].buf.base;
     }
     return entries;
 }
