@@ -6,7 +6,7 @@
 #include "oracle_space.h"
 #include "oracle_company.h"
 
-enum { SEEDS = 800, STEPS = 100, CHECK_EVERY = 4 };
+enum { SEEDS = 1600, STEPS = 100, CHECK_EVERY = 4 };
 
 static machine_id machine(struct world *w, const char *name, struct resources capacity,
                           const char *rack)
