@@ -447,14 +447,18 @@ struct node *borglet_node(unsigned i)
     return borglets[i].node;
 }
 
-void borglet_cut_power(unsigned i)
+void borglet_cut_power(const struct node *machine)
 {
-    struct borglet *borglet = &borglets[i];
-    if (node_up(borglet->node))
+    for (unsigned i = 0; i < borglet_count; i++) {
+        struct borglet *borglet = &borglets[i];
+        if (borglet->node != machine)
+            continue;
+        checks_note("power of %s is cut", borglet->name);
         node_crash(borglet->node);
-    memset(borglet->shims, 0, sizeof borglet->shims);
-    if (world_chance(1, SEEN_LOST_ONE_IN))
-        borglet->state.seen_index = 0;
+        memset(borglet->shims, 0, sizeof borglet->shims);
+        if (world_chance(1, SEEN_LOST_ONE_IN))
+            borglet->state.seen_index = 0;
+    }
 }
 
 void borglets_settle(void)

@@ -21,8 +21,8 @@ enum { BORGLETS_MAX = 32, BORGLET_PROCESSES_MAX = 256 };
 void borglets_start(unsigned count);
 unsigned borglets_count(void);
 struct node *borglet_node(unsigned i);
-/* The borglet must be up or down; it is down afterwards, and nothing runs there. */
-void borglet_cut_power(unsigned i);
+/* Of the machine with this node: its borglet is down afterwards, and nothing runs there. */
+void borglet_cut_power(const struct node *machine);
 /* From now on no task ends by itself: what the cell wants to run then comes to rest. */
 void borglets_settle(void);
 

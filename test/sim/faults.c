@@ -3,6 +3,8 @@
  */
 #include "faults.h"
 
+#include "borglets.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -272,7 +274,16 @@ static void machine_crash(uint64_t ms)
     struct node *machine = any_machine();
     if (machine == NULL || !node_up(machine))
         return;
-    node_crash(machine);
+    node_crash(machine); /* its tasks go on without a borglet */
+    world_post(1 + world_random(ms), node_back, machine);
+}
+
+static void machine_power(uint64_t ms)
+{
+    struct node *machine = any_machine();
+    if (machine == NULL || !node_up(machine))
+        return;
+    borglet_cut_power(machine);
     world_post(1 + world_random(ms), node_back, machine);
 }
 
@@ -355,6 +366,7 @@ static const struct fault faults[] = {
     {"transfer", PROCESS, 4, transfer},
     {"stall", PROCESS, 4, stall},
     {"machine-crash", PROCESS, 4, machine_crash},
+    {"machine-power", PROCESS, 3, machine_power},
     {"machine-stall", PROCESS, 2, machine_stall},
     {"slow-disk", DISK, 4, disk_slows},
     {"failing-disk", DISK, 3, disk_fails},
