@@ -31,7 +31,7 @@ enum {
     /* Until a machine that can be reached has found a shard that is up to date, and that has told
      * it to stop what the cell gave up: LINKS_SILENT_MS, then LINK_GREETING_MS for each replica
      * that does not answer, LINKS_LEADERLESS_MS, then the grace of the task. */
-    CHECKS_CALM_MS = 45000,
+    CHECKS_CALM_MS = 25000,
     CHECKS_REST_MS = 60000, /* from healing to everything running */
 };
 
