@@ -326,10 +326,13 @@ static struct cmd draw_operator(struct desk *desk)
     return cmd;
 }
 
-/* What draw_cmd.h draws may be no value of its type: borgctl would not say that. */
+/* What draw_cmd.h draws may be no value of its type: borgctl would not say that. And the world has
+ * five replicas, no less and no more. */
 static bool cmd_can_be_said(const struct cmd *cmd)
 {
-    return (cmd->kind != CMD_QUOTA_SET || cmd->quota_set.quota.band < BAND_COUNT) &&
+    return cmd->kind != CMD_MASTERS_SET && cmd->kind != CMD_MASTER_ADD &&
+           cmd->kind != CMD_MASTER_REMOVE && cmd->kind != CMD_MASTER_STEP &&
+           (cmd->kind != CMD_QUOTA_SET || cmd->quota_set.quota.band < BAND_COUNT) &&
            (cmd->kind != CMD_POLICY_SET || cmd->policy_set.policy < POLICY_COUNT) &&
            (cmd->kind != CMD_HOLD_SET || cmd->hold_set.hold < HOLD_COUNT);
 }
