@@ -323,11 +323,37 @@ static void names_read(struct conductor *c)
     }
 }
 
+/* Masters that fail are no reason to give a machine up. */
+static void downs_count(struct conductor *c)
+{
+    struct wire_rows CLEANUP(wire_rows_release) rows = {0};
+    struct err err;
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "SELECT e.seq, m.name FROM events e JOIN machines m ON m.id = e.machine_id "
+             "WHERE e.kind = 'machine-down' AND e.seq > %" PRId64 " ORDER BY e.seq",
+             c->event_seq);
+    if (conductor_query(c, 0, sql, &rows, &err) != 0) {
+        conductor_violation(c, "%s", err.msg);
+        return;
+    }
+    for (uint32_t row = 0; row < rows.row_count; row++)
+        for (size_t i = CREW_MASTERS; i < CREW_COUNT; i++) {
+            if (strcmp(value_at(&rows, row, 1)->text, c->crew.members[i].name) != 0)
+                continue;
+            c->downs++;
+            c->false_downs += (c->faults.hit & BIT(i)) == 0;
+            c->event_seq = value_at(&rows, row, 0)->integer;
+        }
+    c->faults.hit = 0;
+}
+
 void audit_run(struct conductor *c)
 {
     if (!settle(c))
         return;
     names_read(c);
+    downs_count(c);
     for (size_t i = 0; i < CREW_MASTERS; i++)
         rules_check(c, i);
     for (size_t i = 0; i < ARRAY_SIZE(pictures); i++)

@@ -4,10 +4,12 @@
  *     chaos [--seconds N] [--seed N] [--dir DIR] [--keep]
  *
  * Phases of some forty faults each, drawn from the seed, while users work; after each phase all is
- * healed, the cell must come to rest, and everything is checked (audit.h); at the end the history
- * of what users saw (history.h). A run that fails prints its seed and keeps its directory.
+ * healed, a master is replaced, the cell must come to rest, and everything is checked (audit.h); at
+ * the end the history of what users saw (history.h). A run that fails prints its seed and keeps its
+ * directory.
  */
 #include "audit.h"
+#include "replace.h"
 
 #include "clock.h"
 #include "log.h"
@@ -27,7 +29,8 @@ enum {
     FAULT_EVERY_MS = 2000,
     PHASE_FAULTS_MAX = 42,
     REST_MS = 12000,     /* about what healing and checking take after a phase */
-    START_MS = 30000,    /* for a first leader */
+    START_MS = 30000,    /* for a first leader, or for all to follow one */
+    BEHIND_MAX = 200,    /* entries */
     GIVE_UP_MS = 30000,  /* for users to come to an end */
     WELL_GAP_MS = 10000, /* a longer one is a violation */
     POOR_GAP_MS = 30000
@@ -64,6 +67,21 @@ static void users_wait(struct conductor *c)
     }
 }
 
+/* All that were killed are back and know their leader. */
+static void members_wait(struct conductor *c)
+{
+    uint64_t deadline_ms = clock_mono_ms() + START_MS;
+    for (size_t well = 0; well < CREW_MASTERS && clock_mono_ms() < deadline_ms;) {
+        conductor_turn(c);
+        const struct wire_status *leader =
+            c->faults.leader < CREW_MASTERS ? &c->watched[c->faults.leader].status : NULL;
+        well = 0;
+        for (size_t i = 0; i < CREW_MASTERS && leader != NULL; i++)
+            well += c->watched[i].is_known && c->watched[i].status.leader == leader->id &&
+                    c->watched[i].status.applied_index + BEHIND_MAX >= leader->commit_index;
+    }
+}
+
 static void phase_run(struct conductor *c, const struct options *o, uint64_t number, size_t count)
 {
     struct fault plan[PHASE_FAULTS_MAX];
@@ -79,8 +97,12 @@ static void phase_run(struct conductor *c, const struct options *o, uint64_t num
     conductor_play(c, plan, count);
     while (c->plan_next < c->plan_count || c->faults.active_count > 0)
         conductor_turn(c);
-    users_wait(c);
     uint64_t healed_ms = conductor_now_ms(c);
+    if (o->kind == SANDBOX_CLOSED) {
+        members_wait(c);
+        replace_run(c, (size_t)((o->seed + number) % CREW_MASTERS));
+    }
+    users_wait(c);
     audit_run(c);
     printf("phase %" PRIu64 ": %zu faults in %.1f s, at rest and checked %.1f s later, %" PRIu64
            " writes and %" PRIu64 " reads so far\n",
@@ -117,8 +139,9 @@ static void summary_print(struct conductor *c)
         printf("%s %s %" PRIu64, total > 0 ? "," : "", fault_text(kind), c->faults.counts[kind]);
         total += c->faults.counts[kind];
     }
-    printf("\nfaults in all: %" PRIu64 "; masters that ended for a full disk: %" PRIu64 "\n", total,
-           c->exits);
+    printf("%s replica replaced %" PRIu64, total > 0 ? "," : "", c->replaced);
+    printf("\nfaults in all: %" PRIu64 "; masters that ended for a full disk: %" PRIu64 "\n",
+           total + c->replaced, c->exits);
     printf("operations: %" PRIu64 " writes acknowledged, %" PRIu64 " refused, %" PRIu64
            " of unknown outcome, %" PRIu64 " not possible; %" PRIu64 " reads, %" PRIu64
            " not possible; %zu jobs that run\n",
@@ -128,6 +151,9 @@ static void summary_print(struct conductor *c)
         printf("packets: %" PRIu64 " passed, %" PRIu64 " of them delayed, %" PRIu64
                " lost, %" PRIu64 " of them cut\n",
                c->net.shared->passed, c->net.shared->held, c->net.shared->lost, c->net.shared->cut);
+    printf("machines declared down: %" PRIu64 ", of these without a fault of their own: %" PRIu64
+           "\n",
+           c->downs, c->false_downs);
     printf("worst unavailability while a majority could talk: %" PRIu64 " ms (at %.1f s); over "
            "slow or lossy links too: %" PRIu64 " ms (at %.1f s)\n",
            c->well.worst_ms, (double)c->well.worst_at_ms / 1000, c->poor.worst_ms,

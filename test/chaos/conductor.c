@@ -119,6 +119,10 @@ static void on_sigchld(uv_signal_t *handle, int number UNUSED)
             member_ended(c, member, status);
         else if (pid == c->net.pid)
             PANIC("the switch has died");
+        if (pid == c->borgctl) {
+            c->borgctl = 0;
+            c->borgctl_status = status;
+        }
     }
 }
 

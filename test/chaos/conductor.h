@@ -41,6 +41,12 @@ struct conductor {
     size_t plan_count, plan_next;
     uint64_t plan_started_ms;
     uint64_t last_begun_ms;
+    pid_t borgctl; /* that is waited for; 0: none, or it has ended */
+    int borgctl_status;
+    uint64_t replaced;    /* replicas */
+    uint64_t downs;       /* machines that were declared down */
+    uint64_t false_downs; /* of these the ones that had no fault of their own in that phase */
+    int64_t event_seq;    /* up to which that was counted */
     uint64_t violations;
     uint64_t exits; /* of masters whose disk was full */
 };

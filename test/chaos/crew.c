@@ -50,14 +50,13 @@ static int directories_make(struct crew *crew, struct err *err)
     return rc;
 }
 
-static int disks_make(struct crew *crew, struct err *err)
+static int disk_make(const struct member *m, struct err *err)
 {
     char size[32];
     snprintf(size, sizeof size, "size=%dm", CREW_DISK_MIB);
-    for (size_t i = 0; i < CREW_MASTERS; i++)
-        if (mount("chaos", crew->members[i].dir, "tmpfs", MS_NOSUID | MS_NODEV, size) != 0)
-            return err_errno(err, errno, "cannot mount a tmpfs at %s", crew->members[i].dir);
-    return 0;
+    return mount("chaos", m->dir, "tmpfs", MS_NOSUID | MS_NODEV, size) == 0
+               ? 0
+               : err_errno(err, errno, "cannot mount a tmpfs at %s", m->dir);
 }
 
 static int certificate_make(const struct crew *crew, enum role role, const char *name,
@@ -176,8 +175,8 @@ static void faketime_find(struct crew *crew)
 int crew_make(struct crew *crew, struct err *err)
 {
     int rc = directories_make(crew, err);
-    if (rc == 0 && crew->kind == SANDBOX_CLOSED)
-        rc = disks_make(crew, err);
+    for (size_t i = 0; rc == 0 && i < CREW_MASTERS && crew->kind == SANDBOX_CLOSED; i++)
+        rc = disk_make(&crew->members[i], err);
     if (rc == 0)
         rc = certificates_make(crew, err);
     if (rc == 0)
@@ -192,11 +191,12 @@ static char *const *member_argv(const struct crew *crew, size_t member)
     static char *argv[ARGS_MAX + 1];
     const struct member *m = &crew->members[member];
     bool is_master = crew_is_master(member);
-    char host[CELL_ADDR_MAX + 1] = "127.0.0.1", id[CELL_NAME_MAX + 1];
+    char host[CELL_ADDR_MAX + 1] = "127.0.0.1", id[CELL_NAME_MAX + 1] = "";
     size_t count = 0;
     if (crew->kind == SANDBOX_CLOSED)
         net_address(crew_node(member), host);
-    snprintf(id, sizeof id, "%zu", member + 1);
+    if (is_master)
+        snprintf(id, sizeof id, "%" PRIu64, crew->cell.replicas[member].id);
     const char *who = is_master ? id : m->name, *role = is_master ? "master" : "borglet";
 #define WORD(...) snprintf(words[count++], sizeof words[0], __VA_ARGS__)
     WORD("%s/%s", crew->programs, is_master ? "borgmaster" : "borglet");
@@ -208,6 +208,8 @@ static char *const *member_argv(const struct crew *crew, size_t member)
     if (is_master) {
         /* Few, so that snapshots are made, and installed on who was away. */
         WORD("--snapshot-threshold"), WORD("512");
+        if (!m->was_started)
+            WORD("--bootstrap");
     } else {
         unsigned port = 20000 + 100 * (unsigned)member;
         WORD("--listen"), WORD("%s:0", host);
@@ -264,11 +266,12 @@ int crew_start(struct crew *crew, size_t member, struct err *err)
     if (m->pid < 0)
         return err_errno(err, why, "cannot start %s", m->name);
     m->is_stopped = m->is_killed = false;
+    m->was_started = true;
     m->started_ms = clock_mono_ms();
     return 0;
 }
 
-void crew_borgctl(const struct crew *crew, const char *const *words)
+pid_t crew_borgctl(const struct crew *crew, const char *const *words)
 {
     char program[CREW_PATH_MAX + 16], log_path[CREW_PATH_MAX];
     const char *argv[ARGS_MAX] = {program, "--cell", crew->dir, "--user", "root", NULL};
@@ -277,8 +280,9 @@ void crew_borgctl(const struct crew *crew, const char *const *words)
         argv[count++] = *words;
     snprintf(program, sizeof program, "%s/borgctl", crew->programs);
     snprintf(log_path, sizeof log_path, "%s/log/borgctl.log", crew->dir);
-    if (fork() != 0)
-        return;
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
     int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     program_exec((char *const *)(uintptr_t)argv, log);
 }
@@ -334,6 +338,28 @@ size_t crew_machine_kill(struct crew *crew, size_t member)
     if (dir != NULL)
         closedir(dir);
     return count;
+}
+
+void crew_place_find(const struct crew *crew, size_t member, struct cell_replica *ret)
+{
+    const struct cell_replica *old = &crew->cell.replicas[member];
+    char host[CELL_ADDR_MAX + 1];
+    unsigned port = RPC_PORT + (unsigned)(old->id % CELL_REPLICAS_MAX) + 1;
+    net_address(crew_node(member), host);
+    *ret = (struct cell_replica){0};
+    snprintf(ret->rpc, sizeof ret->rpc, "%.40s:%u", host, port);
+    snprintf(ret->raft, sizeof ret->raft, "%.40s:%u", host, port + RAFT_PORT - RPC_PORT);
+}
+
+int crew_place_take(struct crew *crew, size_t member, const struct cell_replica *replica,
+                    struct err *err)
+{
+    struct member *m = &crew->members[member];
+    ASSERT(m->pid == 0);
+    crew->cell.replicas[member] = *replica;
+    if (umount2(m->dir, MNT_DETACH) != 0)
+        return err_errno(err, errno, "cannot unmount %s", m->dir);
+    return disk_make(m, err);
 }
 
 void crew_disk_fill(struct crew *crew, size_t member, bool full)

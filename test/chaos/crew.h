@@ -25,6 +25,7 @@ struct member {
     pid_t pid;           /* 0: it does not run */
     bool is_stopped;     /* SIGSTOP */
     bool is_killed;      /* by us: no wonder that it ends */
+    bool was_started;    /* a master whose directory is empty later is no longer the same */
     uint64_t started_ms; /* clock_mono_ms() */
     uint64_t ended_ms;
     uint64_t excused_ms; /* when the last such fault was over */
@@ -60,12 +61,17 @@ int crew_start(struct crew *crew, size_t member, struct err *err) MUST_USE;
 void crew_signal(struct crew *crew, size_t member, int number); /* harmless when it does not run */
 /* Whose process was that? Notes that it is gone; CREW_COUNT: nobody's. */
 size_t crew_ended(struct crew *crew, pid_t pid);
-/* Run borgctl as root with these words (NULL ends them), without waiting. */
-void crew_borgctl(const struct crew *crew, const char *const *words);
+/* Run borgctl as root with these words (NULL ends them), without waiting; its pid. */
+pid_t crew_borgctl(const struct crew *crew, const char *const *words);
 /* Copy what the masters have on their file systems, which end with the sandbox, to DIR/kept. */
 void crew_keep(const struct crew *crew);
 /* Ends every process in the borglet's node, tasks and shims too; returns how many. Closed only. */
 size_t crew_machine_kill(struct crew *crew, size_t member);
+/* An address for a replica in the place of a master that is gone. Closed only. */
+void crew_place_find(const struct crew *crew, size_t member, struct cell_replica *ret);
+/* Such a replica, with its number, takes the place; its directory is empty. */
+int crew_place_take(struct crew *crew, size_t member, const struct cell_replica *replica,
+                    struct err *err) MUST_USE;
 /* Fill the master's file system, or take the filling away again. Closed only. */
 void crew_disk_fill(struct crew *crew, size_t member, bool full);
 /* The master's wall clock is `offset_s` off from now on. Needs `faketime`. */

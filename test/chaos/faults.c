@@ -249,6 +249,7 @@ void faults_begin(struct faults *f, const struct fault *fault, uint64_t now_ms)
     struct fault_active a = fault_aim(f, fault, now_ms);
     f->active[f->active_count++] = a;
     f->counts[fault->kind]++;
+    f->hit |= a.member < CREW_COUNT ? BIT(a.member) : 0;
     fault_tell(f, &a, "begin", now_ms);
     if (a.from != 0)
         rules_apply(f);

@@ -28,7 +28,8 @@ struct faults {
     size_t active_count;
     struct net_rule rules[NET_NODES_MAX][NET_NODES_MAX]; /* as they stand now */
     uint64_t counts[FAULT_KIND_COUNT];
-    FILE *log; /* a line for each beginning and end */
+    uint32_t hit; /* members that had a fault of their own, as bits, until the caller clears it */
+    FILE *log;    /* a line for each beginning and end */
 };
 
 void faults_begin(struct faults *f, const struct fault *fault, uint64_t now_ms);
