@@ -42,7 +42,7 @@ BENCH := $(call src,test/bench)
 TOOLS := $(call src,test/e2e)
 SIM := $(call src,test/sim)
 
-.PHONY: all run test sim soak bench bench-sched unit golden e2e chaos fuzz check-asan lint arch tidy fmt install clean help flags test-programs need-raft
+.PHONY: all run test sim soak storm bench bench-sched unit golden e2e chaos fuzz check-asan lint arch tidy fmt install clean help flags test-programs need-raft
 .SECONDARY:
 
 all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
@@ -147,6 +147,8 @@ bench-cell: all $(BENCH_BINS) ## five masters beside etcd, and with a million ta
 bench-sched: $(B)/test/bench/sched $(B)/test/bench/sched_pack ## the scheduler alone, on one core; DATA_DIR: traces to pack too
 	$(B)/test/bench/sched $(if $(QUICK),--quick)
 	$(B)/test/bench/sched_pack $(if $(QUICK),--quick)
+storm: $(B)/test/unit/test_raftlog_storm ## 1,500 storms over five Raft logs; STORM_FIRST, STORM_SEEDS choose others
+	STORM_SEEDS=$(or $(STORM_SEEDS),1500) STORM_BLOWS=14 $<
 # clang has the fuzzer; what it finds is left as crash-* in build/fuzz.
 FUZZ_SECONDS ?= 30
 build/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(foreach d,base model sched proto,$(call src,libcell/$(d))) \

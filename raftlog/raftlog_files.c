@@ -10,6 +10,8 @@
  */
 #include "raftlog_files.h"
 
+#include "log.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <endian.h>
@@ -27,7 +29,9 @@ enum {
     CHECKSUM_BYTES = 8,
     ENTRY_HEAD_BYTES = 16,
     BATCH_ENTRIES_MAX = 262144, /* the library takes more for damage */
+    SEGMENT_BYTES = 8388608,    /* of one that has not grown */
     NAME_BYTES = 256,
+    PATH_BYTES = 4096,
 };
 
 struct segment {
@@ -156,7 +160,7 @@ static size_t segment_find(const struct segment *s, size_t at)
 
 static int segment_map(const char *dir, const char *name, struct segment *s, struct err *err)
 {
-    char path[4096];
+    char path[PATH_BYTES];
     struct stat st;
     snprintf(path, sizeof path, "%s/%s", dir, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -178,10 +182,25 @@ static int segment_map(const char *dir, const char *name, struct segment *s, str
     return rv;
 }
 
+/* A batch that is larger than a segment makes it grow. The library crashes on one that did not get
+ * to its end, so it is cut off, as the library does with others. */
+static int segment_cut(const char *path, size_t end, struct err *err)
+{
+    log_warn("raft.segment-torn file=%s bytes=%zu, cut", path, end);
+    if (end <= FORMAT_BYTES)
+        return unlink(path) == 0 ? 0 : err_errno(err, errno, "cannot remove %s", path);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int rv = 0;
+    if (fd < 0 || ftruncate(fd, (off_t)end) != 0 || fsync(fd) != 0)
+        rv = err_errno(err, errno, "cannot cut %s", path);
+    if (fd >= 0)
+        close(fd);
+    return rv;
+}
+
 /*
  * `torn` is the earlier segment that ends in a bad batch, or empty. A segment has its full length
- * before anything is written to it: what goes beyond the end of the file was cut off later, and the
- * library crashes on it.
+ * before anything is written to it: what goes beyond the end of a shorter file was cut off later.
  */
 static int segment_check(const char *dir, const char *name, const struct segment *s,
                          char torn[NAME_BYTES], struct err *err)
@@ -198,10 +217,15 @@ static int segment_check(const char *dir, const char *name, const struct segment
     if (end == 0 || end == s->size)
         return 0;
     enum batch_state state = batch_at(s, end, &size);
+    if (end + sizeof(uint64_t) <= s->size && word64(s->bytes + end) != 0)
+        snprintf(torn, NAME_BYTES, "%s", name);
+    if (state == BATCH_SHORT && s->size >= SEGMENT_BYTES) {
+        char path[PATH_BYTES];
+        snprintf(path, sizeof path, "%s/%s", dir, name);
+        return segment_cut(path, end, err);
+    }
     if (state == BATCH_SHORT)
         return err_set(err, ERR_CORRUPT, "%s/%s is cut short after byte %zu", dir, name, end);
-    if (word64(s->bytes + end) != 0)
-        snprintf(torn, NAME_BYTES, "%s", name);
     return 0;
 }
 

@@ -537,8 +537,6 @@ void guard_settle(struct raftlog_guard *g)
 static void guard_recv(struct raft_io *inner, struct raft_message *m)
 {
     struct raftlog_guard *g = inner->data;
-    if (!g->dead)
-        guard_expect_cut(g, m);
     if (g->dead || guard_conflict_in_write(g, m) || guard_second_vote(g, m) ||
         guard_snapshot_conflict(g, m) || guard_bad_image(g, m)) {
         message_release(m);
@@ -547,7 +545,11 @@ static void guard_recv(struct raft_io *inner, struct raft_message *m)
     if (guard_hold_result(g, m) || guard_delay_timeout_now(g, m) || guard_keep_snapshot(g, m))
         return;
     guard_forget_leader(g, m);
-    guard_deliver(g, m);
+    guard_expect_cut(g, m);
+    if (g->dead)
+        message_release(m);
+    else
+        guard_deliver(g, m);
     guard_settle(g);
 }
 

@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WRITE_ENTRIES_MAX = 16384 }; /* of more than one request in one write */
+enum { /* of more than one request in one write: half a segment */
+       WRITE_ENTRIES_MAX = 16384,
+       WRITE_BYTES_MAX = 4194304,
+};
 
 /* A request of the library to store entries. */
 struct guard_append {
@@ -19,6 +22,7 @@ struct guard_append {
     struct raft_io_append *request;
     const struct raft_entry *entries; /* the library's, until the request is done */
     unsigned n;
+    size_t bytes;
 };
 
 /* A write under way, of one or more requests. */
@@ -169,15 +173,17 @@ static void guard_on_written(struct raft_io_append *req, int status)
 static unsigned guard_write_collect(struct raftlog_guard *g, struct guard_write *w)
 {
     unsigned n = 0;
+    size_t bytes = 0;
     unsigned at = 0;
     unsigned requests = 0;
     while (!list_empty(&g->appends_waiting)) {
         struct guard_append *a = CONTAINER_OF(g->appends_waiting.next, struct guard_append, link);
-        if (requests > 0 && n + a->n > WRITE_ENTRIES_MAX)
+        if (requests > 0 && (n + a->n > WRITE_ENTRIES_MAX || bytes + a->bytes > WRITE_BYTES_MAX))
             break;
         list_remove(&a->link);
         list_push(&w->appends, &a->link);
         n += a->n;
+        bytes += a->bytes;
         requests++;
     }
     if (requests == 1)
@@ -224,6 +230,8 @@ static int guard_append(struct raft_io *io, struct raft_io_append *req,
         return 0;
     struct guard_append *a = xcalloc(1, sizeof *a);
     *a = (struct guard_append){.request = req, .entries = entries, .n = n};
+    for (unsigned i = 0; i < n; i++)
+        a->bytes += entries[i].buf.len;
     req->cb = cb;
     list_push(&g->appends_waiting, &a->link);
     g->appends++;

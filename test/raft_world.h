@@ -35,6 +35,9 @@ struct spy {
     int (*append)(struct raft_io *, struct raft_io_append *, const struct raft_entry[], unsigned,
                   raft_io_append_cb);
     int (*truncate)(struct raft_io *, raft_index);
+    int (*snapshot_put)(struct raft_io *, unsigned, struct raft_io_snapshot_put *,
+                        const struct raft_snapshot *, raft_io_snapshot_put_cb);
+    bool fail_put;        /* there is no room for a snapshot */
     raft_io_recv_cb recv; /* the guard's */
     unsigned sent_count;
     unsigned answer_count;                    /* AppendEntries results among them */
@@ -43,7 +46,8 @@ struct spy {
     struct kept_send kept[ENTRIES_MAX];
     size_t kept_count;
     size_t kept_bytes; /* of entries */
-    bool keep_append;  /* the next write of entries ends when the test says so */
+    unsigned append_count;
+    bool keep_append; /* the next write of entries ends when the test says so */
     struct raft_io_append *append_req;
     raft_io_append_cb append_cb;
     unsigned truncated_in_snapshot;
@@ -154,6 +158,7 @@ static UNUSED int spy_append(struct raft_io *io, struct raft_io_append *req,
                              const struct raft_entry e[], unsigned n, raft_io_append_cb cb)
 {
     struct spy *s = spy_of(io);
+    s->append_count++;
     if (!s->keep_append)
         return s->append(io, req, e, n, cb);
     s->keep_append = false;
@@ -170,17 +175,27 @@ static UNUSED int spy_truncate(struct raft_io *io, raft_index index)
     return s->truncate(io, index);
 }
 
+static UNUSED int spy_snapshot_put(struct raft_io *io, unsigned trailing,
+                                   struct raft_io_snapshot_put *req,
+                                   const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+    struct spy *s = spy_of(io);
+    return s->fail_put ? RAFT_NOSPACE : s->snapshot_put(io, trailing, req, snapshot, cb);
+}
+
 static UNUSED void spy_install(struct spy *s, struct raft_io *io)
 {
     *s = (struct spy){.io = io,
                       .start = io->start,
                       .send = io->send,
                       .append = io->append,
-                      .truncate = io->truncate};
+                      .truncate = io->truncate,
+                      .snapshot_put = io->snapshot_put};
     io->start = spy_start;
     io->send = spy_send;
     io->append = spy_append;
     io->truncate = spy_truncate;
+    io->snapshot_put = spy_snapshot_put;
 }
 
 static UNUSED void count_fatal(void *data, const char *what, bool damaged)

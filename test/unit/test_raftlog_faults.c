@@ -5,6 +5,9 @@
 #include "raftlog_cell.h"
 #include "stream.h"
 
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -283,6 +286,95 @@ START_TEST(acknowledged_entries_survive_kill_9)
 }
 END_TEST
 
+/* What a replica on a small disk came to, in shared memory. */
+struct full_disk {
+    uint64_t acked;
+    uint64_t entries; /* after it came back */
+    unsigned fatal_count;
+    int rv; /* of coming back */
+    struct err err;
+};
+
+static void count_acked(struct raftlog_proposal *req, int status)
+{
+    struct full_disk *f = req->data;
+    f->acked += status == 0;
+    free(req);
+}
+
+/* In a child: write until the disk of the replica is full and it says so. */
+static void write_until_full(struct cell *c, struct full_disk *f)
+{
+    struct replica *r = &c->replicas[0];
+    uint8_t *bytes = xcalloc(1, RAFTLOG_ENTRY_BYTES_MAX);
+    uint64_t deadline_ms = clock_mono_ms() + WAIT_MS;
+    struct err err;
+    ck_assert_int_eq(uv_loop_fork(&c->loop), 0);
+    replica_open(r);
+    while (r->fatal_count == 0 && clock_mono_ms() < deadline_ms) {
+        struct raftlog_proposal *req = xcalloc(1, sizeof *req);
+        req->data = f;
+        memcpy(bytes, &c->next_id, sizeof c->next_id);
+        if (raftlog_propose(r->log, req, bytes, RAFTLOG_ENTRY_BYTES_MAX, count_acked, &err) == 0)
+            c->next_id++;
+        else
+            free(req);
+        uv_run(&c->loop, UV_RUN_ONCE);
+    }
+    f->fatal_count = r->fatal_count;
+    _exit(0);
+}
+
+static void come_back(struct cell *c, struct full_disk *f)
+{
+    struct replica *r = &c->replicas[0];
+    struct raftlog_options o = options_of(r);
+    ck_assert_int_eq(uv_loop_fork(&c->loop), 0);
+    memset(&r->state, 0, sizeof r->state);
+    f->rv = raftlog_open(&o, &r->log, &f->err); /* the only voter applies its log at once */
+    f->entries = r->state.count;
+    _exit(0);
+}
+
+static void in_child(struct cell *c, void (*run)(struct cell *c, struct full_disk *f),
+                     struct full_disk *f)
+{
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0)
+        run(c, f);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status));
+}
+
+START_TEST(full_disk_ends_a_replica_and_it_comes_back_whole)
+{
+    struct cell *c = cell_new(1);
+    struct replica *r = &c->replicas[0];
+    struct full_disk *f =
+        mmap(NULL, sizeof *f, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_int_eq(mkdir(r->dir, 0700), 0);
+    if (mount("tmpfs", r->dir, "tmpfs", 0, "size=40m") != 0) {
+        fprintf(stderr, "skipped: no small disk can be mounted here: %s\n", strerror(errno));
+        cell_free(c);
+        return;
+    }
+    c->options.disk_free_min_bytes = 1; /* the watch would end it before it is full */
+    c->options.election_timeout_ms = 2000;
+    in_child(c, write_until_full, f);
+    ck_assert_int_eq(mount(NULL, r->dir, NULL, MS_REMOUNT, "size=400m"), 0);
+    in_child(c, come_back, f);
+    ck_assert_int_eq(umount2(r->dir, MNT_DETACH), 0);
+    ck_assert_uint_eq(f->fatal_count, 1);
+    ck_assert_uint_gt(f->acked, 8);
+    ck_assert_msg(f->rv == 0, "%s", f->err.msg);
+    ck_assert_uint_ge(f->entries, f->acked);
+    cell_free(c);
+}
+END_TEST
+
 int main(void)
 {
     log_open(LOG_ERROR, "test");
@@ -294,6 +386,7 @@ int main(void)
     tcase_add_test(t, open_refuses_what_cannot_work);
     tcase_add_test(t, corrupt_snapshot_is_refused);
     tcase_add_exit_test(t, failed_disk_write_is_fatal_once, EXIT_FATAL);
+    tcase_add_test(t, full_disk_ends_a_replica_and_it_comes_back_whole);
     tcase_add_test(t, strangers_are_thrown_out);
     tcase_add_test(t, replica_with_the_certificate_of_another_is_not_heard);
     tcase_add_test(t, acknowledged_entries_survive_kill_9);

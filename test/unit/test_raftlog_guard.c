@@ -5,6 +5,7 @@
  */
 #include "raft_world.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 enum { EXIT_FATAL = 3 }; /* of tests that end with what a dead instance holds */
@@ -145,9 +146,10 @@ static void inject(struct world *w, unsigned i, unsigned from, struct raft_messa
     w->spies[i].recv(w->spies[i].io, m);
 }
 
-/* AppendEntries with one entry after `prev`, or none when `entry_term` is 0. */
-static void inject_entry(struct world *w, unsigned i, unsigned from, raft_term term,
-                         raft_index prev, raft_term entry_term)
+/* AppendEntries with one entry after `prev`, or none when `entry_term` is 0. `buf` is taken. */
+static void inject_bytes(struct world *w, unsigned i, unsigned from, raft_term term,
+                         raft_index prev, raft_term entry_term, unsigned short type,
+                         struct raft_buffer buf)
 {
     struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES};
     m.append_entries.term = term;
@@ -155,14 +157,21 @@ static void inject_entry(struct world *w, unsigned i, unsigned from, raft_term t
     m.append_entries.prev_log_term = raftlog_guard_term_of(&raft_at(w, i)->log, prev);
     if (entry_term != 0) {
         struct raft_entry *entry = raft_calloc(1, sizeof *entry);
-        entry->term = entry_term;
-        entry->type = RAFT_COMMAND;
-        entry->batch = raft_calloc(1, 8);
-        entry->buf = (struct raft_buffer){.base = entry->batch, .len = 8};
+        *entry =
+            (struct raft_entry){.term = entry_term, .type = type, .buf = buf, .batch = buf.base};
         m.append_entries.entries = entry;
         m.append_entries.n_entries = 1;
     }
     inject(w, i, from, &m);
+}
+
+static void inject_entry(struct world *w, unsigned i, unsigned from, raft_term term,
+                         raft_index prev, raft_term entry_term)
+{
+    struct raft_buffer buf = {.len = 8};
+    if (entry_term != 0)
+        buf.base = raft_calloc(1, buf.len);
+    inject_bytes(w, i, from, term, prev, entry_term, RAFT_COMMAND, buf);
 }
 
 static void inject_snapshot(struct world *w, unsigned i, unsigned from, raft_term term,
@@ -177,6 +186,43 @@ static void inject_snapshot(struct world *w, unsigned i, unsigned from, raft_ter
     ck_assert_int_eq(raft_fixture_configuration(&w->f, SERVERS, &args->conf), 0);
     args->data = (struct raft_buffer){.base = raft_calloc(1, 8), .len = 8};
     inject(w, i, from, &m);
+}
+
+/* The entry of a change to one server more. */
+static struct raft_buffer one_member_more(void)
+{
+    struct raft_buffer buf = {.len = 9 + (SERVERS + 1) * 16};
+    uint8_t *at = buf.base = raft_calloc(1, buf.len);
+    *at++ = 1;
+    *at = SERVERS + 1;
+    at += 8;
+    for (uint8_t id = 1; id <= SERVERS + 1; id++) {
+        *at = id;
+        at[8] = '0' + id; /* the address, and after its NUL the role */
+        at[10] = RAFT_VOTER;
+        at += 11;
+    }
+    buf.len = (size_t)(at - (uint8_t *)buf.base + 7) / 8 * 8;
+    return buf;
+}
+
+static void inject_change(struct world *w, unsigned i, unsigned from, raft_term term,
+                          raft_index prev)
+{
+    inject_bytes(w, i, from, term, prev, term, RAFT_CHANGE, one_member_more());
+}
+
+/* A follower's log is compacted, and no snapshot is under way. */
+static void compact(struct world *w, unsigned i)
+{
+    struct raft *r = raft_at(w, i);
+    raft_set_snapshot_threshold(r, 1);
+    raft_set_snapshot_trailing(r, 1);
+    propose(w, 0);
+    run(w, 500);
+    ck_assert_uint_gt(r->log.snapshot.last_index, 1);
+    ck_assert_uint_eq(r->snapshot.pending.term, 0);
+    raft_set_snapshot_threshold(r, 1000000);
 }
 
 static void inject_vote(struct world *w, unsigned i, unsigned from, raft_term term)
@@ -407,6 +453,34 @@ START_TEST(log_is_not_truncated_while_a_snapshot_is_written)
 }
 END_TEST
 
+/* How far beyond its log a follower's disk is said to be when an entry comes, goes and comes again
+ * while it is being written. */
+static raft_index play_come_and_go(uint32_t off)
+{
+    struct world *w = world_of_follower_4(off, 200);
+    struct raft *r = raft_at(w, 4);
+    raft_index base = raft_last_index(r);
+    raft_term term = r->current_term;
+    inject_entry(w, 4, 0, term, base, term);
+    inject_entry(w, 4, 1, term + 1, base, term + 1);
+    inject_entry(w, 4, 2, term + 2, base, term);
+    run(w, 700);
+    raft_index beyond = r->last_stored - raft_last_index(r);
+    if (off != NO_RULE_OFF)
+        return beyond; /* what the library holds then is no longer fit to be freed */
+    inject_entry(w, 4, 1, term + 3, base, term + 3); /* the leader repeats what was lost */
+    ck_assert_uint_eq(raftlog_guard_term_of(&r->log, base + 1), term + 3);
+    world_free(w);
+    return beyond;
+}
+
+START_TEST(log_is_not_truncated_while_it_is_written)
+{
+    ck_assert_uint_eq(play_come_and_go(NO_RULE_OFF), 0);
+    ck_assert_uint_gt(play_come_and_go(BIT(GUARD_KEEP_LOG)), 0);
+}
+END_TEST
+
 /* Whom a former leader has voted for in the end, when its transferee comes second. */
 static raft_id play_two_votes(uint32_t off)
 {
@@ -459,6 +533,7 @@ static unsigned play_snapshot_conflict(uint32_t off)
     unsigned answers = w->spies[4].answer_count;
     inject_snapshot(w, 4, 2, term + 2, base + 1, term);
     answers = w->spies[4].answer_count - answers;
+    ck_assert_uint_eq(w->fatal_count, off == NO_RULE_OFF); /* for good: nothing else repairs it */
     world_free(w);
     return answers;
 }
@@ -524,6 +599,179 @@ START_TEST(slow_followers_cost_bounded_memory)
 }
 END_TEST
 
+/* Writes that begin while the first of several entries is on its way to the disk. */
+static unsigned play_burst(uint32_t off)
+{
+    struct world *w = world_led_by_0(off);
+    struct raft *r = raft_at(w, 0);
+    raft_fixture_set_disk_latency(&w->f, 0, 200);
+    raft_index base = raft_last_index(r);
+    unsigned begun = w->spies[0].append_count;
+    for (unsigned i = 0; i < 10; i++)
+        propose(w, 0);
+    begun = w->spies[0].append_count - begun;
+    wait_stored(w, 0, base + 10);
+    ck_assert_uint_eq(r->last_stored, base + 10);
+    run(w, 1000);
+    ck_assert_uint_eq(w->acked_count, 10);
+    world_free(w);
+    return begun;
+}
+
+START_TEST(entries_are_written_one_batch_at_a_time)
+{
+    ck_assert_uint_eq(play_burst(NO_RULE_OFF), 1);
+    ck_assert_uint_eq(play_burst(BIT(GUARD_ONE_WRITE)), 10);
+}
+END_TEST
+
+/* How many members follower 4 sees when a change is void and the one before is in no log. */
+static unsigned play_void_change(uint32_t off)
+{
+    struct world *w = world_led_by_0(off);
+    struct raft *r = raft_at(w, 4);
+    propose(w, 0);
+    run(w, 300);
+    compact(w, 4);
+    isolate(w, 4);
+    raft_index base = raft_last_index(r);
+    raft_term term = r->current_term;
+    inject_change(w, 4, 0, term, base);
+    wait_stored(w, 4, base + 1);
+    ck_assert_uint_eq(r->configuration.n, SERVERS + 1);
+    /* What is refused does not touch it. */
+    inject_entry(w, 4, 1, term + 1, base + 7, term + 1);
+    ck_assert_uint_eq(r->configuration.n, SERVERS + 1);
+    inject_entry(w, 4, 1, term + 1, base, term + 1);
+    ck_assert_uint_eq(raftlog_guard_term_of(&r->log, base + 1), term + 1);
+    ck_assert_uint_eq(r->configuration_uncommitted_index, 0);
+    unsigned members = r->configuration.n;
+    world_free(w);
+    return members;
+}
+
+/* A message that is lost, because of G7, is not heard: the change stays, and may be committed. */
+START_TEST(change_of_members_stays_until_the_log_is_cut)
+{
+    struct world *w = world_of_follower_4(NO_RULE_OFF, 10);
+    struct raft *r = raft_at(w, 4);
+    raft_index base = raft_last_index(r);
+    raft_term term = r->current_term;
+    inject_change(w, 4, 0, term, base);
+    wait_stored(w, 4, base + 1);
+    raft_fixture_set_disk_latency(&w->f, 4, 300);
+    inject_entry(w, 4, 0, term, base + 1, term);
+    inject_entry(w, 4, 1, term + 1, base, term + 1);
+    ck_assert_uint_eq(raftlog_guard_term_of(&r->log, base + 1), term);
+    ck_assert_uint_eq(r->configuration.n, SERVERS + 1);
+    ck_assert_uint_eq(r->configuration_uncommitted_index, base + 1);
+    run(w, 500);
+    inject_entry(w, 4, 1, term + 1, base, term + 1);
+    ck_assert_uint_eq(r->configuration.n, SERVERS);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(void_change_of_members_is_rolled_back_after_compaction)
+{
+    ck_assert_uint_eq(play_void_change(NO_RULE_OFF), SERVERS);
+}
+END_TEST
+
+START_TEST(void_change_of_members_crashes_without_keep_members)
+{
+    play_void_change(BIT(GUARD_KEEP_MEMBERS));
+}
+END_TEST
+
+/* Does follower 4 take a snapshot while a change of members is not committed? */
+static bool play_snapshot_in_change(uint32_t off)
+{
+    struct world *w = world_led_by_0(off);
+    struct raft *r = raft_at(w, 4);
+    isolate(w, 4);
+    raft_index base = raft_last_index(r);
+    raft_term term = r->current_term;
+    inject_entry(w, 4, 0, term, base, term);
+    wait_stored(w, 4, base + 1);
+    inject_change(w, 4, 0, term, base + 1);
+    wait_stored(w, 4, base + 2);
+    raft_set_snapshot_threshold(r, 1);
+    struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES};
+    m.append_entries = (struct raft_append_entries){
+        .term = term, .prev_log_index = base + 2, .prev_log_term = term, .leader_commit = base + 1};
+    inject(w, 4, 0, &m);
+    ck_assert_uint_eq(r->last_applied, base + 1);
+    bool taken = r->snapshot.pending.term != 0;
+    m.append_entries.leader_commit = base + 2;
+    inject(w, 4, 0, &m);
+    ck_assert_uint_eq(r->configuration_uncommitted_index, 0);
+    ck_assert_uint_ne(r->snapshot.pending.term, 0); /* later it does */
+    run(w, 500);
+    world_free(w);
+    return taken;
+}
+
+START_TEST(snapshots_wait_for_a_change_of_members)
+{
+    ck_assert(!play_snapshot_in_change(NO_RULE_OFF));
+    ck_assert(play_snapshot_in_change(BIT(GUARD_KEEP_MEMBERS)));
+}
+END_TEST
+
+/* Members that a server sees which was restarted with a change in its log that is void now. */
+static unsigned play_change_over_restart(uint32_t off)
+{
+    struct world *w = world_new(off);
+    struct raft_configuration conf;
+    struct raft_entry change = {.term = 1, .type = RAFT_CHANGE, .buf = one_member_more()};
+    change.batch = change.buf.base;
+    ck_assert_int_eq(raft_fixture_configuration(&w->f, SERVERS, &conf), 0);
+    ck_assert_int_eq(raft_fixture_bootstrap(&w->f, &conf), 0);
+    raft_configuration_close(&conf);
+    raft_fixture_add_entry(&w->f, 4, &change);
+    ck_assert_int_eq(raft_fixture_start(&w->f), 0);
+    struct raft *r = raft_at(w, 4);
+    ck_assert_uint_eq(r->configuration.n, SERVERS + 1);
+    inject_entry(w, 4, 1, 2, 1, 2);
+    ck_assert_uint_eq(raftlog_guard_term_of(&r->log, 2), 2);
+    unsigned members = r->configuration.n;
+    world_free(w);
+    return members;
+}
+
+START_TEST(void_change_of_members_is_rolled_back_after_a_restart)
+{
+    ck_assert_uint_eq(play_change_over_restart(NO_RULE_OFF), SERVERS);
+    ck_assert_uint_eq(play_change_over_restart(BIT(GUARD_KEEP_MEMBERS)), SERVERS + 1);
+}
+END_TEST
+
+/* A term that cannot be stored: the library would come to pieces over it (dqlite #857). */
+START_TEST(term_that_cannot_be_stored_is_fatal)
+{
+    struct world *w = world_of_follower_4(NO_RULE_OFF, 10);
+    raft_set_pre_vote(raft_at(w, 4), false);
+    raft_fixture_io_fault(&w->f, 4, 0, 1);
+    set_timeout(w, 4, 1000);
+    run(w, 3000);
+    ck_assert_uint_eq(w->fatal_count, 1);
+    _exit(EXIT_FATAL);
+}
+END_TEST
+
+START_TEST(snapshot_that_cannot_be_stored_is_fatal)
+{
+    struct world *w = world_led_by_0(NO_RULE_OFF);
+    w->spies[4].fail_put = true;
+    raft_set_snapshot_threshold(raft_at(w, 4), 1);
+    propose(w, 0);
+    run(w, 1000);
+    ck_assert_uint_eq(w->fatal_count, 1);
+    _exit(EXIT_FATAL);
+}
+END_TEST
+
 START_TEST(followers_learn_of_a_commit_without_a_heartbeat)
 {
     struct world *w = world_led_by_0(NO_RULE_OFF);
@@ -578,6 +826,16 @@ int main(void)
     tcase_add_test(rules, snapshots_are_acknowledged_as_far_as_the_disk_goes);
     tcase_add_test(rules, snapshot_of_the_leader_waits_for_our_own);
     tcase_add_test(rules, slow_followers_cost_bounded_memory);
+    tcase_add_test(rules, log_is_not_truncated_while_it_is_written);
+    tcase_add_test(rules, entries_are_written_one_batch_at_a_time);
+    tcase_add_test(rules, change_of_members_stays_until_the_log_is_cut);
+    tcase_add_test(rules, void_change_of_members_is_rolled_back_after_compaction);
+    tcase_add_test_raise_signal(rules, void_change_of_members_crashes_without_keep_members,
+                                SIGSEGV);
+    tcase_add_test(rules, void_change_of_members_is_rolled_back_after_a_restart);
+    tcase_add_test(rules, snapshots_wait_for_a_change_of_members);
+    tcase_add_exit_test(rules, snapshot_that_cannot_be_stored_is_fatal, EXIT_FATAL);
+    tcase_add_exit_test(rules, term_that_cannot_be_stored_is_fatal, EXIT_FATAL);
     tcase_add_test(rules, followers_learn_of_a_commit_without_a_heartbeat);
     suite_add_tcase(suite, rules);
     SRunner *runner = srunner_create(suite);

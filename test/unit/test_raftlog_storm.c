@@ -1,10 +1,10 @@
 /*
  * test_raftlog_storm.c - random storms on the library's simulator: directed partitions with
- * traffic, the shapes that bite, not white noise.
+ * traffic, one-way partitions, slow replicas, transfers: the shapes that bite, not white noise.
  *
  * STORM_FIRST and STORM_SEEDS choose the seeds (default 100 from 1000), STORM_BLOWS how long each
- * lasts (default 6; the losses of the plain library need 14), STORM_RULES_OFF rules to do without:
- *     STORM_FIRST=1000 STORM_SEEDS=1500 STORM_BLOWS=14 build/test/unit/test_raftlog_storm
+ * lasts (default 6; the losses of the plain library need 14), STORM_RULES_OFF rules to do without.
+ * `make storm` runs 1,500 of 14 blows.
  */
 #include "raft_world.h"
 
@@ -58,9 +58,37 @@ static void tell_on_leaders(struct world *w)
     }
 }
 
+/* Hand leadership over, wherever a server believes it leads. */
+static void transfer_on_leaders(struct world *w)
+{
+    for (unsigned i = 0; i < SERVERS; i++) {
+        if (raft_at(w, i)->state != RAFT_LEADER)
+            continue;
+        /* Never freed: the library may look at it after the callback (#396). */
+        struct raft_transfer *req = xcalloc(1, sizeof *req);
+        (void)raft_transfer(raft_at(w, i), req, w->f.servers[pick(w, SERVERS)].id, NULL);
+    }
+}
+
+/* One hears the other and is not heard. */
+static void cut_one_way(struct world *w)
+{
+    for (unsigned n = 1 + pick(w, 4); n > 0; n--) {
+        unsigned from = pick(w, SERVERS);
+        unsigned to = (from + 1 + pick(w, SERVERS - 1)) % SERVERS;
+        raft_fixture_saturate(&w->f, from, to);
+    }
+}
+
+static void slow_down(struct world *w, unsigned i)
+{
+    raft_fixture_set_disk_latency(&w->f, i, 100 + pick(w, 500));
+    raft_fixture_set_network_latency(&w->f, i, 50 + pick(w, 100));
+}
+
 static void shift_partition(struct world *w)
 {
-    switch (pick(w, 4)) {
+    switch (pick(w, 8)) {
     case 0:
         split(w, pick(w, 1 << SERVERS), true);
         break;
@@ -81,6 +109,15 @@ static void shift_partition(struct world *w)
                     join(w, i, k);
             }
         }
+        break;
+    case 3:
+        cut_one_way(w);
+        break;
+    case 4:
+        slow_down(w, pick(w, SERVERS));
+        break;
+    case 5:
+        transfer_on_leaders(w);
         break;
     default:
         break;
@@ -180,7 +217,7 @@ END_TEST
 
 START_TEST(storms_stop_replicas_of_the_plain_library)
 {
-    static const uint64_t seeds[] = {1005, 1012, 1254};
+    static const uint64_t seeds[] = {1093, 1246, 1273};
     for (size_t i = 0; i < ARRAY_SIZE(seeds); i++) {
         ck_assert_int_ne(storm_in_child(seeds[i], ALL_RULES_OFF, 14), 0);
         ck_assert_int_eq(storm_in_child(seeds[i], NO_RULE_OFF, 14), 0);
