@@ -116,7 +116,7 @@ static void look_at_disk(struct health *h, const struct wire_status *s)
                     "the disk of replica %" PRIu64 " has not answered for %" PRIu64 " s", s->id,
                     s->disk_silent_ms / 1000);
     if (s->disk_wait_ms >= HEALTH_DISK_MS)
-        problem_add(h, s->id, "who else writes there? iostat -x 1 tells",
+        problem_add(h, s->id, "who else writes there (iostat -x 1)? a leader hands over by itself",
                     "the disk of replica %" PRIu64 " is slow: entries waited %" PRIu64 " ms for it",
                     s->id, s->disk_wait_ms);
     /* A snapshot is written beside the last one, and SQLite's file beside the image. */

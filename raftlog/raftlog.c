@@ -27,6 +27,8 @@ enum {
     STUCK_DISK_MS = 10000,
     SLOW_DISK_MS = 1000,
     DISK_WINDOW_MS = 5000,
+    GIVE_WAY_MS = 2000,
+    GIVE_WAY_AGAIN_MS = 60000,
     CONNECT_RETRY_MS = 100,
     INSTALL_TIMEOUT_MS = 30000, /* a snapshot that was lost with its connection is sent again; of a
                                    million tasks it takes seconds to put in place */
@@ -393,6 +395,30 @@ static uint64_t disk_wait_ms(const struct raftlog *log)
     return MAX(log->disk_wait_ms, log->disk_wait_ms_before);
 }
 
+static void on_gave_way(void *data, int status)
+{
+    struct raftlog *log = data;
+    log_info("disk.gave-way dir=%s done=%s", log_quoted(log->dir), status == 0 ? "yes" : "no");
+}
+
+/*
+ * Every command waits for the disks of a majority, but barriers of a new term, and all that the
+ * leader alone writes, for its own. Another replica does better then; should its disk be no better,
+ * it is not handed on for a while.
+ */
+static void disk_give_way(struct raftlog *log)
+{
+    uint64_t now_ms = uv_now(log->loop);
+    bool lately = log->gave_way_ms != 0 && now_ms - log->gave_way_ms < GIVE_WAY_AGAIN_MS;
+    if (log->raft.state != RAFT_LEADER || disk_wait_ms(log) < GIVE_WAY_MS || lately)
+        return;
+    log->gave_way_ms = now_ms;
+    struct err err; /* alone, or nobody is near enough: then we go on */
+    int rv = raftlog_transfer(log, 0, on_gave_way, log, &err);
+    log_warn("disk.slow-leader dir=%s waited_ms=%" PRIu64 " %s", log_quoted(log->dir),
+             disk_wait_ms(log), rv == 0 ? "handing leadership over" : "going on");
+}
+
 /* Every loop turn. The term is compared too: leader, follower, leader may happen in one. */
 static void raftlog_on_prepare(uv_prepare_t *prepare)
 {
@@ -437,6 +463,7 @@ static void raftlog_on_watch(uv_timer_t *timer)
                      STUCK_DISK_MS / 1000, log->dir);
         return;
     }
+    disk_give_way(log);
     bool slow = disk_wait_ms(log) >= SLOW_DISK_MS;
     if (slow && !log->disk_slow)
         log_warn("disk.slow dir=%s waited_ms=%" PRIu64, log_quoted(log->dir), disk_wait_ms(log));

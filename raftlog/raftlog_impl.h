@@ -79,8 +79,9 @@ struct raftlog {
     uint64_t looked_ms;                         /* when we last looked */
     bool disk_waits;                            /* entries were waiting when we last looked */
     uint64_t disk_wait_ms, disk_wait_ms_before; /* the longest in this window, in the one before */
-    uint64_t disk_window_ms;                    /* when this one began */
-    bool disk_slow;                             /* and we have said so */
+    uint64_t gave_way_ms;    /* when we last wanted to hand over because of it; 0: never */
+    uint64_t disk_window_ms; /* when this one began */
+    bool disk_slow;          /* and we have said so */
 
     bool loading; /* raft_start has not got what is on the disk yet */
     bool started; /* raft_start succeeded */
