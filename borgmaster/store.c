@@ -214,6 +214,8 @@ static int open_and_load(struct store *store, struct cell *cell, struct err *err
     int64_t stored_index = 0;
     int rv = store_rows_open(&store->rows, store->path, store->identity, err);
     if (rv == 0)
+        rv = store_rows_identity_check(&store->rows, err);
+    if (rv == 0)
         rv = store_load(store->rows.db, cell, err);
     if (rv == 0)
         rv = store_number(store->rows.db, "SELECT stored_index FROM meta", &stored_index, err);

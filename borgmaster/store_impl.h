@@ -122,6 +122,9 @@ struct store {
 /* store_rows.c: everything that is written. */
 int store_rows_open(struct store_rows *rows, const char *path, uint64_t identity,
                     struct err *err) MUST_USE;
+/* ERR_CORRUPT when the file was last written for another cell. An image from elsewhere may be: the
+ * next write makes it ours. */
+int store_rows_identity_check(const struct store_rows *rows, struct err *err) MUST_USE;
 void store_rows_close(struct store_rows *rows);
 int store_rows_begin(struct store_rows *rows, struct err *err) MUST_USE;
 /* Write one delta inside begin and commit. */

@@ -625,7 +625,7 @@ static int schema_ready(sqlite3 *db, struct err *err)
 }
 
 /* Files of cells that were made anew under the same path, or copied, must not be mixed up. */
-static int identity_check(struct store_rows *rows, struct err *err)
+int store_rows_identity_check(const struct store_rows *rows, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
     int rc = sqlite3_prepare_v2(rows->db, "SELECT cell FROM meta", -1, &statement, NULL);
@@ -665,8 +665,6 @@ int store_rows_open(struct store_rows *rows, const char *path, uint64_t identity
                      err);
     if (rv == 0)
         rv = schema_ready(rows->db, err);
-    if (rv == 0)
-        rv = identity_check(rows, err);
     for (int i = 0; rv == 0 && i < STATEMENT_COUNT; i++)
         if (sqlite3_prepare_v3(rows->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                &rows->statements[i], NULL) != SQLITE_OK)

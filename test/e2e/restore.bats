@@ -63,6 +63,20 @@ expect_web_untouched()
     expect_text 'holds other things'
 }
 
+@test "into a new cell beside it, with machines of its own" {
+    local there="$BATS_FILE_TMPDIR/beside/cell"
+    mkdir -p "$BATS_FILE_TMPDIR/beside"
+    borgctl -q cell restore "$(file monday)" --dir "$there" --replicas 1 --borglets 1
+    beside_runs()
+    {
+        [[ "$(borgctl --cell "$there" -o json query --fresh \
+            "SELECT count(*) AS n FROM task_list WHERE job = 'web' AND attempt > 1 AND
+            state = 'running'" | jq '.[0].n')" == 3 ]]
+    }
+    wait_until 40 beside_runs # m2 is not there, and its tasks move
+    borgctl -q cell down --dir "$there" --tasks --wipe
+}
+
 @test "all masters and their disks are lost; one directory that is left is not overwritten" {
     masters_destroy
     mkdir -p "$BORG_CELL/master2/raft"

@@ -71,6 +71,31 @@ START_TEST(a_new_life_begins_beyond_all_earlier_ones)
 }
 END_TEST
 
+START_TEST(a_checkpoint_may_become_another_cell)
+{
+    enum { IDENTITY = 4711 };
+    struct driver d = driver_new(9);
+    const char *dir = checkpoint_of(&d), *there = t_dir();
+    struct store_restored image;
+    struct store *store;
+    struct cell *empty = cell_new(), *cell = cell_new();
+    T_OK(store_restore(t_path(dir, "cell.db"), t_path(dir, "tmp"), IDENTITY, 2000000000, &image,
+                       &t_err));
+    T_OK(store_open(there, IDENTITY, empty, &store, &t_err));
+    T_OK(store_replace(store, image.bytes, image.size, cell, &t_err));
+    store_close(store);
+    /* The next start takes it for its own. */
+    cell_clear(cell);
+    T_OK(store_open(there, IDENTITY, cell, &store, &t_err));
+    ck_assert_uint_eq(cell->applied_index, image.index);
+    store_close(store);
+    cell_free(cell);
+    cell_free(empty);
+    free(image.bytes);
+    driver_release(&d);
+}
+END_TEST
+
 START_TEST(a_clock_that_went_back_does_not_lead_into_the_old_life)
 {
     struct driver d = driver_new(5);
@@ -129,6 +154,7 @@ int main(void)
     TCase *t = tcase_create("restore");
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, a_new_life_begins_beyond_all_earlier_ones, 0, 4);
+    tcase_add_test(t, a_checkpoint_may_become_another_cell);
     tcase_add_test(t, a_clock_that_went_back_does_not_lead_into_the_old_life);
     tcase_add_loop_test(t, what_is_no_sound_checkpoint_is_refused, 0, ARRAY_SIZE(refusals));
     suite_add_tcase(suite, t);
