@@ -22,6 +22,7 @@ enum {
     HEARTBEAT_MS = 50,
     SNAPSHOT_THRESHOLD = 16384,
     SNAPSHOT_TRAILING = 4096,
+    SNAPSHOT_BYTES = 268435456, /* the log is in memory too */
     DISK_FREE_MIN_BYTES = 67108864,
     WATCH_MS = 1000,
     STUCK_DISK_MS = 10000,
@@ -683,6 +684,7 @@ static struct raftlog *raftlog_new(const struct raftlog_options *options)
         o->election_timeout_ms > 0 ? o->election_timeout_ms : ELECTION_TIMEOUT_MS;
     o->heartbeat_ms = o->heartbeat_ms > 0 ? o->heartbeat_ms : HEARTBEAT_MS;
     o->snapshot_threshold = o->snapshot_threshold > 0 ? o->snapshot_threshold : SNAPSHOT_THRESHOLD;
+    o->snapshot_bytes = o->snapshot_bytes > 0 ? o->snapshot_bytes : SNAPSHOT_BYTES;
     o->snapshot_trailing = o->snapshot_trailing > 0 ? o->snapshot_trailing : SNAPSHOT_TRAILING;
     o->disk_free_min_bytes =
         o->disk_free_min_bytes > 0 ? o->disk_free_min_bytes : DISK_FREE_MIN_BYTES;

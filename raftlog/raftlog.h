@@ -66,6 +66,7 @@ struct raftlog_options {
     unsigned election_timeout_ms;            /* 0: default 300 */
     unsigned heartbeat_ms;                   /* 0: default 50 */
     unsigned snapshot_threshold;             /* entries between snapshots; 0: default 16384 */
+    uint64_t snapshot_bytes;                 /* or so many of entries; 0: default 256 MiB */
     unsigned snapshot_trailing;              /* entries kept after one; 0: default 4096 */
     uint64_t disk_free_min_bytes;            /* fatal below this; 0: default 64 MiB */
     const struct raftlog_handlers *handlers; /* borrowed */

@@ -173,6 +173,9 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
         return 0;
     }
     log->applied_index = index;
+    log->applied_bytes += buf->len;
+    if (log->applied_bytes >= log->options.snapshot_bytes) /* the library counts entries only */
+        raft_set_snapshot_threshold(&log->raft, 1);
     log->options.handlers->on_apply(log->options.data, index, term, bytes, size);
     return 0;
 }
@@ -190,7 +193,11 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
     log->snapshot_term = raftlog_guard_term_of(&log->raft.log, log->snapshot_index);
     log->snapshot_token =
         handlers->snapshot_begin(log->options.data, log->snapshot_index, log->snapshot_term);
-    return log->snapshot_token != NULL ? 0 : RAFT_BUSY;
+    if (log->snapshot_token == NULL)
+        return RAFT_BUSY;
+    log->applied_bytes = 0;
+    raft_set_snapshot_threshold(&log->raft, log->options.snapshot_threshold);
+    return 0;
 }
 
 bool raftlog_image_ok(void *data, const struct raft_buffer *image)

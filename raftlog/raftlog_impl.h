@@ -74,6 +74,8 @@ struct raftlog {
     bool changing;
     raft_term change_term; /* the library forgets it with its leadership */
 
+    uint64_t applied_bytes; /* of entries, since the last snapshot was begun */
+
     uint64_t stored_index;                      /* as last seen */
     uint64_t stored_ms;                         /* when it last moved, or an entry began to wait */
     uint64_t looked_ms;                         /* when we last looked */

@@ -87,6 +87,27 @@ START_TEST(follower_far_behind_gets_a_snapshot)
 }
 END_TEST
 
+/* Few entries, and large ones: they are in memory as long as they are in the log. */
+START_TEST(many_bytes_make_a_snapshot_as_many_entries_do)
+{
+    struct cell *c = cell_new(3);
+    c->options.snapshot_threshold = 1000000;
+    c->options.snapshot_bytes = 65536; /* after some 350: each is larger than the one before */
+    for (size_t i = 0; i < 3; i++)
+        replica_open(&c->replicas[i]);
+    propose_entries(c, 100);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_uint_eq(raftlog_status(c->replicas[i].log).snapshot_index, 0);
+    propose_entries(c, 300);
+    run_until(c, all_have_snapshots, NULL, "snapshots");
+    uint64_t first = raftlog_status(c->replicas[0].log).snapshot_index;
+    propose_entries(c, 50); /* the next one is as far away again */
+    ck_assert_uint_eq(raftlog_status(c->replicas[0].log).snapshot_index, first);
+    check_all_equal(c);
+    cell_free(c);
+}
+END_TEST
+
 START_TEST(work_goes_on_when_the_leader_leaves)
 {
     struct cell *c = cell_open(5);
@@ -484,6 +505,7 @@ int main(void)
     tcase_add_test(t, entries_of_odd_lengths_survive_a_restart_of_all);
     tcase_add_test(t, follower_that_was_away_catches_up);
     tcase_add_test(t, follower_far_behind_gets_a_snapshot);
+    tcase_add_test(t, many_bytes_make_a_snapshot_as_many_entries_do);
     tcase_add_test(t, work_goes_on_when_the_leader_leaves);
     tcase_add_test(t, replicas_may_come_and_go);
     tcase_add_test(t, barriers_come_after_what_was_committed);
