@@ -484,6 +484,7 @@ struct raftlog_status raftlog_status(const struct raftlog *log)
                                    .commit_index = r->commit_index,
                                    .applied_index = r->last_applied,
                                    .snapshot_index = r->log.snapshot.last_index,
+                                   .snapshots_sent = log->guard.snapshots_sent,
                                    .in_flight = log->proposals_count,
                                    .transferring = log->transfer.wanted,
                                    .disk_wait_ms = disk_wait_ms(log)};

@@ -170,8 +170,9 @@ struct raftlog_status {
     uint64_t commit_index;
     uint64_t applied_index;
     uint64_t snapshot_index;
-    uint64_t in_flight;    /* proposals of ours under way */
-    bool transferring;     /* leadership is being handed over: what is proposed now would wait */
+    uint64_t snapshots_sent; /* to followers, since the start */
+    uint64_t in_flight;      /* proposals of ours under way */
+    bool transferring;       /* leadership is being handed over: what is proposed now would wait */
     uint64_t disk_wait_ms; /* the longest that the disk kept entries waiting in the last seconds */
 };
 struct raftlog_status raftlog_status(const struct raftlog *log);

@@ -14,6 +14,7 @@
 
 struct guard_send {
     struct raft_io_send req;
+    struct raftlog_guard *guard;
     struct raft_io_send *request; /* the library's */
     struct guard_peer *peer;
     size_t bytes;
@@ -591,11 +592,30 @@ static void guard_close(struct raft_io *io, raft_io_close_cb cb)
     g->inner->close(g->inner, guard_on_close);
 }
 
+/*
+ * G14. After a failed send the library goes on behind what the follower has acknowledged; a new
+ * leader, to whom one that is down has acknowledged nothing, at the very first entry. When that has
+ * been trimmed it sends its whole snapshot to a follower that lacks a few entries: with a million
+ * tasks it is deaf meanwhile, and another one is elected. It began behind its own last entry, where
+ * the follower's first answer tells what it has: so it stays there.
+ */
+static bool guard_keeps_place(const struct guard_send *s, int status)
+{
+    const struct raftlog_guard *g = s->guard;
+    return status != 0 && !g->closing && guard_on(g, GUARD_KEEP_PLACE) &&
+           g->raft->state == RAFT_LEADER && s->peer->term == g->raft->current_term &&
+           s->peer->acked == 0;
+}
+
 static void guard_on_sent(struct raft_io_send *req, int status)
 {
     struct guard_send *s = req->data;
     struct raft_io_send *request = s->request;
     s->peer->sending_bytes -= s->bytes;
+    if (guard_keeps_place(s, status)) {
+        s->guard->used[GUARD_KEEP_PLACE]++;
+        status = 0;
+    }
     raft_free(s);
     request->cb(request, status);
 }
@@ -624,16 +644,17 @@ static int guard_send_entries(struct raftlog_guard *g, struct raft_io_send *req,
         bytes += m->append_entries.entries[i].buf.len;
     if (peer != NULL)
         guard_note_told(g, peer, &m->append_entries);
-    if (peer == NULL || bytes == 0)
+    if (peer == NULL || (bytes == 0 && peer->acked > 0))
         return g->inner->send(g->inner, req, m, cb);
-    if (peer->sending_bytes > 0 && peer->sending_bytes + bytes > GUARD_SEND_BYTES_MAX) {
+    if (guard_on(g, GUARD_BOUNDED_SENDS) && bytes > 0 && peer->sending_bytes > 0 &&
+        peer->sending_bytes + bytes > GUARD_SEND_BYTES_MAX) {
         g->used[GUARD_BOUNDED_SENDS]++;
         return RAFT_NOCONNECTION;
     }
     struct guard_send *s = raft_malloc(sizeof *s);
     if (s == NULL)
         PANIC("out of memory");
-    *s = (struct guard_send){.request = req, .peer = peer, .bytes = bytes};
+    *s = (struct guard_send){.guard = g, .request = req, .peer = peer, .bytes = bytes};
     s->req.data = s;
     req->cb = cb;
     peer->sending_bytes += bytes;
@@ -668,8 +689,9 @@ static int guard_send(struct raft_io *io, struct raft_io_send *req, const struct
     struct raftlog_guard *g = guard_of(io);
     if (g->dead)
         return RAFT_NOCONNECTION;
-    if (m->type == RAFT_IO_APPEND_ENTRIES && guard_on(g, GUARD_BOUNDED_SENDS))
+    if (m->type == RAFT_IO_APPEND_ENTRIES)
         return guard_send_entries(g, req, m, cb);
+    g->snapshots_sent += m->type == RAFT_IO_INSTALL_SNAPSHOT;
     if (m->type == RAFT_IO_TIMEOUT_NOW)
         return guard_send_timeout_now(g, m);
     if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)

@@ -32,6 +32,7 @@ enum guard_rule {
     GUARD_KEEP_SNAPSHOT, /* G11 a leader's snapshot waits for our own, it is not lost */
     GUARD_ONE_WRITE,     /* G12 one write of entries at a time, one batch in it */
     GUARD_KEEP_MEMBERS,  /* G13 a change of members that is void is rolled back */
+    GUARD_KEEP_PLACE,    /* G14 what could not be sent says nothing of what a follower has */
     GUARD_RULE_COUNT
 };
 
@@ -101,6 +102,7 @@ struct raftlog_guard {
     struct raft_configuration conf;  /* the last that is committed */
     raft_index conf_index;           /* of its entry; 0: none is known */
     raft_index conf_open_index;      /* of the one that was on the disk and may be not committed */
+    uint64_t snapshots_sent;         /* to followers */
     uint64_t used[GUARD_RULE_COUNT]; /* how often a rule changed what happened */
 };
 

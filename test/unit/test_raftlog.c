@@ -3,6 +3,8 @@
  */
 #include "raftlog_cell.h"
 
+#include "raftlog_impl.h"
+
 START_TEST(three_replicas_elect_a_leader_and_apply_the_same)
 {
     struct cell *c = cell_open(3);
@@ -104,6 +106,37 @@ START_TEST(many_bytes_make_a_snapshot_as_many_entries_do)
     propose_entries(c, 50); /* the next one is as far away again */
     ck_assert_uint_eq(raftlog_status(c->replicas[0].log).snapshot_index, first);
     check_all_equal(c);
+    cell_free(c);
+}
+END_TEST
+
+static bool has_kept_place(struct cell *c, const void *arg)
+{
+    const struct replica *leader = leader_of(c);
+    (void)arg;
+    return leader != NULL && leader->log->guard.used[GUARD_KEEP_PLACE] > 0;
+}
+
+/* The new leader cannot reach it, has trimmed its log, and does not know what it has. */
+START_TEST(a_leader_that_died_and_is_back_gets_entries_and_no_snapshot)
+{
+    struct cell *c = cell_new(3);
+    c->options.snapshot_threshold = 64;
+    c->options.snapshot_trailing = 64;
+    for (size_t i = 0; i < 3; i++)
+        replica_open(&c->replicas[i]);
+    propose_entries(c, 300);
+    run_until(c, all_have_snapshots, NULL, "snapshots");
+    struct replica *away = wait_leader(c);
+    replica_close(away);
+    propose_entries(c, 5);
+    run_until(c, has_kept_place, NULL, "a message that could not be sent");
+    replica_open(away);
+    check_all_equal(c);
+    propose_entries(c, 5);
+    check_all_equal(c);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_uint_eq(raftlog_status(c->replicas[i].log).snapshots_sent, 0);
     cell_free(c);
 }
 END_TEST
@@ -506,6 +539,7 @@ int main(void)
     tcase_add_test(t, follower_that_was_away_catches_up);
     tcase_add_test(t, follower_far_behind_gets_a_snapshot);
     tcase_add_test(t, many_bytes_make_a_snapshot_as_many_entries_do);
+    tcase_add_test(t, a_leader_that_died_and_is_back_gets_entries_and_no_snapshot);
     tcase_add_test(t, work_goes_on_when_the_leader_leaves);
     tcase_add_test(t, replicas_may_come_and_go);
     tcase_add_test(t, barriers_come_after_what_was_committed);
