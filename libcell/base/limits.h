@@ -62,7 +62,7 @@ enum {
 
     RPC_FRAME_BYTES_MAX = 8388608,  /* one message on the wire */
     RPC_QUEUE_BYTES_MAX = 33554432, /* bytes waiting to be sent on one connection */
-    RPC_CONNECTIONS_MAX = 16384,    /* connections one process accepts */
+    RPC_CONNECTIONS_MAX = 131072,   /* connections one process accepts */
     RPC_CALLS_MAX = 1024,           /* unanswered calls on one connection; then it is not read */
     RPC_USER_CALLS_MAX = 128,       /* of a user's */
     RPC_CALLS_BYTES_MAX = 4194304,  /* and their bytes */
