@@ -14,7 +14,6 @@
 enum {
     NOTES = 48, /* printed when something breaks */
     NOTE_BYTES = 200,
-    LOOK_MS = 1000,
     CELL_CHECK_LOOKS = 300, /* looks between two cell_check() of a replica */
 };
 
@@ -141,7 +140,7 @@ static void on_look(void *data)
     }
     checks_tasks_look();
     looks++;
-    world_post(LOOK_MS, on_look, data);
+    world_post(CHECKS_LOOK_MS, on_look, data);
 }
 
 static const struct world_watch watch = {
@@ -154,5 +153,5 @@ static const struct world_watch watch = {
 void checks_start(void)
 {
     world_set_watch(&watch);
-    world_post(LOOK_MS, on_look, NULL);
+    world_post(CHECKS_LOOK_MS, on_look, NULL);
 }

@@ -15,7 +15,8 @@
  *   double    no two attempts of a task run for long on machines that can be reached
  *   zombie    nothing runs for long, on such a machine, that the cell has given up
  *   ghost     and the cell believes in nothing for long that does not run there
- *   silent    no machine that can be reached is declared down
+ *   silent    no machine that can be reached is declared down, but when two replicas or more were
+ *             cut off one after the other
  *   rest      after healing, everything that could run runs, within a bound (checks_rest.c)
  *
  * The first six are seen as commands are applied; double to ghost look at what really runs, each
@@ -32,6 +33,7 @@ enum {
      * it to stop what the cell gave up: LINKS_SILENT_MS, then LINK_GREETING_MS for each replica
      * that does not answer, LINKS_LEADERLESS_MS, then the grace of the task. */
     CHECKS_CALM_MS = 25000,
+    CHECKS_LOOK_MS = 1000,
     CHECKS_REST_MS = 60000, /* from healing to everything running */
 };
 

@@ -29,6 +29,7 @@ static struct odd *odds;
 static size_t odd_count, odd_capacity;
 static uint64_t calm_since_ms[BORGLETS_MAX];
 static uint64_t calm_life[BORGLETS_MAX];
+static uint64_t troubled_ms[WORLD_REPLICAS]; /* when it last could not work with the leader */
 static int calm_leader = -1;
 
 static bool attempt_same(struct attempt_ref a, struct attempt_ref b)
@@ -68,9 +69,19 @@ static bool machine_is_reached(unsigned i, int leader)
     return count > WORLD_REPLICAS / 2;
 }
 
+static bool replica_works(unsigned i, int leader)
+{
+    struct node *n = world_replica_node(i);
+    return node_up(n) && !node_stalled(n) && leader >= 0 &&
+           ((int)i == leader || world_connected(n, world_replica_node((unsigned)leader)));
+}
+
 static void calm_look(void)
 {
     int leader = world_leader();
+    for (unsigned i = 0; i < WORLD_REPLICAS; i++)
+        if (!replica_works(i, leader))
+            troubled_ms[i] = world_now_ms();
     for (unsigned i = 0; i < borglets_count(); i++) {
         uint64_t life = node_life(borglet_node(i));
         if (leader != calm_leader || life != calm_life[i] || !node_up(borglet_node(i)) ||
@@ -275,13 +286,23 @@ void checks_on_stop(unsigned i, struct attempt_ref task, uint64_t index)
                       cell->applied_index);
 }
 
+/* A borglet may lose the replica that drives it, and come to one that has just been cut off too:
+ * then there is no time for a third. */
+static bool replicas_are_troubled(void)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < WORLD_REPLICAS; i++)
+        count += world_now_ms() - troubled_ms[i] <= LEADER_SILENT_MS + 2 * CHECKS_LOOK_MS;
+    return count > 1;
+}
+
 void checks_on_machine_down(const struct machine *machine)
 {
     checks_note("%s is declared down", machine->name);
     calm_look();
     for (unsigned i = 0; i < borglets_count(); i++)
         if (strcmp(node_name(borglet_node(i)), machine->name) == 0 &&
-            checks_calm_ms(i) > CHECKS_CALM_MS)
+            checks_calm_ms(i) > CHECKS_CALM_MS && !replicas_are_troubled())
             checks_broken("silent",
                           "%s is declared down, though it could be reached for %" PRIu64 " ms",
                           machine->name, checks_calm_ms(i));
