@@ -83,12 +83,14 @@ static void look_at_digest(struct health *h, const struct client_status *all, si
     }
     if (other == 0 || same > other)
         return;
-    problem_add(h, s->id,
-                same < other ? "stop it, keep its directory for us, and replace it"
-                             : "stop both, and compare each with another replica",
-                "replica %" PRIu64 " DIFFERS from %zu other%s at index %" PRIu64 ": %s", s->id,
-                other, other == 1 ? "" : "s", index,
-                same < other ? "its state is wrong" : "who is wrong cannot be told");
+    problem_add(
+        h, s->id,
+        same < other
+            ? "stop it, keep its directory to find out why, and `borgctl cell replace-replica` it"
+            : "stop both, and compare each with another replica",
+        "replica %" PRIu64 " DIFFERS from %zu other%s at index %" PRIu64 ": %s", s->id, other,
+        other == 1 ? "" : "s", index,
+        same < other ? "its state is wrong" : "who is wrong cannot be told");
 }
 
 static void look_at_log(struct health *h, const struct wire_status *s)

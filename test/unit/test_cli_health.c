@@ -212,7 +212,7 @@ static const struct {
     {an_old_leader_too, 2, 0, 0, NULL, NULL},
     {cut_off, 2, 1, 5, "replica 5 answers, but knows of no leader", "cut off"},
     {differs, 2, 1, 3, "replica 3 DIFFERS from 4 others at index 100000: its state is wrong",
-     "replace it"},
+     "replace-replica"},
     {differs_at_the_mark, 2, 1, 3, "replica 3 DIFFERS from 4 others at index 98304", "stop it"},
     {other_mark, 2, 0, 0, NULL, NULL},
     {two_differ, 2, 6, 0, "2 of 5 masters answer", "start"},
