@@ -29,7 +29,7 @@ enum {
     LINKS_HEARTBEATS_S = 8000,     /* so many a second are no burden */
     LINKS_SILENT_MS = 5000,
     LINKS_LEADERLESS_MS = 2000,
-    LINKS_UNANSWERED_MS = 4000, /* well below LEADER_SILENT_MS */
+    LINKS_UNANSWERED_MS = 3000, /* well below LEADER_SILENT_MS */
     LINKS_RESEND_MS = 1000,
 };
 
