@@ -76,7 +76,7 @@ longest_gap_ms()
     pid="$(pid_of_replica "$down")"
     kill -STOP "$pid"
     sleep 0.5 # longer than an election timeout: it has not answered for that long
-    expect_exit 3 borgctl --timeout 1 cell transfer-leader "$down"
+    expect_exit 3 borgctl --timeout 5 cell transfer-leader "$down"
     kill -CONT "$pid"
     expect_text "replica $down has not answered for [0-9]+ ms; is it up\?"
     wait_until 20 replicas_agree 5
