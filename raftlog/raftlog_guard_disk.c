@@ -140,10 +140,17 @@ static void guard_write_waiting(struct raftlog_guard *g)
 }
 
 /*
- * While it closes the library is not told of writes that were canceled: it would look for requests
- * of the leader that it no longer is, and cut its log once for each write, from the second on
- * beyond its end (SIGSEGV; sim seed 2015). What it keeps for them is lost with the process.
+ * While it closes the library is not told that writes were canceled: it would look for requests of
+ * the leader that it no longer is, and cut its log once for each write, from the second on beyond
+ * its end (SIGSEGV; sim seed 2015). Told that they are done it lets go of them: it is neither
+ * leader nor follower any more, so nothing follows from that.
  */
+static int guard_told(const struct raftlog_guard *g, int status)
+{
+    ASSERT_IMPLIES(status == RAFT_CANCELED, g->raft->state == RAFT_UNAVAILABLE);
+    return status == RAFT_CANCELED ? 0 : status;
+}
+
 static void guard_on_written(struct raft_io_append *req, int status)
 {
     struct guard_write *w = CONTAINER_OF(req, struct guard_write, req);
@@ -156,8 +163,7 @@ static void guard_on_written(struct raft_io_append *req, int status)
         struct raft_io_append *request = a->request;
         free(a);
         g->appends--;
-        if (status != RAFT_CANCELED)
-            request->cb(request, status);
+        request->cb(request, guard_told(g, status));
     }
     guard_write_free(w);
     if (g->dead || status == RAFT_CANCELED)
@@ -413,6 +419,11 @@ void guard_disk_install(struct raftlog_guard *g)
 
 void guard_disk_close(struct raftlog_guard *g)
 {
-    for (struct list *l; (l = list_pop(&g->appends_waiting)) != NULL;)
-        free(CONTAINER_OF(l, struct guard_append, link));
+    for (struct list *l; (l = list_pop(&g->appends_waiting)) != NULL;) {
+        struct guard_append *a = CONTAINER_OF(l, struct guard_append, link);
+        struct raft_io_append *request = a->request;
+        free(a);
+        if (!g->dead)
+            request->cb(request, guard_told(g, RAFT_CANCELED));
+    }
 }
