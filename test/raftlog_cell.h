@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { REPLICAS_MAX = 5, IDS_MAX = 8192, WAIT_MS = 20000 };
+enum { REPLICAS_MAX = 5, IDS_MAX = 65536, WAIT_MS = 20000 };
 
 /* What is replicated: how many entries, and a hash over all of them in order. */
 struct state {
