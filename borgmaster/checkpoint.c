@@ -104,8 +104,6 @@ void checkpoint_on_call(struct checkpoint *c, struct rpc_conn *conn, struct rpc_
     if (call == NULL)
         return; /* a notice: nobody waits */
     int rv = wire_unpack_checkpoint(body, size, &asked, &err);
-    if (rv == 0)
-        rv = replica_readable(c->replica, &err);
     if (rv == 0 && asked.offset == 0) {
         rv = image_begin(c, conn, call, &err);
     } else if (rv == 0 && (c->reader != conn || asked.offset >= c->size)) {

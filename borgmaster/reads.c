@@ -158,10 +158,7 @@ void reads_on_query(struct reads *reads, struct rpc_conn *conn, struct rpc_call 
     query->reads = reads;
     query->call = call;
     str_copy(query->user, sizeof query->user, rpc_peer(conn)->name);
-    int rv = wire_unpack_query(body, size, &query->asked, &err);
-    if (rv == 0 && (rv = replica_readable(reads->replica, &err)) != 0)
-        wire_query_release(&query->asked);
-    if (rv != 0) {
+    if (wire_unpack_query(body, size, &query->asked, &err) != 0) {
         rpc_refuse(call, &err);
         free(query);
     } else if (query->asked.fresh) {

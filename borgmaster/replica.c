@@ -524,11 +524,6 @@ const struct masters *replica_masters(const struct replica *r)
     return &r->masters;
 }
 
-bool replica_serves(const struct replica *r)
-{
-    return r->log != NULL && (r->options.bootstrap || r->cell->applied_index > 0);
-}
-
 struct members *replica_members(struct replica *r)
 {
     return r->members;
@@ -559,8 +554,10 @@ bool replica_ready(const struct replica *r)
 
 int replica_readable(struct replica *r, struct err *err)
 {
+    /* One that joins has no cell before the log has reached it, and is not behind either. */
+    bool has_cell = r->log != NULL && (r->options.bootstrap || r->cell->applied_index > 0);
     r->readable = r->readable || replica_ready(r);
-    if (r->readable)
+    if (has_cell && r->readable)
         return 0;
     return err_set(err, ERR_UNAVAILABLE, "replica %" PRIu64 " is filling its database: ask another",
                    r->options.self->id);

@@ -54,8 +54,6 @@ struct store *replica_store(struct replica *replica);
 struct raftlog *replica_log(struct replica *replica); /* NULL: it may not join yet */
 /* The replicas as far as we know, by id. */
 const struct masters *replica_masters(const struct replica *replica);
-/* Has it a cell to show? One that joins has none before the log has reached it. */
-bool replica_serves(const struct replica *replica);
 struct links *replica_links(struct replica *replica);
 struct leader *replica_leader(struct replica *replica);
 struct peers *replica_peers(struct replica *replica);
@@ -72,8 +70,8 @@ bool replica_ready(const struct replica *replica);
 /* Make a delta of what was applied since the last one and hand it to all who keep a copy. Happens
  * at least once in a turn of the loop. */
 void replica_flush(struct replica *replica);
-/* ERR_UNAVAILABLE while the database is one that was begun anew and has not caught up yet: a cell
- * with nothing in it is an answer that nobody may get. */
+/* ERR_UNAVAILABLE while the replica has only just joined, or its database was begun anew and has
+ * not caught up yet: a cell with nothing in it is an answer that nobody may get. */
 int replica_readable(struct replica *replica, struct err *err) MUST_USE;
 struct wire_status replica_status(struct replica *replica);
 

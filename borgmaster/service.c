@@ -113,14 +113,13 @@ static void on_forward(struct rpc_conn *conn, struct rpc_call *call, const void 
     cmd_release(&cmd);
 }
 
-/* Reads */
+/* Reads: all of them see a whole cell or nothing. */
 
 static bool refuses(struct rpc_conn *conn, struct rpc_call *call)
 {
     struct err err;
-    if (replica_serves(service_of(conn)->replica))
+    if (replica_readable(service_of(conn)->replica, &err) == 0)
         return false;
-    err_set(&err, ERR_UNAVAILABLE, "this replica has only just joined; ask another");
     rpc_refuse(call, &err);
     return true;
 }

@@ -4,9 +4,9 @@
  *     flood DIR USER command|query|why CONNECTIONS DEPTH SECONDS
  *
  * Keeps DEPTH calls unanswered on each connection, spread over the replicas of the cell in DIR,
- * until the time is over. `command` kills a job that does not exist (an entry of the log all the
- * same), `query` makes SQLite count for a while, `why` asks about the job "web". Prints
- * `answered N refused N closed N`, and the last refusal.
+ * until the time is over; says `flooding` when all connections do. `command` kills a job that does
+ * not exist (an entry of the log all the same), `query` makes SQLite count for a while, `why` asks
+ * about the job "web". Prints `answered N refused N closed N`, and the last refusal.
  */
 #include "cell_file.h"
 #include "clock.h"
@@ -31,6 +31,7 @@ struct flood {
     const char *kind;
     uint32_t method;
     size_t depth;
+    size_t open, connections;
     uint64_t sent, answered, refused, closed;
     bool over;
     struct err last;
@@ -91,6 +92,10 @@ static void on_answer(void *data, const struct err *err, const void *body UNUSED
 
 static void on_open(struct rpc_conn *conn)
 {
+    if (++flood.open == flood.connections) {
+        puts("flooding");
+        fflush(stdout);
+    }
     for (size_t i = 0; i < flood.depth; i++)
         if (!send_one(conn))
             return;
@@ -107,7 +112,7 @@ static void on_end(uv_timer_t *timer UNUSED)
     uv_stop(&flood.loop);
 }
 
-static void open_all(const char *dir, const char *user, size_t connections)
+static void open_all(const char *dir, const char *user)
 {
     char path[CELL_PATH_MAX + 1], cert[CELL_PATH_MAX + 1], key[CELL_PATH_MAX + 1];
     struct err err;
@@ -119,7 +124,7 @@ static void open_all(const char *dir, const char *user, size_t connections)
         die(err.msg);
     struct rpc_options options = {
         .loop = &flood.loop, .tls = flood.tls, .on_open = on_open, .on_close = on_close};
-    for (size_t i = 0; i < connections; i++) {
+    for (size_t i = 0; i < flood.connections; i++) {
         struct rpc_conn *conn;
         const char *to = flood.cell.replicas[i % flood.cell.replica_count].rpc;
         if (rpc_connect(&options, to, NULL, &conn, &err) != 0)
@@ -136,16 +141,16 @@ int main(int argc, char **argv)
                    : strcmp(flood.kind, "query") == 0 ? WIRE_QUERY
                    : strcmp(flood.kind, "why") == 0   ? WIRE_WHY
                                                       : 0;
-    unsigned long connections = strtoul(argv[4], NULL, 10);
+    flood.connections = strtoul(argv[4], NULL, 10);
     flood.depth = strtoul(argv[5], NULL, 10);
     unsigned long seconds = strtoul(argv[6], NULL, 10);
-    if (flood.method == 0 || connections == 0 || flood.depth == 0 || seconds == 0)
+    if (flood.method == 0 || flood.connections == 0 || flood.depth == 0 || seconds == 0)
         die(usage);
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&flood.loop);
     uv_timer_init(&flood.loop, &flood.end);
     uv_timer_start(&flood.end, on_end, seconds * 1000, 0);
-    open_all(argv[1], argv[2], connections);
+    open_all(argv[1], argv[2]);
     uv_run(&flood.loop, UV_RUN_DEFAULT);
     printf("answered %" PRIu64 " refused %" PRIu64 " closed %" PRIu64 "%s%s\n", flood.answered,
            flood.refused, flood.closed, flood.last.code != ERR_OK ? " last: " : "",

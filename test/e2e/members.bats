@@ -13,31 +13,6 @@ teardown_file()
     cell_away
 }
 
-# Submit jobs that never fit until "$SPECS/stop" is there; "NAME EXIT-CODE END-MS" for each.
-write_on()
-{
-    local i name rc
-    for ((i = 0; ; i++)); do
-        [[ ! -e "$SPECS/stop" ]] || return 0
-        name="load-$1-$i"
-        rc=0
-        borgctl --timeout 30 submit "$(spec "$name" 50 1 100 'exit 0')" >"$SPECS/$name.out" 2>&1 ||
-            rc=$?
-        echo "$name $rc $(now_ms)" >>"$SPECS/acks.$1"
-    done
-}
-
-writes_reach()
-{
-    (($(cat "$SPECS"/acks.* 2>/dev/null | wc -l) >= $1))
-}
-
-longest_gap_ms()
-{
-    cut -d' ' -f3 "$SPECS"/acks.* | sort -n |
-        awk 'NR > 1 && $1 - last > gap { gap = $1 - last } { last = $1 } END { print gap + 0 }'
-}
-
 replicas_are() # "ID STATE,..."
 {
     [[ "$(ask "SELECT group_concat(id || ' ' || state) FROM

@@ -29,7 +29,7 @@ flood() # KIND
     before="$(term)"
     "$TOOLS/flood" "$BORG_CELL" ada "$1" 24 1500 6 >"$SPECS/flood.$1" 2>&1 3>&- 4>&- &
     local flood=$!
-    sleep 0.7 # the flood is to be there, whether its first answers are or not
+    wait_until 5 grep -q flooding "$SPECS/flood.$1"
     for what in "--user root cell policy worst-fit" "--user bob kill bobs-$1" \
         "--user root machines" "--user bob jobs" "--user root cell policy stranding-aware"; do
         start="$(now_ms)"
