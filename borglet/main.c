@@ -4,6 +4,7 @@
 #include "agent.h"
 #include "inventory.h"
 #include "log.h"
+#include "process.h"
 #include "spec.h"
 
 #include <errno.h>
@@ -283,6 +284,7 @@ int main(int argc, char **argv)
     struct resources ignored = {0};
     struct err err;
 
+    process_open_standard_files();
     inventory_attributes(&f.attributes);
     int rc = flags_parse(argc, argv, &f);
     if (rc >= 0)

@@ -3,6 +3,7 @@
  */
 #include "clock.h"
 #include "log.h"
+#include "process.h"
 #include "replica.h"
 #include "restore.h"
 #include "stall.h"
@@ -242,6 +243,7 @@ static void stop_on(uv_signal_t *handle, struct replica *replica, int signum)
 
 int main(int argc, char **argv)
 {
+    process_open_standard_files();
     struct flags flags = flags_parse(argc, argv);
     struct cell_file file;
     struct tls_context *tls;

@@ -2,6 +2,7 @@
  * args.c - the command line, checked against the tables of options and commands.
  */
 #include "cli.h"
+#include "text.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -318,8 +319,10 @@ int cli_exit_of(enum err_code code)
 
 int cli_fail(const struct err *err)
 {
+    CLEANUP(buf_release) struct buf line = {0};
     fflush(stdout);
-    fprintf(stderr, "borgctl: %s\n", err->msg);
+    text_escape(&line, err->msg); /* a peer's words may be in it */
+    print_err("borgctl: %s\n", buf_text(&line));
     return cli_exit_of(err->code);
 }
 

@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "cmd_pack.h"
 #include "hash.h"
+#include "text.h"
 
 #include <pwd.h>
 #include <stdarg.h>
@@ -261,8 +262,8 @@ static void retry_tell(struct retry *r, const struct err *why)
     if (r->told || r->client->quiet || clock_mono_ms() < r->started_ms + CLIENT_NOTICE_MS)
         return;
     r->told = true;
-    fprintf(stderr, "borgctl: waiting, up to %" PRIu64 " s: %s\n",
-            (r->deadline_ms - r->started_ms) / 1000, why->msg);
+    print_err("borgctl: waiting, up to %" PRIu64 " s: %s\n",
+              (r->deadline_ms - r->started_ms) / 1000, why->msg);
 }
 
 static void unreachable_explain(const struct client *c, struct err *err)

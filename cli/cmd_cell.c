@@ -6,6 +6,7 @@
 #include "embed.h"
 #include "listing.h"
 #include "spec.h"
+#include "text.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -156,17 +157,17 @@ static void up_tell(const struct cli *cli, const struct embed *e, size_t started
                                     (int)e->borglet_count, "started", (int)started));
         return;
     }
-    printf("cell %s is up in %s: %u master%s, %u borglet%s%s\n", e->cell.name, e->dir,
-           e->replica_count, e->replica_count == 1 ? "" : "s", e->borglet_count,
-           e->borglet_count == 1 ? "" : "s", started == 0 ? " (nothing was to be done)" : "");
+    print("cell %s is up in %s: %u master%s, %u borglet%s%s\n", e->cell.name, e->dir,
+          e->replica_count, e->replica_count == 1 ? "" : "s", e->borglet_count,
+          e->borglet_count == 1 ? "" : "s", started == 0 ? " (nothing was to be done)" : "");
     if (cli->quiet)
         return;
-    printf("\n  use it    export BORG_CELL=%s\n"
-           "            borgctl submit examples/hello.jsonnet --wait\n"
-           "            borgctl cell status\n"
-           "  stop it   borgctl cell down --dir %s\n"
-           "  logs      %s/log\n",
-           e->dir, e->dir, e->dir);
+    print("\n  use it    export BORG_CELL=%s\n"
+          "            borgctl submit examples/hello.jsonnet --wait\n"
+          "            borgctl cell status\n"
+          "  stop it   borgctl cell down --dir %s\n"
+          "  logs      %s/log\n",
+          e->dir, e->dir, e->dir);
 }
 
 static int wish_parse(const struct cli *cli, struct embed_wish *w, struct err *err)
@@ -217,8 +218,8 @@ static void start_tell(const struct cli *cli, const struct embed *e)
         missing += !all[i].alive;
     free(all);
     if (missing > 0 && !cli->quiet && cli->output == OUTPUT_TABLE)
-        fprintf(stderr, "starting %zu of the cell's %zu processes (%u masters, %u borglets) ...\n",
-                missing, count, e->replica_count, e->borglet_count);
+        print_err("starting %zu of the cell's %zu processes (%u masters, %u borglets) ...\n",
+                  missing, count, e->replica_count, e->borglet_count);
 }
 
 /* Make what is missing of the cell; with a checkpoint, a new one that begins with it. */
@@ -240,7 +241,7 @@ static int cell_make(struct embed *e, const struct embed_wish *wish, const char 
     r = embed_restore(e, path, err);
     struct err why;
     if (r < 0 && is_new && embed_wipe(e, &why) < 0)
-        fprintf(stderr, "borgctl: %s\n", why.msg);
+        print_err("borgctl: %s\n", why.msg);
     return r;
 }
 
@@ -314,14 +315,14 @@ static void down_tell(const struct cli *cli, const char *dir, const struct stopp
                                     "tasks_left", (json_int_t)s->tasks_left, "wiped", s->wiped));
         return;
     }
-    printf("%zu masters and borglets stopped", s->programs);
+    print("%zu masters and borglets stopped", s->programs);
     if (s->tasks > 0)
-        printf(", %zu task%s stopped", s->tasks, s->tasks == 1 ? "" : "s");
-    printf("%s\n", s->wiped ? ", directory removed" : "");
+        print(", %zu task%s stopped", s->tasks, s->tasks == 1 ? "" : "s");
+    print("%s\n", s->wiped ? ", directory removed" : "");
     if (s->tasks_left > 0)
-        printf("%zu task%s run%s on: borgctl cell up finds them again, borgctl cell down --tasks "
-               "stops them\n",
-               s->tasks_left, s->tasks_left == 1 ? "" : "s", s->tasks_left == 1 ? "s" : "");
+        print("%zu task%s run%s on: borgctl cell up finds them again, borgctl cell down --tasks "
+              "stops them\n",
+              s->tasks_left, s->tasks_left == 1 ? "" : "s", s->tasks_left == 1 ? "s" : "");
 }
 
 int cmd_cell_down(struct cli *cli)

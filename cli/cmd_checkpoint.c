@@ -7,6 +7,7 @@
 #include "client.h"
 #include "quantity.h"
 #include "render.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,8 +139,8 @@ int cmd_cell_checkpoint(struct cli *cli)
                               (json_int_t)facts.index, "machines", (json_int_t)facts.machines,
                               "jobs", (json_int_t)facts.jobs, "tasks", (json_int_t)facts.tasks));
     else if (!cli->quiet)
-        printf("%s: the cell at index %" PRId64 ", %" PRId64 " machines, %" PRId64 " jobs, %" PRId64
-               " tasks\n",
-               path, facts.index, facts.machines, facts.jobs, facts.tasks);
+        print("%s: the cell at index %" PRId64 ", %" PRId64 " machines, %" PRId64 " jobs, %" PRId64
+              " tasks\n",
+              path, facts.index, facts.machines, facts.jobs, facts.tasks);
     return CLI_OK;
 }

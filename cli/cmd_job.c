@@ -4,6 +4,7 @@
 #include "cmd_pack.h"
 #include "jobfile.h"
 #include "listing.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +64,7 @@ static void progress(const struct cli *cli, struct buf *last, const char *name,
     job_line(&line, name, now);
     if (cli->quiet || strcmp(buf_text(&line), buf_text(last)) == 0)
         return;
-    fprintf(stderr, "%s\n", buf_text(&line));
+    print_err("%s\n", buf_text(&line));
     buf_clear(last);
     buf_append(last, line.bytes, line.size);
 }
@@ -116,20 +117,19 @@ static void submitted_tell(const struct cli *cli, const struct job_spec *spec,
     if (!spec->every_machine)
         snprintf(tasks, sizeof tasks, "%u task%s", spec->replicas, spec->replicas == 1 ? "" : "s");
     if (!s->waited) {
-        printf("job %s submitted (%s)\n", spec->name, tasks);
+        print("job %s submitted (%s)\n", spec->name, tasks);
         if (!cli->quiet)
-            fprintf(stderr,
-                    "see borgctl job %s, borgctl logs %s/0 -f; end it with borgctl kill "
-                    "%s\n",
-                    spec->name, spec->name, spec->name);
+            print_err("see borgctl job %s, borgctl logs %s/0 -f; end it with borgctl kill "
+                      "%s\n",
+                      spec->name, spec->name, spec->name);
         return;
     }
     if (s->now.dead)
-        printf("job %s %s\n", spec->name, s->now.state);
+        print("job %s %s\n", spec->name, s->now.state);
     else
-        printf("job %s runs (%s)\n", spec->name, tasks);
+        print("job %s runs (%s)\n", spec->name, tasks);
     if (has_failed(s) && !cli->quiet)
-        fprintf(stderr, "see borgctl job %s and borgctl logs %s/0 --err\n", spec->name, spec->name);
+        print_err("see borgctl job %s and borgctl logs %s/0 --err\n", spec->name, spec->name);
 }
 
 /* Every job must fit a command before the first is sent. */
@@ -232,7 +232,7 @@ int cmd_submit(struct cli *cli)
     if (source_of(cli, &source, &err) < 0 || jobfile_load(&source, &file, &problems, &err) < 0 ||
         jobs_check(&file, &err) < 0) {
         cli_fail(&err);
-        fputs(buf_text(&problems), stderr);
+        print_err("%s", buf_text(&problems));
         return CLI_USAGE;
     }
     if (cli_flag(cli, OPT_DRY_RUN)) {
@@ -279,7 +279,7 @@ static int kill_run(struct cli *cli, struct err *err)
                                             (json_int_t)answer.job, "index",
                                             (json_int_t)answer.index, "ended", wait));
     else
-        printf("job %s %s\n", cli->args[0], wait ? "has ended" : "is told to end");
+        print("job %s %s\n", cli->args[0], wait ? "has ended" : "is told to end");
     return 0;
 }
 

@@ -2,6 +2,7 @@
  * cmd_listing.c - jobs, job, tasks, machines, events, query.
  */
 #include "listing.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -102,25 +103,25 @@ static int job_table(const struct cli *cli, const struct job_view *v, struct err
     text_escape(&command, v->command);
     text_escape(&reason, render_text(job, 0, "reason"));
     if (render_integer(job, 0, "is_alloc_set") != 0)
-        printf("\nallocs:   room for jobs whose alloc_set it is; see borgctl allocs %s\n",
-               render_text(job, 0, "job"));
+        print("\nallocs:   room for jobs whose alloc_set it is; see borgctl allocs %s\n",
+              render_text(job, 0, "job"));
     else
-        printf("\ncommand:  %s\n", buf_text(&command));
-    printf("policy:   %s, %s\n", render_text(job, 0, "policy"), render_text(job, 0, "appclass"));
+        print("\ncommand:  %s\n", buf_text(&command));
+    print("policy:   %s, %s\n", render_text(job, 0, "policy"), render_text(job, 0, "appclass"));
     if (render_integer(job, 0, "max_disruptions") > 0)
-        printf("down now: %" PRId64 " of at most %" PRId64 " at once (max_disruptions)\n",
-               render_integer(job, 0, "disrupted"), render_integer(job, 0, "max_disruptions"));
+        print("down now: %" PRId64 " of at most %" PRId64 " at once (max_disruptions)\n",
+              render_integer(job, 0, "disrupted"), render_integer(job, 0, "max_disruptions"));
     if (render_integer(job, 0, "every_machine") != 0)
-        printf("machines: one task on every machine; not wanted on %" PRId64 " of them now\n",
-               render_integer(job, 0, "unwanted"));
+        print("machines: one task on every machine; not wanted on %" PRId64 " of them now\n",
+              render_integer(job, 0, "unwanted"));
     if (render_integer(job, 0, "gang") != 0)
-        printf("gang:     tasks that wait start all at once or not at all\n");
+        print("gang:     tasks that wait start all at once or not at all\n");
     if (reason.size > 0)
-        printf("pending:  %s\n", buf_text(&reason));
-    printf("\n");
+        print("pending:  %s\n", buf_text(&reason));
+    print("\n");
     if (listing_print(cli, LISTING_TASKS, &v->tasks, false, err) < 0)
         return -(int)err->code;
-    printf("\nlatest events:\n");
+    print("\nlatest events:\n");
     return listing_print(cli, LISTING_EVENTS, &v->events, false, err);
 }
 
@@ -168,7 +169,7 @@ static void event_print(const struct wire_rows *rows, size_t row)
     if (render_cell(rows, row, "exit_code")->type != WIRE_NULL)
         buf_printf(&line, " %" PRId64, render_integer(rows, row, "exit_code"));
     word_add(&line, "", render_text(rows, row, "detail"));
-    puts(buf_text(&line));
+    print("%s\n", buf_text(&line));
 }
 
 /* One event per line, so that a pipe sees each as it comes. */
@@ -185,8 +186,7 @@ static int events_follow_print(const struct cli *cli, const struct listing *list
         return -(int)err->code;
     json_array_foreach(array, i, event)
     {
-        json_dumpf(event, stdout, JSON_COMPACT);
-        putchar('\n');
+        json_print(stdout, event, JSON_COMPACT);
     }
     json_decref(array);
     return 0;
@@ -201,8 +201,10 @@ static int events_follow(struct cli *cli, struct client *client, uint64_t count,
                 0 ||
             events_follow_print(cli, &list, err) < 0)
             return -(int)err->code;
-        if (fflush(stdout) != 0)
-            return 0; /* nobody reads any more */
+        if (stdout_check(err) < 0)
+            return -(int)err->code;
+        if (!stdout_has_reader())
+            return 0;
         if (list.rows.row_count > 0)
             seq = (uint64_t)render_integer(&list.rows, list.rows.row_count - 1, "seq");
         client_turn(client, FOLLOW_MS);

@@ -5,6 +5,7 @@
 #include "jobfile.h"
 #include "listing.h"
 #include "quantity.h"
+#include "text.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -42,9 +43,9 @@ static int drain_wait(const struct cli *cli, struct client *client, struct err *
             return err_set(err, ERR_STATE, "somebody undrained it, %" PRId64 " tasks are there",
                            now[0]);
         if (!cli->quiet && memcmp(told, now, sizeof now) != 0)
-            fprintf(stderr, "machine %s: %" PRId64 " task%s left, %" PRId64 " told to stop%s\n",
-                    cli->args[0], now[0], now[0] == 1 ? "" : "s", now[1],
-                    now[1] < now[0] ? "; the others wait for max_disruptions of their jobs" : "");
+            print_err("machine %s: %" PRId64 " task%s left, %" PRId64 " told to stop%s\n",
+                      cli->args[0], now[0], now[0] == 1 ? "" : "s", now[1],
+                      now[1] < now[0] ? "; the others wait for max_disruptions of their jobs" : "");
         memcpy(told, now, sizeof now);
         client_turn(client, POLL_MS);
     }
@@ -67,9 +68,9 @@ static int drain_run(struct cli *cli, bool on, struct err *err)
                           json_pack("{s:s, s:b, s:I, s:b}", "machine", cli->args[0], "draining", on,
                                     "index", (json_int_t)answer.index, "empty", wait));
     else if (wait)
-        printf("machine %s is drained\n", cli->args[0]);
+        print("machine %s is drained\n", cli->args[0]);
     else
-        printf("%s\n", answer.msg);
+        print("%s\n", answer.msg);
     return 0;
 }
 
@@ -170,7 +171,7 @@ static int quota_run(struct cli *cli, struct cmd *cmd, struct err *err)
                                             cli->args[1], "cleared", cmd->quota_set.clear, "index",
                                             (json_int_t)answer.index));
     else
-        printf("%s\n", answer.msg);
+        print("%s\n", answer.msg);
     return 0;
 }
 
@@ -260,7 +261,7 @@ static int update_run(struct cli *cli, struct cmd *cmd, struct err *err)
                           json_pack("{s:s, s:I, s:I}", "job", cli->args[0], "job_id",
                                     (json_int_t)answer.job, "index", (json_int_t)answer.index));
     else
-        printf("%s\n", answer.msg);
+        print("%s\n", answer.msg);
     return 0;
 }
 
@@ -294,7 +295,7 @@ static int policy_run(struct cli *cli, struct err *err)
             return -(int)err->code;
         client_settle(client);
         if (cli->output == OUTPUT_TABLE)
-            printf("%s\n", answer.msg);
+            print("%s\n", answer.msg);
         if (cli->output == OUTPUT_TABLE)
             return 0;
     }
@@ -303,7 +304,7 @@ static int policy_run(struct cli *cli, struct err *err)
     if (cli->output == OUTPUT_JSON)
         render_json_print(stdout, json_pack("{s:s}", "policy", render_text(&rows, 0, "policy")));
     else
-        printf("%s\n", render_text(&rows, 0, "policy"));
+        print("%s\n", render_text(&rows, 0, "policy"));
     return 0;
 }
 
@@ -328,7 +329,7 @@ static int release_run(struct cli *cli, struct err *err)
         render_json_print(stdout, json_pack("{s:s, s:I}", "hold", hold_text(HOLD_RELEASED), "index",
                                             (json_int_t)answer.index));
     else
-        printf("%s\n", answer.msg);
+        print("%s\n", answer.msg);
     return 0;
 }
 

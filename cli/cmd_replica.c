@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "embed.h"
 #include "listing.h"
+#include "text.h"
 #include "tls.h"
 
 #include <errno.h>
@@ -37,7 +38,7 @@ static int transfer_run(struct cli *cli, uint64_t replica, struct err *err)
     if (client_open(cli, &client, err) < 0 || client_transfer(client, replica, &answer, err) < 0)
         return -(int)err->code;
     if (cli->output == OUTPUT_TABLE) {
-        printf("%s\n", answer.msg);
+        print("%s\n", answer.msg);
         return 0;
     }
     client_statuses(client, all);
@@ -139,7 +140,7 @@ static void change_tell(struct change *c)
         return;
     str_copy(c->told, sizeof c->told, waits);
     if (waits[0] != '\0' && !c->cli->quiet && c->cli->output == OUTPUT_TABLE)
-        fprintf(stderr, "borgctl: waiting: %s\n", waits);
+        print_err("borgctl: waiting: %s\n", waits);
 }
 
 /* Until the row of the replica has this state; "": is gone. */
@@ -253,10 +254,10 @@ static void added_explain(const struct change *c)
 {
     if (c->cli->output == OUTPUT_JSON || c->embed != NULL)
         return;
-    printf("start it there, in an empty directory, with %s and certificate master/%" PRIu64 ":\n\n"
-           "  borgmaster --cell cell.json --id %" PRIu64 " --dir DIR --cert master-%" PRIu64
-           ".crt --key master-%" PRIu64 ".key\n\n",
-           c->client->cell_path, c->added.id, c->added.id, c->added.id, c->added.id);
+    print("start it there, in an empty directory, with %s and certificate master/%" PRIu64 ":\n\n"
+          "  borgmaster --cell cell.json --id %" PRIu64 " --dir DIR --cert master-%" PRIu64
+          ".crt --key master-%" PRIu64 ".key\n\n",
+          c->client->cell_path, c->added.id, c->added.id, c->added.id, c->added.id);
     fflush(stdout);
 }
 
@@ -282,9 +283,9 @@ static void change_told(const struct change *c)
         return;
     }
     if (c->removed != 0)
-        printf("replica %" PRIu64 " is gone\n", c->removed);
+        print("replica %" PRIu64 " is gone\n", c->removed);
     if (c->added.id != 0)
-        printf("replica %" PRIu64 " at %s is a member\n", c->added.id, c->added.rpc);
+        print("replica %" PRIu64 " at %s is a member\n", c->added.id, c->added.rpc);
 }
 
 static int add_run(struct change *c, const char *address, struct err *err)
@@ -416,8 +417,8 @@ static int restart_one(struct change *c, size_t at, struct client_status all[CEL
     if (embed_start(c->embed, &started, err) != 0 || restart_wait(c->client, all, err) != 0)
         return -(int)err->code;
     if (c->cli->output == OUTPUT_TABLE && !c->cli->quiet)
-        printf("replica %" PRIu64 " runs version %s\n", c->client->cell.replicas[at].id,
-               all[at].status.version);
+        print("replica %" PRIu64 " runs version %s\n", c->client->cell.replicas[at].id,
+              all[at].status.version);
     fflush(stdout);
     return 0;
 }

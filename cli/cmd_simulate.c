@@ -9,6 +9,7 @@
 #include "simulate_html.h"
 #include "simulate_report.h"
 #include "simulate_what_if.h"
+#include "text.h"
 #include "why_answer.h"
 #include "why_rows.h"
 
@@ -200,7 +201,7 @@ static int run_compact(const struct cli *cli, struct request *q, struct err *err
         done[p] = rc == 0;
         if (rc == -ERR_LIMIT && !q->policy_given) { /* the others may do better */
             progress_end(&q->progress);
-            fprintf(stderr, "borgctl: %s: %s\n", policy_text(p), err->msg);
+            print_err("borgctl: %s: %s\n", policy_text(p), err->msg);
             rc = 0;
         }
     }
@@ -225,7 +226,7 @@ static int how_many(const struct cli *cli, struct request *q, json_t *json, stru
         return 0;
     int rc = jobfile_load(&source, &file, &problems, err);
     if (rc != 0) {
-        fputs(buf_text(&problems), stderr);
+        print_err("%s", buf_text(&problems));
         return rc;
     }
     if (file.job_count != 1)
@@ -236,8 +237,8 @@ static int how_many(const struct cli *cli, struct request *q, json_t *json, stru
         return rc;
     json_object_set_new(json, "how_many", json_integer((json_int_t)count));
     if (cli->output == OUTPUT_TABLE)
-        printf("\nroom for %" PRIu64 " more tasks of %s, evicting nobody\n", count,
-               file.jobs[0].name);
+        print("\nroom for %" PRIu64 " more tasks of %s, evicting nobody\n", count,
+              file.jobs[0].name);
     return 0;
 }
 
@@ -309,7 +310,7 @@ static int why(const struct cli *cli, struct request *q, json_t *json, struct er
     if (rc == -ERR_STATE) { /* nothing is pending: that is an answer too */
         json_object_set_new(json, "why", json_pack("{s:s, s:i}", "job", asked.job, "pending", 0));
         if (cli->output == OUTPUT_TABLE)
-            printf("\n%s\n", err->msg);
+            print("\n%s\n", err->msg);
         return 0;
     }
     if (rc == 0)
@@ -319,7 +320,7 @@ static int why(const struct cli *cli, struct request *q, json_t *json, struct er
     json_object_set_new(json, "why", answer);
     if (cli->output == OUTPUT_JSON)
         return 0;
-    printf("\n");
+    print("\n");
     return why_pending_print(task, &rows, true, err);
 }
 

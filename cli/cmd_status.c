@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "health.h"
 #include "listing.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -186,19 +187,19 @@ static void headline_print(const struct client *c, const struct client_status *a
     uint64_t links = 0;
     for (size_t i = 0; i < c->cell.replica_count; i++)
         links += all[i].reachable ? all[i].status.links : 0;
-    printf("cell %s: ", c->cell.name);
+    print("cell %s: ", c->cell.name);
     if (health->leader != NULL)
-        printf("replica %" PRIu64 " leads", health->leader->status.id);
+        print("replica %" PRIu64 " leads", health->leader->status.id);
     else
-        printf("no leader");
-    printf(", %zu of %zu masters answer", health->reachable, c->cell.replica_count);
+        print("no leader");
+    print(", %zu of %zu masters answer", health->reachable, c->cell.replica_count);
     if (best != NULL)
-        printf(", %" PRIu64 " of %" PRIu64 " borglets are connected, %" PRIu64 " jobs, %" PRIu64
-               " tasks pending",
-               links, best->status.machines, best->status.jobs, best->status.pending);
-    printf("\n");
+        print(", %" PRIu64 " of %" PRIu64 " borglets are connected, %" PRIu64 " jobs, %" PRIu64
+              " tasks pending",
+              links, best->status.machines, best->status.jobs, best->status.pending);
+    print("\n");
     if (best != NULL && strcmp(best->status.hold, "released") == 0)
-        printf("it is released: silent machines are declared down, a few at a time\n");
+        print("it is released: silent machines are declared down, a few at a time\n");
 }
 
 static int status_print(const struct client *c, const struct client_status *all,
@@ -207,14 +208,14 @@ static int status_print(const struct client *c, const struct client_status *all,
     struct render_options options = listing_render_options();
     CLEANUP(buf_release) struct buf line = {0};
     headline_print(c, all, health);
-    printf("\n");
+    print("\n");
     for (size_t i = 0; i < health->count; i++) {
         buf_clear(&line);
         text_escape(&line, health->problems[i].what); /* a peer's words may be in it */
-        printf("!! %s\n   %s\n", buf_text(&line), health->problems[i].todo);
+        print("!! %s\n   %s\n", buf_text(&line), health->problems[i].todo);
     }
     if (health->count > 0)
-        printf("\n");
+        print("\n");
     return render_table(stdout, &t->rows, t->columns, FIELD_COUNT, &options, err);
 }
 

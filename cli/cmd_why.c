@@ -2,6 +2,7 @@
  * cmd_why.c - why: what keeps a task from being placed, and how it was placed.
  */
 #include "listing.h"
+#include "text.h"
 #include "why_answer.h"
 
 #include <string.h>
@@ -36,7 +37,7 @@ static int answer_state(const struct question *q, struct client *client, struct 
         return -(int)err->code;
     if (q->cli->output == OUTPUT_TABLE) {
         struct render_options options = listing_render_options();
-        printf("%s: nothing is pending; %s/0 tells how that task was placed\n", q->job, q->job);
+        print("%s: nothing is pending; %s/0 tells how that task was placed\n", q->job, q->job);
         if (render_table(stdout, &rows, columns_of_tasks, ARRAY_SIZE(columns_of_tasks), &options,
                          err) < 0)
             return -(int)err->code;

@@ -6,6 +6,7 @@
  */
 #include "cli.h"
 #include "jobfile_impl.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -338,6 +339,39 @@ int jobfile_check(const json_t *value, struct jobfile *ret, struct buf *problems
                    c.problem_count == 1 ? "" : "s");
 }
 
+/* Whole numbers that a real holds exactly become integers again. */
+static json_t *integers_restore(json_t *value)
+{
+    const char *key;
+    json_t *item;
+    size_t i;
+    double d = json_real_value(value);
+    if (json_is_real(value) && d > -1e15 && d < 1e15 && d == (double)(json_int_t)d)
+        return json_integer((json_int_t)d);
+    json_object_foreach(value, key, item)
+    {
+        json_object_set_new(value, key, integers_restore(item));
+    }
+    json_array_foreach(value, i, item)
+    {
+        json_array_set_new(value, i, integers_restore(item));
+    }
+    return json_incref(value);
+}
+
+/* The result of a spec. A whole number beyond 64 bits is read as a real, so that it can be told as
+ * a mistake with its path. */
+static json_t *result_read(const char *text, json_error_t *why)
+{
+    json_t *value = json_loads(text, JSON_DECODE_ANY, why);
+    if (value != NULL || json_error_code(why) != json_error_numeric_overflow)
+        return value;
+    value = json_loads(text, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, why);
+    json_t *restored = value != NULL ? integers_restore(value) : NULL;
+    json_decref(value);
+    return restored;
+}
+
 int jobfile_load(const struct jobfile_source *source, struct jobfile *ret, struct buf *problems,
                  struct err *err)
 {
@@ -345,8 +379,7 @@ int jobfile_load(const struct jobfile_source *source, struct jobfile *ret, struc
     json_error_t why;
     if (jobfile_eval(source, &text, problems, err) < 0)
         return -(int)err->code;
-    /* All numbers as reals: Jsonnet has no others, and 1e20 must be a mistake with a path. */
-    json_t *value = json_loads(buf_text(&text), JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &why);
+    json_t *value = result_read(buf_text(&text), &why);
     if (value == NULL)
         return err_set(err, ERR_INVALID, "%s: its result cannot be read: %s",
                        jobfile_source_text(source), why.text);
@@ -365,14 +398,14 @@ void jobfile_release(struct jobfile *file)
 
 void jobfile_help(FILE *to)
 {
-    fprintf(to, "fields of a job (default in brackets):\n");
+    print_to(to, "fields of a job (default in brackets):\n");
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
         const struct field *f = &fields[i];
         const char *otherwise = f->otherwise == NULL ? "required" : f->otherwise;
-        fprintf(to, "  %-22s %s%s%s%s\n", f->path, f->text, otherwise[0] != '\0' ? " [" : "",
-                otherwise, otherwise[0] != '\0' ? "]" : "");
+        print_to(to, "  %-22s %s%s%s%s\n", f->path, f->text, otherwise[0] != '\0' ? " [" : "",
+                 otherwise, otherwise[0] != '\0' ? "]" : "");
     }
-    fprintf(
+    print_to(
         to,
         "\n"
         "constraints: ATTRIBUTE OPERATOR [VALUE], about what `borgctl machines` shows\n"

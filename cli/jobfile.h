@@ -21,9 +21,9 @@ enum {
     JOBFILE_BYTES_MAX = 1 << 20,  /* of the file */
     JOBFILE_RESULT_MAX = 4 << 20, /* of the JSON it evaluates to */
     JOBFILE_JOBS_MAX = 1024,
-    JOBFILE_STACK_MAX = 500, /* nested calls */
-    JOBFILE_CPU_S_MAX = 5,
-    JOBFILE_WALL_MS_MAX = 10000,
+    JOBFILE_STACK_MAX = 500,     /* nested calls */
+    JOBFILE_CPU_S_MAX = 60,      /* of the evaluation; much, for slow machines */
+    JOBFILE_IDLE_MS_MAX = 10000, /* without using any */
     JOBFILE_MEMORY_MAX = 1 << 30,
     JOBFILE_PROBLEMS_MAX = 50, /* told; more are counted */
     JOBFILE_VARIABLES_MAX = 64

@@ -2,14 +2,15 @@
  * jobfile_eval.c - evaluate a spec in a child process that cannot run for ever.
  *
  * Jsonnet is a programming language: a spec may recurse without end or build a list that fills the
- * memory, and the library then never returns or aborts. So it runs in a child with bounded CPU
- * time, wall time and memory; whatever becomes of the child, borgctl lives and says what happened.
+ * memory, and the library then never returns or aborts. So it runs in a child with bounded cpu time
+ * and memory; whatever becomes of the child, borgctl lives and says what happened.
  *
  * The child writes one byte ('+' a result, '-' an error message) and the text into a pipe.
  */
 #include "jobfile.h"
 #include "clock.h"
 #include "jobfile_yaml.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 int jobfile_format_parse(const char *text)
@@ -67,6 +69,25 @@ static void fd_close(const int *fd)
         close(*fd);
 }
 
+/* Check that it is UTF-8, drop a byte order mark, and end it as a C string. */
+static int text_check(const char *path, struct buf *text, struct err *err)
+{
+    static const char utf8_mark[] = {'\xef', '\xbb', '\xbf'};
+    const char *bytes = buf_text(text);
+    if (text->size >= 2 && (memcmp(bytes, "\xff\xfe", 2) == 0 || memcmp(bytes, "\xfe\xff", 2) == 0))
+        return err_set(err, ERR_INVALID, "%s: is UTF-16; save it as UTF-8", path);
+    if (text->size >= sizeof utf8_mark && memcmp(bytes, utf8_mark, sizeof utf8_mark) == 0)
+        buf_consume(text, sizeof utf8_mark);
+    if (text->size > 0 && memchr(text->bytes, '\0', text->size) != NULL)
+        return err_set(err, ERR_INVALID, "%s: has a NUL byte in it, so it is no text", path);
+    size_t line = text_bad_line(buf_text(text));
+    if (line != 0)
+        return err_set(err, ERR_INVALID, "%s: line %zu is not UTF-8; save the file as UTF-8", path,
+                       line);
+    buf_append(text, "", 1);
+    return 0;
+}
+
 static int source_read(const char *path, struct buf *to, struct err *err)
 {
     CLEANUP(fd_close)
@@ -87,10 +108,7 @@ static int source_read(const char *path, struct buf *to, struct err *err)
             return err_set(err, ERR_INVALID, "%s: a spec may have %d KiB, this has more", path,
                            JOBFILE_BYTES_MAX / 1024);
     }
-    buf_append(to, "", 1); /* it goes on as a C string */
-    if (memchr(to->bytes, '\0', to->size - 1) != NULL)
-        return err_set(err, ERR_INVALID, "%s: has a NUL byte in it, so it is no text", path);
-    return 0;
+    return text_check(path, to, err);
 }
 
 static void write_all(int fd, const char *bytes, size_t size)
@@ -182,37 +200,64 @@ _Noreturn static void child_run(const struct jobfile_source *source, enum jobfil
     jsonnet_run(source, text, out);
 }
 
-/* Read until the child closes its end; false when it took too long or wrote too much. */
-static bool child_read(int fd, uint64_t deadline_ms, struct buf *to)
+enum ending { ENDING_DONE, ENDING_LONG, ENDING_IDLE };
+
+static uint64_t child_cpu_us(pid_t pid)
 {
-    for (;;) {
-        uint64_t now = clock_mono_ms();
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (now >= deadline_ms || to->size > JOBFILE_RESULT_MAX)
-            return false;
-        if (poll(&p, 1, (int)(deadline_ms - now)) <= 0)
-            continue;
-        ssize_t n = read(fd, buf_reserve(to, 65536), 65536);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return true;
-        to->size += (size_t)n;
-    }
+    clockid_t clock;
+    struct timespec used = {0};
+    if (clock_getcpuclockid(pid, &clock) == 0)
+        clock_gettime(clock, &used);
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
 }
 
-static int verdict(const char *path, int status, bool finished, const struct buf *out,
+/*
+ * Read until the child closes its end, wrote too much, or waits. The bound of its work is its cpu
+ * time, never the time of day: a loaded or slow machine must give the same verdict. It computes as
+ * long as its cpu time grows; when that stands still it waits for a file that does not come, such
+ * as an imported FIFO.
+ */
+static enum ending child_read(int fd, pid_t pid, struct buf *to)
+{
+    uint64_t cpu_us = 0, moved_ms = clock_mono_ms();
+    while (to->size <= JOBFILE_RESULT_MAX) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (poll(&p, 1, JOBFILE_IDLE_MS_MAX / 10) > 0) {
+            ssize_t n = read(fd, buf_reserve(to, 65536), 65536);
+            if (n == 0 || (n < 0 && errno != EINTR))
+                return ENDING_DONE;
+            to->size += n > 0 ? (size_t)n : 0;
+            continue;
+        }
+        uint64_t now_us = child_cpu_us(pid), now_ms = clock_mono_ms();
+        if (now_us != cpu_us) {
+            cpu_us = now_us;
+            moved_ms = now_ms;
+        } else if (now_ms - moved_ms >= JOBFILE_IDLE_MS_MAX) {
+            return ENDING_IDLE;
+        }
+    }
+    return ENDING_LONG;
+}
+
+static int verdict(const char *path, int status, enum ending ending, const struct buf *out,
                    struct buf *problems, struct err *err)
 {
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    if (out->size > JOBFILE_RESULT_MAX)
+    if (ending == ENDING_LONG)
         return err_set(err, ERR_INVALID, "%s: evaluates to more than %d MiB", path,
                        JOBFILE_RESULT_MAX >> 20);
-    if (!finished || sig == SIGXCPU || (sig == SIGKILL && out->size == 0))
+    if (ending == ENDING_IDLE)
         return err_set(err, ERR_INVALID,
-                       "%s: was not evaluated within its time; look for an endless recursion or "
-                       "import",
+                       "%s: its evaluation waits for a file that does not come; does it import a "
+                       "pipe or a device?",
                        path);
+    if (sig == SIGXCPU || (sig == SIGKILL && out->size == 0))
+        return err_set(
+            err, ERR_INVALID,
+            "%s: was not evaluated within its cpu time; look for an endless recursion or "
+            "import",
+            path);
     if (sig != 0 || out->size == 0)
         return err_set(err, ERR_INVALID,
                        "%s: evaluation ran out of memory (%d MiB) or stack; look for an endless "
@@ -279,14 +324,14 @@ int jobfile_eval(const struct jobfile_source *source, struct buf *ret_json, stru
     if (pid == 0)
         child_run(source, format, text.bytes, fds[1]);
     close(fds[1]);
-    bool finished = child_read(fds[0], clock_mono_ms() + JOBFILE_WALL_MS_MAX, &out);
+    enum ending ending = child_read(fds[0], pid, &out);
     close(fds[0]);
-    if (!finished)
+    if (ending != ENDING_DONE)
         kill(pid, SIGKILL);
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (verdict(jobfile_source_text(source), status, finished, &out, problems, err) < 0)
+    if (verdict(jobfile_source_text(source), status, ending, &out, problems, err) < 0)
         return -(int)err->code;
     buf_append(ret_json, out.bytes + 1, out.size - 1);
     return 0;

@@ -3,6 +3,7 @@
  */
 #include "jobfile.h"
 #include "quantity.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +31,10 @@ static json_t *env_json(const struct words *env)
     return object;
 }
 
-static json_t *amount_json(void (*print)(struct buf *, int64_t), int64_t amount)
+static json_t *amount_json(void (*amount_print)(struct buf *, int64_t), int64_t amount)
 {
     CLEANUP(buf_release) struct buf text = {0};
-    print(&text, amount);
+    amount_print(&text, amount);
     return json_string(buf_text(&text));
 }
 

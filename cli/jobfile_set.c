@@ -8,6 +8,9 @@
 #include <stdarg.h>
 #include <string.h>
 
+/* 2^53: a double has all whole numbers below. */
+#define ENV_INTEGER_MAX INT64_C(9007199254740992)
+
 static const struct {
     const char *name;
     uint32_t priority;
@@ -54,10 +57,14 @@ const char *kind_text(const json_t *v)
     UNREACHABLE("json type");
 }
 
-/* A number as people write it, for the parsers of quantities and for messages. */
-static void number_print(char to[32], double d)
+/* A number as people write it, for the parsers of quantities and for messages. Of a fraction 15
+ * digits: 0.1 + 0.2 is 0.3 to who wrote it. */
+static void number_print(char to[32], const json_t *v)
 {
-    if (d == floor(d) && fabs(d) < 9e15)
+    double d = json_number_value(v);
+    if (json_is_integer(v))
+        snprintf(to, 32, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+    else if (d == floor(d) && fabs(d) < 1e18)
         snprintf(to, 32, "%.0f", d);
     else
         snprintf(to, 32, "%.15g", d);
@@ -69,7 +76,7 @@ static bool text_of(struct check *c, const struct field *f, const json_t *v, cha
 {
     *ret = number;
     if (json_is_number(v))
-        number_print(number, json_number_value(v));
+        number_print(number, v);
     else if (json_is_string(v))
         *ret = json_string_value(v);
     else
@@ -89,7 +96,7 @@ void integer_set(struct check *c, const struct field *f, const json_t *v)
 {
     char text[32];
     double d = json_number_value(v);
-    number_print(text, d);
+    number_print(text, v);
     if (!json_is_number(v))
         problem(c, f->path, "must be a number, not %s", kind_text(v));
     else if (d != floor(d))
@@ -229,6 +236,14 @@ static bool env_name_valid(const char *name)
     return n > 0 && name[n] == '\0' && !(name[0] >= '0' && name[0] <= '9');
 }
 
+/* Numbers are doubles in Jsonnet and 64 bits in JSON: only small whole ones surely have the digits
+ * that were written. */
+static bool number_keeps_digits(const json_t *v)
+{
+    json_int_t n = json_integer_value(v);
+    return json_is_integer(v) && n < ENV_INTEGER_MAX && n > -ENV_INTEGER_MAX;
+}
+
 void env_set(struct check *c, const struct field *f, const json_t *v)
 {
     const char *key;
@@ -251,7 +266,11 @@ void env_set(struct check *c, const struct field *f, const json_t *v)
             problem(c, path, "is not a variable's name: letters, digits and _, no digit first");
         else if (json_is_object(value) || json_is_array(value) || json_is_null(value))
             problem(c, path, "must be a string, a number or a boolean, not %s", kind_text(value));
-        number_print(number, json_number_value(value));
+        else if (json_is_number(value) && !number_keeps_digits(value))
+            problem(c, path,
+                    "a fraction, or more than 15 digits: write it as a string (\"...\"), a number "
+                    "may lose digits");
+        number_print(number, value);
         buf_printf(&entry, "%s=%s", key,
                    json_is_string(value)    ? json_string_value(value)
                    : json_is_boolean(value) ? (json_is_true(value) ? "true" : "false")

@@ -15,17 +15,32 @@ struct walk {
 
 static const char digits[] = "0123456789";
 
-/* [-+]?[0-9]+, and with `point` also [-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)? */
-static bool is_number(const char *p, bool point)
+/* -?(0|[1-9][0-9]*) of at most 18 digits: what a 64-bit number gives back as it was written. */
+static bool is_plain_integer(const char *p)
+{
+    size_t sign = *p == '-', n = strspn(p + sign, digits);
+    return n > 0 && n <= 18 && p[sign + n] == '\0' && (p[sign] != '0' || (n == 1 && sign == 0));
+}
+
+/* +5, 007, -0: digits that a number would not give back. They are text, as people mean who write a
+ * zip code or a file mode. */
+static bool is_digits_as_text(const char *p)
+{
+    size_t sign = *p == '-' || *p == '+', n = strspn(p + sign, digits);
+    return n > 0 && p[sign + n] == '\0' && (*p == '+' || (p[sign] == '0' && n + sign > 1));
+}
+
+/* [-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)? */
+static bool is_number(const char *p)
 {
     p += *p == '-' || *p == '+';
     size_t whole = strspn(p, digits), fraction = 0;
     p += whole;
-    if (point && *p == '.') {
+    if (*p == '.') {
         fraction = strspn(p + 1, digits);
         p += 1 + fraction;
     }
-    if (point && whole + fraction > 0 && (*p == 'e' || *p == 'E')) {
+    if (whole + fraction > 0 && (*p == 'e' || *p == 'E')) {
         p++;
         p += *p == '-' || *p == '+';
         size_t exponent = strspn(p, digits);
@@ -63,7 +78,9 @@ static int scalar_json(struct walk *w, const yaml_node_t *node, json_t **ret)
         *ret = json_true();
     else if (plain && is_one_of(text, "false", "False", "FALSE"))
         *ret = json_false();
-    else if (plain && is_number(text, true))
+    else if (plain && is_plain_integer(text))
+        *ret = json_integer(strtoll(text, NULL, 10));
+    else if (plain && is_number(text) && !is_digits_as_text(text))
         *ret = json_real(strtod(text, NULL)); /* NULL when it is beyond a double */
     else
         *ret = json_string(text);

@@ -3,8 +3,9 @@
  */
 #include "cli.h"
 #include "log.h"
+#include "process.h"
+#include "text.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -23,32 +24,38 @@ const char *__asan_default_options(void)
 }
 #endif
 
-int main(int argc, char **argv)
+static int run(struct cli *cli, int argc, char **argv)
 {
-    static struct cli cli;
     struct err err;
-    signal(SIGINT, main_on_interrupt);
-    signal(SIGPIPE, SIG_IGN);
-    log_open(LOG_ERROR, "borgctl");
-    if (cli_parse(&cli, argc, argv, &err) < 0) {
+    if (cli_parse(cli, argc, argv, &err) < 0) {
         cli_fail(&err);
         return CLI_USAGE;
     }
-    if (cli_flag(&cli, OPT_VERSION)) {
-        printf("borgctl %s\n", BORG_VERSION);
+    if (cli_flag(cli, OPT_VERSION)) {
+        print("borgctl %s\n", BORG_VERSION);
         return CLI_OK;
     }
-    if (cli_flag(&cli, OPT_HELP)) {
-        if (cli.command != NULL)
-            help_print_command(stdout, cli.command);
+    if (cli_flag(cli, OPT_HELP)) {
+        if (cli->command != NULL)
+            help_print_command(stdout, cli->command);
         else
             help_print(stdout);
         return CLI_OK;
     }
-    int code = cli.command->run(&cli);
-    if (fflush(stdout) != 0 && errno != EPIPE && code == CLI_OK) {
-        err_set(&err, ERR_IO, "cannot write the result to stdout");
+    return cli->command->run(cli);
+}
+
+int main(int argc, char **argv)
+{
+    static struct cli cli;
+    struct err err;
+    process_open_standard_files();
+    text_begin();
+    signal(SIGINT, main_on_interrupt);
+    signal(SIGPIPE, SIG_IGN);
+    log_open(LOG_ERROR, "borgctl");
+    int code = run(&cli, argc, argv);
+    if (stdout_check(&err) < 0 && code == CLI_OK)
         return cli_fail(&err);
-    }
     return code;
 }

@@ -3,6 +3,7 @@
  */
 #include "render.h"
 #include "quantity.h"
+#include "text.h"
 
 #include <libsmartcols/libsmartcols.h>
 #include <stdlib.h>
@@ -24,37 +25,6 @@ bool render_colors_wanted(FILE *to)
 {
     const char *no = getenv("NO_COLOR");
     return isatty(fileno(to)) && (no == NULL || no[0] == '\0');
-}
-
-/* Bytes of the valid UTF-8 sequence at p, 0 when it is none. */
-static size_t utf8_length(const unsigned char *p)
-{
-    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    if (p[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    bool bad = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-               (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
-    return bad ? 0 : n;
-}
-
-void text_escape(struct buf *to, const char *text)
-{
-    const unsigned char *p = (const unsigned char *)text;
-    while (*p != '\0') {
-        size_t n = utf8_length(p);
-        bool c1 = n == 2 && p[0] == 0xc2 && p[1] < 0xa0; /* controls of 8 bits, as UTF-8 */
-        if (*p == '\n' || *p == '\t')
-            buf_printf(to, *p == '\n' ? "\\n" : "\\t");
-        else if (n == 0 || *p < 0x20 || *p == 0x7f || c1)
-            buf_printf(to, "\\x%02x", *p);
-        else
-            buf_append(to, p, n);
-        p += n == 0 || c1 ? 1 : n;
-    }
 }
 
 static json_t *text_json(const char *text)
@@ -443,7 +413,6 @@ void render_table_any(FILE *to, const struct wire_rows *rows, const struct rende
 void render_json_print(FILE *to, json_t *value)
 {
     ASSERT(value != NULL);
-    json_dumpf(value, to, JSON_INDENT(2) | JSON_ENCODE_ANY);
-    fputc('\n', to);
+    json_print(to, value, JSON_INDENT(2));
     json_decref(value);
 }

@@ -63,7 +63,4 @@ const struct wire_value *render_cell(const struct wire_rows *rows, size_t row, c
 int64_t render_integer(const struct wire_rows *rows, size_t row, const char *key);
 const char *render_text(const struct wire_rows *rows, size_t row, const char *key);
 
-/* `text` with control bytes and broken UTF-8 escaped, for lines on a terminal. */
-void text_escape(struct buf *to, const char *text);
-
 #endif

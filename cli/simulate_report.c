@@ -2,6 +2,7 @@
  * simulate_report.c - what a simulation found, and what of its input it could not use.
  */
 #include "simulate_report.h"
+#include "text.h"
 
 #include <string.h>
 
@@ -33,7 +34,7 @@ static void print_resource(FILE *to, const struct sim_figures *f,
 {
     CLEANUP(buf_release) struct buf text = {0};
     const struct resources *all[] = {&f->capacity, &f->demand, &f->used, &f->stranded};
-    fprintf(to, "%-9s", resource_name(r, names));
+    print_to(to, "%-9s", resource_name(r, names));
     for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
         int64_t amount = all[i]->v[r];
         buf_clear(&text);
@@ -43,9 +44,9 @@ static void print_resource(FILE *to, const struct sim_figures *f,
                                                        : 1;
         buf_printf(&text, "%.1f%s", (double)amount / (double)unit,
                    r == RES_RAM || r == RES_DISK ? "Gi" : "");
-        fprintf(to, " %14s", buf_text(&text));
+        print_to(to, " %14s", buf_text(&text));
         if (i > 0)
-            fprintf(to, " %5.1f%%", percent(amount, f->capacity.v[r]));
+            print_to(to, " %5.1f%%", percent(amount, f->capacity.v[r]));
     }
     fputc('\n', to);
 }
@@ -54,39 +55,39 @@ static void print_ignored(FILE *to, const struct sim_ignored *g)
 {
     struct ignored_row rows[IGNORED_ROWS];
     report_ignored(g, rows);
-    fprintf(to, "\nof the trace, not used or taken otherwise:\n");
+    print_to(to, "\nof the trace, not used or taken otherwise:\n");
     for (size_t i = 0; i < IGNORED_ROWS; i++)
         if (rows[i].count > 0)
-            fprintf(to, "  %9" PRIu64 " %s\n", rows[i].count, rows[i].text);
-    fprintf(to, "priorities: %s\n",
-            g->priorities_2011
-                ? "0-11 of the 2011 scale taken as ours: 0-1 free (0-1), 2-8 batch (100-106),\n"
-                  "            9 and 11 production (200, 201), 10 monitoring (360)"
-                : "as they are");
+            print_to(to, "  %9" PRIu64 " %s\n", rows[i].count, rows[i].text);
+    print_to(to, "priorities: %s\n",
+             g->priorities_2011
+                 ? "0-11 of the 2011 scale taken as ours: 0-1 free (0-1), 2-8 batch (100-106),\n"
+                   "            9 and 11 production (200, 201), 10 monitoring (360)"
+                 : "as they are");
 }
 
 static void print_waits(FILE *to, const char *name, const struct waits *w)
 {
     if (w->count > 0)
-        fprintf(to, "%-12s %9" PRIu64 " waits %9" PRIu32 " %9" PRIu32 " %9" PRIu32 "\n", name,
-                w->count, w->p50_s, w->p99_s, w->max_s);
+        print_to(to, "%-12s %9" PRIu64 " waits %9" PRIu32 " %9" PRIu32 " %9" PRIu32 "\n", name,
+                 w->count, w->p50_s, w->p99_s, w->max_s);
 }
 
 static void print_history(FILE *to, const struct findings *found)
 {
     const struct history *h = found->history;
     const struct resources *capacity = &found->figures->capacity;
-    fprintf(to,
-            "\nover %" PRId64 " s: %" PRIu64 " tasks arrived, %" PRIu64 " finished, %" PRIu64
-            " placements;\nat most %" PRIu64 " pending. Used, mean and most:",
-            h->until_s, h->arrived, h->finished, h->placements, h->pending_max);
+    print_to(to,
+             "\nover %" PRId64 " s: %" PRIu64 " tasks arrived, %" PRIu64 " finished, %" PRIu64
+             " placements;\nat most %" PRIu64 " pending. Used, mean and most:",
+             h->until_s, h->arrived, h->finished, h->placements, h->pending_max);
     for (enum resource r = 0; r < RES_COUNT; r++)
         if (capacity->v[r] > 0)
-            fprintf(to, " %s %.1f%% %.1f%%", resource_name(r, &found->figures->resource_names),
-                    percent(h->used_mean.v[r], capacity->v[r]),
-                    percent(h->used_max.v[r], capacity->v[r]));
-    fprintf(to, "\n\n%-12s %15s %9s %9s %9s  (seconds pending before a placement, or so far)\n", "",
-            "", "p50", "p99", "longest");
+            print_to(to, " %s %.1f%% %.1f%%", resource_name(r, &found->figures->resource_names),
+                     percent(h->used_mean.v[r], capacity->v[r]),
+                     percent(h->used_max.v[r], capacity->v[r]));
+    print_to(to, "\n\n%-12s %15s %9s %9s %9s  (seconds pending before a placement, or so far)\n",
+             "", "", "p50", "p99", "longest");
     for (enum band b = 0; b < BAND_COUNT; b++)
         print_waits(to, band_text(b), &h->bands[b]);
     print_waits(to, "all", &h->waits);
@@ -96,23 +97,23 @@ void report_print(FILE *to, const struct findings *found)
 {
     const struct sim_figures *f = found->figures;
     if (found->workload->from_trace)
-        fprintf(to, "policy    %s\n", policy_text(found->workload->policy));
-    fprintf(to,
-            "machines  %" PRIu32 "\ntasks     %" PRIu64 " in %" PRIu64 " jobs\n"
-            "placed    %" PRIu64 " (%.1f%%)\npending   %" PRIu64 "\nevicted   %" PRIu64 "\n\n",
-            f->machines, f->tasks, f->jobs, f->placed,
-            percent((int64_t)f->placed, (int64_t)f->tasks), f->pending, f->evicted);
-    fprintf(to, "%-9s %14s %14s %6s %14s %6s %14s %6s\n", "", "capacity", "asked for", "", "placed",
-            "", "stranded", "");
+        print_to(to, "policy    %s\n", policy_text(found->workload->policy));
+    print_to(to,
+             "machines  %" PRIu32 "\ntasks     %" PRIu64 " in %" PRIu64 " jobs\n"
+             "placed    %" PRIu64 " (%.1f%%)\npending   %" PRIu64 "\nevicted   %" PRIu64 "\n\n",
+             f->machines, f->tasks, f->jobs, f->placed,
+             percent((int64_t)f->placed, (int64_t)f->tasks), f->pending, f->evicted);
+    print_to(to, "%-9s %14s %14s %6s %14s %6s %14s %6s\n", "", "capacity", "asked for", "",
+             "placed", "", "stranded", "");
     for (enum resource r = 0; r < RES_COUNT; r++)
         if (f->capacity.v[r] > 0 || f->demand.v[r] > 0)
             print_resource(to, f, &f->resource_names, r);
-    fprintf(to,
-            "stranded: left on the %" PRIu32 " machines that have no room for a task of mean size\n"
-            "\npasses    %zu: median %.2f ms, p99 %.2f ms, longest %.2f ms, together %.2f s\n",
-            f->stranded_machines, f->passes, (double)f->pass_us_p50 / 1e3,
-            (double)f->pass_us_p99 / 1e3, (double)f->pass_us_max / 1e3,
-            (double)f->pass_us_total / 1e6);
+    print_to(
+        to,
+        "stranded: left on the %" PRIu32 " machines that have no room for a task of mean size\n"
+        "\npasses    %zu: median %.2f ms, p99 %.2f ms, longest %.2f ms, together %.2f s\n",
+        f->stranded_machines, f->passes, (double)f->pass_us_p50 / 1e3, (double)f->pass_us_p99 / 1e3,
+        (double)f->pass_us_max / 1e3, (double)f->pass_us_total / 1e6);
     if (found->history != NULL)
         print_history(to, found);
     if (found->workload->from_trace)
@@ -218,20 +219,20 @@ void report_compact_print(FILE *to, const struct workload *workload,
                           const struct compact_bound *bound, const struct compact *results,
                           const bool *done)
 {
-    fprintf(to,
-            "cell compaction: machines needed for %" PRIu64 " tasks, of %" PRIu32
-            " machines; %d trials,\n90th percentile; up to 0.2%% of the tasks may stay pending; "
-            "what %" PRIu64 " jobs larger\nthan half the cell insist on is taken as a wish\n\n"
-            "%-18s %9s %9s %11s %18s\n%-18s %9s %8.1f%%\n",
-            bound->tasks, bound->machines, COMPACT_TRIALS, bound->softened, "", "machines",
-            "of cell", "over bound", "trials", "volume bound", "", bound->percent);
+    print_to(to,
+             "cell compaction: machines needed for %" PRIu64 " tasks, of %" PRIu32
+             " machines; %d trials,\n90th percentile; up to 0.2%% of the tasks may stay pending; "
+             "what %" PRIu64 " jobs larger\nthan half the cell insist on is taken as a wish\n\n"
+             "%-18s %9s %9s %11s %18s\n%-18s %9s %8.1f%%\n",
+             bound->tasks, bound->machines, COMPACT_TRIALS, bound->softened, "", "machines",
+             "of cell", "over bound", "trials", "volume bound", "", bound->percent);
     for (enum policy p = 0; p < POLICY_COUNT; p++) {
         const struct compact *c = &results[p];
         if (done[p])
-            fprintf(to, "%-18s %9" PRIu32 " %8.1f%% %10.1f%% %9" PRIu32 " to %5" PRIu32 "\n",
-                    policy_text(p), c->machines, c->percent,
-                    100 * (c->percent / bound->percent - 1), c->needed[0],
-                    c->needed[COMPACT_TRIALS - 1]);
+            print_to(to, "%-18s %9" PRIu32 " %8.1f%% %10.1f%% %9" PRIu32 " to %5" PRIu32 "\n",
+                     policy_text(p), c->machines, c->percent,
+                     100 * (c->percent / bound->percent - 1), c->needed[0],
+                     c->needed[COMPACT_TRIALS - 1]);
     }
     if (workload->from_trace)
         print_ignored(to, &workload->ignored);
@@ -264,23 +265,23 @@ enum { WHAT_IF_LINES = 20 };
 
 void report_what_if_print(FILE *to, const struct sim *sim, const struct what_if *w)
 {
-    fprintf(to,
-            "\nwithout %" PRIu32 " machine%s (%s%s): %" PRIu64 " task%s without a machine, %" PRIu64
-            " evicted,\n%" PRIu64 " left pending\n",
-            w->removed_count, w->removed_count == 1 ? "" : "s",
-            cell_machine(sim->cell, w->removed[0])->name, w->removed_count > 1 ? ", ..." : "",
-            w->lost, w->lost == 1 ? "" : "s", w->evicted, w->pending);
+    print_to(to,
+             "\nwithout %" PRIu32 " machine%s (%s%s): %" PRIu64
+             " task%s without a machine, %" PRIu64 " evicted,\n%" PRIu64 " left pending\n",
+             w->removed_count, w->removed_count == 1 ? "" : "s",
+             cell_machine(sim->cell, w->removed[0])->name, w->removed_count > 1 ? ", ..." : "",
+             w->lost, w->lost == 1 ? "" : "s", w->evicted, w->pending);
     if (w->job_count > 0)
-        fprintf(to, "  %9s %9s %9s %9s  job\n", "priority", "lost", "evicted", "pending");
+        print_to(to, "  %9s %9s %9s %9s  job\n", "priority", "lost", "evicted", "pending");
     for (size_t i = 0; i < w->job_count && i < WHAT_IF_LINES; i++) {
         const struct what_if_job *what = &w->jobs[i];
         const struct job *job = cell_job(sim->cell, what->job);
-        fprintf(to, "  %9" PRIu32 " %9" PRIu32 " %9" PRIu32 " %9" PRIu32 "  %s%s%s\n",
-                job->spec.priority, what->lost, what->evicted, what->pending, job->spec.name,
-                what->pending > 0 ? ": " : "", what->pending > 0 ? job->reason : "");
+        print_to(to, "  %9" PRIu32 " %9" PRIu32 " %9" PRIu32 " %9" PRIu32 "  %s%s%s\n",
+                 job->spec.priority, what->lost, what->evicted, what->pending, job->spec.name,
+                 what->pending > 0 ? ": " : "", what->pending > 0 ? job->reason : "");
     }
     if (w->job_count > WHAT_IF_LINES)
-        fprintf(to, "  and %zu more jobs (-o json has all)\n", w->job_count - WHAT_IF_LINES);
+        print_to(to, "  and %zu more jobs (-o json has all)\n", w->job_count - WHAT_IF_LINES);
 }
 
 json_t *report_what_if_json(const struct sim *sim, const struct what_if *w)

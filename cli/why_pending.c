@@ -4,6 +4,7 @@
 #include "why_answer.h"
 
 #include "listing.h"
+#include "text.h"
 
 #include <string.h>
 
@@ -86,11 +87,11 @@ static void near_print(const struct wire_rows *all, uint32_t max)
         if (begins && shown++ == max)
             break;
         if (begins)
-            printf("%s%s lacks", row == 0 ? "nearest: " : "; ", render_text(&rows, row, "machine"));
-        printf("%s %s", begins ? "" : ",", render_text(&rows, row, "names"));
+            print("%s%s lacks", row == 0 ? "nearest: " : "; ", render_text(&rows, row, "machine"));
+        print("%s %s", begins ? "" : ",", render_text(&rows, row, "names"));
     }
     if (rows.row_count > 0)
-        printf("\n");
+        print("\n");
 }
 
 /* "m3: would have to evict batch/3 (priority 100, may be evicted), ..." */
@@ -105,16 +106,16 @@ static void victims_print(const struct wire_rows *all, uint32_t max)
         if (begins && shown++ == max)
             break;
         if (begins)
-            printf("%s%s: would have to evict", row == 0 ? "" : "\n",
-                   render_text(&rows, row, "machine"));
+            print("%s%s: would have to evict", row == 0 ? "" : "\n",
+                  render_text(&rows, row, "machine"));
         if (task[0] == '\0')
-            printf(" and %" PRId64 " more", amount);
+            print(" and %" PRId64 " more", amount);
         else
-            printf("%s %s (priority %" PRId64 ", %s)", begins ? "" : ",", task, amount,
-                   render_text(&rows, row, "reason"));
+            print("%s %s (priority %" PRId64 ", %s)", begins ? "" : ",", task, amount,
+                  render_text(&rows, row, "reason"));
     }
     if (rows.row_count > 0)
-        printf("\n");
+        print("\n");
 }
 
 static void gang_print(const struct wire_rows *rows)
@@ -122,9 +123,9 @@ static void gang_print(const struct wire_rows *rows)
     size_t gang = row_of(rows, "gang");
     if (gang == rows->row_count)
         return;
-    printf("a gang, all start or none: %" PRId64 " of the %" PRId64
-           " that wait would have room now\n",
-           render_integer(rows, gang, "amount"), render_integer(rows, gang, "machines"));
+    print("a gang, all start or none: %" PRId64 " of the %" PRId64
+          " that wait would have room now\n",
+          render_integer(rows, gang, "amount"), render_integer(rows, gang, "machines"));
 }
 
 /* What is counted as machines: of a job in an alloc set those are allocs. */
@@ -139,9 +140,9 @@ static void change_print(const struct wire_rows *rows)
     size_t change = row_of(rows, "change");
     int64_t machines = change < rows->row_count ? render_integer(rows, change, "machines") : 0;
     if (machines > 0)
-        printf("fits %s %" PRId64 " %s%s with %s\n", is_of_allocs(rows) ? "in" : "on", machines,
-               is_of_allocs(rows) ? "alloc" : "machine", plural(machines),
-               render_text(rows, change, "names"));
+        print("fits %s %" PRId64 " %s%s with %s\n", is_of_allocs(rows) ? "in" : "on", machines,
+              is_of_allocs(rows) ? "alloc" : "machine", plural(machines),
+              render_text(rows, change, "names"));
 }
 
 static int shape_print(const struct wire_rows *rows, bool allocs, bool names, struct err *err)
@@ -150,8 +151,8 @@ static int shape_print(const struct wire_rows *rows, bool allocs, bool names, st
     struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
     size_t limit = row_of(rows, "limit");
     if (limit < rows->row_count)
-        printf("\nin shape %" PRId64 ", %s:\n", render_integer(rows, limit, "shape"),
-               render_text(rows, limit, "names"));
+        print("\nin shape %" PRId64 ", %s:\n", render_integer(rows, limit, "shape"),
+              render_text(rows, limit, "names"));
     if (reasons.row_count > 0 &&
         render_table(stdout, &reasons, allocs ? columns_of_allocs : columns,
                      ARRAY_SIZE(columns) - !names, &options, err) < 0)
@@ -184,17 +185,17 @@ int why_pending_print(const char *task, const struct wire_rows *rows, bool names
     int64_t pending = render_integer(rows, all, "amount");
     int64_t machines = render_integer(rows, all, "machines");
     bool allocs = is_of_allocs(rows);
-    printf("%s: %" PRId64 " task%s pending, %" PRId64 " %s%s\n", task, pending, plural(pending),
-           machines, allocs ? "alloc" : "machine", plural(machines));
+    print("%s: %" PRId64 " task%s pending, %" PRId64 " %s%s\n", task, pending, plural(pending),
+          machines, allocs ? "alloc" : "machine", plural(machines));
     if (allocs && machines == 0)
-        printf("its alloc set is gone: submit one of that name again\n");
+        print("its alloc set is gone: submit one of that name again\n");
     for (size_t at = 0; shape_next(rows, &at, &shape);)
         if (shape_print(&shape, allocs, names, err) < 0)
             return -(int)err->code;
     if (backoff < rows->row_count) {
         CLEANUP(buf_release) struct buf until = {0};
         render_value(&until, RENDER_TIME, render_cell(rows, backoff, "amount"), 0);
-        printf("backs off after a failure, until %s\n", buf_text(&until));
+        print("backs off after a failure, until %s\n", buf_text(&until));
     }
     return 0;
 }

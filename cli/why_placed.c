@@ -5,6 +5,7 @@
 #include "why_answer.h"
 
 #include "listing.h"
+#include "text.h"
 
 #include <string.h>
 
@@ -126,26 +127,26 @@ static void choice_print(const struct past *past)
     const struct wire_rows *d = &past->decision;
     const char *among = render_text(d, 0, "among"), *next = render_text(d, 0, "runner_up");
     if (strcmp(among, "allocs") == 0) {
-        printf("chosen among the allocs of its set; nothing is kept of the others\n");
+        print("chosen among the allocs of its set; nothing is kept of the others\n");
         return;
     }
     if (strcmp(among, "its-own") == 0) {
-        printf("the task has this machine of its own: its job runs on every machine\n");
+        print("the task has this machine of its own: its job runs on every machine\n");
         return;
     }
-    printf("chosen among %s",
-           strcmp(among, "woken") == 0
-               ? "the machines where something had changed for the better: it had waited"
-               : "all machines");
+    print("chosen among %s",
+          strcmp(among, "woken") == 0
+              ? "the machines where something had changed for the better: it had waited"
+              : "all machines");
     if (past->victims.row_count > 0)
-        printf(", to evict from: it fitted nowhere else");
+        print(", to evict from: it fitted nowhere else");
     if (next[0] != '\0')
-        printf("; at least 2 would have done, next was %s\n", next);
+        print("; at least 2 would have done, next was %s\n", next);
     else
-        printf("; no other was found that would have done\n");
+        print("; no other was found that would have done\n");
     if (past->scores.row_count > 0)
-        printf("(the smaller is better; one order is added up, order 1 decides first, then "
-               "who is longer in the cell)\n");
+        print("(the smaller is better; one order is added up, order 1 decides first, then "
+              "who is longer in the cell)\n");
 }
 
 static int past_print(const struct past *past, const char *job, int64_t index, struct err *err)
@@ -156,13 +157,13 @@ static int past_print(const struct past *past, const char *job, int64_t index, s
     render_value(&time, RENDER_TIME, render_cell(d, 0, "time_ms"), 0);
     const char *alloc = render_text(d, 0, "alloc");
     int64_t shape = render_integer(d, 0, "shape");
-    printf("%s/%" PRId64 ": attempt %" PRId64 " was placed on %s", job, index,
-           render_integer(d, 0, "attempt"), render_text(d, 0, "machine"));
+    print("%s/%" PRId64 ": attempt %" PRId64 " was placed on %s", job, index,
+          render_integer(d, 0, "attempt"), render_text(d, 0, "machine"));
     if (alloc[0] != '\0')
-        printf(" in alloc %s", alloc);
+        print(" in alloc %s", alloc);
     if (shape > 0)
-        printf(" in shape %" PRId64, shape);
-    printf(", %s\n", buf_text(&time));
+        print(" in shape %" PRId64, shape);
+    print(", %s\n", buf_text(&time));
     choice_print(past);
     bool rival = render_text(d, 0, "runner_up")[0] != '\0';
     if (past->scores.row_count > 0 &&

@@ -21,8 +21,15 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define BIT(n) (UINT32_C(1) << (n))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+/* Each argument is evaluated once. Not for constant expressions. */
+#define MIN(a, b) PICK(<, a, b, __COUNTER__)
+#define MAX(a, b) PICK(>, a, b, __COUNTER__)
+#define PICK(order, a, b, n) PICK_NAMED(order, a, b, n)
+#define PICK_NAMED(order, a, b, n) \
+    __extension__({ \
+        __typeof__(1 ? (a) : (b)) pick_a##n = (a), pick_b##n = (b); \
+        pick_a##n order pick_b##n ? pick_a##n : pick_b##n; \
+    })
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #define ASSERT(c) ((c) ? (void)0 : panic(__FILE__, __LINE__, "assertion failed: %s", #c))

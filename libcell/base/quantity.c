@@ -1,9 +1,9 @@
 /*
  * quantity.c - amounts with units, exact in both directions.
  *
- * A text is a decimal number and a unit; its value is number times unit, and must be whole. The
- * arithmetic is done in 128 bits: NUMBER_DIGITS_MAX digits (below 2^67) times the largest unit
- * (2^50) fit.
+ * A text is a decimal number and a unit; its value is number times unit, rounded up to a whole one:
+ * 1.1Gi is no whole number of bytes, and who asks for it shall not get less. The arithmetic is done
+ * in 128 bits: NUMBER_DIGITS_MAX digits (below 2^67) times the largest unit (2^50) fit.
  */
 #include "quantity.h"
 
@@ -78,11 +78,10 @@ static int quantity_parse(const char *text, const struct unit *units, const char
     for (size_t i = 0; i < fraction; i++)
         divisor *= 10;
     unsigned __int128 value = number * (unsigned __int128)unit->value;
-    if (value % divisor != 0)
-        return refuse(text, "it is finer than the smallest unit", err);
-    if (value / divisor > INT64_MAX)
+    value = value / divisor + (value % divisor != 0);
+    if (value > INT64_MAX)
         return refuse(text, "it is too large", err);
-    *ret = (int64_t)(value / divisor);
+    *ret = (int64_t)value;
     return 0;
 }
 

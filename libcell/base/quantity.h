@@ -2,8 +2,10 @@
  * quantity.h - amounts as people write them: "500m", "1.5", "1Gi", "250ms", "10s".
  *
  * All results are integers in the unit named by the function. The parsers refuse with ERR_INVALID
- * and a message of the form `"12Q" is not a quantity`; they never round silently: "0.0005" cpus
- * (half a milli) is refused. Printing gives the shortest exact form, so parse(print(x)) == x.
+ * and a message of the form `"12Q" is not a quantity`. What is finer than the unit is rounded up:
+ * "1.1Gi" to the next byte, "0.0005" cpus to one thousandth, so nobody gets less than was asked for
+ * and what is not zero does not become zero. Printing gives the shortest exact form, so
+ * parse(print(x)) == x.
  */
 #ifndef CELL_QUANTITY_H
 #define CELL_QUANTITY_H

@@ -2,6 +2,7 @@
  * test_cli_render.c - rows as tables and as JSON.
  */
 #include "render.h"
+#include "text.h"
 
 #include "testlib.h"
 
@@ -142,7 +143,17 @@ static const struct escape escapes[] = {
     {"\xed\xa0\x80", "\\xed\\xa0\\x80"}, /* a surrogate */
     {"\xc2\x9b"
      "2J",
-     "\\xc2\\x9b2J"}, /* the 8-bit CSI */
+     "\\u{9b}2J"}, /* the 8-bit CSI */
+    {"a\xe2\x80\xae"
+     "b",
+     "a\\u{202e}b"},                          /* from here on right to left */
+    {"a\xe2\x80\x8b", "a\\u{200b}"},          /* of no width */
+    {"\xe2\x80\xa8", "\\u{2028}"},            /* a line separator */
+    {"\xef\xbb\xbf", "\\u{feff}"},            /* a byte order mark */
+    {"\xf3\xa0\x81\x81", "\\u{e0041}"},       /* a tag, unseen */
+    {"e\xcc\x81", "e\xcc\x81"},               /* a combining accent */
+    {"\xe4\xb8\xad", "\xe4\xb8\xad"},         /* two columns wide */
+    {"\xc4\x81\xcd\xb8", "\xc4\x81\\u{378}"}, /* not a character yet */
 };
 
 START_TEST(only_printable_utf8_passes)
@@ -150,6 +161,69 @@ START_TEST(only_printable_utf8_passes)
     CLEANUP(buf_release) struct buf to = {0};
     text_escape(&to, escapes[_i].text);
     ck_assert_str_eq(buf_text(&to), escapes[_i].escaped);
+}
+END_TEST
+
+/* A table of any text ends, as wide as it must be: libsmartcols never ended on letters whose width
+ * it did not know. */
+START_TEST(tables_of_any_alphabet_end)
+{
+    static const char *texts[] = {"\xc3\xa9"
+                                  "cho",
+                                  "\xc5\xbelu\xc5\xa5ou\xc4\x8dk\xc3\xbd",
+                                  "\xe4\xb8\xad\xe6\x96\x87",
+                                  "e\xcc\x81",
+                                  "\xf0\x9f\x98\x80",
+                                  "\xd7\xa9\xd7\x9c",
+                                  "\xff",
+                                  ""};
+    static const char *any[] = {"x", "\xc3\xa9"};
+    for (size_t i = 0; i < ARRAY_SIZE(texts) * ARRAY_SIZE(texts); i++) {
+        struct wire_value row[] = {TEXT(texts[i % ARRAY_SIZE(texts)]),
+                                   TEXT(texts[i / ARRAY_SIZE(texts)])};
+        const struct wire_rows r = {
+            .column_count = 2, .row_count = 1, .columns = any, .values = row};
+        struct render_options options = {0};
+        char *text = NULL;
+        size_t size = 0;
+        FILE *to = open_memstream(&text, &size);
+        render_table_any(to, &r, &options);
+        fclose(to);
+        CLEANUP(buf_release) struct buf first = {0};
+        text_escape(&first, texts[i % ARRAY_SIZE(texts)]);
+        T_CONTAINS(text, buf_text(&first));
+        free(text);
+    }
+}
+END_TEST
+
+START_TEST(json_is_the_same_value_and_steers_no_terminal)
+{
+    static const char evil[] = "\xc2\x9b\x1b\x7f\xe2\x80\xae\xf3\xa0\x81\x81\xc3\xa9";
+    json_t *value = json_string(evil);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    json_print(to, value, JSON_COMPACT);
+    fclose(to);
+    ck_assert_str_eq(text, "\"\\u009b\\u001B\\u007f\\u202e\\udb40\\udc41\xc3\xa9\"\n");
+    json_t *again = json_loads(text, JSON_DECODE_ANY, NULL);
+    ck_assert_str_eq(json_string_value(again), evil);
+    json_decref(again);
+    json_decref(value);
+    free(text);
+}
+END_TEST
+
+START_TEST(printed_arguments_are_cleaned_and_lines_stay)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    print_to(to, "%s:\t%s\n", "m\x1b]0;pwned\x07", "\xc3\xa9");
+    fclose(to);
+    ck_assert_str_eq(text, "m\\x1b]0;pwned\\x07:\t\xc3\xa9\n");
+    free(text);
 }
 END_TEST
 
@@ -198,6 +272,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("render");
+    text_begin();
     TCase *tcase = tcase_create("render");
     tcase_add_test(tcase, a_table_shows_amounts_as_people_write_them);
     tcase_add_test(tcase, colours_are_there_only_when_wanted);
@@ -206,6 +281,9 @@ int main(void)
     tcase_add_test(tcase, nothing_is_said_to_be_nothing);
     tcase_add_test(tcase, text_of_users_cannot_move_the_cursor_or_forge_a_line);
     tcase_add_loop_test(tcase, only_printable_utf8_passes, 0, ARRAY_SIZE(escapes));
+    tcase_add_test(tcase, tables_of_any_alphabet_end);
+    tcase_add_test(tcase, json_is_the_same_value_and_steers_no_terminal);
+    tcase_add_test(tcase, printed_arguments_are_cleaned_and_lines_stay);
     tcase_add_test(tcase, any_query_has_keys_that_are_different_names);
     tcase_add_loop_test(tcase, amounts_fit_a_column, 0, ARRAY_SIZE(amounts));
     suite_add_tcase(suite, tcase);

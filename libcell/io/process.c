@@ -1,0 +1,23 @@
+/*
+ * process.c - what a program of the house does first.
+ */
+#include "process.h"
+
+#include "base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+void process_open_standard_files(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
+            continue;
+        /* The lowest free number is this one: those below it are open by now. */
+        int null = open("/dev/null", O_RDWR | O_NOCTTY);
+        if (null != fd)
+            PANIC("cannot open /dev/null in place of descriptor %d: %s", fd, strerror(errno));
+    }
+}
