@@ -48,7 +48,7 @@ bool cli_flag(const struct cli *cli, enum cli_option option)
     return cli_value(cli, option) != NULL;
 }
 
-int cli_number(const struct cli *cli, enum cli_option option, uint64_t min, uint64_t max,
+int cli_number(struct cli *cli, enum cli_option option, uint64_t min, uint64_t max,
                uint64_t otherwise, uint64_t *ret, struct err *err)
 {
     const char *text = cli_value(cli, option);
@@ -60,7 +60,8 @@ int cli_number(const struct cli *cli, enum cli_option option, uint64_t min, uint
     errno = 0;
     unsigned long long n = strtoull(text, &end, 10);
     bool digits = text[0] >= '0' && text[0] <= '9' && *end == '\0';
-    if (!digits || errno != 0 || n < min || n > max)
+    cli->misused = !digits || errno != 0 || n < min || n > max;
+    if (cli->misused)
         return err_set(err, ERR_INVALID,
                        "%s: \"%s\" is not a whole number from %" PRIu64 " to %" PRIu64,
                        cli_option_name(option), text, min, max);
@@ -113,11 +114,12 @@ static int option_unknown(const char *given, struct err *err)
     if (equals != NULL)
         *equals = '\0';
     const char *names[OPT_COUNT];
+    /* Without the dashes: two letters of "--all" are most of it. */
     for (size_t i = 0; i < OPT_COUNT; i++)
-        names[i] = options[i].dashed;
-    const char *near = word_nearest(word, names, OPT_COUNT);
+        names[i] = options[i].name;
+    const char *near = word_nearest(word + strspn(word, "-"), names, OPT_COUNT);
     if (near != NULL)
-        return err_set(err, ERR_INVALID, "there is no option %s; did you mean %s?", word, near);
+        return err_set(err, ERR_INVALID, "there is no option %s; did you mean --%s?", word, near);
     return err_set(err, ERR_INVALID, "there is no option %s; see borgctl help", word);
 }
 
@@ -210,6 +212,16 @@ static int options_scan(struct cli *cli, int argc, char **argv, struct err *err)
     return 0;
 }
 
+bool command_is_group(const char *word)
+{
+    size_t size = strlen(word);
+    for (const struct command *c = cli_commands; c->name != NULL; c++) {
+        if (strncmp(c->name, word, size) == 0 && c->name[size] == ' ')
+            return true;
+    }
+    return false;
+}
+
 static int command_unknown(const char *const *words, size_t count, struct err *err)
 {
     const char *names[64];
@@ -220,10 +232,11 @@ static int command_unknown(const char *const *words, size_t count, struct err *e
         names[name_count++] = c->name;
     }
     snprintf(given, sizeof given, "%.30s", words[0]);
-    if (strcmp(given, "cell") == 0 && count > 1)
-        snprintf(given, sizeof given, "cell %.20s", words[1]);
-    else if (strcmp(given, "cell") == 0)
-        return err_set(err, ERR_INVALID, "`cell` needs one of up, down, status");
+    if (command_is_group(given) && count > 1)
+        snprintf(given, sizeof given, "%.30s %.20s", words[0], words[1]);
+    else if (command_is_group(given))
+        return err_set(err, ERR_INVALID, "`%s` needs one more word; see borgctl help %s", given,
+                       given);
     const char *near = word_nearest(given, names, name_count);
     if (near != NULL)
         return err_set(err, ERR_INVALID, "there is no command `%s`; did you mean `%s`?", given,

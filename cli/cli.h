@@ -42,7 +42,8 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(VERSION, "version", 0, NULL, "print the version") \
     X(WAIT, "wait", 'w', NULL, "wait for the effect") \
     X(DIR, "dir", 0, "DIR", "the directory of the embedded cell (default: where --cell points)") \
-    X(REPLICAS, "replicas", 0, "N", "masters of a cell: 1, 3, 5, 7 or 9 (5); tasks of a job") \
+    X(REPLICAS, "replicas", 0, "N", "masters of the cell: 1, 3, 5, 7 or 9 (5)") \
+    X(TASK_REPLICAS, "replicas", 0, "N", "how many tasks the job is to have") \
     X(BORGLETS, "borglets", 0, "N", "machines to simulate on this one (3)") \
     X(HOST, "host", 0, "IP", "address the masters and borglets listen on (127.0.0.1)") \
     X(CAPACITY, "capacity", 0, "cpu=N,ram=N,disk=N", \
@@ -115,6 +116,7 @@ struct cli {
     size_t value_count;
     enum cli_output output;
     bool quiet;
+    bool misused; /* an option's value is wrong */
     uint64_t timeout_ms;
 };
 
@@ -135,6 +137,8 @@ struct command {
 extern const struct command cli_commands[];
 /* The command whose words `argv` starts with, and how many words those are; NULL when none. */
 const struct command *command_find(const char *const *argv, size_t count, size_t *ret_words);
+/* Whether commands of two words begin with this one, as `cell up` does with `cell`. */
+bool command_is_group(const char *word);
 
 /*
  * Options may stand anywhere; "--" ends them. ERR_INVALID with what to do about it. `--help` and
@@ -144,8 +148,9 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct err *err) MUST_USE;
 /* The last value given, NULL when the option was not. */
 const char *cli_value(const struct cli *cli, enum cli_option option);
 bool cli_flag(const struct cli *cli, enum cli_option option);
-/* A whole number from min to max, or `otherwise` when the option was not given. */
-int cli_number(const struct cli *cli, enum cli_option option, uint64_t min, uint64_t max,
+/* A whole number from min to max, or `otherwise` when the option was not given. A wrong one makes
+ * the command end with CLI_USAGE. */
+int cli_number(struct cli *cli, enum cli_option option, uint64_t min, uint64_t max,
                uint64_t otherwise, uint64_t *ret, struct err *err) MUST_USE;
 /* Read JOB[/INDEX]; the index is -1 when there is none. */
 int cli_task(const char *text, char ret_job[CELL_NAME_MAX + 1], int64_t *ret_index,

@@ -170,7 +170,7 @@ static void up_tell(const struct cli *cli, const struct embed *e, size_t started
           e->dir, e->dir, e->dir);
 }
 
-static int wish_parse(const struct cli *cli, struct embed_wish *w, struct err *err)
+static int wish_parse(struct cli *cli, struct embed_wish *w, struct err *err)
 {
     uint64_t replicas, borglets, election, threshold;
     if (cli_number(cli, OPT_REPLICAS, 1, CELL_MASTERS_MAX, 0, &replicas, err) < 0 ||

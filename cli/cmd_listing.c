@@ -135,7 +135,7 @@ static int job_run(struct cli *cli, struct err *err)
         listing_fetch(client, LISTING_JOBS, job, &v.job, err) < 0 ||
         listing_fetch(client, LISTING_TASKS, job, &v.tasks, err) < 0 ||
         listing_command(client, id, &v.command, err) < 0 ||
-        listing_events(client, job, 0, EVENTS_OF_JOB, &v.events, err) < 0)
+        listing_events(client, job, -1, 0, EVENTS_OF_JOB, &v.events, err) < 0)
         return -(int)err->code;
     if (v.job.rows.row_count == 0) /* forgotten between two questions */
         return err_set(err, ERR_NOT_FOUND, "there is no job \"%.80s\" any more", job);
@@ -192,16 +192,33 @@ static int events_follow_print(const struct cli *cli, const struct listing *list
     return 0;
 }
 
-static int events_follow(struct cli *cli, struct client *client, uint64_t count, struct err *err)
+struct events_question {
+    char job[CELL_NAME_MAX + 1]; /* "": of the whole cell */
+    int64_t index;               /* -1: of all tasks */
+    uint64_t count;
+};
+
+/* The events after `seq`. That a job has none is told as such only when it was ever there. */
+static int events_fetch(struct client *client, const struct events_question *q, uint64_t seq,
+                        uint64_t count, struct listing *ret, struct err *err)
+{
+    const char *job = q->job[0] != '\0' ? q->job : NULL;
+    int64_t id;
+    if (listing_events(client, job, q->index, seq, count, ret, err) < 0)
+        return -(int)err->code;
+    if (job != NULL && seq == 0 && ret->rows.row_count == 0)
+        return listing_job_id(client, job, &id, err);
+    return 0;
+}
+
+static int events_follow(struct cli *cli, struct client *client, const struct events_question *q,
+                         struct err *err)
 {
     uint64_t seq = 0;
     for (;;) {
         CLEANUP(listing_release) struct listing list = {0};
-        if (listing_events(client, cli->args[0], seq, seq == 0 ? count : EVENTS_MAX, &list, err) <
-                0 ||
-            events_follow_print(cli, &list, err) < 0)
-            return -(int)err->code;
-        if (stdout_check(err) < 0)
+        if (events_fetch(client, q, seq, seq == 0 ? q->count : EVENTS_MAX, &list, err) < 0 ||
+            events_follow_print(cli, &list, err) < 0 || stdout_check(err) < 0)
             return -(int)err->code;
         if (!stdout_has_reader())
             return 0;
@@ -215,13 +232,14 @@ static int events_run(struct cli *cli, struct err *err)
 {
     CLEANUP(client_close_ptr) struct client *client = NULL;
     CLEANUP(listing_release) struct listing list = {0};
-    uint64_t count;
-    if (cli_number(cli, OPT_NUMBER, 1, EVENTS_MAX, EVENTS_DEFAULT, &count, err) < 0 ||
+    struct events_question q = {.index = -1};
+    if (cli_number(cli, OPT_NUMBER, 1, EVENTS_MAX, EVENTS_DEFAULT, &q.count, err) < 0 ||
+        (cli->arg_count > 0 && cli_task(cli->args[0], q.job, &q.index, err) < 0) ||
         client_open(cli, &client, err) < 0)
         return -(int)err->code;
     if (cli_flag(cli, OPT_FOLLOW))
-        return events_follow(cli, client, count, err);
-    if (listing_events(client, cli->args[0], 0, count, &list, err) < 0)
+        return events_follow(cli, client, &q, err);
+    if (events_fetch(client, &q, 0, q.count, &list, err) < 0)
         return -(int)err->code;
     return listing_print(cli, LISTING_EVENTS, &list, false, err);
 }

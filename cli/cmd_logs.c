@@ -6,6 +6,7 @@
  */
 #include "clock.h"
 #include "listing.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -161,7 +162,7 @@ static int logs_tail(struct logs *l, const struct place *place, uint32_t attempt
 static void wait_tell(const struct logs *l, bool *told, const char *what)
 {
     if (!*told && !l->cli->quiet)
-        fprintf(stderr, "borgctl: %s/%u: %s\n", l->job, l->index, what);
+        print_err("borgctl: %s/%u: %s\n", l->job, l->index, what);
     *told = true;
 }
 
@@ -172,7 +173,7 @@ static int attempt_follow(struct logs *l, const struct place *place, struct err 
     l->gap = false;
     int r = logs_fetch(l, place, l->attempt, true, tail, err);
     if (l->gap)
-        fprintf(stderr, "borgctl: %s/%u: some output was too fast to be shown\n", l->job, l->index);
+        print_err("borgctl: %s/%u: some output was too fast to be shown\n", l->job, l->index);
     return r;
 }
 
@@ -200,8 +201,8 @@ static int logs_follow(struct logs *l, uint32_t only_attempt, struct err *err)
         }
         if (attempt != l->attempt) {
             if (l->attempt != 0 && !l->cli->quiet)
-                fprintf(stderr, "borgctl: %s/%u: attempt %u, on machine %s\n", l->job, l->index,
-                        attempt, place.machine);
+                print_err("borgctl: %s/%u: attempt %u, on machine %s\n", l->job, l->index, attempt,
+                          place.machine);
             l->shown = 0;
             l->attempt = attempt;
         }

@@ -219,20 +219,20 @@ static int update_parse_limit(const struct cli *cli, struct cmd_job_update *ret,
     return 0;
 }
 
-static int update_parse(const struct cli *cli, struct cmd_job_update *ret, struct err *err)
+static int update_parse(struct cli *cli, struct cmd_job_update *ret, struct err *err)
 {
     uint64_t number;
     const char *priority = cli_value(cli, OPT_PRIORITY);
     *ret = (struct cmd_job_update){.replicas = JOB_UPDATE_KEEP, .priority = JOB_UPDATE_KEEP};
     if (update_parse_limit(cli, ret, err) < 0)
         return -(int)err->code;
-    if (priority == NULL && !cli_flag(cli, OPT_REPLICAS) && ret->resized == 0)
+    if (priority == NULL && !cli_flag(cli, OPT_TASK_REPLICAS) && ret->resized == 0)
         return err_set(err, ERR_INVALID,
                        "nothing to change: name --replicas, --priority, --cpu, --ram, --disk or "
                        "--gpu");
-    if (cli_number(cli, OPT_REPLICAS, 1, CELL_TASKS_PER_JOB_MAX, 0, &number, err) < 0)
+    if (cli_number(cli, OPT_TASK_REPLICAS, 1, CELL_TASKS_PER_JOB_MAX, 0, &number, err) < 0)
         return -(int)err->code;
-    if (cli_flag(cli, OPT_REPLICAS))
+    if (cli_flag(cli, OPT_TASK_REPLICAS))
         ret->replicas = (int64_t)number;
     if (priority == NULL)
         return 0;

@@ -40,7 +40,7 @@ static void request_release(struct request *q)
 }
 
 /* A number of seconds from the start of the trace. */
-static int second_parse(const struct cli *cli, enum cli_option option, const char *words,
+static int second_parse(struct cli *cli, enum cli_option option, const char *words,
                         struct request *q, struct err *err)
 {
     uint64_t seconds;
@@ -52,7 +52,7 @@ static int second_parse(const struct cli *cli, enum cli_option option, const cha
     return 0;
 }
 
-static int when_parse(const struct cli *cli, struct request *q, struct err *err)
+static int when_parse(struct cli *cli, struct request *q, struct err *err)
 {
     const char *at = cli_value(cli, OPT_AT), *arrivals = cli_value(cli, OPT_ARRIVALS);
     q->choice.when = arrivals != NULL ? WHEN_UNTIL : WHEN_MOMENT;
@@ -117,7 +117,7 @@ static int options_check(const struct cli *cli, struct err *err)
     return 0;
 }
 
-static int request_parse(const struct cli *cli, struct request *q, struct err *err)
+static int request_parse(struct cli *cli, struct request *q, struct err *err)
 {
     uint64_t limit = 0;
     int rc = sources_check(cli, err);

@@ -26,18 +26,23 @@ static int answer_state(const struct question *q, struct client *client, struct 
     CLEANUP(wire_rows_release) struct wire_rows rows = {0};
     int64_t id;
     if (listing_job_id(client, q->job, &id, err) < 0 ||
-        client_queryf(client, &rows, err,
-                      "SELECT count(*) AS tasks, t.state, CASE WHEN count(DISTINCT m.id) > 100 "
-                      "THEN count(DISTINCT m.id) || ' machines' "
-                      "ELSE coalesce(group_concat(DISTINCT m.name), '') END AS machines, "
-                      "t.cause, t.exit_code FROM tasks t LEFT JOIN machines m ON m.id = "
-                      "t.machine_id WHERE t.job_id = %lld "
-                      "GROUP BY t.state, t.cause, t.exit_code ORDER BY 1 DESC, 2, 4, 5",
-                      (long long)id) < 0)
+        client_queryf(
+            client, &rows, err,
+            "SELECT count(*) AS tasks, t.state, CASE WHEN count(DISTINCT m.id) > 100 "
+            "THEN count(DISTINCT m.id) || ' machines' "
+            "ELSE coalesce(group_concat(DISTINCT m.name), '') END AS machines, "
+            "t.cause, t.exit_code, coalesce((SELECT min(p.idx) FROM tasks p WHERE p.job_id "
+            "= %lld AND p.attempt > 0), -1) AS placed FROM tasks t LEFT JOIN machines m ON m.id = "
+            "t.machine_id WHERE t.job_id = %lld "
+            "GROUP BY t.state, t.cause, t.exit_code ORDER BY 1 DESC, 2, 4, 5",
+            (long long)id, (long long)id) < 0)
         return -(int)err->code;
     if (q->cli->output == OUTPUT_TABLE) {
         struct render_options options = listing_render_options();
-        print("%s: nothing is pending; %s/0 tells how that task was placed\n", q->job, q->job);
+        print("%s: nothing is pending\n", q->job);
+        if (render_integer(&rows, 0, "placed") >= 0)
+            print("borgctl why %s/%" PRId64 " tells how that task was placed\n", q->job,
+                  render_integer(&rows, 0, "placed"));
         if (render_table(stdout, &rows, columns_of_tasks, ARRAY_SIZE(columns_of_tasks), &options,
                          err) < 0)
             return -(int)err->code;

@@ -280,8 +280,8 @@ const struct command cli_commands[] = {
         .args = "JOB",
         .args_min = 1,
         .args_max = 1,
-        .options = OPTION(REPLICAS) | OPTION(PRIORITY) | OPTION(CPU) | OPTION(RAM) | OPTION(DISK) |
-                   OPTION(GPU),
+        .options = OPTION(TASK_REPLICAS) | OPTION(PRIORITY) | OPTION(CPU) | OPTION(RAM) |
+                   OPTION(DISK) | OPTION(GPU),
         .summary = "change how many tasks a running job has, their limits, its priority",
         .details =
             "More replicas are started as at a submit; of fewer the highest indexes are killed,\n"
@@ -392,11 +392,12 @@ const struct command cli_commands[] = {
     },
     {
         .name = "events",
-        .args = "[JOB]",
+        .args = "[JOB[/INDEX]]",
         .args_max = 1,
         .options = OPTION(NUMBER) | OPTION(FOLLOW),
-        .summary = "what happened, oldest first: of the cell or of one job",
+        .summary = "what happened, oldest first: of the cell, of a job or of one task",
         .examples = "  borgctl events web\n"
+                    "  borgctl events web/3\n"
                     "  borgctl events -n 10 -f",
         .run = cmd_events,
     },

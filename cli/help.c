@@ -53,15 +53,31 @@ static void options_print(FILE *to, uint64_t set)
     }
 }
 
+static void command_line_print(FILE *to, const struct command *c)
+{
+    char usage[80];
+    snprintf(usage, sizeof usage, "%s%s%s", c->name, c->args[0] != '\0' ? " " : "", c->args);
+    fprintf(to, "  %-24s  %s\n", usage, c->summary);
+}
+
+/* The commands of two words that begin with this one. */
+static void help_print_group(FILE *to, const char *word)
+{
+    size_t size = strlen(word);
+    fprintf(to, "usage: borgctl [OPTIONS] %s COMMAND [ARGUMENTS]\n\ncommands:\n", word);
+    for (const struct command *c = cli_commands; c->name != NULL; c++) {
+        if (strncmp(c->name, word, size) == 0 && c->name[size] == ' ')
+            command_line_print(to, c);
+    }
+    fprintf(to, "\nborgctl help %s COMMAND tells more, with examples.\n", word);
+}
+
 void help_print(FILE *to)
 {
     fprintf(to, "borgctl - hand jobs to a cell, watch them, and keep a cell of your own\n\n"
                 "usage: borgctl [OPTIONS] COMMAND [ARGUMENTS]\n\ncommands:\n");
-    for (const struct command *c = cli_commands; c->name != NULL; c++) {
-        char usage[80];
-        snprintf(usage, sizeof usage, "%s%s%s", c->name, c->args[0] != '\0' ? " " : "", c->args);
-        fprintf(to, "  %-24s  %s\n", usage, c->summary);
-    }
+    for (const struct command *c = cli_commands; c->name != NULL; c++)
+        command_line_print(to, c);
     fprintf(to, "\noptions of every command:\n");
     options_print(to, options_global);
     fprintf(to, "\nThe cell is --cell, else $BORG_CELL, else ~/.borg/cell. Exit codes:\n");
@@ -170,6 +186,10 @@ int cmd_help(struct cli *cli)
     }
     size_t words;
     const struct command *c = command_find(cli->args, cli->arg_count, &words);
+    if (c == NULL && cli->arg_count == 1 && command_is_group(cli->args[0])) {
+        help_print_group(stdout, cli->args[0]);
+        return CLI_OK;
+    }
     if (c == NULL || words != cli->arg_count) {
         struct err err;
         err_set(&err, ERR_INVALID, "there is no command `%s%s%s`; see borgctl help", cli->args[0],

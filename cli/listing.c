@@ -255,11 +255,13 @@ static void listing_take_page(struct listing *list, struct wire_rows *page)
 
 /* One page. The condition on the name is left out, and not made a parameter, so that SQLite sees
  * which index serves. */
-static int page_query(struct client *client, enum listing_kind kind, const char *job,
+static int page_query(struct client *client, enum listing_kind kind, const char *job, int64_t index,
                       const int64_t key[2], int rows_max, struct wire_rows *ret, struct err *err)
 {
-    char *condition =
-        job == NULL ? sqlite3_mprintf("") : sqlite3_mprintf("AND %s = %Q", lists[kind].name, job);
+    char *condition = job == NULL  ? sqlite3_mprintf("")
+                      : index >= 0 ? sqlite3_mprintf("AND %s = %Q AND idx = %lld", lists[kind].name,
+                                                     job, (long long)index)
+                                   : sqlite3_mprintf("AND %s = %Q", lists[kind].name, job);
     if (condition == NULL)
         PANIC("out of memory for a query");
     int r = client_queryf(client, ret, err, lists[kind].sql, condition, (long long)key[0],
@@ -278,7 +280,7 @@ int listing_fetch(struct client *client, enum listing_kind kind, const char *job
     ASSERT(kind != LISTING_EVENTS);
     do {
         struct wire_rows page;
-        if (page_query(client, kind, job, key, LISTING_PAGE_ROWS, &page, err) < 0) {
+        if (page_query(client, kind, job, -1, key, LISTING_PAGE_ROWS, &page, err) < 0) {
             listing_release(ret);
             return -(int)err->code;
         }
@@ -293,13 +295,13 @@ int listing_fetch(struct client *client, enum listing_kind kind, const char *job
     return 0;
 }
 
-int listing_events(struct client *client, const char *job, uint64_t seq_after, uint64_t count_max,
-                   struct listing *ret, struct err *err)
+int listing_events(struct client *client, const char *job, int64_t index, uint64_t seq_after,
+                   uint64_t count_max, struct listing *ret, struct err *err)
 {
     struct wire_rows page;
     *ret = (struct listing){0};
     const int64_t key[2] = {(int64_t)seq_after, 0};
-    if (page_query(client, LISTING_EVENTS, job, key, (int)count_max, &page, err) < 0)
+    if (page_query(client, LISTING_EVENTS, job, index, key, (int)count_max, &page, err) < 0)
         return -(int)err->code;
     listing_take_page(ret, &page);
     return 0;

@@ -31,9 +31,10 @@ struct listing {
 int listing_fetch(struct client *client, enum listing_kind kind, const char *job,
                   struct listing *ret, struct err *err) MUST_USE;
 void listing_release(struct listing *list);
-/* The events after `seq_after`, the newest `count_max` of them, oldest first. */
-int listing_events(struct client *client, const char *job, uint64_t seq_after, uint64_t count_max,
-                   struct listing *ret, struct err *err) MUST_USE;
+/* The events after `seq_after`, the newest `count_max` of them, oldest first; `job` NULL: of all,
+ * `index` -1: of all its tasks. */
+int listing_events(struct client *client, const char *job, int64_t index, uint64_t seq_after,
+                   uint64_t count_max, struct listing *ret, struct err *err) MUST_USE;
 
 /* Print a list as the user wants it; with `single` JSON is the one object, not an array. */
 int listing_print(const struct cli *cli, enum listing_kind kind, const struct listing *list,

@@ -55,6 +55,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     log_open(LOG_ERROR, "borgctl");
     int code = run(&cli, argc, argv);
+    if (cli.misused && code == CLI_REFUSED)
+        code = CLI_USAGE;
     if (stdout_check(&err) < 0 && code == CLI_OK)
         return cli_fail(&err);
     return code;

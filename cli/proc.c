@@ -3,6 +3,7 @@
  */
 #include "proc.h"
 #include "clock.h"
+#include "text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -208,7 +209,7 @@ int proc_run(char *const *argv, struct err *err)
     if (pid == 0) {
         dup2(fds[1], STDERR_FILENO);
         execvp(argv[0], argv);
-        fprintf(stderr, "cannot start %s: %s\n", argv[0], strerror(errno));
+        print_err("cannot start %s: %s\n", argv[0], strerror(errno));
         _exit(127);
     }
     int why = errno;

@@ -309,7 +309,7 @@ static void cell_put(struct libscols_line *line, size_t n, enum render_kind kind
 static void table_print(FILE *to, struct libscols_table *table)
 {
     if (scols_table_get_nlines(table) == 0)
-        fputs("(none)\n", to);
+        print_to(to, "(none)\n");
     else
         scols_print_table(table);
     scols_unref_table(table);

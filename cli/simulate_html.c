@@ -105,7 +105,8 @@ static uint32_t count_heat(const struct cell *cell, uint32_t counts[HEAT_CELLS][
         double ram = share(m->reserved.v[RES_RAM], m->capacity.v[RES_RAM]);
         uint32_t x = (uint32_t)MIN(cpu * HEAT_CELLS, HEAT_CELLS - 1.0);
         uint32_t y = (uint32_t)MIN(ram * HEAT_CELLS, HEAT_CELLS - 1.0);
-        most = MAX(most, ++counts[y][x]);
+        counts[y][x]++;
+        most = MAX(most, counts[y][x]);
     }
     return most;
 }
@@ -342,7 +343,7 @@ static void write_figures(struct buf *to, const struct findings *found)
         html_escape(to, resource_name(r, &f->resource_names));
         for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
             buf_printf(to, "<td>");
-            resource_print(to, r, all[i]->v[r]);
+            report_amount(to, r, all[i]->v[r]);
         }
         buf_printf(to, "\n");
     }

@@ -29,6 +29,15 @@ static double percent(int64_t part, int64_t whole)
     return whole == 0 ? 0 : 100.0 * (double)part / (double)whole;
 }
 
+void report_amount(struct buf *to, enum resource r, int64_t amount)
+{
+    bool bytes = r == RES_RAM || r == RES_DISK, milli = r == RES_CPU || r == RES_GPU;
+    if (bytes || milli)
+        buf_printf(to, "%.1f%s", (double)amount / (milli ? 1000 : 1 << 30), bytes ? "Gi" : "");
+    else
+        buf_printf(to, "%" PRId64, amount);
+}
+
 static void print_resource(FILE *to, const struct sim_figures *f,
                            const struct resource_names *names, enum resource r)
 {
@@ -38,12 +47,7 @@ static void print_resource(FILE *to, const struct sim_figures *f,
     for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
         int64_t amount = all[i]->v[r];
         buf_clear(&text);
-        /* Whole cells: whole cpus and GiB are enough here, JSON has the exact amounts. */
-        int64_t unit = r == RES_CPU || r == RES_GPU    ? 1000
-                       : r == RES_RAM || r == RES_DISK ? INT64_C(1) << 30
-                                                       : 1;
-        buf_printf(&text, "%.1f%s", (double)amount / (double)unit,
-                   r == RES_RAM || r == RES_DISK ? "Gi" : "");
+        report_amount(&text, r, amount);
         print_to(to, " %14s", buf_text(&text));
         if (i > 0)
             print_to(to, " %5.1f%%", percent(amount, f->capacity.v[r]));

@@ -18,6 +18,9 @@ struct ignored_row {
     uint64_t count; /* 0: not worth a line */
     const char *text;
 };
+/* Append an amount as a person reads it of a whole cell: whole cpus, GiB, to a tenth; what machines
+ * name is counted. JSON has the exact amounts. */
+void report_amount(struct buf *to, enum resource r, int64_t amount);
 void report_ignored(const struct sim_ignored *ignored, struct ignored_row ret[IGNORED_ROWS]);
 
 struct findings {

@@ -212,6 +212,9 @@ int cell_file_load(const char *path, struct cell_file *ret, struct err *err)
     int rv = file_read(path, &text, err);
     if (rv != 0)
         return rv;
+    /* Some editors begin a file with a byte order mark. */
+    if (text.size >= 3 && memcmp(text.bytes, "\xef\xbb\xbf", 3) == 0)
+        buf_consume(&text, 3);
     json_t *root CLEANUP(json_release) =
         json_loadb(buf_text(&text), text.size, JSON_REJECT_DUPLICATES, &wrong);
     if (root == NULL)

@@ -43,22 +43,42 @@ static int refuse(const struct reader *r, struct err *err, const char *what)
     return err_set(err, ERR_INVALID, "%s:%" PRIu32 ": %s", r->path, r->line, what);
 }
 
-/* The next line without its '\n'; *ret_end when there is none. */
+/* The first character of a file, without the byte order mark that spreadsheets put before it. */
+static int first_character(struct reader *r)
+{
+    int c = gzgetc(r->file);
+    if (c != 0xef)
+        return c;
+    return gzgetc(r->file) == 0xbb && gzgetc(r->file) == 0xbf ? gzgetc(r->file) : 0xef;
+}
+
+/* A character of a line; the two that end it elsewhere, as spreadsheets write, are one '\n'. */
+static int next_character(struct reader *r)
+{
+    int c = gzgetc(r->file);
+    if (c != '\r')
+        return c;
+    int after = gzgetc(r->file);
+    if (after != '\n' && after != -1)
+        gzungetc(after, r->file);
+    return after == '\n' ? '\n' : '\r';
+}
+
+/* The next line without its end; *ret_end when there is none. */
 static int read_line(struct reader *r, bool *ret_end, struct err *err)
 {
     size_t size = 0;
-    int c;
     r->line++;
     *ret_end = false;
-    while ((c = gzgetc(r->file)) != -1 && c != '\n') {
+    int c = r->line == 1 ? first_character(r) : next_character(r);
+    for (; c != -1 && c != '\n'; c = next_character(r)) {
         if (size >= TRACE_LINE_MAX)
             return err_set(err, ERR_INVALID, "%s:%" PRIu32 ": a line of more than %d bytes",
                            r->path, r->line, TRACE_LINE_MAX);
         if (c < ' ' || c > '~')
             return err_set(err, ERR_INVALID,
-                           "%s:%" PRIu32 ": byte 0x%02x: only printable ASCII and '\\n' line ends "
-                           "are read",
-                           r->path, r->line, (unsigned)c);
+                           "%s:%" PRIu32 ": byte 0x%02x: only printable ASCII is read", r->path,
+                           r->line, (unsigned)c);
         r->text[size++] = (char)c;
     }
     r->text[size] = '\0';

@@ -290,6 +290,14 @@ expect_text()
     return 1
 }
 
+expect_no_text() # REGEX
+{
+    grep -Eq -- "$1" <<<"$output" || return 0
+    echo "unexpected text matching: $1"
+    echo "in: $output"
+    return 1
+}
+
 same() # WHAT EXPECTED ACTUAL
 {
     [[ "$2" == "$3" ]] && return

@@ -91,6 +91,8 @@ START_TEST(a_cell_file_is_read)
     struct cell_file file;
     struct err err = {0};
     char ca[128];
+    write_file("\xef\xbb\xbf" HEAD "[" ONE "]}"); /* with a byte order mark */
+    ck_assert_msg(cell_file_load(path, &file, &err) == 0, "%s", err.msg);
     write_file(HEAD "[" ONE "]}");
     ck_assert_msg(cell_file_load(path, &file, &err) == 0, "%s", err.msg);
     snprintf(ca, sizeof ca, "%s/pki/ca.crt", directory);

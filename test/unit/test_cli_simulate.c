@@ -622,6 +622,33 @@ START_TEST(a_page_is_whole_and_needs_nothing_else)
 }
 END_TEST
 
+/* The number after `what`, of each place where that is. */
+static uint64_t sum_after(const char *text, const char *what)
+{
+    uint64_t sum = 0;
+    for (const char *p = text; (p = strstr(p, what)) != NULL; p += strlen(what))
+        sum += strtoull(p + strlen(what), NULL, 10);
+    return sum;
+}
+
+START_TEST(a_page_counts_each_machine_once_and_tells_amounts_as_the_text_does)
+{
+    struct fixture f;
+    CLEANUP(buf_release) struct buf page = {0};
+    fixture_open(&f, MACHINES "m0,2000,65536,0,0,,\nm1,2000,65536,0,0,,\nm2,4000,65536,0,0,,\n"
+                              "m3,2000,65536,0,0,,\nm4,2000,65536,0,0,,\n",
+                 TASKS);
+    struct sim_figures figures = sim_figures(&f.sim);
+    struct findings found = {&figures, &f.workload, NULL};
+    html_report(&page, "x", &found, &f.sim);
+    ck_assert_uint_eq(sum_after(buf_text(&page), "<title>"), 5);
+    ck_assert_uint_le(sum_after(buf_text(&page), "in doublings, up to "), 5);
+    T_CONTAINS(buf_text(&page), "<td>320.0Gi");
+    T_CONTAINS(buf_text(&page), "<td>12.0<td>");
+    fixture_close(&f);
+}
+END_TEST
+
 START_TEST(a_file_that_is_no_cell_is_refused)
 {
     struct sim sim;
@@ -663,6 +690,7 @@ int main(void)
     tcase_add_test(c, machines_go_by_number_and_by_attribute);
     tcase_add_test(c, a_page_escapes_what_it_did_not_make);
     tcase_add_test(c, a_page_is_whole_and_needs_nothing_else);
+    tcase_add_test(c, a_page_counts_each_machine_once_and_tells_amounts_as_the_text_does);
     tcase_add_test(c, a_file_that_is_no_cell_is_refused);
     suite_add_tcase(s, c);
     return t_main(s);

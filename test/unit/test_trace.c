@@ -35,7 +35,8 @@ static const struct wrong {
     {MACHINES "m0,1,1,1,0,,r,x\n", ":2: 8 fields, expected 7"},
     {MACHINES "\n", ":2: 1 fields, expected 7"},
     {MACHINES "m0,1,1,1,0,,r", ":2: the file ends in the middle of a line"},
-    {MACHINES "m0,1,1,1,0,,r\r\n", ":2: byte 0x0d"},
+    {MACHINES "m0,1,1,1,0,,r\rm1,1,1,1,0,,r\n", ":2: byte 0x0d"},
+    {"\xef\xbb" MACHINES "m0,1,1,1,0,,r\n", ":1: byte 0xef"},
     {MACHINES "m0,1,1,1,0,\xc3\xa4,r\n", ":2: byte 0xc3"},
     {MACHINES ",1,1,1,0,,r\n", ":2: machine_id: \"\" is not"},
     {MACHINES "M0,1,1,1,0,,r\n", ":2: machine_id: \"M0\" is not"},
@@ -133,6 +134,21 @@ START_TEST(a_line_without_end_is_refused_and_not_kept)
               ERR_INVALID);
     T_CONTAINS(t_err.msg, ":2: a line of more than 4096 bytes");
     trace_release(&trace);
+}
+END_TEST
+
+START_TEST(what_a_spreadsheet_writes_is_read)
+{
+    struct trace t = {0};
+    T_OK(trace_read_machines(
+        &t,
+        file_of(t_dir(), "m.csv",
+                "\xef\xbb\xbf"
+                "machine_id,cpu_milli,ram_mib,disk_mib,gpu_milli,attributes,failure_domain\r\n"
+                "m0,1,2,3,0,,rack0\r\n"),
+        &t_err));
+    ck_assert_uint_eq(t.machine_count, 1);
+    trace_release(&t);
 }
 END_TEST
 
@@ -286,6 +302,7 @@ int main(void)
     tcase_add_loop_test(c, a_malformed_line_of_tasks_is_told_with_its_place, 0,
                         ARRAY_SIZE(wrong_tasks));
     tcase_add_test(c, a_line_without_end_is_refused_and_not_kept);
+    tcase_add_test(c, what_a_spreadsheet_writes_is_read);
     tcase_add_test(c, amounts_and_what_is_there_are_read);
     tcase_add_test(c, tasks_that_ask_for_the_same_in_a_row_are_one_job);
     tcase_add_test(c, constraints_are_taken_apart);
