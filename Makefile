@@ -1,4 +1,4 @@
-# Everything is built from here; no recursion. BUILD=release (default) or asan.
+# Everything is built from here; no recursion. BUILD=release (default), asan or fuzz.
 # `make help` prints the targets.
 
 BUILD ?= release
@@ -9,6 +9,11 @@ CC ?= gcc
 ifeq ($(BUILD),asan)
 B := build/asan
 OPT := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifeq ($(BUILD),fuzz)
+B := build/fuzz
+# clang has the fuzzer that follows coverage.
+CC := clang
+OPT := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 else
 B := build
 OPT := -O2 -fno-plt -fno-omit-frame-pointer
@@ -19,6 +24,9 @@ PKGS := libuv sqlite3 msgpack gnutls jansson smartcols yaml-0.1 zlib
 RAFT := $(shell pkg-config --exact-version=0.15.0 raft 2>/dev/null && echo ok)
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wimplicit-fallthrough -Wswitch-enum -Wformat=2 -Wundef -Wvla -Wpointer-arith -Wno-format-truncation -Werror
+ifeq ($(BUILD),fuzz)
+WARN := -w # gcc judges
+endif
 # -iquote, not -I: limits.h and sched.h are also names of the system.
 CFLAGS := -std=gnu17 -g $(OPT) $(WARN) -D_GNU_SOURCE -DBORG_VERSION='"$(VERSION)"' \
 	$(addprefix -iquote ,libcell/base libcell/model libcell/sched libcell/proto libcell/io raftlog) \
@@ -42,7 +50,7 @@ BENCH := $(call src,test/bench)
 TOOLS := $(call src,test/e2e)
 SIM := $(call src,test/sim)
 
-.PHONY: all run test sim soak storm bench bench-sched unit golden e2e chaos fuzz check-asan lint arch tidy fmt install clean help flags test-programs need-raft
+.PHONY: all run test sim soak storm bench bench-sched unit golden e2e chaos fuzz fuzz-programs check-asan lint arch tidy fmt install clean help flags test-programs need-raft
 .SECONDARY:
 
 all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
@@ -102,6 +110,13 @@ $(B)/chaos.a: $(call obj,$(filter-out %/chaos.c,$(call src,test/chaos)))
 $(B)/test/chaos/chaos: $(B)/chaos.a
 $(B)/test/unit/test_borgmaster_stale: $(B)/borglet.a # both ends of a link
 $(B)/test/unit/test_sim_breaks: $(B)/test/sim/sim
+# A target is linked with all there is, and run by libFuzzer or, in the suite, by its driver.
+FUZZ_TARGETS := $(patsubst test/fuzz/fuzz_%.c,%,$(filter test/fuzz/fuzz_%,$(call src,test/fuzz)))
+FUZZ_BINS := $(FUZZ_TARGETS:%=$(B)/test/fuzz/fuzz_%)
+$(FUZZ_BINS): $(B)/test/fuzz/fuzz_%: $(B)/obj/test/fuzz/fuzz_%.o $(if $(filter fuzz,$(BUILD)),,$(B)/obj/test/fuzz/driver.o) \
+		$(B)/borgctl.a $(B)/borglet.a $(B)/borgmaster.a $(B)/raftlog.a $(B)/libcell.a
+	@mkdir -p $(@D)
+	$(call run,LD $@,$(CC) $(CFLAGS) $(if $(filter fuzz,$(BUILD)),-fsanitize=fuzzer) $^ -o $@ $(CHECK_LIBS) $(LDLIBS))
 # What the benches share.
 $(B)/bench.a: $(call obj,$(call src,test/bench/lib))
 $(BENCH_BINS): $(B)/bench.a
@@ -120,7 +135,7 @@ $(B)/test/sim/sim: $(call obj,$(SIM)) $(B)/obj/test/chaos/linear.o $(B)/borgmast
 	@mkdir -p $(@D)
 	$(call run,LD $@,$(CC) $(CFLAGS) $(SIM_WRAPS:%=-Wl$(comma)--wrap=%) $^ -o $@ $(CHECK_LIBS) $(LDLIBS))
 
-test-programs: all $(UNIT_BINS) $(BENCH_BINS) $(TOOL_BINS) $(B)/test/sim/sim $(B)/test/chaos/chaos
+test-programs: all $(UNIT_BINS) $(FUZZ_BINS) $(BENCH_BINS) $(TOOL_BINS) $(B)/test/sim/sim $(B)/test/chaos/chaos
 
 run: ## install what is missing, start a cell and show it at work
 	scripts/run
@@ -149,17 +164,10 @@ bench-sched: $(B)/test/bench/sched $(B)/test/bench/sched_pack ## the scheduler a
 	$(B)/test/bench/sched_pack $(if $(QUICK),--quick)
 storm: $(B)/test/unit/test_raftlog_storm ## 1,500 storms over five Raft logs; STORM_FIRST, STORM_SEEDS choose others
 	STORM_SEEDS=$(or $(STORM_SEEDS),1500) STORM_BLOWS=14 $<
-# clang has the fuzzer; what it finds is left as crash-* in build/fuzz.
-FUZZ_SECONDS ?= 30
-build/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(foreach d,base model sched proto,$(call src,libcell/$(d))) \
-		$(wildcard libcell/*/*.h test/*.h)
-	@mkdir -p $(@D)/corpus_$*
-	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE \
-		$(addprefix -iquote ,libcell/base libcell/model libcell/sched libcell/proto test) $(filter %.c,$^) -o $@ \
-		$(shell pkg-config --libs msgpack check)
-fuzz: build/fuzz/fuzz_proto build/fuzz/fuzz_cell ## hostile bytes and commands, FUZZ_SECONDS long each
-	for f in proto cell; do (cd build/fuzz && ./fuzz_$$f -max_total_time=$(FUZZ_SECONDS) \
-		-malloc_limit_mb=256 -max_len=8192 -print_final_stats=1 corpus_$$f) || exit 1; done
+fuzz: ## hostile bytes, commands and files, SECONDS long each target; finds are left in build/fuzz
+	$(MAKE) BUILD=fuzz fuzz-programs
+	scripts/fuzz --seconds $(or $(SECONDS),30) $(TARGETS)
+fuzz-programs: $(FUZZ_BINS)
 lint: all ## include table, purity, sizes, clang-format, cppcheck, shellcheck
 	scripts/lint --build $(B)
 arch: all

@@ -50,7 +50,10 @@ bool attempt_name_parse(const char *name, char ret_job[CELL_NAME_MAX + 1],
     snprintf(ret_job, CELL_NAME_MAX + 1, "%.*s", (int)length, name);
     ret_task->task = task_id_of((job_id){job}, (uint32_t)index);
     ret_task->attempt = (uint32_t)attempt;
-    return name_valid(ret_job);
+    /* One attempt has one name: "web.00.7.3" is a directory of somebody else. */
+    char only[ATTEMPT_NAME_BYTES];
+    attempt_name(ret_job, *ret_task, only);
+    return name_valid(ret_job) && strcmp(only, name) == 0;
 }
 
 pid_t attic_clear(const char *directory)

@@ -125,7 +125,7 @@ static bool is_packable(const struct cmd *cmd)
         if (p->victim_first + p->victim_count > cmd->schedule.victim_count)
             return false;
     }
-    return cmd->kind < CMD_KIND_COUNT &&
+    return (int)cmd->kind < (int)CMD_KIND_COUNT &&
            (cmd->kind != CMD_QUOTA_SET || cmd->quota_set.quota.band < BAND_COUNT) &&
            (cmd->kind != CMD_POLICY_SET || cmd->policy_set.policy < POLICY_COUNT) &&
            (cmd->kind != CMD_HOLD_SET || cmd->hold_set.hold < HOLD_COUNT);

@@ -1,0 +1,78 @@
+/*
+ * fuzz_cell_file.c - cell.json, certificates, identities and numeric addresses.
+ *
+ * The first byte chooses: 0 cell.json, 1 a certificate (DER or PEM), 2 an identity, 3 an address.
+ */
+#include "cell_file.h"
+#include "stream.h"
+#include "tls.h"
+#include "tls_session.h"
+
+#include "scratch.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+static void fuzz_certificate(const uint8_t *bytes, size_t size)
+{
+    struct identity id;
+    gnutls_datum_t datum = {(unsigned char *)(uintptr_t)bytes, (unsigned)size};
+    bool pem = size > 0 && bytes[0] == '-';
+    if (tls_certificate_identity(&datum, pem ? GNUTLS_X509_FMT_PEM : GNUTLS_X509_FMT_DER, &id,
+                                 NULL) == 0) {
+        ASSERT(id.role != ROLE_NONE);
+        ASSERT(id.name[0] != '\0');
+    }
+}
+
+static void fuzz_identity(const char *text)
+{
+    struct identity id;
+    if (identity_parse(text, &id, NULL) == 0)
+        ASSERT(strcmp(identity_text(&id).text, text) == 0);
+}
+
+/* Names would be looked up. */
+static void fuzz_address(const char *text)
+{
+    struct sockaddr_storage address, again;
+    char printed[CELL_ADDR_MAX + 1];
+    if (strspn(text, "0123456789abcdefABCDEF:.[]") != strlen(text) || text[0] == '\0')
+        return;
+    if ((text[0] != '[' && strspn(text, "0123456789.:") != strlen(text)) ||
+        address_parse(text, &address, NULL) != 0)
+        return;
+    address_print(&address, printed);
+    ASSERT(address_parse(printed, &again, NULL) == 0);
+}
+
+static void fuzz_cell_file(const uint8_t *bytes, size_t size)
+{
+    struct cell_file file;
+    struct err err;
+    if (cell_file_load(scratch_file("cell.json", bytes, size), &file, &err) != 0)
+        ASSERT(err.msg[0] != '\0');
+    else
+        ASSERT(file.replica_count >= 1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    if (size == 0)
+        return 0;
+    char *text = scratch_text(bytes + 1, size - 1);
+    switch (bytes[0] % 4) {
+    case 0:
+        fuzz_cell_file(bytes + 1, size - 1);
+        break;
+    case 1:
+        fuzz_certificate(bytes + 1, size - 1);
+        break;
+    case 2:
+        fuzz_identity(text);
+        break;
+    default:
+        fuzz_address(text);
+    }
+    free(text);
+    return 0;
+}
