@@ -50,7 +50,7 @@ BENCH := $(call src,test/bench)
 TOOLS := $(call src,test/e2e)
 SIM := $(call src,test/sim)
 
-.PHONY: all run test sim soak storm bench bench-sched unit golden e2e chaos fuzz fuzz-programs check-asan lint arch tidy fmt install clean help flags test-programs need-raft
+.PHONY: all run test sim soak storm bench bench-abuse bench-sched unit golden e2e chaos fuzz fuzz-programs check-asan lint arch tidy fmt install clean help flags test-programs need-raft
 .SECONDARY:
 
 all: need-raft $(addprefix $(B)/,$(PROGRAMS)) $(B)/borg-shim ## the programs, in build/
@@ -157,6 +157,8 @@ check-asan: ## every test again under AddressSanitizer and UBSan
 	scripts/test-run --build build/asan all
 bench: all $(BENCH_BINS) ## the figures of the README
 	scripts/bench
+bench-abuse: all $(BENCH_BINS) ## one user, machine or stranger attacks, way by way: what another user waits
+	scripts/bench $(if $(QUICK),--quick) abuse
 bench-cell: all $(BENCH_BINS) ## five masters beside etcd, and with a million tasks: failover, restart, memory
 	scripts/bench $(if $(QUICK),--quick) etcd commands failover freeze big
 bench-sched: $(B)/test/bench/sched $(B)/test/bench/sched_pack ## the scheduler alone, on one core; DATA_DIR: traces to pack too
