@@ -43,9 +43,9 @@ static void link_on_replicas(struct rpc_conn *conn, struct rpc_call *call, const
                              size_t size);
 
 static const struct rpc_method methods[] = {
-    {WIRE_INTEND, "intend", BIT(ROLE_MASTER), link_on_intend},
-    {WIRE_MOVE, "move", BIT(ROLE_MASTER), link_on_move},
-    {WIRE_REPLICAS, "replicas", BIT(ROLE_MASTER), link_on_replicas},
+    {WIRE_INTEND, "intend", BIT(ROLE_MASTER) | RPC_MAY_NOTIFY, link_on_intend},
+    {WIRE_MOVE, "move", BIT(ROLE_MASTER) | RPC_MAY_NOTIFY, link_on_move},
+    {WIRE_REPLICAS, "replicas", BIT(ROLE_MASTER) | RPC_MAY_NOTIFY, link_on_replicas},
 };
 
 static const char *link_address(const struct link *link)

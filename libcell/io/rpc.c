@@ -227,19 +227,31 @@ static int rpc_admit(struct rpc_conn *conn, const struct rpc_frame *frame,
     return 0;
 }
 
+/* Nobody waits for an answer to a notice, so the only way to say no is to close. */
+static void rpc_serve_notice(struct rpc_conn *conn, const struct rpc_frame *frame)
+{
+    const struct rpc_method *method;
+    struct err err;
+    int rc = rpc_admit(conn, frame, &method, &err);
+    if (rc == -ERR_NOT_FOUND) {
+        log_debug("rpc.unknown_notice peer=%s method=%" PRIu32 ", ignored",
+                  identity_text(rpc_peer(conn)).text, frame->method);
+        return;
+    }
+    if (rc == 0 && (method->roles & RPC_MAY_NOTIFY) == 0)
+        rc =
+            err_set(&err, ERR_DENIED, "%s is a call: it may not be sent as a notice", method->name);
+    if (rc != 0)
+        rpc_fail(conn, &err);
+    else
+        method->handler(conn, NULL, frame->body, frame->body_size);
+}
+
 static void rpc_serve(struct rpc_conn *conn, const struct rpc_frame *frame)
 {
     const struct rpc_method *method;
     struct err err;
     int rc = rpc_admit(conn, frame, &method, &err);
-    if (frame->kind == RPC_NOTICE) {
-        if (rc == 0)
-            method->handler(conn, NULL, frame->body, frame->body_size);
-        else if (rc == -ERR_NOT_FOUND)
-            log_debug("rpc.unknown_notice peer=%s method=%" PRIu32 ", ignored",
-                      identity_text(rpc_peer(conn)).text, frame->method);
-        return;
-    }
     if (rc != 0) {
         rpc_answer(conn, frame->id, &err, NULL, 0);
         return;
@@ -306,6 +318,8 @@ static size_t rpc_take_frames(struct rpc_conn *conn, const char *bytes, size_t s
         at += RPC_LENGTH_BYTES + length;
         if (frame.kind == RPC_ANSWER)
             rpc_take_answer(conn, &frame);
+        else if (frame.kind == RPC_NOTICE)
+            rpc_serve_notice(conn, &frame);
         else
             rpc_serve(conn, &frame);
     }
