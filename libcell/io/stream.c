@@ -9,6 +9,7 @@
  * The owner's calls only note and kick; handlers run from the loop alone. So a handler may call
  * anything, and the code here need only look at `state` again after a handler has run.
  */
+#include "resolver.h"
 #include "stream_impl.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ enum {
     TURN_SHAKES_MAX = 16,     /* steps of handshakes in one turn, about half a millisecond each */
     CLOSE_TIMEOUT_MS = 1000,  /* to send what is queued, and to see the peer's end */
     KEEPALIVE_S = 10,         /* a peer that vanished is noticed without traffic */
+    RESOLVE_POLL_MS = 5,      /* between two looks whether a name is known */
 };
 
 /* Used only inside one callback, so all streams of a thread share them. */
@@ -62,6 +64,7 @@ static void stream_on_handle_closed(uv_handle_t *handle)
     struct stream *s = handle->data;
     if (--s->handle_count > 0)
         return;
+    free(s->host);
     buf_release(&s->rest);
     buf_release(&s->out);
     buf_release(&s->wire);
@@ -120,10 +123,14 @@ static void stream_fail(struct stream *s, enum err_code code, const char *fmt, .
     stream_die(s, &why);
 }
 
+static void stream_resolve(struct stream *s);
+
 static void stream_on_timer(uv_timer_t *timer)
 {
     struct stream *s = timer->data;
-    if (s->state == STREAM_CONNECTING)
+    if (s->state == STREAM_CONNECTING && s->host != NULL)
+        stream_resolve(s);
+    else if (s->state == STREAM_CONNECTING)
         stream_fail(s, ERR_TIMEOUT, "no connection within %d ms", STREAM_CONNECT_TIMEOUT_MS);
     else if (s->state == STREAM_HANDSHAKE)
         stream_fail(s, ERR_TIMEOUT, "TLS handshake not done within %d ms", STREAM_OPEN_TIMEOUT_MS);
@@ -597,18 +604,56 @@ static void stream_on_connect(uv_connect_t *connect, int status)
         stream_start(s);
 }
 
+static int stream_dial(struct stream *s, const struct sockaddr_storage *to)
+{
+    uint64_t now_ms = uv_now(s->options.loop);
+    address_print(to, s->peer_address);
+    s->connect.data = s;
+    uv_timer_start(&s->timer, stream_on_timer, s->connect_ms - MIN(now_ms, s->connect_ms), 0);
+    return uv_tcp_connect(&s->connect, &s->tcp, (const struct sockaddr *)to, stream_on_connect);
+}
+
+/* Look whether the name is known by now. Asked for by a timer, not told by the thread that looks
+ * it up, so that a stream may go while that is still busy. */
+static void stream_resolve(struct stream *s)
+{
+    struct sockaddr_storage to;
+    struct err err;
+    enum resolver_state state = resolver_ask(s->host, &to, &err);
+    if (state == RESOLVER_FAILED) {
+        stream_fail(s, err.code, "%s", err.msg);
+    } else if (state == RESOLVER_KNOWN) {
+        address_set_port(&to, s->port);
+        free(s->host);
+        s->host = NULL;
+        int rc = stream_dial(s, &to);
+        if (rc != 0)
+            stream_fail(s, ERR_UNAVAILABLE, "cannot connect: %s", uv_strerror(rc));
+    } else if (uv_now(s->options.loop) >= s->connect_ms) {
+        stream_fail(s, ERR_TIMEOUT, "the name service did not answer within %d ms",
+                    STREAM_CONNECT_TIMEOUT_MS);
+    } else {
+        uv_timer_start(&s->timer, stream_on_timer, RESOLVE_POLL_MS, 0);
+    }
+}
+
 int stream_connect(const struct stream_options *options, const char *address, struct stream **ret,
                    struct err *err)
 {
     struct sockaddr_storage to;
-    int rc = address_parse(address, &to, err);
+    char host[CELL_ADDR_MAX + 1];
+    uint16_t port;
+    int rc = address_read(address, &to, host, &port, err);
     if (rc != 0)
         return rc;
     struct stream *s = stream_new(options);
-    address_print(&to, s->peer_address);
-    s->connect.data = s;
-    rc = uv_tcp_connect(&s->connect, &s->tcp, (const struct sockaddr *)&to, stream_on_connect);
-    if (rc != 0) {
+    s->connect_ms = uv_now(options->loop) + STREAM_CONNECT_TIMEOUT_MS;
+    if (host[0] != '\0') {
+        s->host = xstrdup(host);
+        s->port = port;
+        str_copy(s->peer_address, sizeof s->peer_address, address);
+        uv_timer_start(&s->timer, stream_on_timer, 0, 0);
+    } else if ((rc = stream_dial(s, &to)) != 0) {
         err_set(&s->why, ERR_UNAVAILABLE, "%s: cannot connect: %s", address, uv_strerror(rc));
         if (err != NULL)
             *err = s->why;

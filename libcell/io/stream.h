@@ -45,7 +45,8 @@ struct stream_options {
                                name: any holder of the role */
 };
 
-/* `address` is "host:port" (IPv4, IPv6 in brackets, or a name). Returns at once. */
+/* `address` is "host:port" (IPv4, IPv6 in brackets, or a name). Returns at once: a name is looked
+ * up in another thread, and one that cannot be resolved is a connection that fails. */
 int stream_connect(const struct stream_options *options, const char *address, struct stream **ret,
                    struct err *err) MUST_USE;
 /* All or nothing; queued until sent. 0, -ERR_LIMIT or -ERR_CLOSED. */
@@ -82,7 +83,8 @@ void stream_listener_close(struct stream_listener *l);
 /* Each stream is a file: let this process have as many as it may. Returns how many that are. */
 uint64_t stream_files_raise(void);
 
-/* "host:port" -> socket address; names are resolved (blocking) only when not numeric. */
+/* "host:port" -> socket address. A name that is not known yet is waited for (resolver.h): not for
+ * what runs on a loop, which connects by name without it. */
 int address_parse(const char *address, struct sockaddr_storage *ret, struct err *err) MUST_USE;
 /* The numeric text of a socket address, the inverse of address_parse(). */
 void address_print(const struct sockaddr_storage *address, char ret[CELL_ADDR_MAX + 1]);

@@ -10,7 +10,8 @@
 #include "tls_session.h"
 
 /*
- *  CONNECTING --tcp--> HANDSHAKE --peer known--> OPEN --stream_close--> CLOSING --sent--> LINGER
+ *  CONNECTING --name, tcp--> HANDSHAKE --peer known--> OPEN --stream_close--> CLOSING --sent-->
+ * LINGER
  *
  * Any of them goes to DEAD: failure, time-out, end of file. In CLOSING the queue is sent; in LINGER
  * the owner has had its on_close and we wait for the peer's end of file, because closing a socket
@@ -31,6 +32,9 @@ struct stream {
     uv_idle_t idle;   /* active: there is work for the next loop turn */
     unsigned handle_count;
     uv_connect_t connect;
+    char *host;          /* CONNECTING: the name that is being looked up; NULL: none */
+    uint16_t port;       /* of that */
+    uint64_t connect_ms; /* when CONNECTING must be over */
     uv_write_t write;
     uv_shutdown_t shutdown;
 
@@ -80,6 +84,12 @@ struct stream_listener {
     uint64_t log_second; /* refusals are logged LOG_LINES_PER_S times a second at the most */
     unsigned log_lines;
 };
+
+/* What can be said of "host:port" without asking anybody: a numeric address is in `ret`, and `host`
+ * is empty; else `host` is the name. */
+int address_read(const char *address, struct sockaddr_storage *ret, char host[CELL_ADDR_MAX + 1],
+                 uint16_t *ret_port, struct err *err) MUST_USE;
+void address_set_port(struct sockaddr_storage *address, uint16_t port);
 
 /* A stream whose socket is not connected yet. */
 struct stream *stream_new(const struct stream_options *options);
