@@ -6,14 +6,18 @@
  *     [0, id, method, body]      call; the answer carries the same id
  *     [1, id, code, msg, body]   answer; code 0 or an err_code
  *     [2, 0, method, body]       notice; no answer
+ *     [3, 0, code, msg, ""]      bye: why the sender closes the connection
  * Bodies are byte strings that proto/wire.h packs and unpacks. A frame that cannot be read closes
  * the connection (and is logged), and so does a notice of a method that is none or by a role that
  * may not call it; a notice of a method that we do not know, of a later version perhaps, is
  * ignored. A call to an unknown method or by a role that may not call it is answered with an
- * error. Handlers run on the loop. A peer with
- * RPC_CALLS_MAX (users: RPC_USER_CALLS_MAX) calls of RPC_CALLS_BYTES_MAX unanswered, or that does
- * not read the answers, is not read either, and a user who is refused with ERR_UNAVAILABLE is not
- * read for RPC_SLOW_MS.
+ * error. Handlers run on the loop.
+ *
+ * What a peer may hold is bounded for each connection here, and for all connections of an identity
+ * together by admission.h. A peer with RPC_CALLS_MAX (users: RPC_USER_CALLS_MAX) calls of
+ * RPC_CALLS_BYTES_MAX unanswered, or that does not read the answers, is not read either, and a user
+ * who is refused with ERR_UNAVAILABLE is not read for RPC_SLOW_MS. A connection whose frame does
+ * not become whole in time, and an idle one of a user, are closed, with a bye.
  */
 #ifndef CELL_RPC_H
 #define CELL_RPC_H
@@ -44,6 +48,7 @@ struct rpc_options {
     struct tls_context *tls;
     const struct rpc_method *methods; /* what we serve; borrowed; NULL when nothing */
     size_t method_count;
+    const struct admission_limits *limits; /* listening: of what peers hold; NULL: admission_rpc */
     void *data; /* rpc_data() of every connection of these options at birth */
     void (*on_open)(struct rpc_conn *conn); /* may be NULL */
     void (*on_close)(struct rpc_conn *conn,

@@ -639,7 +639,7 @@ START_TEST(a_peer_that_sends_no_frames_is_cut_off)
         {"\0\0\0\6\x94\2\1\1\xc4\0", 10},               /* a notice with an id */
         {"\0\0\0\7\x95\1\x09\0\xa0\xc4\0", 11},         /* an answer nobody waits for */
         {"\0\0\0\7\x94\0\1\1\xc4\0\0", 11},             /* a byte too many */
-        {"\0\0\0\6\x94\3\1\1\xc4\0", 10},               /* an unknown kind */
+        {"\0\0\0\6\x94\4\1\1\xc4\0", 10},               /* an unknown kind */
         {"\0\0\0\5\xdd\xff\xff\xff\xff", 9},            /* an array of 4 G */
         {"\0\0\0\11\x94\0\1\1\xc6\xff\xff\xff\xff", 13} /* a body of 4 GB */
     };
@@ -719,9 +719,9 @@ START_TEST(frames_survive_packing_and_nothing_else_is_read)
                                   .body_size = sizes[i / RPC_KIND_COUNT / ARRAY_SIZE(ids)]};
         struct rpc_frame read;
         size_t length;
-        if (frame.kind == RPC_NOTICE)
+        if (frame.kind == RPC_NOTICE || frame.kind == RPC_BYE)
             frame.id = 0;
-        if (frame.kind == RPC_ANSWER) {
+        if (frame.kind == RPC_ANSWER || frame.kind == RPC_BYE) {
             frame.code = 200;
             frame.msg = body;
             frame.msg_size = i % 300;
@@ -756,7 +756,7 @@ START_TEST(random_bytes_are_read_within_their_bounds)
             bytes[i] = (char)hash_u64(seed * 64 + i);
         if (size > 1) {
             bytes[0] = (char)(0x94 + seed % 2);
-            bytes[1] = (char)(seed % 3);
+            bytes[1] = (char)(seed % RPC_KIND_COUNT);
         }
         if (rpc_frame_unpack(bytes, size, &frame, NULL) == 0) {
             ck_assert_uint_le(frame.body_size + frame.msg_size, size);
