@@ -310,7 +310,7 @@ void account_output(struct admission_account *account, size_t was, size_t now)
     account->output_bytes += now - was;
 }
 
-static size_t memory_of(const struct admission_account *account)
+size_t account_memory(const struct admission_account *account)
 {
     return account->frame_bytes + account->output_bytes;
 }
@@ -336,7 +336,7 @@ bool account_frames_full(const struct admission_account *account)
 
 bool account_may_send(const struct admission_account *account, size_t bytes)
 {
-    size_t memory = memory_of(account);
+    size_t memory = account_memory(account);
     return memory <= account->budget.memory_bytes && bytes <= account->budget.memory_bytes - memory;
 }
 

@@ -95,6 +95,8 @@ void account_call_end(struct admission_account *account, size_t bytes);
 void account_frames(struct admission_account *account, size_t was, size_t now);
 void account_output(struct admission_account *account, size_t was, size_t now);
 
+/* Bytes that it holds of us, received or to be sent. */
+size_t account_memory(const struct admission_account *account);
 /* What is over its budget: nothing more is read until it is under half of it. */
 bool account_is_full(const struct admission_account *account);
 bool account_has_room(const struct admission_account *account);

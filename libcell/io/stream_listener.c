@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -16,7 +17,8 @@ enum {
     LOG_LINES_PER_S = 10,
     TURN_ACCEPTS_MAX = 32, /* connections taken in one turn */
     ROOM_POLL_MS = 5,      /* between two looks whether one that waits can be taken */
-    PATIENCE_MS = 1000,    /* so long a stranger may let us wait when there are too many */
+    SILENT_MS = 20,        /* so long a stranger may say nothing when there are too many */
+    PATIENCE_MS = 1000,    /* and so long he may let us wait later */
     VICTIMS_LOOKED_AT_MAX = 32,
 };
 
@@ -76,14 +78,29 @@ bool stream_listener_admit(struct stream_listener *l, struct stream *s)
     return false;
 }
 
+/* Nothing has come that we have yet to read. */
+static bool stream_is_silent(const struct stream *s)
+{
+    char next;
+    uv_os_fd_t fd;
+    return uv_fileno((const uv_handle_t *)&s->tcp, &fd) != 0 ||
+           recv(fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 /* The stranger that goes when there are too many: who has said nothing yet, then who has been told
  * to go, then who lets us wait, each time the one that has had longest. NULL: none of these. */
-static struct stream *listener_victim(const struct stream_listener *l)
+static struct stream *listener_victim(struct stream_listener *l)
 {
     uint64_t now_ms = uv_now(l->options.loop);
     unsigned looked = 0;
-    if (!list_empty(&l->silent))
-        return CONTAINER_OF(l->silent.next, struct stream, victim_link);
+    while (!list_empty(&l->silent)) {
+        struct stream *s = CONTAINER_OF(l->silent.next, struct stream, victim_link);
+        if (now_ms - s->begin_ms < SILENT_MS)
+            break;
+        if (stream_is_silent(s))
+            return s;
+        list_remove(&s->victim_link);
+    }
     if (!list_empty(&l->leaving))
         return CONTAINER_OF(l->leaving.next, struct stream, victim_link);
     LIST_EACH(i, &l->handshakes)
