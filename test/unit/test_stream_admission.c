@@ -206,8 +206,10 @@ START_TEST(connections_that_end_at_once_end_in_many_turns)
 {
     struct bed *bed = bed_new(NULL);
     struct stream *ends[ENDS_MAX];
-    for (size_t i = 0; i < ENDS_MAX; i++)
+    for (size_t i = 0; i < ENDS_MAX; i++) {
         ends[i] = bed_connect(bed);
+        T_RUN(&bed->loop, bed->opened + 20 > (int)i);
+    }
     T_RUN(&bed->loop, bed->accepted_count == ENDS_MAX && bed->opened == ENDS_MAX);
     for (size_t i = 0; i < ENDS_MAX; i++)
         stream_close(ends[i]);
