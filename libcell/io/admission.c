@@ -14,7 +14,7 @@ const struct admission_limits admission_rpc = {
     .files_kept = 256,
     .identity_percent = 12,
     .strangers_percent = 12,
-    .frame_ms = 20000,
+    .frame_ms = 8000, /* under TCP_USER_TIMEOUT, so that who waits for room hears why */
     .turn_users_us = 20000,
     .roles =
         {
@@ -55,7 +55,7 @@ const struct admission_limits admission_raft = {
     .files_kept = 64, /* of what the other ports leave, some is for the log's own */
     .identity_percent = 25,
     .strangers_percent = 40,
-    .frame_ms = 20000,
+    .frame_ms = 8000, /* under TCP_USER_TIMEOUT, so that who waits for room hears why */
     .turn_users_us = 1000,
     .roles =
         {
