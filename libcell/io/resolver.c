@@ -10,9 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
-enum { THREAD_STACK_BYTES = 524288, WAIT_STEP_US = 2000 };
+enum { THREAD_STACK_BYTES = 524288, WAIT_STEP_MS = 50 };
 
 struct name {
     char host[CELL_ADDR_MAX + 1]; /* "": a free row */
@@ -27,11 +27,14 @@ struct name {
 
 static struct {
     pthread_mutex_t lock;
+    pthread_cond_t done; /* a look-up has ended */
     struct name names[RESOLVER_NAMES_MAX];
     unsigned threads;
     resolver_lookup lookup;
     uint64_t fresh_ms;
-} the_resolver = {.lock = PTHREAD_MUTEX_INITIALIZER, .fresh_ms = RESOLVER_FRESH_MS};
+} the_resolver = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                  .done = PTHREAD_COND_INITIALIZER,
+                  .fresh_ms = RESOLVER_FRESH_MS};
 
 static int lookup_system(const char *host, struct sockaddr_storage *ret)
 {
@@ -72,6 +75,7 @@ static void *name_look_up(void *data)
         name->known = false;
     }
     the_resolver.threads--;
+    pthread_cond_broadcast(&the_resolver.done);
     pthread_mutex_unlock(&the_resolver.lock);
     return NULL;
 }
@@ -129,10 +133,10 @@ static enum resolver_state name_ask(struct name *name, uint64_t now_ms)
     return fresh ? RESOLVER_FAILED : RESOLVER_ASKING;
 }
 
-enum resolver_state resolver_ask(const char *host, struct sockaddr_storage *ret, struct err *err)
+static enum resolver_state ask_locked(const char *host, struct sockaddr_storage *ret,
+                                      struct err *err)
 {
     enum resolver_state state = RESOLVER_FAILED;
-    pthread_mutex_lock(&the_resolver.lock);
     struct name *name = name_of(host);
     if (name != NULL)
         state = name_ask(name, clock_mono_ms());
@@ -144,6 +148,13 @@ enum resolver_state resolver_ask(const char *host, struct sockaddr_storage *ret,
     else if (state == RESOLVER_FAILED)
         err_set(err, ERR_NOT_FOUND, "the host %s cannot be resolved: %s", host,
                 gai_strerror(name->failure));
+    return state;
+}
+
+enum resolver_state resolver_ask(const char *host, struct sockaddr_storage *ret, struct err *err)
+{
+    pthread_mutex_lock(&the_resolver.lock);
+    enum resolver_state state = ask_locked(host, ret, err);
     pthread_mutex_unlock(&the_resolver.lock);
     return state;
 }
@@ -152,13 +163,20 @@ int resolver_wait(const char *host, struct sockaddr_storage *ret, struct err *er
 {
     uint64_t until_ms = clock_mono_ms() + RESOLVER_WAIT_MS;
     enum resolver_state state;
-    while ((state = resolver_ask(host, ret, err)) == RESOLVER_ASKING) {
-        if (clock_mono_ms() >= until_ms)
-            return err_set(err, ERR_NOT_FOUND,
-                           "the host %s cannot be resolved: no answer within %d ms", host,
-                           RESOLVER_WAIT_MS);
-        usleep(WAIT_STEP_US);
+    pthread_mutex_lock(&the_resolver.lock);
+    while ((state = ask_locked(host, ret, err)) == RESOLVER_ASKING && clock_mono_ms() < until_ms) {
+        /* In steps, for an address of before becomes good enough without an event. */
+        struct timespec step;
+        clock_gettime(CLOCK_MONOTONIC, &step);
+        step.tv_nsec += WAIT_STEP_MS * 1000000L;
+        step.tv_sec += step.tv_nsec / 1000000000L;
+        step.tv_nsec %= 1000000000L;
+        pthread_cond_clockwait(&the_resolver.done, &the_resolver.lock, CLOCK_MONOTONIC, &step);
     }
+    pthread_mutex_unlock(&the_resolver.lock);
+    if (state == RESOLVER_ASKING)
+        return err_set(err, ERR_NOT_FOUND, "the host %s cannot be resolved: no answer within %d ms",
+                       host, RESOLVER_WAIT_MS);
     return state == RESOLVER_KNOWN ? 0 : -ERR_NOT_FOUND;
 }
 

@@ -129,7 +129,7 @@ expect_last() # MODE REGEX
     attack borglet-evil usages 3 6
 }
 
-@test "6,000 silent connections, to rpc and raft, under a limit of 2,000 descriptors leave the masters working" {
+@test "6,000 silent connections with 2,000 descriptors leave the masters working" {
     local pid
     for pid in $(pids_of_masters); do
         prlimit --pid "$pid" --nofile=2000:2000
