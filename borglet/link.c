@@ -43,9 +43,9 @@ static void link_on_replicas(struct rpc_conn *conn, struct rpc_call *call, const
                              size_t size);
 
 static const struct rpc_method methods[] = {
-    {WIRE_INTEND, "intend", BIT(ROLE_MASTER), link_on_intend},
-    {WIRE_MOVE, "move", BIT(ROLE_MASTER), link_on_move},
-    {WIRE_REPLICAS, "replicas", BIT(ROLE_MASTER), link_on_replicas},
+    {WIRE_INTEND, "intend", BIT(ROLE_MASTER) | RPC_MAY_NOTIFY, link_on_intend},
+    {WIRE_MOVE, "move", BIT(ROLE_MASTER) | RPC_MAY_NOTIFY, link_on_move},
+    {WIRE_REPLICAS, "replicas", BIT(ROLE_MASTER) | RPC_MAY_NOTIFY, link_on_replicas},
 };
 
 static const char *link_address(const struct link *link)
@@ -231,6 +231,12 @@ static void link_on_open(struct rpc_conn *conn)
     str_copy(hello.name, sizeof(hello.name), link->options.name);
     str_copy(hello.addr, sizeof(hello.addr), link->options.addr);
     link->options.on_hello(link->options.data, &hello);
+    if (hello.report_count > HELLO_REPORTS_MAX) {
+        /* The replica asks for what it misses, see link_diff.h. */
+        log_warn("link.many_attempts count=%" PRIu32 ", saying %d of them", hello.report_count,
+                 HELLO_REPORTS_MAX);
+        hello.report_count = HELLO_REPORTS_MAX;
+    }
     wire_pack_hello(&body, &hello);
     wire_hello_release(&hello);
     if (rpc_request(conn, WIRE_HELLO, body.bytes, body.size, LINK_GREETING_MS, link_on_welcome,
@@ -356,11 +362,18 @@ void link_usage(struct link *link, const struct wire_usages *usages)
 {
     CLEANUP(buf_release) struct buf body = {0};
 
-    if (link->phase != LINK_LINKED || usages->task_count == 0)
+    if (link->phase != LINK_LINKED)
         return;
-    wire_pack_usages(&body, usages);
-    if (rpc_notify(link->conn, WIRE_USAGE, body.bytes, body.size) != 0)
-        rpc_close(link->conn);
+    for (uint32_t at = 0; at < usages->task_count; at += CMD_USAGES_MAX) {
+        struct wire_usages part = {.tasks = usages->tasks + at};
+        part.task_count = MIN(usages->task_count - at, (uint32_t)CMD_USAGES_MAX);
+        buf_clear(&body);
+        wire_pack_usages(&body, &part);
+        if (rpc_notify(link->conn, WIRE_USAGE, body.bytes, body.size) != 0) {
+            rpc_close(link->conn);
+            break;
+        }
+    }
 }
 
 void link_flush(struct link *link)

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GRACE_MS_DEFAULT = 10000 }; /* for attempts whose job is forgotten */
+enum {
+    GRACE_MS_DEFAULT = 10000, /* for attempts whose job is forgotten */
+    INTENTS_KEPT_MAX = 4096,  /* room of the scratch between two uses */
+};
 
 static int ref_compare(struct attempt_ref a, struct attempt_ref b)
 {
@@ -17,11 +20,11 @@ static int ref_compare(struct attempt_ref a, struct attempt_ref b)
     return 0;
 }
 
-/* The first position whose attempt is not before `ref`. */
+/* The first of the ordered positions whose attempt is not before `ref`. */
 static size_t position_of(const struct link_tasks *tasks, struct attempt_ref ref)
 {
     size_t low = 0;
-    size_t high = tasks->count;
+    size_t high = tasks->ordered_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (ref_compare(tasks->items[middle].ref, ref) < 0)
@@ -38,30 +41,94 @@ void link_tasks_release(struct link_tasks *tasks)
     *tasks = (struct link_tasks){0};
 }
 
-struct link_task *link_tasks_find(const struct link_tasks *tasks, struct attempt_ref ref)
+static struct link_task *find_ordered(const struct link_tasks *tasks, struct attempt_ref ref)
 {
     size_t at = position_of(tasks, ref);
-    bool found = at < tasks->count && ref_compare(tasks->items[at].ref, ref) == 0;
+    bool found = at < tasks->ordered_count && ref_compare(tasks->items[at].ref, ref) == 0;
     return found ? &tasks->items[at] : NULL;
 }
 
-struct link_task *link_tasks_put(struct link_tasks *tasks, struct attempt_ref ref)
+struct link_task *link_tasks_find(struct link_tasks *tasks, struct attempt_ref ref)
 {
-    size_t at = position_of(tasks, ref);
-    if (at < tasks->count && ref_compare(tasks->items[at].ref, ref) == 0)
-        return &tasks->items[at];
+    link_tasks_order(tasks);
+    return find_ordered(tasks, ref);
+}
+
+/* The ordered one, or one at the end, where the same attempt may stand already. */
+static struct link_task *find_or_append(struct link_tasks *tasks, struct attempt_ref ref)
+{
+    struct link_task *found = find_ordered(tasks, ref);
+    if (found != NULL)
+        return found;
     if (tasks->count == tasks->capacity) {
         tasks->capacity = MAX((size_t)8, tasks->capacity * 2);
         tasks->items = xrealloc(tasks->items, tasks->capacity, sizeof *tasks->items);
     }
-    memmove(&tasks->items[at + 1], &tasks->items[at], (tasks->count - at) * sizeof *tasks->items);
+    struct link_task *lt = &tasks->items[tasks->count];
+    *lt = (struct link_task){.ref = ref, .came = (uint32_t)(tasks->count - tasks->ordered_count)};
+    bool last = tasks->count == tasks->ordered_count &&
+                (tasks->count == 0 || ref_compare(lt[-1].ref, ref) < 0);
+    tasks->ordered_count += last;
     tasks->count++;
-    tasks->items[at] = (struct link_task){.ref = ref};
-    return &tasks->items[at];
+    return lt;
+}
+
+void link_tasks_report(struct link_tasks *tasks, const struct report *report)
+{
+    struct link_task *lt = find_or_append(tasks, report->task);
+    lt->reported = true;
+    lt->report = *report;
+    lt->proposed_ms = 0;
+}
+
+static int came_compare(const void *left, const void *right)
+{
+    const struct link_task *a = left, *b = right;
+    int order = ref_compare(a->ref, b->ref);
+    return order != 0 ? order : (a->came > b->came) - (a->came < b->came);
+}
+
+/* Of those in order that are of the same attempt, the last one that says something stays; returns
+ * how many there are then. */
+static size_t drop_repeated(struct link_task *items, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct link_task *last = kept > 0 ? &items[kept - 1] : NULL;
+        if (last == NULL || ref_compare(last->ref, items[i].ref) != 0)
+            items[kept++] = items[i];
+        else if (items[i].reported)
+            *last = items[i];
+    }
+    return kept;
+}
+
+void link_tasks_order(struct link_tasks *tasks)
+{
+    size_t old = tasks->ordered_count, new = tasks->count - old;
+    if (new == 0)
+        return;
+    struct link_task *came = xcalloc(new, sizeof *came);
+    memcpy(came, tasks->items + old, new * sizeof *came);
+    qsort(came, new, sizeof *came, came_compare);
+    new = drop_repeated(came, new);
+    tasks->count = tasks->ordered_count = old + new;
+    /* Merge from the end, so that nothing is overwritten before it has moved. */
+    for (size_t at = tasks->count; new > 0; at--) {
+        bool from_old = old > 0 && ref_compare(tasks->items[old - 1].ref, came[new - 1].ref) > 0;
+        tasks->items[at - 1] = from_old ? tasks->items[--old] : came[--new];
+    }
+    free(came);
 }
 
 void link_todo_clear(struct link_todo *todo)
 {
+    /* An intent is large, and a machine that has much to be told is rare. */
+    if (todo->intent_capacity > INTENTS_KEPT_MAX) {
+        free(todo->intents);
+        todo->intents = NULL;
+        todo->intent_capacity = 0;
+    }
     todo->intent_count = 0;
     todo->report_count = 0;
     todo->unsettled = false;
@@ -191,8 +258,9 @@ void link_diff(const struct cell *cell, const struct machine *machine, struct li
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
         if (!cell_job(cell, task_job(task->id))->spec.is_alloc_set) /* nothing of those runs */
-            (void)link_tasks_put(tasks, (struct attempt_ref){task->id, task->attempt});
+            (void)find_or_append(tasks, (struct attempt_ref){task->id, task->attempt});
     }
+    link_tasks_order(tasks);
     size_t kept = 0;
     for (size_t i = 0; i < tasks->count; i++) {
         struct link_task *lt = &tasks->items[i];
@@ -203,5 +271,5 @@ void link_diff(const struct cell *cell, const struct machine *machine, struct li
             continue;
         tasks->items[kept++] = *lt;
     }
-    tasks->count = kept;
+    tasks->count = tasks->ordered_count = kept;
 }

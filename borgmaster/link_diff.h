@@ -28,17 +28,26 @@ struct link_task {
     struct resources limit; /* that was sent */
     uint64_t proposed_ms;   /* when the report was last given to the leader; 0: never */
     struct report report;
+    uint32_t came; /* in what order, while it has no place yet */
 };
 
-/* A growing array, ordered by task and attempt. */
+/*
+ * A growing array: the first `ordered_count` by task and attempt, then what came since, each in
+ * O(log n); link_tasks_order() gives those their places, all in one pass. A borglet says in any
+ * order what it has, so one place at a time would be quadratic.
+ */
 struct link_tasks {
     struct link_task *items;
     size_t count, capacity;
+    size_t ordered_count;
 };
 void link_tasks_release(struct link_tasks *tasks);
-struct link_task *link_tasks_find(const struct link_tasks *tasks, struct attempt_ref ref);
-struct link_task *link_tasks_put(struct link_tasks *tasks,
-                                 struct attempt_ref ref); /* find or add */
+/* NULL when there is none. Orders. */
+struct link_task *link_tasks_find(struct link_tasks *tasks, struct attempt_ref ref);
+/* Note a report: of several about one attempt the last is kept. */
+void link_tasks_report(struct link_tasks *tasks, const struct report *report);
+/* Give what came since the last time its place; of what came twice the later report counts. */
+void link_tasks_order(struct link_tasks *tasks);
 
 struct link_todo {
     /* Specs are shallow copies of the cell's: pack at once, do not release. A RUN of what the

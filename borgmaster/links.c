@@ -398,14 +398,31 @@ static int hello_check(const struct link *link, struct err *err)
     return 0;
 }
 
-static void take_reports(struct link *link, const struct report *reports, size_t count)
+/* What a borglet has to say first of all is hello: before that, and with more attempts than a
+ * machine may have, it is none of ours. */
+static int take_reports(struct link *link, const struct report *reports, size_t count,
+                        struct err *err)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct link_task *lt = link_tasks_put(&link->tasks, reports[i].task);
-        lt->reported = true;
-        lt->report = reports[i];
-        lt->proposed_ms = 0;
-    }
+    for (size_t i = 0; i < count; i++)
+        link_tasks_report(&link->tasks, &reports[i]);
+    if (link->tasks.count > HELLO_REPORTS_MAX)
+        link_tasks_order(&link->tasks);
+    if (link->tasks.count > HELLO_REPORTS_MAX)
+        return err_set(err, ERR_LIMIT, "%zu attempts on one machine, the limit is %d",
+                       link->tasks.count, HELLO_REPORTS_MAX);
+    return 0;
+}
+
+static bool link_is_welcome(const struct link *link)
+{
+    return link->state == LINK_WAITING || link->state == LINK_UP;
+}
+
+static void link_drop(struct link *link, const struct err *why)
+{
+    log_warn("link.garbage machine=%s reason=%s, closing", log_quoted(rpc_peer(link->conn)->name),
+             log_quoted(why->msg));
+    rpc_close(link->conn);
 }
 
 /* All that is said but the reports, which are taken apart. */
@@ -454,8 +471,11 @@ void links_on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *bo
         link_note_hello(link, &hello);
     int rv = hello_check(link, &err);
     if (rv == 0) {
+        link->tasks.count = link->tasks.ordered_count = 0;
+        rv = take_reports(link, hello.reports, hello.report_count, &err);
+    }
+    if (rv == 0) {
         link->hello = call;
-        take_reports(link, hello.reports, hello.report_count);
         link->state = LINK_HELD;
         link_rest(link, true);
         link_greet(link);
@@ -475,14 +495,17 @@ void links_on_report(struct rpc_conn *conn, struct rpc_call *call, const void *b
     if (!link_hear(link))
         return;
     if (wire_unpack_reports(body, size, &reports, &err) != 0) {
-        log_warn("link.garbage machine=%s reason=%s, closing", log_quoted(rpc_peer(conn)->name),
-                 log_quoted(err.msg));
-        rpc_close(conn);
+        link_drop(link, &err);
         return;
     }
-    take_reports(link, reports.reports, reports.report_count);
-    if (reports.report_count > 0)
+    if (reports.report_count > 0 && !link_is_welcome(link)) {
+        err_set(&err, ERR_STATE, "reports before the hello was answered");
+        link_drop(link, &err);
+    } else if (take_reports(link, reports.reports, reports.report_count, &err) != 0) {
+        link_drop(link, &err);
+    } else if (reports.report_count > 0) {
         link_sync(link, /* full= */ false);
+    }
     wire_reports_release(&reports);
 }
 
@@ -497,9 +520,7 @@ void links_on_usage(struct rpc_conn *conn, struct rpc_call *call, const void *bo
     if (!link_hear(link))
         return;
     if (wire_unpack_usages(body, size, &usages, &err) != 0) {
-        log_warn("link.garbage machine=%s reason=%s, closing", log_quoted(rpc_peer(conn)->name),
-                 log_quoted(err.msg));
-        rpc_close(conn);
+        link_drop(link, &err);
         return;
     }
     struct batch *b = &link->links->batch;

@@ -256,8 +256,8 @@ static const struct rpc_method methods[] = {
     {WIRE_BARRIER, "barrier", BIT(ROLE_MASTER), on_barrier},
     {WIRE_ALIVE, "alive", BIT(ROLE_MASTER), on_alive},
     {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), links_on_hello},
-    {WIRE_REPORT, "report", BIT(ROLE_BORGLET), links_on_report},
-    {WIRE_USAGE, "usage", BIT(ROLE_BORGLET), links_on_usage},
+    {WIRE_REPORT, "report", BIT(ROLE_BORGLET) | RPC_MAY_NOTIFY, links_on_report},
+    {WIRE_USAGE, "usage", BIT(ROLE_BORGLET) | RPC_MAY_NOTIFY, links_on_usage},
 };
 
 int service_open(struct replica *replica, struct service **ret, struct err *err)

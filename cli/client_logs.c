@@ -57,7 +57,7 @@ static void logs_on_answer(void *data, const struct err *err, const void *body U
 }
 
 static const struct rpc_method methods[] = {
-    {WIRE_LOG_CHUNK, "log-chunk", BIT(ROLE_BORGLET), logs_on_chunk},
+    {WIRE_LOG_CHUNK, "log-chunk", BIT(ROLE_BORGLET) | RPC_MAY_NOTIFY, logs_on_chunk},
 };
 
 /* A log is followed as long as the task runs: no time-out but the connection's own. */

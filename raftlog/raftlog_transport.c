@@ -411,6 +411,7 @@ static int transport_listen(struct raft_uv_transport *uv, raft_uv_accept_cb cb)
     struct raftlog_transport *t = uv->impl;
     struct stream_options options = transport_stream_options(t, t);
     t->accept_cb = cb;
+    options.limits = &admission_raft;
     if (stream_listen(&options, t->address, TRANSPORT_CONNECTIONS_MAX, transport_on_accept,
                       &t->listener, &t->listen_err) != 0) {
         t->listener = NULL;

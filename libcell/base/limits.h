@@ -52,6 +52,7 @@ enum {
     STAGE_NAME_MAX = 31,            /* bytes of the name of one */
     CMD_REPORTS_MAX = 256,          /* task reports in one command */
     CMD_USAGES_MAX = 1024,          /* tasks in one command of what they use */
+    HELLO_REPORTS_MAX = 32768,      /* attempts of one machine that its borglet may speak of */
     ENVELOPE_COMMANDS_MAX = 64,     /* commands in one Raft entry */
     ENVELOPE_BYTES_MAX = 131072,    /* one Raft entry */
     PROPOSALS_IN_FLIGHT_MAX = 16,   /* Raft entries proposed and not yet committed */

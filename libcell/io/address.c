@@ -1,10 +1,10 @@
 /*
  * address.c - "host:port" to socket addresses and back.
  */
-#include "stream.h"
+#include "resolver.h"
+#include "stream_impl.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,11 +42,10 @@ static int address_split(const char *address, char host[CELL_ADDR_MAX + 1], uint
     return (strchr(host, ':') != NULL) == bracketed ? 0 : -1;
 }
 
-int address_parse(const char *address, struct sockaddr_storage *ret, struct err *err)
+int address_read(const char *address, struct sockaddr_storage *ret, char host[CELL_ADDR_MAX + 1],
+                 uint16_t *ret_port, struct err *err)
 {
-    char host[CELL_ADDR_MAX + 1];
-    uint16_t port;
-    if (address_split(address, host, &port) != 0)
+    if (address_split(address, host, ret_port) != 0)
         return err_set(err, ERR_INVALID,
                        "\"%.80s\" is no address: expected HOST:PORT or [IPV6]:PORT, %d bytes at "
                        "most",
@@ -54,19 +53,32 @@ int address_parse(const char *address, struct sockaddr_storage *ret, struct err 
     *ret = (struct sockaddr_storage){0};
     struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)ret;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)ret;
-    if (uv_ip4_addr(host, port, v4) == 0 || uv_ip6_addr(host, port, v6) == 0)
-        return 0;
-    char service[8];
-    snprintf(service, sizeof service, "%u", (unsigned)port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    int rc = getaddrinfo(host, service, &hints, &found);
+    if (uv_ip4_addr(host, *ret_port, v4) == 0 || uv_ip6_addr(host, *ret_port, v6) == 0)
+        host[0] = '\0';
+    return 0;
+}
+
+void address_set_port(struct sockaddr_storage *address, uint16_t port)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)address;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)address;
+    if (address->ss_family == AF_INET)
+        v4->sin_port = htons(port);
+    else if (address->ss_family == AF_INET6)
+        v6->sin6_port = htons(port);
+}
+
+int address_parse(const char *address, struct sockaddr_storage *ret, struct err *err)
+{
+    char host[CELL_ADDR_MAX + 1];
+    uint16_t port;
+    int rc = address_read(address, ret, host, &port, err);
+    if (rc != 0 || host[0] == '\0')
+        return rc;
+    rc = resolver_wait(host, ret, err);
     if (rc != 0)
-        return err_set(err, ERR_NOT_FOUND, "%s: host cannot be resolved: %s", address,
-                       gai_strerror(rc));
-    ASSERT(found->ai_addrlen <= sizeof *ret);
-    memcpy(ret, found->ai_addr, found->ai_addrlen);
-    freeaddrinfo(found);
+        return err_wrap(err, "%s", address);
+    address_set_port(ret, port);
     return 0;
 }
 

@@ -3,13 +3,14 @@
  *
  * A connection holds three things of others: calls of ours without an answer (`pending`, ended with
  * ERR_CLOSED at the latest), calls of the peer without an answer (`calls`, which outlive the
- * connection until their owner answers), and received bytes that are no whole frame yet (`in`).
+ * connection until their owner answers), and received bytes that are not served yet (`in`): no
+ * whole frame, or one whose turn has not come. A connection that is paused waits for one of: room
+ * of its own (calls end, the queue drains, slowness passes), a turn of the loop (server->ready), or
+ * room of its identity's (server->waiting).
  */
-#include "rpc.h"
+#include "rpc_impl.h"
 
 #include "clock.h"
-#include "idmap.h"
-#include "list.h"
 #include "log.h"
 #include "rpc_frame.h"
 
@@ -22,53 +23,12 @@ enum {
     DENIED_LOG_MS = 1000,      /* between two lines about the same connection */
 };
 
-struct rpc_conn {
-    struct rpc_options options;
-    struct stream *stream;
-    struct rpc_server *server; /* NULL on the connecting side */
-    struct list server_link;   /* in server->conns */
-    void *data;
-    bool closing; /* rpc_close() was called, or the peer broke the rules */
-    bool closed;  /* the stream has ended */
-    struct err why;
-
-    struct buf in;
-    struct buf head;        /* of the frame being sent */
-    bool paused;            /* rpc_is_full(), rpc_slow_down(): what the peer sends waits */
-    uint64_t slow_until_ms; /* 0: it is not slowed down */
-    void (*on_drain)(struct rpc_conn *conn);
-    size_t drain_bytes;
-
-    uint64_t id_next;
-    struct idmap pending_by_id;
-    struct list pending; /* ordered by deadline */
-    uv_timer_t timer;    /* for the first of them */
-    struct list calls;
-    size_t call_count;
-    size_t call_bytes;
-    uint64_t denied_count;
-    uint64_t denied_log_ms;
-};
-
 struct rpc_pending {
     struct list link;
     uint64_t id;
     uint64_t deadline_ms; /* of clock_mono_ms(); UINT64_MAX: none */
     rpc_answer_cb cb;
     void *data;
-};
-
-struct rpc_call {
-    struct list link;      /* in conn->calls */
-    struct rpc_conn *conn; /* NULL when it has closed */
-    uint64_t id;
-    size_t bytes;
-};
-
-struct rpc_server {
-    struct rpc_options options;
-    struct stream_listener *listener; /* NULL once closing */
-    struct list conns;
 };
 
 /* The peer broke the rules, or does not read: no more of it. */
@@ -103,6 +63,16 @@ static int rpc_send(struct rpc_conn *conn, const struct rpc_frame *frame, struct
     return 0;
 }
 
+void rpc_dismiss(struct rpc_conn *conn, const struct err *why)
+{
+    struct rpc_frame bye = {.kind = RPC_BYE,
+                            .code = (uint32_t)why->code,
+                            .msg = why->msg,
+                            .msg_size = strnlen(why->msg, sizeof why->msg)};
+    (void)rpc_send(conn, &bye, NULL);
+    rpc_fail(conn, why);
+}
+
 static size_t rpc_calls_max(const struct rpc_conn *conn)
 {
     return rpc_peer(conn)->role == ROLE_USER ? RPC_USER_CALLS_MAX : RPC_CALLS_MAX;
@@ -113,7 +83,8 @@ static size_t rpc_calls_max(const struct rpc_conn *conn)
 static bool rpc_is_full(const struct rpc_conn *conn)
 {
     return stream_queued(conn->stream) >= RPC_QUEUE_BYTES_MAX / 2 ||
-           conn->call_count >= rpc_calls_max(conn) || conn->call_bytes >= RPC_CALLS_BYTES_MAX;
+           conn->call_count >= rpc_calls_max(conn) || conn->call_bytes >= RPC_CALLS_BYTES_MAX ||
+           account_is_full(conn->account);
 }
 
 static bool rpc_has_room(const struct rpc_conn *conn)
@@ -123,23 +94,62 @@ static bool rpc_has_room(const struct rpc_conn *conn)
            conn->call_bytes <= RPC_CALLS_BYTES_MAX / 2 && conn->slow_until_ms == 0;
 }
 
+bool rpc_frames_full(const struct rpc_conn *conn)
+{
+    return conn->in.size > 0 && account_frames_full(conn->account);
+}
+
+static void rpc_pause(struct rpc_conn *conn)
+{
+    if (!conn->paused)
+        stream_pause(conn->stream);
+    conn->paused = true;
+}
+
+/* Paused for the sake of others of its identity: nothing that happens here would wake it. The
+ * account of a connection that we opened has no others. */
+static void rpc_wait_for_room(struct rpc_conn *conn)
+{
+    if (conn->server != NULL)
+        rpc_server_wait_for_room(conn->server, conn);
+}
+
+/* Paused for the sake of the loop. */
+static void rpc_wait_for_turn(struct rpc_conn *conn)
+{
+    rpc_pause(conn);
+    if (conn->server == NULL) {
+        stream_wait_drain(conn->stream, SIZE_MAX);
+        return;
+    }
+    rpc_server_wait_for_turn(conn->server, conn);
+}
+
 static void rpc_pause_if_full(struct rpc_conn *conn)
 {
     if (conn->paused || conn->closing || conn->closed || !rpc_is_full(conn))
         return;
-    conn->paused = true;
-    stream_pause(conn->stream);
+    rpc_pause(conn);
+    if (!account_has_room(conn->account))
+        rpc_wait_for_room(conn);
 }
 
 static void rpc_take_kept(struct rpc_conn *conn);
 static void rpc_arm(struct rpc_conn *conn);
 
-/* Not from within a handler: more are called. */
-static void rpc_resume(struct rpc_conn *conn)
+void rpc_resume(struct rpc_conn *conn)
 {
-    if (!conn->paused || conn->closing || conn->closed || !rpc_has_room(conn))
+    if (!conn->paused || conn->closing || conn->closed)
+        return;
+    list_remove(&conn->turn_link);
+    if (!account_has_room(conn->account) || (conn->frames_wait && rpc_frames_full(conn))) {
+        rpc_wait_for_room(conn);
+        return;
+    }
+    if (!rpc_has_room(conn))
         return;
     conn->paused = false;
+    conn->frames_wait = false;
     rpc_take_kept(conn);
     if (!conn->paused && !conn->closing)
         stream_resume(conn->stream);
@@ -152,9 +162,7 @@ static void rpc_slow_down(struct rpc_conn *conn)
     if (conn->closing || conn->closed || rpc_peer(conn)->role != ROLE_USER)
         return;
     conn->slow_until_ms = clock_mono_ms() + RPC_SLOW_MS;
-    if (!conn->paused)
-        stream_pause(conn->stream);
-    conn->paused = true;
+    rpc_pause(conn);
     rpc_arm(conn);
 }
 
@@ -227,19 +235,34 @@ static int rpc_admit(struct rpc_conn *conn, const struct rpc_frame *frame,
     return 0;
 }
 
+/* Nobody waits for an answer to a notice, so the only way to say no is to close. */
+static void rpc_serve_notice(struct rpc_conn *conn, const struct rpc_frame *frame)
+{
+    const struct rpc_method *method;
+    struct err err;
+    int rc = rpc_admit(conn, frame, &method, &err);
+    if (rc == -ERR_NOT_FOUND) {
+        log_debug("rpc.unknown_notice peer=%s method=%" PRIu32 ", ignored",
+                  identity_text(rpc_peer(conn)).text, frame->method);
+        return;
+    }
+    if (rc == 0 && (method->roles & RPC_MAY_NOTIFY) == 0)
+        rc =
+            err_set(&err, ERR_DENIED, "%s is a call: it may not be sent as a notice", method->name);
+    if (rc != 0) {
+        rpc_dismiss(conn, &err);
+        return;
+    }
+    account_call_begin(conn->account, frame->body_size);
+    method->handler(conn, NULL, frame->body, frame->body_size);
+    account_call_end(conn->account, frame->body_size);
+}
+
 static void rpc_serve(struct rpc_conn *conn, const struct rpc_frame *frame)
 {
     const struct rpc_method *method;
     struct err err;
     int rc = rpc_admit(conn, frame, &method, &err);
-    if (frame->kind == RPC_NOTICE) {
-        if (rc == 0)
-            method->handler(conn, NULL, frame->body, frame->body_size);
-        else if (rc == -ERR_NOT_FOUND)
-            log_debug("rpc.unknown_notice peer=%s method=%" PRIu32 ", ignored",
-                      identity_text(rpc_peer(conn)).text, frame->method);
-        return;
-    }
     if (rc != 0) {
         rpc_answer(conn, frame->id, &err, NULL, 0);
         return;
@@ -248,6 +271,8 @@ static void rpc_serve(struct rpc_conn *conn, const struct rpc_frame *frame)
     call->conn = conn;
     call->id = frame->id;
     call->bytes = frame->body_size;
+    call->account = conn->account;
+    account_call_begin(call->account, call->bytes);
     list_push(&conn->calls, &call->link);
     conn->call_count++;
     conn->call_bytes += call->bytes;
@@ -286,7 +311,38 @@ static void rpc_take_answer(struct rpc_conn *conn, const struct rpc_frame *frame
     rpc_pending_end(conn, pending, &err, NULL, 0);
 }
 
-/* Serve the whole frames in `bytes`; how many bytes they are. */
+/* The peer says why it closes. */
+static void rpc_take_bye(struct rpc_conn *conn, const struct rpc_frame *frame)
+{
+    err_set(&conn->why, frame->code == 0 ? ERR_CLOSED : (enum err_code)frame->code, "%s: %.*s",
+            rpc_peer_address(conn), (int)MIN(frame->msg_size, (size_t)ERR_MSG_MAX), frame->msg);
+    rpc_close(conn);
+}
+
+static void rpc_take_frame(struct rpc_conn *conn, const struct rpc_frame *frame)
+{
+    uint64_t begin_us = clock_mono_us();
+    switch (frame->kind) {
+    case RPC_CALL:
+        rpc_serve(conn, frame);
+        break;
+    case RPC_ANSWER:
+        rpc_take_answer(conn, frame);
+        break;
+    case RPC_NOTICE:
+        rpc_serve_notice(conn, frame);
+        break;
+    case RPC_BYE:
+        rpc_take_bye(conn, frame);
+        break;
+    case RPC_KIND_COUNT:
+        UNREACHABLE("a frame of no kind");
+    }
+    account_served(conn->account, clock_mono_us() - begin_us);
+}
+
+/* Serve the whole frames in `bytes`, as far as this turn has room for them; how many bytes they
+ * are. */
 static size_t rpc_take_frames(struct rpc_conn *conn, const char *bytes, size_t size)
 {
     size_t at = 0;
@@ -303,26 +359,45 @@ static size_t rpc_take_frames(struct rpc_conn *conn, const char *bytes, size_t s
             rpc_fail(conn, &err);
             break;
         }
+        rpc_pause_if_full(conn);
+        if (!conn->paused && !account_may_serve(conn->account, uv_now(conn->options.loop)))
+            rpc_wait_for_turn(conn);
+        if (conn->paused)
+            break;
         at += RPC_LENGTH_BYTES + length;
-        if (frame.kind == RPC_ANSWER)
-            rpc_take_answer(conn, &frame);
-        else
-            rpc_serve(conn, &frame);
+        rpc_take_frame(conn, &frame);
     }
     return at;
 }
 
+/* `in` has changed; `began`: so that another frame is at its front. */
+static void rpc_settle(struct rpc_conn *conn, bool began)
+{
+    account_frames(conn->account, conn->in_accounted, conn->in.size);
+    conn->in_accounted = conn->in.size;
+    if (began)
+        conn->frame_ms = uv_now(conn->options.loop);
+    if (!conn->paused && !conn->closing && rpc_frames_full(conn)) {
+        rpc_pause(conn);
+        conn->frames_wait = true;
+        rpc_wait_for_room(conn);
+    }
+}
+
 static void rpc_take_kept(struct rpc_conn *conn)
 {
-    buf_consume(&conn->in, rpc_take_frames(conn, conn->in.bytes, conn->in.size));
+    size_t taken = rpc_take_frames(conn, conn->in.bytes, conn->in.size);
+    buf_consume(&conn->in, taken);
     if (conn->in.size == 0 && conn->in.capacity > IN_KEEP_BYTES_MAX)
         buf_release(&conn->in);
+    rpc_settle(conn, taken > 0);
 }
 
 static void rpc_on_data(struct stream *s, void *data, const void *bytes, size_t size)
 {
     struct rpc_conn *conn = data;
     (void)s;
+    conn->heard_ms = uv_now(conn->options.loop);
     if (conn->in.size > 0) {
         buf_append(&conn->in, bytes, size);
         rpc_take_kept(conn);
@@ -331,6 +406,7 @@ static void rpc_on_data(struct stream *s, void *data, const void *bytes, size_t 
     size_t taken = rpc_take_frames(conn, bytes, size);
     if (taken < size && !conn->closing)
         buf_append(&conn->in, (const char *)bytes + taken, size - taken);
+    rpc_settle(conn, /* began= */ true);
 }
 
 static void rpc_on_stream_drain(struct stream *s, void *data)
@@ -346,10 +422,11 @@ static void rpc_on_stream_drain(struct stream *s, void *data)
     }
 }
 
-static void rpc_on_stream_open(struct stream *s, void *data)
+void rpc_on_stream_open(struct stream *s, void *data)
 {
     struct rpc_conn *conn = data;
-    (void)s;
+    conn->account = conn->server != NULL ? stream_account(s) : account_new(stream_peer(s));
+    conn->heard_ms = conn->frame_ms = uv_now(conn->options.loop);
     if (conn->options.on_open != NULL)
         conn->options.on_open(conn);
 }
@@ -363,10 +440,17 @@ static void rpc_on_timer_closed(uv_handle_t *handle)
     free(conn);
 }
 
-static void rpc_server_free_if_done(struct rpc_server *server)
+/* The account goes with the connection, but for calls that are not answered yet. */
+static void rpc_leave_account(struct rpc_conn *conn)
 {
-    if (server->listener == NULL && list_empty(&server->conns))
-        free(server);
+    list_remove(&conn->turn_link);
+    if (conn->account == NULL)
+        return;
+    account_frames(conn->account, conn->in_accounted, 0);
+    conn->in_accounted = 0;
+    if (conn->server == NULL)
+        account_leave(conn->account); /* else the stream does */
+    conn->account = NULL;
 }
 
 static void rpc_on_stream_close(struct stream *s, void *data, const struct err *why)
@@ -386,6 +470,7 @@ static void rpc_on_stream_close(struct stream *s, void *data, const struct err *
     if (conn->options.on_close != NULL)
         conn->options.on_close(conn, &conn->why);
     list_remove(&conn->server_link);
+    rpc_leave_account(conn);
     if (conn->server != NULL)
         rpc_server_free_if_done(conn->server);
     uv_close((uv_handle_t *)&conn->timer, rpc_on_timer_closed);
@@ -398,7 +483,7 @@ static const struct stream_handlers rpc_stream_handlers = {
     .on_close = rpc_on_stream_close,
 };
 
-static struct rpc_conn *rpc_conn_new(const struct rpc_options *options)
+struct rpc_conn *rpc_conn_new(const struct rpc_options *options)
 {
     struct rpc_conn *conn = xcalloc(1, sizeof *conn);
     conn->options = *options;
@@ -407,61 +492,19 @@ static struct rpc_conn *rpc_conn_new(const struct rpc_options *options)
     list_init(&conn->server_link);
     list_init(&conn->pending);
     list_init(&conn->calls);
+    list_init(&conn->turn_link);
     uv_timer_init(options->loop, &conn->timer);
     conn->timer.data = conn;
     return conn;
 }
 
-static struct stream_options rpc_stream_options(const struct rpc_options *options, void *data)
+struct stream_options rpc_stream_options(const struct rpc_options *options, void *data)
 {
     return (struct stream_options){.loop = options->loop,
                                    .tls = options->tls,
                                    .handlers = &rpc_stream_handlers,
                                    .data = data,
                                    .queue_bytes_max = RPC_QUEUE_BYTES_MAX};
-}
-
-static void rpc_on_accept(struct stream_listener *l, struct stream *s, void *data)
-{
-    struct rpc_server *server = data;
-    (void)l;
-    struct rpc_conn *conn = rpc_conn_new(&server->options);
-    conn->stream = s;
-    conn->server = server;
-    list_push(&server->conns, &conn->server_link);
-    stream_set_data(s, conn);
-    rpc_on_stream_open(s, conn);
-}
-
-int rpc_listen(const struct rpc_options *options, const char *address, struct rpc_server **ret,
-               struct err *err)
-{
-    struct rpc_server *server = xcalloc(1, sizeof *server);
-    server->options = *options;
-    list_init(&server->conns);
-    struct stream_options stream_options = rpc_stream_options(options, server);
-    int rc = stream_listen(&stream_options, address, RPC_CONNECTIONS_MAX, rpc_on_accept,
-                           &server->listener, err);
-    if (rc != 0) {
-        free(server);
-        return rc;
-    }
-    *ret = server;
-    return 0;
-}
-
-const char *rpc_server_address(const struct rpc_server *server)
-{
-    return stream_listener_address(server->listener);
-}
-
-void rpc_server_close(struct rpc_server *server)
-{
-    stream_listener_close(server->listener);
-    server->listener = NULL;
-    LIST_EACH(l, &server->conns)
-    rpc_close(CONTAINER_OF(l, struct rpc_conn, server_link));
-    rpc_server_free_if_done(server);
 }
 
 int rpc_connect(const struct rpc_options *options, const char *address,
@@ -600,6 +643,7 @@ static void rpc_call_end(struct rpc_call *call, const struct err *refusal, const
     uint64_t id = call->id;
     size_t bytes = call->bytes;
     list_remove(&call->link);
+    account_call_end(call->account, bytes);
     free(call);
     if (conn == NULL || conn->closing)
         return;

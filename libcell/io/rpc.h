@@ -6,12 +6,18 @@
  *     [0, id, method, body]      call; the answer carries the same id
  *     [1, id, code, msg, body]   answer; code 0 or an err_code
  *     [2, 0, method, body]       notice; no answer
- * Bodies are byte strings that proto/wire.h packs and unpacks. A frame that cannot be read, a call
- * to an unknown method or by a role that may not call it: the first closes the connection (and is
- * logged), the others are answered with an error. Handlers run on the loop. A peer with
- * RPC_CALLS_MAX (users: RPC_USER_CALLS_MAX) calls of RPC_CALLS_BYTES_MAX unanswered, or that does
- * not read the answers, is not read either, and a user who is refused with ERR_UNAVAILABLE is not
- * read for RPC_SLOW_MS.
+ *     [3, 0, code, msg, ""]      bye: why the sender closes the connection
+ * Bodies are byte strings that proto/wire.h packs and unpacks. A frame that cannot be read closes
+ * the connection (and is logged), and so does a notice of a method that is none or by a role that
+ * may not call it; a notice of a method that we do not know, of a later version perhaps, is
+ * ignored. A call to an unknown method or by a role that may not call it is answered with an
+ * error. Handlers run on the loop.
+ *
+ * What a peer may hold is bounded for each connection here, and for all connections of an identity
+ * together by admission.h. A peer with RPC_CALLS_MAX (users: RPC_USER_CALLS_MAX) calls of
+ * RPC_CALLS_BYTES_MAX unanswered, or that does not read the answers, is not read either, and a user
+ * who is refused with ERR_UNAVAILABLE is not read for RPC_SLOW_MS. A connection whose frame does
+ * not become whole in time, and an idle one of a user, are closed, with a bye.
  */
 #ifndef CELL_RPC_H
 #define CELL_RPC_H
@@ -22,14 +28,18 @@ struct rpc_conn;   /* one connection, either end */
 struct rpc_call;   /* a call being served; lives until it is answered */
 struct rpc_server; /* a listening address */
 
-/* Serve a call (call != NULL, must be answered exactly once, now or later) or a notice. */
+/* Serve a call (call != NULL, must be answered exactly once, now or later) or a notice, of a method
+ * that may be one. */
 typedef void (*rpc_handler)(struct rpc_conn *conn, struct rpc_call *call, const void *body,
                             size_t size);
+
+/* In `roles`: the method may come as a notice, too. */
+#define RPC_MAY_NOTIFY BIT(ROLE_COUNT)
 
 struct rpc_method {
     uint32_t id; /* enum wire_method */
     const char *name;
-    uint32_t roles; /* BIT(ROLE_x) of those that may call it */
+    uint32_t roles; /* BIT(ROLE_x) of those that may call it, RPC_MAY_NOTIFY */
     rpc_handler handler;
 };
 
@@ -38,6 +48,7 @@ struct rpc_options {
     struct tls_context *tls;
     const struct rpc_method *methods; /* what we serve; borrowed; NULL when nothing */
     size_t method_count;
+    const struct admission_limits *limits; /* listening: of what peers hold; NULL: admission_rpc */
     void *data; /* rpc_data() of every connection of these options at birth */
     void (*on_open)(struct rpc_conn *conn); /* may be NULL */
     void (*on_close)(struct rpc_conn *conn,
@@ -77,7 +88,7 @@ int rpc_request(struct rpc_conn *conn, uint32_t method, const void *body, size_t
 int rpc_notify(struct rpc_conn *conn, uint32_t method, const void *body, size_t size) MUST_USE;
 
 /* Answer a call; it is gone afterwards. Harmless when the connection has closed meanwhile, and for
- * NULL: the peer chooses whether it calls or notifies, so every handler must bear a notice. */
+ * NULL: where the method may be a notice, the peer chooses whether it calls or notifies. */
 void rpc_reply(struct rpc_call *call, const void *body, size_t size);
 void rpc_refuse(struct rpc_call *call, const struct err *err);
 /* The connection of a call that waits, or NULL when it has closed. */

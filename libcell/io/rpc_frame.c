@@ -18,6 +18,16 @@ static int frame_write(void *data, const char *bytes, size_t size)
     return 0;
 }
 
+static bool kind_has_code(enum rpc_kind kind)
+{
+    return kind == RPC_ANSWER || kind == RPC_BYE;
+}
+
+static bool kind_has_id(enum rpc_kind kind)
+{
+    return kind == RPC_CALL || kind == RPC_ANSWER;
+}
+
 int rpc_frame_pack_head(struct buf *to, const struct rpc_frame *frame, struct err *err)
 {
     static const char length_place[RPC_LENGTH_BYTES];
@@ -25,11 +35,11 @@ int rpc_frame_pack_head(struct buf *to, const struct rpc_frame *frame, struct er
     msgpack_packer packer;
     msgpack_packer_init(&packer, to, frame_write);
     buf_append(to, length_place, sizeof length_place);
-    msgpack_pack_array(&packer, frame->kind == RPC_ANSWER ? 5 : 4);
+    msgpack_pack_array(&packer, kind_has_code(frame->kind) ? 5 : 4);
     msgpack_pack_unsigned_int(&packer, (unsigned)frame->kind);
     msgpack_pack_uint64(&packer, frame->id);
-    msgpack_pack_uint32(&packer, frame->kind == RPC_ANSWER ? frame->code : frame->method);
-    if (frame->kind == RPC_ANSWER)
+    msgpack_pack_uint32(&packer, kind_has_code(frame->kind) ? frame->code : frame->method);
+    if (kind_has_code(frame->kind))
         msgpack_pack_str_with_body(&packer, frame->msg, frame->msg_size);
     msgpack_pack_bin(&packer, frame->body_size);
     size_t size = to->size - begin - RPC_LENGTH_BYTES;
@@ -120,11 +130,11 @@ static bool frame_read(struct reader *r, struct rpc_frame *ret)
     uint64_t array, kind, number;
     const char *body;
     if (!read_number(r, 1, &array) || !read_uint(r, &kind) || kind >= RPC_KIND_COUNT ||
-        array != (kind == RPC_ANSWER ? 0x95 : 0x94) || !read_uint(r, &ret->id) ||
-        !read_uint(r, &number) || (ret->id == 0) != (kind == RPC_NOTICE))
+        array != (kind_has_code((enum rpc_kind)kind) ? 0x95 : 0x94) || !read_uint(r, &ret->id) ||
+        !read_uint(r, &number) || (ret->id != 0) != kind_has_id((enum rpc_kind)kind))
         return false;
     ret->kind = (enum rpc_kind)kind;
-    if (kind == RPC_ANSWER) {
+    if (kind_has_code(ret->kind)) {
         if (number > RPC_CODE_MAX || !read_str(r, &ret->msg, &ret->msg_size))
             return false;
         ret->code = (uint32_t)number;

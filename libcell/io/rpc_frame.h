@@ -9,16 +9,16 @@
 #include "buf.h"
 #include "err.h"
 
-enum rpc_kind { RPC_CALL, RPC_ANSWER, RPC_NOTICE, RPC_KIND_COUNT };
+enum rpc_kind { RPC_CALL, RPC_ANSWER, RPC_NOTICE, RPC_BYE, RPC_KIND_COUNT };
 
 enum { RPC_LENGTH_BYTES = 4, RPC_CODE_MAX = 255 };
 
 struct rpc_frame {
     enum rpc_kind kind;
-    uint64_t id;     /* not 0 in calls and answers, 0 in notices */
+    uint64_t id;     /* not 0 in calls and answers, else 0 */
     uint32_t method; /* calls and notices */
-    uint32_t code;   /* answers: 0 or an err_code, perhaps one that we do not know */
-    const char *msg; /* answers: not terminated */
+    uint32_t code;   /* answers and byes: 0 or an err_code, perhaps one that we do not know */
+    const char *msg; /* answers and byes: not terminated */
     size_t msg_size;
     const void *body;
     size_t body_size;

@@ -9,6 +9,7 @@
  * The owner's calls only note and kick; handlers run from the loop alone. So a handler may call
  * anything, and the code here need only look at `state` again after a handler has run.
  */
+#include "resolver.h"
 #include "stream_impl.h"
 
 #include <errno.h>
@@ -26,8 +27,10 @@ enum {
     TURN_BYTES_MAX = 1048576, /* sent by one stream in one loop turn, then others are served */
     KEEP_BYTES_MAX = 65536,   /* memory that an idle stream may keep per buffer */
     TURN_SHAKES_MAX = 16,     /* steps of handshakes in one turn, about half a millisecond each */
+    TURN_ENDS_MAX = 64,       /* streams that end in one turn */
     CLOSE_TIMEOUT_MS = 1000,  /* to send what is queued, and to see the peer's end */
     KEEPALIVE_S = 10,         /* a peer that vanished is noticed without traffic */
+    RESOLVE_POLL_MS = 5,      /* between two looks whether a name is known */
 };
 
 /* Used only inside one callback, so all streams of a thread share them. */
@@ -62,6 +65,7 @@ static void stream_on_handle_closed(uv_handle_t *handle)
     struct stream *s = handle->data;
     if (--s->handle_count > 0)
         return;
+    free(s->host);
     buf_release(&s->rest);
     buf_release(&s->out);
     buf_release(&s->wire);
@@ -88,6 +92,7 @@ void stream_die(struct stream *s, const struct err *why)
     s->state = STREAM_DEAD;
     list_remove(&s->handshake_link);
     list_remove(&s->shake_link);
+    list_remove(&s->victim_link);
     uv_close((uv_handle_t *)&s->tcp, stream_on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, stream_on_handle_closed);
     uv_close((uv_handle_t *)&s->idle, stream_on_handle_closed);
@@ -97,39 +102,90 @@ void stream_die(struct stream *s, const struct err *why)
     if (refused)
         stream_listener_on_refused(s->listener, s->peer_address, &s->why);
     stream_report(s);
+    if (s->account != NULL) {
+        account_output(s->account, s->accounted, 0);
+        account_leave(s->account);
+    } else if (s->listener != NULL) {
+        admission_gone(s->listener->admission);
+    }
+    s->account = NULL;
     if (s->listener != NULL)
         stream_listener_on_gone(s->listener);
     s->listener = NULL;
 }
 
+/* Tell the account how much waits here now. */
+static void stream_settle(struct stream *s)
+{
+    size_t now = s->rest.size + stream_queued(s);
+    if (s->account != NULL)
+        account_output(s->account, s->accounted, now);
+    s->accounted = s->account != NULL ? now : 0;
+}
+
 static void stream_fail(struct stream *s, enum err_code code, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
-static void stream_fail(struct stream *s, enum err_code code, const char *fmt, ...)
+static struct err stream_why(const struct stream *s, enum err_code code, const char *fmt,
+                             va_list args)
 {
     char msg[ERR_MSG_MAX];
     struct err why;
-    va_list args;
-    va_start(args, fmt);
     vsnprintf(msg, sizeof msg, fmt, args);
-    va_end(args);
     if (s->listener != NULL && !s->opened)
         err_set(&why, code, "%s", msg); /* the listener logs the peer's address itself */
     else
         err_set(&why, code, "%s: %s", s->peer_address, msg);
+    return why;
+}
+
+static void stream_fail(struct stream *s, enum err_code code, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    struct err why = stream_why(s, code, fmt, args);
+    va_end(args);
     stream_die(s, &why);
 }
+
+static void stream_set_reading(struct stream *s);
+
+/* The peer has gone, or its time is over. That may be so of thousands at once, so each waits for a
+ * turn that has room for its end. */
+static void stream_fail_in_turn(struct stream *s, enum err_code code, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+static void stream_fail_in_turn(struct stream *s, enum err_code code, const char *fmt, ...)
+{
+    if (s->state == STREAM_DEAD || s->ending)
+        return;
+    va_list args;
+    va_start(args, fmt);
+    struct err why = stream_why(s, code, fmt, args);
+    va_end(args);
+    if (s->why.code == ERR_OK)
+        s->why = why;
+    s->ending = true;
+    stream_set_reading(s);
+    stream_kick(s);
+}
+
+static void stream_resolve(struct stream *s);
 
 static void stream_on_timer(uv_timer_t *timer)
 {
     struct stream *s = timer->data;
-    if (s->state == STREAM_CONNECTING)
-        stream_fail(s, ERR_TIMEOUT, "no connection within %d ms", STREAM_CONNECT_TIMEOUT_MS);
+    if (s->state == STREAM_CONNECTING && s->host != NULL)
+        stream_resolve(s);
+    else if (s->state == STREAM_CONNECTING)
+        stream_fail_in_turn(s, ERR_TIMEOUT, "no connection within %d ms",
+                            STREAM_CONNECT_TIMEOUT_MS);
     else if (s->state == STREAM_HANDSHAKE)
-        stream_fail(s, ERR_TIMEOUT, "TLS handshake not done within %d ms", STREAM_OPEN_TIMEOUT_MS);
+        stream_fail_in_turn(s, ERR_TIMEOUT, "TLS handshake not done within %d ms",
+                            STREAM_OPEN_TIMEOUT_MS);
     else
-        stream_fail(s, ERR_CLOSED, "closed here, %zu bytes could not be sent within %d ms",
-                    stream_queued(s), CLOSE_TIMEOUT_MS);
+        stream_fail_in_turn(s, ERR_CLOSED, "closed here, %zu bytes could not be sent within %d ms",
+                            stream_queued(s), CLOSE_TIMEOUT_MS);
 }
 
 struct stream *stream_new(const struct stream_options *options)
@@ -138,6 +194,7 @@ struct stream *stream_new(const struct stream_options *options)
     s->options = *options;
     list_init(&s->handshake_link);
     list_init(&s->shake_link);
+    list_init(&s->victim_link);
     str_copy(s->peer_address, sizeof s->peer_address, "unknown");
     uv_tcp_init(options->loop, &s->tcp);
     uv_timer_init(options->loop, &s->timer);
@@ -196,6 +253,7 @@ static void stream_on_written(uv_write_t *write, int status)
     s->writing = false;
     s->sending_at = 0;
     buf_shrink(&s->sending);
+    stream_settle(s);
     if (s->state == STREAM_DEAD)
         return;
     if (status != 0) {
@@ -243,6 +301,7 @@ static void stream_linger(struct stream *s)
 static void stream_sent(struct stream *s)
 {
     size_t queued = stream_queued(s);
+    stream_settle(s);
     if (s->state == STREAM_CLOSING && s->bye && queued == 0) {
         stream_linger(s);
         return;
@@ -347,6 +406,8 @@ static void stream_opened(struct stream *s)
     list_remove(&s->handshake_link);
     stream_kick(s);
     if (s->listener != NULL) {
+        if (!stream_listener_admit(s->listener, s))
+            return;
         s->owned = true;
         stream_listener_on_open(s->listener, s);
     } else if (s->options.handlers->on_open != NULL) {
@@ -354,20 +415,34 @@ static void stream_opened(struct stream *s)
     }
 }
 
+struct turn {
+    uint64_t ms;
+    unsigned count;
+};
+
 /*
  * When a whole cell connects at once the loop must go on beating (Raft's timers are on it): more
  * steps than a turn may hold wait for the next. Turns are told apart by the loop's time.
  */
+static bool turn_has_room(struct turn *turn, const uv_loop_t *loop, unsigned max)
+{
+    uint64_t now_ms = uv_now(loop);
+    if (now_ms != turn->ms)
+        *turn = (struct turn){.ms = now_ms};
+    return turn->count++ < max;
+}
+
 static bool stream_may_shake(const uv_loop_t *loop)
 {
-    static _Thread_local uint64_t turn_ms;
-    static _Thread_local unsigned shakes;
-    uint64_t now_ms = uv_now(loop);
-    if (now_ms != turn_ms) {
-        turn_ms = now_ms;
-        shakes = 0;
-    }
-    return shakes++ < TURN_SHAKES_MAX;
+    static _Thread_local struct turn turn;
+    return turn_has_room(&turn, loop, TURN_SHAKES_MAX);
+}
+
+/* So it is when a whole cell goes at once. */
+static bool stream_may_end(const uv_loop_t *loop)
+{
+    static _Thread_local struct turn turn;
+    return turn_has_room(&turn, loop, TURN_ENDS_MAX);
 }
 
 /*
@@ -455,7 +530,9 @@ static void stream_set_reading(struct stream *s)
 {
     bool wanted = s->state == STREAM_CLOSING || s->state == STREAM_LINGER;
     if (s->state == STREAM_HANDSHAKE || s->state == STREAM_OPEN)
-        wanted = s->rest.size == 0 && !(s->state == STREAM_OPEN && s->paused);
+        wanted = s->rest.size == 0 && !(s->state == STREAM_OPEN && (s->paused || s->spent));
+    if (s->ending)
+        wanted = false;
     if (wanted == s->reading)
         return;
     s->reading = wanted;
@@ -477,6 +554,7 @@ static void stream_keep(struct stream *s, const char *bytes, size_t size)
         buf_append(&rest, bytes, size);
     buf_release(&s->rest);
     s->rest = rest;
+    stream_settle(s);
     stream_set_reading(s);
 }
 
@@ -514,30 +592,51 @@ static void stream_shake_some(const uv_loop_t *loop)
 static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part)
 {
     struct stream *s = tcp->data;
-    if (n == 0 || s->state == STREAM_DEAD)
+    if (n == 0 || s->state == STREAM_DEAD || s->ending)
         return;
-    if (n < 0 && s->state == STREAM_HANDSHAKE)
-        stream_fail(s, ERR_CLOSED, "%s during the TLS handshake",
-                    n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
-    else if (n < 0)
-        stream_fail(s, ERR_CLOSED, "%s", n == UV_EOF ? "closed by the peer" : uv_strerror((int)n));
+    if (n < 0) {
+        stream_fail_in_turn(s, ERR_CLOSED, "%s%s",
+                            n == UV_EOF ? "closed by the peer" : uv_strerror((int)n),
+                            s->state == STREAM_HANDSHAKE ? " during the TLS handshake" : "");
+        return;
+    }
     if (s->state > STREAM_OPEN)
         return; /* after stream_close() what comes is read and forgotten, see STREAM_LINGER */
     ASSERT(s->rest.size == 0);
     if (s->state == STREAM_HANDSHAKE) {
         stream_keep(s, part->base, (size_t)n);
         bool first = s->begun || s->options.urgent;
+        list_remove(&s->victim_link);
         list_push(first ? &stream_shakes()->begun : &stream_shakes()->fresh, &s->shake_link);
         stream_kick(s);
         return;
     }
     stream_input(s, part->base, (size_t)n);
+    if (s->account != NULL && !account_may_read(s->account, uv_now(s->options.loop), (size_t)n)) {
+        s->spent = true;
+        stream_set_reading(s);
+        stream_kick(s);
+    }
 }
 
 static void stream_on_idle(uv_idle_t *idle)
 {
     struct stream *s = idle->data;
     uv_idle_stop(idle);
+    if (s->ending || (s->state == STREAM_CLOSING && !s->bye)) {
+        if (!stream_may_end(s->options.loop)) {
+            stream_kick(s);
+            return;
+        }
+        if (s->ending) {
+            stream_die(s, &s->why);
+            return;
+        }
+    }
+    if (s->spent && account_may_read(s->account, uv_now(s->options.loop), 0))
+        s->spent = false;
+    else if (s->spent)
+        stream_kick(s);
     if (s->state == STREAM_CLOSING && !s->opened) {
         stream_fail(s, ERR_CLOSED, "closed here before it was open");
         return;
@@ -597,18 +696,56 @@ static void stream_on_connect(uv_connect_t *connect, int status)
         stream_start(s);
 }
 
+static int stream_dial(struct stream *s, const struct sockaddr_storage *to)
+{
+    uint64_t now_ms = uv_now(s->options.loop);
+    address_print(to, s->peer_address);
+    s->connect.data = s;
+    uv_timer_start(&s->timer, stream_on_timer, s->connect_ms - MIN(now_ms, s->connect_ms), 0);
+    return uv_tcp_connect(&s->connect, &s->tcp, (const struct sockaddr *)to, stream_on_connect);
+}
+
+/* Look whether the name is known by now. Asked for by a timer, not told by the thread that looks
+ * it up, so that a stream may go while that is still busy. */
+static void stream_resolve(struct stream *s)
+{
+    struct sockaddr_storage to;
+    struct err err;
+    enum resolver_state state = resolver_ask(s->host, &to, &err);
+    if (state == RESOLVER_FAILED) {
+        stream_fail(s, err.code, "%s", err.msg);
+    } else if (state == RESOLVER_KNOWN) {
+        address_set_port(&to, s->port);
+        free(s->host);
+        s->host = NULL;
+        int rc = stream_dial(s, &to);
+        if (rc != 0)
+            stream_fail(s, ERR_UNAVAILABLE, "cannot connect: %s", uv_strerror(rc));
+    } else if (uv_now(s->options.loop) >= s->connect_ms) {
+        stream_fail(s, ERR_TIMEOUT, "the name service did not answer within %d ms",
+                    STREAM_CONNECT_TIMEOUT_MS);
+    } else {
+        uv_timer_start(&s->timer, stream_on_timer, RESOLVE_POLL_MS, 0);
+    }
+}
+
 int stream_connect(const struct stream_options *options, const char *address, struct stream **ret,
                    struct err *err)
 {
     struct sockaddr_storage to;
-    int rc = address_parse(address, &to, err);
+    char host[CELL_ADDR_MAX + 1];
+    uint16_t port;
+    int rc = address_read(address, &to, host, &port, err);
     if (rc != 0)
         return rc;
     struct stream *s = stream_new(options);
-    address_print(&to, s->peer_address);
-    s->connect.data = s;
-    rc = uv_tcp_connect(&s->connect, &s->tcp, (const struct sockaddr *)&to, stream_on_connect);
-    if (rc != 0) {
+    s->connect_ms = uv_now(options->loop) + STREAM_CONNECT_TIMEOUT_MS;
+    if (host[0] != '\0') {
+        s->host = xstrdup(host);
+        s->port = port;
+        str_copy(s->peer_address, sizeof s->peer_address, address);
+        uv_timer_start(&s->timer, stream_on_timer, 0, 0);
+    } else if ((rc = stream_dial(s, &to)) != 0) {
         err_set(&s->why, ERR_UNAVAILABLE, "%s: cannot connect: %s", address, uv_strerror(rc));
         if (err != NULL)
             *err = s->why;
@@ -627,7 +764,8 @@ int stream_writev(struct stream *s, const uv_buf_t *parts, size_t part_count)
         return -ERR_CLOSED;
     for (size_t i = 0; i < part_count; i++)
         size += parts[i].len;
-    if (queued > s->options.queue_bytes_max || size > s->options.queue_bytes_max - queued) {
+    if (queued > s->options.queue_bytes_max || size > s->options.queue_bytes_max - queued ||
+        (s->account != NULL && !account_may_send(s->account, size))) {
         s->high = true;
         return -ERR_LIMIT;
     }
@@ -637,6 +775,7 @@ int stream_writev(struct stream *s, const uv_buf_t *parts, size_t part_count)
     }
     for (size_t i = 0; i < part_count; i++)
         buf_append(&s->out, parts[i].base, parts[i].len);
+    stream_settle(s);
     if (queued + size >= s->options.queue_bytes_max / 2)
         s->high = true;
     if (size > 0)
@@ -668,6 +807,11 @@ void stream_resume(struct stream *s)
 {
     s->paused = false;
     stream_kick(s);
+}
+
+struct admission_account *stream_account(const struct stream *s)
+{
+    return s->account;
 }
 
 const struct identity *stream_peer(const struct stream *s)

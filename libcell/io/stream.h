@@ -15,6 +15,8 @@
 #ifndef CELL_STREAM_H
 #define CELL_STREAM_H
 
+#include "admission.h"
+#include "buf.h"
 #include "tls.h"
 
 #include <uv.h>
@@ -40,12 +42,17 @@ struct stream_options {
     const struct stream_handlers *handlers; /* borrowed, usually static */
     void *data;                             /* given to every handler */
     size_t queue_bytes_max;
-    bool urgent;            /* its handshake does not wait for those of others that came before */
+    bool urgent; /* its handshake does not wait for those of others that came before */
+    /* Listening: what identities may hold; NULL: any of them all there is. */
+    const struct admission_limits *limits;
+    /* Listening: append what a peer is told whom `why` keeps out; may be NULL. */
+    void (*last_words)(struct buf *ret, const struct err *why);
     struct identity expect; /* connecting: refuse a peer that is not this; ROLE_NONE: any; an empty
                                name: any holder of the role */
 };
 
-/* `address` is "host:port" (IPv4, IPv6 in brackets, or a name). Returns at once. */
+/* `address` is "host:port" (IPv4, IPv6 in brackets, or a name). Returns at once: a name is looked
+ * up in another thread, and one that cannot be resolved is a connection that fails. */
 int stream_connect(const struct stream_options *options, const char *address, struct stream **ret,
                    struct err *err) MUST_USE;
 /* All or nothing; queued until sent. 0, -ERR_LIMIT or -ERR_CLOSED. */
@@ -56,6 +63,8 @@ size_t stream_queued(const struct stream *s); /* bytes accepted and not yet give
 void stream_wait_drain(struct stream *s, size_t bytes);
 void stream_pause(struct stream *s); /* no on_data until resumed */
 void stream_resume(struct stream *s);
+/* What the peer of an accepted stream holds, until on_close; NULL: we connected. */
+struct admission_account *stream_account(const struct stream *s);
 const struct identity *stream_peer(const struct stream *s); /* valid from on_open / on_accept */
 const char *stream_peer_address(const struct stream *s);    /* "127.0.0.1:40312" */
 void stream_set_data(struct stream *s, void *data);
@@ -63,9 +72,11 @@ void stream_set_data(struct stream *s, void *data);
 void stream_close(struct stream *s);
 
 /*
- * A listening socket. `on_accept` hands out streams that are open; it may set their handlers' data
- * with stream_set_data(), or close them. Connections that fail the handshake are counted and logged
- * by the listener itself (`warn stream.refused peer=... reason=...`), nobody else hears of them.
+ * A listening socket, with as many connections as `connections_max`, its limits (admission.h) and
+ * the descriptors of the process leave room for. `on_accept` hands out streams that are open; it
+ * may set their handlers' data with stream_set_data(), or close them. Connections that fail the
+ * handshake are counted and logged by the listener itself (`warn stream.refused peer=...
+ * reason=...`), nobody else hears of them.
  */
 struct stream_listener;
 typedef void (*stream_accept_cb)(struct stream_listener *l, struct stream *s, void *data);
@@ -74,7 +85,7 @@ int stream_listen(const struct stream_options *options, const char *address, siz
                   struct err *err) MUST_USE;
 /* The bound address with the real port (for port 0). Borrowed. */
 const char *stream_listener_address(const struct stream_listener *l);
-/* How many connections were refused since the start: handshake failed or too many. */
+/* How many connections were refused since the start: handshake failed, too many, over a budget. */
 uint64_t stream_listener_refused(const struct stream_listener *l);
 /* Stops accepting; its streams live on. Freed by the loop. */
 void stream_listener_close(struct stream_listener *l);
@@ -82,7 +93,8 @@ void stream_listener_close(struct stream_listener *l);
 /* Each stream is a file: let this process have as many as it may. Returns how many that are. */
 uint64_t stream_files_raise(void);
 
-/* "host:port" -> socket address; names are resolved (blocking) only when not numeric. */
+/* "host:port" -> socket address. A name that is not known yet is waited for (resolver.h): not for
+ * what runs on a loop, which connects by name without it. */
 int address_parse(const char *address, struct sockaddr_storage *ret, struct err *err) MUST_USE;
 /* The numeric text of a socket address, the inverse of address_parse(). */
 void address_print(const struct sockaddr_storage *address, char ret[CELL_ADDR_MAX + 1]);

@@ -10,7 +10,8 @@
 #include "tls_session.h"
 
 /*
- *  CONNECTING --tcp--> HANDSHAKE --peer known--> OPEN --stream_close--> CLOSING --sent--> LINGER
+ *  CONNECTING --name, tcp--> HANDSHAKE --peer known--> OPEN --stream_close--> CLOSING --sent-->
+ * LINGER
  *
  * Any of them goes to DEAD: failure, time-out, end of file. In CLOSING the queue is sent; in LINGER
  * the owner has had its on_close and we wait for the peer's end of file, because closing a socket
@@ -31,18 +32,27 @@ struct stream {
     uv_idle_t idle;   /* active: there is work for the next loop turn */
     unsigned handle_count;
     uv_connect_t connect;
+    char *host;          /* CONNECTING: the name that is being looked up; NULL: none */
+    uint16_t port;       /* of that */
+    uint64_t connect_ms; /* when CONNECTING must be over */
     uv_write_t write;
     uv_shutdown_t shutdown;
 
     struct stream_options options;
-    struct stream_listener *listener; /* NULL on the connecting side */
-    struct list handshake_link;       /* in listener->handshakes */
-    struct list shake_link;           /* `rest` waits for its turn, see stream_shake_next() */
-    bool begun;                       /* a step of the handshake was done */
+    struct stream_listener *listener;  /* NULL on the connecting side */
+    struct list handshake_link;        /* in listener->handshakes */
+    struct list victim_link;           /* in listener->silent or ->leaving */
+    struct admission_account *account; /* NULL: a stranger, or we connected */
+    size_t accounted;                  /* bytes that it knows of */
+    uint64_t begin_ms;                 /* when it was accepted */
+    struct list shake_link;            /* `rest` waits for its turn, see stream_shake_next() */
+    bool begun;                        /* a step of the handshake was done */
     enum stream_state state;
     bool opened;  /* the handshake is done */
     bool owned;   /* somebody waits for on_close */
     bool paused;  /* by the owner */
+    bool spent;   /* its identity has read enough in this turn */
+    bool ending;  /* it has failed with `why`, and dies when its turn comes */
     bool reading; /* uv_read_start() is in force */
     bool writing; /* `sending` belongs to libuv */
     bool bye;     /* our close_notify is in `wire` or sent */
@@ -70,16 +80,28 @@ struct stream_listener {
     uv_tcp_t tcp;
     struct stream_options options;
     stream_accept_cb on_accept;
-    size_t connections_max;
-    size_t stream_count; /* alive, in any state: they hold the listener */
+    struct admission *admission;
+    int spare_fd;          /* given up when there is no other; -1: it was */
+    size_t stream_count;   /* alive, in any state: they hold the listener */
+    unsigned handle_count; /* so do its own */
     bool closing;
-    bool closed; /* the socket is gone; freed when stream_count is 0 as well */
-    struct list handshakes;
+    uv_timer_t later; /* a connection waits to be taken: for another turn, or for room */
+    uint64_t turn_ms; /* the turn in which `turn_count` were taken */
+    unsigned turn_count;
+    struct list handshakes; /* in the order in which they came */
+    struct list silent;     /* those of them that have sent nothing yet */
+    struct list leaving;    /* they were turned away, and are being told so */
     char address[CELL_ADDR_MAX + 1];
     uint64_t refused_count;
     uint64_t log_second; /* refusals are logged LOG_LINES_PER_S times a second at the most */
     unsigned log_lines;
 };
+
+/* What can be said of "host:port" without asking anybody: a numeric address is in `ret`, and `host`
+ * is empty; else `host` is the name. */
+int address_read(const char *address, struct sockaddr_storage *ret, char host[CELL_ADDR_MAX + 1],
+                 uint16_t *ret_port, struct err *err) MUST_USE;
+void address_set_port(struct sockaddr_storage *address, uint16_t port);
 
 /* A stream whose socket is not connected yet. */
 struct stream *stream_new(const struct stream_options *options);
@@ -94,5 +116,7 @@ void stream_listener_on_open(struct stream_listener *l, struct stream *s);
 void stream_listener_on_refused(struct stream_listener *l, const char *peer_address,
                                 const struct err *why);
 void stream_listener_on_gone(struct stream_listener *l);
+/* Who came is known: is there room for him? Else he is being told. */
+bool stream_listener_admit(struct stream_listener *l, struct stream *s);
 
 #endif

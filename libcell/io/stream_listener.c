@@ -6,15 +6,30 @@
 #include "clock.h"
 #include "log.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-enum { LISTEN_BACKLOG = 4096, LOG_LINES_PER_S = 10 };
+enum {
+    LISTEN_BACKLOG = 4096,
+    LOG_LINES_PER_S = 10,
+    TURN_ACCEPTS_MAX = 32, /* connections taken in one turn */
+    ROOM_POLL_MS = 5,      /* between two looks whether one that waits can be taken */
+    SILENT_MS = 20,        /* so long a stranger may say nothing when there are too many */
+    PATIENCE_MS = 1000,    /* and so long he may let us wait later */
+    VICTIMS_LOOKED_AT_MAX = 32,
+};
 
 static void listener_free_if_done(struct stream_listener *l)
 {
-    if (l->closed && l->stream_count == 0)
-        free(l);
+    if (l->handle_count > 0 || l->stream_count > 0)
+        return;
+    if (l->spare_fd >= 0)
+        close(l->spare_fd);
+    admission_free(l->admission);
+    free(l);
 }
 
 void stream_listener_on_gone(struct stream_listener *l)
@@ -47,41 +62,170 @@ void stream_listener_on_open(struct stream_listener *l, struct stream *s)
     l->on_accept(l, s, l->options.data);
 }
 
-static void listener_on_connection(uv_stream_t *tcp, int status)
+bool stream_listener_admit(struct stream_listener *l, struct stream *s)
 {
-    struct stream_listener *l = tcp->data;
     struct err err;
-    if (status != 0) {
-        log_warn("stream.accept_failed listener=%s reason=%s", l->address,
-                 log_quoted(uv_strerror(status)));
-        return;
+    struct buf CLEANUP(buf_release) words = {0};
+    if (admission_identify(l->admission, &s->peer, &s->account, &err) == 0)
+        return true;
+    stream_listener_on_refused(l, s->peer_address, &err);
+    if (l->options.last_words != NULL)
+        l->options.last_words(&words, &err);
+    if (words.size > 0)
+        (void)!stream_write(s, words.bytes, words.size);
+    list_push(&l->leaving, &s->victim_link);
+    stream_close(s);
+    return false;
+}
+
+/* Nothing has come that we have yet to read. */
+static bool stream_is_silent(const struct stream *s)
+{
+    char next;
+    uv_os_fd_t fd;
+    return uv_fileno((const uv_handle_t *)&s->tcp, &fd) != 0 ||
+           recv(fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+/* The stranger that goes when there are too many: who has said nothing yet, then who has been told
+ * to go, then who lets us wait, each time the one that has had longest. NULL: none of these. */
+static struct stream *listener_victim(struct stream_listener *l)
+{
+    uint64_t now_ms = uv_now(l->options.loop);
+    unsigned looked = 0;
+    while (!list_empty(&l->silent)) {
+        struct stream *s = CONTAINER_OF(l->silent.next, struct stream, victim_link);
+        if (now_ms - s->begin_ms < SILENT_MS)
+            break;
+        if (stream_is_silent(s))
+            return s;
+        list_remove(&s->victim_link);
     }
+    if (!list_empty(&l->leaving))
+        return CONTAINER_OF(l->leaving.next, struct stream, victim_link);
+    LIST_EACH(i, &l->handshakes)
+    {
+        struct stream *s = CONTAINER_OF(i, struct stream, handshake_link);
+        if (now_ms - s->begin_ms < PATIENCE_MS || looked++ == VICTIMS_LOOKED_AT_MAX)
+            break;
+        if (list_empty(&s->shake_link)) /* else it waits for us */
+            return s;
+    }
+    return NULL;
+}
+
+/* Room for one more stranger, if need be at the cost of another one. */
+static enum admission_verdict listener_make_room(struct stream_listener *l, struct err *err)
+{
+    enum admission_verdict verdict = admission_accept(l->admission, err);
+    struct stream *victim = verdict == ADMISSION_WAIT ? listener_victim(l) : NULL;
+    if (victim == NULL)
+        return verdict;
+    struct err why;
+    err_set(&why, ERR_LIMIT, "too many connections that have not said who they are");
+    stream_die(victim, &why);
+    return admission_accept(l->admission, err);
+}
+
+/* The limit of descriptors of this process just now. */
+static uint64_t files_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return UINT32_MAX;
+    return limit.rlim_cur;
+}
+
+static bool listener_is_short(const struct stream_listener *l, const struct stream *s,
+                              struct err *err)
+{
+    uv_os_fd_t fd;
+    return uv_fileno((const uv_handle_t *)&s->tcp, &fd) == 0 &&
+           !admission_may_have(l->admission, fd, err);
+}
+
+/* Take the connection that waits; it is a stranger until its handshake is done. */
+static void listener_take(struct stream_listener *l, enum admission_verdict verdict,
+                          const struct err *full)
+{
+    struct sockaddr_storage from = {0};
+    int from_size = sizeof from;
+    struct err err;
     struct stream *s = stream_new(&l->options);
-    s->listener = l;
-    l->stream_count++;
-    list_push(&l->handshakes, &s->handshake_link);
-    int rc = uv_accept(tcp, (uv_stream_t *)&s->tcp);
+    int rc = uv_accept((uv_stream_t *)&l->tcp, (uv_stream_t *)&s->tcp);
+    if (verdict == ADMISSION_TAKEN) {
+        s->listener = l;
+        l->stream_count++;
+        s->begin_ms = uv_now(l->options.loop);
+        list_push(&l->handshakes, &s->handshake_link);
+        list_push(&l->silent, &s->victim_link);
+    }
+    if (uv_tcp_getpeername(&s->tcp, (struct sockaddr *)&from, &from_size) == 0)
+        address_print(&from, s->peer_address);
     if (rc != 0) {
         err_set(&err, ERR_IO, "accept: %s", uv_strerror(rc));
         stream_die(s, &err);
-        return;
-    }
-    struct sockaddr_storage from = {0};
-    int from_size = sizeof from;
-    if (uv_tcp_getpeername(&s->tcp, (struct sockaddr *)&from, &from_size) == 0)
-        address_print(&from, s->peer_address);
-    if (l->stream_count > l->connections_max) {
-        err_set(&err, ERR_LIMIT, "%zu connections are open already, the limit", l->connections_max);
+    } else if (verdict != ADMISSION_TAKEN) {
+        stream_listener_on_refused(l, s->peer_address, full);
+        stream_die(s, full);
+    } else if (listener_is_short(l, s, &err)) {
         stream_die(s, &err);
+    } else {
+        stream_start(s);
+    }
+}
+
+/* True: it has been dealt with. False: it has to wait. */
+static bool listener_try(struct stream_listener *l)
+{
+    struct err err;
+    uint64_t now_ms = uv_now(l->options.loop);
+    if (now_ms != l->turn_ms)
+        l->turn_count = 0;
+    l->turn_ms = now_ms;
+    if (l->turn_count++ >= TURN_ACCEPTS_MAX)
+        return false;
+    admission_set_files(l->admission, files_max());
+    if (l->spare_fd < 0)
+        l->spare_fd = open("/", O_RDONLY | O_CLOEXEC);
+    enum admission_verdict verdict = listener_make_room(l, &err);
+    if (verdict != ADMISSION_WAIT)
+        listener_take(l, verdict, &err);
+    return verdict != ADMISSION_WAIT;
+}
+
+static void listener_on_later(uv_timer_t *timer)
+{
+    struct stream_listener *l = timer->data;
+    if (listener_try(l))
+        return; /* libuv listens again since it was accepted */
+    bool turn_over = l->turn_count > TURN_ACCEPTS_MAX;
+    uv_timer_start(&l->later, listener_on_later, turn_over ? 1 : ROOM_POLL_MS, 0);
+}
+
+/* A connection that is not accepted in here is kept by libuv, which takes no further ones before:
+ * those wait with the kernel. */
+static void listener_on_connection(uv_stream_t *tcp, int status)
+{
+    struct stream_listener *l = tcp->data;
+    if (status != 0) {
+        struct err err;
+        err_set(&err, ERR_IO, "accept: %s", uv_strerror(status));
+        stream_listener_on_refused(l, "unknown", &err);
+        /* Out of descriptors: libuv tries again at once, and needs one to come to an end. */
+        if (l->spare_fd >= 0)
+            close(l->spare_fd);
+        l->spare_fd = -1;
         return;
     }
-    stream_start(s);
+    if (!listener_try(l))
+        uv_timer_start(&l->later, listener_on_later, 1, 0);
 }
 
 static void listener_on_closed(uv_handle_t *handle)
 {
     struct stream_listener *l = handle->data;
-    l->closed = true;
+    l->handle_count--;
     listener_free_if_done(l);
 }
 
@@ -109,10 +253,19 @@ int stream_listen(const struct stream_options *options, const char *address, siz
     struct stream_listener *l = xcalloc(1, sizeof *l);
     l->options = *options;
     l->on_accept = on_accept;
-    l->connections_max = connections_max;
+    struct admission_limits limits = admission_open(connections_max);
+    if (options->limits != NULL)
+        limits = *options->limits;
+    limits.connections = MIN(limits.connections, connections_max);
+    l->admission = admission_new(&limits, files_max());
+    l->spare_fd = open("/", O_RDONLY | O_CLOEXEC);
     list_init(&l->handshakes);
+    list_init(&l->silent);
+    list_init(&l->leaving);
     uv_tcp_init(options->loop, &l->tcp);
-    l->tcp.data = l;
+    uv_timer_init(options->loop, &l->later);
+    l->handle_count = 2;
+    l->tcp.data = l->later.data = l;
     rc = listener_bind(l, &at);
     if (rc != 0) {
         stream_listener_close(l);
@@ -141,6 +294,7 @@ void stream_listener_close(struct stream_listener *l)
     l->closing = true;
     err_set(&why, ERR_CLOSED, "the listener closes");
     uv_close((uv_handle_t *)&l->tcp, listener_on_closed);
+    uv_close((uv_handle_t *)&l->later, listener_on_closed);
     while (!list_empty(&l->handshakes))
         stream_die(CONTAINER_OF(l->handshakes.next, struct stream, handshake_link), &why);
 }

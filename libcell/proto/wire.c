@@ -180,7 +180,7 @@ static void hello_fields(struct pack *p, void *body)
     pack_text(p, h->addr, sizeof h->addr);
     resources_fields(p, &h->capacity, &h->resource_names);
     pack_u64(p, &h->seen_index);
-    pack_list(p, &h->reports, &h->report_count, RPC_FRAME_BYTES_MAX, sizeof *h->reports,
+    pack_list(p, &h->reports, &h->report_count, HELLO_REPORTS_MAX, sizeof *h->reports,
               report_fields);
     words_fields(p, &h->attributes, MACHINE_ATTRIBUTES_MAX);
 }
@@ -298,8 +298,7 @@ static void reports_fields(struct pack *p, void *body)
 {
     struct wire_reports *r = body;
     pack_fields(p, 1);
-    pack_list(p, &r->reports, &r->report_count, RPC_FRAME_BYTES_MAX, sizeof *r->reports,
-              report_fields);
+    pack_list(p, &r->reports, &r->report_count, CMD_REPORTS_MAX, sizeof *r->reports, report_fields);
 }
 
 void wire_pack_reports(struct buf *to, const struct wire_reports *r)
@@ -325,8 +324,7 @@ static void usages_fields(struct pack *p, void *body)
 {
     struct wire_usages *u = body;
     pack_fields(p, 1);
-    pack_list(p, &u->tasks, &u->task_count, RPC_FRAME_BYTES_MAX, sizeof *u->tasks,
-              task_usage_fields);
+    pack_list(p, &u->tasks, &u->task_count, CMD_USAGES_MAX, sizeof *u->tasks, task_usage_fields);
 }
 
 void wire_pack_usages(struct buf *to, const struct wire_usages *u)

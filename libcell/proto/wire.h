@@ -127,7 +127,7 @@ struct wire_hello {
     struct resources capacity;
     struct resource_names resource_names; /* of the slots of `capacity` */
     uint64_t seen_index;    /* of the newest intents seen: older ones would be ignored */
-    struct report *reports; /* all attempts it has, live and ended; owned */
+    struct report *reports; /* attempts it has, live and ended, HELLO_REPORTS_MAX; owned */
     uint32_t report_count;
     struct words attributes; /* of the machine; owned */
 };
@@ -158,12 +158,12 @@ struct wire_join {
 };
 
 struct wire_reports {
-    struct report *reports; /* owned */
+    struct report *reports; /* CMD_REPORTS_MAX at most; owned */
     uint32_t report_count;
 };
 
 struct wire_usages {
-    struct task_usage *tasks; /* owned */
+    struct task_usage *tasks; /* CMD_USAGES_MAX at most; owned */
     uint32_t task_count;
 };
 

@@ -128,7 +128,7 @@ static void on_replica_close(struct rpc_conn *conn, const struct err *why UNUSED
 
 static const struct rpc_method replica_methods[] = {
     {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), on_hello},
-    {WIRE_REPORT, "report", BIT(ROLE_BORGLET), on_report},
+    {WIRE_REPORT, "report", BIT(ROLE_BORGLET) | RPC_MAY_NOTIFY, on_report},
 };
 
 /* At a free port, and again at the same. */
@@ -339,7 +339,7 @@ static void on_reader_close(struct rpc_conn *conn, const struct err *why UNUSED)
 }
 
 static const struct rpc_method user_methods[] = {
-    {WIRE_LOG_CHUNK, "chunk", BIT(ROLE_BORGLET), on_chunk},
+    {WIRE_LOG_CHUNK, "chunk", BIT(ROLE_BORGLET) | RPC_MAY_NOTIFY, on_chunk},
 };
 
 static void read_log(struct rig *r, struct wire_logs request)

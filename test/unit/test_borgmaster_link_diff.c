@@ -4,6 +4,8 @@
 #include "link_diff.h"
 #include "testlib.h"
 
+#include <time.h>
+
 enum { NOW_MS = 50000, RESEND_MS = 1000 };
 
 /* A cell with one machine and a job of one task assigned to it. */
@@ -83,11 +85,8 @@ static void scene_kill(struct scene *s)
 /* The borglet says this of the attempt. */
 static void hear(struct scene *s, struct report report)
 {
-    struct link_task *lt = link_tasks_put(&s->tasks, s->ref);
     report.task = s->ref;
-    lt->reported = true;
-    lt->report = report;
-    lt->proposed_ms = 0;
+    link_tasks_report(&s->tasks, &report);
 }
 
 static void diff_at(struct scene *s, bool full, uint64_t now_ms)
@@ -316,15 +315,72 @@ START_TEST(tasks_are_found_in_any_order_of_arrival)
 {
     struct link_tasks tasks = {0};
     for (uint64_t i = 0; i < 100; i++)
-        link_tasks_put(&tasks, (struct attempt_ref){{(i * 37) % 100 + 1}, 1})->proposed_ms = i;
+        link_tasks_report(&tasks,
+                          &(struct report){.task = {{(i * 37) % 100 + 1}, 1}, .pid = (int32_t)i});
+    link_tasks_order(&tasks);
     ck_assert_uint_eq(tasks.count, 100);
     for (uint64_t i = 0; i < 100; i++) {
         struct link_task *lt =
             link_tasks_find(&tasks, (struct attempt_ref){{(i * 37) % 100 + 1}, 1});
         ck_assert_ptr_nonnull(lt);
-        ck_assert_uint_eq(lt->proposed_ms, i);
+        ck_assert_int_eq(lt->report.pid, (int32_t)i);
     }
     ck_assert_ptr_null(link_tasks_find(&tasks, (struct attempt_ref){{1}, 2}));
+    link_tasks_release(&tasks);
+}
+END_TEST
+
+static uint64_t cpu_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+START_TEST(many_reports_cost_little_in_any_order)
+{
+    enum { REPORTS = 30000, CPU_US_MAX = 200000 }; /* one place at a time: seconds */
+    static const char *const orders[] = {"descending", "ascending", "scattered", "all the same"};
+    struct scene s = scene_assigned();
+    for (size_t order = 0; order < ARRAY_SIZE(orders); order++) {
+        struct link_tasks tasks = {0};
+        uint64_t before_us = cpu_us();
+        for (uint64_t i = 0; i < REPORTS; i++) {
+            uint64_t ids[] = {REPORTS - i, i + 1, i * 7919 % REPORTS + 1, 7};
+            struct report report = {.task = {{ids[order]}, 1}, .kind = REPORT_EXITED};
+            link_tasks_report(&tasks, &report);
+        }
+        link_todo_clear(&s.todo);
+        link_diff(s.cell, cell_machine(s.cell, (machine_id){1}), &tasks, false, NOW_MS, RESEND_MS,
+                  &s.todo);
+        uint64_t spent_us = cpu_us() - before_us;
+        ck_assert_msg(spent_us < CPU_US_MAX, "%s: %" PRIu64 " us", orders[order], spent_us);
+        size_t forgotten = 0;
+        for (size_t i = 0; i < s.todo.intent_count; i++)
+            forgotten += s.todo.intents[i].action == INTENT_FORGET;
+        ck_assert_uint_eq(forgotten, order == 3 ? 1 : REPORTS);
+        ck_assert_uint_eq(tasks.count, 1); /* the one that the cell has there */
+        link_tasks_release(&tasks);
+    }
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(of_several_reports_about_one_attempt_the_last_counts)
+{
+    struct link_tasks tasks = {0};
+    for (int32_t pid = 1; pid <= 6; pid++) {
+        link_tasks_report(&tasks, &(struct report){.task = {{9}, 1}, .pid = pid});
+        link_tasks_report(&tasks, &(struct report){.task = {{(uint64_t)(8 - pid)}, 1}});
+        if (pid == 4)
+            link_tasks_order(&tasks);
+        if (pid >= 4)
+            ck_assert_int_eq(link_tasks_find(&tasks, (struct attempt_ref){{9}, 1})->report.pid,
+                             pid);
+    }
+    ck_assert_uint_eq(tasks.count, 7);
+    for (size_t i = 1; i < tasks.count; i++)
+        ck_assert(tasks.items[i - 1].ref.task.v < tasks.items[i].ref.task.v);
     link_tasks_release(&tasks);
 }
 END_TEST
@@ -357,6 +413,8 @@ int main(void)
     tcase_add_test(tc, told_to_run_and_killed_before_it_said_a_word_is_stopped);
     tcase_add_test(tc, an_alloc_is_nothing_to_run_or_to_lose);
     tcase_add_test(tc, tasks_are_found_in_any_order_of_arrival);
+    tcase_add_test(tc, many_reports_cost_little_in_any_order);
+    tcase_add_test(tc, of_several_reports_about_one_attempt_the_last_counts);
     suite_add_tcase(suite, tc);
     return t_main(suite);
 }

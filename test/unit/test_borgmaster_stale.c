@@ -255,18 +255,16 @@ static void shard_hear(struct story *s, struct shard *shard)
     shard->inbox_first = (shard->inbox_first + 1) % QUEUE_MAX;
     shard->inbox_count--;
     if (said->hello) {
-        shard->tasks.count = 0;
+        shard->tasks.count = shard->tasks.ordered_count = 0;
         shard->linked = true;
         shard->up = false;
         shard->seen_index = said->seen_index;
         shard->connection++;
     }
     for (uint32_t i = 0; i < said->report_count; i++) {
-        struct link_task *lt = link_tasks_put(&shard->tasks, said->reports[i].ref);
-        lt->reported = true;
-        lt->report =
-            (struct report){.task = said->reports[i].ref, .kind = said->reports[i].kind, .pid = 7};
-        lt->proposed_ms = 0;
+        struct report report = {
+            .task = said->reports[i].ref, .kind = said->reports[i].kind, .pid = 7};
+        link_tasks_report(&shard->tasks, &report);
     }
     if (said->end)
         shard->linked = false;

@@ -131,7 +131,7 @@ static const struct rpc_method server_methods[] = {
     {M_ECHO, "test.echo", USERS, serve_echo},
     {M_REFUSE, "test.refuse", USERS, serve_refuse},
     {M_HOLD, "test.hold", USERS, serve_hold},
-    {M_NOTICE, "test.notice", USERS, serve_notice},
+    {M_NOTICE, "test.notice", USERS | RPC_MAY_NOTIFY, serve_notice},
     {M_MASTER_ONLY, "test.master_only", BIT(ROLE_MASTER) | BIT(ROLE_BORGLET), serve_echo},
     {M_BIG, "test.big", USERS, serve_big},
     {M_ASK_BACK, "test.ask_back", USERS, serve_ask_back},
@@ -279,12 +279,11 @@ START_TEST(a_refusal_carries_code_and_message)
 }
 END_TEST
 
-START_TEST(notices_arrive_and_bad_ones_do_no_harm)
+START_TEST(notices_arrive_and_unknown_ones_do_no_harm)
 {
     struct bed *bed = bed_connected();
     ck_assert_int_eq(rpc_notify(bed->conn, M_NOTICE, "hello", 5), 0);
     ck_assert_int_eq(rpc_notify(bed->conn, M_UNKNOWN, "hello", 5), 0);
-    ck_assert_int_eq(rpc_notify(bed->conn, M_MASTER_ONLY, "hello", 5), 0);
     ck_assert_int_eq(rpc_notify(bed->conn, M_NOTICE, "hello", 5), 0);
     T_RUN(&bed->loop, bed->notices == 2);
     ck_assert_int_eq(bed->served, 0);
@@ -293,14 +292,18 @@ START_TEST(notices_arrive_and_bad_ones_do_no_harm)
 }
 END_TEST
 
-START_TEST(a_notice_of_what_should_be_called_is_served_and_not_answered)
+START_TEST(a_notice_of_what_should_be_called_closes_and_is_not_served)
 {
-    struct bed *bed = bed_connected();
-    ck_assert_int_eq(rpc_notify(bed->conn, M_ECHO, "hello", 5), 0);
-    ck_assert_int_eq(rpc_notify(bed->conn, M_REFUSE, "hello", 5), 0);
-    T_RUN(&bed->loop, bed->served == 1);
-    check_echo(bed);
-    bed_free(bed);
+    static const uint32_t methods[] = {M_ECHO, M_HOLD, M_REFUSE, M_NO_ROOM, M_MASTER_ONLY};
+    for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+        struct bed *bed = bed_connected();
+        ck_assert_int_eq(rpc_notify(bed->conn, methods[i], "hello", 5), 0);
+        ck_assert_int_eq(rpc_notify(bed->conn, M_NOTICE, "hello", 5), 0);
+        T_RUN(&bed->loop, bed->server_closed == 1);
+        ck_assert_int_eq(bed->served + bed->notices, 0);
+        ck_assert_uint_eq(bed->held_count, 0);
+        bed_free(bed);
+    }
 }
 END_TEST
 
@@ -636,7 +639,7 @@ START_TEST(a_peer_that_sends_no_frames_is_cut_off)
         {"\0\0\0\6\x94\2\1\1\xc4\0", 10},               /* a notice with an id */
         {"\0\0\0\7\x95\1\x09\0\xa0\xc4\0", 11},         /* an answer nobody waits for */
         {"\0\0\0\7\x94\0\1\1\xc4\0\0", 11},             /* a byte too many */
-        {"\0\0\0\6\x94\3\1\1\xc4\0", 10},               /* an unknown kind */
+        {"\0\0\0\6\x94\4\1\1\xc4\0", 10},               /* an unknown kind */
         {"\0\0\0\5\xdd\xff\xff\xff\xff", 9},            /* an array of 4 G */
         {"\0\0\0\11\x94\0\1\1\xc6\xff\xff\xff\xff", 13} /* a body of 4 GB */
     };
@@ -716,9 +719,9 @@ START_TEST(frames_survive_packing_and_nothing_else_is_read)
                                   .body_size = sizes[i / RPC_KIND_COUNT / ARRAY_SIZE(ids)]};
         struct rpc_frame read;
         size_t length;
-        if (frame.kind == RPC_NOTICE)
+        if (frame.kind == RPC_NOTICE || frame.kind == RPC_BYE)
             frame.id = 0;
-        if (frame.kind == RPC_ANSWER) {
+        if (frame.kind == RPC_ANSWER || frame.kind == RPC_BYE) {
             frame.code = 200;
             frame.msg = body;
             frame.msg_size = i % 300;
@@ -753,7 +756,7 @@ START_TEST(random_bytes_are_read_within_their_bounds)
             bytes[i] = (char)hash_u64(seed * 64 + i);
         if (size > 1) {
             bytes[0] = (char)(0x94 + seed % 2);
-            bytes[1] = (char)(seed % 3);
+            bytes[1] = (char)(seed % RPC_KIND_COUNT);
         }
         if (rpc_frame_unpack(bytes, size, &frame, NULL) == 0) {
             ck_assert_uint_le(frame.body_size + frame.msg_size, size);
@@ -772,8 +775,8 @@ int main(void)
     tcase_add_test(calls, a_call_is_answered);
     tcase_add_test(calls, a_call_made_before_the_connection_is_open_is_answered);
     tcase_add_test(calls, a_refusal_carries_code_and_message);
-    tcase_add_test(calls, notices_arrive_and_bad_ones_do_no_harm);
-    tcase_add_test(calls, a_notice_of_what_should_be_called_is_served_and_not_answered);
+    tcase_add_test(calls, notices_arrive_and_unknown_ones_do_no_harm);
+    tcase_add_test(calls, a_notice_of_what_should_be_called_closes_and_is_not_served);
     tcase_add_test(calls, a_call_of_a_role_that_may_not_is_denied);
     tcase_add_test(calls, a_call_to_an_unknown_method_is_refused);
     tcase_add_test(calls, calls_time_out_in_the_order_of_their_deadlines);

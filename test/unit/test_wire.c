@@ -368,6 +368,7 @@ union body {
     struct wire_hello hello;
     struct wire_welcome welcome;
     struct wire_reports reports;
+    struct wire_usages usages;
     struct wire_intents intents;
     struct wire_logs logs;
     struct wire_log_chunk log_chunk;
@@ -400,6 +401,30 @@ START_TEST(every_message_survives_the_way)
         ck_assert(same_bytes(bytes.bytes, bytes.size, again.bytes, again.size));
         m->release(&body), m->release(&back);
         buf_release(&bytes), buf_release(&again);
+    }
+}
+END_TEST
+
+START_TEST(a_list_longer_than_a_borglet_may_send_is_refused_before_it_is_read)
+{
+    union body body;
+    struct err err;
+    static const struct {
+        const char *name;
+        uint32_t max;
+    } lists[] = {{"reports", CMD_REPORTS_MAX}, {"usages", CMD_USAGES_MAX}};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        struct buf bytes = {0};
+        buf_append(&bytes, "\x91\xdd", 2);
+        for (int shift = 24; shift >= 0; shift -= 8)
+            buf_append(&bytes, &(char){(char)((lists[i].max + 1) >> shift)}, 1);
+        for (uint32_t at = 0; at <= lists[i].max; at++)
+            buf_append(&bytes, "\xc0", 1);
+        int rv = i == 0 ? wire_unpack_reports(bytes.bytes, bytes.size, &body.reports, &err)
+                        : wire_unpack_usages(bytes.bytes, bytes.size, &body.usages, &err);
+        ck_assert_int_eq(rv, -ERR_CORRUPT);
+        ck_assert_msg(strstr(err.msg, "list too long") != NULL, "%s", err.msg);
+        buf_release(&bytes);
     }
 }
 END_TEST
@@ -525,6 +550,7 @@ int main(void)
     suite_add_tcase(suite, way);
     TCase *bad = tcase_create("bad");
     tcase_set_timeout(bad, 120);
+    tcase_add_test(bad, a_list_longer_than_a_borglet_may_send_is_refused_before_it_is_read);
     tcase_add_loop_test(bad, every_truncation_of_a_message_is_refused, 0, ARRAY_SIZE(messages));
     tcase_add_loop_test(bad, damaged_messages_never_crash, 0, ARRAY_SIZE(messages));
     tcase_add_loop_test(bad, an_empty_body_is_no_message, 0, ARRAY_SIZE(messages));
