@@ -309,6 +309,51 @@ START_TEST(a_port_somebody_listens_on_is_not_given_out)
 }
 END_TEST
 
+/* Who has a port, whatever way, keeps it from being given out. */
+static const struct {
+    int family, type;
+    bool loopback, only_v6;
+} holders[] = {
+    {AF_INET, SOCK_STREAM, false, false},  {AF_INET, SOCK_STREAM, true, false},
+    {AF_INET, SOCK_DGRAM, false, false},   {AF_INET, SOCK_DGRAM, true, false},
+    {AF_INET6, SOCK_STREAM, false, true},  {AF_INET6, SOCK_STREAM, true, true},
+    {AF_INET6, SOCK_STREAM, false, false}, {AF_INET6, SOCK_DGRAM, false, true},
+    {AF_INET6, SOCK_DGRAM, true, true},
+};
+
+START_TEST(a_port_that_anybody_has_is_not_given_out)
+{
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    bool is_v6 = holders[_i].family == AF_INET6, loopback = holders[_i].loopback;
+    socklen_t size = is_v6 ? sizeof(v6) : sizeof(v4);
+    struct sockaddr *address = is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
+    int only = holders[_i].only_v6;
+    struct ports ports;
+    uint16_t got[1];
+    char range[32];
+
+    v4.sin_addr.s_addr = htonl(loopback ? INADDR_LOOPBACK : INADDR_ANY);
+    v6.sin6_addr = loopback ? in6addr_loopback : in6addr_any;
+    int fd = socket(holders[_i].family, holders[_i].type | SOCK_CLOEXEC, 0);
+    if (is_v6 && fd >= 0)
+        ck_assert_int_eq(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)), 0);
+    if (is_v6 && (fd < 0 || (bind(fd, address, size) < 0 && errno == EADDRNOTAVAIL)))
+        return; /* a machine without IPv6 */
+    if (!is_v6)
+        ck_assert_int_eq(bind(fd, address, size), 0);
+    if (holders[_i].type == SOCK_STREAM)
+        ck_assert_int_eq(listen(fd, 1), 0);
+    ck_assert_int_eq(getsockname(fd, address, &size), 0);
+    uint16_t port = ntohs(is_v6 ? v6.sin6_port : v4.sin_port);
+    snprintf(range, sizeof(range), "%u-%u", port, port);
+    T_OK(ports_parse(range, &ports, &t_err));
+    T_REFUSED(ports_take(&ports, 1, got, &t_err), ERR_UNAVAILABLE);
+    close(fd);
+    T_OK(ports_take(&ports, 1, got, &t_err));
+}
+END_TEST
+
 START_TEST(logs_survive_forgetting_within_bounds)
 {
     char path[600];
@@ -413,6 +458,7 @@ int main(void)
     tcase_add_test(edges, a_stop_whose_connection_broke_is_asked_for_again);
     tcase_add_test(edges, a_missing_shim_is_a_start_error);
     tcase_add_test(edges, a_port_somebody_listens_on_is_not_given_out);
+    tcase_add_loop_test(edges, a_port_that_anybody_has_is_not_given_out, 0, ARRAY_SIZE(holders));
     tcase_add_test(edges, rubbish_in_the_directory_is_left_alone);
     suite_add_tcase(suite, life);
     suite_add_tcase(suite, edges);
