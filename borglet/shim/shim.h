@@ -4,6 +4,7 @@
  *
  *     main.c     sets up, waits, decides when to leave
  *     task.c     starts the task, reaps, kills all that descends from it
+ *     exec.c     executes the command, and says why it cannot be
  *     log.c      pipes to segments of bounded size
  *     record.c   the state on disk, in place
  *     control.c  the socket
@@ -20,11 +21,12 @@
 #include <sys/types.h>
 
 struct log_stream {
-    char name[4];  /* "out" or "err" */
-    int read_fd;   /* our end of the pipe, non-blocking */
-    int task_fd;   /* the task's end, opened O_RDWR; we keep it, so there never is an EOF */
-    int file_fd;   /* the segment being written, or -1 */
-    uint64_t size; /* bytes of the stream written so far */
+    char name[4];     /* "out" or "err" */
+    int read_fd;      /* our end of the pipe, non-blocking */
+    int task_fd;      /* the task's end, opened O_RDWR; we keep it, so there never is an EOF */
+    int file_fd;      /* the segment being written, or -1 */
+    uint64_t segment; /* its number */
+    uint64_t size;    /* bytes of the stream written so far */
     uint32_t segment_bytes;
     uint32_t segments;
     uint64_t dropped;      /* bytes lost in all */
@@ -48,6 +50,7 @@ struct shim {
     struct log_stream logs[2];
     int listen_fd;
     int signal_fd;
+    int start_fd; /* from the task's process until it is executed; -1: not, or not any more */
     int epoll_fd;
     struct client clients[SHIM_CLIENTS_MAX];
     bool main_ended;      /* the task's own process; its descendants may still be dying */
@@ -74,8 +77,13 @@ bool log_pump(struct log_stream *l, size_t limit);
 /* The task is gone: take the rest and tell of losses. */
 void log_finish(struct log_stream *l);
 
-/* Fork and exec; on failure the state is ENDED with a start error. */
+/* Fork; on failure the state is ENDED with a start error. Else task_started() tells the rest. */
 void task_start(struct shim *s);
+/* s->start_fd can be read: whether the state is now RUNNING, or ENDED with a start error. Executing
+ * may take for ever (a file on a server that is away), and the shim serves meanwhile. */
+bool task_started(struct shim *s);
+/* Execute argv, looked for in the PATH of `env`. Returns the errno, and perhaps more about it. */
+int task_exec(char *const *argv, char *const *env, char detail[SHIM_DETAIL_BYTES]);
 /* Collect dead children. Returns whether the task has ended and nothing of it is left. */
 bool task_reap(struct shim *s);
 /* To the group of the task and to descendants that left the group. */
