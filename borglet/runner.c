@@ -53,6 +53,8 @@ static void runner_on_child(uv_signal_t *handle, int signal UNUSED)
         if (waitpid(runner->children[i], NULL, WNOHANG) == 0)
             runner->children[kept++] = runner->children[i];
     runner->child_count = kept;
+    if (!runner->closing)
+        attic_reap(&runner->attic);
 }
 
 void attempt_changed(struct runner *runner, struct attempt *attempt)
@@ -262,8 +264,7 @@ void runner_forget(struct runner *runner, struct attempt *attempt)
         (void)!shim_send(attempt->shim_fd, SHIM_ACK_EXIT, 0, NULL);
     attempt_unwatch(attempt);
     if (attempt->has_dir)
-        child_add(runner,
-                  attic_put(&runner->attic, runner->tasks_fd, attempt->name, attempt->task));
+        attic_put(&runner->attic, runner->tasks_fd, attempt->name, attempt->task);
     list_remove(&attempt->link);
     runner->attempt_count--;
     free(attempt);
@@ -386,7 +387,7 @@ static int runner_dirs_open(struct runner *runner, struct err *err)
     buf_printf(&path, "%s/tasks", runner->dir);
     if (mkdir(buf_text(&path), 0700) < 0 && errno != EEXIST)
         return err_errno(err, errno, "cannot create \"%s\"", buf_text(&path));
-    int rc = attic_open(&runner->attic, runner->dir, err);
+    int rc = attic_open(&runner->attic, runner->dir, runner->shim_path, err);
     if (rc != 0)
         return rc;
     runner->tasks_fd = open(buf_text(&path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

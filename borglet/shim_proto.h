@@ -38,6 +38,12 @@ enum {
     SHIM_LINGER_MS = 30000, /* a recorded end that nobody asks for keeps a shim this long */
 };
 
+/* Exit codes of borg-shim --clear-work NAME and --clear-all NAME, with the directory at SHIM_FD. */
+enum {
+    SHIM_CLEAR_MOUNT_LEFT = 10, /* something is mounted below and could not be unmounted */
+    SHIM_CLEAR_LEFT = 11,       /* something else could not be removed */
+};
+
 #define SHIM_SPEC_MAGIC UINT32_C(0x62736830)
 #define SHIM_RECORD_MAGIC UINT32_C(0x62736831)
 

@@ -273,6 +273,10 @@ int main(int argc, char **argv)
     static struct shim s = {.record_fd = -1, .listen_fd = -1, .start_fd = -1};
     enum shim_stage stage;
 
+    if (argc == 3 && strcmp(argv[1], "--clear-work") == 0)
+        return clear_main(argv[2], true);
+    if (argc == 3 && strcmp(argv[1], "--clear-all") == 0)
+        return clear_main(argv[2], false);
     if (argc != 2 || fcntl(SHIM_FD, F_GETFD) < 0) {
         fprintf(stderr, "borg-shim is started by borglet: borg-shim DIRECTORY, its socket at %d\n",
                 SHIM_FD);

@@ -8,6 +8,7 @@
  *     log.c      pipes to segments of bounded size
  *     record.c   the state on disk, in place
  *     control.c  the socket
+ *     clear.c    what an attempt has left, removed: a program of its own in the same file
  *
  * The process runs in the directory of the attempt; all paths are relative to it. Single thread,
  * no heap in the steady state, nothing but system calls.
@@ -89,6 +90,10 @@ bool task_reap(struct shim *s);
 /* To the group of the task and to descendants that left the group. */
 void task_signal_all(struct shim *s, int signal);
 void task_stop(struct shim *s, uint32_t grace_ms);
+
+/* Remove what an attempt has left: SHIM_FD/name, but for spec and logs if `work_only`. Returns the
+ * exit code of the process. */
+int clear_main(const char *name, bool work_only);
 
 int control_open(struct shim *s); /* 0 or errno */
 void control_accept(struct shim *s);

@@ -8,8 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -106,12 +110,12 @@ static struct attempt *rig_start(struct rig *r, struct attempt_ref task, const c
     return runner_find(r->runner, task);
 }
 
-static const char *output(const struct rig *r, const char *where, const struct attempt *a)
+static const char *output(const struct rig *r, const char *where, const char *name)
 {
     static char text[1024];
     char path[600];
 
-    snprintf(path, sizeof(path), "%s/%s/%s/out.0", r->dir, where, a->name);
+    snprintf(path, sizeof(path), "%s/%s/%s/out.0", r->dir, where, name);
     int fd = open(path, O_RDONLY);
     ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
     if (fd >= 0)
@@ -133,7 +137,7 @@ START_TEST(a_task_runs_with_its_ports_and_its_end_is_reported)
     ck_assert_int_ge(a->report.ports[0], 21000);
     ck_assert_int_ne(a->report.ports[0], a->report.ports[1]);
     snprintf(want, sizeof(want), "%u %u web/3\n", a->report.ports[0], a->report.ports[1]);
-    ck_assert_str_eq(output(&r, "tasks", a), want);
+    ck_assert_str_eq(output(&r, "tasks", a->name), want);
     rig_release(&r);
 }
 END_TEST
@@ -147,7 +151,8 @@ START_TEST(a_new_runner_adopts_the_same_process)
         rig_start(&r, ref(0, 1), "echo up; while [ ! -e go ]; do sleep 0.01; done; exit 9");
     char go[600];
     snprintf(go, sizeof(go), "%s/tasks/%s/work/go", r.dir, a->name);
-    T_RUN(&r.loop, a->phase == ATTEMPT_RUNNING && strcmp(output(&r, "tasks", a), "up\n") == 0);
+    T_RUN(&r.loop,
+          a->phase == ATTEMPT_RUNNING && strcmp(output(&r, "tasks", a->name), "up\n") == 0);
     int32_t pid = a->report.pid;
     uint16_t port = a->report.ports[0];
     ck_assert_int_gt(pid, 0);
@@ -210,8 +215,8 @@ START_TEST(a_killed_shim_takes_its_task_along)
 
     rig_init(&r);
     struct attempt *a = rig_start(&r, ref(0, 1), "setsid sleep 1000 & echo $!; sleep 1000");
-    T_RUN(&r.loop, a->phase == ATTEMPT_RUNNING && output(&r, "tasks", a)[0] != '\0');
-    pid_t child = (pid_t)strtol(output(&r, "tasks", a), NULL, 10);
+    T_RUN(&r.loop, a->phase == ATTEMPT_RUNNING && output(&r, "tasks", a->name)[0] != '\0');
+    pid_t child = (pid_t)strtol(output(&r, "tasks", a->name), NULL, 10);
     int32_t pid = a->report.pid;
     pid_t shim = a->state.shim_pid;
     if (away)
@@ -389,19 +394,30 @@ START_TEST(logs_survive_forgetting_within_bounds)
 END_TEST
 
 /* A forgotten attempt with a log of that size, which takes no room on the disk. */
-static void attic_entry_make(const struct rig *r, uint32_t index, off_t bytes)
+static void attic_entry_make(const struct rig *r, uint32_t index, uint32_t attempt, off_t bytes)
 {
     char path[600];
 
-    snprintf(path, sizeof(path), "%s/ended/web.%u.1.1", r->dir, index);
+    snprintf(path, sizeof(path), "%s/ended/web.%u.1.%u", r->dir, index, attempt);
     ck_assert_int_eq(mkdir(path, 0700), 0);
-    snprintf(path, sizeof(path), "%s/ended/web.%u.1.1/out.0", r->dir, index);
+    snprintf(path, sizeof(path), "%s/ended/web.%u.1.%u/out.0", r->dir, index, attempt);
     int fd = open(path, O_WRONLY | O_CREAT, 0600);
     ck_assert_int_eq(ftruncate(fd, bytes), 0);
     close(fd);
 }
 
-START_TEST(old_logs_are_bounded_in_number_and_bytes)
+static const struct attic *attic_again(struct rig *r)
+{
+    rig_open(r, "21000-21999");
+    return runner_attic(r->runner);
+}
+
+static bool cleaned(const struct attic *attic)
+{
+    return attic->queue_count + attic->cleaner_count == 0;
+}
+
+START_TEST(old_logs_are_bounded_in_number)
 {
     struct rig r;
 
@@ -409,18 +425,181 @@ START_TEST(old_logs_are_bounded_in_number_and_bytes)
     rig_close(&r);
     t_loop_run_ms(&r.loop, 20);
     for (uint32_t i = 0; i < ATTIC_MAX + 3; i++)
-        attic_entry_make(&r, i, 10);
-    rig_open(&r, "21000-21999");
-    ck_assert_uint_eq(runner_attic(r.runner)->count, ATTIC_MAX);
+        attic_entry_make(&r, i, 1, 10);
+    const struct attic *attic = attic_again(&r);
+    ck_assert_uint_eq(attic->count, ATTIC_MAX);
+    T_RUN(&r.loop, cleaned(attic));
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(old_logs_are_bounded_in_bytes_and_newest_attempts_stay_longest)
+{
+    enum { WHOLE = ATTIC_BYTES_MAX / ATTIC_ENTRY_BYTES_MAX };
+    struct rig r;
+
+    rig_init(&r);
     rig_close(&r);
     t_loop_run_ms(&r.loop, 20);
-    attic_entry_make(&r, 1000, (off_t)(ATTIC_BYTES_MAX / 2));
-    attic_entry_make(&r, 1001, (off_t)(ATTIC_BYTES_MAX / 2));
-    rig_open(&r, "21000-21999");
-    /* Together they leave no byte for the others. */
-    ck_assert_uint_eq(runner_attic(r.runner)->count, 2);
-    ck_assert_ptr_nonnull(attic_find(runner_attic(r.runner), ref(1001, 1).task, 1));
-    ck_assert_int_lt(access(t_path(r.dir, "ended/web.5.1.1"), F_OK), 0);
+    /* A task's file may be of any size: it costs others no more than a real log does. */
+    attic_entry_make(&r, 0, 1, (off_t)1 << 40);
+    attic_entry_make(&r, 1, 1, (off_t)1 << 40);
+    attic_entry_make(&r, 1, 2, (off_t)1 << 40);
+    for (uint32_t i = 2; i < WHOLE; i++)
+        attic_entry_make(&r, i, 1, (off_t)1 << 40);
+    const struct attic *attic = attic_again(&r);
+    ck_assert_uint_eq(attic->count, WHOLE);
+    ck_assert_ptr_null(attic_find(attic, ref(1, 0).task, 1));
+    ck_assert_ptr_nonnull(attic_find(attic, ref(1, 0).task, 2));
+    ck_assert_ptr_nonnull(attic_find(attic, ref(0, 0).task, 1));
+    T_RUN(&r.loop, cleaned(attic));
+    ck_assert_int_lt(access(t_path(r.dir, "ended/web.1.1.1"), F_OK), 0);
+    rig_close(&r);
+    t_loop_run_ms(&r.loop, 20);
+    /* Nobody is superseded now: the oldest goes. */
+    attic_entry_make(&r, 100, 1, (off_t)1 << 40);
+    attic = attic_again(&r);
+    ck_assert_uint_eq(attic->count, WHOLE);
+    ck_assert_ptr_null(attic_find(attic, ref(0, 0).task, 1));
+    T_RUN(&r.loop, cleaned(attic));
+    rig_release(&r);
+}
+END_TEST
+
+/* Forget the attempt, and wait until what it left has been cleared. */
+static void forget_whole(struct rig *r, struct attempt *a)
+{
+    T_RUN(&r->loop, a->phase == ATTEMPT_ENDED);
+    runner_forget(r->runner, a);
+    T_RUN(&r->loop, cleaned(runner_attic(r->runner)));
+}
+
+/* What is left of the attempt, by name, but for its log. */
+static const char *left_over(const struct rig *r)
+{
+    static char text[256];
+    char command[700];
+
+    snprintf(command, sizeof(command),
+             "cd %s/ended/web.0.1.1 && ls -A | grep -v -x -e spec -e out.0 -e err.0 | tr '\\n' ' '",
+             r->dir);
+    FILE *f = popen(command, "r");
+    text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+    pclose(f);
+    return text;
+}
+
+/* OUT is a directory that is none of the task's; everything below $BORG_DIR goes. */
+static const char *const remains[] = {
+    "ln -s $OUT data; ln -s $OUT/precious f; ln -s $OUT ../dir",
+    "mkdir a; chmod 0 a; mkdir -p b/c/d; touch b/c/d/e; chmod 0 b/c/d b/c b",
+    "perl -e 'for (1 .. 600) { mkdir \"d\" x 200; chdir \"d\" x 200 }'",
+    "perl -e 'for (1 .. 3000) { open F, \">\", \"f$_\" }'",
+    "mkfifo f; perl -MSocket -e 'socket(S,AF_UNIX,SOCK_STREAM,0); bind(S,sockaddr_un(\"s\"))'",
+    "mkdir .0 .1 .2 .1/.1; touch .3 ../.0 ../x; mkdir -p ../more/and/more ../out.7 ../spec2",
+};
+
+START_TEST(whatever_a_task_leaves_is_cleared_and_nothing_else)
+{
+    char script[1024];
+    struct rig r;
+
+    rig_init(&r);
+    const char *out = t_path(r.dir, "outside");
+    ck_assert_int_eq(mkdir(out, 0700), 0);
+    close(open(t_path(r.dir, "outside/precious"), O_WRONLY | O_CREAT, 0600));
+    snprintf(script, sizeof(script), "OUT=%s/outside; %s", r.dir, remains[_i]);
+    struct attempt *a = rig_start(&r, ref(0, 1), script);
+    forget_whole(&r, a);
+    ck_assert_str_eq(left_over(&r), "");
+    ck_assert_int_eq(access(t_path(r.dir, "outside/precious"), F_OK), 0);
+    rig_release(&r);
+}
+END_TEST
+
+static const char *const mounts[] = {
+    "mkdir data; mount --bind $OUT data",
+    "mkdir data; mount --bind $OUT data; mount --bind $OUT data; mount --bind $OUT data/sub",
+    "touch f; mount --bind $OUT/precious f",
+    "mkdir -p a/b/c; mount --bind $OUT a/b/c",
+    "mkdir -p a/b/c; mount --bind $OUT a/b/c; chmod 0 a/b a",
+    "mount --bind $OUT $BORG_DIR",
+    "mount --bind $OUT $BORG_DIR/..",
+    "mkdir t; mount -t tmpfs none t; touch t/x",
+};
+
+/* Where nobody else sees it: a mount namespace, and as a user one to be root in. false: not allowed
+ * here. */
+static bool file_write(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool good = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
+static bool namespace_enter(void)
+{
+    char uids[64], gids[64];
+    uid_t uid = geteuid();
+
+    snprintf(uids, sizeof(uids), "0 %u 1\n", uid);
+    snprintf(gids, sizeof(gids), "0 %u 1\n", getegid());
+    if (unshare(uid == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) < 0)
+        return false;
+    if (uid != 0 &&
+        (!file_write("/proc/self/uid_map", uids) || !file_write("/proc/self/setgroups", "deny") ||
+         !file_write("/proc/self/gid_map", gids)))
+        return false;
+    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+START_TEST(what_a_task_has_mounted_is_unmounted_and_not_emptied)
+{
+    char script[1024];
+    struct rig r;
+
+    if (!namespace_enter())
+        return;
+    rig_init(&r);
+    ck_assert_int_eq(mkdir(t_path(r.dir, "outside"), 0700), 0);
+    ck_assert_int_eq(mkdir(t_path(r.dir, "outside/sub"), 0700), 0);
+    close(open(t_path(r.dir, "outside/precious"), O_WRONLY | O_CREAT, 0600));
+    close(open(t_path(r.dir, "outside/sub/too"), O_WRONLY | O_CREAT, 0600));
+    snprintf(script, sizeof(script), "set -e; OUT=%s/outside; %s; echo done", r.dir, mounts[_i]);
+    struct attempt *a = rig_start(&r, ref(0, 1), script);
+    forget_whole(&r, a);
+    ck_assert_int_eq(access(t_path(r.dir, "outside/precious"), F_OK), 0);
+    ck_assert_int_eq(access(t_path(r.dir, "outside/sub"), F_OK), 0);
+    ck_assert_str_eq(left_over(&r), "");
+    ck_assert_str_eq(output(&r, "ended", "web.0.1.1"), "done\n");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_mount_that_cannot_be_unmounted_is_left_with_all_that_is_in_it)
+{
+    char script[1024];
+    struct rig r;
+
+    if (!namespace_enter())
+        return;
+    rig_init(&r);
+    ck_assert_int_eq(mkdir(t_path(r.dir, "outside"), 0700), 0);
+    close(open(t_path(r.dir, "outside/precious"), O_WRONLY | O_CREAT, 0600));
+    snprintf(script, sizeof(script),
+             "set -e; mkdir -p a/b gone; touch a/f; mount --bind %s/outside a/b; echo done", r.dir);
+    struct attempt *a = rig_start(&r, ref(0, 1), script);
+    T_RUN(&r.loop, a->phase == ATTEMPT_ENDED);
+    ck_assert_int_eq(prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0), 0);
+    forget_whole(&r, a);
+    ck_assert_int_eq(access(t_path(r.dir, "outside/precious"), F_OK), 0);
+    /* But for the mount and the directory it is in, everything has gone. */
+    ck_assert_str_eq(left_over(&r), ".0 ");
+    ck_assert_int_eq(access(t_path(r.dir, "ended/web.0.1.1/.0/b/precious"), F_OK), 0);
+    ck_assert_int_eq(access(t_path(r.dir, "ended/web.0.1.1/.0/f"), F_OK), -1);
     rig_release(&r);
 }
 END_TEST
@@ -433,8 +612,8 @@ static const char *const replacements[] = {
     "mkdir it",
     "truncate -s 1T it",
     "echo rubbish > it; ln it it2",
-    "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"it\")'",
-    "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"it\")'; chmod 0 it",
+    "perl -MSocket -e 'socket(S,AF_UNIX,SOCK_STREAM,0); bind(S,sockaddr_un(\"it\"))'",
+    "perl -MSocket -e 'socket(S,AF_UNIX,SOCK_STREAM,0); bind(S,sockaddr_un(\"it\"))'; chmod 0 it",
     "mknod it c 1 5 2> /dev/null || mkfifo it",
     "mknod it b 7 77 2> /dev/null || mkfifo it",
 };
@@ -501,10 +680,10 @@ START_TEST(a_socket_that_somebody_else_listens_at_is_no_shim)
     rig_init(&r);
     struct attempt *a = rig_start(
         &r, ref(0, 1),
-        "cd ..; rm ctl.sock; exec python3 -c 'import socket,time; s=socket.socket(socket.AF_UNIX,"
-        "socket.SOCK_SEQPACKET); s.bind(\"ctl.sock\"); s.listen(9); print(\"up\",flush=True);"
-        "time.sleep(1000)'");
-    T_RUN(&r.loop, a->phase == ATTEMPT_RUNNING && strcmp(output(&r, "tasks", a), "up\n") == 0);
+        "cd ..; rm ctl.sock; exec perl -MSocket -e 'socket(S,AF_UNIX,SOCK_SEQPACKET,0);"
+        "bind(S,sockaddr_un(\"ctl.sock\")); listen(S,9); $|=1; print \"up\\n\"; sleep 1000'");
+    T_RUN(&r.loop,
+          a->phase == ATTEMPT_RUNNING && strcmp(output(&r, "tasks", a->name), "up\n") == 0);
     rig_close(&r);
     t_loop_run_ms(&r.loop, 20);
     rig_open(&r, "21000-21999");
@@ -719,7 +898,13 @@ int main(void)
     tcase_add_loop_test(life, an_end_while_no_runner_was_there_is_found, 0, 2);
     tcase_add_loop_test(life, a_killed_shim_takes_its_task_along, 0, 2);
     tcase_add_test(life, logs_survive_forgetting_within_bounds);
-    tcase_add_test(life, old_logs_are_bounded_in_number_and_bytes);
+    tcase_add_test(life, old_logs_are_bounded_in_number);
+    tcase_add_test(life, old_logs_are_bounded_in_bytes_and_newest_attempts_stay_longest);
+    tcase_add_loop_test(life, whatever_a_task_leaves_is_cleared_and_nothing_else, 0,
+                        ARRAY_SIZE(remains));
+    tcase_add_loop_test(life, what_a_task_has_mounted_is_unmounted_and_not_emptied, 0,
+                        ARRAY_SIZE(mounts));
+    tcase_add_test(life, a_mount_that_cannot_be_unmounted_is_left_with_all_that_is_in_it);
     tcase_add_test(edges, what_cannot_be_executed_is_a_start_error);
     tcase_add_test(edges, a_stop_whose_connection_broke_is_asked_for_again);
     tcase_add_test(edges, a_missing_shim_is_a_start_error);
