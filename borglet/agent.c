@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ACTIONS_MAX = 64, USAGE_MS = 10000 };
+enum { ACTIONS_MAX = 32, TURN_MS = 20, USAGE_MS = 10000 };
 
 struct agent {
     struct agent_options options;
@@ -22,6 +22,7 @@ struct agent {
     struct logs *logs;
     struct link *link;
     uv_prepare_t turn;        /* active when there is something to do before the loop sleeps */
+    uv_timer_t more;          /* there was more to do than one turn may take */
     uv_timer_t measure;       /* what tasks use */
     bool measuring;           /* a measurement is on its way */
     uint32_t measures_missed; /* because of that */
@@ -121,6 +122,11 @@ static void agent_act(struct agent *agent, const struct plan_action *action)
     }
 }
 
+static void agent_on_more(uv_timer_t *timer)
+{
+    agent_kick(timer->data);
+}
+
 static void agent_on_turn(uv_prepare_t *turn)
 {
     struct agent *agent = turn->data;
@@ -129,6 +135,7 @@ static void agent_on_turn(uv_prepare_t *turn)
     bool resized;
 
     uv_prepare_stop(turn);
+    uint64_t until_ms = clock_mono_ms() + TURN_MS;
     do {
         size_t present_count = agent_present(agent);
         count = plan_next(&agent->plan, agent->present, present_count, &agent->options.capacity,
@@ -138,7 +145,10 @@ static void agent_on_turn(uv_prepare_t *turn)
             agent_act(agent, &actions[i]);
             resized |= actions[i].verb == PLAN_RESIZE; /* others may have waited for the room */
         }
-    } while (count == ACTIONS_MAX || resized);
+    } while ((count == ACTIONS_MAX || resized) && clock_mono_ms() < until_ms);
+    /* A thousand starts are many turns: heartbeats and readers of logs have theirs between them. */
+    if (count == ACTIONS_MAX || resized)
+        uv_timer_start(&agent->more, agent_on_more, 0, 0);
     link_flush(agent->link);
 }
 
@@ -333,7 +343,9 @@ int agent_open(const struct agent_options *options, struct agent **ret, struct e
     agent->turn.data = agent;
     uv_timer_init(options->loop, &agent->measure);
     agent->measure.data = agent;
-    agent->refs = 2;
+    uv_timer_init(options->loop, &agent->more);
+    agent->more.data = agent;
+    agent->refs = 3;
     uv_timer_start(&agent->measure, agent_on_measure, USAGE_MS, USAGE_MS);
     agent_link(agent);
     *ret = agent;
@@ -361,6 +373,7 @@ void agent_close(struct agent *agent)
     logs_close(agent->logs);
     runner_close(agent->runner);
     uv_close((uv_handle_t *)&agent->turn, agent_on_handle_close);
+    uv_close((uv_handle_t *)&agent->more, agent_on_handle_close);
     uv_close((uv_handle_t *)&agent->measure, agent_on_handle_close);
 }
 

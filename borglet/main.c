@@ -36,7 +36,8 @@ static const char help[] =
     "                      (os, arch, kernel, hostname and cpus are there already)\n"
     "  --gpus N            how many there are, %d at most; nothing is detected (0)\n"
     "  --resource NAME=N   what else jobs may ask for and the cell is to count, like tape=4\n"
-    "  --ports FIRST-LAST  range given to tasks (20000-20999)\n"
+    "  --ports FIRST-LAST  range given to tasks (20000-20999); a port is given out while nobody\n"
+    "                      has it: TCP and UDP, IPv4 and IPv6, on all addresses and on loopback\n"
     "  --log-level LEVEL   debug, info, warn or error (info)\n"
     "  --version           print the version\n"
     "  --help              print this\n";

@@ -10,10 +10,11 @@
 #include "logs.h"
 #include "testlib.h"
 
+#include <dirent.h>
 #include <libgen.h>
 #include <sys/stat.h>
 
-enum { REPLICAS = 2, REPORTS_MAX = 64, LOG_BYTES_MAX = 1 << 20, HEARTBEAT_MS = 100 };
+enum { REPLICAS = 2, REPORTS_MAX = 512, LOG_BYTES_MAX = 1 << 20, HEARTBEAT_MS = 100 };
 
 struct replica {
     struct rpc_server *server;
@@ -385,6 +386,53 @@ START_TEST(a_task_is_run_reported_and_forgotten)
     ck_assert_int_eq(replica->hello_last.kind, REPORT_EXITED);
     ck_assert_uint_eq(replica->seen_index, 1);
     send_other(&r, 0, INTENT_FORGET, 0);
+    rig_release(&r);
+}
+END_TEST
+
+static size_t started_count(const struct rig *r)
+{
+    char path[600];
+    size_t count = 0;
+
+    snprintf(path, sizeof(path), "%s/tasks", r->dir);
+    DIR *dir = opendir(path);
+    for (struct dirent *d; dir != NULL && (d = readdir(dir)) != NULL;)
+        count += d->d_name[0] != '.';
+    if (dir != NULL)
+        closedir(dir);
+    return count;
+}
+
+START_TEST(many_starts_at_once_leave_the_loop_to_others)
+{
+    enum { MANY = 250 };
+    struct intent *runs = xcalloc(MANY, sizeof(*runs));
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    for (uint32_t i = 0; i < MANY; i++) {
+        runs[i] = (struct intent){.task = ref(i), .action = INTENT_RUN, .assigned_seq = i};
+        spec_init(&runs[i].spec);
+        str_copy(runs[i].spec.name, sizeof(runs[i].spec.name), "web");
+        words_add(&runs[i].spec.argv, "true");
+        runs[i].spec.limit.v[RES_CPU] = runs[i].spec.limit.v[RES_RAM] = 1;
+    }
+    /* A turn of the loop is never all of it: the first is over before the last is begun. */
+    size_t most = 0, before = 0;
+    send_intents(&r, runs, MANY, false);
+    while (before < MANY) {
+        uv_run(&r.loop.uv, UV_RUN_ONCE);
+        size_t now = started_count(&r);
+        most = MAX(most, now - before);
+        before = now;
+    }
+    ck_assert_uint_lt(most, MANY);
+    T_RUN(&r.loop, told(replica, MANY - 1) != NULL);
+    for (uint32_t i = 0; i < MANY; i++)
+        spec_release(&runs[i].spec);
+    free(runs);
     rig_release(&r);
 }
 END_TEST
@@ -761,6 +809,7 @@ int main(void)
     tcase_set_timeout(work, 60);
     tcase_set_timeout(links, 60);
     tcase_set_timeout(logs, 60);
+    tcase_add_test(work, many_starts_at_once_leave_the_loop_to_others);
     tcase_add_test(work, a_task_is_run_reported_and_forgotten);
     tcase_add_test(work, a_preemptor_starts_when_its_victim_is_gone);
     tcase_add_test(work, what_is_larger_than_the_machine_or_unknown_is_told_at_once);
