@@ -85,10 +85,10 @@ $(B)/borglet: $(B)/obj/borglet/main.o $(B)/borglet.a $(B)/libcell.a
 $(B)/borgctl: $(B)/obj/cli/main.o $(B)/borgctl.a $(B)/libcell.a
 	$(call run,LD $@,$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS))
 # One shim runs per task: static and without libraries, 60 kB of private memory each.
-$(B)/borg-shim: $(call src,$(SHIM))
+$(B)/borg-shim: $(call src,$(SHIM)) borglet/processes.c
 	@mkdir -p $(@D)
 	$(call run,LD $@,$(CC) -std=gnu17 -O2 -g $(WARN) -D_GNU_SOURCE -iquote borglet -static $(filter %.c,$^) -o $@)
-$(B)/borg-shim: $(wildcard $(SHIM)/*.h borglet/shim_proto.h)
+$(B)/borg-shim: $(wildcard $(SHIM)/*.h borglet/shim_proto.h borglet/processes.h)
 
 $(B)/test/%: $(B)/obj/test/%.o $(B)/raftlog.a $(B)/libcell.a
 	@mkdir -p $(@D)

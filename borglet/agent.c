@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ACTIONS_MAX = 64, USAGE_MS = 10000 };
+enum { ACTIONS_MAX = 32, USAGE_MS = 10000 };
 
 struct agent {
     struct agent_options options;
@@ -21,8 +21,13 @@ struct agent {
     struct runner *runner;
     struct logs *logs;
     struct link *link;
-    uv_prepare_t turn;  /* active when there is something to do before the loop sleeps */
-    uv_timer_t measure; /* what tasks use */
+    uv_prepare_t turn;        /* active when there is something to do before the loop sleeps */
+    uv_timer_t more;          /* there was more to do than one turn may take */
+    uv_timer_t measure;       /* what tasks use */
+    bool measuring;           /* a measurement is on its way */
+    uint32_t measures_missed; /* because of that */
+    bool closing;
+    size_t refs; /* a measurement's and the handles'; the last frees us */
     struct plan_attempt *present;
     size_t present_capacity;
 };
@@ -117,24 +122,28 @@ static void agent_act(struct agent *agent, const struct plan_action *action)
     }
 }
 
+static void agent_on_more(uv_timer_t *timer)
+{
+    agent_kick(timer->data);
+}
+
 static void agent_on_turn(uv_prepare_t *turn)
 {
     struct agent *agent = turn->data;
     struct plan_action actions[ACTIONS_MAX];
-    size_t count;
-    bool resized;
+    bool resized = false;
 
     uv_prepare_stop(turn);
-    do {
-        size_t present_count = agent_present(agent);
-        count = plan_next(&agent->plan, agent->present, present_count, &agent->options.capacity,
-                          actions, ACTIONS_MAX);
-        resized = false;
-        for (size_t i = 0; i < count; i++) {
-            agent_act(agent, &actions[i]);
-            resized |= actions[i].verb == PLAN_RESIZE; /* others may have waited for the room */
-        }
-    } while (count == ACTIONS_MAX || resized);
+    size_t present_count = agent_present(agent);
+    size_t count = plan_next(&agent->plan, agent->present, present_count, &agent->options.capacity,
+                             actions, ACTIONS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        agent_act(agent, &actions[i]);
+        resized |= actions[i].verb == PLAN_RESIZE; /* others may have waited for the room */
+    }
+    /* A thousand starts are many turns: heartbeats and readers of logs have theirs between them. */
+    if (count == ACTIONS_MAX || resized)
+        uv_timer_start(&agent->more, agent_on_more, 0, 0);
     link_flush(agent->link);
 }
 
@@ -170,30 +179,82 @@ static bool attempt_measured(struct attempt *attempt, const struct usage_sample 
     return true;
 }
 
-static void agent_on_measure(uv_timer_t *timer)
-{
-    struct agent *agent = timer->data;
-    size_t room = runner_count(agent->runner) + 1, count = 0, i = 0;
-    CLEANUP(free_ptr) struct usage_sample *samples = xcalloc(room, sizeof(*samples));
-    struct wire_usages usages = {.tasks = xcalloc(room, sizeof(*usages.tasks))};
+/* One measurement, off the loop: processes may be many, and the kernel slow to tell of one. */
+struct measurement {
+    uv_work_t work;
+    struct agent *agent;
+    struct usage_sample *samples;
+    struct attempt_ref *tasks; /* whose they are */
+    size_t count;
+    bool known;
+};
 
-    LIST_EACH(l, runner_attempts(agent->runner))
-    {
-        const struct attempt *attempt = CONTAINER_OF(l, struct attempt, link);
-        if (attempt->phase == ATTEMPT_RUNNING)
-            samples[count++].session = attempt->state.task_pid;
-    }
-    usage_measure(samples, count);
-    LIST_EACH(l, runner_attempts(agent->runner))
-    {
-        struct attempt *attempt = CONTAINER_OF(l, struct attempt, link);
-        if (attempt->phase == ATTEMPT_RUNNING &&
-            attempt_measured(attempt, &samples[i++], clock_mono_ms(),
+static void measurement_on_work(uv_work_t *work)
+{
+    struct measurement *m = work->data;
+
+    m->known = usage_measure(m->samples, m->count);
+}
+
+static void measurement_tell(struct measurement *m)
+{
+    struct agent *agent = m->agent;
+    struct wire_usages usages = {.tasks = xcalloc(m->count, sizeof(*usages.tasks))};
+
+    for (size_t i = 0; i < m->count; i++) {
+        struct attempt *attempt = runner_find(agent->runner, m->tasks[i]);
+        if (attempt != NULL && attempt->phase == ATTEMPT_RUNNING &&
+            attempt_measured(attempt, &m->samples[i], clock_mono_ms(),
                              &usages.tasks[usages.task_count]))
             usages.task_count++;
     }
     link_usage(agent->link, &usages);
     wire_usages_release(&usages);
+}
+
+static void agent_unref(struct agent *agent);
+
+static void measurement_on_done(uv_work_t *work, int status UNUSED)
+{
+    struct measurement *m = work->data;
+    struct agent *agent = m->agent;
+
+    agent->measuring = false;
+    if (!agent->closing && m->known)
+        measurement_tell(m);
+    free(m->samples);
+    free(m->tasks);
+    free(m);
+    agent_unref(agent);
+}
+
+static void agent_on_measure(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    size_t room = runner_count(agent->runner) + 1;
+
+    if (agent->measuring) {
+        if (agent->measures_missed++ == 0)
+            log_warn("usage.slow ms=%d, what tasks use is not told until it is known", USAGE_MS);
+        return;
+    }
+    agent->measures_missed = 0;
+    struct measurement *m = xcalloc(1, sizeof(*m));
+    m->work.data = m;
+    m->agent = agent;
+    m->samples = xcalloc(room, sizeof(*m->samples));
+    m->tasks = xcalloc(room, sizeof(*m->tasks));
+    LIST_EACH(l, runner_attempts(agent->runner))
+    {
+        const struct attempt *attempt = CONTAINER_OF(l, struct attempt, link);
+        if (attempt->phase != ATTEMPT_RUNNING || attempt->shim_pid == 0)
+            continue;
+        m->samples[m->count].shim = attempt->shim_pid;
+        m->tasks[m->count++] = attempt->task;
+    }
+    agent->measuring = true;
+    agent->refs++;
+    uv_queue_work(agent->options.loop, &m->work, measurement_on_work, measurement_on_done);
 }
 
 static void agent_on_hello(void *data, struct wire_hello *hello)
@@ -277,35 +338,38 @@ int agent_open(const struct agent_options *options, struct agent **ret, struct e
     agent->turn.data = agent;
     uv_timer_init(options->loop, &agent->measure);
     agent->measure.data = agent;
+    uv_timer_init(options->loop, &agent->more);
+    agent->more.data = agent;
+    agent->refs = 3;
     uv_timer_start(&agent->measure, agent_on_measure, USAGE_MS, USAGE_MS);
     agent_link(agent);
     *ret = agent;
     return 0;
 }
 
-static void agent_on_close(uv_handle_t *handle)
+static void agent_unref(struct agent *agent)
 {
-    struct agent *agent = handle->data;
-
+    if (--agent->refs > 0)
+        return;
     plan_release(&agent->plan);
     free(agent->present);
     free(agent);
 }
 
-static void agent_on_turn_close(uv_handle_t *handle)
+static void agent_on_handle_close(uv_handle_t *handle)
 {
-    struct agent *agent = handle->data;
-
-    uv_close((uv_handle_t *)&agent->measure, agent_on_close);
+    agent_unref(handle->data);
 }
 
 void agent_close(struct agent *agent)
 {
-    uv_timer_stop(&agent->measure);
+    agent->closing = true;
     link_close(agent->link);
     logs_close(agent->logs);
     runner_close(agent->runner);
-    uv_close((uv_handle_t *)&agent->turn, agent_on_turn_close);
+    uv_close((uv_handle_t *)&agent->turn, agent_on_handle_close);
+    uv_close((uv_handle_t *)&agent->more, agent_on_handle_close);
+    uv_close((uv_handle_t *)&agent->measure, agent_on_handle_close);
 }
 
 const char *agent_address(const struct agent *agent)

@@ -2,6 +2,8 @@
  * attic.c - directories of attempts that the cell has forgotten.
  */
 #include "attic.h"
+#include "log.h"
+#include "shim_proto.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,46 +59,93 @@ bool attempt_name_parse(const char *name, char ret_job[CELL_NAME_MAX + 1],
     return name_valid(ret_job) && strcmp(only, name) == 0;
 }
 
-pid_t attic_clear(const char *directory)
+/* Start what may be started. */
+static void cleaners_start(struct attic *attic)
 {
-    CLEANUP(buf_release) struct buf work = {0};
-    /* The task may have taken rights away from its own directories. */
-    char script[] = "chmod -R u+rwX -- \"$1\" 2>/dev/null; exec rm -rf -- \"$1\"";
-    pid_t pid;
+    char *env[] = {NULL};
+    posix_spawn_file_actions_t actions;
 
-    buf_printf(&work, "%s/work", directory);
-    if (rmdir(buf_text(&work)) == 0 || errno == ENOENT)
-        return 0;
-    /* A tree of any depth and size: a process of its own, so that the loop goes on. */
-    char *argv[] = {"sh", "-c", script, "sh", work.bytes, NULL};
-    char *env[] = {"PATH=/usr/bin:/bin", NULL};
-    return posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, env) == 0 ? pid : 0;
+    while (attic->cleaner_count < ATTIC_CLEANERS_MAX && attic->queue_count > 0) {
+        struct attic_job *job = &attic->cleaners[attic->cleaner_count];
+        *job = attic->queue[0];
+        attic->queue_count--;
+        memmove(&attic->queue[0], &attic->queue[1], attic->queue_count * sizeof(*attic->queue));
+        char *argv[] = {attic->shim_path, job->all ? "--clear-all" : "--clear-work", job->name,
+                        NULL};
+        posix_spawn_file_actions_init(&actions);
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+        posix_spawn_file_actions_adddup2(&actions, 0, 1);
+        posix_spawn_file_actions_adddup2(&actions, 0, 2);
+        posix_spawn_file_actions_adddup2(&actions, attic->dup_fd, SHIM_FD);
+        int error = posix_spawn(&job->pid, attic->shim_path, &actions, NULL, argv, env);
+        posix_spawn_file_actions_destroy(&actions);
+        if (error == 0)
+            attic->cleaner_count++;
+        else
+            log_warn("attic.left attempt=%s reason=%s, the next borglet tries again", job->name,
+                     log_quoted(strerror(error)));
+    }
 }
 
-/* A directory of plain files, as an attempt's is without work/. */
-static void flat_remove(int at_fd, const char *name)
+static void clean(struct attic *attic, const char *name, bool all)
 {
-    int fd = openat(at_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
+    struct attic_job job = {.all = all};
 
-    while (dir != NULL && (entry = readdir(dir)) != NULL)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            (void)unlinkat(fd, entry->d_name, 0);
-    if (dir != NULL)
-        closedir(dir);
-    else if (fd >= 0)
-        close(fd);
-    (void)unlinkat(at_fd, name, AT_REMOVEDIR);
+    str_copy(job.name, sizeof(job.name), name);
+    if (attic->queue_count == attic->queue_capacity) {
+        attic->queue_capacity = MAX((size_t)16, attic->queue_capacity * 2);
+        attic->queue = xrealloc(attic->queue, attic->queue_capacity, sizeof(*attic->queue));
+    }
+    attic->queue[attic->queue_count++] = job;
+    cleaners_start(attic);
+}
+
+static void cleaner_ended(const struct attic *attic, const struct attic_job *job, int status)
+{
+    const char *why = "some of it cannot be removed";
+
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SHIM_CLEAR_MOUNT_LEFT)
+        why = "something is mounted below it: unmount that";
+    log_warn("attic.left directory=%s/%s reason=%s, the next borglet tries again", attic->path,
+             job->name, log_quoted(why));
+}
+
+void attic_reap(struct attic *attic)
+{
+    size_t kept = 0;
+    int status = 0;
+
+    for (size_t i = 0; i < attic->cleaner_count; i++) {
+        struct attic_job *job = &attic->cleaners[i];
+        pid_t pid = waitpid(job->pid, &status, WNOHANG);
+        if (pid == 0)
+            attic->cleaners[kept++] = *job;
+        else if (pid == job->pid)
+            cleaner_ended(attic, job, status);
+    }
+    attic->cleaner_count = kept;
+    cleaners_start(attic);
 }
 
 static void entry_remove(struct attic *attic, size_t i)
 {
-    flat_remove(attic->fd, attic->entries[i].name);
+    clean(attic, attic->entries[i].name, true);
     attic->bytes -= attic->entries[i].bytes;
     attic->count--;
     memmove(&attic->entries[i], &attic->entries[i + 1],
             (attic->count - i) * sizeof(attic->entries[0]));
+}
+
+/* The one that is missed least. */
+static void oldest_remove(struct attic *attic)
+{
+    size_t at = 0;
+
+    while (at < attic->count && !attic->entries[at].superseded)
+        at++;
+    entry_remove(attic, at < attic->count ? at : 0);
 }
 
 /* Room for one more of this task. */
@@ -112,26 +162,43 @@ static void attic_prune(struct attic *attic, task_id task)
     if (of_task >= ATTIC_PER_TASK_MAX)
         entry_remove(attic, oldest);
     else if (attic->count >= ATTIC_MAX)
-        entry_remove(attic, 0);
+        oldest_remove(attic);
 }
 
-/* What the files of an entry take. */
-static uint64_t entry_bytes(const struct attic *attic, const char *name)
+/*
+ * What the files of an entry take. Returns whether there are others than spec and logs. The task
+ * may have left any number of files of any size: neither is believed.
+ */
+static bool entry_measure(const struct attic *attic, struct attic_entry *entry)
 {
-    int fd = openat(attic->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    enum { FILES_MAX = 64 };
+    int fd = openat(attic->fd, entry->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    bool others = dir == NULL;
     struct dirent *item;
     struct stat st;
-    uint64_t bytes = 0;
 
-    while (dir != NULL && (item = readdir(dir)) != NULL)
-        if (fstatat(fd, item->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-            bytes += (uint64_t)st.st_size;
+    entry->bytes = 0;
+    for (int i = 0; dir != NULL && (item = readdir(dir)) != NULL; i++) {
+        if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
+            continue;
+        bool is_log =
+            strncmp(item->d_name, "out.", 4) == 0 || strncmp(item->d_name, "err.", 4) == 0;
+        if (i < FILES_MAX && fstatat(fd, item->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode) && (is_log || strcmp(item->d_name, "spec") == 0)) {
+            entry->bytes += MIN((uint64_t)st.st_size, ATTIC_ENTRY_BYTES_MAX);
+            continue;
+        }
+        others = true;
+        if (i >= FILES_MAX)
+            break;
+    }
+    entry->bytes = MIN(entry->bytes, ATTIC_ENTRY_BYTES_MAX);
     if (dir != NULL)
         closedir(dir);
     else if (fd >= 0)
         close(fd);
-    return bytes;
+    return others;
 }
 
 static void attic_add(struct attic *attic, const struct attic_entry *entry)
@@ -140,18 +207,29 @@ static void attic_add(struct attic *attic, const struct attic_entry *entry)
     ASSERT(attic->count < ATTIC_MAX);
     struct attic_entry *added = &attic->entries[attic->count++];
     *added = *entry;
-    added->bytes = entry_bytes(attic, entry->name);
+    if (entry_measure(attic, added))
+        clean(attic, added->name, false);
     attic->bytes += added->bytes;
-    /* The newest stays, whatever its size: shims bound that. */
+    for (size_t i = 0; i + 1 < attic->count; i++) {
+        struct attic_entry *other = &attic->entries[i];
+        if (other->task.task.v != entry->task.task.v)
+            continue;
+        other->superseded |= other->task.attempt < entry->task.attempt;
+        added->superseded |= other->task.attempt > entry->task.attempt;
+    }
     while (attic->count > 1 && attic->bytes > ATTIC_BYTES_MAX)
-        entry_remove(attic, 0);
+        oldest_remove(attic);
 }
 
 static int entry_order(const void *a, const void *b)
 {
     const struct attic_entry *x = a, *y = b;
 
-    return x->ended_ns < y->ended_ns ? -1 : x->ended_ns > y->ended_ns;
+    if (x->ended_ns != y->ended_ns)
+        return x->ended_ns < y->ended_ns ? -1 : 1;
+    if (x->task.task.v != y->task.task.v) /* the clock of a file system is coarse */
+        return x->task.task.v < y->task.task.v ? -1 : 1;
+    return x->task.attempt < y->task.attempt ? -1 : x->task.attempt > y->task.attempt;
 }
 
 /* Everything in the directory, in order of age; the caller frees. */
@@ -183,27 +261,28 @@ static struct attic_entry *attic_scan(const struct attic *attic, size_t *ret_cou
     return found;
 }
 
-int attic_open(struct attic *attic, const char *dir, struct err *err)
+int attic_open(struct attic *attic, const char *dir, const char *shim_path, struct err *err)
 {
     size_t count;
 
     memset(attic, 0, sizeof(*attic));
     snprintf(attic->path, sizeof(attic->path), "%s/ended", dir);
+    str_copy(attic->shim_path, sizeof(attic->shim_path), shim_path);
     if (mkdir(attic->path, 0700) < 0 && errno != EEXIST)
         return err_errno(err, errno, "cannot create \"%s\"", attic->path);
-    attic->fd = open(attic->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    attic->fd = open(attic->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (attic->fd < 0)
         return err_errno(err, errno, "cannot open \"%s\"", attic->path);
-    struct attic_entry *found = attic_scan(attic, &count);
-    for (size_t i = 0; i < count; i++) {
-        CLEANUP(buf_release) struct buf path = {0};
-        /* The previous borglet may have been killed before it had removed the rest. */
-        buf_printf(&path, "%s/%s", attic->path, found[i].name);
-        pid_t pid = attic_clear(buf_text(&path));
-        if (pid > 0)
-            waitpid(pid, NULL, 0);
-        attic_add(attic, &found[i]);
+    /* dup2 onto itself would keep close-on-exec. */
+    attic->dup_fd = fcntl(attic->fd, F_DUPFD_CLOEXEC, SHIM_FD + 1);
+    if (attic->dup_fd < 0) {
+        close(attic->fd);
+        return err_errno(err, errno, "cannot open \"%s\" again", attic->path);
     }
+    struct attic_entry *found = attic_scan(attic, &count);
+    /* The previous borglet may have ended before it had removed the rest: that goes on. */
+    for (size_t i = 0; i < count; i++)
+        attic_add(attic, &found[i]);
     free(found);
     return 0;
 }
@@ -211,26 +290,46 @@ int attic_open(struct attic *attic, const char *dir, struct err *err)
 void attic_close(struct attic *attic)
 {
     close(attic->fd);
+    close(attic->dup_fd);
+    free(attic->queue);
+    attic->queue = NULL;
+    attic->queue_count = 0;
     attic->fd = -1;
 }
 
-pid_t attic_put(struct attic *attic, int tasks_fd, const char *name, struct attempt_ref task)
+/* The task may have mounted something over its directory. */
+static bool entry_move(const struct attic *attic, int tasks_fd, const char *name)
 {
-    CLEANUP(buf_release) struct buf path = {0};
+    char path[ATTEMPT_NAME_BYTES + 32];
+
+    if (renameat(tasks_fd, name, attic->fd, name) == 0)
+        return true;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", tasks_fd, name);
+    if (errno == EBUSY && umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 &&
+        renameat(tasks_fd, name, attic->fd, name) == 0)
+        return true;
+    if (errno != ENOENT)
+        log_warn("attic.left attempt=%s reason=%s, its log is not kept", name,
+                 log_quoted(strerror(errno)));
+    return false;
+}
+
+void attic_put(struct attic *attic, int tasks_fd, const char *name, struct attempt_ref task)
+{
     struct attic_entry entry = {.task = task};
 
     str_copy(entry.name, sizeof(entry.name), name);
-    if (renameat(tasks_fd, name, attic->fd, name) < 0)
-        return 0;
+    if (!entry_move(attic, tasks_fd, name))
+        return;
+    /* The usual remains are no work for a process. */
+    int fd = openat(attic->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0) {
+        (void)unlinkat(fd, "ctl.sock", 0);
+        (void)unlinkat(fd, "record", 0);
+        (void)unlinkat(fd, "work", AT_REMOVEDIR);
+        close(fd);
+    }
     attic_add(attic, &entry);
-    buf_printf(&path, "%s/ctl.sock", name);
-    (void)unlinkat(attic->fd, buf_text(&path), 0);
-    buf_clear(&path);
-    buf_printf(&path, "%s/record", name);
-    (void)unlinkat(attic->fd, buf_text(&path), 0);
-    buf_clear(&path);
-    buf_printf(&path, "%s/%s", attic->path, name);
-    return attic_clear(buf_text(&path));
 }
 
 const struct attic_entry *attic_find(const struct attic *attic, task_id task, uint32_t attempt)

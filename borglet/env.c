@@ -3,18 +3,8 @@
  */
 #include "env.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
-
-void env_port_name(const char *port, char *to, size_t size)
-{
-    size_t at = (size_t)snprintf(to, size, "PORT_");
-
-    for (; *port != '\0' && at + 1 < size; port++)
-        to[at++] = *port == '-' || *port == '.' ? '_' : (char)toupper((unsigned char)*port);
-    to[at] = '\0';
-}
 
 /* The first of two equal names is what getenv() finds, so the second must not get in. */
 static bool known(const struct words *words, const char *word)
@@ -58,7 +48,7 @@ static void add_gpus(struct words *to, uint32_t devices)
 
 void env_build(struct words *to, const struct job_spec *spec, const struct env_facts *facts)
 {
-    char text[CELL_NAME_MAX + 32];
+    char text[SPEC_PORT_VARIABLE_BYTES + 32];
     size_t i = 0;
 
     ASSERT(to->count == 0);
@@ -75,7 +65,7 @@ void env_build(struct words *to, const struct job_spec *spec, const struct env_f
     for (const char *p = words_first(&spec->ports); p != NULL; p = words_next(&spec->ports, p)) {
         if (i == 0)
             add_number(to, "PORT", facts->ports[0]);
-        env_port_name(p, text, sizeof(text));
+        spec_port_variable(p, text);
         add_number(to, text, facts->ports[i++]);
     }
     if (facts->gpus)

@@ -20,8 +20,6 @@ struct env_facts {
     bool gpus;             /* the machine has some */
 };
 
-/* "http-alt" -> "PORT_HTTP_ALT" */
-void env_port_name(const char *port, char *to, size_t size);
 /* Appends to `to`, which is empty. */
 void env_build(struct words *to, const struct job_spec *spec, const struct env_facts *facts);
 

@@ -3,6 +3,7 @@
  */
 #include "logs.h"
 #include "log.h"
+#include "own_file.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -13,6 +14,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { ENTRIES_MAX = 1000 };
+#define SEGMENT_MAX (UINT64_C(1) << 31) /* 2^53 bytes and more: no log grows to that */
 
 struct logs {
     uv_loop_t *loop;
@@ -39,7 +43,9 @@ struct reader {
     uint64_t segment_bytes;
     uint64_t offset; /* in the stream, of the next byte to send */
     uv_fs_event_t event;
-    bool watching;
+    uv_timer_t wake;
+    bool watching; /* the two are open */
+    int handles;   /* of them: still to be closed */
 };
 
 /* What there is of a stream: bytes [first, end). */
@@ -56,9 +62,12 @@ static void reader_free(struct reader *reader)
     free(reader);
 }
 
-static void reader_on_event_close(uv_handle_t *handle)
+static void reader_on_handle_close(uv_handle_t *handle)
 {
-    reader_free(handle->data);
+    struct reader *reader = handle->data;
+
+    if (--reader->handles == 0)
+        reader_free(reader);
 }
 
 static void logs_free_if_done(struct logs *logs)
@@ -72,13 +81,18 @@ static void reader_end(struct reader *reader)
 {
     list_remove(&reader->link);
     reader->logs->reader_count--;
-    if (reader->watching)
-        uv_close((uv_handle_t *)&reader->event, reader_on_event_close);
-    else
+    if (!reader->watching) {
         reader_free(reader);
+        return;
+    }
+    uv_close((uv_handle_t *)&reader->event, reader_on_handle_close);
+    uv_close((uv_handle_t *)&reader->wake, reader_on_handle_close);
 }
 
-/* Segments of the stream from number `from` on: the lowest and the highest; false: none. */
+/*
+ * Segments of the stream from number `from` on: the lowest and the highest; false: none. A task may
+ * fill its directory with files: of so many entries none is a shim's.
+ */
 static bool segments_find(const struct reader *reader, uint64_t from, uint64_t *ret_low,
                           uint64_t *ret_high)
 {
@@ -88,12 +102,12 @@ static bool segments_find(const struct reader *reader, uint64_t from, uint64_t *
     struct dirent *item;
     bool found = false;
 
-    while (dir != NULL && (item = readdir(dir)) != NULL) {
+    for (int i = 0; i < ENTRIES_MAX && dir != NULL && (item = readdir(dir)) != NULL; i++) {
         if (strncmp(item->d_name, reader->stream, length) != 0 || item->d_name[length] != '.' ||
             !isdigit((unsigned char)item->d_name[length + 1]))
             continue;
         uint64_t number = strtoull(item->d_name + length + 1, NULL, 10);
-        if (number < from)
+        if (number < from || number > SEGMENT_MAX)
             continue;
         *ret_low = found ? MIN(*ret_low, number) : number;
         *ret_high = found ? MAX(*ret_high, number) : number;
@@ -122,40 +136,49 @@ static struct extent stream_extent(const struct reader *reader)
     extent.end = high * reader->segment_bytes;
     segment_name(reader, high, name, sizeof(name));
     if (fstatat(reader->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        extent.end += (uint64_t)st.st_size;
+        extent.end += MIN((uint64_t)MAX(st.st_size, 0), reader->segment_bytes);
     return extent;
 }
 
-/* Have the file of `reader->offset` open; goes on to the next that exists. false: at the end. */
-static bool reader_open_segment(struct reader *reader)
+static int segment_open(struct reader *reader, uint64_t segment, struct err *err)
 {
-    uint64_t want = reader->offset / reader->segment_bytes, high;
     char name[32];
 
-    if (reader->file_fd >= 0 && reader->segment == want)
-        return true;
-    if (reader->file_fd >= 0)
-        close(reader->file_fd);
-    segment_name(reader, want, name, sizeof(name));
-    reader->file_fd = openat(reader->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (reader->file_fd < 0 && segments_find(reader, want, &want, &high)) {
-        /* Removed before we came to it: go on with the oldest there is. */
-        segment_name(reader, want, name, sizeof(name));
-        reader->file_fd = openat(reader->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        reader->offset = MAX(reader->offset, want * reader->segment_bytes);
-    }
-    reader->segment = want;
-    return reader->file_fd >= 0;
+    segment_name(reader, segment, name, sizeof(name));
+    reader->segment = segment;
+    return own_file_open(reader->dir_fd, name, reader->segment_bytes, &reader->file_fd, err);
 }
 
-/* Send the next chunk. 1: sent; 0: there is nothing more now; negative: the connection failed. */
-static int reader_send(struct reader *reader)
+/* Have the file of `reader->offset` open; goes on to the next that exists. ERR_NOT_FOUND: at the
+ * end. */
+static int reader_open_segment(struct reader *reader, struct err *err)
+{
+    uint64_t want = reader->offset / reader->segment_bytes, next, high;
+
+    if (reader->file_fd >= 0 && reader->segment == want)
+        return 0;
+    if (reader->file_fd >= 0)
+        close(reader->file_fd);
+    reader->file_fd = -1;
+    int rc = segment_open(reader, want, err);
+    if (rc == -ERR_NOT_FOUND && segments_find(reader, want, &next, &high)) {
+        /* Removed before we came to it: go on with the oldest there is. */
+        rc = segment_open(reader, next, err);
+        reader->offset = MAX(reader->offset, next * reader->segment_bytes);
+    }
+    return rc;
+}
+
+/* Send the next chunk. 1: sent; 0: there is nothing more now; ERR_CLOSED: the connection failed,
+ * any other: the log cannot be read. */
+static int reader_send(struct reader *reader, struct err *err)
 {
     static char bytes[LOGS_CHUNK_BYTES];
     CLEANUP(buf_release) struct buf body = {0};
 
-    if (!reader_open_segment(reader))
-        return 0;
+    int rc = reader_open_segment(reader, err);
+    if (rc != 0)
+        return err->code == ERR_NOT_FOUND ? 0 : rc;
     uint64_t at = reader->offset - reader->segment * reader->segment_bytes;
     size_t room = (size_t)MIN((uint64_t)sizeof(bytes), reader->segment_bytes - at);
     ssize_t n = pread(reader->file_fd, bytes, room, (off_t)at);
@@ -164,7 +187,7 @@ static int reader_send(struct reader *reader)
     struct wire_log_chunk chunk = {.bytes = bytes, .size = (size_t)n, .offset = reader->offset};
     wire_pack_log_chunk(&body, &chunk);
     if (rpc_notify(reader->conn, WIRE_LOG_CHUNK, body.bytes, body.size) != 0)
-        return -1;
+        return err_set(err, ERR_CLOSED, "the connection failed");
     reader->offset += (uint64_t)n;
     return 1;
 }
@@ -182,6 +205,7 @@ static void logs_on_drain(struct rpc_conn *conn);
 static void reader_pump(struct reader *reader)
 {
     bool last; /* asked before reading: when the end is seen, everything is in the files */
+    struct err err;
     int rc;
 
     if (reader->logs->closing)
@@ -192,15 +216,18 @@ static void reader_pump(struct reader *reader)
             rpc_on_drain(reader->conn, logs_on_drain);
             return;
         }
-        rc = reader_send(reader);
+        rc = reader_send(reader, &err);
     } while (rc == 1);
     if (rc == 0 && !last)
         return;
-    if (rc < 0) {
+    if (rc < 0 && err.code == ERR_CLOSED) {
         rpc_close(reader->conn);
         return; /* on_close ends the reader */
     }
-    rpc_reply(reader->call, NULL, 0);
+    if (rc < 0)
+        rpc_refuse(reader->call, &err);
+    else
+        rpc_reply(reader->call, NULL, 0);
     reader_end(reader);
 }
 
@@ -223,10 +250,19 @@ static void logs_on_drain(struct rpc_conn *conn)
         reader_pump(reader);
 }
 
+static void reader_on_wake(uv_timer_t *timer)
+{
+    reader_pump(timer->data);
+}
+
+/* A task may cause any number of events: each costs no more than this. */
 static void logs_on_write(uv_fs_event_t *event, const char *name UNUSED, int events UNUSED,
                           int status UNUSED)
 {
-    reader_pump(event->data);
+    struct reader *reader = event->data;
+
+    if (!uv_is_active((uv_handle_t *)&reader->wake))
+        uv_timer_start(&reader->wake, reader_on_wake, LOGS_WAKE_MS, 0);
 }
 
 void logs_ended(struct logs *logs, struct attempt_ref task)
@@ -308,7 +344,7 @@ static int reader_locate(struct reader *reader, const struct wire_logs *request,
 
     if (!attempt_locate(reader->logs, request, path, &reader->task))
         return not_found(reader->logs, request, err);
-    reader->dir_fd = open(buf_text(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    reader->dir_fd = open(buf_text(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (reader->dir_fd < 0)
         return err_errno(err, errno, "cannot open the log");
     int rc = shim_spec_read(reader->dir_fd, &spec, NULL, err);
@@ -320,6 +356,8 @@ static int reader_locate(struct reader *reader, const struct wire_logs *request,
     struct extent extent = stream_extent(reader);
     uint64_t size = extent.end - extent.first;
     reader->offset = extent.end - MIN(size, request->tail_bytes);
+    if (request->from != 0)
+        reader->offset = MAX(extent.first, request->from);
     return 0;
 }
 
@@ -327,12 +365,28 @@ static void reader_watch(struct reader *reader, const char *path)
 {
     if (uv_fs_event_init(reader->logs->loop, &reader->event) != 0)
         return;
+    uv_timer_init(reader->logs->loop, &reader->wake);
     reader->event.data = reader;
+    reader->wake.data = reader;
     reader->watching = true;
+    reader->handles = 2;
     int rc = uv_fs_event_start(&reader->event, logs_on_write, path, 0);
     if (rc != 0)
         log_warn("logs.watch_failed reason=%s, the follower gets the rest at the end",
                  log_quoted(uv_strerror(rc)));
+}
+
+/* How many logs are being read by somebody. */
+static size_t readers_of(const struct logs *logs, const struct identity *user)
+{
+    size_t count = 0;
+
+    LIST_EACH(l, &logs->readers)
+    {
+        const struct identity *other = rpc_peer(CONTAINER_OF(l, struct reader, link)->conn);
+        count += other->role == user->role && strcmp(other->name, user->name) == 0;
+    }
+    return count;
 }
 
 static int reader_open(struct logs *logs, struct rpc_conn *conn, const struct wire_logs *request,
@@ -342,6 +396,11 @@ static int reader_open(struct logs *logs, struct rpc_conn *conn, const struct wi
 
     if (reader_of(logs, conn) != NULL)
         return err_set(err, ERR_STATE, "one log at a time on a connection");
+    const struct identity *user = rpc_peer(conn);
+    if (readers_of(logs, user) >= LOGS_READERS_PER_USER)
+        return err_set(err, ERR_LIMIT,
+                       "%s reads %d logs on this machine already, no more; end one of them",
+                       identity_text(user).text, LOGS_READERS_PER_USER);
     if (logs->reader_count >= LOGS_READERS_MAX)
         return err_set(err, ERR_LIMIT, "%d logs are being read on this machine, no more",
                        LOGS_READERS_MAX);

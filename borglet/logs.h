@@ -3,7 +3,8 @@
  *
  * One log at a time on a connection (chunks do not say whose they are). A reader that is slow waits
  * for its queue to drain; when the oldest segment goes meanwhile, the next chunk's offset shows the
- * gap. Nothing here can slow a task down.
+ * gap. Nothing here can slow a task down. A user has LOGS_READERS_PER_USER of the readers, and what
+ * a task has put in the place of its log is told and not read (own_file.h).
  */
 #ifndef BORGLET_LOGS_H
 #define BORGLET_LOGS_H
@@ -13,6 +14,8 @@
 
 enum {
     LOGS_READERS_MAX = 256,
+    LOGS_READERS_PER_USER = 16,
+    LOGS_WAKE_MS = 20, /* followers look so long after a write, however many there are meanwhile */
     LOGS_CHUNK_BYTES = 65536,
     LOGS_QUEUE_BYTES_MAX = 262144, /* on one connection; then it is waited for */
 };

@@ -1,10 +1,9 @@
 /*
- * lost.c - find and kill what a dead shim left.
+ * lost.c - find and signal what a shim no longer answers for.
  */
 #include "lost.h"
-#include "buf.h"
+#include "processes.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,11 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ENVIRON_BYTES_MAX = 262144, STAT_BYTES = 1024 };
+enum { ENVIRON_BYTES_MAX = 262144 };
+static const char dir_variable[] = "BORG_DIR=";
 
 static ssize_t file_read(const char *path, char *to, size_t size)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     size_t got = 0;
     ssize_t n = -1;
 
@@ -29,19 +29,6 @@ static ssize_t file_read(const char *path, char *to, size_t size)
     return n < 0 && got == 0 ? -1 : (ssize_t)got;
 }
 
-/* The text behind the command's name in /proc/PID/stat, from the state on; NULL: no such process.
- */
-static const char *stat_read(pid_t pid, char text[STAT_BYTES])
-{
-    char path[40];
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    if (file_read(path, text, STAT_BYTES) <= 0)
-        return NULL;
-    char *at = strrchr(text, ')');
-    return at == NULL || at[1] == '\0' ? NULL : at + 2;
-}
-
 void boot_id_read(char *to, size_t size)
 {
     if (file_read("/proc/sys/kernel/random/boot_id", to, size) < 0)
@@ -49,67 +36,94 @@ void boot_id_read(char *to, size_t size)
     to[strcspn(to, "\n")] = '\0';
 }
 
-bool lost_same_process(pid_t pid, uint64_t starttime, const char *boot_id)
+static bool alive(const struct process *process)
 {
-    char text[STAT_BYTES], now[64];
-    const char *at = pid > 0 ? stat_read(pid, text) : NULL;
-
-    boot_id_read(now, sizeof(now));
-    if (at == NULL || strcmp(now, boot_id) != 0)
-        return false;
-    for (int field = 3; at != NULL && field < 22; field++) {
-        at = strchr(at, ' ');
-        at = at == NULL ? NULL : at + 1;
-    }
-    return at != NULL && strtoull(at, NULL, 10) == starttime;
+    return process->state != 'Z' && process->state != 'X';
 }
 
-static bool environ_has(pid_t pid, const char *word, char *scratch)
+bool lost_same_process(pid_t pid, uint64_t starttime)
+{
+    struct process process;
+
+    return pid > 1 && process_read(pid, &process) && alive(&process) &&
+           process.starttime == starttime;
+}
+
+static struct lost *by_descent(struct lost *lost, size_t count, const struct process *process)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (lost[i].shim_left && process->root == lost[i].shim_pid)
+            return &lost[i];
+        if (lost[i].task_pid > 1 && process->session == lost[i].task_pid)
+            return &lost[i];
+    }
+    return NULL;
+}
+
+static struct lost *by_environment(struct lost *lost, size_t count, pid_t pid, char *scratch)
 {
     char path[40];
 
     snprintf(path, sizeof(path), "/proc/%d/environ", pid);
     ssize_t n = file_read(path, scratch, ENVIRON_BYTES_MAX);
-    for (ssize_t at = 0; at < n; at += (ssize_t)strlen(scratch + at) + 1)
-        if (strcmp(scratch + at, word) == 0)
-            return true;
-    return false;
-}
-
-static bool belongs(pid_t pid, pid_t session, const char *word, char *scratch)
-{
-    char text[STAT_BYTES], state;
-    const char *at = stat_read(pid, text);
-    int parent, group, its_session;
-
-    if (at == NULL || sscanf(at, "%c %d %d %d", &state, &parent, &group, &its_session) != 4)
-        return false;
-    if (state == 'Z' || state == 'X' || pid == getpid())
-        return false;
-    return (session > 0 && its_session == session) || environ_has(pid, word, scratch);
-}
-
-size_t lost_kill(pid_t session, const char *work_dir, pid_t *ret_pid)
-{
-    CLEANUP(buf_release) struct buf word = {0};
-    CLEANUP(buf_release) struct buf scratch = {0};
-    DIR *dir = opendir("/proc");
-    struct dirent *entry;
-    size_t count = 0;
-
-    buf_printf(&word, "BORG_DIR=%s", work_dir);
-    char *room = buf_reserve(&scratch, ENVIRON_BYTES_MAX);
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        /* 0 for everything that is not a process */
-        if (pid <= 1 || !belongs(pid, session, buf_text(&word), room))
+    for (ssize_t at = 0; at < n; at += (ssize_t)strlen(scratch + at) + 1) {
+        if (strncmp(scratch + at, dir_variable, sizeof(dir_variable) - 1) != 0)
             continue;
-        if (kill(pid, SIGKILL) < 0)
-            continue;
-        *ret_pid = pid;
-        count++;
+        const char *dir = scratch + at + sizeof(dir_variable) - 1;
+        for (size_t i = 0; i < count; i++)
+            if (strcmp(lost[i].work_dir, dir) == 0)
+                return &lost[i];
     }
-    if (dir != NULL)
-        closedir(dir);
-    return count;
+    return NULL;
+}
+
+static int pid_order(const void *a, const void *b)
+{
+    const pid_t *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* A number may have been given to somebody else since. */
+static void numbers_check(struct lost *lost, struct process *all, size_t count)
+{
+    const struct process *shim = processes_find(all, count, lost->shim_pid);
+    const struct process *task = processes_find(all, count, lost->task_pid);
+
+    lost->left = 0;
+    lost->shim_left = lost->shim_pid > 1 && shim != NULL && alive(shim) &&
+                      shim->starttime == lost->shim_starttime;
+    if (task != NULL && task->starttime != lost->task_starttime)
+        lost->task_pid = 0;
+}
+
+void lost_signal(struct lost *lost, size_t count)
+{
+    size_t process_count, root_count = 0;
+    struct process *all = processes_read(&process_count);
+    pid_t *roots = xcalloc(MAX(count, (size_t)1), sizeof(*roots));
+    char *scratch = xcalloc(1, ENVIRON_BYTES_MAX);
+
+    for (size_t i = 0; i < count; i++) {
+        numbers_check(&lost[i], all, process_count);
+        if (lost[i].shim_left)
+            roots[root_count++] = lost[i].shim_pid;
+        /* Not seen is not gone. */
+        lost[i].left = all == NULL;
+    }
+    qsort(roots, root_count, sizeof(*roots), pid_order);
+    processes_descend(all, process_count, roots, root_count);
+    for (size_t i = 0; i < process_count; i++) {
+        const struct process *process = &all[i];
+        if (!alive(process) || process->pid <= 1 || process->pid == getpid())
+            continue;
+        struct lost *of = by_descent(lost, count, process);
+        if (of == NULL)
+            of = by_environment(lost, count, process->pid, scratch);
+        if (of != NULL && process->pid != of->shim_pid && kill(process->pid, of->signal) == 0)
+            of->left++;
+    }
+    free(scratch);
+    free(roots);
+    free(all);
 }

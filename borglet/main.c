@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { EXIT_USAGE = 2, FLAG_ATTR = 50, FLAG_RESOURCE, FLAG_GPUS };
@@ -36,7 +37,8 @@ static const char help[] =
     "                      (os, arch, kernel, hostname and cpus are there already)\n"
     "  --gpus N            how many there are, %d at most; nothing is detected (0)\n"
     "  --resource NAME=N   what else jobs may ask for and the cell is to count, like tape=4\n"
-    "  --ports FIRST-LAST  range given to tasks (20000-20999)\n"
+    "  --ports FIRST-LAST  range given to tasks (20000-20999); a port is given out while nobody\n"
+    "                      has it: TCP and UDP, IPv4 and IPv6, on all addresses and on loopback\n"
     "  --log-level LEVEL   debug, info, warn or error (info)\n"
     "  --version           print the version\n"
     "  --help              print this\n";
@@ -198,11 +200,21 @@ static void descriptors_raise(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+enum { STOPPING_S = 5 };
+
+/* A look at some process or file system hangs in the kernel, in another thread: leave it there. */
+static void borglet_on_alarm(int signal UNUSED)
+{
+    _exit(0);
+}
+
 static void borglet_on_signal(uv_signal_t *handle, int signal)
 {
     struct borglet *b = handle->data;
 
     log_info("borglet.stopping signal=%d, tasks go on", signal);
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = borglet_on_alarm}, NULL);
+    alarm(STOPPING_S);
     agent_close(b->agent);
     for (size_t i = 0; i < ARRAY_SIZE(b->signals); i++)
         uv_close((uv_handle_t *)&b->signals[i], NULL);
@@ -298,6 +310,7 @@ int main(int argc, char **argv)
         return usage("--listen: %s", err.msg);
     log_open(f.log_level, f.name);
     signal(SIGPIPE, SIG_IGN);
+    umask(077);
     descriptors_raise();
     if (borglet_prepare(&b, &f, &options, &err) != 0 || borglet_run(&b, &f, &options, &err) != 0) {
         log_error("borglet.failed reason=%s", log_quoted(err.msg));

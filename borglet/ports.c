@@ -1,9 +1,11 @@
 /*
- * ports.c - a bitmap of the range; each port is tried by listening on it before it is given out.
+ * ports.c - a bitmap of the range; each port is tried by binding it before it is given out: TCP and
+ * UDP, IPv4 and IPv6, all addresses and loopback.
  */
 #include "ports.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,21 +35,62 @@ uint32_t ports_count(const struct ports *ports)
     return ports->first > ports->last ? 0U : (uint32_t)(ports->last - ports->first) + 1U;
 }
 
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+static socklen_t address_make(int family, bool loopback, uint16_t port, union address *ret)
+{
+    *ret = (union address){.any.sa_family = (sa_family_t)family};
+    if (family == AF_INET) {
+        ret->v4.sin_port = htons(port);
+        ret->v4.sin_addr.s_addr = htonl(loopback ? INADDR_LOOPBACK : INADDR_ANY);
+        return sizeof(ret->v4);
+    }
+    ret->v6.sin6_port = htons(port);
+    ret->v6.sin6_addr = loopback ? in6addr_loopback : in6addr_any;
+    return sizeof(ret->v6);
+}
+
+/* Could a task have this one? A protocol that the machine does not have is no obstacle. */
+static bool address_free(int family, int type, bool loopback, uint16_t port)
+{
+    union address address;
+    socklen_t size = address_make(family, loopback, port, &address);
+    int yes = 1;
+    int fd = socket(family, type | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return errno == EAFNOSUPPORT;
+    bool good = true;
+    /* By itself, whatever the machine's default is: the other family is tried as well. */
+    if (family == AF_INET6)
+        good = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes)) == 0;
+    /* As servers do: a connection in TIME_WAIT is no obstacle, another listener is. With UDP the
+     * option would share the port. */
+    if (type == SOCK_STREAM)
+        good = good && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0;
+    if (good && bind(fd, &address.any, size) < 0)
+        good = errno == EADDRNOTAVAIL; /* the family is switched off */
+    else if (good && type == SOCK_STREAM)
+        good = listen(fd, 1) == 0;
+    close(fd);
+    return good;
+}
+
 /* Somebody outside the cell may be using it. */
 static bool port_free(uint16_t port)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_ANY)};
-    int yes = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    static const int families[] = {AF_INET, AF_INET6}, types[] = {SOCK_STREAM, SOCK_DGRAM};
 
-    if (fd < 0)
-        return false;
-    /* As servers do: a connection in TIME_WAIT is no obstacle, another listener is. */
-    bool good = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
-                bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 1) == 0;
-    close(fd);
-    return good;
+    for (size_t f = 0; f < ARRAY_SIZE(families); f++)
+        for (size_t t = 0; t < ARRAY_SIZE(types); t++)
+            if (!address_free(families[f], types[t], false, port) ||
+                !address_free(families[f], types[t], true, port))
+                return false;
+    return true;
 }
 
 static bool taken(const struct ports *ports, uint32_t port)
@@ -68,19 +111,25 @@ void ports_give_back(struct ports *ports, const uint16_t *list, uint32_t count)
 
 int ports_take(struct ports *ports, uint32_t count, uint16_t *ret, struct err *err)
 {
-    uint32_t size = ports_count(ports), found = 0;
+    uint32_t size = ports_count(ports), found = 0, refused = 0;
 
-    for (uint32_t tried = 0; tried < size && found < count; tried++) {
+    for (uint32_t tried = 0; tried < size && found < count && refused < PORTS_TRIES_MAX; tried++) {
         uint16_t port = (uint16_t)(ports->first + ports->next);
         ports->next = (ports->next + 1) % size;
-        if (taken(ports, port) || !port_free(port))
+        if (taken(ports, port))
             continue;
+        if (!port_free(port)) {
+            refused++;
+            continue;
+        }
         ports_mark(ports, port);
         ret[found++] = port;
     }
     if (found == count)
         return 0;
     ports_give_back(ports, ret, found);
-    return err_set(err, ERR_UNAVAILABLE, "no %" PRIu32 " free ports in %u-%u", count, ports->first,
-                   ports->last);
+    return err_set(err, ERR_UNAVAILABLE,
+                   "no %" PRIu32 " free ports in %u-%u, other programs have %" PRIu32
+                   " of those that were tried",
+                   count, ports->first, ports->last, refused);
 }

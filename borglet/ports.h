@@ -15,7 +15,12 @@ struct ports {
 /* "20000-20999" */
 int ports_parse(const char *text, struct ports *ret, struct err *err) MUST_USE;
 uint32_t ports_count(const struct ports *ports);
-/* Take `count` ports that nobody listens on now: all or none. ERR_UNAVAILABLE. */
+/* A call tries no more ports that others have; the next one goes on behind them. */
+enum { PORTS_TRIES_MAX = 2048 };
+/*
+ * Take `count` ports that nobody has now, neither TCP nor UDP, neither IPv4 nor IPv6, on neither
+ * all addresses nor loopback: all or none. ERR_UNAVAILABLE.
+ */
 int ports_take(struct ports *ports, uint32_t count, uint16_t *ret, struct err *err) MUST_USE;
 /* An attempt that is already there has this one. */
 void ports_mark(struct ports *ports, uint16_t port);

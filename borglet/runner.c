@@ -1,10 +1,12 @@
 /*
- * runner.c - shims started, adopted and listened to.
+ * runner.c - attempts started, adopted, stopped and forgotten.
  */
-#include "runner.h"
+#include "clock.h"
 #include "env.h"
 #include "log.h"
 #include "lost.h"
+#include "processes.h"
+#include "runner_impl.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,34 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-struct runner {
-    struct runner_options options;
-    char dir[DIR_BYTES];
-    char shim_path[DIR_BYTES];
-    char cell[CELL_NAME_MAX + 1];
-    char machine[CELL_NAME_MAX + 1];
-    char boot_id[64];
-    int tasks_fd;
-    struct ports ports;
-    struct attic attic;
-    struct list attempts;
-    size_t attempt_count;
-    pid_t *children; /* to be reaped */
-    size_t child_count, child_capacity;
-    uv_signal_t on_child;
-    size_t handles; /* open ones; the last to close frees us */
-    bool closing;
-};
-
-/* A descriptor in the loop for one attempt; outlives it until the loop has closed it. */
-struct watch {
-    uv_poll_t poll;
-    struct runner *runner;
-    struct attempt *attempt;
-    int fd;
-};
-
-static void runner_unref(struct runner *runner)
+void runner_unref(struct runner *runner)
 {
     ASSERT(runner->handles > 0);
     if (--runner->handles > 0)
@@ -78,48 +53,11 @@ static void runner_on_child(uv_signal_t *handle, int signal UNUSED)
         if (waitpid(runner->children[i], NULL, WNOHANG) == 0)
             runner->children[kept++] = runner->children[i];
     runner->child_count = kept;
+    if (!runner->closing)
+        attic_reap(&runner->attic);
 }
 
-static void watch_on_close(uv_handle_t *handle)
-{
-    struct watch *watch = handle->data;
-    struct runner *runner = watch->runner;
-
-    close(watch->fd);
-    free(watch);
-    runner_unref(runner);
-}
-
-static void attempt_unwatch(struct attempt *attempt)
-{
-    struct watch *watch = attempt->watch;
-
-    attempt->watch = NULL;
-    if (watch == NULL)
-        return;
-    watch->attempt = NULL;
-    uv_poll_stop(&watch->poll);
-    uv_close((uv_handle_t *)&watch->poll, watch_on_close);
-}
-
-/* Takes `fd`. */
-static void attempt_watch(struct runner *runner, struct attempt *attempt, int fd, uv_poll_cb cb)
-{
-    struct watch *watch = xcalloc(1, sizeof(*watch));
-
-    ASSERT(attempt->watch == NULL);
-    watch->runner = runner;
-    watch->attempt = attempt;
-    watch->fd = fd;
-    watch->poll.data = watch;
-    attempt->watch = watch;
-    if (uv_poll_init(runner->options.loop, &watch->poll, fd) != 0)
-        PANIC("cannot watch descriptor %d of %s", fd, attempt->name);
-    runner->handles++;
-    uv_poll_start(&watch->poll, UV_READABLE, cb);
-}
-
-static void attempt_changed(struct runner *runner, struct attempt *attempt)
+void attempt_changed(struct runner *runner, struct attempt *attempt)
 {
     if (!runner->closing)
         runner->options.on_change(runner->options.data, attempt);
@@ -132,6 +70,7 @@ static struct attempt *attempt_new(struct runner *runner, const char *job, struc
     attempt->task = task;
     attempt->report.task = task;
     attempt->report.kind = REPORT_RUNNING;
+    attempt->shim_fd = -1;
     str_copy(attempt->job, sizeof(attempt->job), job);
     attempt_name(job, task, attempt->name);
     list_push(&runner->attempts, &attempt->link);
@@ -139,172 +78,17 @@ static struct attempt *attempt_new(struct runner *runner, const char *job, struc
     return attempt;
 }
 
-static int attempt_dir_open(const struct runner *runner, const struct attempt *attempt)
+int attempt_dir_open(const struct runner *runner, const struct attempt *attempt)
 {
     return openat(runner->tasks_fd, attempt->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 }
 
-static void attempt_end(struct runner *runner, struct attempt *attempt)
+void attempt_end(struct runner *runner, struct attempt *attempt)
 {
     ASSERT(attempt->phase != ATTEMPT_ENDED);
     attempt->phase = ATTEMPT_ENDED;
     ports_give_back(&runner->ports, attempt->spec.ports, attempt->spec.port_count);
     attempt_changed(runner, attempt);
-}
-
-static void attempt_end_lost(struct runner *runner, struct attempt *attempt, const char *detail)
-{
-    log_warn("task.lost attempt=%s reason=%s", attempt->name, log_quoted(detail));
-    attempt->report.kind = REPORT_LOST;
-    attempt->report.exit_code = 0;
-    str_copy(attempt->report.detail, sizeof(attempt->report.detail), detail);
-    attempt_end(runner, attempt);
-}
-
-/* The shim has not heard of a stop: it was asked over a connection that broke. Asking twice does no
- * harm. */
-static void attempt_repeat_stop(struct attempt *attempt)
-{
-    if (attempt->stopping && !attempt->state.stopping && attempt->watch != NULL)
-        (void)!shim_send(attempt->watch->fd, SHIM_STOP, attempt->stop_grace_ms, NULL);
-}
-
-/* Believe what the shim, or its record, says. */
-static void attempt_take_state(struct runner *runner, struct attempt *attempt,
-                               const struct shim_state *state)
-{
-    if (attempt->phase == ATTEMPT_ENDED)
-        return;
-    attempt->state = *state;
-    attempt->stopping = attempt->stopping || state->stopping != 0;
-    attempt->report.pid = state->task_pid;
-    memcpy(attempt->report.ports, attempt->spec.ports, sizeof(attempt->report.ports));
-    if (state->phase == SHIM_RUNNING && attempt->phase == ATTEMPT_STARTING) {
-        attempt->phase = ATTEMPT_RUNNING;
-        log_info("task.%s attempt=%s pid=%d", attempt->adopted ? "adopted" : "started",
-                 attempt->name, state->task_pid);
-        attempt_changed(runner, attempt);
-    }
-    if (state->phase != SHIM_ENDED) {
-        attempt_repeat_stop(attempt);
-        return;
-    }
-    shim_end_report(state, attempt->argv0, &attempt->report);
-    if (attempt->report.kind == REPORT_START_ERROR)
-        log_warn("task.start_failed attempt=%s reason=%s", attempt->name,
-                 log_quoted(attempt->report.detail));
-    else
-        log_info("task.ended attempt=%s code=%d detail=%s", attempt->name,
-                 attempt->report.exit_code, log_quoted(attempt->report.detail));
-    /* On disk: the shim need not keep it for us any longer. */
-    if (state->recorded && attempt->watch != NULL)
-        (void)!shim_send(attempt->watch->fd, SHIM_ACK_EXIT, 0, NULL);
-    if (state->recorded)
-        attempt_unwatch(attempt);
-    attempt_end(runner, attempt);
-}
-
-static void orphan_kill(struct runner *runner, struct attempt *attempt);
-
-static void runner_on_orphan_end(uv_poll_t *handle, int status UNUSED, int events UNUSED)
-{
-    struct watch *watch = handle->data;
-    struct runner *runner = watch->runner;
-    struct attempt *attempt = watch->attempt;
-
-    attempt_unwatch(attempt);
-    orphan_kill(runner, attempt);
-}
-
-/* The session is ours only while its number cannot have been given to somebody else. */
-static pid_t orphan_session(const struct runner *runner, const struct shim_state *state)
-{
-    if (state->task_pid <= 1 || strcmp(state->boot_id, runner->boot_id) != 0)
-        return 0;
-    if (kill(state->task_pid, 0) < 0 && errno == ESRCH)
-        return state->task_pid;
-    return lost_same_process(state->task_pid, state->starttime, state->boot_id) ? state->task_pid
-                                                                                : 0;
-}
-
-/* Kill what is left; done when nothing is, else wait for the end of one of them. */
-static void orphan_kill(struct runner *runner, struct attempt *attempt)
-{
-    CLEANUP(buf_release) struct buf work = {0};
-    pid_t pid = 0;
-
-    runner_attempt_path(runner, attempt, &work);
-    buf_printf(&work, "/work");
-    while (lost_kill(orphan_session(runner, &attempt->state), buf_text(&work), &pid) > 0) {
-        int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-        if (fd < 0)
-            continue; /* it is gone already */
-        attempt_watch(runner, attempt, fd, runner_on_orphan_end);
-        return;
-    }
-    if (attempt->state.boot_id[0] != '\0' && strcmp(attempt->state.boot_id, runner->boot_id) != 0)
-        attempt_end_lost(runner, attempt, "the machine has been rebooted");
-    else
-        attempt_end_lost(runner, attempt,
-                         "its shim was killed, so its end is unknown; what was left is killed");
-}
-
-/* Nobody answers for the attempt any more. */
-static void attempt_orphaned(struct runner *runner, struct attempt *attempt, int dir_fd)
-{
-    struct shim_state state;
-
-    if (dir_fd >= 0 && shim_record_read(dir_fd, &state, NULL) == 0) {
-        if (state.phase == SHIM_ENDED) {
-            attempt_take_state(runner, attempt, &state);
-            return;
-        }
-        attempt->state = state;
-    }
-    attempt->phase = ATTEMPT_ORPHANED;
-    attempt->report.pid = attempt->state.task_pid;
-    orphan_kill(runner, attempt);
-}
-
-static void runner_on_message(uv_poll_t *handle, int status, int events);
-
-/* Reach a shim that was not started by us, or that cut us off. */
-static void attempt_reach(struct runner *runner, struct attempt *attempt)
-{
-    struct err err;
-    int fd, dir_fd = attempt_dir_open(runner, attempt);
-
-    if (dir_fd >= 0 && shim_connect(dir_fd, &fd, &err) == 0) {
-        attempt_watch(runner, attempt, fd, runner_on_message);
-        /* When this fails the shim is gone, and the watch will say so. */
-        (void)!shim_send(fd, SHIM_SUBSCRIBE, 0, NULL);
-    } else {
-        attempt_orphaned(runner, attempt, dir_fd);
-    }
-    if (dir_fd >= 0)
-        close(dir_fd);
-}
-
-static void runner_on_message(uv_poll_t *handle, int status UNUSED, int events UNUSED)
-{
-    struct watch *watch = handle->data;
-    struct runner *runner = watch->runner;
-    struct attempt *attempt = watch->attempt;
-    struct shim_message message;
-    struct err err;
-    int rc = 0;
-
-    while (watch->attempt != NULL && (rc = shim_receive(watch->fd, &message, &err)) == 1)
-        if (message.kind != SHIM_REFUSED)
-            attempt_take_state(runner, attempt, &message.state);
-    if (watch->attempt == NULL || rc == 0)
-        return;
-    attempt_unwatch(attempt);
-    if (attempt->phase == ATTEMPT_ENDED)
-        return;
-    log_warn("shim.silent attempt=%s reason=%s, trying to reach it", attempt->name,
-             log_quoted(err.msg));
-    attempt_reach(runner, attempt);
 }
 
 void runner_attempt_path(const struct runner *runner, const struct attempt *attempt, struct buf *to)
@@ -313,10 +97,11 @@ void runner_attempt_path(const struct runner *runner, const struct attempt *atte
 }
 
 static void attempt_end_unstarted(struct runner *runner, struct attempt *attempt,
-                                  const char *detail)
+                                  const char *detail, enum report_fault fault)
 {
     log_warn("task.start_failed attempt=%s reason=%s", attempt->name, log_quoted(detail));
     attempt->report.kind = REPORT_START_ERROR;
+    attempt->report.fault = fault;
     str_copy(attempt->report.detail, sizeof(attempt->report.detail), detail);
     attempt_end(runner, attempt);
 }
@@ -330,7 +115,8 @@ static int attempt_dir_make(struct runner *runner, struct attempt *attempt, int 
     int fd = attempt_dir_open(runner, attempt);
     if (fd < 0)
         return err_errno(err, errno, "cannot open \"%s/tasks/%s\"", runner->dir, attempt->name);
-    if (mkdirat(fd, "work", 0755) < 0) {
+    /* The task may give up its user, and works there still. */
+    if (mkdirat(fd, "work", 0755) < 0 || fchmodat(fd, "work", 0755, 0) < 0) {
         close(fd);
         return err_errno(err, errno, "cannot create \"%s/tasks/%s/work\"", runner->dir,
                          attempt->name);
@@ -363,6 +149,7 @@ static int attempt_start(struct runner *runner, struct attempt *attempt,
                          const struct intent *intent, struct err *err)
 {
     CLEANUP(buf_release) struct buf path = {0};
+    struct process shim;
     int dir_fd = -1, fd;
     pid_t pid;
 
@@ -382,7 +169,9 @@ static int attempt_start(struct runner *runner, struct attempt *attempt,
     if (rc != 0)
         return rc;
     child_add(runner, pid);
-    attempt_watch(runner, attempt, fd, runner_on_message);
+    attempt->shim_pid = pid;
+    attempt->shim_starttime = process_read(pid, &shim) ? shim.starttime : 0;
+    attempt_listen(runner, attempt, fd);
     return 0;
 }
 
@@ -427,16 +216,19 @@ void runner_start(struct runner *runner, const struct intent *intent)
     struct err err;
 
     if (!intent_sound(intent))
-        attempt_end_unstarted(runner, attempt, "the spec is without a sound name or command");
+        attempt_end_unstarted(runner, attempt, "the spec is without a sound name or command",
+                              FAULT_TASK);
     else if (runner->attempt_count > RUNNER_ATTEMPTS_MAX)
-        attempt_end_unstarted(runner, attempt, "too many attempts on this machine");
+        attempt_end_unstarted(runner, attempt, "too many attempts on this machine", FAULT_MACHINE);
     else if (attempt_start(runner, attempt, intent, &err) != 0)
-        attempt_end_unstarted(runner, attempt, err.msg);
+        /* Words that no shim takes are the spec's; ports, disk, processes are the machine's. */
+        attempt_end_unstarted(runner, attempt, err.msg,
+                              err.code == ERR_LIMIT ? FAULT_TASK : FAULT_MACHINE);
 }
 
 void runner_refuse(struct runner *runner, const struct intent *intent, const char *detail)
 {
-    attempt_end_unstarted(runner, attempt_from_intent(runner, intent), detail);
+    attempt_end_unstarted(runner, attempt_from_intent(runner, intent), detail, FAULT_MACHINE);
 }
 
 void runner_resize(struct attempt *attempt, const struct job_spec *spec)
@@ -454,22 +246,25 @@ void runner_stop(struct runner *runner, struct attempt *attempt, uint32_t grace_
         return;
     attempt->stopping = true;
     attempt->stop_grace_ms = grace_ms;
+    attempt->stop_at_ms = clock_mono_ms();
+    attempt->probe_ms = 0;
     log_info("task.stopping attempt=%s grace_ms=%" PRIu32, attempt->name, grace_ms);
-    if (attempt->watch != NULL && shim_send(attempt->watch->fd, SHIM_STOP, grace_ms, &err) != 0)
+    if (attempt->foreign)
+        attempt_give_up(runner, attempt, grace_ms);
+    else if (attempt->shim_fd >= 0 && shim_send(attempt->shim_fd, SHIM_STOP, grace_ms, &err) != 0)
         log_warn("task.stop_failed attempt=%s reason=%s, asking again once it is reached",
                  attempt->name, log_quoted(err.msg));
-    (void)runner;
+    runner_tick_start(runner);
 }
 
 void runner_forget(struct runner *runner, struct attempt *attempt)
 {
     ASSERT(attempt->phase == ATTEMPT_ENDED);
-    if (attempt->watch != NULL)
-        (void)!shim_send(attempt->watch->fd, SHIM_ACK_EXIT, 0, NULL);
+    if (attempt->shim_fd >= 0)
+        (void)!shim_send(attempt->shim_fd, SHIM_ACK_EXIT, 0, NULL);
     attempt_unwatch(attempt);
     if (attempt->has_dir)
-        child_add(runner,
-                  attic_put(&runner->attic, runner->tasks_fd, attempt->name, attempt->task));
+        attic_put(&runner->attic, runner->tasks_fd, attempt->name, attempt->task);
     list_remove(&attempt->link);
     runner->attempt_count--;
     free(attempt);
@@ -514,6 +309,16 @@ static void attempt_number(struct runner *runner, struct attempt *attempt)
     memcpy(attempt->spec.limit, limit.v, sizeof(limit.v));
 }
 
+/* Something is wrong with what the directory says of the attempt: it cannot go on unwatched. */
+static void attempt_tampered(struct runner *runner, struct attempt *attempt, const char *what)
+{
+    enum { GRACE_MS = 5000 };
+
+    log_warn("attempt.tampered attempt=%s reason=%s, stopping it", attempt->name, log_quoted(what));
+    str_copy(attempt->trouble, sizeof(attempt->trouble), what);
+    runner_stop(runner, attempt, GRACE_MS);
+}
+
 static void attempt_adopt(struct runner *runner, struct attempt *attempt)
 {
     struct shim_state state;
@@ -522,18 +327,34 @@ static void attempt_adopt(struct runner *runner, struct attempt *attempt)
 
     attempt->has_dir = true;
     attempt->adopted = true;
-    if (dir_fd < 0 || shim_spec_read(dir_fd, &attempt->spec, attempt->argv0, &err) != 0)
+    int rc = dir_fd < 0 ? err_set(&err, ERR_NOT_FOUND, "it is no directory")
+                        : shim_spec_read(dir_fd, &attempt->spec, attempt->argv0, &err);
+    if (rc != 0)
         memset(&attempt->spec, 0, sizeof(attempt->spec));
     attempt_number(runner, attempt);
     for (uint32_t i = 0; i < attempt->spec.port_count; i++)
         ports_mark(&runner->ports, attempt->spec.ports[i]);
-    bool known = dir_fd >= 0 && shim_record_read(dir_fd, &state, NULL) == 0;
+    bool wrong = rc != 0 && err.code != ERR_STATE;
+    struct err record_err;
+    int record_rc = dir_fd < 0 ? rc : shim_record_read(dir_fd, &state, &record_err);
+    bool known = record_rc == 0;
+    if (!wrong && record_rc == -ERR_CORRUPT) {
+        wrong = true;
+        err = record_err;
+    }
     if (dir_fd >= 0)
         close(dir_fd);
+    if (known && strcmp(state.boot_id, runner->boot_id) == 0)
+        attempt->shim_pid = state.shim_pid;
+    if (known)
+        attempt->shim_starttime = state.shim_starttime;
     /* What the record says may be told at once; the shim then says what has happened since. */
     if (known && state.phase != SHIM_ENDED)
         attempt_take_state(runner, attempt, &state);
     attempt_reach(runner, attempt);
+    bool live = attempt->phase == ATTEMPT_STARTING || attempt->phase == ATTEMPT_RUNNING;
+    if (wrong && live)
+        attempt_tampered(runner, attempt, err.msg);
 }
 
 static int runner_adopt_all(struct runner *runner, struct err *err)
@@ -566,7 +387,7 @@ static int runner_dirs_open(struct runner *runner, struct err *err)
     buf_printf(&path, "%s/tasks", runner->dir);
     if (mkdir(buf_text(&path), 0700) < 0 && errno != EEXIST)
         return err_errno(err, errno, "cannot create \"%s\"", buf_text(&path));
-    int rc = attic_open(&runner->attic, runner->dir, err);
+    int rc = attic_open(&runner->attic, runner->dir, runner->shim_path, err);
     if (rc != 0)
         return rc;
     runner->tasks_fd = open(buf_text(&path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -606,6 +427,9 @@ int runner_open(const struct runner_options *options, struct runner **ret, struc
     runner->on_child.data = runner;
     runner->handles = 1;
     uv_signal_start(&runner->on_child, runner_on_child, SIGCHLD);
+    uv_timer_init(options->loop, &runner->tick);
+    runner->tick.data = runner;
+    runner->handles++;
     *ret = runner;
     rc = runner_adopt_all(runner, err);
     if (rc != 0)
@@ -613,7 +437,7 @@ int runner_open(const struct runner_options *options, struct runner **ret, struc
     return rc;
 }
 
-static void runner_on_signal_close(uv_handle_t *handle)
+static void runner_on_handle_close(uv_handle_t *handle)
 {
     runner_unref(handle->data);
 }
@@ -628,5 +452,6 @@ void runner_close(struct runner *runner)
         attempt_unwatch(attempt);
         free(attempt);
     }
-    uv_close((uv_handle_t *)&runner->on_child, runner_on_signal_close);
+    uv_close((uv_handle_t *)&runner->on_child, runner_on_handle_close);
+    uv_close((uv_handle_t *)&runner->tick, runner_on_handle_close);
 }

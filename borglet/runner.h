@@ -12,7 +12,12 @@
  * A shim (shim_proto.h) owns the processes of an attempt; the runner talks to it and never is the
  * parent of a task. Closing the runner leaves every task as it is; opening one on the same
  * directory adopts them. When a shim is killed nobody can tell the task's status any more: what is
- * left of the task is killed and the attempt reported lost.
+ * left of the task is killed and the attempt reported lost. The same happens when something else
+ * stands in its place, when it does not answer a stop, and, once it is to be stopped, when it is of
+ * a version we do not speak.
+ *
+ * Nothing in an attempt's directory is trusted (own_file.h): what is not as a shim leaves it ends
+ * the attempt with a report that says so.
  */
 #ifndef BORGLET_RUNNER_H
 #define BORGLET_RUNNER_H
@@ -30,7 +35,7 @@ enum { RUNNER_ATTEMPTS_MAX = 4096 };
 enum attempt_phase {
     ATTEMPT_STARTING,
     ATTEMPT_RUNNING,
-    ATTEMPT_ORPHANED, /* its shim is dead, its processes are being killed */
+    ATTEMPT_ORPHANED, /* its shim is not there for us, its processes are being killed */
     ATTEMPT_ENDED,
 };
 
@@ -50,7 +55,19 @@ struct attempt {
     struct report report;    /* what the cell is to know now */
     uint64_t cpu_ms;         /* that its processes had used when it was measured */
     uint64_t measured_ms;    /* monotonic; 0: never */
-    struct watch *watch;     /* on its shim, or on a process of an orphan; NULL: none */
+    struct watch *watch;     /* on its shim; NULL: none */
+    int shim_fd;             /* connected to it; -1: not */
+    pid_t shim_pid;          /* 0: unknown */
+    uint64_t shim_starttime; /* with the pid it is that shim and no other process */
+    char trouble[128];       /* what is told of its end instead of what is usual; "": nothing */
+    bool foreign;            /* its shim is of a version that we do not speak */
+    uint32_t reach_failures; /* in a row */
+    uint64_t reach_at_ms;    /* monotonic: the shim is to be tried again then; 0: no need */
+    uint64_t stop_at_ms;     /* stopping: when that was asked for */
+    uint64_t probe_ms;       /* when a silent shim was asked whether it is there; 0: not */
+    uint64_t kill_at_ms;     /* ORPHANED: SIGKILL from then on */
+    bool term_sent;          /* ORPHANED: SIGTERM was before that */
+    uint64_t empty_since_ms; /* ORPHANED: no process was seen since; 0: some were */
 };
 
 struct runner_options {

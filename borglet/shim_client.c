@@ -2,6 +2,7 @@
  * shim_client.c - start a shim, talk to it, read its files.
  */
 #include "shim_client.h"
+#include "own_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -44,7 +46,7 @@ int shim_spec_write(int dir_fd, struct shim_spec *spec, const struct words *argv
     buf_append(&bytes, env->bytes, env->size);
 
     CLEANUP(fd_close)
-    int fd = openat(dir_fd, "spec", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = openat(dir_fd, "spec", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_errno(err, errno, "cannot create the attempt's spec");
     errno = ENOSPC;
@@ -53,17 +55,24 @@ int shim_spec_write(int dir_fd, struct shim_spec *spec, const struct words *argv
     return 0;
 }
 
-int shim_spec_read(int dir_fd, struct shim_spec *ret, char *ret_argv0, struct err *err)
+static bool version_known(uint32_t version)
+{
+    return version >= SHIM_VERSION_MIN && version <= SHIM_VERSION;
+}
+
+static int spec_take(int fd, struct shim_spec *ret, char *ret_argv0, struct err *err)
 {
     CLEANUP(buf_release) struct buf words = {0};
     size_t head = offsetof(struct shim_spec, words_bytes);
-    CLEANUP(fd_close) int fd = openat(dir_fd, "spec", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-    if (fd < 0)
-        return err_errno(err, errno, "cannot open the attempt's spec");
-    if (read(fd, ret, sizeof(*ret)) != (ssize_t)sizeof(*ret) || ret->magic != SHIM_SPEC_MAGIC ||
-        ret->version != SHIM_VERSION || ret->words_bytes > SHIM_WORDS_BYTES_MAX)
-        return err_set(err, ERR_CORRUPT, "the attempt's spec is not of this version");
+    if (read(fd, ret, sizeof(*ret)) != (ssize_t)sizeof(*ret) || ret->magic != SHIM_SPEC_MAGIC)
+        return err_set(err, ERR_CORRUPT, "the attempt's spec is damaged");
+    if (!version_known(ret->version))
+        return err_set(err, ERR_STATE,
+                       "the attempt's spec is of version %" PRIu32 ", this borglet reads %d to %d",
+                       ret->version, SHIM_VERSION_MIN, SHIM_VERSION);
+    if (ret->words_bytes > SHIM_WORDS_BYTES_MAX)
+        return err_set(err, ERR_CORRUPT, "the attempt's spec is damaged");
     char *bytes = buf_reserve(&words, ret->words_bytes);
     ssize_t n = read(fd, bytes, ret->words_bytes);
     if (n != (ssize_t)ret->words_bytes)
@@ -74,31 +83,66 @@ int shim_spec_read(int dir_fd, struct shim_spec *ret, char *ret_argv0, struct er
         memchr(ret->job, '\0', sizeof(ret->job)) == NULL || ret->log_segment_bytes == 0)
         return err_set(err, ERR_CORRUPT, "the attempt's spec is damaged");
     if (ret_argv0 != NULL)
-        str_copy(ret_argv0, SHIM_ARGV0_BYTES, words.size > 0 ? words.bytes : "");
+        str_copy(ret_argv0, SHIM_ARGV0_BYTES, words.size > 0 ? buf_text(&words) : "");
     return 0;
 }
 
-static bool record_valid(const struct shim_record *record)
+int shim_spec_read(int dir_fd, struct shim_spec *ret, char *ret_argv0, struct err *err)
 {
-    return record->magic == SHIM_RECORD_MAGIC && record->version == SHIM_VERSION &&
-           record->crc == shim_crc(0, record, offsetof(struct shim_record, crc));
+    enum { SPEC_FILE_BYTES_MAX = sizeof(*ret) + SHIM_WORDS_BYTES_MAX };
+    int fd;
+
+    int rc = own_file_open(dir_fd, "spec", SPEC_FILE_BYTES_MAX, &fd, err);
+    if (rc != 0)
+        return rc;
+    rc = spec_take(fd, ret, ret_argv0, err);
+    close(fd);
+    return rc;
+}
+
+/* A task may have written it: texts end, numbers are of their enums. */
+static bool state_take(const struct shim_state *state, uint32_t version, struct shim_state *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    memcpy(ret, state, shim_state_bytes(version));
+    ret->boot_id[sizeof(ret->boot_id) - 1] = '\0';
+    ret->detail[sizeof(ret->detail) - 1] = '\0';
+    return ret->phase >= SHIM_STARTING && ret->phase <= SHIM_ENDED && ret->task_pid >= 0 &&
+           ret->shim_pid >= 0 && ret->end >= SHIM_END_NONE && ret->end <= SHIM_END_START_ERROR;
+}
+
+/* One slot of the file, of whatever version; false: it is not valid. */
+static bool record_take(const char *slot, uint64_t *seq, struct shim_state *ret)
+{
+    struct shim_record record;
+    struct shim_state state;
+    uint32_t crc;
+
+    memcpy(&record, slot, sizeof(record));
+    if (record.magic != SHIM_RECORD_MAGIC || !version_known(record.version) || record.seq <= *seq)
+        return false;
+    size_t bytes = offsetof(struct shim_record, state) + shim_state_bytes(record.version);
+    memcpy(&crc, slot + bytes, sizeof(crc));
+    if (crc != shim_crc(0, slot, bytes) || !state_take(&record.state, record.version, &state))
+        return false;
+    *seq = record.seq;
+    *ret = state;
+    return true;
 }
 
 int shim_record_read(int dir_fd, struct shim_state *ret, struct err *err)
 {
-    CLEANUP(fd_close) int fd = openat(dir_fd, "record", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    struct shim_record record;
+    char bytes[SHIM_RECORD_BYTES] = "";
     uint64_t seq = 0;
+    int fd;
 
-    for (int slot = 0; fd >= 0 && slot < 2; slot++) {
-        off_t at = (off_t)slot * SHIM_RECORD_SLOT_BYTES;
-        if (pread(fd, &record, sizeof(record), at) != (ssize_t)sizeof(record) ||
-            !record_valid(&record) || record.seq <= seq)
-            continue;
-        seq = record.seq;
-        *ret = record.state;
-        ret->boot_id[sizeof(ret->boot_id) - 1] = '\0';
-    }
+    int rc = own_file_open(dir_fd, "record", SHIM_RECORD_BYTES, &fd, err);
+    if (rc != 0)
+        return rc;
+    ssize_t n = read(fd, bytes, sizeof(bytes));
+    close(fd);
+    for (ssize_t at = 0; at + SHIM_RECORD_SLOT_BYTES <= n; at += SHIM_RECORD_SLOT_BYTES)
+        (void)record_take(bytes + at, &seq, ret);
     if (seq == 0)
         return err_set(err, ERR_NOT_FOUND, "the attempt has no valid record");
     return 0;
@@ -151,29 +195,73 @@ int shim_spawn(const char *shim_path, const char *dir, int *ret_fd, pid_t *ret_p
     return 0;
 }
 
-int shim_connect(int dir_fd, int *ret_fd, struct err *err)
+/* The socket itself, not what its name may lead to. Returns a descriptor for its path only. */
+static int socket_find(int dir_fd, struct err *err)
+{
+    struct stat st;
+    int fd = openat(dir_fd, "ctl.sock", O_PATH | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0 && errno == ENOENT)
+        return err_set(err, ERR_CLOSED, "no shim is there");
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        int error = errno;
+        if (fd >= 0)
+            close(fd);
+        return err_errno(err, error, "cannot find the shim's socket");
+    }
+    if (S_ISSOCK(st.st_mode) && (st.st_uid == geteuid() || st.st_uid == 0))
+        return fd;
+    close(fd);
+    return own_file_wrong("ctl.sock", &st, err);
+}
+
+/* Connected, but is it a shim of ours? */
+static int peer_check(int fd, pid_t *ret_pid, struct err *err)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return err_errno(err, errno, "cannot ask who the shim is");
+    if (peer.uid != geteuid() && peer.uid != 0)
+        return err_set(err, ERR_CORRUPT, "\"ctl.sock\" is a socket of user %u, not of its shim",
+                       peer.uid);
+    *ret_pid = peer.pid;
+    return 0;
+}
+
+int shim_connect(int dir_fd, int *ret_fd, pid_t *ret_pid, struct err *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int path_fd = socket_find(dir_fd, err);
 
-    if (fd < 0)
-        return err_errno(err, errno, "cannot make a socket for a shim");
+    if (path_fd < 0)
+        return path_fd;
+    int rc, fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* A path of a socket is short (108 bytes); through the descriptor any directory is. */
-    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/ctl.sock", dir_fd);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        int error = errno;
+    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", path_fd);
+    if (fd < 0)
+        rc = err_errno(err, errno, "cannot make a socket for a shim");
+    else if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+        rc = peer_check(fd, ret_pid, err);
+    else if (errno == ECONNREFUSED || errno == ENOENT)
+        rc = err_set(err, ERR_CLOSED, "no shim is there");
+    else if (errno == EPROTOTYPE)
+        rc = err_set(err, ERR_CORRUPT, "\"ctl.sock\" is a socket of another kind, not its shim's");
+    else /* EAGAIN: its queue is full */
+        rc = err_errno(err, errno, "cannot reach the shim");
+    close(path_fd);
+    if (rc == 0)
+        *ret_fd = fd;
+    else if (fd >= 0)
         close(fd);
-        if (error == ECONNREFUSED || error == ENOENT)
-            return err_set(err, ERR_CLOSED, "no shim is there");
-        return err_errno(err, error, "cannot reach the shim");
-    }
-    *ret_fd = fd;
-    return 0;
+    return rc;
 }
 
 int shim_send(int fd, enum shim_request_kind kind, uint32_t grace_ms, struct err *err)
 {
-    struct shim_request request = {.version = SHIM_VERSION, .kind = kind, .grace_ms = grace_ms};
+    /* Requests are the same in all versions that we speak: the oldest shim takes this one. */
+    struct shim_request request = {.version = SHIM_VERSION_MIN, .kind = kind, .grace_ms = grace_ms};
 
     if (send(fd, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         return err_errno(err, errno, "cannot talk to the shim");
@@ -182,16 +270,35 @@ int shim_send(int fd, enum shim_request_kind kind, uint32_t grace_ms, struct err
 
 int shim_receive(int fd, struct shim_message *ret, struct err *err)
 {
-    ssize_t n = recv(fd, ret, sizeof(*ret), MSG_DONTWAIT);
+    struct shim_message message = {0};
+    ssize_t n = recv(fd, &message, sizeof(message), MSG_DONTWAIT);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (n <= 0)
         return err_set(err, ERR_CLOSED, "the shim is gone");
-    if (n != (ssize_t)sizeof(*ret) || ret->version != SHIM_VERSION)
-        return err_set(err, ERR_CORRUPT, "the shim speaks another version");
-    ret->state.boot_id[sizeof(ret->state.boot_id) - 1] = '\0';
+    if (n >= (ssize_t)offsetof(struct shim_message, state) && !version_known(message.version))
+        return err_set(err, ERR_STATE, "its shim speaks version %" PRIu32 ", this borglet %d to %d",
+                       message.version, SHIM_VERSION_MIN, SHIM_VERSION);
+    size_t bytes = offsetof(struct shim_message, state) + shim_state_bytes(message.version);
+    ret->version = message.version;
+    ret->kind = message.kind;
+    if ((size_t)n != bytes || !state_take(&message.state, message.version, &ret->state))
+        return err_set(err, ERR_CORRUPT, "its shim says what makes no sense");
     return 1;
+}
+
+/* The detail counts more than the beginning of a long path. */
+static void exec_error_text(const struct shim_state *state, const char *argv0, char *text,
+                            size_t size)
+{
+    enum { ARGV0_SHOWN = 32 };
+    size_t length = strlen(argv0);
+    bool cut = state->detail[0] != '\0' && length > ARGV0_SHOWN;
+
+    snprintf(text, size, "cannot execute \"%s%s\": %s", cut ? "..." : "",
+             argv0 + (cut ? length - ARGV0_SHOWN : 0),
+             state->detail[0] != '\0' ? state->detail : strerror(state->error));
 }
 
 /* What could not be done, for a person. */
@@ -202,7 +309,7 @@ static void start_error_text(const struct shim_state *state, const char *argv0, 
 
     switch ((enum shim_stage)state->stage) {
     case SHIM_STAGE_EXEC:
-        snprintf(text, size, "cannot execute \"%s\": %s", argv0, why);
+        exec_error_text(state, argv0, text, size);
         return;
     case SHIM_STAGE_SPEC:
         snprintf(text, size, "the shim cannot read the attempt's spec: %s", why);
@@ -229,15 +336,30 @@ static void start_error_text(const struct shim_state *state, const char *argv0, 
     snprintf(text, size, "cannot start, stage %d: %s", state->stage, why);
 }
 
+/* What a machine lacks is not the fault of the task that was to be started there. */
+static enum report_fault start_error_fault(const struct shim_state *state)
+{
+    static const int lacks[] = {EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT, EIO, EROFS, EINTR};
+
+    if (state->stage != SHIM_STAGE_EXEC)
+        return FAULT_MACHINE;
+    for (size_t i = 0; i < ARRAY_SIZE(lacks); i++)
+        if (state->error == lacks[i])
+            return FAULT_MACHINE;
+    return FAULT_TASK;
+}
+
 void shim_end_report(const struct shim_state *state, const char *argv0, struct report *ret)
 {
     uint64_t dropped = state->dropped_bytes[0] + state->dropped_bytes[1];
 
     ret->pid = state->task_pid;
+    ret->fault = FAULT_TASK;
     ret->detail[0] = '\0';
     if (state->end == SHIM_END_START_ERROR) {
         ret->kind = REPORT_START_ERROR;
         ret->exit_code = 0;
+        ret->fault = start_error_fault(state);
         start_error_text(state, argv0, ret->detail, sizeof(ret->detail));
         return;
     }

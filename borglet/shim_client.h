@@ -22,7 +22,8 @@ _Static_assert(sizeof(((struct shim_spec *)0)->resource_names) == sizeof(struct 
  */
 int shim_spec_write(int dir_fd, struct shim_spec *spec, const struct words *argv,
                     const struct words *env, struct err *err) MUST_USE;
-/* `ret_argv0` (SHIM_ARGV0_BYTES) gets the command, cut; it may be NULL. */
+/* ERR_NOT_FOUND, ERR_CORRUPT: own_file.h; ERR_STATE: it is of a version that we do not read.
+ * `ret_argv0` (SHIM_ARGV0_BYTES) gets the command, cut; it may be NULL. */
 enum { SHIM_ARGV0_BYTES = 64 };
 int shim_spec_read(int dir_fd, struct shim_spec *ret, char *ret_argv0, struct err *err) MUST_USE;
 
@@ -33,11 +34,15 @@ int shim_record_read(int dir_fd, struct shim_state *ret, struct err *err) MUST_U
  * child of ours in a session of its own: reap it when it dies before us. */
 int shim_spawn(const char *shim_path, const char *dir, int *ret_fd, pid_t *ret_pid,
                struct err *err) MUST_USE;
-/* ERR_CLOSED when no shim is there any more. The caller then sends SHIM_SUBSCRIBE. */
-int shim_connect(int dir_fd, int *ret_fd, struct err *err) MUST_USE;
-int shim_send(int fd, enum shim_request_kind kind, uint32_t grace_ms, struct err *err) MUST_USE;
-/* 1: *ret is set; 0: nothing there now; ERR_CLOSED: the shim is gone; ERR_CORRUPT: of another kind.
+/*
+ * Never waits. ERR_CLOSED when no shim is there any more, ERR_CORRUPT when something else has taken
+ * its place, ERR_IO when it does not answer now. `ret_pid` gets who listens. The caller then sends
+ * SHIM_SUBSCRIBE.
  */
+int shim_connect(int dir_fd, int *ret_fd, pid_t *ret_pid, struct err *err) MUST_USE;
+int shim_send(int fd, enum shim_request_kind kind, uint32_t grace_ms, struct err *err) MUST_USE;
+/* 1: *ret is set; 0: nothing there now; ERR_CLOSED: the shim is gone; ERR_STATE: it is of a
+ * version that we do not speak; ERR_CORRUPT: no shim says such a thing. */
 int shim_receive(int fd, struct shim_message *ret, struct err *err) MUST_USE;
 
 /* What the end in `state` is for the cell. */

@@ -1,9 +1,12 @@
 /*
  * shim_proto.h - what a borglet and the shim of a task say to each other, and the files they share.
  *
- * A shim may be older than the borglet that talks to it (tasks outlive upgrades): every struct
- * starts with a version; change one and the version goes up. Both run on one machine, so structs
- * travel as they lie in memory. This header needs nothing of libcell: the shim links no library.
+ * A shim may be older than the borglet that talks to it (tasks outlive upgrades), or newer (an
+ * upgrade was taken back): every struct starts with a version; change one and SHIM_VERSION goes up.
+ * A borglet understands shims of SHIM_VERSION_MIN to SHIM_VERSION; struct shim_state only grows at
+ * its end (shim_state_bytes()). Of any other shim it knows that a message begins with its version
+ * and kind; it signals that task by pid. Both run on one machine, so structs travel as they lie in
+ * memory. This header needs nothing of libcell: the shim links no library.
  *
  * Files in the directory of an attempt:
  *     spec      struct shim_spec, then its words (argv, then env), each with its NUL
@@ -19,7 +22,9 @@
 #include <stdint.h>
 
 enum {
-    SHIM_VERSION = 2,
+    SHIM_VERSION = 3,     /* of shims and borglets that are made from this header */
+    SHIM_VERSION_MIN = 2, /* of shims that this borglet can still talk to */
+    SHIM_DETAIL_BYTES = 72,
     SHIM_FD = 3, /* the shim finds its first client, the borglet that started it, here */
     SHIM_CLIENTS_MAX = 8,
     SHIM_NAME_MAX = 63,
@@ -31,6 +36,12 @@ enum {
     SHIM_RECORD_BYTES = 4096,
     SHIM_RECORD_SLOT_BYTES = SHIM_RECORD_BYTES / 2,
     SHIM_LINGER_MS = 30000, /* a recorded end that nobody asks for keeps a shim this long */
+};
+
+/* Exit codes of borg-shim --clear-work NAME and --clear-all NAME, with the directory at SHIM_FD. */
+enum {
+    SHIM_CLEAR_MOUNT_LEFT = 10, /* something is mounted below and could not be unmounted */
+    SHIM_CLEAR_LEFT = 11,       /* something else could not be removed */
 };
 
 #define SHIM_SPEC_MAGIC UINT32_C(0x62736830)
@@ -88,8 +99,18 @@ struct shim_state {
     uint64_t dropped_bytes[2]; /* of stdout and stderr that found no place on the disk */
     uint64_t user_us, system_us, rss_max_bytes;
     char boot_id[40];
+    /* From version 3 on. */
+    uint64_t shim_starttime;        /* of the shim, as starttime */
+    char detail[SHIM_DETAIL_BYTES]; /* START_ERROR: more than errno says, or "" */
 };
 
+/* What a shim of that version sends of it and records. */
+static inline size_t shim_state_bytes(uint32_t version)
+{
+    return version < 3 ? offsetof(struct shim_state, shim_starttime) : sizeof(struct shim_state);
+}
+
+/* In the file the checksum follows the state, however long that is. */
 struct shim_record {
     uint32_t magic;
     uint32_t version;

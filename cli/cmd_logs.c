@@ -8,6 +8,7 @@
 #include "listing.h"
 #include "text.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,6 @@ enum {
     TAIL_BYTES_PER_LINE = 256,
     TAIL_BYTES_MIN = 65536,
     TAIL_BYTES_MAX = 8 << 20,
-    RESUME_BYTES = 1 << 20 /* read again when following goes on, and skipped */
 };
 
 struct logs {
@@ -30,8 +30,9 @@ struct logs {
     uint64_t shown;   /* offset in its stream up to which it was shown */
     bool err;
     bool follow;
-    bool gap;         /* bytes were missed: they came faster than we read again */
-    struct buf *tail; /* collect instead of printing */
+    int write_error;     /* errno: stdout takes no more; 0: it does */
+    struct buf *tail;    /* collect instead of printing */
+    uint64_t tail_first; /* offset of what is collected */
 };
 
 /* Where the cell says that the task is. */
@@ -89,27 +90,59 @@ static int place_look(struct logs *l, uint32_t attempt, struct place *ret, struc
                          l->job, l->index, l->job);
 }
 
+/* The machine keeps the newest part of a log: say what is not there. Not less for --quiet: it is
+ * about the result. */
+static void missing_tell(const struct logs *l, uint64_t from, uint64_t to)
+{
+    if (from == 0)
+        print_err("borgctl: %s/%u: the first %llu bytes of this log are no longer kept\n", l->job,
+                  l->index, (unsigned long long)to);
+    else
+        print_err(
+            "borgctl: %s/%u: %llu bytes are missing here: they were no longer kept when it was "
+            "their turn\n",
+            l->job, l->index, (unsigned long long)(to - from));
+}
+
+static bool logs_write(struct logs *l, const char *bytes, size_t size)
+{
+    errno = 0;
+    if (l->write_error == 0 && (fwrite(bytes, 1, size, stdout) != size || fflush(stdout) != 0))
+        l->write_error = errno != 0 ? errno : EIO;
+    return l->write_error == 0;
+}
+
+/* A reader who has gone wants no more; anything else that cannot be written is a failure. */
+static int write_check(const struct logs *l, struct err *err)
+{
+    if (l->write_error == 0 || l->write_error == EPIPE)
+        return 0;
+    return err_errno(err, l->write_error, "cannot write the result to stdout");
+}
+
 static bool logs_on_chunk(void *data, const struct wire_log_chunk *chunk)
 {
     struct logs *l = data;
     const char *bytes = chunk->bytes;
     size_t size = chunk->size;
     uint64_t end = chunk->offset + size;
+    if (l->tail != NULL) {
+        if (l->tail->size == 0)
+            l->tail_first = chunk->offset;
+        buf_append(l->tail, bytes, size);
+        l->shown = end;
+        return l->tail->size <= 2 * TAIL_BYTES_MAX;
+    }
     if (end <= l->shown)
         return true;
     if (chunk->offset < l->shown) {
         bytes += l->shown - chunk->offset;
         size = (size_t)(end - l->shown);
     }
-    l->gap |= l->shown > 0 && chunk->offset > l->shown;
+    if (chunk->offset > l->shown)
+        missing_tell(l, l->shown, chunk->offset);
     l->shown = end;
-    if (l->tail != NULL) {
-        if (l->tail->size + size > 2 * TAIL_BYTES_MAX)
-            buf_consume(l->tail, l->tail->size / 2);
-        buf_append(l->tail, bytes, size);
-        return true;
-    }
-    return fwrite(bytes, 1, size, stdout) == size && fflush(stdout) == 0;
+    return logs_write(l, bytes, size);
 }
 
 static int logs_fetch(struct logs *l, const struct place *place, uint32_t attempt, bool follow,
@@ -122,7 +155,8 @@ static int logs_fetch(struct logs *l, const struct place *place, uint32_t attemp
                     .attempt = attempt,
                     .err = l->err,
                     .follow = follow,
-                    .tail_bytes = tail_bytes},
+                    .tail_bytes = tail_bytes,
+                    .from = l->tail == NULL ? l->shown : 0},
         .on_chunk = logs_on_chunk,
         .data = l};
     str_copy(request.request.job, sizeof request.request.job, l->job);
@@ -143,20 +177,36 @@ static const char *last_lines(const char *text, size_t size, uint64_t lines)
     return p;
 }
 
+/* Ask for more until the lines are whole, or there is no more. */
 static int logs_tail(struct logs *l, const struct place *place, uint32_t attempt, uint64_t lines,
                      struct err *err)
 {
     CLEANUP(buf_release) struct buf text = {0};
     uint64_t bytes = MIN(MAX(lines * TAIL_BYTES_PER_LINE, TAIL_BYTES_MIN), TAIL_BYTES_MAX);
-    l->tail = &text;
-    int r = logs_fetch(l, place, attempt, false, bytes, err);
-    l->tail = NULL;
-    if (r < 0)
-        return r;
-    const char *from = last_lines(buf_text(&text), text.size, lines);
-    fwrite(from, 1, (size_t)(buf_text(&text) + text.size - from), stdout);
-    fflush(stdout);
-    return 0;
+    const char *from;
+    for (;; bytes = MIN(8 * bytes, TAIL_BYTES_MAX)) {
+        buf_clear(&text);
+        l->tail_first = 0;
+        l->tail = &text;
+        int r = logs_fetch(l, place, attempt, false, bytes, err);
+        l->tail = NULL;
+        if (r < 0)
+            return r;
+        from = last_lines(buf_text(&text), text.size, lines);
+        if (from != buf_text(&text) || l->tail_first == 0 || text.size < bytes ||
+            bytes == TAIL_BYTES_MAX)
+            break;
+    }
+    /* The first line of these is cut when it has bytes before it. */
+    if (from == buf_text(&text) && l->tail_first > 0 && text.size < bytes)
+        missing_tell(l, 0, l->tail_first);
+    else if (from == buf_text(&text) && l->tail_first > 0)
+        print_err(
+            "borgctl: %s/%u: the last %llu lines are longer than %d bytes: what follows begins "
+            "within them\n",
+            l->job, l->index, (unsigned long long)lines, TAIL_BYTES_MAX);
+    logs_write(l, from, (size_t)(buf_text(&text) + text.size - from));
+    return write_check(l, err);
 }
 
 static void wait_tell(const struct logs *l, bool *told, const char *what)
@@ -169,12 +219,7 @@ static void wait_tell(const struct logs *l, bool *told, const char *what)
 /* Follow one attempt to its end; a borglet that restarts or is slow is asked again. */
 static int attempt_follow(struct logs *l, const struct place *place, struct err *err)
 {
-    uint64_t tail = l->shown > 0 ? RESUME_BYTES : UINT64_MAX;
-    l->gap = false;
-    int r = logs_fetch(l, place, l->attempt, true, tail, err);
-    if (l->gap)
-        print_err("borgctl: %s/%u: some output was too fast to be shown\n", l->job, l->index);
-    return r;
+    return logs_fetch(l, place, l->attempt, true, UINT64_MAX, err);
 }
 
 static bool worth_waiting(enum err_code code)
@@ -206,11 +251,12 @@ static int logs_follow(struct logs *l, uint32_t only_attempt, struct err *err)
             l->shown = 0;
             l->attempt = attempt;
         }
-        if (attempt_follow(l, &place, err) == 0) {
+        int r = attempt_follow(l, &place, err);
+        if (l->write_error != 0)
+            return write_check(l, err);
+        if (r == 0) {
             ended = attempt;
             told = false;
-            if (fflush(stdout) != 0)
-                return 0; /* nobody reads any more */
         } else if (!worth_waiting(err->code) || place.final) {
             return -(int)err->code;
         } else {
@@ -236,10 +282,12 @@ static int logs_once(struct logs *l, uint32_t attempt, uint64_t lines, struct er
         return err_set(err, ERR_NOT_FOUND, "the cell no longer knows where attempt %u of %s/%u ran",
                        attempt != 0 ? attempt : place.attempt, l->job, l->index);
     l->attempt = attempt != 0 ? attempt : place.attempt;
-    if (lines == 0)
-        return logs_fetch(l, &place, l->attempt, false, UINT64_MAX, err);
+    if (lines == 0) {
+        int r = logs_fetch(l, &place, l->attempt, false, UINT64_MAX, err);
+        return l->write_error != 0 ? write_check(l, err) : r;
+    }
     int r = logs_tail(l, &place, l->attempt, lines, err);
-    return l->follow && r < 0 && worth_waiting(err->code) ? 0 : r;
+    return l->follow && r < 0 && l->write_error == 0 && worth_waiting(err->code) ? 0 : r;
 }
 
 static int logs_run(struct cli *cli, struct err *err)
@@ -256,7 +304,7 @@ static int logs_run(struct cli *cli, struct err *err)
     l.client = client;
     if (logs_once(&l, (uint32_t)attempt, lines, err) < 0)
         return -(int)err->code;
-    return l.follow ? logs_follow(&l, (uint32_t)attempt, err) : 0;
+    return l.follow && l.write_error == 0 ? logs_follow(&l, (uint32_t)attempt, err) : 0;
 }
 
 int cmd_logs(struct cli *cli)

@@ -301,8 +301,11 @@ const struct command cli_commands[] = {
         .args_max = 1,
         .options = OPTION(FOLLOW) | OPTION(STDERR) | OPTION(TAIL) | OPTION(ATTEMPT),
         .summary = "what a task has written (INDEX 0 when there is none)",
-        .details = "-f goes on as it grows; when the task is started again, on this machine or\n"
-                   "another, with its next attempt; it ends with the task.",
+        .details =
+            "-f goes on as it grows; when the task is started again, on this machine or\n"
+            "another, with its next attempt; it ends with the task. Of each stream of an attempt\n"
+            "the newest 24 to 32 MiB are kept, and on each machine the logs of 4,096 ended\n"
+            "attempts, at most 5 of a task and 1 GiB in all. What is missing is told on stderr.",
         .examples = "  borgctl logs web/2 --tail 20 -f\n"
                     "  borgctl logs crash/0 --attempt 1 --err",
         .run = cmd_logs,

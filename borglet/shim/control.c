@@ -137,7 +137,8 @@ void control_read(struct shim *s, struct client *client)
         client_close(client);
         return;
     }
-    if (n != (ssize_t)sizeof(request) || request.version != SHIM_VERSION)
+    /* A request has been the same since version 2, and stays so: any borglet may end a task. */
+    if (n != (ssize_t)sizeof(request) || request.version < SHIM_VERSION_MIN)
         client_send(s, client, SHIM_REFUSED);
     else
         request_serve(s, client, &request);

@@ -6,7 +6,11 @@
  * oldest are unlinked. What does not fit on the disk is dropped and counted, the task never waits.
  *
  * The task's end is opened O_RDWR through /proc/self/fd: the pipe then always has a reader, and a
- * task whose shim was killed does not get SIGPIPE.
+ * task whose shim was killed does not get SIGPIPE. Everybody may write into the pipe who gets at it
+ * (that needs a process that has it): /dev/stdout works also when a task has given up its user.
+ *
+ * A segment is always a new file. What the task has put in its place is removed; when that cannot
+ * be, the output is dropped and counted.
  */
 #include "shim.h"
 
@@ -14,6 +18,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { CHUNK_BYTES = 65536, FINISH_BYTES_MAX = 4 << 20, PATH_BYTES = 32 };
@@ -32,7 +37,7 @@ int log_open(struct log_stream *l, const char *name, const struct shim_spec *spe
         return errno;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fds[1]);
     l->task_fd = open(path, O_RDWR | O_CLOEXEC);
-    if (l->task_fd < 0)
+    if (l->task_fd < 0 || fchmod(l->task_fd, 0666) < 0)
         return errno;
     close(fds[1]);
     l->read_fd = fds[0];
@@ -46,18 +51,26 @@ static void segment_path(const struct log_stream *l, uint64_t segment, char path
     snprintf(path, PATH_BYTES, "%s.%llu", l->name, (unsigned long long)segment);
 }
 
+static int segment_create(const char *path)
+{
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int fd = open(path, flags, 0600);
+
+    if (fd < 0 && errno == EEXIST && unlink(path) == 0)
+        fd = open(path, flags, 0600);
+    return fd;
+}
+
 /* Have the file open that byte `l->size` belongs to; false: not possible now, see l->error. */
 static bool segment_ready(struct log_stream *l)
 {
     uint64_t segment = l->size / l->segment_bytes;
     char path[PATH_BYTES];
 
-    if (l->file_fd >= 0 && l->size % l->segment_bytes != 0)
-        return true;
-    if (l->file_fd >= 0 && segment == 0)
+    if (l->file_fd >= 0 && l->segment == segment)
         return true;
     segment_path(l, segment, path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int fd = segment_create(path);
     if (fd < 0) {
         l->error = errno;
         return false;
@@ -65,6 +78,7 @@ static bool segment_ready(struct log_stream *l)
     if (l->file_fd >= 0)
         close(l->file_fd);
     l->file_fd = fd;
+    l->segment = segment;
     if (segment >= l->segments) {
         segment_path(l, segment - l->segments, path);
         unlink(path);

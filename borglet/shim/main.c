@@ -5,6 +5,7 @@
  * acknowledged, or when the end is safely in the record and nobody has been connected for
  * SHIM_LINGER_MS.
  */
+#include "processes.h"
 #include "shim.h"
 
 #include <errno.h>
@@ -65,7 +66,7 @@ int spec_read(struct shim *s)
 {
     struct shim_spec *spec = &s->spec;
     size_t at = 0;
-    int fd = open("spec", O_RDONLY | O_CLOEXEC);
+    int fd = open("spec", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0)
         return errno;
@@ -115,7 +116,7 @@ static int process_set_up(struct shim *s)
 
     close_range(SHIM_FD + 1, ~0U, 0);
     fcntl(SHIM_FD, F_SETFD, FD_CLOEXEC);
-    umask(022);
+    umask(077);
     setsid(); /* fails when we already lead a session, which is as good */
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
@@ -198,10 +199,29 @@ static void children_changed(struct shim *s)
         ended(s);
 }
 
+/* The task's process has told how its start went. */
+static void start_heard(struct shim *s)
+{
+    if (!task_started(s))
+        return;
+    if (s->state.phase == SHIM_ENDED) {
+        ended(s);
+        return;
+    }
+    record_write(s);
+    control_tell(s, SHIM_STARTED);
+    /* It may be over already. */
+    if (task_reap(s))
+        ended(s);
+}
+
 static void event_serve(struct shim *s, void *tag)
 {
     if (tag == &s->signal_fd) {
         children_changed(s);
+    } else if (tag == &s->start_fd) {
+        if (s->start_fd >= 0)
+            start_heard(s);
     } else if (tag == &s->listen_fd) {
         control_accept(s);
     } else if (tag == &s->logs[0] || tag == &s->logs[1]) {
@@ -250,9 +270,13 @@ static void serve(struct shim *s)
 
 int main(int argc, char **argv)
 {
-    static struct shim s = {.record_fd = -1, .listen_fd = -1};
+    static struct shim s = {.record_fd = -1, .listen_fd = -1, .start_fd = -1};
     enum shim_stage stage;
 
+    if (argc == 3 && strcmp(argv[1], "--clear-work") == 0)
+        return clear_main(argv[2], true);
+    if (argc == 3 && strcmp(argv[1], "--clear-all") == 0)
+        return clear_main(argv[2], false);
     if (argc != 2 || fcntl(SHIM_FD, F_GETFD) < 0) {
         fprintf(stderr, "borg-shim is started by borglet: borg-shim DIRECTORY, its socket at %d\n",
                 SHIM_FD);
@@ -262,7 +286,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "borg-shim: %s: %s\n", argv[1], strerror(errno));
         return 1;
     }
+    struct process self;
     s.state.shim_pid = getpid();
+    if (process_read(getpid(), &self))
+        s.state.shim_starttime = self.starttime;
     boot_id_read(&s);
     int error = set_up(&s, &stage);
     if (error == 0) {
@@ -273,12 +300,10 @@ int main(int argc, char **argv)
         s.state.stage = (int32_t)stage;
         s.state.error = error;
     }
-    if (s.state.phase == SHIM_ENDED) {
+    if (s.state.phase == SHIM_ENDED)
         ended(&s);
-    } else {
-        record_write(&s);
-        control_tell(&s, SHIM_STARTED);
-    }
+    else
+        watch(&s, s.start_fd, &s.start_fd);
     serve(&s);
     return 0;
 }

@@ -15,7 +15,7 @@ int record_open(struct shim *s)
 {
     static const char zeroes[SHIM_RECORD_BYTES];
 
-    s->record_fd = open("record", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    s->record_fd = open("record", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (s->record_fd < 0)
         return errno;
     ssize_t n = pwrite(s->record_fd, zeroes, sizeof(zeroes), 0);

@@ -6,18 +6,19 @@
  * death of a child is a SIGCHLD, after which what it abandoned is ours; killing all our children
  * at each of them ends the whole tree without a timer.
  */
+#include "processes.h"
 #include "shim.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,14 +27,30 @@ enum { TASK_DESCRIPTORS = 1024 };
 struct start_error {
     int32_t stage;
     int32_t error;
+    char detail[SHIM_DETAIL_BYTES];
 };
+_Static_assert(sizeof(struct start_error) <= PIPE_BUF, "comes whole or not at all");
+
+static void child_tell(int fd, const struct start_error *e)
+{
+    ssize_t n = write(fd, e, sizeof(*e));
+
+    _exit(n == (ssize_t)sizeof(*e) ? 127 : 126);
+}
 
 static void child_fail(int fd, enum shim_stage stage)
 {
-    struct start_error e = {.stage = stage, .error = errno};
-    ssize_t n = write(fd, &e, sizeof(e));
+    struct start_error e = {.stage = (int32_t)stage, .error = errno};
 
-    _exit(n == (ssize_t)sizeof(e) ? 127 : 126);
+    child_tell(fd, &e);
+}
+
+/* Not by its path: what has taken the place of the directory is not followed. */
+static bool work_enter(void)
+{
+    int fd = open("work", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    return fd >= 0 && fchdir(fd) == 0;
 }
 
 /* The borglet has raised its own; programs that use select() rely on the customary soft limit. */
@@ -50,8 +67,10 @@ static void descriptors_lower(void)
 /* Runs between fork and exec. */
 static void child_run(const struct shim *s, int error_fd)
 {
+    struct start_error e = {.stage = SHIM_STAGE_EXEC};
     sigset_t none;
 
+    umask(022);
     descriptors_lower();
     if (setsid() < 0)
         child_fail(error_fd, SHIM_STAGE_SESSION);
@@ -60,55 +79,31 @@ static void child_run(const struct shim *s, int error_fd)
         child_fail(error_fd, SHIM_STAGE_SESSION);
     if (dup2(s->logs[0].task_fd, 1) < 0 || dup2(s->logs[1].task_fd, 2) < 0)
         child_fail(error_fd, SHIM_STAGE_PIPES);
-    if (chdir("work") < 0)
+    if (!work_enter())
         child_fail(error_fd, SHIM_STAGE_CHDIR);
     signal(SIGXFSZ, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    environ = s->env;
-    execvp(s->argv[0], s->argv);
-    child_fail(error_fd, SHIM_STAGE_EXEC);
+    e.error = task_exec(s->argv, s->env, e.detail);
+    child_tell(error_fd, &e);
 }
 
 static void start_failed(struct shim *s, enum shim_stage stage, int error)
 {
     s->state.phase = SHIM_ENDED;
     s->state.end = SHIM_END_START_ERROR;
-    s->state.stage = stage;
+    s->state.stage = (int32_t)stage;
     s->state.error = error;
     s->state.ended_ms = now_wall_ms();
 }
 
-/* Field 22 of /proc/PID/stat: with the boot id it makes a pid unique. */
-static uint64_t starttime_of(pid_t pid)
-{
-    char path[40], text[1024];
-    unsigned long long value = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    char *at = strrchr(text, ')');
-    for (int field = 2; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    if (at != NULL)
-        value = strtoull(at + 1, NULL, 10);
-    return value;
-}
-
 void task_start(struct shim *s)
 {
-    struct start_error e;
+    struct process process;
     int fds[2];
 
-    if (pipe2(fds, O_CLOEXEC) < 0) {
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
         start_failed(s, SHIM_STAGE_PIPES, errno);
         return;
     }
@@ -122,93 +117,33 @@ void task_start(struct shim *s)
         start_failed(s, SHIM_STAGE_FORK, error);
         return;
     }
+    s->start_fd = fds[0];
     s->state.task_pid = pid;
-    s->state.starttime = starttime_of(pid);
+    if (process_read(pid, &process))
+        s->state.starttime = process.starttime;
     /* Should we die right now, the borglet can still find and kill what we started. */
     record_write(s);
-    ssize_t n;
-    do
-        n = read(fds[0], &e, sizeof(e));
-    while (n < 0 && errno == EINTR);
-    close(fds[0]);
+}
+
+bool task_started(struct shim *s)
+{
+    struct start_error e;
+    ssize_t n = read(s->start_fd, &e, sizeof(e));
+
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return false;
+    close(s->start_fd);
+    s->start_fd = -1;
     if (n == (ssize_t)sizeof(e)) {
-        waitpid(pid, NULL, 0);
+        waitpid(s->state.task_pid, NULL, 0);
         s->state.task_pid = 0;
+        memcpy(s->state.detail, e.detail, sizeof(s->state.detail));
         start_failed(s, (enum shim_stage)e.stage, e.error);
-        return;
+    } else {
+        s->state.phase = SHIM_RUNNING;
+        s->state.started_ms = now_wall_ms();
     }
-    s->state.phase = SHIM_RUNNING;
-    s->state.started_ms = now_wall_ms();
-}
-
-struct process {
-    pid_t pid, parent, group;
-    bool ours;
-};
-
-static bool process_read(const char *pid_text, struct process *ret)
-{
-    char path[300], text[512];
-
-    snprintf(path, sizeof(path), "/proc/%s/stat", pid_text);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
-    const char *at = strrchr(text, ')');
-    char state;
-    ret->pid = (pid_t)strtol(pid_text, NULL, 10);
-    ret->ours = false;
-    return at != NULL && sscanf(at + 1, " %c %d %d", &state, &ret->parent, &ret->group) == 3;
-}
-
-/* All processes of the machine; the caller frees. */
-static struct process *processes_read(size_t *ret_count)
-{
-    DIR *dir = opendir("/proc");
-    struct process *all = NULL;
-    size_t count = 0, capacity = 0;
-    struct dirent *entry;
-
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        if (!isdigit((unsigned char)entry->d_name[0]))
-            continue;
-        if (count == capacity) {
-            size_t more = capacity == 0 ? 256 : capacity * 2;
-            struct process *grown = realloc(all, more * sizeof(*all));
-            if (grown == NULL)
-                break;
-            all = grown;
-            capacity = more;
-        }
-        if (process_read(entry->d_name, &all[count]))
-            count++;
-    }
-    if (dir != NULL)
-        closedir(dir);
-    *ret_count = count;
-    return all;
-}
-
-/* Mark what descends from us; returns whether another pass may find more. */
-static bool processes_mark(struct process *all, size_t count, pid_t root)
-{
-    bool again = false;
-
-    for (size_t i = 0; i < count; i++) {
-        if (all[i].ours)
-            continue;
-        bool ours = all[i].parent == root;
-        for (size_t j = 0; j < count && !ours; j++)
-            ours = all[j].ours && all[j].pid == all[i].parent;
-        all[i].ours = ours;
-        again = again || ours;
-    }
-    return again;
+    return true;
 }
 
 void task_signal_all(struct shim *s, int signal)
@@ -220,10 +155,10 @@ void task_signal_all(struct shim *s, int signal)
     if (group > 0)
         kill(-group, signal);
     struct process *all = processes_read(&count);
-    while (processes_mark(all, count, getpid()))
-        continue;
+    pid_t self = getpid();
+    processes_descend(all, count, &self, 1);
     for (size_t i = 0; i < count; i++)
-        if (all[i].ours && (group == 0 || all[i].group != group))
+        if (all[i].root == self && (group == 0 || all[i].group != group))
             kill(all[i].pid, signal);
     free(all);
 }
@@ -263,7 +198,7 @@ void task_stop(struct shim *s, uint32_t grace_ms)
 {
     uint64_t kill_at = now_mono_ms() + grace_ms;
 
-    if (s->state.phase != SHIM_RUNNING)
+    if (s->state.phase == SHIM_ENDED || s->state.task_pid == 0)
         return;
     if (s->state.stopping) {
         /* Asked again: it can only become shorter. */

@@ -175,27 +175,92 @@ static int words_check(const char *path, const struct words *words, uint32_t cou
     return 0;
 }
 
-static int env_check(const struct words *env, struct err *err)
+/* The port whose variable is name[0 .. length); NULL: none. */
+static const char *port_of_variable(const struct words *ports, const char *name, size_t length)
 {
+    char variable[SPEC_PORT_VARIABLE_BYTES];
+    const char *first = words_first(ports);
+    if (first != NULL && length == 4 && memcmp(name, "PORT", 4) == 0)
+        return first;
+    for (const char *w = first; w != NULL; w = words_next(ports, w)) {
+        spec_port_variable(w, variable);
+        if (strlen(variable) == length && memcmp(variable, name, length) == 0)
+            return w;
+    }
+    return NULL;
+}
+
+/* What a task is told by the machine cannot be its spec's as well: one of the two would be lost. */
+static int variable_check(const struct job_spec *spec, const char *word, size_t length,
+                          struct err *err)
+{
+    static const char *const own[] = {"BORG_CELL",      "BORG_JOB", "BORG_TASK",  "BORG_ATTEMPT",
+                                      "BORG_MACHINE",   "BORG_DIR", "BORG_SHAPE", "BORG_CPU_MILLI",
+                                      "BORG_RAM_BYTES", "BORG_GPUS"};
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+        if (strlen(own[i]) == length && memcmp(own[i], word, length) == 0)
+            return err_set(
+                err, ERR_INVALID,
+                "task.env: %s is set by the machine that runs the task; use another name", own[i]);
+    const char *port = port_of_variable(&spec->ports, word, length);
+    if (port != NULL)
+        return err_set(
+            err, ERR_INVALID,
+            "task.env: %.*s is the variable of the port \"%s\" in task.ports; rename one "
+            "of them",
+            (int)length, word, port);
+    return 0;
+}
+
+static int env_check(const struct job_spec *spec, struct err *err)
+{
+    const struct words *env = &spec->env;
     for (const char *w = words_first(env); w != NULL; w = words_next(env, w)) {
         const char *equals = strchr(w, '=');
         if (equals == NULL || equals == w)
             return err_set(err, ERR_INVALID, "task.env: \"%.80s\" is not of the form NAME=value",
                            w);
+        size_t length = (size_t)(equals - w);
+        for (const char *v = words_first(env); v != w; v = words_next(env, v))
+            if (strncmp(v, w, length + 1) == 0)
+                return err_set(err, ERR_INVALID, "task.env: %.*s is there twice",
+                               (int)MIN(length, (size_t)80), w);
+        int rc = variable_check(spec, w, length, err);
+        if (rc != 0)
+            return rc;
     }
     return 0;
+}
+
+void spec_port_variable(const char *port, char to[SPEC_PORT_VARIABLE_BYTES])
+{
+    size_t at = (size_t)snprintf(to, SPEC_PORT_VARIABLE_BYTES, "PORT_");
+    for (; *port != '\0' && at + 1 < SPEC_PORT_VARIABLE_BYTES; port++) {
+        char c = *port == '-' || *port == '.' ? '_' : *port;
+        to[at++] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+    }
+    to[at] = '\0';
 }
 
 static int ports_check(const struct job_spec *spec, struct err *err)
 {
     const struct words *ports = &spec->ports;
+    char variable[SPEC_PORT_VARIABLE_BYTES], other[SPEC_PORT_VARIABLE_BYTES];
     for (const char *w = words_first(ports); w != NULL; w = words_next(ports, w)) {
         int rc = name_check("task.ports", w, err);
         if (rc != 0)
             return rc;
-        for (const char *v = words_first(ports); v != w; v = words_next(ports, v))
+        spec_port_variable(w, variable);
+        for (const char *v = words_first(ports); v != w; v = words_next(ports, v)) {
             if (strcmp(v, w) == 0)
                 return err_set(err, ERR_INVALID, "task.ports: \"%s\" is there twice", w);
+            spec_port_variable(v, other);
+            if (strcmp(variable, other) == 0)
+                return err_set(err, ERR_INVALID,
+                               "task.ports: \"%s\" and \"%s\" are one variable, %s; rename one of "
+                               "them",
+                               v, w, variable);
+        }
     }
     for (uint32_t i = 0; i < spec_shape_count(spec) && !spec->is_alloc_set; i++)
         if (spec_shape(spec, i)->v[RES_PORTS] != ports->count)
@@ -386,9 +451,9 @@ int spec_valid(const struct job_spec *spec, struct err *err)
     if (rc == 0)
         rc = shapes_check(spec, err);
     if (rc == 0)
-        rc = env_check(&spec->env, err);
-    if (rc == 0)
         rc = ports_check(spec, err);
+    if (rc == 0)
+        rc = env_check(spec, err);
     if (rc == 0)
         rc = clauses_valid(&spec->constraints, err);
     if (rc == 0)

@@ -89,6 +89,9 @@ void spec_copy(struct job_spec *to, const struct job_spec *from); /* `to` is uni
 int spec_valid(const struct job_spec *spec, struct err *err) MUST_USE;
 /* A job, user, machine or port name: 1 to CELL_NAME_MAX of [a-z0-9._-], starting alphanumeric. */
 bool name_valid(const char *name);
+/* The variable that tells a task its port of that name: "http-alt" -> "PORT_HTTP_ALT". */
+enum { SPEC_PORT_VARIABLE_BYTES = CELL_NAME_MAX + 6 };
+void spec_port_variable(const char *port, char to[SPEC_PORT_VARIABLE_BYTES]);
 /* The shapes of its tasks, in order of preference: `limit` is number 0. */
 uint32_t spec_shape_count(const struct job_spec *spec);
 const struct resources *spec_shape(const struct job_spec *spec, uint32_t shape);

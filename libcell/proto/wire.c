@@ -399,13 +399,14 @@ void wire_intents_release(struct wire_intents *i)
 static void logs_fields(struct pack *p, void *body)
 {
     struct wire_logs *l = body;
-    pack_fields(p, 6);
+    pack_fields(p, 7);
     pack_text(p, l->job, sizeof l->job);
     pack_u64(p, &l->task);
     pack_u32(p, &l->attempt);
     pack_bool(p, &l->err);
     pack_bool(p, &l->follow);
     pack_u64(p, &l->tail_bytes);
+    pack_u64(p, &l->from);
 }
 
 void wire_pack_logs(struct buf *to, const struct wire_logs *l)

@@ -199,6 +199,7 @@ struct wire_logs {
     bool err;         /* stderr instead of stdout */
     bool follow;
     uint64_t tail_bytes; /* start this far from the end; UINT64_MAX: from the start */
+    uint64_t from;       /* not 0: start at this offset, or the first that is kept behind it */
 };
 struct wire_log_chunk {
     const void *bytes; /* borrowed from the body */

@@ -116,7 +116,7 @@ static bool attempt_look(struct attempt *attempt, const struct shim *shim)
     uint64_t now_ms = world_now_ms();
     if (attempt->phase == ATTEMPT_ENDED)
         return false;
-    attempt->report.pid = attempt->state.task_pid = shim->pid;
+    attempt->report.pid = attempt->state.task_pid = attempt->shim_pid = shim->pid;
     memcpy(attempt->report.ports, shim->spec.ports, sizeof attempt->report.ports);
     if (now_ms >= shim->ends_ms) {
         attempt->phase = ATTEMPT_ENDED;
@@ -372,7 +372,7 @@ int state_dir_see(struct state_dir *state, uint64_t index, struct err *err UNUSE
 }
 
 /* A third of its limits, now and then more: the cell lends the rest. */
-void usage_measure(struct usage_sample *samples, size_t count)
+bool usage_measure(struct usage_sample *samples, size_t count)
 {
     struct borglet *borglet = borglet_current();
     for (size_t i = 0; i < count; i++) {
@@ -380,7 +380,7 @@ void usage_measure(struct usage_sample *samples, size_t count)
         samples[i].ram_bytes = 0;
         for (size_t j = 0; j < ARRAY_SIZE(borglet->shims); j++) {
             const struct shim *shim = &borglet->shims[j];
-            if (!shim->used || shim->pid != samples[i].session || !shim_runs(shim))
+            if (!shim->used || shim->pid != samples[i].shim || !shim_runs(shim))
                 continue;
             uint64_t age_ms = world_now_ms() - shim->runs_ms;
             samples[i].cpu_ms = age_ms * (uint64_t)shim->spec.limit[RES_CPU] / 3000;
@@ -388,6 +388,7 @@ void usage_measure(struct usage_sample *samples, size_t count)
                 shim->spec.limit[RES_RAM] / (world_chance(1, 10) ? 1 : 3); /* never more */
         }
     }
+    return true;
 }
 
 /* Machines */

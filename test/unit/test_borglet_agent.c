@@ -10,10 +10,11 @@
 #include "logs.h"
 #include "testlib.h"
 
+#include <dirent.h>
 #include <libgen.h>
 #include <sys/stat.h>
 
-enum { REPLICAS = 2, REPORTS_MAX = 64, LOG_BYTES_MAX = 1 << 20, HEARTBEAT_MS = 100 };
+enum { REPLICAS = 2, REPORTS_MAX = 512, LOG_BYTES_MAX = 1 << 20, HEARTBEAT_MS = 100 };
 
 struct replica {
     struct rpc_server *server;
@@ -46,6 +47,7 @@ struct rig {
     struct rpc_conn *reader;
     char *log;
     size_t log_size;
+    uint64_t first_offset;
     bool answered, reader_closed;
     struct err answer;
 };
@@ -315,6 +317,8 @@ static void on_chunk(struct rpc_conn *conn, struct rpc_call *call UNUSED, const 
     struct wire_log_chunk chunk;
 
     T_OK(wire_unpack_log_chunk(body, size, &chunk, &t_err));
+    if (r->log_size == 0)
+        r->first_offset = chunk.offset;
     ck_assert_uint_lt(r->log_size + chunk.size, LOG_BYTES_MAX);
     memcpy(r->log + r->log_size, chunk.bytes, chunk.size);
     r->log_size += chunk.size;
@@ -382,6 +386,53 @@ START_TEST(a_task_is_run_reported_and_forgotten)
     ck_assert_int_eq(replica->hello_last.kind, REPORT_EXITED);
     ck_assert_uint_eq(replica->seen_index, 1);
     send_other(&r, 0, INTENT_FORGET, 0);
+    rig_release(&r);
+}
+END_TEST
+
+static size_t started_count(const struct rig *r)
+{
+    char path[600];
+    size_t count = 0;
+
+    snprintf(path, sizeof(path), "%s/tasks", r->dir);
+    DIR *dir = opendir(path);
+    for (struct dirent *d; dir != NULL && (d = readdir(dir)) != NULL;)
+        count += d->d_name[0] != '.';
+    if (dir != NULL)
+        closedir(dir);
+    return count;
+}
+
+START_TEST(many_starts_at_once_leave_the_loop_to_others)
+{
+    enum { MANY = 80, PER_TURN = 32 };
+    struct intent *runs = xcalloc(MANY, sizeof(*runs));
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    for (uint32_t i = 0; i < MANY; i++) {
+        runs[i] = (struct intent){.task = ref(i), .action = INTENT_RUN, .assigned_seq = i};
+        spec_init(&runs[i].spec);
+        str_copy(runs[i].spec.name, sizeof(runs[i].spec.name), "web");
+        words_add(&runs[i].spec.argv, "true");
+        runs[i].spec.limit.v[RES_CPU] = runs[i].spec.limit.v[RES_RAM] = 1;
+    }
+    /* A turn of the loop is never all of it: the first is over before the last is begun. */
+    size_t most = 0, before = 0;
+    send_intents(&r, runs, MANY, false);
+    while (before < MANY) {
+        uv_run(&r.loop.uv, UV_RUN_ONCE);
+        size_t now = started_count(&r);
+        most = MAX(most, now - before);
+        before = now;
+    }
+    ck_assert_uint_le(most, PER_TURN);
+    T_RUN(&r.loop, told(replica, MANY - 1) != NULL);
+    for (uint32_t i = 0; i < MANY; i++)
+        spec_release(&runs[i].spec);
+    free(runs);
     rig_release(&r);
 }
 END_TEST
@@ -561,6 +612,15 @@ START_TEST(a_log_is_read_from_the_start_and_from_its_tail)
     read_log(&r, (struct wire_logs){.task = ref(0).task.v, .attempt = 1, .tail_bytes = 6});
     T_RUN(&r.loop, r.answered);
     ck_assert_str_eq(r.log, "50000\n");
+    /* From an offset, and from behind the end. */
+    read_log(&r, (struct wire_logs){.task = ref(0).task.v, .from = 288894 - 12});
+    T_RUN(&r.loop, r.answered);
+    ck_assert_str_eq(r.log, "49999\n50000\n");
+    ck_assert_uint_eq(r.first_offset, 288894 - 12);
+    read_log(&r, (struct wire_logs){.task = ref(0).task.v, .from = UINT64_MAX});
+    T_RUN(&r.loop, r.answered);
+    ck_assert_int_eq(r.answer.code, ERR_OK);
+    ck_assert_uint_eq(r.log_size, 0);
     /* Forgotten by the cell, but not gone. */
     send_other(&r, 0, INTENT_FORGET, 0);
     read_log(&r, (struct wire_logs){
@@ -636,6 +696,93 @@ START_TEST(a_follower_that_leaves_and_one_too_many_do_no_harm)
 }
 END_TEST
 
+/* What a task may put in the place of what is read for others. */
+static const struct {
+    const char *how, *told;
+} log_tampers[] = {
+    {"rm spec; mkfifo spec", "a FIFO is in the place of \"spec\""},
+    {"rm spec; ln -s /etc/passwd spec", "a symbolic link is in the place of \"spec\""},
+    {"rm spec; mkdir spec", "a directory is in the place of \"spec\""},
+    {"truncate -s 1T spec", "\"spec\" is larger than any"},
+    {"rm spec", "there is no \"spec\""},
+    {"rm out.0; mkfifo out.0", "a FIFO is in the place of \"out.0\""},
+    {"rm out.0; ln -s /etc/passwd out.0", "a symbolic link is in the place of \"out.0\""},
+    {"rm out.0; ln spec out.0", "another file is in the place of \""},
+    {"truncate -s 1T out.0", "\"out.0\" is larger than any"},
+    {"rm out.0; mkfifo out.7", "a FIFO is in the place of \"out.7\""},
+};
+
+START_TEST(a_log_that_was_tampered_with_is_refused_and_holds_nothing)
+{
+    char command[700];
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 100, "echo one; exec sleep 1000");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_RUNNING));
+    /* Its segment is there. */
+    snprintf(command, sizeof(command), "%s/tasks/web.0.1.1/out.0", r.dir);
+    struct stat st;
+    T_RUN(&r.loop, stat(command, &st) == 0 && st.st_size == 4);
+    snprintf(command, sizeof(command), "cd %s/tasks/web.0.1.1; %s", r.dir, log_tampers[_i].how);
+    ck_assert_int_eq(system(command), 0);
+    read_log(&r,
+             (struct wire_logs){.task = ref(0).task.v, .follow = true, .tail_bytes = UINT64_MAX});
+    T_RUN(&r.loop, r.answered);
+    ck_assert_int_ne(r.answer.code, ERR_OK);
+    T_CONTAINS(r.answer.msg, log_tampers[_i].told);
+    /* The task and the cell have not noticed. */
+    int beats = replica->beats;
+    T_RUN(&r.loop, replica->beats > beats + 1);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_user_has_a_part_of_the_readers_only)
+{
+    struct rpc_conn *readers[LOGS_READERS_PER_USER];
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 100, "echo up; exec sleep 1000");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_RUNNING));
+    struct wire_logs follow = {.task = ref(0).task.v, .follow = true, .tail_bytes = UINT64_MAX};
+    for (int i = 0; i < LOGS_READERS_PER_USER; i++) {
+        r.reader = NULL;
+        read_log(&r, follow);
+        T_RUN(&r.loop, r.log_size > 0);
+        readers[i] = r.reader;
+    }
+    r.reader = NULL;
+    read_log(&r, follow);
+    T_RUN(&r.loop, r.answered);
+    ck_assert_int_eq(r.answer.code, ERR_LIMIT);
+    T_CONTAINS(r.answer.msg, "reads 16 logs on this machine already");
+    /* Somebody else is not concerned; the one who ends one may have another. */
+    struct tls_context *user = r.user;
+    struct rpc_conn *one_too_many = r.reader;
+    r.reader = NULL;
+    r.user = r.master;
+    read_log(&r, follow);
+    T_RUN(&r.loop, r.log_size > 0);
+    rpc_close(r.reader);
+    r.user = user;
+    r.reader_closed = false;
+    T_RUN(&r.loop, r.reader_closed);
+    r.reader_closed = false;
+    rpc_close(readers[0]);
+    T_RUN(&r.loop, r.reader_closed);
+    r.reader = one_too_many;
+    T_RUN(&r.loop, (read_log(&r, follow), t_loop_run_ms(&r.loop, 50), r.log_size > 0));
+    for (int i = 1; i < LOGS_READERS_PER_USER; i++)
+        rpc_close(readers[i]);
+    rpc_close(one_too_many);
+    rig_release(&r);
+}
+END_TEST
+
 START_TEST(a_directory_serves_one_borglet_of_one_cell)
 {
     struct state_dir second = {.lock_fd = -1, .seen_fd = -1};
@@ -662,6 +809,7 @@ int main(void)
     tcase_set_timeout(work, 60);
     tcase_set_timeout(links, 60);
     tcase_set_timeout(logs, 60);
+    tcase_add_test(work, many_starts_at_once_leave_the_loop_to_others);
     tcase_add_test(work, a_task_is_run_reported_and_forgotten);
     tcase_add_test(work, a_preemptor_starts_when_its_victim_is_gone);
     tcase_add_test(work, what_is_larger_than_the_machine_or_unknown_is_told_at_once);
@@ -675,6 +823,9 @@ int main(void)
     tcase_add_test(logs, a_log_is_read_from_the_start_and_from_its_tail);
     tcase_add_test(logs, a_followed_log_comes_as_it_is_written_and_ends_with_the_task);
     tcase_add_test(logs, a_log_that_is_not_here_is_told_with_those_that_are);
+    tcase_add_loop_test(logs, a_log_that_was_tampered_with_is_refused_and_holds_nothing, 0,
+                        ARRAY_SIZE(log_tampers));
+    tcase_add_test(logs, a_user_has_a_part_of_the_readers_only);
     tcase_add_test(logs, a_follower_that_leaves_and_one_too_many_do_no_harm);
     suite_add_tcase(suite, work);
     suite_add_tcase(suite, links);

@@ -249,7 +249,134 @@ START_TEST(a_command_that_is_not_there_is_a_start_error)
     ck_assert_int_eq(report.kind, REPORT_START_ERROR);
     ck_assert_str_eq(report.detail,
                      "cannot execute \"no-such-command\": No such file or directory");
+    ck_assert_int_eq(report.fault, FAULT_TASK);
+    /* The same stage, for want of memory: another machine may have it. */
+    r.last.state.error = ENOMEM;
+    shim_end_report(&r.last.state, "no-such-command", &report);
+    ck_assert_int_eq(report.fault, FAULT_MACHINE);
     rig_release(&r);
+}
+END_TEST
+
+static void work_file(struct rig *r, const char *name, const char *bytes, size_t size, mode_t mode)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "work/%s", name);
+    int fd = openat(r->dir_fd, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_eq(write(fd, bytes, size), (ssize_t)size);
+    ck_assert_int_eq(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+/* The first bytes of an ELF file for another processor. */
+static const char elf_of_others[64] = {0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0,
+                                       0,    0,   0,   0,   0, 0, 2, 0, 0, 99};
+
+START_TEST(what_is_wrong_with_a_file_is_told)
+{
+    static const struct {
+        const char *bytes;
+        size_t size; /* 0: of the text */
+        mode_t mode;
+        const char *command, *want;
+    } cases[] = {
+        {"", 0, 0755, "./it", "cannot execute \"./it\": Exec format error: the file is empty"},
+        {"echo hi\n", 0, 0755, "./it",
+         "cannot execute \"./it\": Exec format error: a script must begin with #!, like #!/bin/sh"},
+        {"\0\1\2\3", 4, 0755, "./it",
+         "cannot execute \"./it\": Exec format error: it is neither a program nor a script with "
+         "#!"},
+        {elf_of_others, sizeof(elf_of_others), 0755, "./it",
+         "cannot execute \"./it\": Exec format error: a damaged program, or one for another "
+         "processor"},
+        {"#!/bin/sh\r\necho hi\r\n", 0, 0755, "./it",
+         "cannot execute \"./it\": lines end in CRLF, not LF: no interpreter \"/bin/sh\\r\""},
+        {"#! /no/such/sh -e\n", 0, 0755, "./it",
+         "cannot execute \"./it\": its interpreter \"/no/such/sh\" is not there"},
+        {"#!/no/\033[31msh\n", 0, 0755, "./it",
+         "cannot execute \"./it\": its interpreter \"/no/?[31msh\" is not there"},
+        {"#!/etc/passwd\n", 0, 0755, "./it",
+         "cannot execute \"./it\": its interpreter \"/etc/passwd\": Permission denied"},
+        {"#!/bin/sh\n", 0, 0644, "./it", "cannot execute \"./it\": Permission denied"},
+        {"", 0, 0755, "./it/x", "cannot execute \"./it/x\": Not a directory"},
+    };
+    struct report report;
+    struct rig r;
+
+    rig_init(&r);
+    size_t size = cases[_i].size != 0 ? cases[_i].size : strlen(cases[_i].bytes);
+    work_file(&r, "it", cases[_i].bytes, size, cases[_i].mode);
+    rig_start(&r, (const char *const[]){cases[_i].command, NULL});
+    rig_ended(&r);
+    ck_assert_int_eq(r.last.state.end, SHIM_END_START_ERROR);
+    shim_end_report(&r.last.state, cases[_i].command, &report);
+    ck_assert_int_eq(report.fault, FAULT_TASK);
+    ck_assert_str_eq(report.detail, cases[_i].want);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_missing_loader_of_a_program_is_named)
+{
+    static char program[65536];
+    static const char loader[] = "/lib64/ld-linux-x86-64.so.2";
+    struct report report;
+    struct rig r;
+
+    /* A program of this machine whose loader has another name. */
+    rig_init(&r);
+    int fd = open("/bin/true", O_RDONLY | O_CLOEXEC);
+    ssize_t size = read(fd, program, sizeof(program));
+    close(fd);
+    char *at = size <= 0 ? NULL : memmem(program, (size_t)size, loader, sizeof(loader));
+    if (at != NULL) {
+        memcpy(at, "/lib64/xx", 9);
+        work_file(&r, "it", program, (size_t)size, 0755);
+        rig_start(&r, (const char *const[]){"./it", NULL});
+        rig_ended(&r);
+        shim_end_report(&r.last.state, "./it", &report);
+        ck_assert_str_eq(report.detail, "cannot execute \"./it\": its interpreter "
+                                        "\"/lib64/xx-linux-x86-64.so.2\" is not there");
+    }
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(the_path_of_the_task_is_searched)
+{
+    char out[16] = "";
+    struct rig r;
+
+    /* PATH is /usr/bin:/bin, and the directory it starts in is not in it. */
+    rig_init(&r);
+    work_file(&r, "it", "#!/bin/sh\necho run\n", 19, 0755);
+    rig_start(&r, (const char *const[]){"it", NULL});
+    rig_ended(&r);
+    ck_assert_int_eq(r.last.state.error, ENOENT);
+    rig_release(&r);
+    rig_init(&r);
+    work_file(&r, "it", "#!/bin/sh\necho run\n", 19, 0755);
+    rig_start(&r, (const char *const[]){"env", "./it", NULL});
+    rig_ended(&r);
+    file_read(&r, "out.0", out, sizeof(out));
+    ck_assert_str_eq(out, "run\n");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(the_end_of_a_long_path_and_the_reason_are_shown)
+{
+    struct shim_state state = {.phase = SHIM_ENDED,
+                               .end = SHIM_END_START_ERROR,
+                               .stage = SHIM_STAGE_EXEC,
+                               .error = ENOEXEC,
+                               .detail = "Exec format error: the file is empty"};
+    struct report report;
+
+    shim_end_report(&state, "/srv/a-rather-long-directory/with/others/below/it/run.sh", &report);
+    ck_assert_str_eq(report.detail, "cannot execute \"...tory/with/others/below/it/run.sh\": Exec "
+                                    "format error: the file is empty");
 }
 END_TEST
 
@@ -306,6 +433,7 @@ END_TEST
 
 START_TEST(the_stop_ladder_goes_on_without_the_borglet)
 {
+    pid_t peer;
     struct shim_state recorded = {0};
     struct rig r;
 
@@ -322,7 +450,7 @@ START_TEST(the_stop_ladder_goes_on_without_the_borglet)
     }
     ck_assert_int_eq(end_code(&recorded), -9);
     /* It waits to be asked. */
-    ck_assert_int_eq(shim_connect(r.dir_fd, &r.fd, NULL), 0);
+    ck_assert_int_eq(shim_connect(r.dir_fd, &r.fd, &peer, NULL), 0);
     ck_assert_int_eq(shim_send(r.fd, SHIM_SUBSCRIBE, 0, NULL), 0);
     ck_assert_int_eq(rig_next(&r), 1);
     ck_assert_int_eq(r.last.state.phase, SHIM_ENDED);
@@ -368,6 +496,77 @@ START_TEST(what_forks_and_exits_for_ever_is_caught)
     poll(NULL, 0, 50);
     ck_assert_int_eq(fstatat(r.dir_fd, "work/generations", &after, 0), 0);
     ck_assert_int_eq(before.st_size, after.st_size);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(dev_stdout_can_be_opened_whoever_the_task_has_become)
+{
+    char out[64] = "", err[64] = "";
+    struct rig r;
+
+    rig_init(&r);
+    if (geteuid() == 0) /* the directory is made by mkdtemp(), for nobody else */
+        rig_shell(&r, "exec setpriv --reuid=65534 --clear-groups sh -c "
+                      "'echo hi > /dev/stdout; echo ho > /dev/stderr'");
+    else
+        rig_shell(&r, "stat -L -c %a /dev/stdout | grep -q 666 && echo hi > /dev/stdout;"
+                      "echo ho > /dev/stderr");
+    rig_ended(&r);
+    file_read(&r, "out.0", out, sizeof(out));
+    file_read(&r, "err.0", err, sizeof(err));
+    ck_assert_str_eq(out, "hi\n");
+    ck_assert_str_eq(err, "ho\n");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(what_the_shim_writes_is_private_and_what_the_task_writes_is_not)
+{
+    static const char *const names[] = {"spec", "record", "out.0", "ctl.sock"};
+    char out[16] = "";
+    struct stat st;
+    struct rig r;
+
+    rig_init(&r);
+    mode_t mask = umask(077); /* as the borglet */
+    rig_shell(&r, "umask; touch made; exec sleep 1000");
+    umask(mask);
+    rig_started(&r);
+    output_wait(&r, "\n");
+    file_read(&r, "out.0", out, sizeof(out));
+    ck_assert_str_eq(out, "0022\n");
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        ck_assert_int_eq(fstatat(r.dir_fd, names[i], &st, 0), 0);
+        ck_assert_msg((st.st_mode & 077) == 0, "%s has mode %o", names[i], st.st_mode & 0777);
+    }
+    rig_release(&r);
+}
+END_TEST
+
+/* What a task may put in the place of its next segment; the last cannot be removed. */
+static const char *const in_the_way[] = {"mkfifo ../out.1", "ln -s /etc/passwd ../out.1",
+                                         "echo x > ../out.1", "mkdir ../out.1"};
+
+START_TEST(nothing_in_the_place_of_a_segment_is_followed_or_waited_for)
+{
+    enum { SEGMENT = 4096 };
+    bool lost = _i == 3;
+    char script[256], text[2 * SEGMENT] = "";
+    struct rig r;
+
+    rig_init(&r);
+    r.spec.log_segment_bytes = SEGMENT;
+    snprintf(script, sizeof(script), "%s; head -c 4096 /dev/zero | tr '\\0' a; echo after; exit 4",
+             in_the_way[_i]);
+    rig_shell(&r, script);
+    rig_ended(&r);
+    ck_assert_int_eq(end_code(&r.last.state), 4);
+    if (!lost)
+        ck_assert_uint_eq(file_read(&r, "out.1", text, sizeof(text)), 6);
+    ck_assert_uint_eq(r.last.state.dropped_bytes[0], lost ? 6 : 0);
+    if (!lost)
+        ck_assert_str_eq(text, "after\n");
     rig_release(&r);
 }
 END_TEST
@@ -422,6 +621,7 @@ END_TEST
 
 START_TEST(another_client_is_told_the_state_and_the_end)
 {
+    pid_t peer;
     struct rig r;
     int go;
 
@@ -431,7 +631,7 @@ START_TEST(another_client_is_told_the_state_and_the_end)
     rig_started(&r);
     pid_t pid = r.last.state.task_pid;
     close(r.fd);
-    ck_assert_int_eq(shim_connect(r.dir_fd, &r.fd, NULL), 0);
+    ck_assert_int_eq(shim_connect(r.dir_fd, &r.fd, &peer, NULL), 0);
     ck_assert_int_eq(shim_send(r.fd, SHIM_SUBSCRIBE, 0, NULL), 0);
     ck_assert_int_eq(rig_next(&r), 1);
     ck_assert_uint_eq(r.last.kind, SHIM_STATE);
@@ -474,6 +674,7 @@ END_TEST
 
 START_TEST(a_task_outlives_its_shim_without_sigpipe)
 {
+    pid_t peer;
     struct shim_state recorded;
     struct rig r;
 
@@ -497,7 +698,7 @@ START_TEST(a_task_outlives_its_shim_without_sigpipe)
     ck_assert_int_eq(recorded.phase, SHIM_RUNNING);
     ck_assert_int_eq(recorded.task_pid, r.last.state.task_pid);
     kill(-recorded.task_pid, SIGKILL);
-    ck_assert_int_eq(shim_connect(r.dir_fd, &go, NULL), -ERR_CLOSED);
+    ck_assert_int_eq(shim_connect(r.dir_fd, &go, &peer, NULL), -ERR_CLOSED);
     rig_release(&r);
 }
 END_TEST
@@ -514,6 +715,10 @@ int main(void)
     tcase_add_loop_test(ends, the_end_of_a_task_is_told_and_recorded, 0, 7);
     tcase_add_test(ends, two_hundred_short_tasks_lose_no_code_and_no_output);
     tcase_add_test(ends, a_command_that_is_not_there_is_a_start_error);
+    tcase_add_loop_test(ends, what_is_wrong_with_a_file_is_told, 0, 10);
+    tcase_add_test(ends, a_missing_loader_of_a_program_is_named);
+    tcase_add_test(ends, the_path_of_the_task_is_searched);
+    tcase_add_test(ends, the_end_of_a_long_path_and_the_reason_are_shown);
     tcase_add_test(ends, a_damaged_spec_is_a_start_error);
     tcase_add_test(ends, stop_lets_a_task_end_by_itself);
     tcase_add_test(ends, stop_kills_a_task_that_ignores_it);
@@ -521,6 +726,10 @@ int main(void)
     tcase_add_test(ends, what_the_task_leaves_behind_is_killed);
     tcase_add_test(ends, what_forks_and_exits_for_ever_is_caught);
     tcase_add_test(output, both_streams_the_environment_and_the_directory_are_the_tasks_own);
+    tcase_add_test(output, dev_stdout_can_be_opened_whoever_the_task_has_become);
+    tcase_add_test(output, what_the_shim_writes_is_private_and_what_the_task_writes_is_not);
+    tcase_add_loop_test(output, nothing_in_the_place_of_a_segment_is_followed_or_waited_for, 0,
+                        ARRAY_SIZE(in_the_way));
     tcase_add_test(output, logs_rotate_and_keep_the_newest);
     tcase_add_test(output, a_disk_without_room_costs_output_but_neither_task_nor_status);
     tcase_add_test(ask, another_client_is_told_the_state_and_the_end);

@@ -75,6 +75,23 @@ START_TEST(back_off_doubles_up_to_its_bound)
 }
 END_TEST
 
+START_TEST(variables_that_are_only_alike_are_allowed)
+{
+    struct job_spec spec;
+    struct err err;
+    spec_init(&spec);
+    str_copy(spec.name, sizeof spec.name, "web");
+    words_add(&spec.argv, "true");
+    /* Without ports nothing sets PORT; case tells variables apart; a prefix is no name. */
+    static const char *const env[] = {"PORT=80",     "PORT_HTTP=80", "port=1", "BORG=1",
+                                      "BORG_DIRS=1", "A=1",          "a=1",    "AB=1"};
+    for (size_t i = 0; i < ARRAY_SIZE(env); i++)
+        words_add(&spec.env, env[i]);
+    ck_assert_msg(spec_valid(&spec, &err) == 0, "%s", err.msg);
+    spec_release(&spec);
+}
+END_TEST
+
 START_TEST(words_are_walked_in_order_and_copied_whole)
 {
     struct words words = {0};
@@ -212,6 +229,47 @@ static void port_twice(struct job_spec *s)
     s->limit.v[RES_PORTS] = 2;
 }
 
+static void two_ports(struct job_spec *s, const char *one, const char *other)
+{
+    words_add(&s->ports, one);
+    words_add(&s->ports, other);
+    s->limit.v[RES_PORTS] = 2;
+}
+
+static void ports_dash_and_dot(struct job_spec *s)
+{
+    two_ports(s, "a-b", "a.b");
+}
+
+static void ports_underscore_and_dash(struct job_spec *s)
+{
+    two_ports(s, "x_y.z", "x-y_z");
+}
+
+static void env_is_a_port(struct job_spec *s)
+{
+    two_ports(s, "http", "http-alt");
+    words_add(&s->env, "PORT_HTTP_ALT=1");
+}
+
+static void env_is_the_first_port(struct job_spec *s)
+{
+    two_ports(s, "http", "admin");
+    words_add(&s->env, "PORT=1");
+}
+
+static void env_is_the_cells(struct job_spec *s)
+{
+    words_add(&s->env, "BORG_DIR=/");
+}
+
+static void env_twice(struct job_spec *s)
+{
+    words_add(&s->env, "A=1");
+    words_add(&s->env, "AA=1");
+    words_add(&s->env, "A=2");
+}
+
 static void many_args(struct job_spec *s)
 {
     for (int i = 0; i < SPEC_ARGS_MAX; i++)
@@ -334,6 +392,13 @@ static const struct {
     {many_ports, "task.ports: 17 entries"},
     {bad_port_name, "task.ports: \"HTTP\""},
     {port_twice, "task.ports: \"http\" is there twice"},
+    {ports_dash_and_dot, "task.ports: \"a-b\" and \"a.b\" are one variable, PORT_A_B;"},
+    {ports_underscore_and_dash,
+     "task.ports: \"x_y.z\" and \"x-y_z\" are one variable, PORT_X_Y_Z;"},
+    {env_is_a_port, "task.env: PORT_HTTP_ALT is the variable of the port \"http-alt\""},
+    {env_is_the_first_port, "task.env: PORT is the variable of the port \"http\""},
+    {env_is_the_cells, "task.env: BORG_DIR is set by the machine"},
+    {env_twice, "task.env: A is there twice"},
     {ports_do_not_match, "task.resources.ports: 1"},
     {no_cpu, "task.resources.cpu: "},
     {no_ram, "task.resources.ram: "},
@@ -423,6 +488,7 @@ int main(void)
     tcase_add_test(tcase, texts_and_their_parsers_are_inverse);
     tcase_add_test(tcase, names_are_short_lower_case_and_start_alphanumeric);
     tcase_add_test(tcase, back_off_doubles_up_to_its_bound);
+    tcase_add_test(tcase, variables_that_are_only_alike_are_allowed);
     tcase_add_test(tcase, words_are_walked_in_order_and_copied_whole);
     tcase_add_loop_test(tcase, each_mistake_is_refused_with_its_path, 0, ARRAY_SIZE(refusals));
     tcase_add_test(tcase, defaults_lack_only_a_name_and_a_command);
