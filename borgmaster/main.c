@@ -6,6 +6,7 @@
 #include "replica.h"
 #include "restore.h"
 #include "stall.h"
+#include "store_reader.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -242,6 +243,8 @@ static void stop_on(uv_signal_t *handle, struct replica *replica, int signum)
 
 int main(int argc, char **argv)
 {
+    if (reader_is(argc, argv))
+        reader_run(argv);
     struct flags flags = flags_parse(argc, argv);
     struct cell_file file;
     struct tls_context *tls;

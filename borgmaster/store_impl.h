@@ -2,11 +2,11 @@
  * store_impl.h - the inside of the store: what its files share.
  *
  *     loop thread -- store_put, snapshot_begin --> queue --> writer thread --> cell.db
- *                 -- store_query --> queries --> reader threads --> uv_async --> loop
+ *                 -- store_query --> queries --> reader threads, processes --> uv_async --> loop
  *
  * `lock` guards the queues, the fatal error and the flags; `changed` is signalled when any of them
  * or the index moves. Readers have threads of their own: the libuv pool writes the Raft log, and
- * a slow query must not hold that up.
+ * a slow query must not hold that up; and processes, which can be ended (store_reader.h).
  */
 #ifndef BORGMASTER_STORE_IMPL_H
 #define BORGMASTER_STORE_IMPL_H
@@ -20,7 +20,7 @@
 
 enum {
     STORE_APPLICATION_ID = 0x426f7267, /* "Borg", as in schema.sql */
-    STORE_SCHEMA = 5,                  /* user_version in schema.sql */
+    STORE_SCHEMA = 6,                  /* user_version in schema.sql */
     STORE_RUN_ROWS_MAX = 50000,        /* rows in one transaction, about */
     STORE_READERS = 4,
     STORE_DIGEST_BYTES = 17,           /* 16 digits and a NUL */
@@ -81,13 +81,14 @@ struct store_item {
     struct store_image *image;
 };
 
+/* A thread that has statements run by a process of its own (store_reader.h). */
 struct store_reader {
     struct store *store;
     uv_thread_t thread;
-    sqlite3 *db;          /* opened at the first query; NULL until then */
-    uint64_t generation;  /* of the file it has open */
-    uint64_t deadline_ns; /* of the query it runs */
-    bool denied;          /* the query wanted more than reading */
+    pid_t pid;                    /* of the process; 0: none. Under the lock */
+    int fd;                       /* to it */
+    uint64_t generation;          /* of the file it has open */
+    char user[CELL_NAME_MAX + 1]; /* whose statement it runs; "": none. Under the lock */
 };
 
 struct store {

@@ -307,7 +307,7 @@ static const struct table {
      load_machine},
     {"SELECT id, killed, submitted_ms, changed_ms, reason, priority, replicas, task_count, "
      "cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, named3, spec "
-     "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",
+     "FROM jobs LEFT JOIN job_specs_private_rows ON job_id = id ORDER BY id",
      load_job},
     {"SELECT job_id, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, named3 "
      "FROM job_limits WHERE shape > 4 ORDER BY job_id, shape",
@@ -320,7 +320,8 @@ static const struct table {
     {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, "
      "named2, named3, tasks FROM quotas",
      load_quota},
-    {"SELECT seq, id_high, id_low, at_index, code, job_id, msg FROM requests ORDER BY seq",
+    {"SELECT seq, id_high, id_low, at_index, code, job_id, msg FROM requests_private_rows "
+     "ORDER BY seq",
      load_request},
 };
 

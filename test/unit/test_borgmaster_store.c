@@ -364,8 +364,8 @@ static const char *const damages[] = {
     "UPDATE tasks SET ports = '[1,2' WHERE job_id = 1 AND idx = 0",
     "UPDATE tasks SET idx = 1000000 WHERE job_id = 1 AND idx = 0",
     "DELETE FROM tasks WHERE job_id = 1 AND idx = 0",
-    "DELETE FROM job_specs WHERE job_id = 1",
-    "UPDATE job_specs SET spec = x'00' WHERE job_id = 1",
+    "DELETE FROM job_specs_private_rows WHERE job_id = 1",
+    "UPDATE job_specs_private_rows SET spec = x'00' WHERE job_id = 1",
     "UPDATE jobs SET id = 1000000 WHERE id = 1",
     "UPDATE machines SET state = 'upside-down' WHERE id = 1",
     "UPDATE machines SET name = 'No Name' WHERE id = 1",
@@ -374,9 +374,9 @@ static const char *const damages[] = {
     "UPDATE machine_attributes SET key = 'KEY' WHERE key = 'rack'",
     "UPDATE machine_attributes SET machine_id = 1000 + machine_id WHERE key = 'rack'",
     "DELETE FROM machine_attributes",
-    "UPDATE requests SET code = 99",
-    "UPDATE requests SET id_high = 0, id_low = 0",
-    "DROP TABLE requests",
+    "UPDATE requests_private_rows SET code = 99",
+    "UPDATE requests_private_rows SET id_high = 0, id_low = 0",
+    "DROP TABLE requests_private_rows",
     "PRAGMA application_id = 1",
 };
 
@@ -410,7 +410,7 @@ START_TEST(a_schema_of_another_version_is_refused_and_kept)
     T_REFUSED(store_open("/nonexistent", 1, cell, &store, &t_err), ERR_IO);
     T_CONTAINS(t_err.msg, "/nonexistent/cell.db");
     ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
-    change(dir, "PRAGMA user_version = 5");
+    change(dir, "PRAGMA user_version = 6");
     store = open_store(dir, cell);
     ck_assert_uint_eq(cell->applied_index, 100);
     store_close(store);
