@@ -3,6 +3,7 @@
  */
 #include "clock.h"
 #include "log.h"
+#include "private_dir.h"
 #include "replica.h"
 #include "restore.h"
 #include "stall.h"
@@ -187,8 +188,8 @@ static void on_rebuild(void *data, const struct err *err)
 static int dir_lock(const char *dir, struct err *err)
 {
     char path[CELL_PATH_MAX + 1];
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return err_errno(err, errno, "cannot make the directory %s", dir);
+    if (private_dir(dir, err) != 0)
+        return -(int)err->code;
     snprintf(path, sizeof path, "%s/lock", dir);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -245,6 +246,7 @@ int main(int argc, char **argv)
 {
     if (reader_is(argc, argv))
         reader_run(argv);
+    umask(077); /* what the libraries make here is for nobody else either */
     struct flags flags = flags_parse(argc, argv);
     struct cell_file file;
     struct tls_context *tls;
