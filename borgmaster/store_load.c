@@ -254,13 +254,12 @@ static int load_request(struct cell *cell, struct columns *c, struct err *err)
     row.request_id[1] = take_u64(c);
     row.index = take_u64(c);
     uint64_t code = take_u64(c);
-    if (code > ERR_EXPIRED || (row.request_id[0] == 0 && row.request_id[1] == 0))
+    if (code > ERR_EXPIRED)
         return err_set(err, ERR_CORRUPT, "request %" PRIu64 ": no such answer", seq);
     row.code = (enum err_code)code;
     row.job.v = take_u64(c);
     str_copy(row.msg, sizeof row.msg, take_text(c));
-    cell_load_request(cell, seq, &row);
-    return 0;
+    return cell_load_request(cell, seq, &row, err);
 }
 
 static int load_meta(struct cell *cell, struct columns *c, struct err *err)

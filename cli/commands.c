@@ -408,8 +408,8 @@ const struct command cli_commands[] = {
         .args_max = 1,
         .options = OPTION(FRESH),
         .summary = "any SELECT over the cell's tables",
-        .details = "Read-only, bounded in time, memory and size. Commands and specs of others' jobs\n"
-                   "are NULL. The tables explain themselves:\n"
+        .details = "Read-only, bounded in time, memory and size. Commands and specs of jobs of\n"
+                   "others are NULL. The tables explain themselves:\n"
                    "SELECT name, sql FROM sqlite_schema.",
         .examples = "  borgctl query 'SELECT state, count(*) FROM tasks GROUP BY state'\n"
                     "  borgctl query --fresh 'SELECT count(*) AS n FROM jobs' -o json",
