@@ -148,9 +148,17 @@ void store_image_begin(struct store *store, struct store_image *image); /* write
 void store_image_fail(struct store *store, struct store_image *image);  /* `lock` is held */
 /* Rename the database and its write-ahead log to cell.db.corrupt-<ms>. */
 int store_set_aside(const char *path, struct err *err) MUST_USE;
-/* Put an image at `temporary` and load it into `cell`, or refuse and leave nothing behind. */
-int store_image_check(const char *temporary, const void *bytes, size_t size, struct cell *cell,
-                      struct err *err) MUST_USE;
+/* The database as it is for this connection now, as one piece of bytes (malloc'ed). */
+int store_serialise(sqlite3 *db, void **ret_bytes, size_t *ret_size, struct err *err) MUST_USE;
+enum store_origin {
+    STORE_BY_MASTER, /* a snapshot from a member of the log */
+    STORE_BY_ANYBODY /* a checkpoint: a file from wherever */
+};
+
+/* Put an image at `temporary`, check it with store_untrusted_check() and load it into `cell`, or
+ * refuse and leave nothing behind. */
+int store_image_check(const char *temporary, const void *bytes, size_t size,
+                      enum store_origin origin, struct cell *cell, struct err *err) MUST_USE;
 /* The file, and what SQLite may have put beside it. */
 void store_image_remove(const char *path);
 /* `temporary` becomes the database at `path`; nobody has it open for writing. */
@@ -159,6 +167,16 @@ int store_image_install(const char *temporary, const char *path, struct err *err
 /* Refuse what by its header is no database (ERR_CORRUPT) or one of another schema (ERR_STATE),
  * before its checksums are looked at. A file that is not there, or empty, is fine. */
 int store_file_check(const char *path, struct err *err) MUST_USE;
+
+/* store_untrusted.c: ERR_CORRUPT unless it is a sound database of our schema and, of anybody, with
+ * values of the right types; in time that is bounded by its size. Opened read-only, not used
+ * before.
+ */
+int store_untrusted_check(sqlite3 *db, size_t size, enum store_origin origin,
+                          struct err *err) MUST_USE;
+/* Only whether the schema is ours to the letter. */
+int store_schema_check(sqlite3 *db, struct err *err) MUST_USE;
+const char *store_schema_sql(void); /* schema.sql */
 
 /* store.c: the database is not to be trusted any more, or cannot be written; any thread. */
 void store_fail(struct store *store, const struct err *err);

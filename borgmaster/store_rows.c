@@ -604,12 +604,17 @@ static int execute(sqlite3 *db, const char *sql, struct err *err)
                : store_sqlite_err(db, "cannot set up the database", err);
 }
 
-/* A new file gets the schema; an old one must have this program's. */
-static int schema_ready(sqlite3 *db, struct err *err)
+const char *store_schema_sql(void)
 {
     static const char schema[] = {
 #include "schema_sql.h"
     };
+    return schema;
+}
+
+/* A new file gets the schema; an old one must have this program's. */
+static int schema_ready(sqlite3 *db, struct err *err)
+{
     int64_t application, version, tables;
     int rv;
     if ((rv = store_number(db, "PRAGMA application_id", &application, err)) != 0 ||
@@ -618,7 +623,7 @@ static int schema_ready(sqlite3 *db, struct err *err)
         return rv;
     if (application == 0 && version == 0 && tables == 0) {
         struct buf sql CLEANUP(buf_release) = {0};
-        buf_printf(&sql, "BEGIN IMMEDIATE;\n%s\nCOMMIT;", schema);
+        buf_printf(&sql, "BEGIN IMMEDIATE;\n%s\nCOMMIT;", store_schema_sql());
         return execute(db, buf_text(&sql), err);
     }
     if (application != STORE_APPLICATION_ID)
@@ -629,7 +634,7 @@ static int schema_ready(sqlite3 *db, struct err *err)
                        "version that wrote it, or move the file away to have it filled again from "
                        "the other replicas",
                        version, STORE_SCHEMA);
-    return 0;
+    return store_schema_check(db, err);
 }
 
 /* Files of cells that were made anew under the same path, or copied, must not be mixed up. */
