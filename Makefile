@@ -151,14 +151,17 @@ storm: $(B)/test/unit/test_raftlog_storm ## 1,500 storms over five Raft logs; ST
 	STORM_SEEDS=$(or $(STORM_SEEDS),1500) STORM_BLOWS=14 $<
 # clang has the fuzzer; what it finds is left as crash-* in build/fuzz.
 FUZZ_SECONDS ?= 30
+FUZZ := proto cell store sql
+build/fuzz/fuzz_store build/fuzz/fuzz_sql: $(wildcard borgmaster/store*.c) libcell/io/log.c libcell/io/clock.c \
+	build/gen/schema_sql.h
 build/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(foreach d,base model sched proto,$(call src,libcell/$(d))) \
 		$(wildcard libcell/*/*.h test/*.h)
 	@mkdir -p $(@D)/corpus_$*
 	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE \
-		$(addprefix -iquote ,libcell/base libcell/model libcell/sched libcell/proto test) $(filter %.c,$^) -o $@ \
-		$(shell pkg-config --libs msgpack check)
-fuzz: build/fuzz/fuzz_proto build/fuzz/fuzz_cell ## hostile bytes and commands, FUZZ_SECONDS long each
-	for f in proto cell; do (cd build/fuzz && ./fuzz_$$f -max_total_time=$(FUZZ_SECONDS) \
+		$(addprefix -iquote ,libcell/base libcell/model libcell/sched libcell/proto libcell/io borgmaster build/gen test) \
+		$(shell pkg-config --cflags libuv gnutls) $(filter %.c,$^) -o $@ $(shell pkg-config --libs msgpack check libuv sqlite3)
+fuzz: $(FUZZ:%=build/fuzz/fuzz_%) ## hostile bytes and commands, FUZZ_SECONDS long each
+	for f in $(FUZZ); do (cd build/fuzz && ./fuzz_$$f -max_total_time=$(FUZZ_SECONDS) \
 		-malloc_limit_mb=256 -max_len=8192 -print_final_stats=1 corpus_$$f) || exit 1; done
 lint: all ## include table, purity, sizes, clang-format, cppcheck, shellcheck
 	scripts/lint --build $(B)
