@@ -5,31 +5,46 @@
 
 #include "clock.h"
 #include "log.h"
+#include "reads.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct checkpoint {
     struct replica *replica;
-    struct rpc_conn *reader; /* NULL: none, or gone while the image was being made */
-    struct rpc_call *call;   /* for the first piece; answered when the image is made */
-    uint64_t asked_ms;       /* by the reader */
-    uint8_t *bytes;          /* of the image */
+    struct rpc_conn *reader;      /* NULL: none, or gone while the image was being made */
+    struct rpc_call *call;        /* for the first piece; answered when the image is made */
+    uint64_t asked_ms;            /* by the reader */
+    uint64_t begun_ms;            /* the image */
+    uint64_t next;                /* byte that the reader has not had */
+    char user[CELL_NAME_MAX + 1]; /* who had the last image, or has this one */
+    uint64_t wanted_ms; /* when somebody else was last told to wait; 0: since then, nobody */
+    uv_timer_t timer;
+    uint8_t *bytes; /* of the image */
     size_t size;
     void *token; /* of the store, while it is being made */
     uv_work_t work;
     int status; /* of the work */
 };
 
-struct checkpoint *checkpoint_new(struct replica *replica)
+static void bytes_free(uv_work_t *work)
 {
-    struct checkpoint *c = xcalloc(1, sizeof *c);
-    c->replica = replica;
-    return c;
+    free(work->data);
 }
 
+static void on_freed(uv_work_t *work, int status UNUSED)
+{
+    free(work);
+}
+
+/* In the pool: to give back a gigabyte takes longer than the loop may stand still. */
 static void image_drop(struct checkpoint *c)
 {
-    free(c->bytes);
+    if (c->bytes != NULL) {
+        uv_work_t *work = xcalloc(1, sizeof *work);
+        work->data = c->bytes;
+        uv_queue_work(replica_opts(c->replica)->loop, work, bytes_free, on_freed);
+    }
     c->bytes = NULL;
     c->size = 0;
     c->reader = NULL;
@@ -42,8 +57,34 @@ static void send_piece(struct checkpoint *c, struct rpc_call *call, uint64_t off
     struct wire_piece piece = {.bytes = c->bytes + offset, .size = count, .total = c->size};
     wire_pack_piece(&body, &piece);
     rpc_reply(call, body.bytes, body.size);
-    if (offset + count == c->size)
+    c->next = offset + count;
+    if (c->next == c->size)
         image_drop(c);
+}
+
+/* An image that nobody fetches, or not in time, is memory for nothing and keeps others waiting. */
+static bool is_over(const struct checkpoint *c)
+{
+    uint64_t now_ms = clock_mono_ms();
+    return c->token == NULL && c->reader != NULL &&
+           (now_ms - c->asked_ms > CHECKPOINT_IDLE_MS || now_ms - c->begun_ms > CHECKPOINT_MS_MAX);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct checkpoint *c = timer->data;
+    if (is_over(c))
+        image_drop(c);
+}
+
+struct checkpoint *checkpoint_new(struct replica *replica)
+{
+    struct checkpoint *c = xcalloc(1, sizeof *c);
+    c->replica = replica;
+    uv_timer_init(replica_opts(replica)->loop, &c->timer);
+    c->timer.data = c;
+    uv_timer_start(&c->timer, on_timer, CHECKPOINT_IDLE_MS, CHECKPOINT_IDLE_MS);
+    return c;
 }
 
 /* In libuv's pool. */
@@ -75,22 +116,49 @@ static void on_written(uv_work_t *work, int status UNUSED)
     image_drop(c);
 }
 
+/* Somebody who was told to wait comes before who had the last one, for a while. */
+static int turn_check(struct checkpoint *c, const char *user, struct err *err)
+{
+    bool same = strcmp(user, c->user) == 0;
+    uint64_t now_ms = clock_mono_ms();
+    uint64_t id = replica_opts(c->replica)->self->id;
+    if (!same && (c->token != NULL || c->reader != NULL))
+        c->wanted_ms = now_ms;
+    if (c->token != NULL || c->reader != NULL)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "replica %" PRIu64 " is making a checkpoint for user \"%s\" already; try "
+                       "again soon",
+                       id, c->user);
+    if (same && c->wanted_ms != 0 && now_ms - c->wanted_ms < CHECKPOINT_IDLE_MS)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "replica %" PRIu64 ": another user waits for a checkpoint, and you have had "
+                       "one; try again in %d s",
+                       id, CHECKPOINT_IDLE_MS / 1000);
+    return 0;
+}
+
 static int image_begin(struct checkpoint *c, struct rpc_conn *conn, struct rpc_call *call,
                        struct err *err)
 {
-    bool idle = c->token == NULL && clock_mono_ms() - c->asked_ms > CHECKPOINT_IDLE_MS;
-    if (c->reader == conn || idle)
+    const char *user = rpc_peer(conn)->name;
+    if (!user_reads_all(replica_cell(c->replica), user))
+        return err_set(err, ERR_DENIED,
+                       "user \"%s\" may not have a checkpoint: it holds the specs and environments "
+                       "of all users; only \"" CELL_OPERATOR "\" may",
+                       user);
+    if ((c->reader == conn && c->token == NULL) || is_over(c))
         image_drop(c);
-    if (c->token != NULL || c->reader != NULL)
-        return err_set(err, ERR_UNAVAILABLE, "replica %" PRIu64 " is making a checkpoint already",
-                       replica_opts(c->replica)->self->id);
+    if (turn_check(c, user, err) != 0)
+        return -(int)err->code;
     c->token = store_snapshot_begin(replica_store(c->replica));
     if (c->token == NULL)
         return err_set(err, ERR_UNAVAILABLE, "replica %" PRIu64 " is making a snapshot just now",
                        replica_opts(c->replica)->self->id);
     c->reader = conn;
     c->call = call;
-    c->asked_ms = clock_mono_ms();
+    c->asked_ms = c->begun_ms = clock_mono_ms();
+    c->next = c->wanted_ms = 0;
+    str_copy(c->user, sizeof c->user, user);
     c->work.data = c;
     uv_queue_work(replica_opts(c->replica)->loop, &c->work, image_write, on_written);
     return 0;
@@ -106,9 +174,9 @@ void checkpoint_on_call(struct checkpoint *c, struct rpc_conn *conn, struct rpc_
     int rv = wire_unpack_checkpoint(body, size, &asked, &err);
     if (rv == 0 && asked.offset == 0) {
         rv = image_begin(c, conn, call, &err);
-    } else if (rv == 0 && (c->reader != conn || asked.offset >= c->size)) {
+    } else if (rv == 0 && (c->reader != conn || c->token != NULL || asked.offset != c->next)) {
         rv = err_set(&err, ERR_STATE,
-                     "no image of this connection has a byte %" PRIu64 "; begin again at 0",
+                     "no image of this connection goes on at byte %" PRIu64 "; begin again at 0",
                      asked.offset);
     } else if (rv == 0) {
         c->asked_ms = clock_mono_ms();

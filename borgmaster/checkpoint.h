@@ -2,9 +2,12 @@
  * checkpoint.h - the replica's database as a file, handed out piece by piece.
  *
  * Who asks for offset 0 has an image made, of the moment (store_snapshot_begin); the answer is its
- * first piece. He asks for the next when he has that, so a slow reader fills no queue. One image at
- * a time: it is dropped with the last piece, with its connection, or when another reader comes
- * while nobody has asked for CHECKPOINT_IDLE_MS.
+ * first piece. He asks for the next when he has that, so a slow reader fills no queue. Only who may
+ * read everything gets one (user_reads_all): what is private to users is in it.
+ *
+ * One image at a time: it is dropped with the last piece, with its connection, when its reader has
+ * not asked for CHECKPOINT_IDLE_MS, or when he has not got all of it in CHECKPOINT_MS_MAX. Then
+ * another user who was told to wait has CHECKPOINT_IDLE_MS to ask before the same may again.
  */
 #ifndef BORGMASTER_CHECKPOINT_H
 #define BORGMASTER_CHECKPOINT_H
@@ -12,7 +15,7 @@
 #include "replica.h"
 #include "rpc.h"
 
-enum { CHECKPOINT_PIECE_BYTES = 4194304, CHECKPOINT_IDLE_MS = 10000 };
+enum { CHECKPOINT_PIECE_BYTES = 4194304, CHECKPOINT_IDLE_MS = 10000, CHECKPOINT_MS_MAX = 300000 };
 
 struct checkpoint;
 

@@ -3,10 +3,12 @@
  */
 #include "clock.h"
 #include "log.h"
+#include "private_dir.h"
 #include "process.h"
 #include "replica.h"
 #include "restore.h"
 #include "stall.h"
+#include "store_reader.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -187,8 +189,8 @@ static void on_rebuild(void *data, const struct err *err)
 static int dir_lock(const char *dir, struct err *err)
 {
     char path[CELL_PATH_MAX + 1];
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return err_errno(err, errno, "cannot make the directory %s", dir);
+    if (private_dir(dir, err) != 0)
+        return -(int)err->code;
     snprintf(path, sizeof path, "%s/lock", dir);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -244,6 +246,9 @@ static void stop_on(uv_signal_t *handle, struct replica *replica, int signum)
 int main(int argc, char **argv)
 {
     process_open_standard_files();
+    if (reader_is(argc, argv))
+        reader_run(argv);
+    umask(077); /* what the libraries make here is for nobody else either */
     struct flags flags = flags_parse(argc, argv);
     struct cell_file file;
     struct tls_context *tls;

@@ -11,12 +11,14 @@
 --  * Times are milliseconds since 1970 of the cell's clock; to read them,
 --    datetime(changed_ms / 1000, 'unixepoch'). cpu_milli are thousandths of a cpu, gpu_milli of a
 --    gpu; named1 to named3 count what resource_names says, if anything.
---  * "borgctl sql" reads a live replica; "sqlite3 cell.db" reads a checkpoint or a stopped one.
+--  * "borgctl query" reads a live replica; "sqlite3 cell.db" reads a checkpoint or a stopped one.
+--  * What is private to a job's user stands in the tables *_private_rows. A live replica does not
+--    let queries name them: job_specs and requests show who asks what is his (store_reader.c).
 --
 -- Every change here raises user_version; store_open() refuses versions it does not know.
 
 PRAGMA application_id = 1114600039; -- "Borg"
-PRAGMA user_version = 5;
+PRAGMA user_version = 6;
 
 -- How far this picture goes. One row.
 CREATE TABLE meta (
@@ -152,12 +154,12 @@ CREATE TABLE job_limits (
     PRIMARY KEY (job_id, shape)
 ) WITHOUT ROWID;
 
--- A job as it was submitted; its replicas, priority and limits may have changed since,
+-- A job as it was submitted, but for what may change: replicas, priority and limits are 0 here,
 -- jobs has them. It may be long, so it is apart from jobs, whose rows change all the time.
-CREATE TABLE job_specs (
+CREATE TABLE job_specs_private_rows (
     job_id  INTEGER PRIMARY KEY,
     command TEXT NOT NULL, -- for reading; quoted where a shell would need it
-    spec    BLOB NOT NULL  -- msgpack, see libcell/proto/cmd_pack.h
+    spec    BLOB NOT NULL  -- msgpack, see libcell/proto/cmd_pack.h; the environment is in it
 );
 
 CREATE TABLE tasks (
@@ -240,7 +242,7 @@ CREATE INDEX events_by_task ON events (job_name, task_index) WHERE task_index IS
 
 -- Answers given lately, so that a repeated command is answered and not carried out again. A ring:
 -- a new row takes the place of an old one. A command that may be older than all of them is refused.
-CREATE TABLE requests (
+CREATE TABLE requests_private_rows (
     slot       INTEGER PRIMARY KEY,
     seq        INTEGER NOT NULL,
     id_high    INTEGER NOT NULL, -- the request's id, 128 bits as two signed numbers
@@ -250,6 +252,13 @@ CREATE TABLE requests (
     job_id     INTEGER NOT NULL,
     msg        TEXT    NOT NULL
 );
+
+-- Command and spec: on a live replica NULL but for the job's user and for who may read everything.
+CREATE VIEW job_specs AS SELECT job_id, command, spec FROM job_specs_private_rows;
+
+-- On a live replica without rows but for who may read everything.
+CREATE VIEW requests AS
+SELECT slot, seq, id_high, id_low, at_index, code, job_id, msg FROM requests_private_rows;
 
 -- Jobs, the newest last. `WHERE NOT dead` for those that matter now.
 CREATE VIEW job_list AS

@@ -291,7 +291,7 @@ static int replace_file(struct store *store, const void *bytes, size_t size, str
 {
     char temporary[1040];
     snprintf(temporary, sizeof temporary, "%s.new", store->path);
-    int rv = store_image_check(temporary, bytes, size, cell, err);
+    int rv = store_image_check(temporary, bytes, size, STORE_BY_MASTER, cell, err);
     if (rv != 0)
         return err_wrap(err, "image of %zu bytes", size);
     store_rows_close(&store->rows);

@@ -64,17 +64,23 @@ struct store_restored {
 int store_restore(const char *checkpoint, const char *temporary, uint64_t identity, uint64_t at_s,
                   struct store_restored *ret, struct err *err) MUST_USE;
 
+/* Who asks. */
+struct store_asker {
+    const char *user; /* borrowed for the call */
+    bool reads_all;   /* also what is private to others (user_reads_all in reads.h) */
+};
+
 /*
- * One read-only SQL statement on a thread of the store's (not of the libuv pool, which writes the
- * Raft log), on a connection that cannot write, attach or load anything, bounded by QUERY_* limits
- * (ERR_LIMIT says which). Users take turns, the operator goes first; more than QUERIES_WAITING_MAX
- * in all or QUERIES_USER_WAITING_MAX of one user are refused (ERR_UNAVAILABLE). Waits up to
- * QUERY_TIME_MS_MAX for `index_min`. `cb` comes on the loop
- * exactly once, also when the store is closed meanwhile (ERR_CLOSED); the rows are packed
- * (wire_pack_rows), borrowed.
+ * One read-only SQL statement, run by a process of the store's (store_reader.h) that cannot write,
+ * attach or load anything, bounded by QUERY_* limits (ERR_LIMIT says which) and ended when they do
+ * not hold by themselves. The asker sees his own rows and what is not private. Users take turns and
+ * have half of the processes at most, the operator goes first; more than QUERIES_WAITING_MAX in all
+ * or QUERIES_USER_WAITING_MAX of one user are refused (ERR_UNAVAILABLE). Waits up to
+ * QUERY_TIME_MS_MAX for `index_min`. `cb` comes on the loop exactly once, also when the store is
+ * closed meanwhile (ERR_CLOSED); the rows are packed (wire_pack_rows), borrowed.
  */
 typedef void (*store_query_cb)(void *data, const struct err *err, const void *rows, size_t size);
-void store_query(struct store *store, uv_loop_t *loop, const char *user, const char *sql,
-                 uint64_t index_min, store_query_cb cb, void *data);
+void store_query(struct store *store, uv_loop_t *loop, const struct store_asker *asker,
+                 const char *sql, uint64_t index_min, store_query_cb cb, void *data);
 
 #endif

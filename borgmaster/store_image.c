@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum image_state { IMAGE_WAITING, IMAGE_READY, IMAGE_FAILED };
@@ -93,8 +92,7 @@ void store_image_begin(struct store *store, struct store_image *image)
     uv_mutex_unlock(&store->lock);
 }
 
-/* The database as it is for this connection now, as one piece of bytes. */
-static int store_serialise(sqlite3 *db, void **ret_bytes, size_t *ret_size, struct err *err)
+int store_serialise(sqlite3 *db, void **ret_bytes, size_t *ret_size, struct err *err)
 {
     enum { WRITE_VERSION = 18, READ_VERSION = 19, ROLLBACK_JOURNAL = 1, HEADER_BYTES = 100 };
     sqlite3_int64 size = 0;
@@ -202,24 +200,11 @@ void store_image_remove(const char *path)
     }
 }
 
-static int quick_check(sqlite3 *db, struct err *err)
-{
-    sqlite3_stmt *statement = NULL;
-    int rv = 0;
-    if (sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK ||
-        sqlite3_step(statement) != SQLITE_ROW)
-        rv = store_sqlite_err(db, "cannot be read", err);
-    const char *said = rv == 0 ? (const char *)sqlite3_column_text(statement, 0) : "";
-    if (rv == 0 && (said == NULL || strcmp(said, "ok") != 0))
-        rv = err_set(err, ERR_CORRUPT, "%s", said == NULL ? "no memory to check it" : said);
-    sqlite3_finalize(statement);
-    return rv;
-}
-
 /* Of SQLite's file format: what tells a database of ours from others. */
 static int header_check(const uint8_t *bytes, size_t size, bool may_be_new, struct err *err)
 {
-    enum { HEADER_BYTES = 100, VERSION_AT = 60, APPLICATION_AT = 68 };
+    enum { HEADER_BYTES = 100, ENCODING_AT = 56, VERSION_AT = 60, APPLICATION_AT = 68 };
+    static const uint8_t utf8[] = {0, 0, 0, 1};
     uint32_t application, version;
     if (size < HEADER_BYTES || memcmp(bytes, "SQLite format 3", 16) != 0)
         return err_set(err, ERR_CORRUPT, "it is no database");
@@ -233,6 +218,8 @@ static int header_check(const uint8_t *bytes, size_t size, bool may_be_new, stru
         return err_set(err, ERR_CORRUPT, "it is a database, but not one of a cell");
     if (size < STORE_PAGE_BYTES || !store_vfs_sealed(bytes))
         return err_set(err, ERR_CORRUPT, "its first page is damaged");
+    if (memcmp(bytes + ENCODING_AT, utf8, sizeof utf8) != 0)
+        return err_set(err, ERR_CORRUPT, "its texts are not UTF-8");
     if (version != STORE_SCHEMA)
         return err_set(err, ERR_STATE,
                        "its schema is version %" PRIu32 ", this borgmaster knows %d: start %s one",
@@ -255,16 +242,8 @@ int store_file_check(const char *path, struct err *err)
     return n == 0 ? 0 : header_check(bytes, (size_t)n, /* may_be_new= */ true, err);
 }
 
-static int image_load(sqlite3 *db, struct cell *cell, struct err *err)
-{
-    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    int rv = quick_check(db, err); /* and with it every checksum */
-    return rv != 0 ? rv : store_load(db, cell, err);
-}
-
-int store_image_check(const char *temporary, const void *bytes, size_t size, struct cell *cell,
-                      struct err *err)
+int store_image_check(const char *temporary, const void *bytes, size_t size,
+                      enum store_origin origin, struct cell *cell, struct err *err)
 {
     sqlite3 *db = NULL;
     store_vfs_register();
@@ -274,77 +253,12 @@ int store_image_check(const char *temporary, const void *bytes, size_t size, str
     if (rv == 0 && sqlite3_open_v2(temporary, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
         rv = store_sqlite_err(db, "cannot be opened", err);
     if (rv == 0)
-        rv = image_load(db, cell, err);
+        rv = store_untrusted_check(db, size, origin, err);
+    if (rv == 0)
+        rv = store_load(db, cell, err);
     sqlite3_close(db);
     if (rv != 0)
         store_image_remove(temporary);
-    return rv;
-}
-
-static int file_read(const char *path, void **ret_bytes, size_t *ret_size, struct err *err)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        int why = errno;
-        if (fd >= 0)
-            close(fd);
-        return err_errno(err, why, "cannot read %s", path);
-    }
-    int rv = 0;
-    if (!S_ISREG(st.st_mode) || st.st_size > STORE_IMAGE_BYTES_MAX)
-        rv = err_set(err, ERR_LIMIT, "%s is no file of at most %d bytes", path,
-                     STORE_IMAGE_BYTES_MAX);
-    size_t size = rv == 0 ? (size_t)st.st_size : 0, at = 0;
-    char *bytes = xcalloc(size + 1, 1);
-    for (ssize_t n = 1; rv == 0 && n != 0 && at < size; at += (size_t)MAX(n, 0)) {
-        n = read(fd, bytes + at, size - at);
-        if (n < 0 && errno != EINTR)
-            rv = err_errno(err, errno, "cannot read %s", path);
-    }
-    close(fd);
-    *ret_bytes = bytes;
-    *ret_size = at;
-    return rv;
-}
-
-/* Write the cell's new beginning into the file it was loaded from. */
-static int begin_again(const char *path, uint64_t identity, struct cell *cell, uint64_t at_s,
-                       struct store_restored *ret, struct err *err)
-{
-    struct changes changes = {0};
-    struct store_rows rows;
-    cell_begin_again(cell, at_s, &changes);
-    struct delta *delta = delta_collect(cell, &changes);
-    int rv = store_rows_open(&rows, path, identity, err);
-    rv = rv != 0 ? rv : store_rows_begin(&rows, err);
-    rv = rv != 0 ? rv : store_rows_put(&rows, delta, err);
-    rv = rv != 0 ? rv : store_rows_commit(&rows, err);
-    rv = rv != 0 ? rv : store_serialise(rows.db, &ret->bytes, &ret->size, err);
-    store_rows_close(&rows);
-    delta_unref(delta);
-    changes_release(&changes);
-    ret->index = cell->applied_index;
-    ret->term = cell->applied_term;
-    return rv;
-}
-
-int store_restore(const char *checkpoint, const char *temporary, uint64_t identity, uint64_t at_s,
-                  struct store_restored *ret, struct err *err)
-{
-    void *bytes = NULL;
-    size_t size = 0;
-    struct cell *cell = cell_new();
-    *ret = (struct store_restored){0};
-    int rv = file_read(checkpoint, &bytes, &size, err);
-    if (rv == 0 && (rv = store_image_check(temporary, bytes, size, cell, err)) != 0)
-        err_wrap(err, "%s", checkpoint);
-    free(bytes);
-    if (rv == 0) {
-        rv = begin_again(temporary, identity, cell, at_s, ret, err);
-        store_image_remove(temporary);
-    }
-    cell_free(cell);
     return rv;
 }
 

@@ -2,11 +2,11 @@
  * store_impl.h - the inside of the store: what its files share.
  *
  *     loop thread -- store_put, snapshot_begin --> queue --> writer thread --> cell.db
- *                 -- store_query --> queries --> reader threads --> uv_async --> loop
+ *                 -- store_query --> queries --> reader threads, processes --> uv_async --> loop
  *
  * `lock` guards the queues, the fatal error and the flags; `changed` is signalled when any of them
  * or the index moves. Readers have threads of their own: the libuv pool writes the Raft log, and
- * a slow query must not hold that up.
+ * a slow query must not hold that up; and processes, which can be ended (store_reader.h).
  */
 #ifndef BORGMASTER_STORE_IMPL_H
 #define BORGMASTER_STORE_IMPL_H
@@ -20,7 +20,7 @@
 
 enum {
     STORE_APPLICATION_ID = 0x426f7267, /* "Borg", as in schema.sql */
-    STORE_SCHEMA = 5,                  /* user_version in schema.sql */
+    STORE_SCHEMA = 6,                  /* user_version in schema.sql */
     STORE_RUN_ROWS_MAX = 50000,        /* rows in one transaction, about */
     STORE_READERS = 4,
     STORE_DIGEST_BYTES = 17,           /* 16 digits and a NUL */
@@ -81,13 +81,14 @@ struct store_item {
     struct store_image *image;
 };
 
+/* A thread that has statements run by a process of its own (store_reader.h). */
 struct store_reader {
     struct store *store;
     uv_thread_t thread;
-    sqlite3 *db;          /* opened at the first query; NULL until then */
-    uint64_t generation;  /* of the file it has open */
-    uint64_t deadline_ns; /* of the query it runs */
-    bool denied;          /* the query wanted more than reading */
+    pid_t pid;                    /* of the process; 0: none. Under the lock */
+    int fd;                       /* to it */
+    uint64_t generation;          /* of the file it has open */
+    char user[CELL_NAME_MAX + 1]; /* whose statement it runs; "": none. Under the lock */
 };
 
 struct store {
@@ -147,9 +148,17 @@ void store_image_begin(struct store *store, struct store_image *image); /* write
 void store_image_fail(struct store *store, struct store_image *image);  /* `lock` is held */
 /* Rename the database and its write-ahead log to cell.db.corrupt-<ms>. */
 int store_set_aside(const char *path, struct err *err) MUST_USE;
-/* Put an image at `temporary` and load it into `cell`, or refuse and leave nothing behind. */
-int store_image_check(const char *temporary, const void *bytes, size_t size, struct cell *cell,
-                      struct err *err) MUST_USE;
+/* The database as it is for this connection now, as one piece of bytes (malloc'ed). */
+int store_serialise(sqlite3 *db, void **ret_bytes, size_t *ret_size, struct err *err) MUST_USE;
+enum store_origin {
+    STORE_BY_MASTER, /* a snapshot from a member of the log */
+    STORE_BY_ANYBODY /* a checkpoint: a file from wherever */
+};
+
+/* Put an image at `temporary`, check it with store_untrusted_check() and load it into `cell`, or
+ * refuse and leave nothing behind. */
+int store_image_check(const char *temporary, const void *bytes, size_t size,
+                      enum store_origin origin, struct cell *cell, struct err *err) MUST_USE;
 /* The file, and what SQLite may have put beside it. */
 void store_image_remove(const char *path);
 /* `temporary` becomes the database at `path`; nobody has it open for writing. */
@@ -158,6 +167,16 @@ int store_image_install(const char *temporary, const char *path, struct err *err
 /* Refuse what by its header is no database (ERR_CORRUPT) or one of another schema (ERR_STATE),
  * before its checksums are looked at. A file that is not there, or empty, is fine. */
 int store_file_check(const char *path, struct err *err) MUST_USE;
+
+/* store_untrusted.c: ERR_CORRUPT unless it is a sound database of our schema and, of anybody, with
+ * values of the right types; in time that is bounded by its size. Opened read-only, not used
+ * before.
+ */
+int store_untrusted_check(sqlite3 *db, size_t size, enum store_origin origin,
+                          struct err *err) MUST_USE;
+/* Only whether the schema is ours to the letter. */
+int store_schema_check(sqlite3 *db, struct err *err) MUST_USE;
+const char *store_schema_sql(void); /* schema.sql */
 
 /* store.c: the database is not to be trusted any more, or cannot be written; any thread. */
 void store_fail(struct store *store, const struct err *err);

@@ -254,13 +254,12 @@ static int load_request(struct cell *cell, struct columns *c, struct err *err)
     row.request_id[1] = take_u64(c);
     row.index = take_u64(c);
     uint64_t code = take_u64(c);
-    if (code > ERR_EXPIRED || (row.request_id[0] == 0 && row.request_id[1] == 0))
+    if (code > ERR_EXPIRED)
         return err_set(err, ERR_CORRUPT, "request %" PRIu64 ": no such answer", seq);
     row.code = (enum err_code)code;
     row.job.v = take_u64(c);
     str_copy(row.msg, sizeof row.msg, take_text(c));
-    cell_load_request(cell, seq, &row);
-    return 0;
+    return cell_load_request(cell, seq, &row, err);
 }
 
 static int load_meta(struct cell *cell, struct columns *c, struct err *err)
@@ -307,7 +306,7 @@ static const struct table {
      load_machine},
     {"SELECT id, killed, submitted_ms, changed_ms, reason, priority, replicas, task_count, "
      "cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, named3, spec "
-     "FROM jobs LEFT JOIN job_specs ON job_id = id ORDER BY id",
+     "FROM jobs LEFT JOIN job_specs_private_rows ON job_id = id ORDER BY id",
      load_job},
     {"SELECT job_id, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, named3 "
      "FROM job_limits WHERE shape > 4 ORDER BY job_id, shape",
@@ -320,7 +319,8 @@ static const struct table {
     {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, "
      "named2, named3, tasks FROM quotas",
      load_quota},
-    {"SELECT seq, id_high, id_low, at_index, code, job_id, msg FROM requests ORDER BY seq",
+    {"SELECT seq, id_high, id_low, at_index, code, job_id, msg FROM requests_private_rows "
+     "ORDER BY seq",
      load_request},
 };
 

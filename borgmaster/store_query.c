@@ -1,23 +1,36 @@
 /*
- * store_query.c - one SQL statement of a user, read only, with bounds on everything.
+ * store_query.c - statements of users: who is next, and the processes that run them.
  *
- * What keeps a statement harmless: the connection is opened read-only, an authorizer lets it read
- * and call functions and nothing else, lengths are limited, and a progress handler stops it when
- * its time is over. Answers go back to the loop by a uv_async of their own.
+ * Each reader thread has a process (store_reader.h), made with its first statement. A statement
+ * that does not end in time, or that is in the way when the file is replaced, ends with its
+ * process; the next one gets a new process. A user has READERS_PER_USER of the threads at most, so
+ * that one who asks what takes long keeps nobody else waiting. Answers go back to the loop by a
+ * uv_async of their own.
  */
 #include "store_impl.h"
+#include "store_reader.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-enum { PROGRESS_OPS = 1000 }; /* of SQLite's machine between two looks at the clock */
+enum {
+    READERS_PER_USER = STORE_READERS / 2,
+    READER_GRACE_MS = 250 /* for the process to end a statement by itself: that says more */
+};
 
 struct store_request {
     struct list link; /* in store->queries */
     uv_async_t async; /* on the loop of who asked; closed after the callback */
     char *sql;
     char user[CELL_NAME_MAX + 1];
-    uint64_t turn; /* see queue_up() */
+    bool reads_all; /* also what is private to others */
+    uint64_t turn;  /* see queue_up() */
     uint64_t index_min;
     uint64_t deadline_ns;
     store_query_cb cb;
@@ -25,21 +38,6 @@ struct store_request {
     struct err err; /* the answer: code ERR_OK and rows, or why not */
     struct buf rows;
 };
-
-/* The rows as they come; texts by their place in `texts` until all are there. */
-struct result {
-    struct wire_rows rows;
-    size_t value_capacity;
-    struct buf texts;
-    size_t bytes; /* counted against QUERY_BYTES_MAX */
-};
-
-static void result_release(struct result *r)
-{
-    free(r->rows.columns);
-    free(r->rows.values);
-    buf_release(&r->texts);
-}
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -97,12 +95,13 @@ static int queue_up(struct store *store, struct store_request *request, struct e
     return 0;
 }
 
-void store_query(struct store *store, uv_loop_t *loop, const char *user, const char *sql,
-                 uint64_t index_min, store_query_cb cb, void *data)
+void store_query(struct store *store, uv_loop_t *loop, const struct store_asker *asker,
+                 const char *sql, uint64_t index_min, store_query_cb cb, void *data)
 {
     struct store_request *request = xcalloc(1, sizeof *request);
     request->sql = xstrdup(sql);
-    str_copy(request->user, sizeof request->user, user);
+    str_copy(request->user, sizeof request->user, asker->user);
+    request->reads_all = asker->reads_all;
     request->index_min = index_min;
     request->deadline_ns = uv_hrtime() + (uint64_t)QUERY_TIME_MS_MAX * 1000000;
     request->cb = cb;
@@ -117,309 +116,128 @@ void store_query(struct store *store, uv_loop_t *loop, const char *user, const c
     uv_mutex_unlock(&store->lock);
 }
 
-/* Pragmas that describe the schema, also as tables; and the other tables that are functions. */
-static const char *const pragmas[] = {"table_info", "table_xinfo", "table_list",
-                                      "index_list", "index_info",  "index_xinfo"};
-static const char table_functions[] =
-    "SELECT 1 FROM pragma_table_info('meta'), pragma_table_xinfo('meta'), pragma_table_list, "
-    "pragma_index_list('jobs'), pragma_index_info('jobs_by_name'), "
-    "pragma_index_xinfo('jobs_by_name'), json_each('[]'), json_tree('[]')";
-
-static bool may(int action, const char *a, const char *b)
+/* Let go of a process that reads; what it does ends at once. Only its own thread does so. */
+static void process_end(struct store_reader *reader)
 {
-    switch (action) {
-    case SQLITE_SELECT:
-    case SQLITE_READ:
-    case SQLITE_RECURSIVE:
-        return true;
-    case SQLITE_FUNCTION:
-        return strcasecmp(b, "load_extension") != 0 && strcasecmp(b, "fts3_tokenizer") != 0;
-    case SQLITE_PRAGMA:
-        for (size_t i = 0; i < ARRAY_SIZE(pragmas); i++)
-            if (strcasecmp(a, pragmas[i]) == 0)
-                return true;
-        return false;
-    default:
-        return false;
-    }
-}
-
-static int authorize(void *data, int action, const char *a, const char *b,
-                     const char *database UNUSED, const char *trigger UNUSED)
-{
-    struct store_reader *reader = data;
-    if (may(action, a, b))
-        return SQLITE_OK;
-    reader->denied = true;
-    return SQLITE_DENY;
-}
-
-static int is_over(void *data)
-{
-    struct store_reader *reader = data;
-    return uv_hrtime() > reader->deadline_ns ||
-           __atomic_load_n(&reader->store->paused, __ATOMIC_RELAXED);
-}
-
-static void limit(sqlite3 *db)
-{
-    static const struct {
-        int which;
-        int max;
-    } limits[] = {
-        {SQLITE_LIMIT_LENGTH, QUERY_BYTES_MAX},
-        {SQLITE_LIMIT_SQL_LENGTH, QUERY_SQL_MAX},
-        {SQLITE_LIMIT_ATTACHED, 0},
-        {SQLITE_LIMIT_EXPR_DEPTH, 200},
-        {SQLITE_LIMIT_COMPOUND_SELECT, 50},
-        {SQLITE_LIMIT_WORKER_THREADS, 0},
-        {SQLITE_LIMIT_COLUMN, 2000},
-        {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
-        sqlite3_limit(db, limits[i].which, limits[i].max);
-}
-
-static void reader_close(struct store_reader *reader)
-{
-    if (reader->db == NULL)
+    uv_mutex_lock(&reader->store->lock);
+    pid_t pid = reader->pid;
+    reader->pid = 0; /* nobody else kills it from here on: the number may be used again */
+    uv_mutex_unlock(&reader->store->lock);
+    if (pid == 0)
         return;
-    /* The file may have been replaced: see close_reader() in store_image.c. */
-    sqlite3_db_config(reader->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    sqlite3_close(reader->db);
-    reader->db = NULL;
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    close(reader->fd);
 }
 
-static int reader_open(struct store_reader *reader, struct err *err)
+static int process_ready(struct store_reader *reader, struct err *err)
 {
-    if (reader->db != NULL)
+    pid_t pid;
+    if (reader->pid != 0)
         return 0;
-    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX;
-    if (sqlite3_open_v2(reader->store->path, &reader->db, flags, NULL) != SQLITE_OK) {
-        int rv = store_sqlite_err(reader->db, "cannot open the database", err);
-        reader_close(reader);
+    int rv = reader_start(reader->store->path, &pid, &reader->fd, err);
+    if (rv != 0)
         return rv;
-    }
-    sqlite3_db_config(reader->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_db_config(reader->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    sqlite3_db_config(reader->db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
-    sqlite3_busy_timeout(reader->db, 1000);
-    sqlite3_progress_handler(reader->db, PROGRESS_OPS, is_over, reader);
-    limit(reader->db);
-    /* The first use makes the tables, which the authorizer would take for writing. */
-    sqlite3_exec(reader->db, table_functions, NULL, NULL, NULL);
+    uv_mutex_lock(&reader->store->lock);
+    reader->pid = pid;
+    if (reader->store->paused) /* who paused did not know of it yet */
+        kill(pid, SIGKILL);
+    uv_mutex_unlock(&reader->store->lock);
     return 0;
 }
 
-/* Why the user's statement failed, in SQLite's words. */
-static int statement_err(struct store_reader *reader, const char *sql, struct err *err)
+enum transfer { TRANSFER_DONE, TRANSFER_ENDED, TRANSFER_LATE };
+
+/* All bytes to or from the process, until the deadline. */
+static enum transfer transfer(int fd, short events, void *bytes, size_t size, uint64_t deadline_ns)
 {
-    int code = sqlite3_errcode(reader->db) & 0xff;
-    int offset = sqlite3_error_offset(reader->db);
-    const char *msg = sqlite3_errmsg(reader->db);
-    if (reader->denied)
-        return err_set(err, ERR_DENIED, "SQL: %s; queries can read and nothing else", msg);
-    switch (code) {
-    case SQLITE_INTERRUPT:
-        if (uv_hrtime() <= reader->deadline_ns)
-            return err_set(err, ERR_UNAVAILABLE, "the database is being replaced: try again");
+    for (char *at = bytes; size > 0;) {
+        uint64_t now = uv_hrtime();
+        struct pollfd ready = {.fd = fd, .events = events};
+        if (now >= deadline_ns)
+            return TRANSFER_LATE;
+        if (poll(&ready, 1, (int)((deadline_ns - now) / 1000000) + 1) <= 0)
+            continue;
+        ssize_t n = events == POLLIN ? recv(fd, at, size, 0) : send(fd, at, size, MSG_NOSIGNAL);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (n <= 0)
+            return TRANSFER_ENDED;
+        at += n;
+        size -= (size_t)n;
+    }
+    return TRANSFER_DONE;
+}
+
+/* One after the other, as store_reader.h says; TRANSFER_ENDED also for an answer that is none. */
+static enum transfer exchange(struct store_reader *reader, const struct store_request *request,
+                              struct reader_reply *reply, struct buf *bytes)
+{
+    uint64_t deadline_ns = uv_hrtime() + (uint64_t)(QUERY_TIME_MS_MAX + READER_GRACE_MS) * 1000000;
+    struct reader_request head = {.user_size = (uint32_t)strlen(request->user),
+                                  .sql_size = (uint32_t)strlen(request->sql),
+                                  .budget_ms = QUERY_TIME_MS_MAX,
+                                  .reads_all = request->reads_all};
+    struct buf CLEANUP(buf_release) out = {0};
+    buf_append(&out, &head, sizeof head);
+    buf_append(&out, request->user, head.user_size);
+    buf_append(&out, request->sql, head.sql_size);
+    enum transfer t = transfer(reader->fd, POLLOUT, out.bytes, out.size, deadline_ns);
+    if (t == TRANSFER_DONE)
+        t = transfer(reader->fd, POLLIN, reply, sizeof *reply, deadline_ns);
+    if (t == TRANSFER_DONE && (reply->size > READER_REPLY_BYTES_MAX || reply->code > ERR_CLOSED))
+        t = TRANSFER_ENDED;
+    if (t != TRANSFER_DONE)
+        return t;
+    char *to = buf_reserve(bytes, reply->size);
+    t = transfer(reader->fd, POLLIN, to, reply->size, deadline_ns);
+    bytes->size += t == TRANSFER_DONE ? reply->size : 0;
+    return t;
+}
+
+static int no_answer(struct store_reader *reader, enum transfer why, struct err *err)
+{
+    struct store *store = reader->store;
+    uv_mutex_lock(&store->lock);
+    bool closing = store->closing, paused = store->paused;
+    uv_mutex_unlock(&store->lock);
+    process_end(reader);
+    if (closing)
+        return err_set(err, ERR_CLOSED, "the replica is closing its database");
+    if (paused)
+        return err_set(err, ERR_UNAVAILABLE, "the database is being replaced: try again");
+    if (why == TRANSFER_LATE)
         return err_set(err, ERR_LIMIT, "the query took more than %d ms: narrow it",
                        QUERY_TIME_MS_MAX);
-    case SQLITE_TOOBIG:
-        return err_set(err, ERR_LIMIT, "SQL: %s", msg);
-    case SQLITE_READONLY:
-        return err_set(err, ERR_DENIED, "SQL: %s; queries can read and nothing else", msg);
-    case SQLITE_ERROR:
-    case SQLITE_MISMATCH:
-    case SQLITE_RANGE:
-    case SQLITE_CONSTRAINT:
-        if (offset < 0 || (size_t)offset > strlen(sql))
-            return err_set(err, ERR_INVALID, "SQL: %s", msg);
-        return err_set(err, ERR_INVALID, "SQL, at byte %d, \"%.40s\": %s", offset, sql + offset,
-                       msg);
-    default:
-        return store_sqlite_err(reader->db, "SQL", err);
-    }
+    return err_set(err, ERR_LIMIT,
+                   "the query ended the process that ran it, for want of memory say: narrow it");
 }
 
-/* Exactly one statement that reads and gives rows. */
-static int prepare(struct store_reader *reader, const char *sql, sqlite3_stmt **ret,
-                   struct err *err)
+static int run_query(struct store_reader *reader, struct store_request *request, struct err *err)
 {
-    const char *tail = sql;
-    sqlite3_stmt *second = NULL;
-    *ret = NULL;
-    if (strlen(sql) > QUERY_SQL_MAX)
-        return err_set(err, ERR_LIMIT, "SQL: %zu bytes, at most %d", strlen(sql), QUERY_SQL_MAX);
-    if (sqlite3_prepare_v2(reader->db, sql, -1, ret, &tail) != SQLITE_OK)
-        return statement_err(reader, sql, err);
-    if (*ret == NULL)
-        return err_set(err, ERR_INVALID, "SQL: there is no statement");
-    int rc = sqlite3_prepare_v2(reader->db, tail, -1, &second, NULL);
-    sqlite3_finalize(second);
-    if (rc != SQLITE_OK || second != NULL)
-        return err_set(err, ERR_INVALID,
-                       "SQL, at byte %zu, \"%.40s\": a second statement; send one at a time",
-                       (size_t)(tail - sql), tail);
-    if (!sqlite3_stmt_readonly(*ret) || sqlite3_column_count(*ret) == 0)
-        return err_set(err, ERR_DENIED, "SQL: queries can read and nothing else");
-    if (sqlite3_bind_parameter_count(*ret) > 0)
-        return err_set(err, ERR_INVALID, "SQL: parameters cannot be given; write the values");
-    return 0;
-}
-
-/* The text's place in `texts`. */
-static size_t add_text(struct result *r, const char *text)
-{
-    size_t at = r->texts.size;
-    text = text == NULL ? "" : text;
-    size_t length = strlen(text);
-    buf_append(&r->texts, text, length + 1);
-    r->bytes += length;
-    return at;
-}
-
-/* Blobs are shown in hex: the rows are for people. */
-static size_t add_blob(struct result *r, const uint8_t *bytes, int size)
-{
-    size_t at = r->texts.size;
-    char *to = buf_reserve(&r->texts, (size_t)size * 2 + 1);
-    for (int i = 0; i < size; i++, to += 2) {
-        to[0] = "0123456789abcdef"[bytes[i] >> 4];
-        to[1] = "0123456789abcdef"[bytes[i] & 15];
-    }
-    *to = '\0';
-    r->texts.size += (size_t)size * 2 + 1;
-    r->bytes += (size_t)size * 2;
-    return at;
-}
-
-/* Places count as integers until result_finish() turns them into pointers. */
-static void add_value(struct result *r, sqlite3_stmt *statement, int column)
-{
-    struct wire_value *value =
-        &r->rows.values[(size_t)r->rows.row_count * r->rows.column_count + (size_t)column];
-    *value = (struct wire_value){.type = WIRE_NULL};
-    r->bytes += 9; /* at most, of a number or of the head of a text */
-    switch (sqlite3_column_type(statement, column)) {
-    case SQLITE_INTEGER:
-        value->type = WIRE_INTEGER;
-        value->integer = sqlite3_column_int64(statement, column);
-        return;
-    case SQLITE_FLOAT:
-        value->type = WIRE_REAL;
-        value->real = sqlite3_column_double(statement, column);
-        return;
-    case SQLITE_TEXT:
-        value->type = WIRE_TEXT;
-        value->integer = (int64_t)add_text(r, (const char *)sqlite3_column_text(statement, column));
-        return;
-    case SQLITE_BLOB: {
-        const uint8_t *bytes = sqlite3_column_blob(statement, column);
-        value->type = WIRE_TEXT;
-        value->integer = (int64_t)add_blob(r, bytes, sqlite3_column_bytes(statement, column));
-        return;
-    }
-    default:
-        return;
-    }
-}
-
-static int add_row(struct result *r, sqlite3_stmt *statement, struct err *err)
-{
-    size_t columns = r->rows.column_count;
-    if (r->rows.row_count == QUERY_ROWS_MAX)
-        return err_set(err, ERR_LIMIT, "the query has more than %d rows: narrow it or use LIMIT",
-                       QUERY_ROWS_MAX);
-    size_t need = (size_t)(r->rows.row_count + 1) * columns;
-    if (need > r->value_capacity) {
-        r->value_capacity = MAX(need, r->value_capacity * 2);
-        r->rows.values = xrealloc(r->rows.values, r->value_capacity, sizeof *r->rows.values);
-    }
-    for (int i = 0; i < (int)columns; i++) {
-        add_value(r, statement, i);
-        if (r->bytes > QUERY_BYTES_MAX)
-            return err_set(err, ERR_LIMIT,
-                           "the query gives more than %d bytes: narrow it or use LIMIT",
-                           QUERY_BYTES_MAX);
-    }
-    r->rows.row_count++;
-    return 0;
-}
-
-static void result_finish(struct result *r)
-{
-    for (size_t i = 0; i < r->rows.column_count; i++)
-        r->rows.columns[i] = r->texts.bytes + (uintptr_t)r->rows.columns[i];
-    size_t count = (size_t)r->rows.row_count * r->rows.column_count;
-    for (size_t i = 0; i < count; i++)
-        if (r->rows.values[i].type == WIRE_TEXT)
-            r->rows.values[i].text = r->texts.bytes + r->rows.values[i].integer;
-}
-
-static int run_statement(struct store_reader *reader, const char *sql, struct result *r,
-                         struct err *err)
-{
-    sqlite3_stmt *statement = NULL;
-    int rv = prepare(reader, sql, &statement, err);
-    int rc = SQLITE_DONE;
-    if (rv == 0) {
-        r->rows.column_count = (uint32_t)sqlite3_column_count(statement);
-        r->rows.columns = xcalloc(r->rows.column_count, sizeof *r->rows.columns);
-        for (int i = 0; i < (int)r->rows.column_count; i++)
-            r->rows.columns[i] = (const char *)add_text(r, sqlite3_column_name(statement, i));
-    }
-    while (rv == 0 && (rc = sqlite3_step(statement)) == SQLITE_ROW)
-        rv = add_row(r, statement, err);
-    if (rv == 0 && rc != SQLITE_DONE)
-        rv = statement_err(reader, sql, err);
-    sqlite3_finalize(statement);
-    return rv;
-}
-
-/* Inside one read transaction, so that the index belongs to the rows. */
-static int read_rows(struct store_reader *reader, const char *sql, struct result *r,
-                     struct err *err)
-{
-    int64_t index = 0;
-    sqlite3_exec(reader->db, "BEGIN", NULL, NULL, NULL);
-    int rv = store_number(reader->db, "SELECT applied_index FROM meta", &index, err);
-    if (rv == -ERR_IO) {
-        rv = statement_err(reader, "", err); /* it may have been interrupted */
-    } else if (rv == 0) {
-        r->rows.applied_index = (uint64_t)index;
-        sqlite3_set_authorizer(reader->db, authorize, reader);
-        rv = run_statement(reader, sql, r, err);
-        sqlite3_set_authorizer(reader->db, NULL, NULL);
-    }
-    sqlite3_exec(reader->db, "ROLLBACK", NULL, NULL, NULL);
-    return rv;
-}
-
-static int run_query(struct store_reader *reader, const char *sql, struct result *r,
-                     struct err *err)
-{
-    reader->denied = false;
-    int rv = reader_open(reader, err);
-    if (rv == 0)
-        rv = read_rows(reader, sql, r, err);
-    if (rv != -ERR_CORRUPT && store_vfs_damage_take())
-        rv = err_set(err, ERR_CORRUPT, "a page does not have the checksum it was given");
-    if (rv != -ERR_CORRUPT)
+    struct reader_reply reply;
+    int rv = process_ready(reader, err);
+    if (rv != 0)
         return rv;
-    store_fail(reader->store, err);
-    return err_set(err, ERR_UNAVAILABLE,
-                   "the database of this replica is damaged, it is being made anew: ask another");
+    enum transfer t = exchange(reader, request, &reply, &request->rows);
+    if (t != TRANSFER_DONE)
+        return no_answer(reader, t, err);
+    if (reply.code == ERR_OK)
+        return 0;
+    return err_set(err, (enum err_code)reply.code, "%.*s", (int)request->rows.size,
+                   buf_text(&request->rows));
 }
 
 static void answer(struct store_reader *reader, struct store_request *request)
 {
-    struct result result CLEANUP(result_release) = {0};
-    reader->deadline_ns = uv_hrtime() + (uint64_t)QUERY_TIME_MS_MAX * 1000000;
-    if (run_query(reader, request->sql, &result, &request->err) == 0) {
-        result_finish(&result);
-        wire_pack_rows(&request->rows, &result.rows);
-    }
+    int rv = run_query(reader, request, &request->err);
+    if (rv != -ERR_CORRUPT)
+        return;
+    process_end(reader); /* it has the damaged file open */
+    store_fail(reader->store, &request->err);
+    err_set(&request->err, ERR_UNAVAILABLE,
+            "the database of this replica is damaged, it is being made anew: ask another");
 }
 
 static void refuse_waiting(struct store *store, struct store_request *request)
@@ -433,6 +251,14 @@ static void refuse_waiting(struct store *store, struct store_request *request)
                 index, request->index_min, QUERY_TIME_MS_MAX);
 }
 
+static size_t readers_of(const struct store *store, const char *user)
+{
+    size_t count = 0;
+    for (int i = 0; i < STORE_READERS; i++)
+        count += strcmp(store->readers[i].user, user) == 0;
+    return count;
+}
+
 /* The first request that can go on: its index is there or its time is over. Under the lock. */
 static struct store_request *next_request(struct store *store, uint64_t *ret_wait_ns)
 {
@@ -442,6 +268,8 @@ static struct store_request *next_request(struct store *store, uint64_t *ret_wai
     {
         struct store_request *request = CONTAINER_OF(l, struct store_request, link);
         bool ready = !store->paused && request->index_min <= index;
+        if (!store->closing && ready && readers_of(store, request->user) >= READERS_PER_USER)
+            continue; /* one of his readers wakes us when it is done */
         if (store->closing || ready || request->deadline_ns <= now)
             return request;
         *ret_wait_ns = MIN(*ret_wait_ns, request->deadline_ns - now);
@@ -449,7 +277,7 @@ static struct store_request *next_request(struct store *store, uint64_t *ret_wai
     return NULL;
 }
 
-static void reader_run(void *arg)
+static void thread_run(void *arg)
 {
     struct store_reader *reader = arg;
     struct store *store = reader->store;
@@ -458,8 +286,11 @@ static void reader_run(void *arg)
         uint64_t wait_ns;
         struct store_request *request = next_request(store, &wait_ns);
         if (reader->generation != store->generation) {
-            reader_close(reader);
             reader->generation = store->generation;
+            uv_mutex_unlock(&store->lock);
+            process_end(reader); /* the file that it has open was replaced */
+            uv_mutex_lock(&store->lock);
+            continue;
         }
         if (request == NULL && store->closing)
             break;
@@ -476,6 +307,7 @@ static void reader_run(void *arg)
         store->turn = MAX(store->turn, request->turn);
         bool run = !store->closing && !store->paused && request->index_min <= store_index(store);
         store->readers_busy += run;
+        str_copy(reader->user, sizeof reader->user, run ? request->user : "");
         uv_mutex_unlock(&store->lock);
         if (run)
             answer(reader, request);
@@ -484,17 +316,27 @@ static void reader_run(void *arg)
         uv_async_send(&request->async);
         uv_mutex_lock(&store->lock);
         store->readers_busy -= run;
+        reader->user[0] = '\0';
         uv_cond_broadcast(&store->changed);
     }
     uv_mutex_unlock(&store->lock);
-    reader_close(reader);
+    process_end(reader);
+}
+
+/* What runs ends, with its process. Under the lock. */
+static void processes_interrupt(struct store *store)
+{
+    store->paused = true;
+    for (int i = 0; i < STORE_READERS; i++)
+        if (store->readers[i].pid != 0)
+            kill(store->readers[i].pid, SIGKILL);
 }
 
 void store_readers_start(struct store *store)
 {
     for (int i = 0; i < STORE_READERS; i++) {
         store->readers[i].store = store;
-        int rc = uv_thread_create(&store->readers[i].thread, reader_run, &store->readers[i]);
+        int rc = uv_thread_create(&store->readers[i].thread, thread_run, &store->readers[i]);
         if (rc != 0)
             PANIC("uv_thread_create: %s", uv_strerror(rc));
     }
@@ -503,7 +345,7 @@ void store_readers_start(struct store *store)
 void store_readers_pause(struct store *store)
 {
     uv_mutex_lock(&store->lock);
-    __atomic_store_n(&store->paused, true, __ATOMIC_RELAXED);
+    processes_interrupt(store);
     while (store->readers_busy > 0)
         uv_cond_wait(&store->changed, &store->lock);
     store->generation++;
@@ -514,7 +356,7 @@ void store_readers_pause(struct store *store)
 void store_readers_resume(struct store *store)
 {
     uv_mutex_lock(&store->lock);
-    __atomic_store_n(&store->paused, false, __ATOMIC_RELAXED);
+    store->paused = false;
     uv_cond_broadcast(&store->changed);
     uv_mutex_unlock(&store->lock);
 }
@@ -523,7 +365,7 @@ void store_readers_stop(struct store *store)
 {
     uv_mutex_lock(&store->lock);
     store->closing = true;
-    __atomic_store_n(&store->paused, true, __ATOMIC_RELAXED); /* interrupts what runs */
+    processes_interrupt(store);
     uv_cond_broadcast(&store->changed);
     uv_mutex_unlock(&store->lock);
     for (int i = 0; i < STORE_READERS; i++)

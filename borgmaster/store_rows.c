@@ -56,7 +56,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "named3, name, user, appclass, policy, submitted_ms, max_disruptions, gang, "
         "is_alloc_set, alloc_set, every_machine) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
         "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs VALUES (?, ?, ?)",
+    [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs_private_rows VALUES (?, ?, ?)",
     [STATEMENT_LIMIT_PUT] =
         "INSERT OR REPLACE INTO job_limits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_TASK_PUT] =
@@ -80,9 +80,10 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, (SELECT name FROM jobs WHERE id = "
         "?4), ?5, ?6, ?7, ?8, ?9, ?10)",
     [STATEMENT_EVENTS_PRUNE] = "DELETE FROM events WHERE seq <= ?",
-    [STATEMENT_REQUEST_PUT] = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [STATEMENT_REQUEST_PUT] =
+        "INSERT OR REPLACE INTO requests_private_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_JOB_FORGET] = "DELETE FROM jobs WHERE id = ?",
-    [STATEMENT_SPEC_FORGET] = "DELETE FROM job_specs WHERE job_id = ?",
+    [STATEMENT_SPEC_FORGET] = "DELETE FROM job_specs_private_rows WHERE job_id = ?",
     [STATEMENT_LIMITS_FORGET] = "DELETE FROM job_limits WHERE job_id = ?",
     [STATEMENT_TASKS_FORGET] = "DELETE FROM tasks WHERE job_id = ?",
     [STATEMENT_NAMES_CLEAR] = "DELETE FROM resource_names",
@@ -257,8 +258,15 @@ static int put_spec(struct store_rows *rows, const struct job_row *job, struct e
 {
     struct buf command CLEANUP(buf_release) = {0}, spec CLEANUP(buf_release) = {0};
     struct row row = row_begin(rows, STATEMENT_SPEC_PUT);
+    /* What may change is in jobs. It is left out here: how far a job has come when its first delta
+     * is collected differs between replicas, and their rows must not. */
+    struct job_spec lasting = job->spec; /* borrows its words */
+    lasting.priority = 0;
+    lasting.replicas = 0;
+    for (int r = 0; r < RES_NAMED; r++)
+        lasting.limit.v[r] = 0;
     command_text(&command, &job->spec.argv);
-    spec_pack(&job->spec, &spec);
+    spec_pack(&lasting, &spec);
     row_u64(&row, job->id.v);
     row_text(&row, buf_text(&command));
     row_bytes(&row, &spec);
@@ -596,12 +604,17 @@ static int execute(sqlite3 *db, const char *sql, struct err *err)
                : store_sqlite_err(db, "cannot set up the database", err);
 }
 
-/* A new file gets the schema; an old one must have this program's. */
-static int schema_ready(sqlite3 *db, struct err *err)
+const char *store_schema_sql(void)
 {
     static const char schema[] = {
 #include "schema_sql.h"
     };
+    return schema;
+}
+
+/* A new file gets the schema; an old one must have this program's. */
+static int schema_ready(sqlite3 *db, struct err *err)
+{
     int64_t application, version, tables;
     int rv;
     if ((rv = store_number(db, "PRAGMA application_id", &application, err)) != 0 ||
@@ -610,7 +623,7 @@ static int schema_ready(sqlite3 *db, struct err *err)
         return rv;
     if (application == 0 && version == 0 && tables == 0) {
         struct buf sql CLEANUP(buf_release) = {0};
-        buf_printf(&sql, "BEGIN IMMEDIATE;\n%s\nCOMMIT;", schema);
+        buf_printf(&sql, "BEGIN IMMEDIATE;\n%s\nCOMMIT;", store_schema_sql());
         return execute(db, buf_text(&sql), err);
     }
     if (application != STORE_APPLICATION_ID)
@@ -621,7 +634,7 @@ static int schema_ready(sqlite3 *db, struct err *err)
                        "version that wrote it, or move the file away to have it filled again from "
                        "the other replicas",
                        version, STORE_SCHEMA);
-    return 0;
+    return store_schema_check(db, err);
 }
 
 /* Files of cells that were made anew under the same path, or copied, must not be mixed up. */

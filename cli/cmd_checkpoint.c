@@ -110,7 +110,9 @@ static int checkpoint(struct client *client, bool fresh, const char *path, struc
         wire_rows_release(&rows);
     }
     snprintf(part, sizeof part, "%s.part", path);
-    int fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    /* It holds everybody's specs: nobody else may have made the file, or look into it. */
+    unlink(part);
+    int fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(err, errno, "cannot make %s", part);
     int rv = fetch_anew(client, fd, part, err);

@@ -61,7 +61,7 @@ int cmd_quota(struct cli *cli)
 /* Everything about one job, read one after another. */
 struct job_view {
     struct listing job, tasks, events;
-    char *command;
+    char *command; /* NULL: private to the job's user */
 };
 
 static void job_view_release(struct job_view *v)
@@ -85,7 +85,7 @@ static int job_json(const struct job_view *v, struct err *err)
     json_t *object = json_incref(json_array_get(job, 0));
     json_decref(job);
     json_t *command = json_string(v->command);
-    if (command != NULL) /* else it is no UTF-8, and the list's escaped beginning must do */
+    if (command != NULL) /* else it is private, or no UTF-8: what the list has must do */
         json_object_set_new(object, "command", command);
     json_object_set_new(object, "tasks", tasks);
     json_object_set_new(object, "events", events);
@@ -100,11 +100,14 @@ static int job_table(const struct cli *cli, const struct job_view *v, struct err
     CLEANUP(buf_release) struct buf reason = {0};
     if (listing_print(cli, LISTING_JOBS, &v->job, true, err) < 0)
         return -(int)err->code;
-    text_escape(&command, v->command);
+    if (v->command != NULL)
+        text_escape(&command, v->command);
     text_escape(&reason, render_text(job, 0, "reason"));
     if (render_integer(job, 0, "is_alloc_set") != 0)
         print("\nallocs:   room for jobs whose alloc_set it is; see borgctl allocs %s\n",
               render_text(job, 0, "job"));
+    else if (v->command == NULL)
+        print("\ncommand:  private to user %s\n", render_text(job, 0, "user"));
     else
         print("\ncommand:  %s\n", buf_text(&command));
     print("policy:   %s, %s\n", render_text(job, 0, "policy"), render_text(job, 0, "appclass"));

@@ -58,7 +58,8 @@ const struct command cli_commands[] = {
         .summary = "write the whole cell to a file: a SQLite database",
         .details =
             "Any replica makes it, of one moment, while the cell works on; --fresh includes\n"
-            "everything acknowledged before. The file is what `borgctl simulate --checkpoint`\n"
+            "everything acknowledged before. All users' specs and environments are in it, so only\n"
+            "the operator gets one. The file is what `borgctl simulate --checkpoint`\n"
             "and sqlite3 read. It is checked before it gets its name; a file that exists is\n"
             "left alone.",
         .examples = "  borgctl cell checkpoint monday.db\n"
@@ -411,7 +412,8 @@ const struct command cli_commands[] = {
         .args_max = 1,
         .options = OPTION(FRESH),
         .summary = "any SELECT over the cell's tables",
-        .details = "Read-only, bounded in time and size. The tables explain themselves:\n"
+        .details = "Read-only, bounded in time, memory and size. Commands and specs of jobs of\n"
+                   "others are NULL. The tables explain themselves:\n"
                    "SELECT name, sql FROM sqlite_schema.",
         .examples = "  borgctl query 'SELECT state, count(*) FROM tasks GROUP BY state'\n"
                     "  borgctl query --fresh 'SELECT count(*) AS n FROM jobs' -o json",

@@ -344,7 +344,8 @@ int listing_command(struct client *client, int64_t id, char **ret, struct err *e
     if (client_queryf(client, &rows, err, "SELECT command FROM job_specs WHERE job_id = %lld",
                       (long long)id) < 0)
         return -(int)err->code;
-    *ret = xstrdup(render_text(&rows, 0, "command"));
+    const struct wire_value *command = render_cell(&rows, 0, "command");
+    *ret = command != NULL && command->type == WIRE_TEXT ? xstrdup(command->text) : NULL;
     wire_rows_release(&rows);
     return 0;
 }

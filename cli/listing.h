@@ -43,7 +43,8 @@ int listing_json(enum listing_kind kind, const struct listing *list, json_t **re
                  struct err *err) MUST_USE;
 struct render_options listing_render_options(void);
 
-/* The whole command of a job (the list of jobs has its beginning); the caller frees it. */
+/* The whole command of a job (the list of jobs has its beginning); the caller frees it. NULL: it is
+ * private to the job's user. */
 int listing_command(struct client *client, int64_t id, char **ret, struct err *err) MUST_USE;
 /* The id of the newest job of that name; ERR_NOT_FOUND with what to do. */
 int listing_job_id(struct client *client, const char *job, int64_t *ret, struct err *err) MUST_USE;

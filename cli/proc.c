@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -116,9 +117,10 @@ int proc_spawn(char *const *argv, const char *log_path, const char *pid_path, st
                struct err *err)
 {
     int fds[2];
-    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log < 0)
         return err_errno(err, errno, "cannot write %s", log_path);
+    (void)fchmod(log, 0600); /* one that is there may have been everybody's */
     if (pipe2(fds, O_CLOEXEC) < 0) {
         close(log);
         return err_errno(err, errno, "cannot make a pipe");

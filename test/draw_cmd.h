@@ -105,8 +105,10 @@ static inline void draw_submit(uint64_t *seed, const struct cell *cell, struct c
     spec.backoff_max_ms = spec.backoff_ms * 4;
     draw_places(seed, &spec);
     draw_alloc(seed, cell, &spec);
-    if (!spec.is_alloc_set)
+    if (!spec.is_alloc_set) {
         draw_shapes(seed, &spec);
+        draw_rare_shapes(seed, &spec);
+    }
     cmd->user[0] = spec.alloc_set[0] != '\0' ? '\0' : cmd->user[0];
     spec.every_machine = draw_below(seed, 16) == 0;
     if (spec_valid(&spec, NULL) != 0)

@@ -30,6 +30,19 @@ static inline void draw_rare_limit(uint64_t *seed, struct job_spec *spec)
     draw_rare(seed, &spec->limit, &spec->resource_names, gpus, ARRAY_SIZE(gpus));
 }
 
+/* Some of the shapes count what a name stands for, which then need not be in the first. */
+static inline void draw_rare_shapes(uint64_t *seed, struct job_spec *spec)
+{
+    static const char *const words[] = {"tape", "robot", "fpga", "license"};
+    for (uint32_t i = 0; i < spec->alternative_count; i++) {
+        const char *word = words[draw_below(seed, 4)];
+        enum resource r =
+            draw_below(seed, 3) > 0 ? RES_COUNT : resource_names_put(&spec->resource_names, word);
+        if (r < RES_COUNT)
+            spec->alternatives[i].v[r] = draw_below(seed, 3);
+    }
+}
+
 /* What tasks of a machine use: little, as much as they may, or more. */
 static inline void draw_usage(uint64_t *seed, const struct cell *cell, machine_id id,
                               struct cmd *cmd)

@@ -93,8 +93,9 @@ static inline void random_spec(struct random *r, struct job_spec *s)
     random_resources(r, &s->limit, &s->resource_names);
     s->alternative_count = random_below(r, SPEC_SHAPES_MAX);
     for (uint32_t i = 0; i < s->alternative_count; i++)
-        for (int k = 0; k < RES_NAMED; k++)
-            s->alternatives[i].v[k] = (int64_t)random_number(r);
+        for (int k = 0; k < RES_COUNT; k++)
+            if (k < RES_NAMED || s->resource_names.text[k - RES_NAMED][0] != '\0')
+                s->alternatives[i].v[k] = (int64_t)random_number(r);
     random_words(r, &s->argv, 40);
     random_words(r, &s->env, 40);
     random_words(r, &s->ports, SPEC_PORTS_MAX);

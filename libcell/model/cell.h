@@ -235,8 +235,8 @@ const struct quota *cell_quota(const struct cell *cell, const char *user, enum b
 struct quota *cell_quotas(const struct cell *cell, size_t *ret_count) MUST_USE;
 /* Order-independent over all rows, plus the counters: equal on all replicas at equal index. */
 uint64_t cell_digest(const struct cell *cell);
-/* Walk everything and panic at the first broken invariant (sums, counts, lists, hashes, capacity:
- * reserved - stopping <= capacity on every machine). O(cell). */
+/* Walk everything and panic at the first broken invariant: what loading refuses, and sums, counts,
+ * lists and hashes that are not what the rows say. A cell that loads passes. O(cell). */
 void cell_check(const struct cell *cell);
 /* The whole cell as stable text, one row a line, for golden files and debugging. */
 void cell_text(struct buf *to, const struct cell *cell);
@@ -256,7 +256,8 @@ int cell_load_limit_old(struct cell *cell, job_id id, const struct resources *li
                         struct err *err) MUST_USE;
 int cell_load_task(struct cell *cell, const struct task *row, struct err *err) MUST_USE;
 int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err) MUST_USE;
-void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row);
+int cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row,
+                      struct err *err) MUST_USE;
 int cell_load_done(struct cell *cell, struct err *err) MUST_USE;
 
 /* Of a cell that was loaded from a checkpoint to be a new one: go to an index, a term and a job id

@@ -1,12 +1,11 @@
 /*
  * cell_load.c - a cell from the rows of a checkpoint.
  *
- * What is stored is taken as it is; what follows from it (sums, counts, lists, hashes) is computed
+ * What is stored is taken as it is, if it is right by itself and beside the rows around it
+ * (cell_rows.c); what follows from it (sums, counts, lists, hashes) is computed
  * once at the end, so a checkpoint cannot smuggle in sums that do not hold.
  */
 #include "cell_write.h"
-
-#include "attributes.h"
 
 #include <stdlib.h>
 
@@ -15,17 +14,11 @@ int cell_load_machine(struct cell *cell, const struct machine *row, struct err *
     if (row->id.v != cell->machine_count + 1)
         return err_set(err, ERR_CORRUPT, "machine %u: the rows before it end at %u", row->id.v,
                        cell->machine_count);
-    if (!name_valid(row->name) || cell_machine_named(cell, row->name) != NULL)
-        return err_set(err, ERR_CORRUPT, "machine %u: its name \"%.63s\" is bad or taken",
-                       row->id.v, row->name);
-    if (row->state >= MACHINE_STATE_COUNT)
-        return err_set(err, ERR_CORRUPT, "machine %u: state %d is none", row->id.v,
-                       (int)row->state);
-    struct err why;
-    if (capacity_valid(&row->capacity, &cell->resource_names, &why) != 0)
-        return err_set(err, ERR_CORRUPT, "machine %u: %s", row->id.v, why.msg);
-    if (attributes_valid(&row->attributes, &why) != 0)
-        return err_set(err, ERR_CORRUPT, "machine %u: %s", row->id.v, why.msg);
+    if (machine_row_check(cell, row, err) != 0)
+        return -ERR_CORRUPT;
+    if (cell_machine_named(cell, row->name) != NULL)
+        return err_set(err, ERR_CORRUPT, "machine %u: its name \"%.63s\" is taken", row->id.v,
+                       row->name);
     struct machine *machine = cell_add_machine(cell, row->name);
     machine_set_attributes(machine, &row->attributes);
     str_copy(machine->addr, sizeof machine->addr, row->addr);
@@ -43,19 +36,13 @@ int cell_load_job(struct cell *cell, const struct job *row, struct err *err)
     if (!list_empty(&cell->jobs) &&
         CONTAINER_OF(cell->jobs.prev, struct job, link)->id.v >= row->id.v)
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": out of order", row->id.v);
-    if (row->id.v == 0 || row->id.v >= cell->next_job || row->id.v > UINT64_MAX >> TASK_INDEX_BITS)
-        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": ids end before %" PRIu64, row->id.v,
-                       cell->next_job);
-    if (spec_valid(&row->spec, &why) != 0 || row->spec.user[0] == '\0')
-        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": its spec is bad: %s", row->id.v,
-                       row->spec.user[0] == '\0' ? "no user" : why.msg);
-    if (row->task_count < row->spec.replicas || row->task_count > CELL_TASKS_PER_JOB_MAX)
-        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": %u tasks for %u replicas", row->id.v,
-                       row->task_count, row->spec.replicas);
-    struct job_spec spec = row->spec; /* borrows its words */
-    if (spec_settle(cell, &spec, &why) != 0)
+    struct job settled = *row;   /* borrows its words */
+    settled.limit_old_count = 0; /* they come next */
+    if (spec_settle(cell, &settled.spec, &why) != 0)
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": %s", row->id.v, why.msg);
-    struct job *job = cell_add_job(cell, row->id, &spec);
+    if (job_row_check(cell, &settled, err) != 0)
+        return -ERR_CORRUPT;
+    struct job *job = cell_add_job(cell, row->id, &settled.spec);
     cell_grow_job(cell, job, row->task_count);
     job->killed = row->killed;
     job->submitted_ms = row->submitted_ms;
@@ -70,51 +57,11 @@ int cell_load_limit_old(struct cell *cell, job_id id, const struct resources *li
                         struct err *err)
 {
     struct job *job = job_find(cell, id);
-    struct job_spec spec;
-    struct err why;
     if (job == NULL || job->limit_old_count == JOB_LIMITS_OLD_MAX)
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": an old limit of none, or too many",
                        id.v);
-    spec = job->spec; /* borrows its words */
-    spec.limit = *limit;
-    if (spec_valid(&spec, &why) != 0)
-        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": its old limit is bad: %s", id.v,
-                       why.msg);
     job->limits_old[job->limit_old_count++] = *limit;
-    return 0;
-}
-
-static const char *task_row_wrong(const struct cell *cell, const struct task *row)
-{
-    const struct machine *machine = machine_find(cell, row->machine);
-    if (row->state >= TASK_STATE_COUNT)
-        return "its state is none";
-    if (row->cause >= CAUSE_COUNT || row->stopping >= CAUSE_COUNT)
-        return "its cause is none";
-    if (!task_crashes_right(cell, row))
-        return "it cannot have crashed on those machines";
-    for (int r = 0; r < RECLAIM_COUNT; r++) {
-        const struct reserve *reserve = &row->reserves[r];
-        if (reserve->reclaimed_percent >= 100 || reserve->used < 0 ||
-            reserve->used > RESOURCE_AMOUNT_MAX ||
-            (reserve->reclaimed_percent > 0 && row->alloc.v != 0) ||
-            (!task_is_live(row) && (reserve->reclaimed_percent > 0 || reserve->used > 0)))
-            return "what it uses or what is reclaimed from it is out of range";
-    }
-    if (!task_is_live(row))
-        return row->machine.v != 0           ? "not live, but on a machine"
-               : row->alloc.v != 0           ? "not live, but in an alloc"
-               : row->stopping != CAUSE_NONE ? "not live, but stopping"
-               : row->shape != 0             ? "not live, but in a shape"
-               : row->not_before_ms != 0 && row->state != TASK_PENDING ? "final, but backing off"
-                                                                       : NULL;
-    if (machine == NULL || machine->state != MACHINE_UP)
-        return "live, but its machine is not";
-    if (row->attempt == 0)
-        return "live without an attempt";
-    if (!task_shape_right(job_find(cell, task_job(row->id)), row->shape))
-        return "in a shape its job does not have";
-    return row->not_before_ms != 0 ? "live, but backing off" : NULL;
+    return job_row_check(cell, job, err);
 }
 
 int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
@@ -123,14 +70,6 @@ int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
     if (task == NULL)
         return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: no such job or index",
                        task_job(row->id).v, task_index(row->id));
-    const struct job *job = job_find(cell, task_job(row->id));
-    const char *wrong = task_row_wrong(cell, row);
-    int64_t gpu_milli = wrong == NULL && task_is_live(row) ? task_limit(job, row)->v[RES_GPU] : 0;
-    if (wrong == NULL && !devices_mask_valid(row->devices, gpu_milli))
-        wrong = "its gpus are not its own";
-    if (wrong != NULL)
-        return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: %s", task_job(row->id).v,
-                       task_index(row->id), wrong);
     struct list link = task->link; /* points to itself until load_done */
     *task = *row;
     task->link = link;
@@ -139,9 +78,8 @@ int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
 
 int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err)
 {
-    struct err why;
-    if (quota_valid(row, &cell->resource_names, &why) != 0)
-        return err_set(err, ERR_CORRUPT, "a quota is bad: %s", why.msg);
+    if (quota_row_check(cell, row, err) != 0)
+        return -ERR_CORRUPT;
     if (cell_quota(cell, row->user, row->band) != NULL)
         return err_set(err, ERR_CORRUPT, "the quota of \"%s\" in band %s is there twice", row->user,
                        band_text(row->band));
@@ -149,31 +87,27 @@ int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err)
     return 0;
 }
 
-void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row)
+int cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row,
+                      struct err *err)
 {
+    const struct remembered *there =
+        cell->requests == NULL ? NULL : &cell->requests[seq % CELL_REQUESTS_MAX];
+    if (row->request_id[0] == 0 && row->request_id[1] == 0)
+        return err_set(err, ERR_CORRUPT, "request %" PRIu64 ": it has no id", seq);
+    if (there != NULL &&
+        (seq != cell->request_seq + 1 || there->request_id[0] != 0 || there->request_id[1] != 0))
+        return err_set(err, ERR_CORRUPT,
+                       "request %" PRIu64 ": the one before it is %" PRIu64 ", and at most %d are "
+                       "remembered",
+                       seq, cell->request_seq, CELL_REQUESTS_MAX);
     cell_remember(cell, seq, row);
+    return 0;
 }
 
-static const char *system_job_wrong(const struct cell *cell, struct job *job)
+static int derive_task(struct cell *cell, struct job *job, struct task *task, struct err *err)
 {
-    if (!job->spec.every_machine)
-        return job->counts[TASK_UNWANTED] > 0 ? "a task is unwanted" : NULL;
-    if (job->task_count != job->spec.replicas || job->task_count > cell->machine_count ||
-        (!job->killed && job->task_count < cell->machine_count))
-        return "its tasks are not those of every machine";
-    for (uint32_t i = 0; i < job->task_count; i++) {
-        const struct task *task = &job->tasks[i];
-        if (task_is_live(task) && task->machine.v != i + 1)
-            return "a task is not on its machine";
-        if (!job->killed && (task->state == TASK_PENDING || task->state == TASK_UNWANTED) &&
-            system_wants(job, cell->machines[i]) != (task->state == TASK_PENDING))
-            return "a task waits where it is not wanted, or does not where it is";
-    }
-    return NULL;
-}
-
-static void derive_task(struct cell *cell, struct job *job, struct task *task)
-{
+    if (task_row_check(cell, job, task, err) != 0)
+        return -ERR_CORRUPT;
     job->counts[task->state]++;
     if (task->state == TASK_UNWANTED) /* cell_add_job() took all for pending */
         account_remove(cell, &job->spec, 1);
@@ -184,11 +118,12 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
     cell->digest_sum += task->row_hash;
     if (task->not_before_ms != 0)
         list_push(&cell->backing_off, &task->link);
-    if (!task_is_live(task))
-        return;
-    struct machine *machine = machine_find(cell, task->machine);
-    list_push(&machine->tasks, &task->link);
-    machine_count(machine, job, task, 1);
+    if (task_is_live(task)) {
+        struct machine *machine = machine_find(cell, task->machine);
+        list_push(&machine->tasks, &task->link);
+        machine_count(machine, job, task, 1);
+    }
+    return 0;
 }
 
 static int derive_job(struct cell *cell, struct job *job, struct err *err)
@@ -196,29 +131,12 @@ static int derive_job(struct cell *cell, struct job *job, struct err *err)
     cell->pending_tasks -= job->counts[TASK_PENDING];
     job->counts[TASK_PENDING] = 0; /* cell_add_job() took all for pending */
     for (uint32_t i = 0; i < job->task_count; i++)
-        derive_task(cell, job, &job->tasks[i]);
+        if (derive_task(cell, job, &job->tasks[i], err) != 0)
+            return -ERR_CORRUPT;
     cell->pending_tasks += job->counts[TASK_PENDING];
     cell_list_updating(cell, job);
-    for (uint32_t i = job->spec.replicas; i < job->task_count; i++)
-        if (!task_is_final(&job->tasks[i]) && job->tasks[i].stopping != CAUSE_KILLED)
-            return err_set(err, ERR_CORRUPT,
-                           "task %" PRIu64 "/%u: beyond the replicas, but not ended", job->id.v, i);
-    if (job->counts[TASK_PENDING] == 0 && job->reason[0] != '\0')
-        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": a reason, but nothing pending",
-                       job->id.v);
-    if (job->killed && (job->counts[TASK_PENDING] > 0 ||
-                        job->stopping != job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING]))
-        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": killed, but not all tasks know",
-                       job->id.v);
-    if (job->spec.disruptions_max != 0 && job->disrupted > job->spec.disruptions_max)
-        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": more is disrupted than may be",
-                       job->id.v);
-    if (!job_is_dead(job) && cell_job_named(cell, job->spec.name) != job)
-        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": live, but \"%s\" is a newer one",
-                       job->id.v, job->spec.name);
-    const char *wrong = system_job_wrong(cell, job);
-    if (wrong != NULL)
-        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": %s", job->id.v, wrong);
+    if (job_tasks_check(cell, job, err) != 0)
+        return -ERR_CORRUPT;
     if (job->spec.every_machine && !job->killed)
         list_push(&cell->system_jobs, &job->system);
     job->row_hash = job_row_hash(job);
@@ -253,19 +171,8 @@ static void derive_dead_jobs(struct cell *cell)
 
 static int derive_machine(struct cell *cell, struct machine *machine, struct err *err)
 {
-    LIST_EACH(l, &machine->tasks)
-    {
-        const struct task *task = CONTAINER_OF(l, struct task, link);
-        const char *wrong = alloc_wrong(cell, task);
-        if (wrong != NULL)
-            return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: %s", task_job(task->id).v,
-                           task_index(task->id), wrong);
-    }
-    if (!machine_is_sound(machine))
-        return err_set(err, ERR_CORRUPT, "machine %u: its tasks exceed its capacity",
-                       machine->id.v);
-    if (!machine_devices_sound(cell, machine))
-        return err_set(err, ERR_CORRUPT, "machine %u: its tasks exceed its gpus", machine->id.v);
+    if (machine_tasks_check(cell, machine, err) != 0)
+        return -ERR_CORRUPT;
     machine->row_hash = machine_row_hash(machine);
     cell->digest_sum += machine->row_hash;
     cell_list_uneasy(cell, machine);
@@ -274,10 +181,6 @@ static int derive_machine(struct cell *cell, struct machine *machine, struct err
 
 int cell_load_done(struct cell *cell, struct err *err)
 {
-    if (cell->settings.policy >= POLICY_COUNT || cell->settings.hold >= HOLD_COUNT)
-        return err_set(err, ERR_CORRUPT, "the cell's policy or hold is none");
-    if (masters_valid(&cell->settings.masters, err) != 0)
-        return err_set(err, ERR_CORRUPT, "its replicas contradict each other");
     LIST_EACH(l, &cell->jobs)
     {
         int rc = derive_job(cell, CONTAINER_OF(l, struct job, link), err);
@@ -290,8 +193,5 @@ int cell_load_done(struct cell *cell, struct err *err)
         if (rc != 0)
             return rc;
     }
-    if (cell->live_tasks > CELL_TASKS_MAX || cell->job_count > CELL_JOBS_MAX ||
-        cell->machine_count > CELL_MACHINES_MAX || cell->quota_count > CELL_QUOTAS_MAX)
-        return err_set(err, ERR_CORRUPT, "more rows than a cell may have");
-    return 0;
+    return cell_scalars_check(cell, err);
 }

@@ -60,6 +60,20 @@ int capacity_valid(const struct resources *capacity, const struct resource_names
 /* Were all live tasks of the machine given devices it has, none of them to too many? */
 bool machine_devices_sound(const struct cell *cell, const struct machine *machine);
 
+/* cell_rows.c: ERR_CORRUPT for a row that cannot be, alone or beside the others. */
+int machine_row_check(const struct cell *cell, const struct machine *machine,
+                      struct err *err) MUST_USE;
+/* Its spec is settled, its tasks are not looked at. */
+int job_row_check(const struct cell *cell, const struct job *job, struct err *err) MUST_USE;
+int task_row_check(const struct cell *cell, const struct job *job, const struct task *task,
+                   struct err *err) MUST_USE;
+/* All its tasks are there, and counted. */
+int job_tasks_check(const struct cell *cell, struct job *job, struct err *err) MUST_USE;
+int machine_tasks_check(const struct cell *cell, const struct machine *machine,
+                        struct err *err) MUST_USE;
+int quota_row_check(const struct cell *cell, const struct quota *quota, struct err *err) MUST_USE;
+int cell_scalars_check(const struct cell *cell, struct err *err) MUST_USE;
+
 /* quota.c */
 void account_add(struct cell *cell, const struct job_spec *spec, uint32_t tasks);
 void account_remove(struct cell *cell, const struct job_spec *spec, uint32_t tasks);

@@ -171,8 +171,8 @@ static bool slot_is_used(const struct cell *cell, enum resource slot, const char
                 return true;
     }
     LIST_EACH(l, &cell->jobs)
-    if (CONTAINER_OF(l, struct job, link)->spec.limit.v[slot] > 0)
-        return true;
+    if (spec_limit_max(&CONTAINER_OF(l, struct job, link)->spec).v[slot] > 0)
+        return true; /* a dead one too: its row names what it asked for */
     return false;
 }
 

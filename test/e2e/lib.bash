@@ -64,11 +64,12 @@ pids_of_cell()
     } | cut -d/ -f3 | sort -un
 }
 
-# Of its masters and borglets, not of the tasks and their shims.
+# Of its masters and borglets, not of the masters' readers, nor of the tasks and their shims.
 pids_of_programs()
 {
     local pid
     for pid in $(pids_of_cell); do
+        [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != borg-reader ] || continue
         case "$(readlink "/proc/$pid/exe" 2>/dev/null)" in
             "$BUILD"/borgmaster* | "$BUILD"/borglet*) echo "$pid" ;;
         esac

@@ -35,6 +35,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         link_on_data(stream, link, bytes + at, MIN(piece, size - at));
     err_set(&why, ERR_CLOSED, "the end");
     link_on_close(stream, link, &why);
-    free(stream);
+    stream_free();
     return 0;
 }

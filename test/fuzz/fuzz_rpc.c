@@ -148,6 +148,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         rpc_server_close(server);
     uv_run(&loop, UV_RUN_DEFAULT);
     ASSERT(uv_loop_close(&loop) == 0);
-    free(stream);
+    stream_free();
     return 0;
 }

@@ -7,6 +7,7 @@
 #ifndef TEST_FUZZ_MADE_UP_STREAM_H
 #define TEST_FUZZ_MADE_UP_STREAM_H
 
+#include "admission.h"
 #include "stream.h"
 
 #include <stdlib.h>
@@ -14,11 +15,12 @@
 struct stream {
     struct stream_options options;
     struct identity peer;
+    struct admission_account *account; /* NULL: nobody has asked for it */
     size_t queued;
     bool paused, closing, wants_drain;
 };
 
-static struct stream *stream; /* the one there is; free() it */
+static struct stream *stream; /* the one there is */
 static stream_accept_cb stream_accept;
 
 static UNUSED struct stream *stream_new(const struct stream_options *options)
@@ -90,6 +92,13 @@ void stream_resume(struct stream *s)
     s->paused = false;
 }
 
+struct admission_account *stream_account(const struct stream *s)
+{
+    if (s->account == NULL)
+        stream->account = account_new(&s->peer);
+    return s->account;
+}
+
 const struct identity *stream_peer(const struct stream *s)
 {
     return &s->peer;
@@ -120,6 +129,14 @@ const char *stream_listener_address(const struct stream_listener *l)
 void stream_listener_close(struct stream_listener *l)
 {
     (void)l;
+}
+
+static UNUSED void stream_free(void)
+{
+    if (stream->account != NULL)
+        account_leave(stream->account);
+    free(stream);
+    stream = NULL;
 }
 
 #endif

@@ -189,7 +189,7 @@ static int load_all(const struct rows *rows, struct cell *cell, struct err *err)
         rv = cell_load_quota(cell, &rows->quotas[i], err);
     for (uint64_t seq = rows->request_first; rv == 0 && seq > 0 && seq <= rows->meta.request_seq;
          seq++)
-        cell_load_request(cell, seq, &rows->requests[seq % CELL_REQUESTS_MAX]);
+        rv = cell_load_request(cell, seq, &rows->requests[seq % CELL_REQUESTS_MAX], err);
     return rv == 0 ? cell_load_done(cell, err) : rv;
 }
 

@@ -348,8 +348,8 @@ static void queries_look(struct store *store)
     }
 }
 
-void store_query(struct store *store, uv_loop_t *loop, const char *user UNUSED, const char *sql,
-                 uint64_t index_min, store_query_cb cb, void *data)
+void store_query(struct store *store, uv_loop_t *loop, const struct store_asker *asker UNUSED,
+                 const char *sql, uint64_t index_min, store_query_cb cb, void *data)
 {
     struct query *query = xcalloc(1, sizeof *query);
     query->store = store;

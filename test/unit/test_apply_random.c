@@ -3,7 +3,14 @@
  */
 #include "draw_cmd.h"
 
-enum { SEEDS = 200, COMMANDS = 500, JOBS_MAX = COMMANDS + 1 };
+enum {
+    SEEDS = 200,
+    COMMANDS = 500,
+    JOBS_MAX = COMMANDS + 1,
+    TASKS_MAX = DRAW_REPLICAS_MAX + DRAW_MACHINES,
+    LOADED_SEEDS = 20, /* after each command of these */
+    MUTATIONS = 5000
+};
 
 /* What a store would hold: the rows of all deltas so far. */
 struct mirror {
@@ -12,7 +19,7 @@ struct mirror {
     size_t machine_count;
     bool has_job[JOBS_MAX];
     struct job jobs[JOBS_MAX];
-    struct task tasks[JOBS_MAX][DRAW_REPLICAS_MAX + DRAW_MACHINES];
+    struct task tasks[JOBS_MAX][TASKS_MAX];
     struct request_row requests[COMMANDS];
     size_t request_count;
     struct quota quotas[32];
@@ -54,33 +61,46 @@ static void mirror_put(struct mirror *m, const struct delta *d)
         m->quotas[i] = d->quotas[i];
 }
 
-static struct cell *mirror_load(const struct mirror *m)
+/* The rows as a cell; NULL: refused. */
+static struct cell *mirror_try(const struct mirror *m, struct err *err)
 {
-    struct err err = {0};
     struct cell *cell = cell_new();
+    int rv = 0;
     cell->now_ms = m->scalars.now_ms;
     cell->event_seq = m->scalars.event_seq;
     cell->next_job = m->scalars.next_job;
     cell->settings = m->scalars.settings;
     cell->request_seq = m->scalars.request_seq;
     cell->resource_names = m->scalars.resource_names;
-    for (size_t i = 0; i < m->machine_count; i++)
-        ck_assert_msg(cell_load_machine(cell, &m->machines[i], &err) == 0, "%s", err.msg);
-    for (size_t i = 0; i < JOBS_MAX; i++)
+    for (size_t i = 0; rv == 0 && i < m->machine_count; i++)
+        rv = cell_load_machine(cell, &m->machines[i], err);
+    for (size_t i = 0; rv == 0 && i < JOBS_MAX; i++)
         if (m->has_job[i])
-            ck_assert_msg(cell_load_job(cell, &m->jobs[i], &err) == 0, "%s", err.msg);
-    for (size_t i = 0; i < JOBS_MAX; i++)
-        for (uint32_t l = 0; m->has_job[i] && l < m->jobs[i].limit_old_count; l++)
-            ck_assert(cell_load_limit_old(cell, m->jobs[i].id, &m->jobs[i].limits_old[l], &err) ==
-                      0);
-    for (size_t i = 0; i < JOBS_MAX; i++)
-        for (uint32_t t = 0; m->has_job[i] && t < m->jobs[i].task_count; t++)
-            ck_assert_msg(cell_load_task(cell, &m->tasks[i][t], &err) == 0, "%s", err.msg);
-    for (size_t i = 0; i < m->quota_count; i++)
-        ck_assert_msg(cell_load_quota(cell, &m->quotas[i], &err) == 0, "%s", err.msg);
-    for (size_t i = 0; i < m->request_count; i++)
-        cell_load_request(cell, m->requests[i].seq, &m->requests[i].remembered);
-    ck_assert_msg(cell_load_done(cell, &err) == 0, "%s", err.msg);
+            rv = cell_load_job(cell, &m->jobs[i], err);
+    for (size_t i = 0; rv == 0 && i < JOBS_MAX; i++)
+        for (uint32_t l = 0; rv == 0 && m->has_job[i] && l < m->jobs[i].limit_old_count; l++)
+            rv = cell_load_limit_old(cell, m->jobs[i].id, &m->jobs[i].limits_old[l], err);
+    for (size_t i = 0; rv == 0 && i < JOBS_MAX; i++)
+        for (uint32_t t = 0; rv == 0 && m->has_job[i] && t < MIN(m->jobs[i].task_count, TASKS_MAX);
+             t++)
+            rv = cell_load_task(cell, &m->tasks[i][t], err);
+    for (size_t i = 0; rv == 0 && i < m->quota_count; i++)
+        rv = cell_load_quota(cell, &m->quotas[i], err);
+    for (size_t i = 0; rv == 0 && i < m->request_count; i++)
+        rv = cell_load_request(cell, m->requests[i].seq, &m->requests[i].remembered, err);
+    if (rv == 0)
+        rv = cell_load_done(cell, err);
+    if (rv == 0)
+        return cell;
+    cell_free(cell);
+    return NULL;
+}
+
+static struct cell *mirror_load(const struct mirror *m)
+{
+    struct err err = {0};
+    struct cell *cell = mirror_try(m, &err);
+    ck_assert_msg(cell != NULL, "%s", err.msg);
     return cell;
 }
 
@@ -105,7 +125,7 @@ static void see_tasks(const struct delta *delta)
     }
 }
 
-static void run_seed(uint64_t seed)
+static void run_seed(uint64_t seed, bool load_always)
 {
     struct world w = world_new();
     struct cell *twin = cell_new();
@@ -126,7 +146,7 @@ static void run_seed(uint64_t seed)
         see_tasks(delta);
         mirror_put(mirror, delta);
         delta_unref(delta);
-        if (draw_below(&seed, 50) == 0) {
+        if (draw_below(&seed, 50) == 0 || load_always) {
             struct cell *loaded = mirror_load(mirror);
             cell_check(loaded);
             expect_same(w.cell, loaded);
@@ -145,7 +165,7 @@ static void run_seed(uint64_t seed)
 START_TEST(replicas_and_checkpoints_agree_under_random_commands)
 {
     for (uint64_t seed = 1; seed <= SEEDS; seed++)
-        run_seed(seed);
+        run_seed(seed, seed <= LOADED_SEEDS);
     for (int kind = EVENT_SUBMITTED; kind < EVENT_KIND_COUNT; kind++)
         if (kind != EVENT_FORGOTTEN && /* takes more jobs than this */
             kind != EVENT_RESTORED)    /* no command does it */
@@ -182,12 +202,161 @@ START_TEST(a_full_delta_loads_as_the_cell_it_came_from)
 }
 END_TEST
 
+#define MUTATE(at, field) \
+    case at: \
+        (field) = (__typeof__(field))value; \
+        return;
+
+static void mutate_job(struct machine *machine, struct job *job, enum resource r, uint32_t which,
+                       uint64_t value)
+{
+    switch (which) {
+        MUTATE(0, machine->id.v)
+        MUTATE(1, machine->state)
+        MUTATE(2, machine->draining)
+        MUTATE(3, machine->capacity.v[r])
+        MUTATE(4, machine->changed_ms)
+        MUTATE(5, job->id.v)
+        MUTATE(6, job->killed)
+        MUTATE(7, job->submitted_ms)
+        MUTATE(8, job->changed_ms)
+        MUTATE(9, job->reason[0])
+        MUTATE(10, job->task_count)
+        MUTATE(11, job->spec.priority)
+        MUTATE(12, job->spec.replicas)
+        MUTATE(13, job->spec.limit.v[r])
+        MUTATE(14, job->spec.alternatives[0].v[r])
+        MUTATE(15, job->spec.alternatives[1].v[r])
+        MUTATE(16, job->spec.failures_max)
+        MUTATE(17, job->spec.disruptions_max)
+        MUTATE(18, job->spec.every_machine)
+        MUTATE(19, job->spec.gang)
+        MUTATE(20, job->spec.is_alloc_set)
+        MUTATE(21, job->spec.alloc_set[0])
+        MUTATE(22, job->spec.user[0])
+        MUTATE(23, job->spec.name[1])
+        MUTATE(24, job->limits_old[0].v[r])
+    }
+}
+
+static void mutate_rest(struct mirror *m, struct task *task, uint64_t *seed, enum resource r,
+                        uint64_t value)
+{
+    struct quota *quota = &m->quotas[draw_below(seed, (uint32_t)MAX(m->quota_count, 1U))];
+    struct request_row *request = &m->requests[draw_below(seed, (uint32_t)m->request_count)];
+    switch (draw_below(seed, 29)) {
+        MUTATE(0, task->state)
+        MUTATE(1, task->attempt)
+        MUTATE(2, task->machine.v)
+        MUTATE(3, task->alloc.v)
+        MUTATE(4, task->cause)
+        MUTATE(5, task->stopping)
+        MUTATE(6, task->shape)
+        MUTATE(7, task->failures)
+        MUTATE(8, task->crashed_on[0].v)
+        MUTATE(9, task->crashed_on[1].v)
+        MUTATE(10, task->pid)
+        MUTATE(11, task->exit_code)
+        MUTATE(12, task->not_before_ms)
+        MUTATE(13, task->started_ms)
+        MUTATE(14, task->changed_ms)
+        MUTATE(15, task->devices)
+        MUTATE(16, task->reserves[0].used)
+        MUTATE(17, task->reserves[1].reclaimed_percent)
+        MUTATE(18, task->reserves[0].since_ms)
+        MUTATE(19, quota->band)
+        MUTATE(20, quota->limit.v[r])
+        MUTATE(21, quota->tasks)
+        MUTATE(22, request->seq)
+        MUTATE(23, request->remembered.request_id[0])
+        MUTATE(24, m->scalars.now_ms)
+        MUTATE(25, m->scalars.next_job)
+        MUTATE(26, m->scalars.settings.policy)
+        MUTATE(27, m->scalars.settings.masters.next_id)
+        MUTATE(28, m->scalars.resource_names.text[0][0])
+    }
+}
+
+/* Any row of the mirror: something in it becomes another value, mostly a wrong one. */
+static void mutate(struct mirror *m, uint64_t *seed)
+{
+    enum { JOB_FIELDS = 25 };
+    static const uint64_t values[] = {0,
+                                      1,
+                                      2,
+                                      3,
+                                      4,
+                                      5,
+                                      6,
+                                      7,
+                                      8,
+                                      9,
+                                      15,
+                                      100,
+                                      255,
+                                      1000,
+                                      65536,
+                                      262144,
+                                      1U << 31,
+                                      UINT32_MAX,
+                                      UINT64_C(1) << 50,
+                                      INT64_MAX,
+                                      UINT64_MAX};
+    uint64_t value = values[draw_below(seed, ARRAY_SIZE(values))];
+    uint64_t next_job = MIN(MAX(m->scalars.next_job, 2U), (uint64_t)JOBS_MAX); /* or changed */
+    uint32_t j = 1 + draw_below(seed, (uint32_t)next_job - 1);
+    enum resource r = draw_below(seed, RES_COUNT);
+    struct machine *machine = &m->machines[draw_below(seed, (uint32_t)m->machine_count)];
+    if (draw_below(seed, 2) == 0)
+        mutate_job(machine, &m->jobs[j], r, draw_below(seed, JOB_FIELDS), value);
+    else
+        mutate_rest(m, &m->tasks[j][draw_below(seed, TASKS_MAX)], seed, r, value);
+}
+
+/* What loading accepts, cell_check() does; what loading refuses is never in a cell (run_seed()). */
+START_TEST(changed_rows_are_refused_or_make_a_sound_cell)
+{
+    uint64_t accepted = 0, refused = 0;
+    uint64_t seed = (uint64_t)_i + 1;
+    struct world w = world_new();
+    struct mirror *mirror = xcalloc(1, sizeof *mirror), *changed = xcalloc(1, sizeof *changed);
+    for (int i = 0; i < 200; i++) {
+        struct cmd cmd = draw_cmd(&seed, w.cell);
+        world_apply(&w, &cmd);
+        struct delta *delta = delta_collect(w.cell, &w.changes);
+        mirror_put(mirror, delta);
+        delta_unref(delta);
+    }
+    for (int i = 0; i < MUTATIONS; i++) {
+        struct err err = {0};
+        *changed = *mirror; /* borrows its words: only numbers and characters are changed */
+        for (uint32_t k = 0; k <= draw_below(&seed, 3); k++)
+            mutate(changed, &seed);
+        struct cell *cell = mirror_try(changed, &err);
+        if (cell != NULL)
+            cell_check(cell);
+        else
+            ck_assert_str_ne(err.msg, "");
+        accepted += cell != NULL;
+        refused += cell == NULL;
+        cell_free(cell);
+    }
+    ck_assert_uint_gt(accepted, MUTATIONS / 50);
+    ck_assert_uint_gt(refused, MUTATIONS / 50);
+    mirror_release(mirror);
+    free(mirror);
+    free(changed);
+    world_release(&w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("apply_random");
     TCase *tcase = tcase_create("random");
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, replicas_and_checkpoints_agree_under_random_commands);
+    tcase_add_loop_test(tcase, changed_rows_are_refused_or_make_a_sound_cell, 0, 4);
     tcase_add_test(tcase, a_full_delta_loads_as_the_cell_it_came_from);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -3,6 +3,7 @@
  */
 #include "store_fixture.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/mman.h>
@@ -364,8 +365,8 @@ static const char *const damages[] = {
     "UPDATE tasks SET ports = '[1,2' WHERE job_id = 1 AND idx = 0",
     "UPDATE tasks SET idx = 1000000 WHERE job_id = 1 AND idx = 0",
     "DELETE FROM tasks WHERE job_id = 1 AND idx = 0",
-    "DELETE FROM job_specs WHERE job_id = 1",
-    "UPDATE job_specs SET spec = x'00' WHERE job_id = 1",
+    "DELETE FROM job_specs_private_rows WHERE job_id = 1",
+    "UPDATE job_specs_private_rows SET spec = x'00' WHERE job_id = 1",
     "UPDATE jobs SET id = 1000000 WHERE id = 1",
     "UPDATE machines SET state = 'upside-down' WHERE id = 1",
     "UPDATE machines SET name = 'No Name' WHERE id = 1",
@@ -374,9 +375,9 @@ static const char *const damages[] = {
     "UPDATE machine_attributes SET key = 'KEY' WHERE key = 'rack'",
     "UPDATE machine_attributes SET machine_id = 1000 + machine_id WHERE key = 'rack'",
     "DELETE FROM machine_attributes",
-    "UPDATE requests SET code = 99",
-    "UPDATE requests SET id_high = 0, id_low = 0",
-    "DROP TABLE requests",
+    "UPDATE requests_private_rows SET code = 99",
+    "UPDATE requests_private_rows SET id_high = 0, id_low = 0",
+    "DROP TABLE requests_private_rows",
     "PRAGMA application_id = 1",
 };
 
@@ -410,7 +411,7 @@ START_TEST(a_schema_of_another_version_is_refused_and_kept)
     T_REFUSED(store_open("/nonexistent", 1, cell, &store, &t_err), ERR_IO);
     T_CONTAINS(t_err.msg, "/nonexistent/cell.db");
     ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
-    change(dir, "PRAGMA user_version = 5");
+    change(dir, "PRAGMA user_version = 6");
     store = open_store(dir, cell);
     ck_assert_uint_eq(cell->applied_index, 100);
     store_close(store);
@@ -606,6 +607,120 @@ START_TEST(a_large_job_is_written_and_loaded)
 }
 END_TEST
 
+/* Commands as one replica may have collected them: so many of them in a delta. */
+static void drive_in_runs(struct driver *d, struct store *store, int commands, int run)
+{
+    for (int i = 0; i < commands; i++) {
+        struct answer answer;
+        struct cmd cmd = draw_cmd(&d->seed, d->cell);
+        cell_apply(d->cell, &cmd, &d->changes, &answer);
+        cmd_release(&cmd);
+        d->cell->applied_index++;
+        d->cell->applied_term = 1 + d->cell->applied_index / 100;
+        if ((i + 1) % run != 0 && i + 1 < commands)
+            continue;
+        struct delta *delta = delta_collect(d->cell, &d->changes);
+        store_put(store, delta);
+        delta_unref(delta);
+        changes_clear(&d->changes);
+    }
+}
+
+static void rows_print(struct buf *to, sqlite3_stmt *rows)
+{
+    int columns = sqlite3_column_count(rows);
+    for (int i = 0; i < columns; i++) {
+        const void *value = sqlite3_column_blob(rows, i);
+        int size = sqlite3_column_bytes(rows, i);
+        buf_printf(to, " %s%d:", sqlite3_column_name(rows, i), sqlite3_column_type(rows, i));
+        for (int k = 0; k < size; k++)
+            buf_printf(to, isprint(((const unsigned char *)value)[k]) ? "%c" : "\\%02x",
+                       ((const unsigned char *)value)[k]);
+    }
+}
+
+static void expect_same_rows(const char *dir, const char *other, const char *table)
+{
+    const char *dirs[] = {dir, other};
+    sqlite3 *db[2];
+    sqlite3_stmt *rows[2];
+    char sql[128];
+    int rc[2] = {SQLITE_ROW, SQLITE_ROW};
+    snprintf(sql, sizeof sql, "SELECT * FROM %s", table);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(sqlite3_open(t_path(dirs[i], "cell.db"), &db[i]), SQLITE_OK);
+        ck_assert_int_eq(sqlite3_prepare_v2(db[i], sql, -1, &rows[i], NULL), SQLITE_OK);
+    }
+    while (rc[0] == SQLITE_ROW) {
+        struct buf a CLEANUP(buf_release) = {0}, b CLEANUP(buf_release) = {0};
+        for (int i = 0; i < 2; i++)
+            rc[i] = sqlite3_step(rows[i]);
+        ck_assert_int_eq(rc[0], rc[1]);
+        if (rc[0] != SQLITE_ROW)
+            break;
+        rows_print(&a, rows[0]);
+        rows_print(&b, rows[1]);
+        ck_assert_msg(strcmp(buf_text(&a), buf_text(&b)) == 0, "%s:\n%s\n%s", table, buf_text(&a),
+                      buf_text(&b));
+    }
+    for (int i = 0; i < 2; i++) {
+        sqlite3_finalize(rows[i]);
+        sqlite3_close(db[i]);
+    }
+}
+
+/* One replica is fed each command by itself; another many at once; a third begins with the image
+ * that the second made of itself. */
+START_TEST(replicas_have_the_same_rows_however_they_got_them)
+{
+    enum { BEFORE = 300, AFTER = 200 };
+    static const char *const tables[] = {"meta",
+                                         "replicas",
+                                         "resource_names",
+                                         "machines",
+                                         "machine_attributes",
+                                         "jobs",
+                                         "job_limits",
+                                         "job_specs_private_rows",
+                                         "tasks",
+                                         "quotas",
+                                         "events",
+                                         "requests_private_rows"};
+    struct driver d[3];
+    struct store *stores[3];
+    const char *dirs[3];
+    struct cell *empty = cell_new(), *loaded = cell_new();
+    void *image;
+    size_t size;
+    for (int i = 0; i < 3; i++) {
+        d[i] = driver_new((uint64_t)_i + 1);
+        dirs[i] = t_dir();
+        stores[i] = open_store(dirs[i], empty);
+    }
+    drive_in_runs(&d[0], stores[0], BEFORE + AFTER, 1);
+    drive_in_runs(&d[1], stores[1], BEFORE, 17);
+    void *token = store_snapshot_begin(stores[1]);
+    ck_assert_int_eq(store_snapshot_write(token, &image, &size), 0);
+    store_snapshot_end(stores[1], token);
+    T_OK(store_replace(stores[2], image, size, loaded, &t_err));
+    cell_free(d[2].cell);
+    d[2].cell = loaded;
+    d[2].seed = d[1].seed;
+    drive_in_runs(&d[1], stores[1], AFTER, AFTER);
+    drive_in_runs(&d[2], stores[2], AFTER, 5);
+    for (int i = 0; i < 3; i++)
+        store_close(stores[i]);
+    for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
+        expect_same_rows(dirs[0], dirs[1], tables[t]);
+        expect_same_rows(dirs[0], dirs[2], tables[t]);
+    }
+    for (int i = 0; i < 3; i++)
+        driver_release(&d[i]);
+    free(image);
+    cell_free(empty);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("borgmaster_store");
@@ -614,6 +729,7 @@ int main(void)
     tcase_add_loop_test(rows, what_is_put_is_loaded_again, 0, 6);
     tcase_add_loop_test(rows, a_killed_writer_leaves_a_state_that_was, 0, KILLS);
     tcase_add_test(rows, a_forgotten_job_takes_its_tasks_along);
+    tcase_add_loop_test(rows, replicas_have_the_same_rows_however_they_got_them, 0, 6);
     tcase_add_test(rows, only_so_many_events_are_kept);
     tcase_add_test(rows, a_full_disk_is_told_once_and_harms_nothing);
     tcase_add_test(rows, damage_found_while_writing_does_not_stop_the_next_start);

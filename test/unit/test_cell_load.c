@@ -221,13 +221,51 @@ static void not_on_every_machine(struct rows *r)
     r->job.spec.replicas = r->job.task_count = 2;
 }
 
+static void machine_changed_later(struct rows *r)
+{
+    r->machine.changed_ms = UINT64_MAX;
+}
+
+static void job_changed_later(struct rows *r)
+{
+    r->job.changed_ms = UINT64_MAX;
+}
+
+static void task_changed_later(struct rows *r)
+{
+    r->task.changed_ms = UINT64_MAX;
+}
+
+static void task_pending_with_a_process(struct rows *r)
+{
+    r->task = task_row(1, TASK_PENDING);
+    r->task.pid = 42;
+}
+
+static void task_failed_too_often(struct rows *r)
+{
+    r->job.spec.failures_max = 2;
+    r->task.failures = 3;
+}
+
+static void task_that_uses_too_much(struct rows *r)
+{
+    r->task.reserves[0].used = RESOURCE_AMOUNT_MAX + 1;
+}
+
 static const struct {
     void (*breaks)(struct rows *rows);
     const char *says;
 } refusals[] = {
+    {machine_changed_later, "machine 1: it changed later than now"},
+    {job_changed_later, "job 1: it changed later than now"},
+    {task_changed_later, "task 1/0: it changed later than now"},
+    {task_pending_with_a_process, "task 1/0: not live, but with a process"},
+    {task_failed_too_often, "task 1/0: it failed more often than it may"},
+    {task_that_uses_too_much, "task 1/0: what it uses or what is reclaimed"},
     {machine_out_of_order, "machine 2: the rows before it end at 0"},
-    {machine_without_name, "machine 1: its name"},
-    {machine_in_no_state, "machine 1: state"},
+    {machine_without_name, "machine 1: \"\" is no name"},
+    {machine_in_no_state, "machine 1: its state is none"},
     {machine_with_bad_attribute, "machine 1: attributes: \"Rack=r1\""},
     {machine_negative, "machine 1: ram -1 is not between"},
     {machine_down_below_task, "task 1/0: live, but its machine is not"},
@@ -237,7 +275,7 @@ static const struct {
     {job_with_bad_spec, "job 1: its spec is bad: replicas"},
     {job_of_nobody, "job 1: its spec is bad: no user"},
     {reason_without_pending, "job 1: a reason, but nothing pending"},
-    {killed_but_not_told, "job 1: killed, but not all tasks know"},
+    {killed_but_not_told, "task 1/0: its job is killed, but it does not know"},
     {job_without_a_task, "job 1: 1 tasks for 2 replicas"},
     {job_with_a_task_too_many, "task 1/1: beyond the replicas, but not ended"},
     {task_of_no_job, "task 2/0: no such job or index"},
@@ -305,6 +343,9 @@ START_TEST(quotas_that_cannot_be_are_refused)
 {
     struct cell *cell = empty_cell();
     struct quota quota = {.user = "ada", .band = BAND_BATCH};
+    ck_assert_int_eq(cell_load_quota(cell, &quota, NULL), -ERR_CORRUPT); /* of what has no name */
+    for (enum resource r = RES_NAMED; r < RES_COUNT; r++)
+        quota.limit.v[r] = QUOTA_UNLIMITED;
     ck_assert_int_eq(cell_load_quota(cell, &quota, NULL), 0);
     ck_assert_int_eq(cell_load_quota(cell, &quota, NULL), -ERR_CORRUPT);
     quota.band = BAND_FREE;
