@@ -116,6 +116,7 @@ static struct rpc_server *begin(const struct rpc_options *options, uint8_t how)
         ASSERT(rpc_connect(options, "127.0.0.1:1", NULL, &conn, &err) == 0);
         for (int i = 0; i < 3; i++)
             ASSERT(rpc_request(conn, 1, "x", 1, 0, on_answer, NULL, &err) == 0);
+        stream->options.handlers->on_open(stream, stream->options.data);
         return NULL;
     }
     ASSERT(rpc_listen(options, "127.0.0.1:2", &server, &err) == 0);
