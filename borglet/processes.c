@@ -10,12 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { EXITING = 4 };                   /* PF_EXITING of the kernel */
 enum { UNKNOWN = -1, ON_THE_WAY = -2 }; /* values of `root` while it is looked for */
 
 bool process_read(pid_t pid, struct process *ret)
 {
     char path[40], text[1024];
     unsigned long long utime, stime, starttime;
+    unsigned int flags;
     long long cutime, cstime, rss;
 
     snprintf(path, sizeof(path), "/proc/%d/stat", pid);
@@ -30,11 +32,13 @@ bool process_read(pid_t pid, struct process *ret)
     const char *rest = strrchr(text, ')'); /* a command's name may hold anything */
     *ret = (struct process){.pid = pid};
     if (rest == NULL || sscanf(rest + 1,
-                               " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %llu %llu %lld %lld %*d "
+                               " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %llu %llu %lld %lld %*d "
                                "%*d %*d %*d %llu %*u %lld",
-                               &ret->state, &ret->parent, &ret->group, &ret->session, &utime,
-                               &stime, &cutime, &cstime, &starttime, &rss) != 10)
+                               &ret->state, &ret->parent, &ret->group, &ret->session, &flags,
+                               &utime, &stime, &cutime, &cstime, &starttime, &rss) != 11)
         return false;
+    if ((flags & EXITING) != 0) /* its files are closed already: who listens to it knows */
+        ret->state = 'X';
     ret->cpu_ticks = utime + stime;
     ret->children_ticks = (uint64_t)(cutime > 0 ? cutime : 0) + (uint64_t)(cstime > 0 ? cstime : 0);
     ret->starttime = starttime;

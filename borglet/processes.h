@@ -13,7 +13,7 @@
 
 struct process {
     pid_t pid, parent, group, session;
-    char state; /* as in /proc/PID/stat: 'Z' is a zombie, 'X' is dead */
+    char state; /* as in /proc/PID/stat: 'Z' is a zombie, 'X' is dead or about to be */
     uint64_t cpu_ticks;
     uint64_t children_ticks; /* of children that it has waited for, and of theirs */
     uint64_t starttime;      /* with the boot id it makes a pid unique */

@@ -37,7 +37,7 @@ const struct admission_limits admission_rpc = {
                               .turn_frames = 64,
                               .turn_us = 10000,
                               .turn_bytes = 4 * MIB},
-            [ROLE_USER] = {.connections = 256,
+            [ROLE_USER] = {.connections = 512,
                            .share_percent = 12,
                            .calls = 8 * RPC_USER_CALLS_MAX,
                            .call_bytes = 4 * RPC_CALLS_BYTES_MAX,
