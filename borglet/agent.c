@@ -283,7 +283,7 @@ int agent_open(const struct agent_options *options, struct agent **ret, struct e
         return rc;
     }
     agent->identities = identities_open(options->dir);
-    logs_serve(agent->logs, agent->runner);
+    logs_serve(agent->logs, agent->runner, agent->identities);
     uv_prepare_init(options->loop, &agent->turn);
     agent->turn.data = agent;
     uv_timer_init(options->loop, &agent->measure);

@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "hash.h"
 #include "log.h"
+#include "wire_access.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,10 +46,10 @@ static void link_on_identities(struct rpc_conn *conn, struct rpc_call *call, con
                                size_t size);
 
 static const struct rpc_method methods[] = {
-    {WIRE_INTEND, "intend", BIT(ROLE_MASTER), link_on_intend},
-    {WIRE_MOVE, "move", BIT(ROLE_MASTER), link_on_move},
-    {WIRE_REPLICAS, "replicas", BIT(ROLE_MASTER), link_on_replicas},
-    {WIRE_IDENTITIES, "identities", BIT(ROLE_MASTER), link_on_identities},
+    {WIRE_INTEND, "intend", WIRE_INTEND_ROLES, link_on_intend},
+    {WIRE_MOVE, "move", WIRE_MOVE_ROLES, link_on_move},
+    {WIRE_REPLICAS, "replicas", WIRE_REPLICAS_ROLES, link_on_replicas},
+    {WIRE_IDENTITIES, "identities", WIRE_IDENTITIES_ROLES, link_on_identities},
 };
 
 static const char *link_address(const struct link *link)

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 enum {
-    SHIM_VERSION = 2,
+    SHIM_VERSION = 3,
     SHIM_FD = 3, /* the shim finds its first client, the borglet that started it, here */
     SHIM_CLIENTS_MAX = 8,
     SHIM_NAME_MAX = 63,
@@ -53,7 +53,8 @@ struct shim_spec {
     uint32_t log_segment_bytes;
     uint32_t log_segments; /* the newest ones are kept */
     char job[SHIM_NAME_MAX + 1];
-    uint32_t devices; /* a bit per gpu */
+    uint32_t devices;             /* a bit per gpu */
+    char user[SHIM_NAME_MAX + 1]; /* whose job it is: who may read the logs */
 };
 
 enum shim_phase { SHIM_STARTING, SHIM_RUNNING, SHIM_ENDED };

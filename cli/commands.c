@@ -15,7 +15,10 @@ const struct command cli_commands[] = {
             "Makes certificates, finds free ports, starts real masters and borglets in the\n"
             "background and waits until they are at work. On a directory that holds a cell it\n"
             "brings the same cell back: what runs is left alone, what does not is started.\n"
-            "Other certificates (--user NAME) and more borglets can be added that way.\n"
+            "Other certificates (--user NAME) and more borglets can be added that way. You are an\n"
+            "operator of that cell; NAME may do work of every band there. User root is an "
+            "operator\n"
+            "too (--user root: its key is in DIR/pki).\n"
             "Borglet mN gets the attribute rack=rN, and those of --attr when it is started with\n"
             "them; `borgctl machines` shows all.",
         .examples = "  borgctl cell up\n"
@@ -91,7 +94,7 @@ const struct command cli_commands[] = {
         .name = "cell policy",
         .args = "[NAME]",
         .args_max = 1,
-        .summary = "how machines are chosen for jobs that do not say it; to set it: root only",
+        .summary = "how machines are chosen for jobs that do not say it; to set it: operators only",
         .details =
             "NAME is stranding-aware (pack, leaving no cpu without ram), best-fit or worst-fit. "
             "It\nholds for the next task that is placed; what runs stays where it is.",
@@ -102,7 +105,7 @@ const struct command cli_commands[] = {
     {
         .name = "cell release",
         .args = "",
-        .summary = "go on although a large share of the machines is silent (root only)",
+        .summary = "go on although a large share of the machines is silent (operators only)",
         .details =
             "When more than a quarter of the machines, and at least 5, fall silent at once, the "
             "cell\n"
@@ -118,7 +121,7 @@ const struct command cli_commands[] = {
         .name = "cell transfer-leader",
         .args = "[ID]",
         .args_max = 1,
-        .summary = "let another replica lead: this one, or who is furthest (root only)",
+        .summary = "let another replica lead: this one, or who is furthest (operators only)",
         .details =
             "What is under way is finished first and new commands wait, a few milliseconds; no\n"
             "task, borglet or user notices more. A replica that does not answer is refused. A\n"
@@ -131,7 +134,7 @@ const struct command cli_commands[] = {
         .name = "cell add-replica",
         .args = "",
         .options = OPTION(ADDR),
-        .summary = "one more replica of the masters (root only)",
+        .summary = "one more replica of the masters (operators only)",
         .details =
             "The cell gives it a number; it starts with an empty directory, gets the log, and is\n"
             "counted when it has caught up. Its certificate is made where the CA's key is, and\n"
@@ -147,7 +150,7 @@ const struct command cli_commands[] = {
         .args = "ID",
         .args_min = 1,
         .args_max = 1,
-        .summary = "one replica of the masters less (root only)",
+        .summary = "one replica of the masters less (operators only)",
         .details =
             "Refused when fewer would answer than are needed for a majority of those that stay.\n"
             "A leader hands leadership over first. Its number is never used again, and what is in\n"
@@ -161,7 +164,7 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(ADDR),
-        .summary = "a new replica in the place of one that is lost or has to go (root only)",
+        .summary = "a new replica in the place of one that is lost or has to go (operators only)",
         .details =
             "One that does not answer is removed first, one that does when the new one has\n"
             "joined. The new one gets another number, for its directory is empty: whoever comes\n"
@@ -271,7 +274,8 @@ const struct command cli_commands[] = {
         .summary = "end a job and all its tasks",
         .details =
             "Each task gets SIGTERM and, after the job's grace, SIGKILL. --wait waits until\n"
-            "none of its processes is left.",
+            "none of its processes is left. Only the user whose job it is and operators may. The\n"
+            "name stays that user's while the cell remembers the job.",
         .examples = "  borgctl kill web --wait",
         .run = cmd_kill,
     },
@@ -288,7 +292,8 @@ const struct command cli_commands[] = {
             "with notice. A change of priority restarts nothing. Tasks get new limits without a\n"
             "restart where their machine has room, and smaller ones always; only gpus need one.\n"
             "The others are stopped, no more at once than max_disruptions, and start anew. The\n"
-            "quota of the job's user is asked as at a submit. Only that user and root may.",
+            "quota of the job's user is asked as at a submit. Only that user and\n"
+            "operators may.",
         .examples = "  borgctl update web --replicas 10\n"
                     "  borgctl update crunch --priority free --replicas 200\n"
                     "  borgctl update web --cpu 500m --ram 2Gi",
@@ -335,7 +340,7 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(WAIT),
-        .summary = "move all work off a machine, and give it none (root only)",
+        .summary = "move all work off a machine, and give it none (operators only)",
         .details =
             "Its tasks are told to stop, with notice, and run elsewhere; that does not count as a\n"
             "failure. A job with max_disruptions gives up only so many tasks at a time: the "
@@ -350,7 +355,7 @@ const struct command cli_commands[] = {
         .args = "MACHINE",
         .args_min = 1,
         .args_max = 1,
-        .summary = "let a drained machine take work again (root only)",
+        .summary = "let a drained machine take work again (operators only)",
         .examples = "  borgctl undrain m2",
         .run = cmd_undrain,
     },
@@ -359,7 +364,7 @@ const struct command cli_commands[] = {
         .args = "USER BAND AMOUNTS",
         .args_min = 3,
         .args_max = 3,
-        .summary = "bound what a user's jobs may ask for in a band (root only)",
+        .summary = "bound what a user's jobs may ask for in a band (operators only)",
         .details =
             "BAND is batch, production or monitoring; free work needs no quota. AMOUNTS are some "
             "of\n"
@@ -377,7 +382,7 @@ const struct command cli_commands[] = {
         .args = "USER BAND",
         .args_min = 2,
         .args_max = 2,
-        .summary = "take a quota away; that of everybody (*) holds then (root only)",
+        .summary = "take a quota away; that of everybody (*) holds then (operators only)",
         .examples = "  borgctl quota clear ada production",
         .run = cmd_quota_clear,
     },

@@ -4,6 +4,7 @@
 #ifndef TEST_DRAW_CMD_H
 #define TEST_DRAW_CMD_H
 
+#include "access.h"
 #include "draw_places.h"
 #include "draw_rare.h"
 
@@ -335,6 +336,14 @@ static inline void draw_go_on(uint64_t *seed, const struct cell *cell, struct cm
     }
 }
 
+/* What no user may send is mostly sent by the cell itself. */
+static inline struct cmd draw_sent(uint64_t *seed, struct cmd cmd)
+{
+    if (cmd_access(cmd.kind) == ACCESS_CELL && draw_below(seed, 10) != 0)
+        cmd.user[0] = '\0';
+    return cmd;
+}
+
 static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
 {
     struct cmd cmd = {.time_ms = cell->now_ms + draw_below(seed, 3000)};
@@ -403,7 +412,7 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
     default:
         draw_report(seed, cell, &cmd);
     }
-    return cmd;
+    return draw_sent(seed, cmd);
 }
 
 static inline void expect_same(const struct cell *a, const struct cell *b)

@@ -175,6 +175,7 @@ void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count)
     job->counts[TASK_PENDING] += task_count - job->task_count;
     cell->pending_tasks += task_count - job->task_count;
     cell->live_tasks += task_count - job->task_count;
+    account_job_grew(cell, job, task_count - job->task_count);
     job->task_count = task_count;
 }
 
@@ -184,9 +185,11 @@ struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *sp
     job->id = id;
     spec_copy(&job->spec, spec);
     job->spec_hash = spec_row_hash(&job->spec);
+    account_job_added(cell, job);
     cell_grow_job(cell, job, spec->replicas);
     list_push(&cell->jobs, &job->link);
     list_init(&job->dead);
+    list_init(&job->dead_own);
     list_init(&job->updating);
     list_init(&job->system);
     cell->job_count++;
@@ -203,9 +206,8 @@ const struct matcher *job_matcher(struct job *job)
     return job->matcher;
 }
 
-/* A dead job never changes again, so its changed_ms is when it died; inside one millisecond the id
- * decides, for a checkpoint knows no other order. */
-static bool died_before(const struct job *a, const struct job *b)
+/* A dead job never changes again, so its changed_ms is when it died. */
+bool job_died_before(const struct job *a, const struct job *b)
 {
     return a->changed_ms != b->changed_ms ? a->changed_ms < b->changed_ms : a->id.v < b->id.v;
 }
@@ -213,11 +215,12 @@ static bool died_before(const struct job *a, const struct job *b)
 void cell_add_dead(struct cell *cell, struct job *job)
 {
     struct list *after = cell->dead_jobs.prev;
-    while (after != &cell->dead_jobs && died_before(job, CONTAINER_OF(after, struct job, dead)))
+    while (after != &cell->dead_jobs && job_died_before(job, CONTAINER_OF(after, struct job, dead)))
         after = after->prev;
     list_push(after->next, &job->dead);
     cell->dead_job_count++;
     cell->live_tasks -= job->task_count;
+    account_job_died(cell, job);
     account_remove(cell, &job->spec, job_accounted(job));
     matcher_free(job->matcher);
     job->matcher = NULL;
@@ -237,6 +240,7 @@ void cell_remove_job(struct cell *cell, struct job *job)
     list_remove(&job->updating);
     cell->job_count--;
     cell->dead_job_count--;
+    account_job_removed(cell, job);
     job_free(job);
 }
 

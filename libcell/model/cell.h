@@ -98,6 +98,7 @@ struct job {
     struct list system;      /* in cell.system_jobs: on every machine and not killed */
     struct list updating;    /* in cell.updating: tasks are outdated */
     struct list dead;        /* in cell.dead_jobs once dead, in order of death */
+    struct list dead_own;    /* in account.dead, the same */
 };
 bool job_is_dead(const struct job *job);
 /* What this task of the job holds while it is live. */
@@ -120,6 +121,9 @@ struct quota {
 #define QUOTA_AMOUNT_MAX (INT64_C(1) << 62)
 int quota_valid(const struct quota *quota, const struct resource_names *names,
                 struct err *err) MUST_USE;
+/* " cpu=4 tasks=3": what is bounded */
+void quota_amounts_print(struct buf *to, const struct quota *quota,
+                         const struct resource_names *names);
 
 /* Limits times replicas, summed over jobs that are not dead: one job may ask for 2^67 bytes. */
 struct usage {
@@ -127,12 +131,15 @@ struct usage {
     uint64_t tasks;
 };
 
-/* Of each user who has live jobs or a quota. */
+/* Of each user who has jobs or a quota. */
 struct account {
     char user[CELL_NAME_MAX + 1];
     bool granted[BAND_COUNT]; /* else no quota of his own there */
     struct quota quotas[BAND_COUNT];
     struct usage used[BAND_COUNT];
+    uint64_t live_jobs, live_tasks; /* of jobs that are not dead, rows that have ended included */
+    struct list dead;               /* jobs, in order of death */
+    uint64_t dead_jobs;
     struct list link; /* in cell.accounts, by name */
 };
 /* What is said of the machine, for constraints. */

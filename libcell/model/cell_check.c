@@ -107,6 +107,7 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     ASSERT(cell_job(cell, job->id) == job);
     ASSERT_IMPLIES(!job_is_dead(job), cell_job_named(cell, job->spec.name) == job);
     ASSERT(cell_job_named(cell, job->spec.name)->id.v >= job->id.v);
+    ASSERT(strcmp(cell_job_named(cell, job->spec.name)->spec.user, job->spec.user) == 0);
     ASSERT_IMPLIES(counts[TASK_PENDING] == 0, job->reason[0] == '\0');
     ASSERT(job->spec_hash == spec_row_hash(&job->spec));
     ASSERT(job->row_hash == job_row_hash(job));
@@ -182,10 +183,26 @@ static void check_requests(const struct cell *cell, struct sums *sums)
     }
 }
 
+static uint64_t check_dead_of(const struct account *account)
+{
+    uint64_t count = 0;
+    const struct job *last = NULL;
+    LIST_EACH(l, &account->dead)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, dead_own);
+        ASSERT(job_is_dead(job) && strcmp(job->spec.user, account->user) == 0);
+        ASSERT(last == NULL || job_died_before(last, job));
+        last = job;
+        count++;
+    }
+    ASSERT(count == account->dead_jobs);
+    return count;
+}
+
 /* What each user has is what his live jobs ask for. */
 static void check_accounts(const struct cell *cell, struct sums *sums)
 {
-    uint64_t tasks = 0, quotas = 0;
+    uint64_t tasks = 0, quotas = 0, live_jobs = 0, live_tasks = 0, dead_jobs = 0;
     const char *last = "";
     LIST_EACH(l, &cell->accounts)
     {
@@ -202,14 +219,21 @@ static void check_accounts(const struct cell *cell, struct sums *sums)
             ASSERT_IMPLIES(account->granted[b],
                            quota_valid(&account->quotas[b], &cell->resource_names, NULL) == 0);
         }
-        ASSERT(entries > 0);
+        ASSERT(entries + account->live_jobs + account->dead_jobs > 0);
+        live_jobs += account->live_jobs;
+        live_tasks += account->live_tasks;
+        dead_jobs += check_dead_of(account);
     }
+    ASSERT(live_jobs == cell->job_count - cell->dead_job_count);
+    ASSERT(live_tasks == cell->live_tasks);
+    ASSERT(dead_jobs == cell->dead_job_count);
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);
         if (job_is_dead(job) || job_accounted(job) == 0)
             continue;
         const struct account *account = namemap_get(&cell->accounts_by_user, job->spec.user);
+        ASSERT(account->live_tasks >= job->task_count);
         const struct usage *used = &account->used[band_of(job->spec.priority)];
         tasks -= job_accounted(job);
         struct resources most = spec_limit_max(&job->spec);

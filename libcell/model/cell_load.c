@@ -9,6 +9,7 @@
 #include "attributes.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 int cell_load_machine(struct cell *cell, const struct machine *row, struct err *err)
 {
@@ -215,6 +216,9 @@ static int derive_job(struct cell *cell, struct job *job, struct err *err)
                        job->id.v);
     if (!job_is_dead(job) && cell_job_named(cell, job->spec.name) != job)
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": live, but \"%s\" is a newer one",
+                       job->id.v, job->spec.name);
+    if (strcmp(cell_job_named(cell, job->spec.name)->spec.user, job->spec.user) != 0)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": another user has a newer \"%s\"",
                        job->id.v, job->spec.name);
     const char *wrong = system_job_wrong(cell, job);
     if (wrong != NULL)

@@ -147,14 +147,7 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
 static void quota_text(struct buf *to, const struct cell *cell, const struct quota *quota)
 {
     buf_printf(to, "quota %s %s", quota->user, band_text(quota->band));
-    for (enum resource r = 0; r < RES_COUNT; r++) {
-        if (quota->limit.v[r] == QUOTA_UNLIMITED)
-            continue;
-        buf_printf(to, " %s=", resource_name(r, &cell->resource_names));
-        resource_print(to, r, quota->limit.v[r]);
-    }
-    if (quota->tasks != QUOTA_UNLIMITED)
-        buf_printf(to, " tasks=%" PRId64, quota->tasks);
+    quota_amounts_print(to, quota, &cell->resource_names);
     buf_printf(to, "\n");
 }
 

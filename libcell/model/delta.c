@@ -3,6 +3,7 @@
  */
 #include "cell_write.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,6 +97,14 @@ struct event *event_add(struct apply *a, enum event_kind kind)
     *event = (struct event){
         .seq = ++a->cell->event_seq, .time_ms = a->cell->now_ms, .kind = kind, .task_index = -1};
     return event;
+}
+
+void event_by(const struct apply *a, struct event *event)
+{
+    size_t size = strlen(event->detail);
+    if (a->cmd->user[0] != '\0')
+        snprintf(event->detail + size, sizeof event->detail - size, "%sby %s", size > 0 ? ", " : "",
+                 a->cmd->user);
 }
 
 void event_add_task(struct apply *a, enum event_kind kind, const struct task *task,
