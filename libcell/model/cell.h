@@ -78,7 +78,8 @@ struct job {
     bool killed;          /* by its user: nothing of it starts again */
     uint32_t counts[TASK_STATE_COUNT]; /* tasks per state; they add up to task_count */
     uint32_t stopping;                 /* live tasks that have been told to stop */
-    uint32_t disrupted;                /* task_is_disrupted(); within spec.disruptions_max */
+    uint32_t disrupted;                /* task_is_disrupted(); work that the budget does not bind
+                                          may take more than spec.disruptions_max */
     /* Limits from before an update, of tasks that wait for their turn to get the new one: shapes
      * from SPEC_SHAPES_MAX on. Some may be left over. */
     struct resources limits_old[JOB_LIMITS_OLD_MAX];
@@ -248,6 +249,9 @@ void leaving_release(struct leaving *leaving);
  * one of these whose job's budget does not allow that it goes, those added before going too. */
 const struct task *leaving_add(struct leaving *leaving, const struct cell *cell,
                                const struct task *task);
+/* Does what this job asks of others (apart, max_disruptions) bind work of that one? Only of its own
+ * user, or of lower priority: who may be evicted cannot keep off those who may evict. */
+bool job_binds(const struct job *job, const struct job *other);
 /* The live set in whose allocs a job with this spec runs; NULL: it is gone. */
 const struct job *cell_alloc_set(const struct cell *cell, const struct job_spec *spec);
 /* What a live alloc has left: its limit less those of the tasks inside that are not stopping. */

@@ -100,7 +100,6 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     ASSERT(disrupted == job->disrupted);
     ASSERT(outdated == job->outdated);
     ASSERT(list_empty(&job->updating) == (outdated == 0));
-    ASSERT_IMPLIES(job->spec.disruptions_max != 0, disrupted <= job->spec.disruptions_max);
     ASSERT(spec_valid(&job->spec, NULL) == 0);
     ASSERT(job->spec.user[0] != '\0');
     ASSERT(job->id.v < cell->next_job);

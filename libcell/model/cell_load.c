@@ -211,9 +211,6 @@ static int derive_job(struct cell *cell, struct job *job, struct err *err)
                         job->stopping != job->counts[TASK_ASSIGNED] + job->counts[TASK_RUNNING]))
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": killed, but not all tasks know",
                        job->id.v);
-    if (job->spec.disruptions_max != 0 && job->disrupted > job->spec.disruptions_max)
-        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": more is disrupted than may be",
-                       job->id.v);
     if (!job_is_dead(job) && cell_job_named(cell, job->spec.name) != job)
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": live, but \"%s\" is a newer one",
                        job->id.v, job->spec.name);

@@ -28,6 +28,12 @@ bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t co
     return max == 0 || task_is_disrupted(task) || job->disrupted + count < max;
 }
 
+bool job_binds(const struct job *job, const struct job *other)
+{
+    return strcmp(job->spec.user, other->spec.user) == 0 ||
+           other->spec.priority < job->spec.priority;
+}
+
 const char *job_state_text(const struct job *job)
 {
     if (job_is_dead(job)) {

@@ -97,7 +97,8 @@ static void keepers_count(struct inquiry *q)
     {
         const struct job *other = CONTAINER_OF(l, struct job, link);
         const struct clauses *clauses = &other->spec.constraints;
-        for (uint32_t i = 0; i < clauses->count && other != q->job && !job_is_dead(other); i++) {
+        bool binds = other != q->job && !job_is_dead(other) && job_binds(other, q->job);
+        for (uint32_t i = 0; i < clauses->count && binds; i++) {
             const char *whom = clause_keeps_away(&clauses->items[i]);
             if (whom == NULL || strcmp(whom, q->job->spec.name) != 0)
                 continue;
