@@ -117,7 +117,8 @@ static int job_table(const struct cli *cli, const struct job_view *v, struct err
         printf("down now: %" PRId64 " of at most %" PRId64 " at once (max_disruptions)\n",
                render_integer(job, 0, "disrupted"), render_integer(job, 0, "max_disruptions"));
     if (render_integer(job, 0, "every_machine") != 0)
-        printf("machines: one task on every machine; not wanted on %" PRId64 " of them now\n",
+        printf("machines: one task on every machine; not on %" PRId64
+               " of them now, for it is not wanted there or over the quota (borgctl why)\n",
                render_integer(job, 0, "unwanted"));
     if (render_integer(job, 0, "gang") != 0)
         printf("gang:     tasks that wait start all at once or not at all\n");

@@ -158,6 +158,7 @@ void cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *change
         dispatch(&a, cmd);
     else
         answer_refuse(&a, err.code, "%s", err.msg);
+    system_retry(&a);
     touch_flush(&a);
     job_forget_old(&a);
     if (has_request_id)

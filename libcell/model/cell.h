@@ -97,9 +97,11 @@ struct job {
     struct matcher *matcher; /* of its constraints; made when first asked for, gone when dead */
     struct list link;        /* in cell.jobs, by id */
     struct list system;      /* in cell.system_jobs: on every machine and not killed */
-    struct list updating;    /* in cell.updating: tasks are outdated */
-    struct list dead;        /* in cell.dead_jobs once dead, in order of death */
-    struct list dead_own;    /* in account.dead, the same */
+    bool over_quota;      /* a machine may want it that its user's quota does not pay for: it has to
+                             be looked at again when the quota eases. A hint, and no state. */
+    struct list updating; /* in cell.updating: tasks are outdated */
+    struct list dead;     /* in cell.dead_jobs once dead, in order of death */
+    struct list dead_own; /* in account.dead, the same */
 };
 bool job_is_dead(const struct job *job);
 /* What this task of the job holds while it is live. */
@@ -220,6 +222,7 @@ struct cell {
     struct list accounts; /* by name */
     struct namemap accounts_by_user;
     uint32_t quota_count;
+    bool quota_eased; /* while a command is applied: somebody has less, or may have more */
 
     struct list identities; /* by identity */
     struct namemap identities_by_name;
@@ -275,6 +278,9 @@ bool cell_resize_due(const struct cell *cell, const struct job *job);
  */
 const struct quota *cell_quota(const struct cell *cell, const char *user, enum band band);
 struct quota *cell_quotas(const struct cell *cell, size_t *ret_count) MUST_USE;
+/* Of a job on every machine: how many machines want it that its user's quota does not pay for;
+ * `why` says what is too much. */
+uint32_t cell_over_quota(const struct cell *cell, const struct job *job, struct err *why);
 /* NULL: it has no rights and is not revoked. All rows, by identity: the caller frees. */
 const struct identity_row *cell_identity(const struct cell *cell, const char *identity);
 struct identity_row *cell_identities(const struct cell *cell, size_t *ret_count) MUST_USE;

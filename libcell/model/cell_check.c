@@ -75,7 +75,9 @@ static void check_system_job(const struct cell *cell, const struct job *job)
         if (job->killed || (task->state != TASK_PENDING && task->state != TASK_UNWANTED))
             continue;
         bool wanted = system_wants(job_find(cell, job->id), machine);
-        ASSERT(wanted == (task->state == TASK_PENDING));
+        ASSERT_IMPLIES(task->state == TASK_PENDING, wanted);
+        ASSERT_IMPLIES(wanted && task->state == TASK_UNWANTED, !system_may_grow(cell, job, NULL));
+        ASSERT_IMPLIES(wanted && task->state == TASK_UNWANTED, job->over_quota);
     }
     ASSERT_IMPLIES(job->spec.every_machine, job->task_count == job->spec.replicas);
     ASSERT_IMPLIES(!list_empty(&job->system), job->task_count == cell->machine_count);

@@ -166,9 +166,8 @@ static const char *system_job_wrong(const struct cell *cell, struct job *job)
         const struct task *task = &job->tasks[i];
         if (task_is_live(task) && task->machine.v != i + 1)
             return "a task is not on its machine";
-        if (!job->killed && (task->state == TASK_PENDING || task->state == TASK_UNWANTED) &&
-            system_wants(job, cell->machines[i]) != (task->state == TASK_PENDING))
-            return "a task waits where it is not wanted, or does not where it is";
+        if (!job->killed && task->state == TASK_PENDING && !system_wants(job, cell->machines[i]))
+            return "a task waits where it is not wanted";
     }
     return NULL;
 }
@@ -273,6 +272,23 @@ static int derive_machine(struct cell *cell, struct machine *machine, struct err
     return 0;
 }
 
+/* Once all accounts are known: a task may be missing where it is wanted only for the quota. */
+static int derive_over_quota(struct cell *cell, struct err *err)
+{
+    LIST_EACH(l, &cell->system_jobs)
+    {
+        struct job *job = CONTAINER_OF(l, struct job, system);
+        for (uint32_t i = 0; i < job->task_count; i++)
+            job->over_quota |=
+                job->tasks[i].state == TASK_UNWANTED && system_wants(job, cell->machines[i]);
+        if (job->over_quota && system_may_grow(cell, job, NULL))
+            return err_set(err, ERR_CORRUPT,
+                           "job %" PRIu64 ": a task does not wait where it is wanted", job->id.v);
+    }
+    cell->quota_eased = false;
+    return 0;
+}
+
 int cell_load_done(struct cell *cell, struct err *err)
 {
     if (cell->settings.policy >= POLICY_COUNT || cell->settings.hold >= HOLD_COUNT)
@@ -285,6 +301,9 @@ int cell_load_done(struct cell *cell, struct err *err)
         if (rc != 0)
             return rc;
     }
+    int over = derive_over_quota(cell, err);
+    if (over != 0)
+        return over;
     derive_dead_jobs(cell);
     for (uint32_t i = 0; i < cell->machine_count; i++) {
         int rc = derive_machine(cell, cell->machines[i], err);

@@ -104,6 +104,10 @@ bool system_wants(struct job *job, const struct machine *machine);
 uint32_t system_count(const struct cell *cell, const struct job_spec *spec); /* tasks wanted now */
 uint32_t system_job_count(const struct cell *cell);
 void system_start(struct apply *a, struct job *job);
+/* Does the quota of its user pay for one task more? */
+bool system_may_grow(const struct cell *cell, const struct job *job, struct err *err);
+/* After a command: what waited for the quota and now may be there. */
+void system_retry(struct apply *a);
 /* To be called when a machine came, and when one changed. */
 void system_machine_added(struct apply *a);
 void system_machine_changed(struct apply *a, const struct machine *machine);

@@ -64,6 +64,7 @@ static void account_change(struct cell *cell, const struct job_spec *spec, uint3
         used->v[r] += sign * usage.v[r];
     ASSERT_IMPLIES(sign < 0, used->tasks >= usage.tasks);
     used->tasks += (uint64_t)((int64_t)usage.tasks * sign);
+    cell->quota_eased |= sign < 0;
     if (sign < 0)
         account_drop_empty(cell, account);
 }
@@ -348,6 +349,7 @@ void apply_quota_set(struct apply *a, const struct cmd_quota_set *body)
     else
         cell_put_quota(cell, quota);
     a->changes->quotas = true;
+    cell->quota_eased = true;
     struct event *event = event_add(a, EVENT_QUOTA);
     CLEANUP(buf_release) struct buf text = {0};
     buf_printf(&text, "%s %s", quota->user, band_text(quota->band));

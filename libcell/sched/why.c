@@ -434,6 +434,11 @@ int why_job(const struct cell *cell, const char *name, int64_t index, uint32_t s
     ret->shape = shape;
     count_pending(job, index, ret);
     bool unwanted = index != WHY_INDEX_ANY && job->tasks[index].state == TASK_UNWANTED;
+    struct err over;
+    uint32_t missing = ret->pending == 0 && !unwanted ? cell_over_quota(cell, job, &over) : 0;
+    if (missing > 0)
+        return err_set(err, ERR_STATE, "job \"%s\": %u machine%s more want%s it: %s", name, missing,
+                       missing == 1 ? "" : "s", missing == 1 ? "s" : "", over.msg);
     if (ret->pending == 0 && !unwanted)
         return err_set(err, ERR_STATE, "job \"%s\" is %s: nothing of it is pending", name,
                        job_state_text(job));

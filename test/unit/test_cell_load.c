@@ -253,7 +253,7 @@ static const struct {
     {task_pending_and_stopping, "task 1/0: not live, but stopping"},
     {task_final_and_backing_off, "task 1/0: final, but backing off"},
     {task_unwanted, "job 1: a task is unwanted"},
-    {unwanted_where_it_is_wanted, "job 1: a task waits where it is not wanted, or does not"},
+    {unwanted_where_it_is_wanted, "job 1: a task does not wait where it is wanted"},
     {pending_where_it_is_not_wanted, "job 1: a task waits where it is not wanted"},
     {not_on_every_machine, "job 1: its tasks are not those of every machine"},
     {task_crashed_on_no_machine, "task 1/0: it cannot have crashed on those machines"},
