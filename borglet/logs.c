@@ -310,7 +310,7 @@ static int reader_check(const struct reader *reader, const struct shim_spec *spe
 
     if (strcmp(user, spec->user) == 0 || identities_may_read(reader->logs->identities, user))
         return 0;
-    log_warn("logs.refused user=%s job=%s", log_quoted(user), log_quoted(spec->job));
+    log_debug("logs.refused user=%s job=%s", log_quoted(user), log_quoted(spec->job));
     if (access_refuse(wire_access(WIRE_LOGS), user, spec->user, wire_deed(WIRE_LOGS), err) == 0)
         UNREACHABLE("a refusal that is none");
     return err_wrap(err, "job \"%s\"", spec->job);

@@ -615,5 +615,5 @@ void replica_command(struct replica *r, const struct cmd *cmd, replica_answer_cb
     }
     struct cmd stamped = *cmd; /* borrows what it points to */
     stamped.time_ms = replica_time_ms(r);
-    inbox_put(&r->inbox, &stamped, cb, data);
+    inbox_put(&r->inbox, &stamped, cell_user_is(r->cell, cmd->user, RIGHT_OPERATOR), cb, data);
 }

@@ -131,8 +131,8 @@ CREATE TABLE jobs (
     is_alloc_set INTEGER NOT NULL, -- 1: its tasks are allocs, room for tasks of other jobs
     alloc_set    TEXT    NOT NULL, -- it runs in the allocs of this job; '': on machines
     every_machine INTEGER NOT NULL, -- 1: task I belongs on machine I + 1; replicas: all machines
-    unwanted     INTEGER NOT NULL  -- tasks whose machine is down, draining or fails the constraints,
-                                   -- or that would be over their user's quota
+    unwanted     INTEGER NOT NULL  -- tasks whose machine is down, draining or fails the
+                                   -- constraints, or that would be over their user's quota
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 

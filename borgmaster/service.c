@@ -118,7 +118,7 @@ static bool denies(struct rpc_conn *conn, struct rpc_call *call, enum wire_metho
     if (peer->role != ROLE_USER ||
         access_check(cell, wire_access(method), peer->name, owner, wire_deed(method), &err) == 0)
         return false;
-    log_warn("call.refused user=%s reason=%s", log_quoted(peer->name), log_quoted(err.msg));
+    log_debug("call.refused user=%s reason=%s", log_quoted(peer->name), log_quoted(err.msg));
     rpc_refuse(call, &err);
     return true;
 }

@@ -198,7 +198,10 @@ const struct command cli_commands[] = {
             "SPEC is a .jsonnet, .json, .yaml or .yml file, or - for standard input; it gives one\n"
             "job or an array of jobs. All are checked, and every mistake is told with its path,\n"
             "before any is submitted. --wait waits until all tasks of the job run or the job has\n"
-            "ended, and ends with 5 if it failed; --timeout does not bound that wait.",
+            "ended, and ends with 5 if it failed; --timeout does not bound that wait.\n"
+            "Production and monitoring are for users who were granted the band or a quota in it\n"
+            "(borgctl help grant). The name of an ended job stays its user's while the cell\n"
+            "remembers it.",
         .examples = "  borgctl submit examples/hello.jsonnet --wait\n"
                     "  borgctl submit web.jsonnet --tla-str version=7\n"
                     "  generate | borgctl submit - --format json\n"
@@ -306,8 +309,10 @@ const struct command cli_commands[] = {
         .args_max = 1,
         .options = OPTION(FOLLOW) | OPTION(STDERR) | OPTION(TAIL) | OPTION(ATTEMPT),
         .summary = "what a task has written (INDEX 0 when there is none)",
-        .details = "-f goes on as it grows; when the task is started again, on this machine or\n"
-                   "another, with its next attempt; it ends with the task.",
+        .details =
+            "-f goes on as it grows; when the task is started again, on this machine or\n"
+            "another, with its next attempt; it ends with the task. Logs are for the user whose\n"
+            "job it is, readers and operators.",
         .examples = "  borgctl logs web/2 --tail 20 -f\n"
                     "  borgctl logs crash/0 --attempt 1 --err",
         .run = cmd_logs,
@@ -372,7 +377,9 @@ const struct command cli_commands[] = {
             "not said is not bounded. USER * stands for each user who has no quota of his own in "
             "the band. The limits of all tasks of the\n"
             "user's live jobs count. It is asked when a job is submitted or grows: lowering it\n"
-            "stops nothing.",
+            "stops nothing. A quota of his own opens the band to a user; one of tasks lets him "
+            "have\n"
+            "more than half of the live tasks that the others leave in the cell.",
         .examples = "  borgctl quota set ada production cpu=20,ram=64Gi,tasks=100\n"
                     "  borgctl quota set '*' production cpu=0",
         .run = cmd_quota_set,
