@@ -4,6 +4,7 @@
 #include "logs.h"
 #include "log.h"
 #include "own_file.h"
+#include "wire_access.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -21,6 +22,7 @@ enum { ENTRIES_MAX = 1000 };
 struct logs {
     uv_loop_t *loop;
     struct runner *runner;
+    const struct identities *identities;
     struct rpc_server *server;
     struct list readers;
     size_t reader_count;
@@ -337,6 +339,19 @@ static int not_found(struct logs *logs, const struct wire_logs *request, struct 
                    there.size == 0 ? "there is none of that job" : "there are: ", buf_text(&there));
 }
 
+/* May who asks on this connection read this task's output? */
+static int reader_check(const struct reader *reader, const struct shim_spec *spec, struct err *err)
+{
+    const char *user = rpc_peer(reader->conn)->name;
+
+    if (strcmp(user, spec->user) == 0 || identities_may_read(reader->logs->identities, user))
+        return 0;
+    log_debug("logs.refused user=%s job=%s", log_quoted(user), log_quoted(spec->job));
+    if (access_refuse(wire_access(WIRE_LOGS), user, spec->user, wire_deed(WIRE_LOGS), err) == 0)
+        UNREACHABLE("a refusal that is none");
+    return err_wrap(err, "job \"%s\"", spec->job);
+}
+
 static int reader_locate(struct reader *reader, const struct wire_logs *request, struct buf *path,
                          struct err *err)
 {
@@ -352,6 +367,9 @@ static int reader_locate(struct reader *reader, const struct wire_logs *request,
         return rc;
     if (strcmp(spec.job, request->job) != 0)
         return not_found(reader->logs, request, err);
+    rc = reader_check(reader, &spec, err);
+    if (rc != 0)
+        return rc;
     reader->segment_bytes = spec.log_segment_bytes;
     struct extent extent = stream_extent(reader);
     uint64_t size = extent.end - extent.first;
@@ -465,7 +483,7 @@ static void logs_on_close(struct rpc_conn *conn, const struct err *why UNUSED)
 }
 
 static const struct rpc_method methods[] = {
-    {WIRE_LOGS, "logs", BIT(ROLE_USER) | BIT(ROLE_MASTER), logs_on_call},
+    {WIRE_LOGS, "logs", WIRE_LOGS_ROLES, logs_on_call},
 };
 
 int logs_open(uv_loop_t *loop, struct tls_context *tls, const char *address, struct logs **ret,
@@ -490,8 +508,9 @@ int logs_open(uv_loop_t *loop, struct tls_context *tls, const char *address, str
     return rc;
 }
 
-void logs_serve(struct logs *logs, struct runner *runner)
+void logs_serve(struct logs *logs, struct runner *runner, const struct identities *identities)
 {
+    logs->identities = identities;
     logs->runner = runner;
 }
 

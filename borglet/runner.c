@@ -205,6 +205,7 @@ static struct attempt *attempt_from_intent(struct runner *runner, const struct i
     spec->log_segment_bytes = SHIM_LOG_SEGMENT_BYTES;
     spec->log_segments = SHIM_LOG_SEGMENTS;
     str_copy(spec->job, sizeof(spec->job), attempt->job);
+    str_copy(spec->user, sizeof(spec->user), intent->spec.user);
     if (intent->spec.argv.count > 0)
         str_copy(attempt->argv0, sizeof(attempt->argv0), words_first(&intent->spec.argv));
     return attempt;

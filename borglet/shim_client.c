@@ -64,24 +64,31 @@ static int spec_take(int fd, struct shim_spec *ret, char *ret_argv0, struct err 
 {
     CLEANUP(buf_release) struct buf words = {0};
     size_t head = offsetof(struct shim_spec, words_bytes);
+    size_t least = shim_spec_bytes(SHIM_VERSION_MIN);
 
-    if (read(fd, ret, sizeof(*ret)) != (ssize_t)sizeof(*ret) || ret->magic != SHIM_SPEC_MAGIC)
+    memset(ret, 0, sizeof(*ret));
+    if (read(fd, ret, least) != (ssize_t)least || ret->magic != SHIM_SPEC_MAGIC)
         return err_set(err, ERR_CORRUPT, "the attempt's spec is damaged");
     if (!version_known(ret->version))
         return err_set(err, ERR_STATE,
                        "the attempt's spec is of version %" PRIu32 ", this borglet reads %d to %d",
                        ret->version, SHIM_VERSION_MIN, SHIM_VERSION);
-    if (ret->words_bytes > SHIM_WORDS_BYTES_MAX)
+    size_t more = shim_spec_bytes(ret->version) - least;
+    if (read(fd, (char *)ret + least, more) != (ssize_t)more ||
+        ret->words_bytes > SHIM_WORDS_BYTES_MAX)
         return err_set(err, ERR_CORRUPT, "the attempt's spec is damaged");
     char *bytes = buf_reserve(&words, ret->words_bytes);
     ssize_t n = read(fd, bytes, ret->words_bytes);
     if (n != (ssize_t)ret->words_bytes)
         return err_set(err, ERR_CORRUPT, "the attempt's spec is cut");
     words.size = ret->words_bytes;
-    uint32_t crc = shim_crc(0, (const char *)ret + head, sizeof(*ret) - head);
+    uint32_t crc = shim_crc(0, (const char *)ret + head, shim_spec_bytes(ret->version) - head);
     if (shim_crc(crc, words.bytes, words.size) != ret->crc || ret->port_count > SHIM_PORTS_MAX ||
-        memchr(ret->job, '\0', sizeof(ret->job)) == NULL || ret->log_segment_bytes == 0)
+        memchr(ret->job, '\0', sizeof(ret->job)) == NULL ||
+        memchr(ret->user, '\0', sizeof(ret->user)) == NULL || ret->log_segment_bytes == 0)
         return err_set(err, ERR_CORRUPT, "the attempt's spec is damaged");
+    if (ret->version < 3)
+        memset(ret->user, 0, sizeof(ret->user)); /* padding stood there */
     if (ret_argv0 != NULL)
         str_copy(ret_argv0, SHIM_ARGV0_BYTES, words.size > 0 ? buf_text(&words) : "");
     return 0;

@@ -65,7 +65,17 @@ struct shim_spec {
     uint32_t log_segments; /* the newest ones are kept */
     char job[SHIM_NAME_MAX + 1];
     uint32_t devices; /* a bit per gpu */
+    /* From version 3 on. */
+    char user[SHIM_NAME_MAX + 1]; /* whose job it is: who may read the logs; "": not known */
 };
+
+/* What precedes the words in a spec of that version. */
+static inline size_t shim_spec_bytes(uint32_t version)
+{
+    const size_t unit = _Alignof(struct shim_spec);
+    size_t before_user = (offsetof(struct shim_spec, user) + unit - 1) / unit * unit;
+    return version < 3 ? before_user : sizeof(struct shim_spec);
+}
 
 enum shim_phase { SHIM_STARTING, SHIM_RUNNING, SHIM_ENDED };
 enum shim_end { SHIM_END_NONE, SHIM_END_EXIT, SHIM_END_SIGNAL, SHIM_END_START_ERROR };

@@ -17,13 +17,13 @@ const struct fair_limits inbox_limits[INBOX_LANES] = {
     [INBOX_USAGE] = {1, SIZE_MAX, INBOX_BYTES_MAX / 4, INBOX_BYTES_MAX / 4},
 };
 
-enum inbox_lane inbox_lane_of(const struct cmd *cmd)
+enum inbox_lane inbox_lane_of(const struct cmd *cmd, bool by_operator)
 {
     if (cmd->kind == CMD_USAGE)
         return INBOX_USAGE;
     if (cmd->user[0] == '\0')
         return INBOX_CELL;
-    return strcmp(cmd->user, CELL_OPERATOR) == 0 ? INBOX_OPERATOR : INBOX_USERS;
+    return by_operator ? INBOX_OPERATOR : INBOX_USERS;
 }
 
 void inbox_init(struct inbox *inbox)
@@ -39,9 +39,10 @@ void inbox_cmd_done(struct inbox_cmd *cmd, const struct err *err, const struct w
     free(cmd);
 }
 
-static void say_full(const struct inbox *inbox, const struct cmd *cmd, struct err *err)
+static void say_full(const struct inbox *inbox, const struct cmd *cmd, enum inbox_lane lane,
+                     struct err *err)
 {
-    if (inbox_lane_of(cmd) == INBOX_USERS)
+    if (lane == INBOX_USERS)
         err_set(err, ERR_UNAVAILABLE,
                 "too many commands of user \"%s\" wait here already (in all %zu of %zu bytes); "
                 "wait for their answers, then try again",
@@ -52,18 +53,20 @@ static void say_full(const struct inbox *inbox, const struct cmd *cmd, struct er
                 inbox->queue.count, inbox->queue.bytes);
 }
 
-void inbox_put(struct inbox *inbox, const struct cmd *cmd, replica_answer_cb cb, void *data)
+void inbox_put(struct inbox *inbox, const struct cmd *cmd, bool by_operator, replica_answer_cb cb,
+               void *data)
 {
     struct err err;
+    enum inbox_lane lane = inbox_lane_of(cmd, by_operator);
     struct inbox_cmd *waiting = xcalloc(1, sizeof *waiting);
     waiting->cb = cb;
     waiting->data = data;
     list_init(&waiting->link);
     if (cmd_pack(cmd, &waiting->packed, &err) != 0) {
         inbox_cmd_done(waiting, &err, NULL);
-    } else if (!fair_push(&inbox->queue, inbox_lane_of(cmd), hash_text(0, cmd->user),
-                          &waiting->item, waiting->packed.size)) {
-        say_full(inbox, cmd, &err);
+    } else if (!fair_push(&inbox->queue, lane, hash_text(0, cmd->user), &waiting->item,
+                          waiting->packed.size)) {
+        say_full(inbox, cmd, lane, &err);
         inbox_cmd_done(waiting, &err, NULL);
     }
 }

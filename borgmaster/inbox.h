@@ -14,7 +14,7 @@
 
 enum inbox_lane {
     INBOX_CELL,     /* what replicas propose: reports, machines, placements, timers */
-    INBOX_OPERATOR, /* commands of CELL_OPERATOR */
+    INBOX_OPERATOR, /* commands of operators of the cell */
     INBOX_USERS,
     INBOX_USAGE, /* measurements: the next ones say it again */
     INBOX_LANES,
@@ -33,11 +33,12 @@ struct inbox_cmd {
 };
 
 extern const struct fair_limits inbox_limits[INBOX_LANES];
-enum inbox_lane inbox_lane_of(const struct cmd *cmd);
+enum inbox_lane inbox_lane_of(const struct cmd *cmd, bool by_operator);
 
 void inbox_init(struct inbox *inbox);
 /* Queue the command, or refuse it at once. As replica_command(). */
-void inbox_put(struct inbox *inbox, const struct cmd *cmd, replica_answer_cb cb, void *data);
+void inbox_put(struct inbox *inbox, const struct cmd *cmd, bool by_operator, replica_answer_cb cb,
+               void *data);
 /* The one that is next; NULL: none waits. It stays until it is taken. */
 struct inbox_cmd *inbox_next(const struct inbox *inbox);
 struct inbox_cmd *inbox_take(struct inbox *inbox);

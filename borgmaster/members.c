@@ -91,10 +91,6 @@ void members_on_transfer(struct members *members, struct rpc_conn *conn, struct 
     struct wire_transfer asked;
     struct err err;
     int rv = wire_unpack_transfer(body, size, &asked, &err);
-    if (rv == 0 && is_user && strcmp(rpc_peer(conn)->name, CELL_OPERATOR) != 0)
-        rv = err_set(&err, ERR_DENIED,
-                     "user \"%s\" may not say who leads: only \"" CELL_OPERATOR "\" may",
-                     rpc_peer(conn)->name);
     if (rv == 0 && is_user && leader != 0 && leader != self) {
         struct buf CLEANUP(buf_release) packed = {0};
         wire_pack_transfer(&packed, &asked);

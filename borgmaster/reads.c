@@ -7,6 +7,7 @@
 #include "hash.h"
 #include "peers.h"
 #include "why_rows.h"
+#include "wire_access.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -234,6 +235,16 @@ static void on_idle(uv_idle_t *idle)
         uv_idle_stop(idle);
 }
 
+/* What a job asks for is its user's affair, and that of who has the role for it. */
+static int why_check(const struct cell *cell, const char *user, const struct wire_why *asked,
+                     struct err *err)
+{
+    const struct job *job = cell_job_named(cell, asked->job);
+    int rv = access_check(cell, wire_access(WIRE_WHY), user, job != NULL ? job->spec.user : NULL,
+                          wire_deed(WIRE_WHY), err);
+    return rv == 0 ? 0 : err_wrap(err, "job \"%s\"", asked->job);
+}
+
 void reads_on_why(struct reads *reads, struct rpc_conn *conn, struct rpc_call *call,
                   const void *body, size_t size)
 {
@@ -242,6 +253,8 @@ void reads_on_why(struct reads *reads, struct rpc_conn *conn, struct rpc_call *c
     struct why_call *why = xcalloc(1, sizeof *why);
     why->call = call;
     int rv = call == NULL ? -ERR_INVALID : wire_unpack_why(body, size, &why->asked, &err);
+    if (rv == 0)
+        rv = why_check(replica_cell(reads->replica), user, &why->asked, &err);
     if (rv == 0 && !fair_push(&reads->whys, 0, hash_text(0, user), &why->item, size))
         rv = err_set(&err, ERR_UNAVAILABLE,
                      "%d questions of user \"%s\" wait already; wait for their answers",

@@ -133,7 +133,8 @@ CREATE TABLE jobs (
     is_alloc_set INTEGER NOT NULL, -- 1: its tasks are allocs, room for tasks of other jobs
     alloc_set    TEXT    NOT NULL, -- it runs in the allocs of this job; '': on machines
     every_machine INTEGER NOT NULL, -- 1: task I belongs on machine I + 1; replicas: all machines
-    unwanted     INTEGER NOT NULL  -- tasks whose machine is down, draining or fails the constraints
+    unwanted     INTEGER NOT NULL  -- tasks whose machine is down, draining or fails the
+                                   -- constraints, or that would be over their user's quota
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
@@ -211,6 +212,19 @@ CREATE TABLE quotas (
     named3     INTEGER,
     tasks      INTEGER,
     PRIMARY KEY (user, band)
+) WITHOUT ROWID;
+
+-- Rights of users, and identities whose certificates are revoked. Who has neither has no row; the
+-- user root always is an operator.
+CREATE TABLE identities (
+    identity   TEXT    PRIMARY KEY, -- as in the certificate: user/NAME, borglet/NAME, master/ID
+    operator   INTEGER NOT NULL,    -- 1: keeps the cell, may do everything
+    reader     INTEGER NOT NULL,    -- 1: reads logs, specs and environments of everybody's jobs
+    production INTEGER NOT NULL,    -- 1: his jobs may be of this band
+    monitoring INTEGER NOT NULL,    -- 1: the same
+    revoked_ms INTEGER NOT NULL,    -- certificates issued until then do not count; 0: all do
+    changed_ms INTEGER NOT NULL,
+    changed_by TEXT    NOT NULL     -- user; '': the cell itself
 ) WITHOUT ROWID;
 
 -- The history, the last million facts. Rows outlive the jobs they speak of.

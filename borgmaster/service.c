@@ -12,6 +12,7 @@
 #include "peers.h"
 #include "reads.h"
 #include "rpc.h"
+#include "wire_access.h"
 
 #include <stdlib.h>
 
@@ -42,37 +43,18 @@ static void on_answer(void *data, const struct err *err, const struct wire_answe
     rpc_reply(call, body.bytes, body.size);
 }
 
-/* What a user may ask for, in the user's own name: the certificate says who, never the message. */
-static int user_command_check(struct cmd *cmd, const char *user, struct err *err)
+/* In the user's own name: the certificate says who, never the message. Who may send it is decided
+ * when it is applied; what no user may, or what nobody could carry out, is refused here. */
+static int user_command_check(const struct cell *cell, struct cmd *cmd, const char *user,
+                              struct err *err)
 {
     str_copy(cmd->user, sizeof cmd->user, user);
-    switch (cmd->kind) {
-    case CMD_JOB_SUBMIT:
-        str_copy(cmd->job_submit.user, sizeof cmd->job_submit.user, user);
-        return spec_valid(&cmd->job_submit, err);
-    case CMD_JOB_KILL:
-    case CMD_MACHINE_DRAIN: /* the cell says who may */
-    case CMD_QUOTA_SET:
-    case CMD_JOB_UPDATE:
-    case CMD_POLICY_SET:
-    case CMD_HOLD_SET:
-    case CMD_MASTER_ADD:
-    case CMD_MASTER_REMOVE:
+    if (cmd_access(cmd->kind) == ACCESS_CELL)
+        return cmd_access_check(cell, cmd, err);
+    if (cmd->kind != CMD_JOB_SUBMIT)
         return 0;
-    case CMD_MACHINE_REGISTER:
-    case CMD_MACHINE_DOWN:
-    case CMD_MACHINE_EVICT:
-    case CMD_JOB_RESIZE:
-    case CMD_SCHEDULE:
-    case CMD_REPORT:
-    case CMD_WAKE:
-    case CMD_USAGE:
-    case CMD_MACHINE_RECLAIM:
-    case CMD_MASTERS_SET:
-    case CMD_MASTER_STEP:
-        break;
-    }
-    return err_set(err, ERR_DENIED, "a user may not send the command %s", cmd_kind_text(cmd->kind));
+    str_copy(cmd->job_submit.user, sizeof cmd->job_submit.user, user);
+    return spec_valid(&cmd->job_submit, err);
 }
 
 static void on_command(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
@@ -83,7 +65,8 @@ static void on_command(struct rpc_conn *conn, struct rpc_call *call, const void 
         rpc_refuse(call, &err);
         return;
     }
-    if (user_command_check(&cmd, rpc_peer(conn)->name, &err) != 0) {
+    if (user_command_check(replica_cell(service_of(conn)->replica), &cmd, rpc_peer(conn)->name,
+                           &err) != 0) {
         log_warn("command.refused user=%s kind=%s reason=%s", log_quoted(cmd.user),
                  cmd_kind_text(cmd.kind), log_quoted(err.msg));
         rpc_refuse(call, &err);
@@ -124,6 +107,22 @@ static bool refuses(struct rpc_conn *conn, struct rpc_call *call)
     return true;
 }
 
+/* May the user on this connection send this, about a job of `owner` (NULL: about none)? Masters may
+ * send what their role allows. */
+static bool denies(struct rpc_conn *conn, struct rpc_call *call, enum wire_method method,
+                   const char *owner)
+{
+    const struct identity *peer = rpc_peer(conn);
+    const struct cell *cell = replica_cell(service_of(conn)->replica);
+    struct err err;
+    if (peer->role != ROLE_USER ||
+        access_check(cell, wire_access(method), peer->name, owner, wire_deed(method), &err) == 0)
+        return false;
+    log_debug("call.refused user=%s reason=%s", log_quoted(peer->name), log_quoted(err.msg));
+    rpc_refuse(call, &err);
+    return true;
+}
+
 static void on_query(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
     if (!refuses(conn, call))
@@ -146,7 +145,7 @@ static void on_barrier(struct rpc_conn *conn, struct rpc_call *call, const void 
 static void on_checkpoint(struct rpc_conn *conn, struct rpc_call *call, const void *body,
                           size_t size)
 {
-    if (!refuses(conn, call))
+    if (!refuses(conn, call) && !denies(conn, call, WIRE_CHECKPOINT, NULL))
         checkpoint_on_call(service_of(conn)->checkpoint, conn, call, body, size);
 }
 
@@ -157,7 +156,8 @@ static void on_join(struct rpc_conn *conn, struct rpc_call *call, const void *bo
 
 static void on_transfer(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    members_on_transfer(replica_members(service_of(conn)->replica), conn, call, body, size);
+    if (!denies(conn, call, WIRE_TRANSFER, NULL))
+        members_on_transfer(replica_members(service_of(conn)->replica), conn, call, body, size);
 }
 
 /* The rest */
@@ -245,19 +245,19 @@ static void on_close(struct rpc_conn *conn, const struct err *why)
 }
 
 static const struct rpc_method methods[] = {
-    {WIRE_COMMAND, "command", BIT(ROLE_USER), on_command},
-    {WIRE_QUERY, "query", BIT(ROLE_USER), on_query},
-    {WIRE_WHY, "why", BIT(ROLE_USER), on_why},
-    {WIRE_CHECKPOINT, "checkpoint", BIT(ROLE_USER), on_checkpoint},
-    {WIRE_TRANSFER, "transfer", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_transfer},
-    {WIRE_JOIN, "join", BIT(ROLE_MASTER), on_join},
-    {WIRE_STATUS, "status", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_status},
-    {WIRE_FORWARD, "forward", BIT(ROLE_MASTER), on_forward},
-    {WIRE_BARRIER, "barrier", BIT(ROLE_MASTER), on_barrier},
-    {WIRE_ALIVE, "alive", BIT(ROLE_MASTER), on_alive},
-    {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), links_on_hello},
-    {WIRE_REPORT, "report", BIT(ROLE_BORGLET) | RPC_MAY_NOTIFY, links_on_report},
-    {WIRE_USAGE, "usage", BIT(ROLE_BORGLET) | RPC_MAY_NOTIFY, links_on_usage},
+    {WIRE_COMMAND, "command", WIRE_COMMAND_ROLES, on_command},
+    {WIRE_QUERY, "query", WIRE_QUERY_ROLES, on_query},
+    {WIRE_WHY, "why", WIRE_WHY_ROLES, on_why},
+    {WIRE_CHECKPOINT, "checkpoint", WIRE_CHECKPOINT_ROLES, on_checkpoint},
+    {WIRE_TRANSFER, "transfer", WIRE_TRANSFER_ROLES, on_transfer},
+    {WIRE_JOIN, "join", WIRE_JOIN_ROLES, on_join},
+    {WIRE_STATUS, "status", WIRE_STATUS_ROLES, on_status},
+    {WIRE_FORWARD, "forward", WIRE_FORWARD_ROLES, on_forward},
+    {WIRE_BARRIER, "barrier", WIRE_BARRIER_ROLES, on_barrier},
+    {WIRE_ALIVE, "alive", WIRE_ALIVE_ROLES, on_alive},
+    {WIRE_HELLO, "hello", WIRE_HELLO_ROLES, links_on_hello},
+    {WIRE_REPORT, "report", WIRE_REPORT_ROLES, links_on_report},
+    {WIRE_USAGE, "usage", WIRE_USAGE_ROLES, links_on_usage},
 };
 
 int service_open(struct replica *replica, struct service **ret, struct err *err)

@@ -51,7 +51,9 @@ enum {
     X(QUOTAS_CLEAR) \
     X(QUOTA_PUT) \
     X(REPLICAS_CLEAR) \
-    X(REPLICA_PUT)
+    X(REPLICA_PUT) \
+    X(IDENTITIES_CLEAR) \
+    X(IDENTITY_PUT)
 
 enum store_statement {
 #define X(name) STATEMENT_##name,

@@ -32,9 +32,9 @@ static void cell_dir(const struct cli *cli, char ret[CELL_PATH_MAX + 1])
         *slash = '\0';
 }
 
-/* A client of the cell in `e`, whatever --cell says. */
-static int embed_client(const struct cli *cli, const struct embed *e, struct client **ret,
-                        struct err *err)
+/* A client of the cell in `e`, whatever --cell says; `user` NULL: who --user says. */
+static int embed_client(const struct cli *cli, const struct embed *e, const char *user,
+                        struct client **ret, struct err *err)
 {
     struct cli *there = xcalloc(1, sizeof *there);
     char path[CELL_PATH_MAX + 1];
@@ -43,7 +43,8 @@ static int embed_client(const struct cli *cli, const struct embed *e, struct cli
     there->timeout_ms = READY_QUERY_MS;
     str_copy(path, sizeof path, e->dir);
     there->values[0] = (struct cli_option_value){OPT_CELL, path};
-    const char *user = cli_value(cli, OPT_USER);
+    if (user == NULL)
+        user = cli_value(cli, OPT_USER);
     there->value_count = 1;
     if (user != NULL)
         there->values[there->value_count++] = (struct cli_option_value){OPT_USER, user};
@@ -129,7 +130,7 @@ static int ready_wait(const struct cli *cli, const struct embed *e, struct err *
     struct readiness r = {0};
     uint64_t wait_ms = cli_flag(cli, OPT_TIMEOUT) ? cli->timeout_ms : READY_MS;
     uint64_t deadline = clock_mono_ms() + wait_ms;
-    int rc = embed_client(cli, e, &client, err);
+    int rc = embed_client(cli, e, NULL, &client, err);
     while (rc == 0) {
         readiness_look(client, &r);
         size_t count = embed_processes(e, all);
@@ -170,6 +171,48 @@ static void up_tell(const struct cli *cli, const struct embed *e, size_t started
           e->dir, e->dir, e->dir);
 }
 
+static const char *own_name(void)
+{
+    const struct passwd *pw = getpwuid(geteuid());
+    return pw != NULL ? pw->pw_name : CELL_OPERATOR;
+}
+
+/* Who has these rights already is left alone: a cell that is only looked after gets no commands. */
+static int grant(struct client *client, const char *user, uint32_t rights, struct err *err)
+{
+    struct wire_rows rows;
+    struct wire_answer answer;
+    struct cmd cmd = {.kind = CMD_IDENTITY_SET};
+    if (client_queryf(client, &rows, err, "SELECT * FROM identities WHERE identity = 'user/%q'",
+                      user) < 0)
+        return -(int)err->code;
+    for (enum right r = 0; r < RIGHT_COUNT; r++)
+        if ((rights & BIT(r)) != 0 &&
+            (rows.row_count == 0 || render_integer(&rows, 0, right_text(r)) == 0))
+            cmd.identity_set.add |= BIT(r);
+    wire_rows_release(&rows);
+    snprintf(cmd.identity_set.identity, sizeof cmd.identity_set.identity, "user/%s", user);
+    return cmd.identity_set.add == 0 ? 0 : client_command(client, &cmd, &answer, err);
+}
+
+/* Whoever makes a cell of his own keeps it; others that he names may do all kinds of work there. He
+ * has the key of CELL_OPERATOR, so he may say so. */
+static int rights_give(const struct cli *cli, const struct embed *e, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    const char *own = own_name(), *other = cli_value(cli, OPT_USER);
+    bool has_own = name_valid(own) && strcmp(own, CELL_OPERATOR) != 0;
+    bool has_other = other != NULL && strcmp(other, own) != 0 && strcmp(other, CELL_OPERATOR) != 0;
+    int rc = has_own || has_other ? embed_client(cli, e, CELL_OPERATOR, &client, err) : 0;
+    if (rc == 0 && has_own)
+        rc = grant(client, own, BIT(RIGHT_OPERATOR), err);
+    if (rc == 0 && has_other)
+        rc = grant(client, other, BIT(RIGHT_PRODUCTION) | BIT(RIGHT_MONITORING), err);
+    if (client != NULL)
+        client_settle(client);
+    return rc == 0 ? 0 : err_wrap(err, "cannot give rights in the cell");
+}
+
 static int wish_parse(struct cli *cli, struct embed_wish *w, struct err *err)
 {
     uint64_t replicas, borglets, election, threshold;
@@ -198,13 +241,12 @@ static int wish_parse(struct cli *cli, struct embed_wish *w, struct err *err)
             return err_wrap(err, "--attr");
         words_add(&w->attributes, cli->values[i].text);
     }
-    const struct passwd *pw = getpwuid(geteuid());
-    const char *user = pw != NULL ? pw->pw_name : "root";
+    const char *user = own_name();
     size_t n = 0;
     if (name_valid(user)) /* else only --user can name one */
         w->users[n++] = user;
-    if (strcmp(user, "root") != 0)
-        w->users[n++] = "root";
+    if (strcmp(user, CELL_OPERATOR) != 0)
+        w->users[n++] = CELL_OPERATOR;
     if (cli_flag(cli, OPT_USER))
         w->users[n++] = cli_value(cli, OPT_USER);
     return 0;
@@ -267,6 +309,8 @@ static int up(struct cli *cli, const char *checkpoint)
             r = embed_start(e, &started, &err);
         if (r == 0)
             r = ready_wait(cli, e, &err);
+        if (r == 0)
+            r = rights_give(cli, e, &err);
         if (r == 0)
             r = embed_begun(e, &err);
         if (r == 0)

@@ -58,6 +58,12 @@ int cmd_quota(struct cli *cli)
     return end(listing_run(cli, LISTING_QUOTAS, NULL, false, &err), &err);
 }
 
+int cmd_identities(struct cli *cli)
+{
+    struct err err;
+    return end(listing_run(cli, LISTING_IDENTITIES, NULL, false, &err), &err);
+}
+
 /* Everything about one job, read one after another. */
 struct job_view {
     struct listing job, tasks, events;
@@ -115,7 +121,8 @@ static int job_table(const struct cli *cli, const struct job_view *v, struct err
         print("down now: %" PRId64 " of at most %" PRId64 " at once (max_disruptions)\n",
               render_integer(job, 0, "disrupted"), render_integer(job, 0, "max_disruptions"));
     if (render_integer(job, 0, "every_machine") != 0)
-        print("machines: one task on every machine; not wanted on %" PRId64 " of them now\n",
+        print("machines: one task on every machine; not on %" PRId64
+              " of them now, for it is not wanted there or over the quota (borgctl why)\n",
               render_integer(job, 0, "unwanted"));
     if (render_integer(job, 0, "gang") != 0)
         print("gang:     tasks that wait start all at once or not at all\n");

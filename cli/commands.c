@@ -15,7 +15,10 @@ const struct command cli_commands[] = {
             "Makes certificates, finds free ports, starts real masters and borglets in the\n"
             "background and waits until they are at work. On a directory that holds a cell it\n"
             "brings the same cell back: what runs is left alone, what does not is started.\n"
-            "Other certificates (--user NAME) and more borglets can be added that way.\n"
+            "Other certificates (--user NAME) and more borglets can be added that way. You are an\n"
+            "operator of that cell; NAME may do work of every band there. User root is an "
+            "operator\n"
+            "too (--user root: its key is in DIR/pki).\n"
             "Borglet mN gets the attribute rack=rN, and those of --attr when it is started with\n"
             "them; `borgctl machines` shows all.",
         .examples = "  borgctl cell up\n"
@@ -92,7 +95,7 @@ const struct command cli_commands[] = {
         .name = "cell policy",
         .args = "[NAME]",
         .args_max = 1,
-        .summary = "how machines are chosen for jobs that do not say it; to set it: root only",
+        .summary = "how machines are chosen for jobs that do not say it; to set it: operators only",
         .details =
             "NAME is stranding-aware (pack, leaving no cpu without ram), best-fit or worst-fit. "
             "It\nholds for the next task that is placed; what runs stays where it is.",
@@ -103,7 +106,7 @@ const struct command cli_commands[] = {
     {
         .name = "cell release",
         .args = "",
-        .summary = "go on although a large share of the machines is silent (root only)",
+        .summary = "go on although a large share of the machines is silent (operators only)",
         .details =
             "When more than a quarter of the machines, and at least 5, fall silent at once, the "
             "cell\n"
@@ -119,7 +122,7 @@ const struct command cli_commands[] = {
         .name = "cell transfer-leader",
         .args = "[ID]",
         .args_max = 1,
-        .summary = "let another replica lead: this one, or who is furthest (root only)",
+        .summary = "let another replica lead: this one, or who is furthest (operators only)",
         .details =
             "What is under way is finished first and new commands wait, a few milliseconds; no\n"
             "task, borglet or user notices more. A replica that does not answer is refused. A\n"
@@ -132,7 +135,7 @@ const struct command cli_commands[] = {
         .name = "cell add-replica",
         .args = "",
         .options = OPTION(ADDR),
-        .summary = "one more replica of the masters (root only)",
+        .summary = "one more replica of the masters (operators only)",
         .details =
             "The cell gives it a number; it starts with an empty directory, gets the log, and is\n"
             "counted when it has caught up. Its certificate is made where the CA's key is, and\n"
@@ -148,7 +151,7 @@ const struct command cli_commands[] = {
         .args = "ID",
         .args_min = 1,
         .args_max = 1,
-        .summary = "one replica of the masters less (root only)",
+        .summary = "one replica of the masters less (operators only)",
         .details =
             "Refused when fewer would answer than are needed for a majority of those that stay.\n"
             "A leader hands leadership over first. Its number is never used again, and what is in\n"
@@ -162,7 +165,7 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(ADDR),
-        .summary = "a new replica in the place of one that is lost or has to go (root only)",
+        .summary = "a new replica in the place of one that is lost or has to go (operators only)",
         .details =
             "One that does not answer is removed first, one that does when the new one has\n"
             "joined. The new one gets another number, for its directory is empty: whoever comes\n"
@@ -196,7 +199,10 @@ const struct command cli_commands[] = {
             "SPEC is a .jsonnet, .json, .yaml or .yml file, or - for standard input; it gives one\n"
             "job or an array of jobs. All are checked, and every mistake is told with its path,\n"
             "before any is submitted. --wait waits until all tasks of the job run or the job has\n"
-            "ended, and ends with 5 if it failed; --timeout does not bound that wait.",
+            "ended, and ends with 5 if it failed; --timeout does not bound that wait.\n"
+            "Production and monitoring are for users who were granted the band or a quota in it\n"
+            "(borgctl help grant). The name of an ended job stays its user's while the cell\n"
+            "remembers it.",
         .examples = "  borgctl submit examples/hello.jsonnet --wait\n"
                     "  borgctl submit web.jsonnet --tla-str version=7\n"
                     "  generate | borgctl submit - --format json\n"
@@ -272,7 +278,8 @@ const struct command cli_commands[] = {
         .summary = "end a job and all its tasks",
         .details =
             "Each task gets SIGTERM and, after the job's grace, SIGKILL. --wait waits until\n"
-            "none of its processes is left.",
+            "none of its processes is left. Only the user whose job it is and operators may. The\n"
+            "name stays that user's while the cell remembers the job.",
         .examples = "  borgctl kill web --wait",
         .run = cmd_kill,
     },
@@ -289,7 +296,8 @@ const struct command cli_commands[] = {
             "with notice. A change of priority restarts nothing. Tasks get new limits without a\n"
             "restart where their machine has room, and smaller ones always; only gpus need one.\n"
             "The others are stopped, no more at once than max_disruptions, and start anew. The\n"
-            "quota of the job's user is asked as at a submit. Only that user and root may.",
+            "quota of the job's user is asked as at a submit. Only that user and\n"
+            "operators may.",
         .examples = "  borgctl update web --replicas 10\n"
                     "  borgctl update crunch --priority free --replicas 200\n"
                     "  borgctl update web --cpu 500m --ram 2Gi",
@@ -306,7 +314,8 @@ const struct command cli_commands[] = {
             "-f goes on as it grows; when the task is started again, on this machine or\n"
             "another, with its next attempt; it ends with the task. Of each stream of an attempt\n"
             "the newest 24 to 32 MiB are kept, and on each machine the logs of 4,096 ended\n"
-            "attempts, at most 5 of a task and 1 GiB in all. What is missing is told on stderr.",
+            "attempts, at most 5 of a task and 1 GiB in all. What is missing is told on stderr.\n"
+            "Logs are for the user whose job it is, readers and operators.",
         .examples = "  borgctl logs web/2 --tail 20 -f\n"
                     "  borgctl logs crash/0 --attempt 1 --err",
         .run = cmd_logs,
@@ -339,7 +348,7 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(WAIT),
-        .summary = "move all work off a machine, and give it none (root only)",
+        .summary = "move all work off a machine, and give it none (operators only)",
         .details =
             "Its tasks are told to stop, with notice, and run elsewhere; that does not count as a\n"
             "failure. A job with max_disruptions gives up only so many tasks at a time: the "
@@ -354,7 +363,7 @@ const struct command cli_commands[] = {
         .args = "MACHINE",
         .args_min = 1,
         .args_max = 1,
-        .summary = "let a drained machine take work again (root only)",
+        .summary = "let a drained machine take work again (operators only)",
         .examples = "  borgctl undrain m2",
         .run = cmd_undrain,
     },
@@ -363,7 +372,7 @@ const struct command cli_commands[] = {
         .args = "USER BAND AMOUNTS",
         .args_min = 3,
         .args_max = 3,
-        .summary = "bound what a user's jobs may ask for in a band (root only)",
+        .summary = "bound what a user's jobs may ask for in a band (operators only)",
         .details =
             "BAND is batch, production or monitoring; free work needs no quota. AMOUNTS are some "
             "of\n"
@@ -371,7 +380,9 @@ const struct command cli_commands[] = {
             "not said is not bounded. USER * stands for each user who has no quota of his own in "
             "the band. The limits of all tasks of the\n"
             "user's live jobs count. It is asked when a job is submitted or grows: lowering it\n"
-            "stops nothing.",
+            "stops nothing. A quota of his own opens the band to a user; one of tasks lets him "
+            "have\n"
+            "more than half of the live tasks that the others leave in the cell.",
         .examples = "  borgctl quota set ada production cpu=20,ram=64Gi,tasks=100\n"
                     "  borgctl quota set '*' production cpu=0",
         .run = cmd_quota_set,
@@ -381,7 +392,7 @@ const struct command cli_commands[] = {
         .args = "USER BAND",
         .args_min = 2,
         .args_max = 2,
-        .summary = "take a quota away; that of everybody (*) holds then (root only)",
+        .summary = "take a quota away; that of everybody (*) holds then (operators only)",
         .examples = "  borgctl quota clear ada production",
         .run = cmd_quota_clear,
     },
@@ -393,6 +404,64 @@ const struct command cli_commands[] = {
         .examples = "  borgctl quota\n"
                     "  borgctl -o json quota | jq '.[] | select(.cpu_milli < .cpu_used_milli)'",
         .run = cmd_quota,
+    },
+    {
+        .name = "grant",
+        .args = "USER RIGHT...",
+        .args_min = 2,
+        .args_max = 5,
+        .summary = "give a user rights (operators only)",
+        .details =
+            "operator    keeps the cell: drains, sets quotas, grants, changes everybody's jobs\n"
+            "reader      reads logs, specs and environments of everybody's jobs\n"
+            "production  his jobs may be of this band; so may those of who has a quota there\n"
+            "monitoring  the same\n"
+            "User root always is an operator.",
+        .examples = "  borgctl grant ada production\n"
+                    "  borgctl grant bob operator",
+        .run = cmd_grant,
+    },
+    {
+        .name = "ungrant",
+        .args = "USER RIGHT...",
+        .args_min = 2,
+        .args_max = 5,
+        .summary = "take rights away from a user (operators only)",
+        .details = "What runs goes on: rights are asked for when a command comes.",
+        .examples = "  borgctl ungrant ada production",
+        .run = cmd_ungrant,
+    },
+    {
+        .name = "revoke",
+        .args = "IDENTITY",
+        .args_min = 1,
+        .args_max = 1,
+        .summary = "have all certificates that somebody has now count no more (operators only)",
+        .details =
+            "IDENTITY is a user's name, borglet/MACHINE or master/NUMBER. A certificate that is\n"
+            "issued later counts, with the rights that the identity had.",
+        .examples = "  borgctl revoke ada\n"
+                    "  borgctl revoke borglet/m7",
+        .run = cmd_revoke,
+    },
+    {
+        .name = "unrevoke",
+        .args = "IDENTITY",
+        .args_min = 1,
+        .args_max = 1,
+        .summary = "have revoked certificates count again (operators only)",
+        .examples = "  borgctl unrevoke ada",
+        .run = cmd_unrevoke,
+    },
+    {
+        .name = "identities",
+        .args = "",
+        .summary = "list who has rights, and whose certificates are revoked since when",
+        .details = "Who has no rights and is not revoked is not listed. User root always is an\n"
+                   "operator.",
+        .examples = "  borgctl identities\n"
+                    "  borgctl -o json identities | jq '.[] | select(.revoked_ms)'",
+        .run = cmd_identities,
     },
     {
         .name = "events",

@@ -25,7 +25,7 @@ static const struct field fields[] = {
     {"replicas", FIELD_REPLICAS, "1", AT(replicas), 1, CELL_TASKS_PER_JOB_MAX, NULL,
      "how many tasks, all alike, or 'every-machine': one on each that meets the constraints"},
     {"max_disruptions", FIELD_INTEGER, "0", AT(disruptions_max), 0, CELL_TASKS_PER_JOB_MAX, NULL,
-     "tasks that preemption and drains may have down at once; 0: no bound"},
+     "tasks that drains, and preemption by your own jobs, may have down at once; 0: no bound"},
     {"gang", FIELD_BOOLEAN, "", AT(gang), 0, 0, NULL,
      "true: tasks that wait start all at once or not at all [false]"},
     {"alloc_set", FIELD_NAME, "", AT(alloc_set), 0, 0, NULL,
@@ -419,5 +419,6 @@ void jobfile_help(FILE *to)
         "  wish, {any: [TERM, ...]} is met by one of them, and so is {prefer: [...]}.\n"
         "  near and apart count tasks that run or are to run on machines with the same value.\n"
         "  A job near itself begins anywhere. A job that must be apart from another keeps\n"
-        "  the other away, too.\n");
+        "  the other away, too, if it is of the same user or of lower priority: who may be\n"
+        "  evicted keeps nobody off who may evict. max_disruptions binds likewise.\n");
 }

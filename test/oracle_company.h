@@ -53,7 +53,9 @@ static inline bool oracle_kept_away(const struct cell *cell, const struct job *j
         for (uint32_t i = 0; i < other->spec.constraints.count && !job_is_dead(other); i++) {
             const struct clause *clause = &other->spec.constraints.items[i];
             const struct term *term = &clause->terms[0];
-            if (clause->weight == 0 && clause->term_count == 1 && term->op == OP_APART &&
+            bool binds = strcmp(other->spec.user, job->spec.user) == 0 ||
+                         job->spec.priority < other->spec.priority;
+            if (binds && clause->weight == 0 && clause->term_count == 1 && term->op == OP_APART &&
                 strcmp(words_first(&term->values), job->spec.name) == 0 &&
                 oracle_company(cell, other->spec.name, term->attribute, machine) > 0)
                 return true;

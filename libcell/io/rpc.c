@@ -246,7 +246,7 @@ static void rpc_serve_notice(struct rpc_conn *conn, const struct rpc_frame *fram
                   identity_text(rpc_peer(conn)).text, frame->method);
         return;
     }
-    if (rc == 0 && (method->roles & RPC_MAY_NOTIFY) == 0)
+    if (rc == 0 && (method->roles & ROLE_MAY_NOTIFY) == 0)
         rc =
             err_set(&err, ERR_DENIED, "%s is a call: it may not be sent as a notice", method->name);
     if (rc != 0) {

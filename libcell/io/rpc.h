@@ -33,13 +33,10 @@ struct rpc_server; /* a listening address */
 typedef void (*rpc_handler)(struct rpc_conn *conn, struct rpc_call *call, const void *body,
                             size_t size);
 
-/* In `roles`: the method may come as a notice, too. */
-#define RPC_MAY_NOTIFY BIT(ROLE_COUNT)
-
 struct rpc_method {
     uint32_t id; /* enum wire_method */
     const char *name;
-    uint32_t roles; /* BIT(ROLE_x) of those that may call it, RPC_MAY_NOTIFY */
+    uint32_t roles; /* BIT(ROLE_x) of those that may call it, ROLE_MAY_NOTIFY */
     rpc_handler handler;
 };
 

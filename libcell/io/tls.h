@@ -9,8 +9,7 @@
 
 #include "err.h"
 #include "limits.h"
-
-enum role { ROLE_NONE, ROLE_MASTER, ROLE_BORGLET, ROLE_USER, ROLE_COUNT };
+#include "role.h"
 
 struct identity {
     enum role role;

@@ -1,6 +1,7 @@
 /*
  * apply.c - one command against one cell: repetition, time, dispatch, answer.
  */
+#include "access.h"
 #include "cell_write.h"
 
 #include <stdarg.h>
@@ -29,16 +30,6 @@ void answer_say(struct apply *a, const char *fmt, ...)
     va_start(args, fmt);
     say(a, fmt, args);
     va_end(args);
-}
-
-bool operator_check(struct apply *a, const char *what)
-{
-    const char *user = a->cmd->user;
-    if (user[0] == '\0' || strcmp(user, CELL_OPERATOR) == 0)
-        return true;
-    answer_refuse(a, ERR_DENIED, "user \"%s\" may not %s: only \"" CELL_OPERATOR "\" may", user,
-                  what);
-    return false;
 }
 
 static void dispatch(struct apply *a, const struct cmd *cmd)
@@ -104,6 +95,9 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_MASTER_STEP:
         apply_master_step(a, &cmd->master_step);
         return;
+    case CMD_IDENTITY_SET:
+        apply_identity_set(a, &cmd->identity_set);
+        return;
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);
 }
@@ -159,7 +153,12 @@ void cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *change
     }
     cell->now_ms = MAX(cell->now_ms, cmd->time_ms);
     struct apply a = {.cell = cell, .cmd = cmd, .changes = changes, .answer = ret};
-    dispatch(&a, cmd);
+    struct err err;
+    if (cmd_access_check(cell, cmd, &err) == 0)
+        dispatch(&a, cmd);
+    else
+        answer_refuse(&a, err.code, "%s", err.msg);
+    system_retry(&a);
     touch_flush(&a);
     job_forget_old(&a);
     if (has_request_id)

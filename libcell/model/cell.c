@@ -30,6 +30,7 @@ static void cell_init(struct cell *cell)
     list_init(&cell->dead_jobs);
     list_init(&cell->backing_off);
     list_init(&cell->accounts);
+    list_init(&cell->identities);
 }
 
 struct cell *cell_new(void)
@@ -62,6 +63,9 @@ void cell_clear(struct cell *cell)
     for (struct list *l; (l = list_pop(&cell->accounts)) != NULL;)
         free(CONTAINER_OF(l, struct account, link));
     namemap_release(&cell->accounts_by_user);
+    for (struct list *l; (l = list_pop(&cell->identities)) != NULL;)
+        free(CONTAINER_OF(l, struct identity_row, link));
+    namemap_release(&cell->identities_by_name);
     idmap_release(&cell->jobs_by_id);
     idmap_release(&cell->requests_by_id);
     cell_init(cell);
@@ -118,10 +122,10 @@ const struct task *cell_task(const struct cell *cell, task_id id)
 
 uint64_t cell_digest(const struct cell *cell)
 {
-    const uint64_t counters[] = {cell->now_ms,          cell->event_seq,    cell->next_job,
-                                 cell->live_tasks,      cell->job_count,    cell->dead_job_count,
-                                 cell->machine_count,   cell->request_seq,  cell->quota_count,
-                                 cell->settings.policy, cell->settings.hold};
+    const uint64_t counters[] = {cell->now_ms,          cell->event_seq,     cell->next_job,
+                                 cell->live_tasks,      cell->job_count,     cell->dead_job_count,
+                                 cell->machine_count,   cell->request_seq,   cell->quota_count,
+                                 cell->settings.policy, cell->settings.hold, cell->identity_count};
     uint64_t hash = resource_names_row_hash(cell->digest_sum, &cell->resource_names);
     hash = masters_row_hash(hash, &cell->settings.masters);
     for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
@@ -171,6 +175,7 @@ void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count)
     job->counts[TASK_PENDING] += task_count - job->task_count;
     cell->pending_tasks += task_count - job->task_count;
     cell->live_tasks += task_count - job->task_count;
+    account_job_grew(cell, job, task_count - job->task_count);
     job->task_count = task_count;
 }
 
@@ -180,9 +185,11 @@ struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *sp
     job->id = id;
     spec_copy(&job->spec, spec);
     job->spec_hash = spec_row_hash(&job->spec);
+    account_job_added(cell, job);
     cell_grow_job(cell, job, spec->replicas);
     list_push(&cell->jobs, &job->link);
     list_init(&job->dead);
+    list_init(&job->dead_own);
     list_init(&job->updating);
     list_init(&job->system);
     cell->job_count++;
@@ -199,9 +206,8 @@ const struct matcher *job_matcher(struct job *job)
     return job->matcher;
 }
 
-/* A dead job never changes again, so its changed_ms is when it died; inside one millisecond the id
- * decides, for a checkpoint knows no other order. */
-static bool died_before(const struct job *a, const struct job *b)
+/* A dead job never changes again, so its changed_ms is when it died. */
+bool job_died_before(const struct job *a, const struct job *b)
 {
     return a->changed_ms != b->changed_ms ? a->changed_ms < b->changed_ms : a->id.v < b->id.v;
 }
@@ -209,11 +215,12 @@ static bool died_before(const struct job *a, const struct job *b)
 void cell_add_dead(struct cell *cell, struct job *job)
 {
     struct list *after = cell->dead_jobs.prev;
-    while (after != &cell->dead_jobs && died_before(job, CONTAINER_OF(after, struct job, dead)))
+    while (after != &cell->dead_jobs && job_died_before(job, CONTAINER_OF(after, struct job, dead)))
         after = after->prev;
     list_push(after->next, &job->dead);
     cell->dead_job_count++;
     cell->live_tasks -= job->task_count;
+    account_job_died(cell, job);
     account_remove(cell, &job->spec, job_accounted(job));
     matcher_free(job->matcher);
     job->matcher = NULL;
@@ -233,6 +240,7 @@ void cell_remove_job(struct cell *cell, struct job *job)
     list_remove(&job->updating);
     cell->job_count--;
     cell->dead_job_count--;
+    account_job_removed(cell, job);
     job_free(job);
 }
 

@@ -17,9 +17,36 @@ enum { RAM_FULL_PERCENT = 95 };
 enum machine_state { MACHINE_UP, MACHINE_DOWN, MACHINE_STATE_COUNT };
 const char *machine_state_text(enum machine_state state);
 
-/* The only user who may drain machines, set quotas and the cell's policy, release it: whoever has
- * this certificate keeps the cell. */
+/* The user who always is an operator of the cell: nobody can take that from this certificate. */
 #define CELL_OPERATOR "root"
+
+/* What a user may be given beside his own jobs. */
+#define RIGHTS(X) \
+    X(OPERATOR, "operator")     /* keeps the cell: all the others, and everybody's jobs */ \
+    X(READER, "reader")         /* reads logs, specs and environments of everybody's jobs */ \
+    X(PRODUCTION, "production") /* his jobs may be of this band */ \
+    X(MONITORING, "monitoring") /* the same */
+enum right {
+#define X(name, text) RIGHT_##name,
+    RIGHTS(X)
+#undef X
+        RIGHT_COUNT
+};
+const char *right_text(enum right right);
+void rights_print(struct buf *to, uint32_t rights); /* "operator reader" */
+
+/* What the cell knows of who has a certificate. Those who have nothing of it have no row. */
+struct identity_row {
+    char identity[IDENTITY_MAX +
+                  1];    /* as in the certificate: "user/ada", "borglet/m1", "master/3" */
+    uint32_t rights;     /* a bit per enum right; of users only */
+    uint64_t revoked_ms; /* cell time: certificates issued until then do not count; 0:
+                            none is revoked */
+    uint64_t changed_ms;
+    char changed_by[CELL_NAME_MAX + 1]; /* user; "": the cell itself */
+    struct list link;                   /* in cell.identities, by identity */
+};
+int identity_valid(const char *identity, struct err *err) MUST_USE;
 
 struct machine {
     machine_id id;
@@ -51,7 +78,8 @@ struct job {
     bool killed;          /* by its user: nothing of it starts again */
     uint32_t counts[TASK_STATE_COUNT]; /* tasks per state; they add up to task_count */
     uint32_t stopping;                 /* live tasks that have been told to stop */
-    uint32_t disrupted;                /* task_is_disrupted(); within spec.disruptions_max */
+    uint32_t disrupted;                /* task_is_disrupted(); work that the budget does not bind
+                                          may take more than spec.disruptions_max */
     /* Limits from before an update, of tasks that wait for their turn to get the new one: shapes
      * from SPEC_SHAPES_MAX on. Some may be left over. */
     struct resources limits_old[JOB_LIMITS_OLD_MAX];
@@ -69,8 +97,11 @@ struct job {
     struct matcher *matcher; /* of its constraints; made when first asked for, gone when dead */
     struct list link;        /* in cell.jobs, by id */
     struct list system;      /* in cell.system_jobs: on every machine and not killed */
-    struct list updating;    /* in cell.updating: tasks are outdated */
-    struct list dead;        /* in cell.dead_jobs once dead, in order of death */
+    bool over_quota;      /* a machine may want it that its user's quota does not pay for: it has to
+                             be looked at again when the quota eases. A hint, and no state. */
+    struct list updating; /* in cell.updating: tasks are outdated */
+    struct list dead;     /* in cell.dead_jobs once dead, in order of death */
+    struct list dead_own; /* in account.dead, the same */
 };
 bool job_is_dead(const struct job *job);
 /* What this task of the job holds while it is live. */
@@ -93,6 +124,9 @@ struct quota {
 #define QUOTA_AMOUNT_MAX (INT64_C(1) << 62)
 int quota_valid(const struct quota *quota, const struct resource_names *names,
                 struct err *err) MUST_USE;
+/* " cpu=4 tasks=3": what is bounded */
+void quota_amounts_print(struct buf *to, const struct quota *quota,
+                         const struct resource_names *names);
 
 /* Limits times replicas, summed over jobs that are not dead: one job may ask for 2^67 bytes. */
 struct usage {
@@ -100,12 +134,15 @@ struct usage {
     uint64_t tasks;
 };
 
-/* Of each user who has live jobs or a quota. */
+/* Of each user who has jobs or a quota. */
 struct account {
     char user[CELL_NAME_MAX + 1];
     bool granted[BAND_COUNT]; /* else no quota of his own there */
     struct quota quotas[BAND_COUNT];
     struct usage used[BAND_COUNT];
+    uint64_t live_jobs, live_tasks; /* of jobs that are not dead, rows that have ended included */
+    struct list dead;               /* jobs, in order of death */
+    uint64_t dead_jobs;
     struct list link; /* in cell.accounts, by name */
 };
 /* What is said of the machine, for constraints. */
@@ -185,6 +222,11 @@ struct cell {
     struct list accounts; /* by name */
     struct namemap accounts_by_user;
     uint32_t quota_count;
+    bool quota_eased; /* while a command is applied: somebody has less, or may have more */
+
+    struct list identities; /* by identity */
+    struct namemap identities_by_name;
+    uint32_t identity_count;
 
     struct remembered *requests; /* ring of CELL_REQUESTS_MAX, made at first use */
     uint64_t request_seq;        /* of the last one; slot = seq % CELL_REQUESTS_MAX */
@@ -210,6 +252,9 @@ void leaving_release(struct leaving *leaving);
  * one of these whose job's budget does not allow that it goes, those added before going too. */
 const struct task *leaving_add(struct leaving *leaving, const struct cell *cell,
                                const struct task *task);
+/* Does what this job asks of others (apart, max_disruptions) bind work of that one? Only of its own
+ * user, or of lower priority: who may be evicted cannot keep off those who may evict. */
+bool job_binds(const struct job *job, const struct job *other);
 /* The live set in whose allocs a job with this spec runs; NULL: it is gone. */
 const struct job *cell_alloc_set(const struct cell *cell, const struct job_spec *spec);
 /* What a live alloc has left: its limit less those of the tasks inside that are not stopping. */
@@ -233,6 +278,17 @@ bool cell_resize_due(const struct cell *cell, const struct job *job);
  */
 const struct quota *cell_quota(const struct cell *cell, const char *user, enum band band);
 struct quota *cell_quotas(const struct cell *cell, size_t *ret_count) MUST_USE;
+/* Of a job on every machine: how many machines want it that its user's quota does not pay for;
+ * `why` says what is too much. */
+uint32_t cell_over_quota(const struct cell *cell, const struct job *job, struct err *why);
+/* NULL: it has no rights and is not revoked. All rows, by identity: the caller frees. */
+const struct identity_row *cell_identity(const struct cell *cell, const char *identity);
+struct identity_row *cell_identities(const struct cell *cell, size_t *ret_count) MUST_USE;
+/* Does the user have this right? An operator has every one, CELL_OPERATOR is an operator. */
+bool cell_user_is(const struct cell *cell, const char *user, enum right right);
+/* Does a certificate of this identity ("user/ada") that was issued then no longer count? Both times
+ * are milliseconds since 1970; a certificate without a time of issue is as old as can be: 0. */
+bool cell_identity_revoked(const struct cell *cell, const char *identity, uint64_t issued_ms);
 /* Order-independent over all rows, plus the counters: equal on all replicas at equal index. */
 uint64_t cell_digest(const struct cell *cell);
 /* Walk everything and panic at the first broken invariant: what loading refuses, and sums, counts,
@@ -243,9 +299,9 @@ void cell_text(struct buf *to, const struct cell *cell);
 
 /*
  * Loading from a checkpoint: scalars first (names of resources too), then machines by id, jobs by
- * id (with the spec and old limits; its tasks start out PENDING), then tasks, quotas, requests by
- * seq. Returns ERR_CORRUPT for rows that contradict each other. cell_load_done() checks and
- * computes what is derived.
+ * id (with the spec and old limits; its tasks start out PENDING), then tasks, quotas, identities,
+ * requests by seq. Returns ERR_CORRUPT for rows that contradict each other. cell_load_done() checks
+ * and computes what is derived.
  */
 int cell_load_machine(struct cell *cell, const struct machine *row,
                       struct err *err) MUST_USE; /* copies attributes */
@@ -256,6 +312,7 @@ int cell_load_limit_old(struct cell *cell, job_id id, const struct resources *li
                         struct err *err) MUST_USE;
 int cell_load_task(struct cell *cell, const struct task *row, struct err *err) MUST_USE;
 int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err) MUST_USE;
+int cell_load_identity(struct cell *cell, const struct identity_row *row, struct err *err) MUST_USE;
 int cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row,
                       struct err *err) MUST_USE;
 int cell_load_done(struct cell *cell, struct err *err) MUST_USE;

@@ -34,6 +34,18 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     sums->live_on_machines += live;
 }
 
+/* What a job on every machine lacks, it lacks for the quota of its user. */
+static void check_system_job(const struct cell *cell, const struct job *job)
+{
+    ASSERT(list_empty(&job->system) == (!job->spec.every_machine || job->killed));
+    for (uint32_t i = 0; i < job->task_count && !list_empty(&job->system); i++) {
+        bool lacks = job->tasks[i].state == TASK_UNWANTED &&
+                     system_wants(job_find(cell, job->id), cell->machines[i]);
+        ASSERT_IMPLIES(lacks, job->over_quota);
+        ASSERT_IMPLIES(lacks, !system_may_grow(cell, job, NULL));
+    }
+}
+
 static void check_job(const struct cell *cell, const struct job *job, struct sums *sums)
 {
     uint32_t counts[TASK_STATE_COUNT] = {0};
@@ -55,7 +67,7 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     ASSERT(outdated == job->outdated);
     ASSERT(list_empty(&job->updating) == (outdated == 0));
     must(job_tasks_check(cell, job_find(cell, job->id), &err), &err);
-    ASSERT(list_empty(&job->system) == (!job->spec.every_machine || job->killed));
+    check_system_job(cell, job);
     ASSERT(cell_job(cell, job->id) == job);
     ASSERT(cell_job_named(cell, job->spec.name)->id.v >= job->id.v);
     ASSERT(job->spec_hash == spec_row_hash(&job->spec));
@@ -127,10 +139,26 @@ static void check_requests(const struct cell *cell, struct sums *sums)
     }
 }
 
+static uint64_t check_dead_of(const struct account *account)
+{
+    uint64_t count = 0;
+    const struct job *last = NULL;
+    LIST_EACH(l, &account->dead)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, dead_own);
+        ASSERT(job_is_dead(job) && strcmp(job->spec.user, account->user) == 0);
+        ASSERT(last == NULL || job_died_before(last, job));
+        last = job;
+        count++;
+    }
+    ASSERT(count == account->dead_jobs);
+    return count;
+}
+
 /* What each user has is what his live jobs ask for. */
 static void check_accounts(const struct cell *cell, struct sums *sums)
 {
-    uint64_t tasks = 0, quotas = 0;
+    uint64_t tasks = 0, quotas = 0, live_jobs = 0, live_tasks = 0, dead_jobs = 0;
     const char *last = "";
     struct err err;
     LIST_EACH(l, &cell->accounts)
@@ -148,14 +176,21 @@ static void check_accounts(const struct cell *cell, struct sums *sums)
             sums->digest += quota_row_hash(&account->quotas[b]);
             must(quota_row_check(cell, &account->quotas[b], &err), &err);
         }
-        ASSERT(entries > 0);
+        ASSERT(entries + account->live_jobs + account->dead_jobs > 0);
+        live_jobs += account->live_jobs;
+        live_tasks += account->live_tasks;
+        dead_jobs += check_dead_of(account);
     }
+    ASSERT(live_jobs == cell->job_count - cell->dead_job_count);
+    ASSERT(live_tasks == cell->live_tasks);
+    ASSERT(dead_jobs == cell->dead_job_count);
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);
         if (job_is_dead(job) || job_accounted(job) == 0)
             continue;
         const struct account *account = namemap_get(&cell->accounts_by_user, job->spec.user);
+        ASSERT(account->live_tasks >= job->task_count);
         const struct usage *used = &account->used[band_of(job->spec.priority)];
         tasks -= job_accounted(job);
         struct resources most = spec_limit_max(&job->spec);
@@ -191,6 +226,7 @@ void cell_check(const struct cell *cell)
     check_dead_jobs(cell);
     check_requests(cell, &sums);
     check_accounts(cell, &sums);
+    sums.digest += cell_check_identities(cell);
     ASSERT(sums.backing_off == 0);
     ASSERT(sums.live_on_machines == 0);
     ASSERT(sums.machines_up == cell->machines_up);

@@ -8,6 +8,7 @@
 #include "cell_write.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 int cell_load_machine(struct cell *cell, const struct machine *row, struct err *err)
 {
@@ -179,6 +180,23 @@ static int derive_machine(struct cell *cell, struct machine *machine, struct err
     return 0;
 }
 
+/* Once all accounts are known: a task may be missing where it is wanted only for the quota. */
+static int derive_over_quota(struct cell *cell, struct err *err)
+{
+    LIST_EACH(l, &cell->system_jobs)
+    {
+        struct job *job = CONTAINER_OF(l, struct job, system);
+        for (uint32_t i = 0; i < job->task_count; i++)
+            job->over_quota |=
+                job->tasks[i].state == TASK_UNWANTED && system_wants(job, cell->machines[i]);
+        if (job->over_quota && system_may_grow(cell, job, NULL))
+            return err_set(err, ERR_CORRUPT,
+                           "job %" PRIu64 ": a task does not wait where it is wanted", job->id.v);
+    }
+    cell->quota_eased = false;
+    return 0;
+}
+
 int cell_load_done(struct cell *cell, struct err *err)
 {
     LIST_EACH(l, &cell->jobs)
@@ -187,6 +205,9 @@ int cell_load_done(struct cell *cell, struct err *err)
         if (rc != 0)
             return rc;
     }
+    int over = derive_over_quota(cell, err);
+    if (over != 0)
+        return over;
     derive_dead_jobs(cell);
     for (uint32_t i = 0; i < cell->machine_count; i++) {
         int rc = derive_machine(cell, cell->machines[i], err);

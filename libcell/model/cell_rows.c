@@ -186,9 +186,8 @@ static const char *system_job_wrong(const struct cell *cell, struct job *job)
         const struct task *task = &job->tasks[i];
         if (task_is_live(task) && task->machine.v != i + 1)
             return "a task is not on its machine";
-        if (!job->killed && (task->state == TASK_PENDING || task->state == TASK_UNWANTED) &&
-            system_wants(job, cell->machines[i]) != (task->state == TASK_PENDING))
-            return "a task waits where it is not wanted, or does not where it is";
+        if (!job->killed && task->state == TASK_PENDING && !system_wants(job, cell->machines[i]))
+            return "a task waits where it is not wanted";
     }
     return NULL;
 }
@@ -197,10 +196,11 @@ int job_tasks_check(const struct cell *cell, struct job *job, struct err *err)
 {
     if (job->counts[TASK_PENDING] == 0 && job->reason[0] != '\0')
         return job_wrong(job, "a reason, but nothing pending", err);
-    if (job->spec.disruptions_max != 0 && job->disrupted > job->spec.disruptions_max)
-        return job_wrong(job, "more is disrupted than may be", err);
     if (!job_is_dead(job) && cell_job_named(cell, job->spec.name) != job)
         return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": live, but \"%s\" is a newer one",
+                       job->id.v, job->spec.name);
+    if (strcmp(cell_job_named(cell, job->spec.name)->spec.user, job->spec.user) != 0)
+        return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": another user has a newer \"%s\"",
                        job->id.v, job->spec.name);
     const char *wrong = system_job_wrong(cell, job);
     return wrong == NULL ? 0 : job_wrong(job, wrong, err);
@@ -246,7 +246,7 @@ int cell_scalars_check(const struct cell *cell, struct err *err)
         return err_set(err, ERR_CORRUPT, "the names of its resources are bad");
     if (cell->live_tasks > CELL_TASKS_MAX || cell->job_count > CELL_JOBS_MAX ||
         cell->machine_count > CELL_MACHINES_MAX || cell->quota_count > CELL_QUOTAS_MAX ||
-        cell->dead_job_count > CELL_JOBS_DEAD_MAX)
+        cell->dead_job_count > CELL_JOBS_DEAD_MAX || cell->identity_count > CELL_IDENTITIES_MAX)
         return err_set(err, ERR_CORRUPT, "more rows than a cell may have");
     return 0;
 }

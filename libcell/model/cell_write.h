@@ -77,12 +77,31 @@ int cell_scalars_check(const struct cell *cell, struct err *err) MUST_USE;
 /* quota.c */
 void account_add(struct cell *cell, const struct job_spec *spec, uint32_t tasks);
 void account_remove(struct cell *cell, const struct job_spec *spec, uint32_t tasks);
+/* Keep what accounts say of whole jobs: it came, it has more rows, it died, it is removed. */
+void account_job_added(struct cell *cell, const struct job *job);
+void account_job_grew(struct cell *cell, const struct job *job, uint32_t tasks);
+void account_job_died(struct cell *cell, struct job *job); /* keeps account.dead in order */
+void account_job_removed(struct cell *cell, struct job *job);
+/* Whoever has the most dead jobs; there is one. */
+struct account *account_most_dead(const struct cell *cell);
+/* Did `a` die before? In one millisecond the id decides, for a checkpoint knows no other order. */
+bool job_died_before(const struct job *a, const struct job *b);
+/* May user `by` (empty: the cell itself) have so many more live jobs, and rows of tasks, in the
+ * name of this one? Who has no quota of tasks gets at most half of what the others leave. */
+int share_check(const struct cell *cell, const char *by, const struct job_spec *spec, uint64_t jobs,
+                uint64_t tasks, struct err *err) MUST_USE;
+/* May user `by` give a job of this user this priority? */
+int band_check(const struct cell *cell, const char *by, const struct job_spec *spec,
+               struct err *err) MUST_USE;
 /* Of a job that is not dead, the tasks that count against the quota. */
 uint32_t job_accounted(const struct job *job);
 void cell_put_quota(struct cell *cell, const struct quota *quota); /* replaces */
 /* May so many tasks of this spec be there, in place of a job as it is now (NULL: of none)? */
 int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t tasks,
                 const struct job *now, struct err *err) MUST_USE;
+
+/* identity.c: check the rows as cell_check() does; what they add to the digest */
+uint64_t cell_check_identities(const struct cell *cell);
 
 /* alloc.c */
 /* May this job come: are there allocs that it fits? */
@@ -99,6 +118,10 @@ bool system_wants(struct job *job, const struct machine *machine);
 uint32_t system_count(const struct cell *cell, const struct job_spec *spec); /* tasks wanted now */
 uint32_t system_job_count(const struct cell *cell);
 void system_start(struct apply *a, struct job *job);
+/* Does the quota of its user pay for one task more? */
+bool system_may_grow(const struct cell *cell, const struct job *job, struct err *err);
+/* After a command: what waited for the quota and now may be there. */
+void system_retry(struct apply *a);
 /* To be called when a machine came, and when one changed. */
 void system_machine_added(struct apply *a);
 void system_machine_changed(struct apply *a, const struct machine *machine);
@@ -112,6 +135,7 @@ uint64_t job_row_hash(const struct job *job);
 bool task_crashes_right(const struct cell *cell, const struct task *task);
 uint64_t task_row_hash(const struct task *task);
 uint64_t quota_row_hash(const struct quota *quota);
+uint64_t identity_row_hash(const struct identity_row *row);
 uint64_t masters_row_hash(uint64_t hash, const struct masters *masters);
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row);
 
@@ -151,6 +175,8 @@ void changes_note_task(struct changes *changes, task_id id);
 void changes_note_forgotten(struct changes *changes, job_id id);
 void changes_note_request(struct changes *changes, uint64_t seq);
 struct event *event_add(struct apply *a, enum event_kind kind);
+/* Say in its detail who sent the command: ", by ada"; not, when it was the cell itself. */
+void event_by(const struct apply *a, struct event *event);
 /* About a task as it is now (before its row changes). */
 void event_add_task(struct apply *a, enum event_kind kind, const struct task *task,
                     enum cause cause, int32_t exit_code, const char *detail);
@@ -167,8 +193,6 @@ bool reason_is_alike(const char *a, const char *b);
 /* apply.c: the answer; the first message stands */
 void answer_refuse(struct apply *a, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void answer_say(struct apply *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Does the operator ask, or the cell itself? Else refuse: may not do `what`. */
-bool operator_check(struct apply *a, const char *what);
 
 /* The commands: machine.c, job.c, schedule.c, report.c, usage.c */
 void apply_machine_register(struct apply *a, const struct cmd_machine_register *body);
@@ -186,6 +210,7 @@ void apply_master_add(struct apply *a, const struct cmd_master_add *body);
 void apply_master_remove(struct apply *a, const struct cmd_master_remove *body);
 void apply_master_step(struct apply *a, const struct cmd_master_step *body);
 void apply_quota_set(struct apply *a, const struct cmd_quota_set *body);
+void apply_identity_set(struct apply *a, const struct cmd_identity_set *body);
 void job_forget_old(struct apply *a);
 void apply_schedule(struct apply *a, const struct cmd_schedule *body);
 void apply_report(struct apply *a, const struct cmd_report *body);

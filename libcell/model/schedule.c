@@ -40,7 +40,7 @@ static int budget_refuse(const struct cell *cell, const struct task *task, struc
 
 /* Gives what stopping the victims frees; those that stop already are counted as gone. */
 static int victims_check(const struct cell *cell, const struct placement *p,
-                         const struct attempt_ref *victims, uint32_t priority, struct room *room,
+                         const struct attempt_ref *victims, const struct job *by, struct room *room,
                          struct err *err)
 {
     CLEANUP(leaving_release) struct leaving leaving = {0};
@@ -53,13 +53,14 @@ static int victims_check(const struct cell *cell, const struct placement *p,
         if (victim->stopping != CAUSE_NONE)
             continue;
         const struct job *job = job_find(cell, task_job(victim->id));
-        if (!priority_may_evict(priority, job->spec.priority))
+        if (!priority_may_evict(by->spec.priority, job->spec.priority))
             return err_set(err, ERR_STATE, "priority %u may not evict \"%s/%u\" of priority %u",
-                           priority, job->spec.name, task_index(victim->id), job->spec.priority);
+                           by->spec.priority, job->spec.name, task_index(victim->id),
+                           job->spec.priority);
         if (victim->alloc.v != p->alloc.v)
             return err_set(err, ERR_STATE, "\"%s/%u\" does not take room where the task is to go",
                            job->spec.name, task_index(victim->id));
-        const struct task *spared = leaving_add(&leaving, cell, victim);
+        const struct task *spared = job_binds(job, by) ? leaving_add(&leaving, cell, victim) : NULL;
         if (spared != NULL)
             return budget_refuse(cell, spared, err);
         struct resources kept = task_kept(job, victim);
@@ -156,7 +157,7 @@ static int placement_check(const struct cell *cell, const struct placement *p,
     if (rc == 0)
         rc = room_check(cell, p, job, &room, err);
     if (rc == 0)
-        rc = victims_check(cell, p, victims, job->spec.priority, &room, err);
+        rc = victims_check(cell, p, victims, job, &room, err);
     if (rc == 0 && !resources_fit(spec_shape(&job->spec, p->shape), &room.free))
         rc = err_set(err, ERR_STATE, "no room %s machine \"%s\"",
                      p->alloc.v != 0 ? "in its alloc on" : "on", machine->name);

@@ -16,8 +16,6 @@ const char *hold_text(enum hold hold)
 void apply_policy_set(struct apply *a, const struct cmd_policy_set *body)
 {
     struct settings *settings = &a->cell->settings;
-    if (!operator_check(a, "set the cell's policy"))
-        return;
     if (body->policy >= POLICY_COUNT) {
         answer_refuse(a, ERR_INVALID, "policy %d is none", (int)body->policy);
         return;
@@ -29,6 +27,7 @@ void apply_policy_set(struct apply *a, const struct cmd_policy_set *body)
     struct event *event = event_add(a, EVENT_POLICY);
     snprintf(event->detail, sizeof event->detail, "%s to %s", policy_text(settings->policy),
              policy_text(body->policy));
+    event_by(a, event);
     settings->policy = body->policy;
     answer_say(a, "the cell's policy is %s now", policy_text(body->policy));
 }
@@ -44,8 +43,6 @@ static bool hold_may_move(const struct apply *a, enum hold from, enum hold to)
 void apply_hold_set(struct apply *a, const struct cmd_hold_set *body)
 {
     struct settings *settings = &a->cell->settings;
-    if (!operator_check(a, "release the cell"))
-        return;
     if (body->hold >= HOLD_COUNT || !hold_may_move(a, settings->hold, body->hold)) {
         answer_refuse(a, ERR_STATE, "%s",
                       settings->hold == HOLD_ON    ? "the cell holds still: it can only be released"
@@ -63,7 +60,7 @@ void apply_hold_set(struct apply *a, const struct cmd_hold_set *body)
             snprintf(event->detail, sizeof event->detail, "%u of %u machines are silent",
                      body->silent, body->machines);
         else
-            str_copy(event->detail, sizeof event->detail, a->cmd->user);
+            event_by(a, event);
     }
     static const char *const told[HOLD_COUNT] = {
         "the cell goes on", "the cell holds still: no machine is declared down",

@@ -4,8 +4,10 @@
  * Such a job has a task per machine there is: task I belongs on machine I + 1 and nowhere else. A
  * task is wanted while its machine is up, not draining and meets the hard constraints; else it is
  * UNWANTED, which asks for nothing: it does not wait, and its user's quota does not pay for it.
- * What runs when its machine ceases to meet the constraints stays, as everybody's tasks do. The
- * job lives until it is killed, for a machine may come at any time.
+ * Where one more would be over that quota, for machines came since the job was submitted, the task
+ * is UNWANTED, too, until the quota eases. What runs when its machine ceases to meet the
+ * constraints stays, as everybody's tasks do. The job lives until it is killed, for a machine may
+ * come at any time.
  */
 #include "cell_write.h"
 
@@ -30,18 +32,78 @@ uint32_t system_count(const struct cell *cell, const struct job_spec *spec)
     return count;
 }
 
+bool system_may_grow(const struct cell *cell, const struct job *job, struct err *err)
+{
+    return quota_check(cell, &job->spec, job_accounted(job) + 1, job, err) == 0;
+}
+
+static void make(struct apply *a, struct task *task, enum task_state state)
+{
+    struct task next = *task;
+    next.state = state;
+    next.not_before_ms = 0;
+    if (state == TASK_PENDING)
+        next.cause = CAUSE_NONE; /* else a drain long ago would count as a disruption now */
+    task_set(a, task, &next);
+}
+
+static void refuse(struct apply *a, struct job *job, const struct machine *machine,
+                   const struct err *why)
+{
+    struct event *event = event_add(a, EVENT_WAITING);
+    event->job = job->id;
+    event->machine = machine->id;
+    str_copy(event->detail, sizeof event->detail, why->msg);
+    job->over_quota = true;
+}
+
 static void review(struct apply *a, struct job *job, const struct machine *machine)
 {
     struct task *task = &job->tasks[machine->id.v - 1];
     bool wanted = system_wants(job, machine);
+    struct err why;
     if (task->state != (wanted ? TASK_UNWANTED : TASK_PENDING))
         return;
-    struct task next = *task;
-    next.state = wanted ? TASK_PENDING : TASK_UNWANTED;
-    next.not_before_ms = 0;
-    if (wanted)
-        next.cause = CAUSE_NONE; /* else a drain long ago would count as a disruption now */
-    task_set(a, task, &next);
+    if (wanted && !system_may_grow(a->cell, job, &why))
+        refuse(a, job, machine, &why);
+    else
+        make(a, task, wanted ? TASK_PENDING : TASK_UNWANTED);
+}
+
+/* By machine, as far as the quota goes: one task costs as much as another. */
+static void retry(struct apply *a, struct job *job)
+{
+    for (uint32_t m = 0; m < job->task_count; m++) {
+        struct task *task = &job->tasks[m];
+        if (task->state != TASK_UNWANTED || !system_wants(job, a->cell->machines[m]))
+            continue;
+        if (!system_may_grow(a->cell, job, NULL))
+            return;
+        make(a, task, TASK_PENDING);
+    }
+    job->over_quota = false;
+}
+
+void system_retry(struct apply *a)
+{
+    for (struct list *l = a->cell->system_jobs.next;
+         a->cell->quota_eased && l != &a->cell->system_jobs; l = l->next) {
+        struct job *job = CONTAINER_OF(l, struct job, system);
+        if (job->over_quota && system_may_grow(a->cell, job, NULL))
+            retry(a, job);
+    }
+    a->cell->quota_eased = false;
+}
+
+uint32_t cell_over_quota(const struct cell *cell, const struct job *job, struct err *why)
+{
+    uint32_t count = 0;
+    if (!job->spec.every_machine || job->killed || system_may_grow(cell, job, why))
+        return 0;
+    for (uint32_t m = 0; m < job->task_count; m++)
+        count += job->tasks[m].state == TASK_UNWANTED &&
+                 system_wants(job_find(cell, job->id), cell->machines[m]);
+    return count;
 }
 
 void system_start(struct apply *a, struct job *job)
@@ -59,10 +121,17 @@ uint32_t system_job_count(const struct cell *cell)
     return count;
 }
 
+/* Not wanted before it was looked at: system_machine_changed() comes next. */
 void system_machine_added(struct apply *a)
 {
+    bool eased = a->cell->quota_eased;
     LIST_EACH(l, &a->cell->system_jobs)
-    job_add_replica(a, CONTAINER_OF(l, struct job, system));
+    {
+        struct job *job = CONTAINER_OF(l, struct job, system);
+        job_add_replica(a, job);
+        make(a, &job->tasks[job->task_count - 1], TASK_UNWANTED);
+    }
+    a->cell->quota_eased = eased; /* what came goes again */
 }
 
 void system_machine_changed(struct apply *a, const struct machine *machine)

@@ -214,7 +214,7 @@ struct resources allocs_room_evicting(const struct view *view, const struct view
     {
         const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
         if (!task->stopping && priority_may_evict(job->priority, task->job->priority) &&
-            view_take_victim(view, task))
+            view_take_victim(view, job, task))
             room_give(&room, view_task_limit(task), task->devices);
     }
     LIST_EACH(l, tasks)

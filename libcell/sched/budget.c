@@ -31,16 +31,19 @@ static uint32_t victims_before(const struct view *view, const struct view_task *
     return count;
 }
 
-static bool is_counted(const struct view_task *task)
+/* Budgets bind work of their own user only: work of others is of higher priority, else it would not
+ * evict, and nobody keeps that off (job_binds()). */
+static bool is_counted(const struct view_job *by, const struct view_task *task)
 {
-    return task->job->budgeted && !task->disrupted;
+    return task->job->budgeted && !task->disrupted && task->job->owner == by->owner;
 }
 
 /* Of tasks that are all alike any may be spared; else whoever asks must come to the same ones. */
-static bool take_one(const struct view *view, const struct view_task *task)
+static bool take_one(const struct view *view, const struct view_job *by,
+                     const struct view_task *task)
 {
     struct view_job *job = task->job;
-    if (!is_counted(task))
+    if (!is_counted(by, task))
         return true;
     bool uneven = job->shape_count > 1 || job->limit_old_count > 0;
     uint32_t before = uneven ? MAX(job->taken, victims_before(view, task)) : job->taken;
@@ -50,23 +53,24 @@ static bool take_one(const struct view *view, const struct view_task *task)
     return true;
 }
 
-bool view_take_victim(const struct view *view, const struct view_task *task)
+bool view_take_victim(const struct view *view, const struct view_job *by,
+                      const struct view_task *task)
 {
-    if (!take_one(view, task))
+    if (!take_one(view, by, task))
         return false;
     struct list *inside = allocs_inside(task), *l = inside;
     while (l != NULL && (l = l->next) != inside) {
         const struct view_task *other = CONTAINER_OF(l, struct view_task, link);
-        if (!other->stopping && !take_one(view, other))
+        if (!other->stopping && !take_one(view, by, other))
             break;
     }
     if (l == inside)
         return true;
     while ((l = l->prev) != inside) { /* not as a whole: give back what was taken */
         const struct view_task *other = CONTAINER_OF(l, struct view_task, link);
-        other->job->taken -= !other->stopping && is_counted(other);
+        other->job->taken -= !other->stopping && is_counted(by, other);
     }
-    task->job->taken -= is_counted(task);
+    task->job->taken -= is_counted(by, task);
     return false;
 }
 

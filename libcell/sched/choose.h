@@ -16,10 +16,11 @@ bool feasible_maybe(const struct view *view, const struct view_job *job,
 /* What the machine has for this job, work it may evict included; -1 in every part when down. */
 struct resources feasible_room(const struct view *view, const struct view_job *job,
                                uint32_t machine);
-/* The same, remembered for jobs of one priority until the machine changes; of what who asks for
- * nothing rare can ask. */
+/* The same, remembered for jobs of one priority, bound by the same budgets, until the machine
+ * changes; of what who asks for nothing rare can ask. */
 struct reach {
     uint32_t priority;
+    uint64_t budgets; /* owner_budgets() */
     uint32_t machine_count;
     uint64_t *stamps;
     int64_t (*rooms)[RES_GPU];
@@ -88,9 +89,11 @@ struct refusals {
         struct resources need;
         uint64_t match; /* its number, 0: no constraints */
         uint32_t priority;
+        uint64_t budgets; /* owner_budgets() */
     } items[REFUSALS_MAX];
     uint32_t count, oldest;
     uint64_t improvements; /* view.improvements they are about */
+    uint64_t budgets;      /* owner_budgets() */
 };
 /* It asks for no less than one of them: it does not fit. */
 bool refusals_cover(struct refusals *refusals, const struct view *view, const struct view_job *job,

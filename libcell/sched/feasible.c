@@ -66,7 +66,7 @@ struct resources feasible_room(const struct view *view, const struct view_job *j
     {
         const struct view_task *task = CONTAINER_OF(l, struct view_task, link);
         if (!task->stopping && priority_may_evict(job->priority, task->job->priority) &&
-            view_take_victim(view, task))
+            view_take_victim(view, job, task))
             view_give(&room, task);
     }
     LIST_EACH(l, &view->tasks[machine])
@@ -81,9 +81,11 @@ void reach_release(struct reach *reach)
     *reach = (struct reach){0};
 }
 
-static void reach_begin(struct reach *reach, const struct view *view, uint32_t priority)
+static void reach_begin(struct reach *reach, const struct view *view, const struct view_job *job)
 {
-    if (reach->machine_count == view->machine_count && reach->priority == priority)
+    uint64_t budgets = owner_budgets(job->owner);
+    if (reach->machine_count == view->machine_count && reach->priority == job->priority &&
+        reach->budgets == budgets)
         return;
     if (reach->machine_count != view->machine_count) {
         reach->stamps = xrealloc(reach->stamps, view->machine_count, sizeof *reach->stamps);
@@ -91,7 +93,8 @@ static void reach_begin(struct reach *reach, const struct view *view, uint32_t p
     }
     memset(reach->stamps, 0, view->machine_count * sizeof *reach->stamps);
     reach->machine_count = view->machine_count;
-    reach->priority = priority;
+    reach->priority = job->priority;
+    reach->budgets = budgets;
 }
 
 struct resources reach_room(struct reach *reach, const struct view *view,
@@ -101,7 +104,7 @@ struct resources reach_room(struct reach *reach, const struct view *view,
     struct resources room = {0};
     if (resources_rare(need))
         return feasible_room(view, job, machine);
-    reach_begin(reach, view, job->priority);
+    reach_begin(reach, view, job);
     if (reach->stamps[machine] != view->stamp[machine]) { /* no machine ever has stamp 0 */
         room = feasible_room(view, job, machine);
         memcpy(reach->rooms[machine], room.v, sizeof reach->rooms[machine]);

@@ -4,8 +4,8 @@
  * On one machine: the lowest priorities first, inside one the larger task first (fewer victims),
  * then the newer; whoever turns out unneeded is spared, the highest priority first. Among machines:
  * the lowest highest-victim priority, then the fewest victims, then the lowest id. Tasks that stop
- * already are never victims, for their room is counted as free; nor are more of a job than its
- * disruption budget allows. Borg paper 3.2.
+ * already are never victims, for their room is counted as free; nor are more of a job of the same
+ * user than its disruption budget allows. Borg paper 3.2.
  *
  * Evictions come to an end. Count the live tasks that are not stopping by priority and read the
  * counts as a number, the highest priority first: a victim has a strictly lower priority than the
@@ -28,10 +28,12 @@ enum { CACHES = 4 };
 enum { CATCH_UP_MAX = 128 };
 static const uint64_t COST_NONE = UINT64_MAX;
 
-/* For one kind of task (priority and limit): the cost at each machine, valid at a stamp. */
+/* For one kind of task (priority, limit, the budgets that bind it): the cost at each machine, valid
+ * at a stamp. */
 struct plan_cache {
     bool in_use;
     uint32_t priority;
+    uint64_t budgets; /* owner_budgets() */
     struct resources limit;
     uint64_t used_at;
     uint32_t count;
@@ -58,27 +60,35 @@ static bool same_limit(const struct resources *a, const struct resources *b)
     return resources_fit(a, b) && resources_fit(b, a);
 }
 
+static bool cache_is_for(const struct plan_cache *cache, const struct view_job *job,
+                         const struct resources *need)
+{
+    return cache->in_use && cache->priority == job->priority &&
+           cache->budgets == owner_budgets(job->owner) && same_limit(&cache->limit, need);
+}
+
 static struct plan_cache *cache_for(struct preempt *preempt, const struct view *view,
-                                    uint32_t priority, const struct resources *need)
+                                    const struct view_job *job, const struct resources *need)
 {
     if (preempt->caches == NULL)
         preempt->caches = xcalloc(CACHES, sizeof *preempt->caches);
     struct plan_cache *cache = &preempt->caches[0];
     for (int i = 0; i < CACHES; i++) {
         struct plan_cache *c = &preempt->caches[i];
-        if (c->in_use && c->priority == priority && same_limit(&c->limit, need)) {
+        if (cache_is_for(c, job, need)) {
             cache = c;
             break;
         }
         if (c->used_at < cache->used_at)
             cache = c;
     }
-    if (!cache->in_use || cache->priority != priority || !same_limit(&cache->limit, need)) {
+    if (!cache_is_for(cache, job, need)) {
         cache->count = 0;
         cache->listed_count = 0;
     }
     cache->in_use = true;
-    cache->priority = priority;
+    cache->priority = job->priority;
+    cache->budgets = owner_budgets(job->owner);
     cache->limit = *need;
     cache->used_at = ++preempt->clock;
     if (cache->count < view->machine_count) {
@@ -100,12 +110,12 @@ static int by_choice(const void *x, const void *y)
     return view_task_order(a, b);
 }
 
-/* Leave out those whose jobs have no disruption budget left for them. */
-static void candidates_spare(struct preempt *p, const struct view *view)
+/* Leave out those whose jobs have no disruption budget left for them that binds this one. */
+static void candidates_spare(struct preempt *p, const struct view *view, const struct view_job *job)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < p->victim_count; i++)
-        if (view_take_victim(view, p->victims[i]))
+        if (view_take_victim(view, job, p->victims[i]))
             p->victims[count++] = p->victims[i];
     for (uint32_t i = 0; i < count; i++) /* of a job that has none here, none was taken */
         view_untake(p->victims[i]);
@@ -129,7 +139,7 @@ static void candidates_collect(struct preempt *p, const struct view *view,
     }
     if (p->victim_count > 1)
         qsort(p->victims, p->victim_count, sizeof(struct view_task *), by_choice);
-    candidates_spare(p, view);
+    candidates_spare(p, view, job);
 }
 
 /* Keep the first candidates that make room, without those that are not needed. */
@@ -251,7 +261,7 @@ struct choice preempt_best(struct preempt *preempt, const struct view *view,
                            const struct view_job *job, const struct resources *need,
                            uint32_t victims_max)
 {
-    struct plan_cache *cache = cache_for(preempt, view, job->priority, need);
+    struct plan_cache *cache = cache_for(preempt, view, job, need);
     struct choice best;
     bool is_free =
         !job->woken && job->match == NULL && score_is_plain(job) && view_avoided(job) == 0;

@@ -4,7 +4,8 @@
  * Of each job and attribute that is asked for there is one presence: the live tasks per value,
  * those that are stopping included. It is counted as tasks come and go, so asking is one look for
  * each machine. A hard clause that is nothing but an apart holds in both directions: the
- * job that is meant has a keeper then, and is kept away from where the other one's tasks are.
+ * job that is meant has a keeper then, and is kept away from where the other one's tasks are, if it
+ * is of the same user or of lower priority (job_binds()).
  */
 #include "places.h"
 
@@ -195,13 +196,19 @@ bool company_holds(const struct company *company, const struct view_job *job, ui
     return false;
 }
 
+static bool keeper_binds(const struct keeper *keeper, const struct view_job *job)
+{
+    const struct view_job *by = keeper->presence->of->job;
+    return by != NULL && (by->owner == job->owner || job->priority < by->priority);
+}
+
 const char *presence_keeper(const struct view_job *job, uint32_t machine)
 {
     LIST_EACH(l, &job->crowd->keepers)
     {
-        const struct presence *presence = CONTAINER_OF(l, struct keeper, link)->presence;
-        if (count_at(presence, machine) > 0)
-            return presence->of->name;
+        const struct keeper *keeper = CONTAINER_OF(l, struct keeper, link);
+        if (keeper_binds(keeper, job) && count_at(keeper->presence, machine) > 0)
+            return keeper->presence->of->name;
     }
     return NULL;
 }

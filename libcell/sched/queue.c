@@ -65,6 +65,30 @@ static void withdraw(struct queue *queue, struct view_job *job)
     list_remove(&job->queued);
 }
 
+static struct owner *owner_take(struct view *view, const struct view_job *job, const char *user)
+{
+    struct owner *owner = namemap_get(&view->owners, user);
+    if (owner == NULL) {
+        owner = xcalloc(1, sizeof *owner);
+        str_copy(owner->user, sizeof owner->user, user);
+        owner->id = ++view->owner_last;
+        namemap_put(&view->owners, owner->user, owner);
+    }
+    owner->job_count++;
+    owner->budgeted += job->budgeted;
+    return owner;
+}
+
+static void owner_give(struct view *view, const struct view_job *job)
+{
+    struct owner *owner = job->owner;
+    owner->budgeted -= job->budgeted;
+    if (--owner->job_count > 0)
+        return;
+    namemap_remove(&view->owners, owner->user);
+    free(owner);
+}
+
 void queue_add(struct view *view, struct view_job *job, const char *user)
 {
     struct level *level = level_of(view, job);
@@ -81,6 +105,7 @@ void queue_add(struct view *view, struct view_job *job, const char *user)
     insert(queue, job);
     queue->job_count++;
     job->queue = queue;
+    job->owner = owner_take(view, job, user);
 }
 
 void queue_remove(struct view *view, struct view_job *job)
@@ -88,6 +113,7 @@ void queue_remove(struct view *view, struct view_job *job)
     struct queue *queue = job->queue;
     withdraw(queue, job);
     job->queue = NULL;
+    owner_give(view, job);
     if (--queue->job_count > 0)
         return;
     ASSERT(queue->ready == 0);

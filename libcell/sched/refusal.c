@@ -2,8 +2,9 @@
  * refusal.c - what fitted nowhere, so that what asks for as much need not be looked at.
  *
  * A task that asks for at least as much of everything as one that fitted nowhere, may evict no more
- * and may go to no other machines, fits nowhere either, until something leaves a machine or one
- * grows. Only the smallest of those that did not fit are kept, and few of them.
+ * (for its priority, and for the disruption budgets that bind it) and may go to no other machines,
+ * fits nowhere either, until something leaves a machine or one grows. Only the smallest of those
+ * that did not fit are kept, and few of them.
  */
 #include "choose.h"
 
@@ -18,12 +19,13 @@ static bool covers(const struct refusal *refusal, const struct refusal *ask)
     return refusal->priority >= ask->priority &&
            priority_is_prod(refusal->priority) == priority_is_prod(ask->priority) &&
            (refusal->match == 0 || refusal->match == ask->match) &&
+           (refusal->budgets == 0 || refusal->budgets == ask->budgets) &&
            resources_fit(&refusal->need, &ask->need);
 }
 
 static struct refusal refusal_of(const struct view_job *job, const struct resources *need)
 {
-    return (struct refusal){*need, match_of(job), job->priority};
+    return (struct refusal){*need, match_of(job), job->priority, owner_budgets(job->owner)};
 }
 
 bool refusals_cover(struct refusals *refusals, const struct view *view, const struct view_job *job,

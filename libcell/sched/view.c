@@ -880,6 +880,7 @@ void view_release(struct view *view)
     namemap_release(&view->matches_by_key);
     namemap_release(&view->crowds_by_name);
     namemap_release(&view->sets_by_name);
+    namemap_release(&view->owners);
     for (int p = 0; p <= PRIORITY_MAX; p++)
         namemap_release(&view->levels[p].queues);
 }

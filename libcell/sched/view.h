@@ -124,7 +124,21 @@ struct view_job {
     uint32_t disrupted;       /* tasks that are */
     uint32_t taken;           /* between view_take_victim() and view_untake(): as victims */
     struct queue *queue;
+    struct owner *owner;
 };
+
+/* Whose jobs they are. */
+struct owner {
+    char user[CELL_NAME_MAX + 1];
+    uint64_t id; /* never that of another one */
+    uint32_t job_count;
+    uint32_t budgeted; /* of them: disruption budgets bind work of the same user only */
+};
+/* What is the same for all whom the same budgets bind: 0 for users who have none. */
+static inline uint64_t owner_budgets(const struct owner *owner)
+{
+    return owner->budgeted > 0 ? owner->id : 0;
+}
 
 /* The jobs of one user at one priority. */
 enum { QUEUE_LEVELS = 6 };
@@ -206,6 +220,8 @@ struct view {
     struct namemap crowds_by_name;
     struct list sets;            /* of allocs, by view_set.link */
     struct namemap sets_by_name; /* by "user/name" */
+    struct namemap owners;
+    uint64_t owner_last; /* id */
     struct level levels[PRIORITY_MAX + 1];
     uint64_t waiting;
     enum policy policy;    /* the cell's */
@@ -271,9 +287,11 @@ void view_stop(struct view *view, struct view_task *task); /* with an alloc what
 void view_unplace(struct view *view, struct view_task *task);
 void view_unstop(struct view *view, struct view_task *task, bool disrupted);
 void view_unimprove(struct view *view, uint32_t improved_count);
-/* Count the task, and with an alloc what is inside, as what would be evicted, unless a job of these
- * has no budget left for it; then, for each task this was asked of, view_untake(). */
-bool view_take_victim(const struct view *view, const struct view_task *task);
+/* Count the task, and with an alloc what is inside, as what would be evicted for a job, unless a
+ * job of these has no budget left that binds it; then, for each task this was asked of,
+ * view_untake(). */
+bool view_take_victim(const struct view *view, const struct view_job *by,
+                      const struct view_task *task);
 void view_untake(const struct view_task *task);
 /* Turn the improved machines into candidates. */
 void view_take_improved(struct view *view);

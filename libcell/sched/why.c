@@ -97,7 +97,8 @@ static void keepers_count(struct inquiry *q)
     {
         const struct job *other = CONTAINER_OF(l, struct job, link);
         const struct clauses *clauses = &other->spec.constraints;
-        for (uint32_t i = 0; i < clauses->count && other != q->job && !job_is_dead(other); i++) {
+        bool binds = other != q->job && !job_is_dead(other) && job_binds(other, q->job);
+        for (uint32_t i = 0; i < clauses->count && binds; i++) {
             const char *whom = clause_keeps_away(&clauses->items[i]);
             if (whom == NULL || strcmp(whom, q->job->spec.name) != 0)
                 continue;
@@ -433,6 +434,11 @@ int why_job(const struct cell *cell, const char *name, int64_t index, uint32_t s
     ret->shape = shape;
     count_pending(job, index, ret);
     bool unwanted = index != WHY_INDEX_ANY && job->tasks[index].state == TASK_UNWANTED;
+    struct err over;
+    uint32_t missing = ret->pending == 0 && !unwanted ? cell_over_quota(cell, job, &over) : 0;
+    if (missing > 0)
+        return err_set(err, ERR_STATE, "job \"%s\": %u machine%s more want%s it: %s", name, missing,
+                       missing == 1 ? "" : "s", missing == 1 ? "s" : "", over.msg);
     if (ret->pending == 0 && !unwanted)
         return err_set(err, ERR_STATE, "job \"%s\" is %s: nothing of it is pending", name,
                        job_state_text(job));

@@ -66,7 +66,7 @@ enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
             continue;
         enum why_bar bar = bar_between(job, victim);
         struct resources kept = task_kept(victim, task);
-        if (bar == BAR_NONE && leaving_add(&leaving, cell, task) != NULL)
+        if (bar == BAR_NONE && job_binds(victim, job) && leaving_add(&leaving, cell, task) != NULL)
             bar = BAR_BUDGET;
         if (bar == BAR_PROD)
             resources_add(&gone[bar], task_limit(victim, task));
@@ -119,7 +119,7 @@ static struct candidate *candidates_of(const struct cell *cell, const struct job
     }
     qsort(all, count, sizeof *all, by_choice);
     for (uint32_t i = 0; i < count && all[i].bar == BAR_NONE; i++)
-        if (leaving_add(&leaving, cell, all[i].task) != NULL)
+        if (job_binds(all[i].job, job) && leaving_add(&leaving, cell, all[i].task) != NULL)
             all[i].bar = BAR_BUDGET;
     qsort(all, count, sizeof *all, by_choice);
     *ret_count = count;

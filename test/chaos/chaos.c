@@ -170,6 +170,15 @@ static void leader_wait(struct conductor *c)
     }
 }
 
+/* Users work as production: their registers are priorities. */
+static void rights_give(struct conductor *c)
+{
+    static const char *const words[] = {"grant", "ada", "production", "monitoring", NULL};
+    pid_t pid = crew_borgctl(&c->crew, words);
+    while (pid > 0 && kill(pid, 0) == 0) /* until it is reaped */
+        conductor_turn(c);
+}
+
 static int chaos_run(void *data)
 {
     static struct conductor c;
@@ -185,6 +194,7 @@ static int chaos_run(void *data)
     if (c.crew.faketime == NULL)
         printf("chaos: no clock jumps: Debian's faketime is not installed or does not work here\n");
     leader_wait(&c);
+    rights_give(&c);
     users_start(&c.users, &c.lines, o->seed * 7919 + 1);
     uint64_t phases =
         MAX(o->seconds / (PHASE_FAULTS_MAX * FAULT_EVERY_MS / 1000 + REST_MS / 1000), UINT64_C(1));

@@ -58,7 +58,7 @@ reason_tells() # JOB TEXT
 }
 
 @test "a quota bounds them" {
-    borgctl quota set root production gpu=5,tape=7
+    borgctl quota set "$(id -un)" production gpu=5,tape=7
     expect_exit 1 borgctl submit "$(spec more 200 2 50m 'true' '.task.resources.tape = 1')"
     borgctl -o json quota | jq -e '.[] | select(.band == "production") |
         .named == {"tape": 7} and .named_used == {"tape": 6} and .gpu_milli == 5000'

@@ -352,7 +352,8 @@ void logs_close(struct logs *logs UNUSED)
 {
 }
 
-void logs_serve(struct logs *logs UNUSED, struct runner *runner UNUSED)
+void logs_serve(struct logs *logs UNUSED, struct runner *runner UNUSED,
+                const struct identities *identities UNUSED)
 {
 }
 

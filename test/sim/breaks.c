@@ -59,7 +59,8 @@ static bool on_replica(unsigned i)
     type __wrap_##name(__VA_ARGS__)
 
 /* Between service and inbox. */
-WRAP(void, inbox_put, struct inbox *inbox, const struct cmd *cmd, replica_answer_cb cb, void *data)
+WRAP(void, inbox_put, struct inbox *inbox, const struct cmd *cmd, bool by_operator,
+     replica_answer_cb cb, void *data)
 {
     struct wire_answer answer = {.code = ERR_OK};
     bool early = broken(BREAK_EARLY_ANSWER) && cb != NULL && cmd->request_id[0] != 0;
@@ -68,7 +69,7 @@ WRAP(void, inbox_put, struct inbox *inbox, const struct cmd *cmd, replica_answer
         if (leader >= 0)
             answer.index = replica_cell(world_replica((unsigned)leader))->applied_index + 1;
     }
-    __real_inbox_put(inbox, cmd, early ? NULL : cb, early ? NULL : data);
+    __real_inbox_put(inbox, cmd, by_operator, early ? NULL : cb, early ? NULL : data);
     if (early)
         cb(data, NULL, &answer);
 }

@@ -24,7 +24,7 @@
       "quorum", 1) \
     X(FORGET_VOTES, "forget-votes", "nobody remembers whom he voted for", "term", 20) \
     X(DIVERGE, "diverge", "one replica computes back-offs in its own way", "digest", 5) \
-    X(INDEX_ORDER, "index-order", "shards with old cells drive borglets, which obey", "stale", 20) \
+    X(INDEX_ORDER, "index-order", "shards with old cells drive borglets, which obey", "stale", 40) \
     X(DEAF_BORGLET, "deaf-borglet", "borglets do not stop tasks", "zombie", 5) \
     X(KEEP_OLD, "keep-old", "borglets go on with what runs elsewhere by now", "double", 20) \
     X(MUTE_BORGLET, "mute-borglet", "borglets do not tell how tasks end", "ghost", 5) \

@@ -56,6 +56,7 @@ struct desk {
     struct node *node;
     char name[CELL_NAME_MAX + 1];
     bool is_operator;
+    unsigned granted;   /* by it: to so many users */
     bool has_registers; /* is one of those who share user u0 and his registers */
     struct tls_context *tls;
     uv_timer_t timer;
@@ -309,9 +310,16 @@ static struct cmd draw_own(struct desk *desk)
 static struct cmd draw_operator(struct desk *desk)
 {
     struct cmd cmd = {0};
+    if (desk->granted + 1 < desk_count) { /* first all may do work of every band */
+        cmd.kind = CMD_IDENTITY_SET;
+        snprintf(cmd.identity_set.identity, sizeof cmd.identity_set.identity, "user/u%u",
+                 desk->granted++);
+        cmd.identity_set.add = BIT(RIGHT_PRODUCTION) | BIT(RIGHT_MONITORING);
+        return cmd;
+    }
     switch (draw_below(&desk->seed, 8)) {
     case 0:
-        draw_quota(&desk->seed, &cmd);
+        draw_granted(&desk->seed, &cmd);
         break;
     case 1:
         draw_setting(&desk->seed, &cmd);

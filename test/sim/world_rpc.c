@@ -367,7 +367,7 @@ static void rpc_serve(struct rpc_conn *conn, const struct message *m)
     struct err err;
     int rc = rpc_admit(conn, m, &method, &err);
     if (m->kind == MESSAGE_NOTICE) {
-        if (rc == 0 && (method->roles & RPC_MAY_NOTIFY) != 0)
+        if (rc == 0 && (method->roles & ROLE_MAY_NOTIFY) != 0)
             method->handler(conn, NULL, m->bytes, m->size);
         else if (rc != -ERR_NOT_FOUND)
             rpc_close(conn);

@@ -176,9 +176,11 @@ START_TEST(a_submit_is_refused_while_its_name_lives)
     struct world w = world_new();
     job_id first = world_job(&w, spec_named("web", "ada", 100));
     ck_assert_int_eq(world_submit(&w, spec_named("web", "bob", 100)), ERR_EXISTS);
-    expect_msg(&w, "job \"web\" exists and is live; kill it first or choose another name");
+    expect_msg(&w, "job \"web\" of user \"ada\" exists and is live; choose another name");
+    ck_assert_int_eq(world_submit(&w, spec_named("web", "ada", 100)), ERR_EXISTS);
+    expect_msg(&w, "exists and is live; kill it first or choose another name");
     ck_assert_int_eq(world_kill(&w, "web"), ERR_OK);
-    job_id second = world_job(&w, spec_named("web", "bob", 100));
+    job_id second = world_job(&w, spec_named("web", "ada", 100));
     ck_assert_uint_gt(second.v, first.v);
     ck_assert_ptr_eq(cell_job_named(w.cell, "web"), cell_job(w.cell, second));
     ck_assert_ptr_nonnull(cell_job(w.cell, first));

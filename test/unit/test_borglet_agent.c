@@ -7,6 +7,7 @@
 #include "inventory.h"
 #include "link.h"
 #include "log.h"
+#include "identities.h"
 #include "logs.h"
 #include "testlib.h"
 
@@ -130,7 +131,7 @@ static void on_replica_close(struct rpc_conn *conn, const struct err *why UNUSED
 
 static const struct rpc_method replica_methods[] = {
     {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), on_hello},
-    {WIRE_REPORT, "report", BIT(ROLE_BORGLET) | RPC_MAY_NOTIFY, on_report},
+    {WIRE_REPORT, "report", BIT(ROLE_BORGLET) | ROLE_MAY_NOTIFY, on_report},
 };
 
 /* At a free port, and again at the same. */
@@ -248,6 +249,7 @@ static void send_run(struct rig *r, uint32_t index, int64_t cpu_milli, const cha
 
     spec_init(&run.spec);
     str_copy(run.spec.name, sizeof(run.spec.name), "web");
+    str_copy(run.spec.user, sizeof(run.spec.user), "ada");
     words_add(&run.spec.argv, "sh");
     words_add(&run.spec.argv, "-c");
     words_add(&run.spec.argv, script);
@@ -343,7 +345,7 @@ static void on_reader_close(struct rpc_conn *conn, const struct err *why UNUSED)
 }
 
 static const struct rpc_method user_methods[] = {
-    {WIRE_LOG_CHUNK, "chunk", BIT(ROLE_BORGLET) | RPC_MAY_NOTIFY, on_chunk},
+    {WIRE_LOG_CHUNK, "chunk", BIT(ROLE_BORGLET) | ROLE_MAY_NOTIFY, on_chunk},
 };
 
 static void read_log(struct rig *r, struct wire_logs request)
@@ -654,6 +656,106 @@ START_TEST(a_followed_log_comes_as_it_is_written_and_ends_with_the_task)
 }
 END_TEST
 
+static void send_identities(struct rig *r, uint64_t index, const char *user, uint32_t rights)
+{
+    struct wire_identity row = {.rights = rights};
+    struct wire_identities told = {
+        .index = index, .identities = &row, .identity_count = rights != 0};
+    CLEANUP(buf_release) struct buf body = {0};
+
+    snprintf(row.identity, sizeof(row.identity), "user/%s", user);
+    wire_pack_identities(&body, &told);
+    ck_assert_int_eq(rpc_notify(link_wait(r)->conn, WIRE_IDENTITIES, body.bytes, body.size), 0);
+}
+
+/* What this user is answered when he reads the log of ada's task. */
+static enum err_code code_for(struct rig *r, const char *user)
+{
+    if (r->reader != NULL)
+        rpc_close(r->reader);
+    T_RUN(&r->loop, r->reader == NULL);
+    tls_context_close(r->user);
+    r->user = t_tls(r->pki, user);
+    read_log(r, (struct wire_logs){.task = ref(0).task.v, .tail_bytes = UINT64_MAX});
+    T_RUN(&r->loop, r->answered);
+    ck_assert_uint_eq(r->log_size, r->answer.code == ERR_OK ? 3 : 0);
+    return r->answer.code;
+}
+
+START_TEST(a_log_is_read_by_its_user_and_by_readers_and_operators)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 100, "echo hi");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_EXITED));
+    ck_assert_int_eq(code_for(&r, "user/ada"), ERR_OK);
+    ck_assert_int_eq(code_for(&r, "user/root"), ERR_OK);
+    ck_assert_int_eq(code_for(&r, "user/eve"), ERR_DENIED);
+    ck_assert_str_eq(r.answer.msg,
+                     "job \"web\": it is of user \"ada\": only that user, a reader and "
+                     "an operator of the cell may read its logs");
+    send_identities(&r, 10, "eve", BIT(RIGHT_READER));
+    T_RUN(&r.loop, code_for(&r, "user/eve") == ERR_OK);
+    ck_assert_int_eq(code_for(&r, "user/bob"), ERR_DENIED);
+    send_identities(&r, 9, "bob", BIT(RIGHT_OPERATOR)); /* of a replica that is behind */
+    send_identities(&r, 11, "eve", BIT(RIGHT_OPERATOR));
+    T_RUN(&r.loop, code_for(&r, "user/eve") == ERR_OK);
+    ck_assert_int_eq(code_for(&r, "user/bob"), ERR_DENIED);
+    send_identities(&r, 12, "eve", 0);
+    T_RUN(&r.loop, code_for(&r, "user/eve") == ERR_DENIED);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(who_reads_logs_is_known_to_a_borglet_that_is_started_anew)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    send_run(&r, 0, 100, "echo hi");
+    T_RUN(&r.loop, told_kind(replica, 0, REPORT_EXITED));
+    send_identities(&r, 10, "eve", BIT(RIGHT_READER));
+    T_RUN(&r.loop, code_for(&r, "user/eve") == ERR_OK);
+    rpc_close(r.reader);
+    T_RUN(&r.loop, r.reader == NULL);
+    agent_down(&r);
+    agent_up(&r);
+    ck_assert_int_eq(code_for(&r, "user/eve"), ERR_OK);
+    ck_assert_int_eq(code_for(&r, "user/bob"), ERR_DENIED);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(identities_are_kept_whole_or_not_at_all)
+{
+    const char *dir = t_dir();
+    char path[600];
+    struct identities *known = identities_open(dir);
+    struct wire_identities told = {.index = 7, .identity_count = 1};
+    told.identities = xcalloc(1, sizeof(*told.identities));
+    told.identities[0] = (struct wire_identity){.identity = "borglet/m7", .revoked_ms = 1000};
+    identities_take(known, &told);
+    identities_close(known);
+    known = identities_open(dir);
+    ck_assert(identities_revoked(known, "borglet/m7", 1000));
+    ck_assert(!identities_revoked(known, "borglet/m7", 1001));
+    ck_assert(!identities_revoked(known, "borglet/m8", 0));
+    ck_assert(identities_may_read(known, "root"));
+    identities_close(known);
+    snprintf(path, sizeof(path), "%s/identities", dir);
+    FILE *file = fopen(path, "r+");
+    fseek(file, 12, SEEK_SET);
+    fputc('x', file);
+    fclose(file);
+    known = identities_open(dir);
+    ck_assert(!identities_revoked(known, "borglet/m7", 0));
+    identities_close(known);
+}
+END_TEST
+
 START_TEST(a_log_that_is_not_here_is_told_with_those_that_are)
 {
     struct rig r;
@@ -826,6 +928,9 @@ int main(void)
     tcase_add_loop_test(logs, a_log_that_was_tampered_with_is_refused_and_holds_nothing, 0,
                         ARRAY_SIZE(log_tampers));
     tcase_add_test(logs, a_user_has_a_part_of_the_readers_only);
+    tcase_add_test(logs, a_log_is_read_by_its_user_and_by_readers_and_operators);
+    tcase_add_test(logs, who_reads_logs_is_known_to_a_borglet_that_is_started_anew);
+    tcase_add_test(logs, identities_are_kept_whole_or_not_at_all);
     tcase_add_test(logs, a_follower_that_leaves_and_one_too_many_do_no_harm);
     suite_add_tcase(suite, work);
     suite_add_tcase(suite, links);

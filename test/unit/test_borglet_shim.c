@@ -703,6 +703,33 @@ START_TEST(a_task_outlives_its_shim_without_sigpipe)
 }
 END_TEST
 
+/* An upgraded borglet finds attempts that the one before it has started. */
+START_TEST(a_spec_of_the_version_before_is_read)
+{
+    struct rig r;
+    struct shim_spec spec;
+    struct err err;
+    char argv0[SHIM_ARGV0_BYTES];
+    const size_t bytes = shim_spec_bytes(2), head = offsetof(struct shim_spec, words_bytes);
+    rig_init(&r);
+    spec = r.spec;
+    spec.magic = SHIM_SPEC_MAGIC;
+    spec.version = 2;
+    spec.argc = 1;
+    spec.words_bytes = sizeof("sleep");
+    memset(spec.user, 'x', 4); /* where there was padding */
+    spec.crc = shim_crc(shim_crc(0, (const char *)&spec + head, bytes - head), "sleep", 6);
+    int fd = openat(r.dir_fd, "spec", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ck_assert_int_eq(write(fd, &spec, bytes), (ssize_t)bytes);
+    ck_assert_int_eq(write(fd, "sleep", 6), 6);
+    close(fd);
+    ck_assert_msg(shim_spec_read(r.dir_fd, &spec, argv0, &err) == 0, "%s", err.msg);
+    ck_assert_str_eq(argv0, "sleep");
+    ck_assert_str_eq(spec.user, "");
+    rig_release(&r);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("borglet_shim");
@@ -714,6 +741,7 @@ int main(void)
     tcase_set_timeout(ask, 60);
     tcase_add_loop_test(ends, the_end_of_a_task_is_told_and_recorded, 0, 7);
     tcase_add_test(ends, two_hundred_short_tasks_lose_no_code_and_no_output);
+    tcase_add_test(ends, a_spec_of_the_version_before_is_read);
     tcase_add_test(ends, a_command_that_is_not_there_is_a_start_error);
     tcase_add_loop_test(ends, what_is_wrong_with_a_file_is_told, 0, 10);
     tcase_add_test(ends, a_missing_loader_of_a_program_is_named);

@@ -9,22 +9,25 @@
 static const struct {
     enum cmd_kind kind;
     const char *user;
+    bool by_operator;
     enum inbox_lane lane;
 } lanes[] = {
-    {CMD_REPORT, "", INBOX_CELL},
-    {CMD_MACHINE_DOWN, "", INBOX_CELL},
-    {CMD_USAGE, "", INBOX_USAGE},
-    {CMD_MACHINE_DRAIN, "root", INBOX_OPERATOR},
-    {CMD_JOB_KILL, "root", INBOX_OPERATOR},
-    {CMD_JOB_KILL, "ada", INBOX_USERS},
-    {CMD_MACHINE_DRAIN, "ada", INBOX_USERS}, /* she may not, but she may ask like everybody */
+    {CMD_REPORT, "", false, INBOX_CELL},
+    {CMD_MACHINE_DOWN, "", false, INBOX_CELL},
+    {CMD_USAGE, "", false, INBOX_USAGE},
+    {CMD_MACHINE_DRAIN, "root", true, INBOX_OPERATOR},
+    {CMD_JOB_KILL, "root", true, INBOX_OPERATOR},
+    {CMD_JOB_KILL, "olga", true, INBOX_OPERATOR},
+    {CMD_JOB_KILL, "ada", false, INBOX_USERS},
+    {CMD_MACHINE_DRAIN, "ada", false,
+     INBOX_USERS}, /* she may not, but she may ask like everybody */
 };
 
 START_TEST(every_command_has_its_lane)
 {
     struct cmd cmd = {.kind = lanes[_i].kind};
     str_copy(cmd.user, sizeof cmd.user, lanes[_i].user);
-    ck_assert_int_eq(inbox_lane_of(&cmd), lanes[_i].lane);
+    ck_assert_int_eq(inbox_lane_of(&cmd, lanes[_i].by_operator), lanes[_i].lane);
 }
 END_TEST
 
@@ -46,7 +49,7 @@ static void put(struct inbox *inbox, const char *user, const char *job, struct t
     struct cmd cmd = {.kind = CMD_JOB_KILL};
     str_copy(cmd.user, sizeof cmd.user, user);
     str_copy(cmd.job_kill.name, sizeof cmd.job_kill.name, job);
-    inbox_put(inbox, &cmd, on_answer, told);
+    inbox_put(inbox, &cmd, strcmp(user, "root") == 0, on_answer, told);
 }
 
 static struct cmd take(struct inbox *inbox)

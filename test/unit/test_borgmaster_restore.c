@@ -125,6 +125,7 @@ static const struct {
     {"DELETE FROM meta", "", ERR_CORRUPT},
     {"UPDATE jobs SET killed = 1 - killed", "killed", ERR_CORRUPT},
     {"DROP TABLE quotas", "its schema is not that of a cell", ERR_CORRUPT},
+    {"DROP TABLE identities", "its schema is not that of a cell", ERR_CORRUPT},
     {"CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END",
      "it has trigger t where ", ERR_CORRUPT},
     {"DROP TABLE quotas; CREATE VIEW quotas AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 "

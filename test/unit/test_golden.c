@@ -8,8 +8,8 @@
  *   machine NAME cpu=4 ram=8Gi disk=0 ports=4      register; `down NAME`
  *          attr=KEY=VALUE...                       each as often as you like, here and below
  *          gpu=2 res=NAME:N...                     here, in jobs and in quotas
- *   submit NAME user=U priority=P replicas=N cpu=1 ram=1Gi restart=always failures=3 backoff=1s
- *          backoff_max=1m disruptions=1 policy=worst-fit       each but NAME may be left out
+ *   submit NAME user=U as=U priority=P replicas=N cpu=1 ram=1Gi restart=always failures=3
+ * backoff=1s backoff_max=1m disruptions=1 policy=worst-fit       each but NAME may be left out
  *          need=rack=r1|ssd~exists want=rack=r1:50 constraints, `~` is a blank; a wish has a weight
  *          spread=BY:MAX:WEIGHT                    0: none
  *          gang=1 replicas=every-machine or=CPU:RAM (another shape)
@@ -20,6 +20,8 @@
  *   policy NAME user=U | hold on|off|released user=U     of the cell
  *   masters COUNT | master-add HOST replaces=N user=U | master-remove N user=U
  *   master-joined N | master-gone N                      its replicas
+ *   identity user/U add=operator add=reader remove=... revoke=no|yes|restore user=U
+ *   events                                         what they said since the last time, not tasks'
  *   kill NAME user=U | update NAME user=U replicas=N priority=P
  *   place JOB/I MACHINE [evict JOB/I]... shape=2   by hand
  *   pass [explained]                               the scheduler decides [and how]
@@ -45,6 +47,7 @@ struct story {
     struct sched *sched;
     uint64_t now_ms;
     struct buf *out;
+    struct buf history;
     char *words[WORDS_MAX];
     int word_count;
 };
@@ -140,11 +143,16 @@ static void apply(struct story *s, struct cmd *cmd)
 {
     cmd->time_ms = s->now_ms;
     cmd->request_id[0] = (uint64_t)number_of(s, "request", "0");
-    str_copy(cmd->user, sizeof cmd->user, value_of(s, "user", ""));
+    const char *by = cmd->kind == CMD_JOB_SUBMIT ? "as" : "user";
+    str_copy(cmd->user, sizeof cmd->user, value_of(s, by, ""));
     world_apply(&s->w, cmd);
     buf_printf(s->out, "%s: %s\n", err_code_text(s->w.answer.code), s->w.answer.msg);
-    for (size_t i = 0; i < s->w.changes.event_count; i++)
-        print_event(s, &s->w.changes.events[i]);
+    for (size_t i = 0; i < s->w.changes.event_count; i++) {
+        const struct event *event = &s->w.changes.events[i];
+        print_event(s, event);
+        if (event->task_index < 0)
+            buf_printf(&s->history, "event %s: %s\n", event_kind_text(event->kind), event->detail);
+    }
     world_tell(&s->w, s->sched);
 }
 
@@ -218,6 +226,36 @@ static void do_quota(struct story *s)
     quota_change(s, false);
 }
 
+static uint32_t rights_of(const struct story *s, const char *name)
+{
+    uint32_t rights = 0;
+    for (int i = 0; (i = next_of(s, name, i)) != 0;)
+        for (enum right r = 0; r < RIGHT_COUNT; r++)
+            if (strcmp(strchr(s->words[i], '=') + 1, right_text(r)) == 0)
+                rights |= BIT(r);
+    return rights;
+}
+
+static void do_identity(struct story *s)
+{
+    const char *revoke = value_of(s, "revoke", "no");
+    struct cmd cmd = {.kind = CMD_IDENTITY_SET,
+                      .identity_set = {.add = rights_of(s, "add"),
+                                       .remove = rights_of(s, "remove"),
+                                       .revoke = strcmp(revoke, "yes") == 0       ? REVOKE_YES
+                                                 : strcmp(revoke, "restore") == 0 ? REVOKE_RESTORE
+                                                                                  : REVOKE_NO}};
+    str_copy(cmd.identity_set.identity, sizeof cmd.identity_set.identity, s->words[1]);
+    apply(s, &cmd);
+}
+
+/* What the cell's and the jobs' events said since the last time. */
+static void do_events(struct story *s)
+{
+    buf_printf(s->out, "%s", buf_text(&s->history));
+    buf_clear(&s->history);
+}
+
 static void do_unquota(struct story *s)
 {
     quota_change(s, true);
@@ -270,7 +308,8 @@ static void shapes_of(const struct story *s, struct job_spec *spec)
 
 static struct job_spec spec_of(const struct story *s)
 {
-    struct job_spec spec = spec_named(s->words[1], "", (uint32_t)number_of(s, "priority", "100"));
+    struct job_spec spec = spec_named(s->words[1], value_of(s, "user", value_of(s, "as", "")),
+                                      (uint32_t)number_of(s, "priority", "100"));
     spec.replicas = (uint32_t)number_of(s, "replicas", "1");
     spec.limit = resources_of(s, &spec.resource_names);
     spec.restart = (enum restart)restart_parse(value_of(s, "restart", "on-failure"));
@@ -594,6 +633,8 @@ static const struct {
     {"evict", 2, do_evict},
     {"resize", 2, do_resize},
     {"quota", 2, do_quota},
+    {"identity", 2, do_identity},
+    {"events", 1, do_events},
     {"unquota", 2, do_unquota},
     {"explain", 2, do_explain},
 };
@@ -649,6 +690,7 @@ static void run_story(char *text, struct buf *to)
     }
     ck_assert_msg(out.size == 0, "commands after the last ----");
     sched_free(s.sched);
+    buf_release(&s.history);
     world_release(&s.w);
 }
 

@@ -131,7 +131,7 @@ static const struct rpc_method server_methods[] = {
     {M_ECHO, "test.echo", USERS, serve_echo},
     {M_REFUSE, "test.refuse", USERS, serve_refuse},
     {M_HOLD, "test.hold", USERS, serve_hold},
-    {M_NOTICE, "test.notice", USERS | RPC_MAY_NOTIFY, serve_notice},
+    {M_NOTICE, "test.notice", USERS | ROLE_MAY_NOTIFY, serve_notice},
     {M_MASTER_ONLY, "test.master_only", BIT(ROLE_MASTER) | BIT(ROLE_BORGLET), serve_echo},
     {M_BIG, "test.big", USERS, serve_big},
     {M_ASK_BACK, "test.ask_back", USERS, serve_ask_back},

@@ -70,8 +70,8 @@ static void serve_work(struct rpc_conn *conn, struct rpc_call *call, const void 
 static const struct rpc_method methods[] = {
     {M_ECHO, "test.echo", BIT(ROLE_USER), serve_echo},
     {M_HOLD, "test.hold", BIT(ROLE_USER), serve_hold},
-    {M_NOTICE, "test.notice", BIT(ROLE_USER) | RPC_MAY_NOTIFY, serve_notice},
-    {M_WORK, "test.work", BIT(ROLE_USER) | RPC_MAY_NOTIFY, serve_work},
+    {M_NOTICE, "test.notice", BIT(ROLE_USER) | ROLE_MAY_NOTIFY, serve_notice},
+    {M_WORK, "test.work", BIT(ROLE_USER) | ROLE_MAY_NOTIFY, serve_work},
 };
 
 static void server_on_open(struct rpc_conn *conn)

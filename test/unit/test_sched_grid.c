@@ -153,15 +153,24 @@ struct refused {
     int64_t cpu, ram;
 };
 
-static bool covered(struct refusals *refusals, const struct view *view, struct refused ask,
-                    bool note)
+/* `user` 0: one who has no budgets. */
+static bool covered_for(uint64_t user, struct refusals *refusals, const struct view *view,
+                        struct refused ask, bool note)
 {
     struct match match = {.number = ask.match};
-    struct view_job job = {.priority = ask.priority, .match = ask.match == 0 ? NULL : &match};
+    struct owner owner = {.id = user, .job_count = 1, .budgeted = user != 0};
+    struct view_job job = {
+        .priority = ask.priority, .match = ask.match == 0 ? NULL : &match, .owner = &owner};
     struct resources need = amounts(ask.cpu, ask.ram, 0, 0);
     if (note)
         refusals_note(refusals, view, &job, &need);
     return refusals_cover(refusals, view, &job, &need);
+}
+
+static bool covered(struct refusals *refusals, const struct view *view, struct refused ask,
+                    bool note)
+{
+    return covered_for(0, refusals, view, ask, note);
 }
 
 START_TEST(a_refusal_covers_what_asks_for_no_less)
@@ -195,6 +204,21 @@ START_TEST(a_refusal_with_constraints_covers_its_own_only)
 }
 END_TEST
 
+/* Budgets bind work of their own user: for others more may be evicted. */
+START_TEST(a_refusal_for_the_sake_of_budgets_covers_the_same_user_only)
+{
+    const struct refused ask = {100, 0, 1000, 4}, more = {100, 0, 2000, 4};
+    struct refusals refusals = {0};
+    struct view view = {0};
+    ck_assert(covered_for(1, &refusals, &view, ask, true));
+    ck_assert(covered_for(1, &refusals, &view, ask, false));
+    ck_assert(!covered_for(2, &refusals, &view, ask, false));
+    ck_assert(!covered_for(0, &refusals, &view, ask, false));
+    ck_assert(covered_for(0, &refusals, &view, more, true)); /* nobody may evict more */
+    ck_assert(covered_for(2, &refusals, &view, more, false));
+}
+END_TEST
+
 START_TEST(only_the_smallest_refusals_are_kept)
 {
     struct refusals refusals = {0};
@@ -217,6 +241,7 @@ int main(void)
     tcase_add_test(c, grid_is_as_good_as_a_scan);
     tcase_add_test(c, a_refusal_covers_what_asks_for_no_less);
     tcase_add_test(c, a_refusal_with_constraints_covers_its_own_only);
+    tcase_add_test(c, a_refusal_for_the_sake_of_budgets_covers_the_same_user_only);
     tcase_add_test(c, only_the_smallest_refusals_are_kept);
     suite_add_tcase(s, c);
     return run_suite(s);

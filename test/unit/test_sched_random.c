@@ -75,9 +75,9 @@ static bool oracle_may_disrupt(const struct cell *cell, const struct machine *ma
     return job_may_disrupt(job, task, before);
 }
 
-/* What a machine or alloc has for work of this priority, by the slow and obvious way. */
-static struct oracle_space oracle_room(const struct cell *cell, struct spot spot, uint32_t priority,
-                                       bool evicting)
+/* What a machine or alloc has for work of this user and priority, by the slow and obvious way. */
+static struct oracle_space oracle_room(const struct cell *cell, struct spot spot,
+                                       const struct job_spec *by, bool evicting)
 {
     struct oracle_space room = spot.alloc == NULL ? oracle_space_of(spot.machine)
                                                   : oracle_space_of_alloc(cell, spot.alloc);
@@ -87,8 +87,9 @@ static struct oracle_space oracle_room(const struct cell *cell, struct spot spot
         const struct job *job = cell_job(cell, task_job(task->id));
         if (task->stopping != CAUSE_NONE || !is_at(task, spot))
             continue;
-        if (!evicting || !priority_may_evict(priority, job->spec.priority) ||
-            !oracle_may_disrupt(cell, spot.machine, task))
+        bool is_bound = strcmp(job->spec.user, by->user) == 0;
+        if (!evicting || !priority_may_evict(by->priority, job->spec.priority) ||
+            (is_bound && !oracle_may_disrupt(cell, spot.machine, task)))
             oracle_space_move(&room, cell, task, -1);
     }
     return room;
@@ -192,7 +193,7 @@ static bool oracle_fits(const struct cell *cell, struct spot spot, const struct 
 {
     if (!oracle_open(cell, spot, job))
         return false;
-    struct oracle_space room = oracle_room(cell, spot, job->spec.priority, evicting);
+    struct oracle_space room = oracle_room(cell, spot, &job->spec, evicting);
     return oracle_space_fits(&room, job, need);
 }
 
@@ -227,7 +228,7 @@ static uint64_t oracle_places(const struct cell *cell, const struct job *job,
         struct spot spot = spot_at(cell, job, i);
         if (!oracle_open(cell, spot, job))
             continue;
-        struct oracle_space room = oracle_room(cell, spot, job->spec.priority, false);
+        struct oracle_space room = oracle_room(cell, spot, &job->spec, false);
         for (; oracle_space_fits(&room, job, need); places++)
             oracle_space_fill(&room, need);
     }
@@ -393,7 +394,7 @@ static void expect_good(const struct cell *cell, const struct placement *p,
     ck_assert_int_eq(is_free, p->victim_count == 0);
     ck_assert(!is_one || p->shape == oracle_shape(cell, job, there, !is_free));
     shapes_seen += p->shape > 0;
-    struct oracle_space room = oracle_room(cell, spot, spec->priority, false);
+    struct oracle_space room = oracle_room(cell, spot, spec, false);
     for (uint32_t i = 0; i < p->victim_count; i++) {
         const struct job *victim = cell_job(cell, task_job(victims[i].task));
         ck_assert(!priority_is_prod(victim->spec.priority));

@@ -178,6 +178,71 @@ START_TEST(a_task_without_room_waits_for_its_machine_alone)
 END_TEST
 
 /* It grows with the cell, one machine at a time, without moving what is there. */
+static void quota_of_tasks(struct world *w, int64_t tasks)
+{
+    struct cmd cmd = {.kind = CMD_QUOTA_SET,
+                      .quota_set = {.quota = {.user = "ada", .band = BAND_BATCH, .tasks = tasks}}};
+    for (int r = 0; r < RES_COUNT; r++)
+        cmd.quota_set.quota.limit.v[r] = QUOTA_UNLIMITED;
+    ck_assert_int_eq(world_apply(w, &cmd), ERR_OK);
+}
+
+static uint64_t used(const struct world *w)
+{
+    const struct account *account = namemap_get(&w->cell->accounts_by_user, "ada");
+    return account->used[BAND_BATCH].tasks;
+}
+
+START_TEST(machines_that_come_do_not_make_it_outgrow_its_quota)
+{
+    struct world w = world_of_three();
+    struct err why;
+    quota_of_tasks(&w, 3);
+    job_id job = system_job(&w, "logs", 100, NULL);
+    machine(&w, "m4", 4000, "linux");
+    ck_assert_int_eq(state(&w, job, 3), TASK_UNWANTED);
+    ck_assert_uint_eq(used(&w), 3);
+    ck_assert_uint_eq(cell_over_quota(w.cell, cell_job(w.cell, job), &why), 1);
+    ck_assert_ptr_nonnull(strstr(why.msg,
+                                 "over the quota of user \"ada\" in band batch: tasks: used "
+                                 "3, asked 1, granted 3"));
+    const struct event *event = &w.changes.events[w.changes.event_count - 1];
+    ck_assert_int_eq(event->kind, EVENT_WAITING);
+    ck_assert_uint_eq(event->machine.v, 4);
+    ck_assert_str_eq(event->detail, why.msg);
+    machine(&w, "m5", 4000, "linux");
+    quota_of_tasks(&w, 4); /* one more, by machine */
+    ck_assert_int_eq(state(&w, job, 3), TASK_PENDING);
+    ck_assert_int_eq(state(&w, job, 4), TASK_UNWANTED);
+    ck_assert_int_eq(world_drain(&w, "m1", true), ERR_OK); /* leaves room for another */
+    ck_assert_int_eq(state(&w, job, 0), TASK_UNWANTED);
+    ck_assert_int_eq(state(&w, job, 4), TASK_PENDING);
+    ck_assert_int_eq(world_drain(&w, "m1", false), ERR_OK);
+    ck_assert_int_eq(state(&w, job, 0), TASK_UNWANTED);
+    ck_assert_uint_eq(used(&w), 4);
+    quota_of_tasks(&w, 2); /* takes nothing away */
+    ck_assert_uint_eq(used(&w), 4);
+    quota_of_tasks(&w, QUOTA_UNLIMITED);
+    ck_assert_uint_eq(used(&w), 5);
+    ck_assert_uint_eq(cell_over_quota(w.cell, cell_job(w.cell, job), &why), 0);
+    world_release(&w);
+}
+END_TEST
+
+START_TEST(what_other_jobs_give_back_lets_it_grow)
+{
+    struct world w = world_of_three();
+    quota_of_tasks(&w, 4);
+    job_id job = system_job(&w, "logs", 100, NULL);
+    world_job(&w, spec_named("web", "ada", 100));
+    machine(&w, "m4", 4000, "linux");
+    ck_assert_int_eq(state(&w, job, 3), TASK_UNWANTED);
+    ck_assert_int_eq(world_kill(&w, "web"), ERR_OK);
+    ck_assert_int_eq(state(&w, job, 3), TASK_PENDING);
+    world_release(&w);
+}
+END_TEST
+
 START_TEST(a_thousand_machines_come_one_by_one)
 {
     struct world w = world_new();
@@ -217,6 +282,8 @@ int main(void)
     tcase_add_test(tcase, it_lives_until_it_is_killed_and_then_grows_no_more);
     tcase_add_test(tcase, a_task_on_another_machine_is_refused);
     tcase_add_test(tcase, a_task_without_room_waits_for_its_machine_alone);
+    tcase_add_test(tcase, machines_that_come_do_not_make_it_outgrow_its_quota);
+    tcase_add_test(tcase, what_other_jobs_give_back_lets_it_grow);
     tcase_add_test(tcase, a_thousand_machines_come_one_by_one);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -255,7 +255,7 @@ START_TEST(company_is_told_and_who_keeps_a_job_away)
     machine(&w, "m2", amounts(2000, 10, 0, 0), "r1");
     machine_id m3 = machine(&w, "m3", amounts(2000, 10, 0, 0), "r2");
     struct term term;
-    struct job_spec lonely = spec_named("lonely", "ada", 200);
+    struct job_spec lonely = spec_named("lonely", "bob", 200);
     ck_assert_int_eq(term_parse("rack apart web", &term, NULL), 0);
     clause_add(clauses_add(&lonely.constraints, 0), term);
     job_id id = world_job(&w, lonely);
@@ -372,22 +372,23 @@ enum gone { GONE_NOTHING, GONE_ALLOWED, GONE_EVICTABLE, GONE_BATCH, GONE_ALL };
 
 /* With those of its job before it on the machine gone as well, may this one go? */
 static bool is_gone(const struct cell *cell, const struct machine *machine, const struct task *task,
-                    uint32_t priority, enum gone gone)
+                    const struct job *by, enum gone gone)
 {
     const struct job *job = cell_job(cell, task_job(task->id));
+    uint32_t priority = by->spec.priority;
     if (task->stopping != CAUSE_NONE || task->alloc.v != 0 || gone == GONE_ALL)
         return true;
     if (gone == GONE_BATCH)
         return job->spec.priority < 120;
     if (gone == GONE_NOTHING || priority <= job->spec.priority || job->spec.priority >= 120)
         return false;
-    if (gone != GONE_ALLOWED)
+    if (gone != GONE_ALLOWED || strcmp(job->spec.user, by->spec.user) != 0)
         return true;
     CLEANUP(leaving_release) struct leaving leaving = {0};
     for (struct list *l = machine->tasks.next; l != &task->link; l = l->next) {
         const struct task *other = CONTAINER_OF(l, struct task, link);
-        if (is_gone(cell, machine, other, priority, GONE_EVICTABLE) &&
-            other->stopping == CAUSE_NONE && other->alloc.v == 0)
+        if (is_gone(cell, machine, other, by, GONE_EVICTABLE) && other->stopping == CAUSE_NONE &&
+            other->alloc.v == 0)
             (void)leaving_add(&leaving, cell, other);
     }
     return leaving_add(&leaving, cell, task) == NULL;
@@ -407,7 +408,7 @@ static uint32_t oracle_gone(const struct cell *cell, const struct job *job, cons
             LIST_EACH(l, &machine->tasks)
             {
                 const struct task *task = CONTAINER_OF(l, struct task, link);
-                if (!is_gone(cell, machine, task, job->spec.priority, gone))
+                if (!is_gone(cell, machine, task, job, gone))
                     oracle_space_move(&room, cell, task, -1);
             }
             count += oracle_space_fits(&room, job, spec_shape(&job->spec, why->shape));

@@ -1,0 +1,113 @@
+#!/usr/bin/env bats
+# whose.bats - what is whose: jobs, names, logs, why, priorities; and who may keep the cell.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 3 --borglets 2 --capacity cpu=4,ram=1Gi,disk=1Gi --user ada
+    cell_up --user eve
+    # For others that a cell of one's own gives rights to, the operator takes them away again.
+    borgctl ungrant eve production monitoring
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+as_ada()
+{
+    borgctl --user ada "$@"
+}
+
+as_eve()
+{
+    borgctl --user eve "$@"
+}
+
+@test "who makes a cell is its operator, and whom he names may do work of every band" {
+    wait_until 20 replicas_agree 3
+    me="$(id -un)"
+    [[ "$me" == root ]] || same "rights" "operator" "$(borgctl -o json identities |
+        jq -r --arg me "user/$me" '.[] | select(.identity == $me).rights')"
+    borgctl drain m2
+    borgctl undrain m2
+    same "rights" "production monitoring" "$(borgctl -o json identities |
+        jq -r '.[] | select(.identity == "user/ada").rights')"
+    before="$(ask "SELECT count(*) FROM events WHERE kind = 'identity'")"
+    borgctl cell up
+    same "nothing was said twice" "$before" \
+        "$(ask "SELECT count(*) FROM events WHERE kind = 'identity'")"
+}
+
+@test "others neither change nor kill a job, nor take its name; an operator may" {
+    as_ada submit --wait "$(spec web 200 1 100m 'echo secret; exec sleep 1000')"
+    expect_exit 1 as_eve kill web
+    expect_text 'job "web": it is of user "ada": only that user and an operator of the cell may'
+    expect_exit 1 as_eve update web --replicas 3
+    expect_text 'only that user and an operator of the cell may update it'
+    expect_exit 1 as_eve submit "$(spec web 50 1 100m 'true')"
+    expect_text 'job "web" of user "ada" exists and is live; choose another name'
+    job_runs web 1
+    as_ada submit "$(spec brief 50 1 100m 'exec sleep 1000')"
+    borgctl kill brief --wait
+    expect_exit 1 as_eve submit "$(spec brief 50 1 100m 'true')"
+    expect_text 'was a job of user "ada", and the name stays with that user'
+    as_ada submit "$(spec brief 50 1 100m 'exec sleep 1000')"
+    same "who" "by ada
+by $(id -un)
+by ada" "$(ask "SELECT detail FROM events WHERE job_name = 'brief' AND
+        kind IN ('submitted', 'killing') ORDER BY seq")"
+}
+
+@test "logs and why are its user's, a reader's and an operator's" {
+    same "log" "secret" "$(as_ada logs web)"
+    same "log" "secret" "$(borgctl logs web)"
+    expect_exit 1 as_eve logs web
+    expect_text 'only that user, a reader and an operator of the cell may read its logs'
+    as_ada submit "$(spec large 50 1 64 'exec sleep 1000')"
+    wait_sql 20 1 "SELECT count(*) FROM jobs WHERE name = 'large' AND reason <> ''"
+    as_ada why large >/dev/null
+    expect_exit 1 as_eve why large
+    expect_text 'only that user, a reader and an operator of the cell may ask why'
+    borgctl grant eve reader
+    eve_reads() { [[ "$(as_eve logs web)" == secret ]]; }
+    wait_until 10 eve_reads
+    as_eve why large >/dev/null
+    expect_exit 1 as_eve kill web
+    # A machine that is started while no master answers still knows who reads.
+    borgctl ungrant eve reader
+    eve_is_refused() { ! as_eve logs web; }
+    wait_until 10 eve_is_refused
+}
+
+@test "production and monitoring are closed to who was not granted them" {
+    expect_exit 1 as_eve submit "$(spec shop 200 1 100m 'exec sleep 1000')"
+    expect_text 'the band production, which is closed to user "eve": an operator of the cell may'
+    expect_text 'borgctl grant eve production'
+    as_eve submit "$(spec shop 119 1 100m 'exec sleep 1000')"
+    expect_exit 1 as_eve update shop --priority monitoring
+    expect_text 'borgctl grant eve monitoring'
+    expect_exit 1 as_eve grant eve production
+    expect_text 'only an operator of the cell may'
+    borgctl quota set eve production tasks=1,cpu=1
+    as_eve update shop --priority production
+    as_ada submit "$(spec watch 400 1 100m 'exec sleep 1000')"
+    same "history" "eve production cpu=1 tasks=1, by $(id -un)" \
+        "$(ask "SELECT detail FROM events WHERE kind = 'quota'")"
+}
+
+@test "certificates are revoked, and restored, by an operator" {
+    expect_exit 1 as_ada revoke eve
+    expect_exit 1 borgctl revoke root
+    expect_text 'cannot be revoked'
+    expect_exit 2 borgctl revoke 'e v e'
+    expect_exit 2 borgctl grant eve everything
+    expect_exit 2 borgctl grant borglet/m1 reader
+    borgctl revoke borglet/m9
+    same "revoked" "borglet/m9" "$(borgctl -o json identities |
+        jq -r '.[] | select(.revoked_ms != null).identity')"
+    borgctl unrevoke borglet/m9
+    same "revoked" "" "$(borgctl -o json identities |
+        jq -r '.[] | select(.revoked_ms != null).identity')"
+}
