@@ -111,3 +111,17 @@ by ada" "$(ask "SELECT detail FROM events WHERE job_name = 'brief' AND
     same "revoked" "" "$(borgctl -o json identities |
         jq -r '.[] | select(.revoked_ms != null).identity')"
 }
+
+@test "rights and revocations are kept when all masters and machines are started anew" {
+    borgctl grant eve reader
+    borgctl revoke borglet/m9
+    before="$(borgctl -o json identities)"
+    borgctl cell down
+    # An operator's word is kept, too: what he took away is not given again.
+    borgctl cell up
+    same "identities" "$before" "$(borgctl -o json identities)"
+    wait_until 20 replicas_agree 3
+    job_runs web 1
+    same "log" "secret" "$(as_eve logs web)"
+    expect_exit 1 as_eve kill web
+}
