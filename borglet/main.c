@@ -2,9 +2,11 @@
  * main.c - borglet: flags, the set-up that can fail with a message, the loop.
  */
 #include "agent.h"
+#include "core_dumps.h"
 #include "inventory.h"
 #include "log.h"
 #include "spec.h"
+#include "tls_watch.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -16,7 +18,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, FLAG_ATTR = 50, FLAG_RESOURCE, FLAG_GPUS };
+enum { EXIT_USAGE = 2, FLAG_ATTR = 50, FLAG_RESOURCE, FLAG_GPUS, FLAG_CORE_DUMPS };
 
 static const char help[] =
     "Usage: borglet --cell FILE --name NAME --dir DIR --cert FILE --key FILE [OPTION...]\n"
@@ -37,12 +39,14 @@ static const char help[] =
     "  --resource NAME=N   what else jobs may ask for and the cell is to count, like tape=4\n"
     "  --ports FIRST-LAST  range given to tasks (20000-20999)\n"
     "  --log-level LEVEL   debug, info, warn or error (info)\n"
+    "  --core-dumps        leave an image of the memory after a crash, with all keys\n"
     "  --version           print the version\n"
     "  --help              print this\n";
 
 struct flags {
     const char *cell, *name, *dir, *cert, *key, *listen, *capacity, *ports;
     enum log_level log_level;
+    bool core_dumps;
     struct words attributes;
     struct resources more; /* gpus and what --resource names */
     struct resource_names resource_names;
@@ -54,6 +58,7 @@ struct borglet {
     struct cell_file cell;
     struct state_dir state;
     struct tls_context *tls;
+    struct tls_watch *watch;
     struct agent *agent;
     char shim_path[CELL_PATH_MAX + 1];
 };
@@ -101,6 +106,10 @@ static int flag_take(struct flags *f, int which, const char *value)
         *texts[which] = value;
         return 0;
     }
+    if (which == FLAG_CORE_DUMPS) {
+        f->core_dumps = true;
+        return 0;
+    }
     if (which == FLAG_ATTR) {
         struct err err;
         return inventory_attribute_add(value, &f->attributes, &err) == 0
@@ -144,6 +153,7 @@ static int flags_parse(int argc, char **argv, struct flags *f)
                                             {"attr", 1, NULL, FLAG_ATTR},
                                             {"gpus", 1, NULL, FLAG_GPUS},
                                             {"resource", 1, NULL, FLAG_RESOURCE},
+                                            {"core-dumps", 0, NULL, FLAG_CORE_DUMPS},
                                             {"help", 0, NULL, HELP},
                                             {"version", 0, NULL, VERSION},
                                             {NULL, 0, NULL, 0}};
@@ -202,6 +212,7 @@ static void borglet_on_signal(uv_signal_t *handle, int signal)
     struct borglet *b = handle->data;
 
     log_info("borglet.stopping signal=%d, tasks go on", signal);
+    tls_watch_close(b->watch);
     agent_close(b->agent);
     for (size_t i = 0; i < ARRAY_SIZE(b->signals); i++)
         uv_close((uv_handle_t *)&b->signals[i], NULL);
@@ -262,6 +273,7 @@ static int borglet_run(struct borglet *b, const struct flags *f, struct agent_op
     int rc = agent_open(options, &b->agent, err);
     if (rc != 0)
         return rc;
+    b->watch = tls_watch_open(&b->loop, b->tls);
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         uv_signal_init(&b->loop, &b->signals[i]);
         b->signals[i].data = b;
@@ -295,6 +307,7 @@ int main(int argc, char **argv)
     if (address_parse(f.listen, &address, &err) != 0)
         return usage("--listen: %s", err.msg);
     log_open(f.log_level, f.name);
+    core_dumps_allow(f.core_dumps);
     signal(SIGPIPE, SIG_IGN);
     descriptors_raise();
     if (borglet_prepare(&b, &f, &options, &err) != 0 || borglet_run(&b, &f, &options, &err) != 0) {

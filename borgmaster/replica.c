@@ -28,6 +28,7 @@ enum {
     FLUSH_TASKS_MAX = 65536,  /* tasks touched before a delta is made, also within one loop turn */
     STORE_BACKLOG_MAX = 4096, /* deltas SQLite may be behind before the leader stops proposing */
     STORE_BEHIND_MS = 5000,   /* longer: we say so */
+    LEADERLESS_MS = 3000,     /* longer than any election */
 };
 
 struct replica {
@@ -49,6 +50,7 @@ struct replica {
     enum raftlog_role role;
     uint64_t term;
     uint64_t leader_id;
+    uint64_t led_ms;                /* when there was none any more; the start, before the first */
     bool leads;                     /* see replica_leads() */
     struct raftlog_barrier barrier; /* of this leadership */
     bool barrier_pending;
@@ -186,6 +188,8 @@ static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t 
     struct replica *r = data;
     log_info("role.changed role=%s term=%" PRIu64 " leader=%" PRIu64, names[role], term, leader_id);
     bool lost = r->leads && (role != RAFTLOG_LEADER || term != r->term);
+    if (r->leader_id != 0 && leader_id == 0)
+        r->led_ms = clock_mono_ms();
     r->role = role;
     r->term = term;
     r->leader_id = leader_id;
@@ -303,12 +307,20 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     return 0;
 }
 
-/* Numbers are given in order and never again: a lower one that is not there was removed. */
+/*
+ * Numbers are given in order and never again: a lower one that is not there was removed. A higher
+ * one may be a member that we have not been told of yet, but our leader tells us soon; only when
+ * there has been none for long it may be the leader itself that we do not know.
+ */
 static bool may_connect(void *data, uint64_t id, const char *address)
 {
     const struct replica *r = data;
     const struct master *row = masters_find(&r->masters, id);
-    return row != NULL ? strcmp(row->raft, address) == 0 : id >= r->masters.next_id;
+    if (row != NULL)
+        return strcmp(row->raft, address) == 0;
+    if (r->leader_id != 0)
+        return id >= r->masters.next_id && r->leader_id == id;
+    return id >= r->masters.next_id && clock_mono_ms() - r->led_ms >= LEADERLESS_MS;
 }
 
 static void on_raftlog_fatal(void *data, const struct err *err)
@@ -411,6 +423,7 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     struct replica *r = xcalloc(1, sizeof *r);
     r->options = *options;
     r->started_ms = clock_mono_ms();
+    r->led_ms = r->started_ms;
     r->cell = cell_new();
     int rv = store_open(options->dir, options->identity, r->cell, &r->store, err);
     if (rv != 0) {

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { NUMBER_DIGITS_MAX = 10 };
+
 static const char *const role_texts[ROLE_COUNT] = {
     [ROLE_NONE] = "none",
     [ROLE_MASTER] = "master",
@@ -18,14 +20,22 @@ const char *role_text(enum role role)
     return (unsigned)role < ROLE_COUNT ? role_texts[role] : "none";
 }
 
-static bool name_valid(const char *name, bool digits_only)
+/* A replica's number, as it is printed: at most ten digits, none of them a leading zero. */
+static bool number_valid(const char *name)
+{
+    size_t length = strlen(name);
+    return length >= 1 && length <= NUMBER_DIGITS_MAX && name[0] != '0' &&
+           strspn(name, "0123456789") == length;
+}
+
+/* Names are parts of file names, options and lines of logs: nothing else belongs into them. */
+static bool holder_valid(const char *name)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "._-@+0123456789";
+                                  "0123456789._-";
     size_t length = strlen(name);
-    if (length == 0 || length > CELL_NAME_MAX)
-        return false;
-    return strspn(name, digits_only ? "0123456789" : allowed) == length;
+    return length >= 1 && length <= CELL_NAME_MAX && strchr("._-", name[0]) == NULL &&
+           strspn(name, allowed) == length;
 }
 
 int identity_parse(const char *common_name, struct identity *ret, struct err *err)
@@ -35,14 +45,15 @@ int identity_parse(const char *common_name, struct identity *ret, struct err *er
         if (strncmp(common_name, role_texts[role], length) != 0 || common_name[length] != '/')
             continue;
         const char *name = common_name + length + 1;
-        if (!name_valid(name, role == ROLE_MASTER))
+        if (role == ROLE_MASTER ? !number_valid(name) : !holder_valid(name))
             break;
         *ret = (struct identity){.role = (enum role)role};
         str_copy(ret->name, sizeof ret->name, name);
         return 0;
     }
     return err_set(err, ERR_INVALID,
-                   "\"%.80s\" is no identity: expected master/NUMBER, borglet/NAME or user/NAME",
+                   "\"%.80s\" is no identity: expected master/NUMBER, borglet/NAME or user/NAME, "
+                   "with a name of A-Z a-z 0-9 . _ - that begins with a letter or a digit",
                    common_name);
 }
 
