@@ -3,6 +3,7 @@
  */
 #include "agent.h"
 #include "clock.h"
+#include "identities.h"
 #include "link.h"
 #include "log.h"
 #include "logs.h"
@@ -20,6 +21,7 @@ struct agent {
     struct plan plan;
     struct runner *runner;
     struct logs *logs;
+    struct identities *identities;
     struct link *link;
     uv_prepare_t turn;  /* active when there is something to do before the loop sleeps */
     uv_timer_t measure; /* what tasks use */
@@ -228,6 +230,13 @@ static void agent_on_intents(void *data, struct wire_intents *in)
     agent_kick(agent);
 }
 
+static void agent_on_identities(void *data, struct wire_identities *in)
+{
+    struct agent *agent = data;
+
+    identities_take(agent->identities, in);
+}
+
 static void agent_link(struct agent *agent)
 {
     struct link_options options = {.loop = agent->options.loop,
@@ -240,7 +249,8 @@ static void agent_link(struct agent *agent)
                                    .attributes = &agent->options.attributes,
                                    .data = agent,
                                    .on_hello = agent_on_hello,
-                                   .on_intents = agent_on_intents};
+                                   .on_intents = agent_on_intents,
+                                   .on_identities = agent_on_identities};
 
     agent->link = link_open(&options);
 }
@@ -272,6 +282,7 @@ int agent_open(const struct agent_options *options, struct agent **ret, struct e
         free(agent);
         return rc;
     }
+    agent->identities = identities_open(options->dir);
     logs_serve(agent->logs, agent->runner);
     uv_prepare_init(options->loop, &agent->turn);
     agent->turn.data = agent;
@@ -288,6 +299,7 @@ static void agent_on_close(uv_handle_t *handle)
     struct agent *agent = handle->data;
 
     plan_release(&agent->plan);
+    identities_close(agent->identities);
     free(agent->present);
     free(agent);
 }

@@ -42,11 +42,14 @@ static void link_on_move(struct rpc_conn *conn, struct rpc_call *call, const voi
                          size_t size);
 static void link_on_replicas(struct rpc_conn *conn, struct rpc_call *call, const void *body,
                              size_t size);
+static void link_on_identities(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                               size_t size);
 
 static const struct rpc_method methods[] = {
     {WIRE_INTEND, "intend", BIT(ROLE_MASTER), link_on_intend},
     {WIRE_MOVE, "move", BIT(ROLE_MASTER), link_on_move},
     {WIRE_REPLICAS, "replicas", BIT(ROLE_MASTER), link_on_replicas},
+    {WIRE_IDENTITIES, "identities", BIT(ROLE_MASTER), link_on_identities},
 };
 
 static const char *link_address(const struct link *link)
@@ -359,6 +362,26 @@ static void link_on_replicas(struct rpc_conn *conn, struct rpc_call *call, const
     link->turn = link->replica_count - 1;
     log_info("link.left replica=%" PRIu64 ", it is no replica any more", now);
     rpc_close(conn);
+}
+
+static void link_on_identities(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                               size_t size)
+{
+    struct link *link = rpc_data(conn);
+    CLEANUP(wire_identities_release) struct wire_identities told = {0};
+    struct err err;
+
+    if (call != NULL)
+        rpc_reply(call, NULL, 0);
+    if (link->closing)
+        return;
+    if (wire_unpack_identities(body, size, &told, &err) != 0) {
+        log_error("link.garbage replica=%s reason=%s, closing", link_address(link),
+                  log_quoted(err.msg));
+        rpc_close(conn);
+        return;
+    }
+    link->options.on_identities(link->options.data, &told);
 }
 
 bool link_is_up(const struct link *link)

@@ -15,8 +15,9 @@ enum {
     LINKS_TICK_MS = 250,
     LINKS_SWEEP_TICKS = 4, /* every so many, all links are looked at */
     LINKS_SPECS_BYTES = 4194304,
-    LINKS_BATCH_MAX = 16384, /* reports that wait to be proposed */
-    LINKS_BATCHES_MAX = 4,   /* commands of them under way: more would only be smaller */
+    LINKS_BATCH_MAX = 16384,    /* reports that wait to be proposed */
+    LINKS_BATCHES_MAX = 4,      /* commands of them under way: more would only be smaller */
+    LINKS_TELL_BYTES = 4194304, /* of identities in one turn: there may be many links */
 };
 
 enum link_state {
@@ -37,7 +38,8 @@ struct link {
     machine_id machine; /* from LINK_WAITING on */
     struct link_tasks tasks;
     uint64_t heard_ms;
-    bool moving; /* it was asked to go */
+    bool moving;              /* it was asked to go */
+    uint64_t identities_told; /* links.identities_version that it has */
     struct list all;
     struct list restless; /* in links.restless, or alone */
 };
@@ -62,6 +64,9 @@ struct links {
     struct idmap by_machine; /* machine id -> struct link, LINK_WAITING and LINK_UP */
     struct link_todo todo;   /* scratch */
     struct buf body;         /* scratch */
+    struct buf identities;   /* packed, as every borglet is to know them */
+    uint64_t identities_version;
+    bool identities_untold; /* some link may not have them yet */
     uv_timer_t tick;
     unsigned ticks;
     uint64_t leader_seen_ms;
@@ -247,6 +252,64 @@ void links_tell_replicas(struct links *links)
     }
 }
 
+/* Who reads everybody's logs, and whose certificates do not count: a machine asks for no more. */
+static void identities_pack(struct links *links)
+{
+    size_t count;
+    CLEANUP(free_ptr)
+    struct identity_row *rows = cell_identities(replica_cell(links->replica), &count);
+    struct wire_identities told = {.index = replica_cell(links->replica)->applied_index,
+                                   .identities = xcalloc(count + 1, sizeof *told.identities)};
+    for (size_t i = 0; i < count; i++) {
+        struct wire_identity *to = &told.identities[told.identity_count];
+        to->rights = rows[i].rights & (BIT(RIGHT_OPERATOR) | BIT(RIGHT_READER));
+        to->revoked_ms = rows[i].revoked_ms;
+        if (to->rights == 0 && to->revoked_ms == 0)
+            continue;
+        str_copy(to->identity, sizeof to->identity, rows[i].identity);
+        told.identity_count++;
+    }
+    buf_clear(&links->identities);
+    wire_pack_identities(&links->identities, &told);
+    wire_identities_release(&told);
+    links->identities_version++;
+}
+
+static void link_tell_identities(struct link *link)
+{
+    const struct buf *body = &link->links->identities;
+    if (link->identities_told == link->links->identities_version)
+        return;
+    link->identities_told = link->links->identities_version;
+    (void)!rpc_notify(link->conn, WIRE_IDENTITIES, body->bytes, body->size);
+}
+
+/* As many as one turn bears; the tick comes again. */
+static void tell_identities(struct links *links)
+{
+    size_t bytes = 0;
+    links->identities_untold = false;
+    LIST_EACH(l, &links->all)
+    {
+        struct link *link = CONTAINER_OF(l, struct link, all);
+        if ((link->state != LINK_UP && link->state != LINK_WAITING) ||
+            link->identities_told == links->identities_version)
+            continue;
+        if (bytes > LINKS_TELL_BYTES) {
+            links->identities_untold = true;
+            return;
+        }
+        link_tell_identities(link);
+        bytes += links->identities.size;
+    }
+}
+
+void links_tell_identities(struct links *links)
+{
+    identities_pack(links);
+    tell_identities(links);
+}
+
 static void link_welcome(struct link *link, const struct machine *machine)
 {
     struct links *links = link->links;
@@ -270,6 +333,7 @@ static void link_welcome(struct link *link, const struct machine *machine)
     rpc_reply(link->hello, links->body.bytes, links->body.size);
     link->hello = NULL;
     link_tell_replicas(link);
+    link_tell_identities(link);
     log_info("link.up machine=%s id=%" PRIu32 " tasks=%zu", log_quoted(machine->name),
              machine->id.v, link->tasks.count);
     link_try_up(link);
@@ -675,6 +739,8 @@ static void on_tick(uv_timer_t *timer)
     }
     if (links->ticks++ % LINKS_SWEEP_TICKS == 0)
         close_silent(links, now_ms);
+    if (links->identities_untold)
+        tell_identities(links);
     struct list now = {0};
     list_replace(&links->restless, &now);
     list_init(&links->restless);
@@ -693,6 +759,7 @@ struct links *links_new(struct replica *replica)
     links->leader_seen_ms = links->answered_ms = clock_mono_ms();
     list_init(&links->all);
     list_init(&links->restless);
+    identities_pack(links);
     uv_timer_init(replica_opts(replica)->loop, &links->tick);
     links->tick.data = links;
     uv_timer_start(&links->tick, on_tick, LINKS_TICK_MS, LINKS_TICK_MS);

@@ -51,6 +51,9 @@ void links_touch(struct links *links, const uint64_t *machines, size_t count);
 void links_flush(struct links *links);
 /* The replicas are others than before: every borglet is told. */
 void links_tell_replicas(struct links *links);
+/* Rights or revocations changed, or may have: every borglet is told, over some turns if they are
+ * many. */
+void links_tell_identities(struct links *links);
 /* The cell was replaced as a whole. */
 void links_reset(struct links *links);
 /* Ask `count` borglets to go to another replica: those that came last. */

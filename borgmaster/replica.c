@@ -107,6 +107,8 @@ void replica_flush(struct replica *r)
     delta_unref(delta);
     links_touch(r->links, r->changes.machines, r->changes.machine_count);
     replica_tell_masters(r);
+    if (r->changes.identities)
+        links_tell_identities(r->links);
     changes_clear(&r->changes);
     r->flushed_index = r->cell->applied_index;
 }
@@ -302,6 +304,7 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     changes_clear(&r->changes);
     scheduler_reset(r->scheduler);
     links_reset(r->links);
+    links_tell_identities(r->links);
     replica_tell_masters(r);
     log_info("snapshot.restored index=%" PRIu64 " bytes=%zu", index, size);
     return 0;

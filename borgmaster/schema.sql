@@ -16,7 +16,7 @@
 -- Every change here raises user_version; store_open() refuses versions it does not know.
 
 PRAGMA application_id = 1114600039; -- "Borg"
-PRAGMA user_version = 5;
+PRAGMA user_version = 6;
 
 -- How far this picture goes. One row.
 CREATE TABLE meta (
@@ -209,6 +209,19 @@ CREATE TABLE quotas (
     named3     INTEGER,
     tasks      INTEGER,
     PRIMARY KEY (user, band)
+) WITHOUT ROWID;
+
+-- Rights of users, and identities whose certificates are revoked. Who has neither has no row; the
+-- user root always is an operator.
+CREATE TABLE identities (
+    identity   TEXT    PRIMARY KEY, -- as in the certificate: user/NAME, borglet/NAME, master/ID
+    operator   INTEGER NOT NULL,    -- 1: keeps the cell, may do everything
+    reader     INTEGER NOT NULL,    -- 1: reads logs, specs and environments of everybody's jobs
+    production INTEGER NOT NULL,    -- 1: his jobs may be of this band
+    monitoring INTEGER NOT NULL,    -- 1: the same
+    revoked_ms INTEGER NOT NULL,    -- certificates issued until then do not count; 0: all do
+    changed_ms INTEGER NOT NULL,
+    changed_by TEXT    NOT NULL     -- user; '': the cell itself
 ) WITHOUT ROWID;
 
 -- The history, the last million facts. Rows outlive the jobs they speak of.

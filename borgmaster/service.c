@@ -81,6 +81,7 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
     case CMD_HOLD_SET:
     case CMD_MASTER_ADD:
     case CMD_MASTER_REMOVE:
+    case CMD_IDENTITY_SET:
         return 0;
     case CMD_MACHINE_REGISTER:
     case CMD_MACHINE_DOWN:

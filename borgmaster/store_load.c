@@ -247,6 +247,18 @@ static int load_quota(struct cell *cell, struct columns *c, struct err *err)
     return cell_load_quota(cell, &row, err);
 }
 
+static int load_identity(struct cell *cell, struct columns *c, struct err *err)
+{
+    struct identity_row row = {0};
+    str_copy(row.identity, sizeof row.identity, take_text(c));
+    for (enum right r = 0; r < RIGHT_COUNT; r++)
+        row.rights |= take_u64(c) != 0 ? BIT(r) : 0;
+    row.revoked_ms = take_u64(c);
+    row.changed_ms = take_u64(c);
+    str_copy(row.changed_by, sizeof row.changed_by, take_text(c));
+    return cell_load_identity(cell, &row, err);
+}
+
 static int load_request(struct cell *cell, struct columns *c, struct err *err)
 {
     uint64_t seq = take_u64(c);
@@ -320,6 +332,10 @@ static const struct table {
     {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, "
      "named2, named3, tasks FROM quotas",
      load_quota},
+    {"SELECT identity, operator, reader, production, monitoring, revoked_ms, changed_ms, "
+     "changed_by "
+     "FROM identities ORDER BY identity",
+     load_identity},
     {"SELECT seq, id_high, id_low, at_index, code, job_id, msg FROM requests ORDER BY seq",
      load_request},
 };

@@ -91,6 +91,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [STATEMENT_REPLICA_PUT] = "INSERT INTO replicas VALUES (?, ?, ?, ?)",
     [STATEMENT_QUOTAS_CLEAR] = "DELETE FROM quotas",
     [STATEMENT_QUOTA_PUT] = "INSERT INTO quotas VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [STATEMENT_IDENTITIES_CLEAR] = "DELETE FROM identities",
+    [STATEMENT_IDENTITY_PUT] = "INSERT INTO identities VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 };
 
 /* Values bound one after the other. Binding fails only for a wrong number of them. */
@@ -497,6 +499,23 @@ static int put_quotas(struct store_rows *rows, const struct delta *delta, struct
     return rv;
 }
 
+static int put_identities(struct store_rows *rows, const struct delta *delta, struct err *err)
+{
+    int rv = run(rows, STATEMENT_IDENTITIES_CLEAR, err);
+    for (size_t i = 0; rv == 0 && i < delta->identity_count; i++) {
+        const struct identity_row *identity = &delta->identities[i];
+        struct row row = row_begin(rows, STATEMENT_IDENTITY_PUT);
+        row_text(&row, identity->identity);
+        for (enum right r = 0; r < RIGHT_COUNT; r++)
+            row_int(&row, (identity->rights & BIT(r)) != 0);
+        row_u64(&row, identity->revoked_ms);
+        row_u64(&row, identity->changed_ms);
+        row_text(&row, identity->changed_by);
+        rv = row_end(&row, err);
+    }
+    return rv;
+}
+
 static int forget_job(struct store_rows *rows, uint64_t id, struct err *err)
 {
     static const enum store_statement statements[] = {STATEMENT_TASKS_FORGET, STATEMENT_SPEC_FORGET,
@@ -568,6 +587,8 @@ int store_rows_put(struct store_rows *rows, const struct delta *delta, struct er
         rv = put_task(rows, &delta->tasks[i], err);
     if (rv == 0 && delta->has_quotas)
         rv = put_quotas(rows, delta, err);
+    if (rv == 0 && delta->has_identities)
+        rv = put_identities(rows, delta, err);
     if (rv == 0)
         rv = put_history(rows, delta, err);
     return rv != 0 ? rv : put_meta(rows, delta, err);
@@ -576,7 +597,8 @@ int store_rows_put(struct store_rows *rows, const struct delta *delta, struct er
 size_t store_rows_of(const struct delta *delta)
 {
     return 1 + delta->machine_count + delta->job_count + delta->task_count + delta->event_count +
-           delta->request_count + delta->forgotten_count + delta->quota_count;
+           delta->request_count + delta->forgotten_count + delta->quota_count +
+           delta->identity_count;
 }
 
 int store_rows_begin(struct store_rows *rows, struct err *err)

@@ -193,6 +193,11 @@ int cmd_allocs(struct cli *cli);
 int cmd_update(struct cli *cli);
 int cmd_quota_set(struct cli *cli);
 int cmd_quota_clear(struct cli *cli);
+int cmd_grant(struct cli *cli);
+int cmd_ungrant(struct cli *cli);
+int cmd_revoke(struct cli *cli);
+int cmd_unrevoke(struct cli *cli);
+int cmd_identities(struct cli *cli);
 int cmd_simulate(struct cli *cli);
 int cmd_help(struct cli *cli);
 

@@ -57,6 +57,12 @@ int cmd_quota(struct cli *cli)
     return end(listing_run(cli, LISTING_QUOTAS, NULL, false, &err), &err);
 }
 
+int cmd_identities(struct cli *cli)
+{
+    struct err err;
+    return end(listing_run(cli, LISTING_IDENTITIES, NULL, false, &err), &err);
+}
+
 /* Everything about one job, read one after another. */
 struct job_view {
     struct listing job, tasks, events;

@@ -391,6 +391,64 @@ const struct command cli_commands[] = {
         .run = cmd_quota,
     },
     {
+        .name = "grant",
+        .args = "USER RIGHT...",
+        .args_min = 2,
+        .args_max = 5,
+        .summary = "give a user rights (operators only)",
+        .details =
+            "operator    keeps the cell: drains, sets quotas, grants, changes everybody's jobs\n"
+            "reader      reads logs, specs and environments of everybody's jobs\n"
+            "production  his jobs may be of this band; so may those of who has a quota there\n"
+            "monitoring  the same\n"
+            "User root always is an operator.",
+        .examples = "  borgctl grant ada production\n"
+                    "  borgctl grant bob operator",
+        .run = cmd_grant,
+    },
+    {
+        .name = "ungrant",
+        .args = "USER RIGHT...",
+        .args_min = 2,
+        .args_max = 5,
+        .summary = "take rights away from a user (operators only)",
+        .details = "What runs goes on: rights are asked for when a command comes.",
+        .examples = "  borgctl ungrant ada production",
+        .run = cmd_ungrant,
+    },
+    {
+        .name = "revoke",
+        .args = "IDENTITY",
+        .args_min = 1,
+        .args_max = 1,
+        .summary = "have all certificates that somebody has now count no more (operators only)",
+        .details =
+            "IDENTITY is a user's name, borglet/MACHINE or master/NUMBER. A certificate that is\n"
+            "issued later counts, with the rights that the identity had.",
+        .examples = "  borgctl revoke ada\n"
+                    "  borgctl revoke borglet/m7",
+        .run = cmd_revoke,
+    },
+    {
+        .name = "unrevoke",
+        .args = "IDENTITY",
+        .args_min = 1,
+        .args_max = 1,
+        .summary = "have revoked certificates count again (operators only)",
+        .examples = "  borgctl unrevoke ada",
+        .run = cmd_unrevoke,
+    },
+    {
+        .name = "identities",
+        .args = "",
+        .summary = "list who has rights, and whose certificates are revoked since when",
+        .details = "Who has no rights and is not revoked is not listed. User root always is an\n"
+                   "operator.",
+        .examples = "  borgctl identities\n"
+                    "  borgctl -o json identities | jq '.[] | select(.revoked_ms)'",
+        .run = cmd_identities,
+    },
+    {
         .name = "events",
         .args = "[JOB]",
         .args_max = 1,

@@ -153,6 +153,12 @@ static const struct render_column alloc_columns[] = {
     {"index", NULL, RENDER_INTEGER},      {"job_id", NULL, RENDER_INTEGER},
 };
 
+static const struct render_column identity_columns[] = {
+    {"identity", "IDENTITY", RENDER_TEXT},     {"rights", "RIGHTS", RENDER_TEXT},
+    {"revoked_ms", "REVOKED", RENDER_TIME},    {"changed_ms", "CHANGED", RENDER_TIME},
+    {"changed_by", "CHANGED BY", RENDER_TEXT},
+};
+
 #define COLUMNS(c) .columns = (c), .column_count = ARRAY_SIZE(c)
 
 static const struct listing_info lists[LISTING_KIND_COUNT] = {
@@ -221,6 +227,13 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
     [LISTING_ALLOCS] = {"SELECT *, idx AS \"index\" FROM alloc_list WHERE true %s "
                         "AND (job_id, idx) > (%lld, %lld) ORDER BY job_id, idx LIMIT %d",
                         "job_id", "index", "alloc_set", COLUMNS(alloc_columns)},
+    [LISTING_IDENTITIES] =
+        {"SELECT * FROM (SELECT row_number() OVER () AS n, identity, rtrim(iif(operator, "
+         "'operator ', '') || iif(reader, 'reader ', '') || iif(production, 'production ', '') || "
+         "iif(monitoring, 'monitoring', '')) AS rights, nullif(revoked_ms, 0) AS revoked_ms, "
+         "changed_ms, changed_by FROM (SELECT * FROM identities ORDER BY identity)) "
+         "WHERE true %s AND (n, 0) > (%lld, %lld) ORDER BY n LIMIT %d",
+         "n", NULL, "identity", COLUMNS(identity_columns)},
 };
 
 void listing_release(struct listing *list)

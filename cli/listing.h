@@ -17,6 +17,7 @@ enum listing_kind {
     LISTING_EVENTS,
     LISTING_QUOTAS,
     LISTING_ALLOCS,
+    LISTING_IDENTITIES,
     LISTING_KIND_COUNT
 };
 enum { LISTING_PAGE_ROWS = 2000 }; /* of a kilobyte each they are half of QUERY_BYTES_MAX */

@@ -245,6 +245,29 @@ static inline void draw_quota(uint64_t *seed, struct cmd *cmd)
     cmd->quota_set.clear = draw_below(seed, 3) == 0;
 }
 
+static inline void draw_identity(uint64_t *seed, struct cmd *cmd)
+{
+    static const char *const names[] = {"user/alice", "user/u1", "user/root", "borglet/m1",
+                                        "master/3",   "user/",   "alice"};
+    cmd->kind = CMD_IDENTITY_SET;
+    str_copy(cmd->identity_set.identity, sizeof cmd->identity_set.identity,
+             names[draw_below(seed, ARRAY_SIZE(names))]);
+    /* Rarely an operator: most rules are for the others. */
+    cmd->identity_set.add = draw_below(seed, BIT(RIGHT_COUNT)) & ~BIT(RIGHT_OPERATOR);
+    if (draw_below(seed, 10) == 0)
+        cmd->identity_set.add |= BIT(draw_below(seed, RIGHT_COUNT + 1));
+    cmd->identity_set.remove = draw_below(seed, BIT(RIGHT_COUNT)) | BIT(RIGHT_OPERATOR);
+    cmd->identity_set.revoke = draw_below(seed, REVOKE_COUNT);
+}
+
+static inline void draw_granted(uint64_t *seed, struct cmd *cmd)
+{
+    if (draw_below(seed, 2) == 0)
+        draw_identity(seed, cmd);
+    else
+        draw_quota(seed, cmd);
+}
+
 static inline void draw_drain(uint64_t *seed, struct cmd *cmd)
 {
     cmd->kind = CMD_MACHINE_DRAIN;
@@ -375,7 +398,7 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         draw_update(seed, &cmd);
         break;
     case 14:
-        draw_quota(seed, &cmd);
+        draw_granted(seed, &cmd);
         break;
     default:
         draw_report(seed, cell, &cmd);

@@ -277,11 +277,25 @@ static inline void random_master_cmd(struct random *r, struct cmd *cmd)
     }
 }
 
+static inline void random_identity(struct random *r, struct cmd_identity_set *s)
+{
+    random_text(r, s->identity, sizeof s->identity);
+    s->add = (uint32_t)random_number(r);
+    s->remove = (uint32_t)random_number(r);
+    s->revoke = random_below(r, REVOKE_COUNT);
+}
+
+static inline void random_hold(struct random *r, struct cmd_hold_set *h)
+{
+    h->hold = random_below(r, HOLD_COUNT);
+    h->silent = (uint32_t)random_number(r);
+    h->machines = 7;
+}
+
 static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *cmd)
 {
     memset(cmd, 0, sizeof *cmd);
-    cmd->request_id[0] = random_number(r);
-    cmd->request_id[1] = random_number(r);
+    cmd->request_id[0] = random_number(r), cmd->request_id[1] = random_number(r);
     cmd->known_index = random_number(r);
     random_text(r, cmd->user, sizeof cmd->user);
     cmd->time_ms = random_number(r);
@@ -334,8 +348,10 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
         cmd->policy_set.policy = random_below(r, POLICY_COUNT);
         return;
     case CMD_HOLD_SET:
-        cmd->hold_set =
-            (struct cmd_hold_set){random_below(r, HOLD_COUNT), (uint32_t)random_number(r), 7};
+        random_hold(r, &cmd->hold_set);
+        return;
+    case CMD_IDENTITY_SET:
+        random_identity(r, &cmd->identity_set);
         return;
     case CMD_QUOTA_SET:
         random_quota(r, &cmd->quota_set);

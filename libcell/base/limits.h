@@ -18,6 +18,8 @@ enum {
     CELL_TASKS_MAX = 4194304,        /* live tasks in a cell */
     CELL_TASKS_PER_JOB_MAX = 262144, /* replicas of one job */
     CELL_QUOTAS_MAX = 16384,         /* quotas of users in bands */
+    CELL_IDENTITIES_MAX = 16384,     /* identities that have rights or are revoked */
+    IDENTITY_MAX = 71,               /* bytes of "borglet/NAME" */
     CELL_REQUESTS_MAX = 65536,       /* answers remembered for retried commands */
     CELL_MASTERS_MAX = 9,            /* replicas of borgmaster */
     MASTER_ROWS_MAX = 10,            /* those, and one that is being replaced */
@@ -77,6 +79,7 @@ enum {
     QUERIES_USER_WAITING_MAX = 64, /* of one user */
 };
 
+_Static_assert(IDENTITY_MAX == CELL_NAME_MAX + 8, "borglet/ and a name");
 _Static_assert(CELL_MACHINES_MAX <= CELL_TASKS_PER_JOB_MAX, "a job may run on every machine");
 _Static_assert(CMD_BYTES_MAX <= ENVELOPE_BYTES_MAX, "a command must fit into an envelope");
 _Static_assert(FORWARDS_IN_FLIGHT_MAX <= RPC_CALLS_MAX / 2 &&

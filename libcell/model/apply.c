@@ -34,9 +34,9 @@ void answer_say(struct apply *a, const char *fmt, ...)
 bool operator_check(struct apply *a, const char *what)
 {
     const char *user = a->cmd->user;
-    if (user[0] == '\0' || strcmp(user, CELL_OPERATOR) == 0)
+    if (user[0] == '\0' || cell_user_is(a->cell, user, RIGHT_OPERATOR))
         return true;
-    answer_refuse(a, ERR_DENIED, "user \"%s\" may not %s: only \"" CELL_OPERATOR "\" may", user,
+    answer_refuse(a, ERR_DENIED, "user \"%s\" may not %s: only an operator of the cell may", user,
                   what);
     return false;
 }
@@ -103,6 +103,9 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
         return;
     case CMD_MASTER_STEP:
         apply_master_step(a, &cmd->master_step);
+        return;
+    case CMD_IDENTITY_SET:
+        apply_identity_set(a, &cmd->identity_set);
         return;
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);

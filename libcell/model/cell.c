@@ -30,6 +30,7 @@ static void cell_init(struct cell *cell)
     list_init(&cell->dead_jobs);
     list_init(&cell->backing_off);
     list_init(&cell->accounts);
+    list_init(&cell->identities);
 }
 
 struct cell *cell_new(void)
@@ -62,6 +63,9 @@ void cell_clear(struct cell *cell)
     for (struct list *l; (l = list_pop(&cell->accounts)) != NULL;)
         free(CONTAINER_OF(l, struct account, link));
     namemap_release(&cell->accounts_by_user);
+    for (struct list *l; (l = list_pop(&cell->identities)) != NULL;)
+        free(CONTAINER_OF(l, struct identity_row, link));
+    namemap_release(&cell->identities_by_name);
     idmap_release(&cell->jobs_by_id);
     idmap_release(&cell->requests_by_id);
     cell_init(cell);
@@ -118,10 +122,10 @@ const struct task *cell_task(const struct cell *cell, task_id id)
 
 uint64_t cell_digest(const struct cell *cell)
 {
-    const uint64_t counters[] = {cell->now_ms,          cell->event_seq,    cell->next_job,
-                                 cell->live_tasks,      cell->job_count,    cell->dead_job_count,
-                                 cell->machine_count,   cell->request_seq,  cell->quota_count,
-                                 cell->settings.policy, cell->settings.hold};
+    const uint64_t counters[] = {cell->now_ms,          cell->event_seq,     cell->next_job,
+                                 cell->live_tasks,      cell->job_count,     cell->dead_job_count,
+                                 cell->machine_count,   cell->request_seq,   cell->quota_count,
+                                 cell->settings.policy, cell->settings.hold, cell->identity_count};
     uint64_t hash = resource_names_row_hash(cell->digest_sum, &cell->resource_names);
     hash = masters_row_hash(hash, &cell->settings.masters);
     for (size_t i = 0; i < ARRAY_SIZE(counters); i++)

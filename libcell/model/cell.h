@@ -17,9 +17,36 @@ enum { RAM_FULL_PERCENT = 95 };
 enum machine_state { MACHINE_UP, MACHINE_DOWN, MACHINE_STATE_COUNT };
 const char *machine_state_text(enum machine_state state);
 
-/* The only user who may drain machines, set quotas and the cell's policy, release it: whoever has
- * this certificate keeps the cell. */
+/* The user who always is an operator of the cell: nobody can take that from this certificate. */
 #define CELL_OPERATOR "root"
+
+/* What a user may be given beside his own jobs. */
+#define RIGHTS(X) \
+    X(OPERATOR, "operator")     /* keeps the cell: all the others, and everybody's jobs */ \
+    X(READER, "reader")         /* reads logs, specs and environments of everybody's jobs */ \
+    X(PRODUCTION, "production") /* his jobs may be of this band */ \
+    X(MONITORING, "monitoring") /* the same */
+enum right {
+#define X(name, text) RIGHT_##name,
+    RIGHTS(X)
+#undef X
+        RIGHT_COUNT
+};
+const char *right_text(enum right right);
+void rights_print(struct buf *to, uint32_t rights); /* "operator reader" */
+
+/* What the cell knows of who has a certificate. Those who have nothing of it have no row. */
+struct identity_row {
+    char identity[IDENTITY_MAX +
+                  1];    /* as in the certificate: "user/ada", "borglet/m1", "master/3" */
+    uint32_t rights;     /* a bit per enum right; of users only */
+    uint64_t revoked_ms; /* cell time: certificates issued until then do not count; 0:
+                            none is revoked */
+    uint64_t changed_ms;
+    char changed_by[CELL_NAME_MAX + 1]; /* user; "": the cell itself */
+    struct list link;                   /* in cell.identities, by identity */
+};
+int identity_valid(const char *identity, struct err *err) MUST_USE;
 
 struct machine {
     machine_id id;
@@ -186,6 +213,10 @@ struct cell {
     struct namemap accounts_by_user;
     uint32_t quota_count;
 
+    struct list identities; /* by identity */
+    struct namemap identities_by_name;
+    uint32_t identity_count;
+
     struct remembered *requests; /* ring of CELL_REQUESTS_MAX, made at first use */
     uint64_t request_seq;        /* of the last one; slot = seq % CELL_REQUESTS_MAX */
     struct idmap requests_by_id; /* key: request_id mixed to 64 bits */
@@ -233,6 +264,14 @@ bool cell_resize_due(const struct cell *cell, const struct job *job);
  */
 const struct quota *cell_quota(const struct cell *cell, const char *user, enum band band);
 struct quota *cell_quotas(const struct cell *cell, size_t *ret_count) MUST_USE;
+/* NULL: it has no rights and is not revoked. All rows, by identity: the caller frees. */
+const struct identity_row *cell_identity(const struct cell *cell, const char *identity);
+struct identity_row *cell_identities(const struct cell *cell, size_t *ret_count) MUST_USE;
+/* Does the user have this right? An operator has every one, CELL_OPERATOR is an operator. */
+bool cell_user_is(const struct cell *cell, const char *user, enum right right);
+/* Does a certificate of this identity ("user/ada") that was issued then no longer count? Both times
+ * are milliseconds since 1970; a certificate without a time of issue is as old as can be: 0. */
+bool cell_identity_revoked(const struct cell *cell, const char *identity, uint64_t issued_ms);
 /* Order-independent over all rows, plus the counters: equal on all replicas at equal index. */
 uint64_t cell_digest(const struct cell *cell);
 /* Walk everything and panic at the first broken invariant (sums, counts, lists, hashes, capacity:
@@ -243,9 +282,9 @@ void cell_text(struct buf *to, const struct cell *cell);
 
 /*
  * Loading from a checkpoint: scalars first (names of resources too), then machines by id, jobs by
- * id (with the spec and old limits; its tasks start out PENDING), then tasks, quotas, requests by
- * seq. Returns ERR_CORRUPT for rows that contradict each other. cell_load_done() checks and
- * computes what is derived.
+ * id (with the spec and old limits; its tasks start out PENDING), then tasks, quotas, identities,
+ * requests by seq. Returns ERR_CORRUPT for rows that contradict each other. cell_load_done() checks
+ * and computes what is derived.
  */
 int cell_load_machine(struct cell *cell, const struct machine *row,
                       struct err *err) MUST_USE; /* copies attributes */
@@ -256,6 +295,7 @@ int cell_load_limit_old(struct cell *cell, job_id id, const struct resources *li
                         struct err *err) MUST_USE;
 int cell_load_task(struct cell *cell, const struct task *row, struct err *err) MUST_USE;
 int cell_load_quota(struct cell *cell, const struct quota *row, struct err *err) MUST_USE;
+int cell_load_identity(struct cell *cell, const struct identity_row *row, struct err *err) MUST_USE;
 void cell_load_request(struct cell *cell, uint64_t seq, const struct remembered *row);
 int cell_load_done(struct cell *cell, struct err *err) MUST_USE;
 

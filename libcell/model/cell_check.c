@@ -244,6 +244,7 @@ void cell_check(const struct cell *cell)
     check_dead_jobs(cell);
     check_requests(cell, &sums);
     check_accounts(cell, &sums);
+    sums.digest += cell_check_identities(cell);
     ASSERT(sums.backing_off == 0);
     ASSERT(sums.live_on_machines == 0);
     ASSERT(sums.machines_up == cell->machines_up);

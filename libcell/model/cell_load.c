@@ -291,7 +291,8 @@ int cell_load_done(struct cell *cell, struct err *err)
             return rc;
     }
     if (cell->live_tasks > CELL_TASKS_MAX || cell->job_count > CELL_JOBS_MAX ||
-        cell->machine_count > CELL_MACHINES_MAX || cell->quota_count > CELL_QUOTAS_MAX)
+        cell->machine_count > CELL_MACHINES_MAX || cell->quota_count > CELL_QUOTAS_MAX ||
+        cell->identity_count > CELL_IDENTITIES_MAX)
         return err_set(err, ERR_CORRUPT, "more rows than a cell may have");
     return 0;
 }

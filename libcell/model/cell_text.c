@@ -158,6 +158,19 @@ static void quota_text(struct buf *to, const struct cell *cell, const struct quo
     buf_printf(to, "\n");
 }
 
+static void identity_row_text(struct buf *to, const struct identity_row *row)
+{
+    buf_printf(to, "identity %s", row->identity);
+    if (row->rights != 0)
+        buf_printf(to, " rights=\"");
+    rights_print(to, row->rights);
+    if (row->rights != 0)
+        buf_printf(to, "\"");
+    if (row->revoked_ms != 0)
+        buf_printf(to, " revoked=%" PRIu64, row->revoked_ms);
+    buf_printf(to, " changed=%" PRIu64 " by=%s\n", row->changed_ms, row->changed_by);
+}
+
 void cell_text(struct buf *to, const struct cell *cell)
 {
     buf_printf(to,
@@ -182,6 +195,8 @@ void cell_text(struct buf *to, const struct cell *cell)
     CLEANUP(free_ptr) struct quota *quotas = cell_quotas(cell, &quota_count);
     for (size_t i = 0; i < quota_count; i++)
         quota_text(to, cell, &quotas[i]);
+    LIST_EACH(l, &cell->identities)
+    identity_row_text(to, CONTAINER_OF(l, struct identity_row, link));
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);

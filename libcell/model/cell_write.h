@@ -70,6 +70,9 @@ void cell_put_quota(struct cell *cell, const struct quota *quota); /* replaces *
 int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t tasks,
                 const struct job *now, struct err *err) MUST_USE;
 
+/* identity.c: check the rows as cell_check() does; what they add to the digest */
+uint64_t cell_check_identities(const struct cell *cell);
+
 /* alloc.c */
 /* May this job come: are there allocs that it fits? */
 int alloc_set_check(const struct cell *cell, const struct job_spec *spec, struct err *err) MUST_USE;
@@ -98,6 +101,7 @@ uint64_t job_row_hash(const struct job *job);
 bool task_crashes_right(const struct cell *cell, const struct task *task);
 uint64_t task_row_hash(const struct task *task);
 uint64_t quota_row_hash(const struct quota *quota);
+uint64_t identity_row_hash(const struct identity_row *row);
 uint64_t masters_row_hash(uint64_t hash, const struct masters *masters);
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row);
 
@@ -172,6 +176,7 @@ void apply_master_add(struct apply *a, const struct cmd_master_add *body);
 void apply_master_remove(struct apply *a, const struct cmd_master_remove *body);
 void apply_master_step(struct apply *a, const struct cmd_master_step *body);
 void apply_quota_set(struct apply *a, const struct cmd_quota_set *body);
+void apply_identity_set(struct apply *a, const struct cmd_identity_set *body);
 void job_forget_old(struct apply *a);
 void apply_schedule(struct apply *a, const struct cmd_schedule *body);
 void apply_report(struct apply *a, const struct cmd_report *body);

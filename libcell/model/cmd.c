@@ -61,6 +61,7 @@ void cmd_release(struct cmd *cmd)
     case CMD_MASTER_ADD:
     case CMD_MASTER_REMOVE:
     case CMD_MASTER_STEP:
+    case CMD_IDENTITY_SET:
     case CMD_POLICY_SET:
     case CMD_HOLD_SET:
     case CMD_JOB_KILL:

@@ -30,7 +30,8 @@
     X(MASTERS_SET, 17, "masters-set") /* who the replicas are at the beginning */ \
     X(MASTER_ADD, 18, "master-add")   /* another replica, perhaps in place of one */ \
     X(MASTER_REMOVE, 19, "master-remove") \
-    X(MASTER_STEP, 20, "master-step") /* a replica has joined, or is gone */
+    X(MASTER_STEP, 20, "master-step")   /* a replica has joined, or is gone */ \
+    X(IDENTITY_SET, 21, "identity-set") /* rights given or taken, certificates revoked */
 
 enum cmd_kind {
 #define X(name, number, text) CMD_##name = (number),
@@ -224,6 +225,20 @@ struct cmd_master_step {
     bool gone; /* else it has caught up and is to be counted */
 };
 
+/* What becomes of the certificates that an identity has. */
+enum revoke {
+    REVOKE_NO,      /* as it was */
+    REVOKE_YES,     /* those issued until now do not count any more */
+    REVOKE_RESTORE, /* all count again */
+    REVOKE_COUNT
+};
+
+struct cmd_identity_set {
+    char identity[IDENTITY_MAX + 1]; /* "user/ada" */
+    uint32_t add, remove;            /* a bit per enum right */
+    enum revoke revoke;
+};
+
 struct cmd_wake {
     task_id *tasks;
     uint32_t task_count;
@@ -256,6 +271,7 @@ struct cmd {
         struct cmd_master_add master_add;
         struct cmd_master_remove master_remove;
         struct cmd_master_step master_step;
+        struct cmd_identity_set identity_set;
     };
 };
 void cmd_release(struct cmd *cmd); /* frees what the command points to */

@@ -27,6 +27,7 @@ void changes_clear(struct changes *changes)
     changes->request_count = 0;
     changes->event_count = 0;
     changes->quotas = false;
+    changes->identities = false;
 }
 
 void changes_release(struct changes *changes)
@@ -44,7 +45,7 @@ bool changes_empty(const struct changes *changes)
 {
     return changes->machine_count + changes->job_count + changes->task_count +
                changes->forgotten_count + changes->request_count + changes->event_count +
-               changes->quotas ==
+               changes->quotas + changes->identities ==
            0;
 }
 
@@ -233,6 +234,12 @@ static void collect_quotas(struct delta *delta, const struct cell *cell)
     delta->quotas = cell_quotas(cell, &delta->quota_count);
 }
 
+static void collect_identities(struct delta *delta, const struct cell *cell)
+{
+    delta->has_identities = true;
+    delta->identities = cell_identities(cell, &delta->identity_count);
+}
+
 struct delta *delta_collect(const struct cell *cell, const struct changes *changes)
 {
     struct delta *delta = delta_new(cell);
@@ -244,6 +251,8 @@ struct delta *delta_collect(const struct cell *cell, const struct changes *chang
         ids_sorted(changes->forgotten, changes->forgotten_count, &delta->forgotten_count);
     if (changes->quotas)
         collect_quotas(delta, cell);
+    if (changes->identities)
+        collect_identities(delta, cell);
     delta->event_count = changes->event_count;
     delta->events = xcalloc(changes->event_count, sizeof *delta->events);
     for (size_t i = 0; i < changes->event_count; i++)
@@ -256,6 +265,7 @@ struct delta *delta_full(const struct cell *cell)
     struct delta *delta = delta_new(cell);
     delta->full = true;
     collect_quotas(delta, cell);
+    collect_identities(delta, cell);
     delta->machines = xcalloc(cell->machine_count, sizeof *delta->machines);
     for (uint32_t i = 0; i < cell->machine_count; i++)
         machine_row_fill(&delta->machines[delta->machine_count++], cell->machines[i]);
@@ -295,5 +305,6 @@ void delta_unref(struct delta *delta)
     free(delta->requests);
     free(delta->events);
     free(delta->quotas);
+    free(delta->identities);
     free(delta);
 }

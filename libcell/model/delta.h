@@ -39,7 +39,8 @@
     X(REPLICA_JOINING, 25, "replica-joining") /* of borgmaster */ \
     X(REPLICA_JOINED, 26, "replica-joined") \
     X(REPLICA_LEAVING, 27, "replica-leaving") \
-    X(REPLICA_GONE, 28, "replica-gone")
+    X(REPLICA_GONE, 28, "replica-gone") \
+    X(IDENTITY, 29, "identity") /* rights were given or taken, certificates revoked or restored */
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
@@ -81,6 +82,7 @@ struct changes {
     struct event *events;
     size_t event_count, event_capacity;
     bool quotas; /* one of them changed */
+    bool identities;
 };
 void changes_clear(struct changes *changes); /* keeps the memory */
 void changes_release(struct changes *changes);
@@ -138,6 +140,9 @@ struct delta {
     bool has_quotas; /* one of them changed: here are all */
     struct quota *quotas;
     size_t quota_count;
+    bool has_identities; /* the same */
+    struct identity_row *identities;
+    size_t identity_count;
 
     int references;
 };

@@ -127,6 +127,13 @@ uint64_t masters_row_hash(uint64_t hash, const struct masters *masters)
     return hash;
 }
 
+uint64_t identity_row_hash(const struct identity_row *row)
+{
+    const uint64_t values[] = {row->rights, row->revoked_ms, row->changed_ms};
+    uint64_t hash = add_all(hash_text(7, row->identity), values, ARRAY_SIZE(values));
+    return hash_text(hash, row->changed_by);
+}
+
 uint64_t quota_row_hash(const struct quota *quota)
 {
     const uint64_t values[] = {quota->band, (uint64_t)quota->tasks};

@@ -169,12 +169,34 @@ static void master_step_fields(struct pack *p, struct cmd_master_step *s)
     pack_bool(p, &s->gone);
 }
 
+static void identity_set_fields(struct pack *p, struct cmd_identity_set *s)
+{
+    pack_fields(p, 4);
+    pack_text(p, s->identity, sizeof s->identity);
+    pack_u32(p, &s->add);
+    pack_u32(p, &s->remove);
+    pack_enum(p, &s->revoke, REVOKE_COUNT);
+}
+
 static void hold_set_fields(struct pack *p, struct cmd_hold_set *h)
 {
     pack_fields(p, 3);
     pack_enum(p, &h->hold, HOLD_COUNT);
     pack_u32(p, &h->silent);
     pack_u32(p, &h->machines);
+}
+
+/* Of a command that is a name, or a number, and nothing else. */
+static void name_fields(struct pack *p, char *name, size_t size)
+{
+    pack_fields(p, 1);
+    pack_text(p, name, size);
+}
+
+static void number_fields(struct pack *p, uint64_t *number)
+{
+    pack_fields(p, 1);
+    pack_u64(p, number);
 }
 
 /* Of a command that names a machine and nothing else. */
@@ -197,8 +219,7 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         spec_fields(p, &cmd->job_submit);
         return;
     case CMD_JOB_KILL:
-        pack_fields(p, 1);
-        pack_text(p, cmd->job_kill.name, sizeof cmd->job_kill.name);
+        name_fields(p, cmd->job_kill.name, sizeof cmd->job_kill.name);
         return;
     case CMD_SCHEDULE:
         schedule_fields(p, &cmd->schedule);
@@ -222,8 +243,7 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         job_update_fields(p, &cmd->job_update);
         return;
     case CMD_JOB_RESIZE:
-        pack_fields(p, 1);
-        pack_u64(p, &cmd->job_resize.job.v);
+        number_fields(p, &cmd->job_resize.job.v);
         return;
     case CMD_POLICY_SET:
         pack_fields(p, 1);
@@ -245,11 +265,13 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         master_add_fields(p, &cmd->master_add);
         return;
     case CMD_MASTER_REMOVE:
-        pack_fields(p, 1);
-        pack_u64(p, &cmd->master_remove.id);
+        number_fields(p, &cmd->master_remove.id);
         return;
     case CMD_MASTER_STEP:
         master_step_fields(p, &cmd->master_step);
+        return;
+    case CMD_IDENTITY_SET:
+        identity_set_fields(p, &cmd->identity_set);
         return;
     }
     pack_fail(p, "unknown kind of command");

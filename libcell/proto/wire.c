@@ -275,6 +275,44 @@ void wire_replicas_release(struct wire_replicas *r)
     *r = (struct wire_replicas){0};
 }
 
+static void identity_fields(struct pack *p, void *identity)
+{
+    struct wire_identity *i = identity;
+    pack_fields(p, 3);
+    pack_text(p, i->identity, sizeof i->identity);
+    pack_u32(p, &i->rights);
+    pack_u64(p, &i->revoked_ms);
+}
+
+static void identities_fields(struct pack *p, void *body)
+{
+    struct wire_identities *i = body;
+    pack_fields(p, 2);
+    pack_u64(p, &i->index);
+    pack_list(p, &i->identities, &i->identity_count, CELL_IDENTITIES_MAX, sizeof *i->identities,
+              identity_fields);
+}
+
+void wire_pack_identities(struct buf *to, const struct wire_identities *i)
+{
+    write_body(to, i, identities_fields);
+}
+
+int wire_unpack_identities(const void *bytes, size_t size, struct wire_identities *ret,
+                           struct err *err)
+{
+    int rv = read_body(bytes, size, ret, sizeof *ret, identities_fields, "list of identities", err);
+    if (rv != 0)
+        wire_identities_release(ret);
+    return rv;
+}
+
+void wire_identities_release(struct wire_identities *i)
+{
+    free(i->identities);
+    *i = (struct wire_identities){0};
+}
+
 static void join_fields(struct pack *p, void *body)
 {
     struct wire_join *j = body;

@@ -30,10 +30,12 @@ enum { WIRE_MARK_ENTRIES = 1024 };
     X(USAGE, 22)  /* borglet -> replica, notice: wire_usages; what its tasks use, now and then */ \
     X(INTEND, 30) /* replica -> borglet, notice: wire_intents */ \
     X(MOVE, 31)   /* replica -> borglet, notice: wire_move; go to another replica */ \
-    X(REPLICAS, 32)  /* replica -> borglet, notice: wire_replicas, after the welcome and when they \
-                        change */ \
-    X(LOGS, 40)      /* user -> borglet: wire_logs; chunks come first, then the empty answer */ \
-    X(LOG_CHUNK, 41) /* borglet -> user, notice: wire_log_chunk */
+    X(REPLICAS, 32) /* replica -> borglet, notice: wire_replicas, after the welcome and when they \
+                       change */ \
+    X(IDENTITIES, 33) /* replica -> borglet, notice: wire_identities, after the welcome and when \
+                         they change */ \
+    X(LOGS, 40)       /* user -> borglet: wire_logs; chunks come first, then the empty answer */ \
+    X(LOG_CHUNK, 41)  /* borglet -> user, notice: wire_log_chunk */
 
 enum wire_method {
 #define X(name, number) WIRE_##name = (number),
@@ -150,6 +152,18 @@ struct wire_replicas {
     uint32_t address_count;
 };
 
+/* Who may do what on a machine: who reads everybody's logs, whose certificates do not count. */
+struct wire_identity {
+    char identity[IDENTITY_MAX + 1];
+    uint32_t rights;     /* a bit per enum right */
+    uint64_t revoked_ms; /* as in struct identity_row */
+};
+struct wire_identities {
+    uint64_t index; /* the applied index they come from; older ones change nothing */
+    struct wire_identity *identities; /* by identity, each once; owned */
+    uint32_t identity_count;
+};
+
 /* May I be here? Asked by a replica that has no leader. */
 struct wire_join {
     uint64_t id;
@@ -259,6 +273,10 @@ void wire_pack_replicas(struct buf *to, const struct wire_replicas *r);
 int wire_unpack_replicas(const void *bytes, size_t size, struct wire_replicas *ret,
                          struct err *err) MUST_USE;
 void wire_replicas_release(struct wire_replicas *r);
+void wire_pack_identities(struct buf *to, const struct wire_identities *i);
+int wire_unpack_identities(const void *bytes, size_t size, struct wire_identities *ret,
+                           struct err *err) MUST_USE;
+void wire_identities_release(struct wire_identities *i);
 void wire_pack_join(struct buf *to, const struct wire_join *j);
 int wire_unpack_join(const void *bytes, size_t size, struct wire_join *ret,
                      struct err *err) MUST_USE;

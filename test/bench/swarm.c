@@ -127,6 +127,12 @@ static bool listed(const struct wire_intents *in, struct attempt_ref ref)
     return false;
 }
 
+static void on_identities(void *data, struct wire_identities *in)
+{
+    (void)data;
+    (void)in; /* nobody reads logs here */
+}
+
 static void on_intents(void *data, struct wire_intents *in)
 {
     struct sim *sim = data;
@@ -199,7 +205,8 @@ static void sim_open(struct swarm *w, struct sim *sim)
                                    .attributes = &w->attributes,
                                    .data = sim,
                                    .on_hello = on_hello,
-                                   .on_intents = on_intents};
+                                   .on_intents = on_intents,
+                                   .on_identities = on_identities};
     sim->link = link_open(&options);
     uv_timer_init(&w->loop, &sim->usage);
     sim->usage.data = sim;

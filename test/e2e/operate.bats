@@ -27,7 +27,7 @@ machine_is() # MACHINE STATE
     wait_until 20 replicas_agree 3
     wait_sql 20 2 "SELECT count(*) FROM machines WHERE state = 'up'"
     expect_exit 1 borgctl --user ada drain m1
-    expect_text 'user "ada" may not drain a machine: only "root" may'
+    expect_text 'user "ada" may not drain a machine: only an operator of the cell may'
     expect_exit 1 as_root drain m9
     expect_text 'no machine "m9"'
     machine_is m1 up
@@ -45,7 +45,7 @@ machine_is() # MACHINE STATE
 
 @test "a quota refuses what is too much, and says how much that is" {
     expect_exit 1 borgctl --user ada quota set ada production cpu=4
-    expect_text 'may not set a quota: only "root" may'
+    expect_text 'may not set a quota: only an operator of the cell may'
     expect_exit 2 as_root quota set ada free cpu=1
     expect_text 'free work needs no quota'
     expect_exit 1 as_root quota set ada batch cpu=1,colour=1

@@ -88,6 +88,7 @@ static void fuzz_message(unsigned which, const uint8_t *bytes, size_t size)
         FUZZ_BODY(19, move, nothing_to_release)
         FUZZ_BODY(20, replicas, wire_replicas_release)
         FUZZ_BODY(21, join, nothing_to_release)
+        FUZZ_BODY(22, identities, wire_identities_release)
     }
 }
 

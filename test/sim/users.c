@@ -311,7 +311,7 @@ static struct cmd draw_operator(struct desk *desk)
     struct cmd cmd = {0};
     switch (draw_below(&desk->seed, 8)) {
     case 0:
-        draw_quota(&desk->seed, &cmd);
+        draw_granted(&desk->seed, &cmd);
         break;
     case 1:
         draw_setting(&desk->seed, &cmd);

@@ -29,6 +29,7 @@ void rows_clear(struct rows *rows)
     free(rows->jobs);
     idmap_release(&rows->jobs_by_id);
     free(rows->quotas);
+    free(rows->identities);
     free(rows->requests);
     *rows = (struct rows){0};
 }
@@ -154,6 +155,14 @@ void rows_put(struct rows *rows, const struct delta *delta)
         if (delta->quota_count > 0)
             memcpy(rows->quotas, delta->quotas, delta->quota_count * sizeof *rows->quotas);
     }
+    if (delta->has_identities) {
+        free(rows->identities);
+        rows->identities = xcalloc(delta->identity_count + 1, sizeof *rows->identities);
+        rows->identity_count = delta->identity_count;
+        if (delta->identity_count > 0)
+            memcpy(rows->identities, delta->identities,
+                   delta->identity_count * sizeof *rows->identities);
+    }
     meta_put(rows, delta);
 }
 
@@ -187,6 +196,8 @@ static int load_all(const struct rows *rows, struct cell *cell, struct err *err)
         rv = load_tasks(rows->jobs[i], cell, err);
     for (size_t i = 0; rv == 0 && i < rows->quota_count; i++)
         rv = cell_load_quota(cell, &rows->quotas[i], err);
+    for (size_t i = 0; rv == 0 && i < rows->identity_count; i++)
+        rv = cell_load_identity(cell, &rows->identities[i], err);
     for (uint64_t seq = rows->request_first; rv == 0 && seq > 0 && seq <= rows->meta.request_seq;
          seq++)
         cell_load_request(cell, seq, &rows->requests[seq % CELL_REQUESTS_MAX]);
@@ -245,6 +256,7 @@ void rows_pack(const struct rows *rows, struct buf *to)
         put_bytes(to, job->tasks, job->task_count * sizeof *job->tasks);
     }
     put_bytes(to, rows->quotas, rows->quota_count * sizeof *rows->quotas);
+    put_bytes(to, rows->identities, rows->identity_count * sizeof *rows->identities);
     PUT(to, rows->request_first);
     for (uint64_t seq = rows->request_first; seq > 0 && seq <= rows->meta.request_seq; seq++) {
         const struct remembered *r = &rows->requests[seq % CELL_REQUESTS_MAX];
@@ -343,6 +355,8 @@ int rows_unpack(struct rows *rows, const void *bytes, size_t size, struct err *e
         get_job(&r, rows, err);
     rows->quotas = get_bytes(&r, &count);
     rows->quota_count = count / sizeof *rows->quotas;
+    rows->identities = get_bytes(&r, &count);
+    rows->identity_count = count / sizeof *rows->identities;
     get_requests(&r, rows);
     if (!r.bad && magic == ROWS_MAGIC && r.at == r.end)
         return 0;

@@ -23,6 +23,8 @@ struct rows {
     struct idmap jobs_by_id;
     struct quota *quotas;
     size_t quota_count;
+    struct identity_row *identities; /* `link` is not used */
+    size_t identity_count;
     struct remembered *requests; /* by seq % CELL_REQUESTS_MAX */
     uint64_t request_first;      /* the oldest there is */
 };

@@ -55,7 +55,7 @@ START_TEST(only_the_operator_or_the_cell_drains)
     world_machine(&w, "m1", capacity());
     struct cmd cmd = drain_cmd("m1", true);
     ck_assert_int_eq(apply_as(&w, "ada", &cmd), ERR_DENIED);
-    expect_msg(&w, "user \"ada\" may not drain a machine: only \"root\" may");
+    expect_msg(&w, "user \"ada\" may not drain a machine: only an operator of the cell may");
     ck_assert(!cell_machine_named(w.cell, "m1")->draining);
     cmd = drain_cmd("m1", true);
     ck_assert_int_eq(apply_as(&w, "root", &cmd), ERR_OK);
@@ -153,7 +153,7 @@ START_TEST(only_the_operator_or_the_cell_sets_quotas)
     struct world w = world_new();
     struct cmd cmd = quota_cmd("ada", BAND_BATCH, 1, 1, 1);
     ck_assert_int_eq(apply_as(&w, "ada", &cmd), ERR_DENIED);
-    expect_msg(&w, "user \"ada\" may not set a quota: only \"root\" may");
+    expect_msg(&w, "user \"ada\" may not set a quota: only an operator of the cell may");
     ck_assert_uint_eq(w.cell->quota_count, 0);
     cmd = quota_cmd("ada", BAND_BATCH, 1, 1, 1);
     ck_assert_int_eq(apply_as(&w, "root", &cmd), ERR_OK);

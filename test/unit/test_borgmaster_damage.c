@@ -114,6 +114,7 @@ static bool all_rows_hash(struct store *store, uint64_t *ret)
         "SELECT * FROM job_limits",
         "SELECT * FROM tasks",
         "SELECT * FROM quotas",
+        "SELECT * FROM identities",
         "SELECT * FROM events",
         "SELECT * FROM requests",
         "SELECT * FROM resource_names",

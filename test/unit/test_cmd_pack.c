@@ -67,6 +67,11 @@ static bool same_bodies(const struct cmd *a, const struct cmd *b)
         return a->master_remove.id == b->master_remove.id;
     case CMD_MASTER_STEP:
         return a->master_step.id == b->master_step.id && a->master_step.gone == b->master_step.gone;
+    case CMD_IDENTITY_SET:
+        return strcmp(a->identity_set.identity, b->identity_set.identity) == 0 &&
+               a->identity_set.add == b->identity_set.add &&
+               a->identity_set.remove == b->identity_set.remove &&
+               a->identity_set.revoke == b->identity_set.revoke;
     case CMD_QUOTA_SET:
         return same_bytes(&a->quota_set, sizeof a->quota_set, &b->quota_set, sizeof b->quota_set);
     case CMD_MACHINE_DRAIN:

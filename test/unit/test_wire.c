@@ -189,6 +189,29 @@ static bool same_replicas(const struct wire_replicas *a, const struct wire_repli
     return same;
 }
 
+static void random_identities(struct random *r, struct wire_identities *w)
+{
+    memset(w, 0, sizeof *w);
+    w->index = random_number(r);
+    w->identity_count = random_below(r, 20);
+    w->identities = xcalloc(w->identity_count + 1, sizeof *w->identities);
+    for (uint32_t i = 0; i < w->identity_count; i++) {
+        random_text(r, w->identities[i].identity, sizeof w->identities[i].identity);
+        w->identities[i].rights = (uint32_t)random_number(r);
+        w->identities[i].revoked_ms = random_number(r);
+    }
+}
+
+static bool same_identities(const struct wire_identities *a, const struct wire_identities *b)
+{
+    bool same = a->index == b->index && a->identity_count == b->identity_count;
+    for (uint32_t i = 0; same && i < a->identity_count; i++)
+        same = a->identities[i].rights == b->identities[i].rights &&
+               a->identities[i].revoked_ms == b->identities[i].revoked_ms &&
+               strcmp(a->identities[i].identity, b->identities[i].identity) == 0;
+    return same;
+}
+
 static void random_join(struct random *r, struct wire_join *j)
 {
     memset(j, 0, sizeof *j);
@@ -351,6 +374,7 @@ static const struct message {
     MESSAGE(log_chunk, random_log_chunk, same_log_chunk, nothing_to_release),
     MESSAGE(checkpoint, random_checkpoint, NULL, nothing_to_release),
     MESSAGE(replicas, random_replicas, same_replicas, wire_replicas_release),
+    MESSAGE(identities, random_identities, same_identities, wire_identities_release),
     MESSAGE(join, random_join, NULL, nothing_to_release),
     MESSAGE(transfer, random_transfer, NULL, nothing_to_release),
     MESSAGE(piece, random_piece, same_piece, nothing_to_release),
@@ -373,6 +397,7 @@ union body {
     struct wire_log_chunk log_chunk;
     struct wire_checkpoint checkpoint;
     struct wire_replicas replicas;
+    struct wire_identities identities;
     struct wire_join join;
     struct wire_transfer transfer;
     struct wire_piece piece;
