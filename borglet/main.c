@@ -6,7 +6,6 @@
 #include "inventory.h"
 #include "log.h"
 #include "spec.h"
-#include "tls_watch.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -58,7 +57,6 @@ struct borglet {
     struct cell_file cell;
     struct state_dir state;
     struct tls_context *tls;
-    struct tls_watch *watch;
     struct agent *agent;
     char shim_path[CELL_PATH_MAX + 1];
 };
@@ -212,7 +210,6 @@ static void borglet_on_signal(uv_signal_t *handle, int signal)
     struct borglet *b = handle->data;
 
     log_info("borglet.stopping signal=%d, tasks go on", signal);
-    tls_watch_close(b->watch);
     agent_close(b->agent);
     for (size_t i = 0; i < ARRAY_SIZE(b->signals); i++)
         uv_close((uv_handle_t *)&b->signals[i], NULL);
@@ -273,7 +270,6 @@ static int borglet_run(struct borglet *b, const struct flags *f, struct agent_op
     int rc = agent_open(options, &b->agent, err);
     if (rc != 0)
         return rc;
-    b->watch = tls_watch_open(&b->loop, b->tls);
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         uv_signal_init(&b->loop, &b->signals[i]);
         b->signals[i].data = b;

@@ -8,7 +8,6 @@
 #include "restore.h"
 #include "stall.h"
 #include "stream.h"
-#include "tls_watch.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -295,7 +294,6 @@ int main(int argc, char **argv)
              options.self->rpc, options.self->raft, replica_cell(replica)->applied_index,
              stream_files_raise());
     stall_watch(options.loop);
-    tls_watch_open(options.loop, tls);
     uv_run(options.loop, UV_RUN_DEFAULT);
     return 0;
 }

@@ -17,6 +17,7 @@
 #include "raftlog_disk.h"
 #include "scheduler.h"
 #include "service.h"
+#include "tls_watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,7 @@ struct replica {
     struct scheduler *scheduler;
     struct service *service;
     struct disk *disk;
+    struct tls_watch *watch;
 
     enum raftlog_role role;
     uint64_t term;
@@ -85,6 +87,18 @@ static struct masters masters_of_file(const struct cell_file *file)
     return masters;
 }
 
+static bool is_revoked(void *data, const struct identity *id, uint64_t issued_ms)
+{
+    const struct replica *r = data;
+    return cell_identity_revoked(r->cell, identity_text(id).text, issued_ms);
+}
+
+static void replica_tell_identities(struct replica *r)
+{
+    links_tell_identities(r->links);
+    tls_watch_check(r->watch);
+}
+
 /* Tell all who keep connections when the replicas are others than before. */
 static void replica_tell_masters(struct replica *r)
 {
@@ -108,7 +122,7 @@ void replica_flush(struct replica *r)
     links_touch(r->links, r->changes.machines, r->changes.machine_count);
     replica_tell_masters(r);
     if (r->changes.identities)
-        links_tell_identities(r->links);
+        replica_tell_identities(r);
     changes_clear(&r->changes);
     r->flushed_index = r->cell->applied_index;
 }
@@ -304,7 +318,7 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     changes_clear(&r->changes);
     scheduler_reset(r->scheduler);
     links_reset(r->links);
-    links_tell_identities(r->links);
+    replica_tell_identities(r);
     replica_tell_masters(r);
     log_info("snapshot.restored index=%" PRIu64 " bytes=%zu", index, size);
     return 0;
@@ -448,6 +462,8 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     r->leader = leader_new(r);
     r->members = members_new(r);
     r->scheduler = scheduler_new(r);
+    r->watch = tls_watch_open(options->loop, options->tls);
+    tls_context_on_peer(options->tls, is_revoked, r);
     r->disk = disk_new(options->loop, options->dir);
     replica_tell_masters(r);
     start_hooks(r);

@@ -1,6 +1,7 @@
 /*
  * identity.c - who somebody is, as text and back.
  */
+#include "spec.h"
 #include "tls.h"
 
 #include <stdio.h>
@@ -28,16 +29,6 @@ static bool number_valid(const char *name)
            strspn(name, "0123456789") == length;
 }
 
-/* Names are parts of file names, options and lines of logs: nothing else belongs into them. */
-static bool holder_valid(const char *name)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789._-";
-    size_t length = strlen(name);
-    return length >= 1 && length <= CELL_NAME_MAX && strchr("._-", name[0]) == NULL &&
-           strspn(name, allowed) == length;
-}
-
 int identity_parse(const char *common_name, struct identity *ret, struct err *err)
 {
     for (int role = ROLE_NONE + 1; role < ROLE_COUNT; role++) {
@@ -45,7 +36,7 @@ int identity_parse(const char *common_name, struct identity *ret, struct err *er
         if (strncmp(common_name, role_texts[role], length) != 0 || common_name[length] != '/')
             continue;
         const char *name = common_name + length + 1;
-        if (role == ROLE_MASTER ? !number_valid(name) : !holder_valid(name))
+        if (role == ROLE_MASTER ? !number_valid(name) : !name_valid(name))
             break;
         *ret = (struct identity){.role = (enum role)role};
         str_copy(ret->name, sizeof ret->name, name);
@@ -53,7 +44,7 @@ int identity_parse(const char *common_name, struct identity *ret, struct err *er
     }
     return err_set(err, ERR_INVALID,
                    "\"%.80s\" is no identity: expected master/NUMBER, borglet/NAME or user/NAME, "
-                   "with a name of A-Z a-z 0-9 . _ - that begins with a letter or a digit",
+                   "with a name of a-z 0-9 . _ - that begins with a letter or a digit",
                    common_name);
 }
 

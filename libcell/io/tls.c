@@ -464,7 +464,9 @@ int tls_peer_check(const struct tls_context *ctx, const struct tls_cert *peer, u
         return err_set(err, ERR_DENIED,
                        "the certificate of %s begins on %s, and here it is %s: is a clock wrong?",
                        who.text, tls_date(peer->issued_ms).text, tls_date(now_ms).text);
-    if (ctx->revoked != NULL && ctx->revoked(ctx->revoked_data, &peer->identity, peer->issued_ms))
+    if (ctx->revoked != NULL &&
+        ctx->revoked(ctx->revoked_data, &peer->identity,
+                     peer->issued_ms - MIN(peer->issued_ms, (uint64_t)TLS_REVOKE_SKEW_MS)))
         return err_set(err, ERR_DENIED,
                        "the certificate of %s, issued on %s, is revoked; it needs a new one",
                        who.text, tls_date(peer->issued_ms).text);

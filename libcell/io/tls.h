@@ -18,7 +18,8 @@ struct identity {
 };
 
 const char *role_text(enum role role); /* "master", "borglet", "user", "none" */
-/* "user/ada" -> identity; ERR_INVALID when the text is none. */
+/* "user/ada" -> identity; ERR_INVALID when the text is none: names are those of the cell
+ * (name_valid), for what cannot be named there could not be revoked. */
 int identity_parse(const char *common_name, struct identity *ret, struct err *err) MUST_USE;
 /* "user/ada" in a fixed array. */
 struct identity_text {
@@ -79,7 +80,14 @@ void tls_context_take(struct tls_context *ctx, struct tls_credentials *taken);
 /*
  * Ask `revoked` about every peer that shows a certificate, before its stream opens, and again when
  * tls_watch_check() is called: true ends the connection. NULL: nobody is revoked.
+ *
+ * A revocation says: what was issued until then does not count. Who issues has another clock than
+ * the cell, so `issued_ms` is what the certificate says less TLS_REVOKE_SKEW_MS: as long as the
+ * clocks are no farther apart, nothing that was issued before a revocation survives it. What is
+ * issued within twice that time after it may be refused; `borgctl pki make` knows that and issues
+ * for a little later.
  */
+enum { TLS_REVOKE_SKEW_MS = 5000 };
 typedef bool (*tls_revoked_cb)(void *data, const struct identity *identity, uint64_t issued_ms);
 void tls_context_on_peer(struct tls_context *ctx, tls_revoked_cb revoked, void *data);
 

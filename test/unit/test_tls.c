@@ -15,9 +15,10 @@ START_TEST(identities_are_read_from_common_names)
     } cases[] = {
         {"master/3", ROLE_MASTER, "3"},
         {"borglet/rack1-m17.example", ROLE_BORGLET, "rack1-m17.example"},
-        {"user/Ada_L-1.x", ROLE_USER, "Ada_L-1.x"},
+        {"user/ada_l-1.x", ROLE_USER, "ada_l-1.x"},
         {"master/4294967295", ROLE_MASTER, "4294967295"},
         {"user/ada@example.com", ROLE_NONE, ""},
+        {"user/Ada", ROLE_NONE, ""},
         {"user/a+b", ROLE_NONE, ""},
         {"user/.", ROLE_NONE, ""},
         {"user/..", ROLE_NONE, ""},
