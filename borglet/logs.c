@@ -406,7 +406,7 @@ static void logs_on_close(struct rpc_conn *conn, const struct err *why UNUSED)
 }
 
 static const struct rpc_method methods[] = {
-    {WIRE_LOGS, "logs", BIT(ROLE_USER) | BIT(ROLE_MASTER), logs_on_call},
+    {WIRE_LOGS, "logs", BIT(ROLE_USER), logs_on_call},
 };
 
 int logs_open(uv_loop_t *loop, struct tls_context *tls, const char *address, struct logs **ret,

@@ -70,6 +70,8 @@ struct links {
     uv_timer_t tick;
     unsigned ticks;
     uint64_t leader_seen_ms;
+    struct links_certs certs;
+    uint64_t certs_ms;    /* when they were looked at; 0: never */
     uint64_t leader;      /* that we know of */
     uint64_t answered_ms; /* when it last was heard to hear us, or became known */
     uint64_t alive_ms;    /* when the leader was last told who is alive */
@@ -679,6 +681,26 @@ struct wire_alive links_alive(struct links *links, struct buf *bits)
 size_t links_count(const struct links *links)
 {
     return links->count;
+}
+
+const struct links_certs *links_certs(struct links *links)
+{
+    uint64_t soon_ms = clock_wall_ms() + TLS_CERT_SOON_MS, now_ms = clock_mono_ms();
+    if (links->certs_ms != 0 && now_ms - links->certs_ms < LINKS_CERTS_MS)
+        return &links->certs;
+    links->certs_ms = now_ms;
+    links->certs = (struct links_certs){0};
+    LIST_EACH(l, &links->all)
+    {
+        const struct link *link = CONTAINER_OF(l, struct link, all);
+        uint64_t ms = rpc_peer_expires_ms(link->conn);
+        links->certs.soon += ms < soon_ms;
+        if (links->certs.first_ms != 0 && ms >= links->certs.first_ms)
+            continue;
+        links->certs.first_ms = ms;
+        str_copy(links->certs.first, sizeof links->certs.first, rpc_peer(link->conn)->name);
+    }
+    return &links->certs;
 }
 
 static void link_tick(struct link *link)

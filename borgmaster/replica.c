@@ -625,6 +625,10 @@ struct wire_status replica_status(struct replica *r)
                                  .disk_free_bytes = disk.free_bytes,
                                  .disk_bytes = disk.bytes,
                                  .state_bytes = disk.used_bytes};
+    const struct links_certs *certs = links_certs(r->links);
+    status.certs_soon = certs->soon;
+    status.cert_first_ms = certs->first_ms;
+    str_copy(status.cert_first, sizeof status.cert_first, certs->first);
     str_copy(status.addr, sizeof status.addr, r->options.self->rpc);
     str_copy(status.role, sizeof status.role, r->log != NULL ? names[log.role] : "new");
     str_copy(status.change, sizeof status.change, members_waiting(r->members));

@@ -2,6 +2,7 @@
  * main.c - borgctl: parse, look the command up, run it.
  */
 #include "cli.h"
+#include "core_dumps.h"
 #include "log.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@ int main(int argc, char **argv)
 {
     static struct cli cli;
     struct err err;
+    core_dumps_allow(false);
     signal(SIGINT, main_on_interrupt);
     signal(SIGPIPE, SIG_IGN);
     log_open(LOG_ERROR, "borgctl");
