@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "cmd_pack.h"
 #include "hash.h"
+#include "tls_watch.h"
 
 #include <pwd.h>
 #include <stdarg.h>
@@ -83,6 +84,7 @@ int client_open(const struct cli *cli, struct client **ret, struct err *err)
     if (uv_loop_init(&c->loop) < 0)
         PANIC("cannot make an event loop");
     uv_timer_init(&c->loop, &c->tick);
+    c->watch = tls_watch_open(&c->loop, c->tls);
     /* Users are spread over the replicas, but each keeps to one: what he has seen in one call he
      * sees in the next, without asking the leader. */
     c->next = hash_text(0, c->user) % c->cell.replica_count;
@@ -149,6 +151,7 @@ void client_close(struct client *c)
     uint64_t deadline = clock_mono_ms() + CLIENT_CLOSE_MS;
     while (loop_is_busy(c) && clock_mono_ms() < deadline)
         client_turn(c, 20);
+    tls_watch_close(c->watch);
     uv_close((uv_handle_t *)&c->tick, NULL);
     uv_run(&c->loop, UV_RUN_NOWAIT);
     /* A stream that still says goodbye keeps the loop and the TLS context; the process ends. */
@@ -252,6 +255,7 @@ struct retry {
     uint64_t started_ms;
     uint64_t deadline_ms;
     bool told;           /* the user knows that we wait */
+    bool denied;         /* no attempt will be let in */
     bool unknown;        /* an attempt may have had its effect */
     uint64_t attempt_ms; /* grows: a slow cell must not be asked for ever and never heard */
 };
@@ -289,6 +293,15 @@ static bool is_denied(const struct client *c)
     return denied == c->cell.replica_count;
 }
 
+static int denied_explain(const struct client *c, const struct err *why, struct err *err)
+{
+    return err_set(
+        err, ERR_UNAVAILABLE,
+        "cell \"%s\" does not talk to us: %.250s; `borgctl cell status` and, where the CA "
+        "is, `borgctl pki list` say whose certificate is the reason",
+        c->cell.name, why->msg);
+}
+
 static void unreachable_explain(const struct client *c, struct err *err)
 {
     CLEANUP(buf_release) struct buf list = {0};
@@ -296,11 +309,7 @@ static void unreachable_explain(const struct client *c, struct err *err)
         buf_printf(&list, "%s%s", i > 0 ? ", " : "", c->cell.replicas[i].rpc);
     const struct err *why = &c->attempts[c->next % c->cell.replica_count].why;
     if (is_denied(c)) {
-        err_set(
-            err, ERR_DENIED,
-            "no replica of cell \"%s\" agrees to talk: %.250s; `borgctl cell status` and, where "
-            "the CA is, `borgctl pki list` say whose certificate is the reason",
-            c->cell.name, why->msg);
+        (void)!denied_explain(c, why, err);
         return;
     }
     err_set(err, ERR_UNAVAILABLE,
@@ -365,8 +374,10 @@ static int call_attempt(struct retry *r, const struct call *call, struct exchang
     uint64_t left = r->deadline_ms > now + 500 ? r->deadline_ms - now : 500;
     const struct client_attempt *a = c->current;
     exchange_once(c, call->method, call->request, MIN(r->attempt_ms, left), x);
-    if (x->err.code == ERR_CLOSED && a->conn == NULL && a->why.code == ERR_DENIED)
-        x->err = a->why; /* our certificate is not (any more) accepted there */
+    if (x->err.code == ERR_CLOSED && a->conn == NULL && a->why.code == ERR_DENIED) {
+        r->denied = true; /* our certificate is not accepted (any more) */
+        return denied_explain(c, &a->why, err);
+    }
     if (x->err.code == ERR_OK)
         return call->read(call->ret, buf_text(&x->body), x->body.size, err);
     *err = x->err;
@@ -385,12 +396,11 @@ static int client_call(struct client *c, const struct call *call, struct err *er
         if (c->current == NULL && !client_round(c, r.deadline_ms)) {
             unreachable_explain(c, err);
             rc = -(int)err->code;
-            if (rc == -ERR_DENIED)
-                break;
+            r.denied = is_denied(c);
         } else {
             rc = call_attempt(&r, call, &x, err);
             r.unknown |= rc == -ERR_UNKNOWN_OUTCOME || rc == -ERR_CLOSED || rc == -ERR_TIMEOUT;
-            if (rc == 0 || !may_retry(err->code))
+            if (rc == 0 || r.denied || !may_retry(err->code))
                 break;
             if (rc == -ERR_TIMEOUT)
                 r.attempt_ms *= 2;
@@ -400,6 +410,8 @@ static int client_call(struct client *c, const struct call *call, struct err *er
                 attempt_close(c->current);
             }
         }
+        if (r.denied)
+            break;
         retry_tell(&r, err);
         if (clock_mono_ms() + CLIENT_PAUSE_MS >= r.deadline_ms)
             break;

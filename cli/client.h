@@ -45,6 +45,7 @@ struct client {
     uv_loop_t loop;
     uv_timer_t tick; /* so that the loop wakes up for our deadlines */
     struct tls_context *tls;
+    struct tls_watch *watch;
     struct cell_file cell;
     char cell_path[CELL_PATH_MAX + 1]; /* of cell.json */
     char user[CELL_NAME_MAX + 1];
