@@ -8,6 +8,7 @@
 #include "list.h"
 #include "log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -254,20 +255,56 @@ void links_tell_replicas(struct links *links)
     }
 }
 
+/* Numbers of masters are never given again: one that is below the next and not there was removed.
+ */
+static bool master_is_removed(const struct masters *masters, uint64_t id)
+{
+    return id != 0 && id < masters->next_id && masters_find(masters, id) == NULL;
+}
+
+/* What a machine was told of its replicas lasts until it is started anew, then it begins with
+ * cell.json: those that were removed last must not be listened to all the same. */
+static void removed_put(const struct masters *masters, struct wire_identities *told)
+{
+    uint64_t oldest = masters->next_id - MIN(masters->next_id, (uint64_t)LINKS_REMOVED_MAX);
+    for (uint64_t id = oldest; id < masters->next_id; id++) {
+        struct wire_identity *to = &told->identities[told->identity_count];
+        if (!master_is_removed(masters, id) || told->identity_count == CELL_IDENTITIES_MAX)
+            continue;
+        to->revoked_ms = UINT64_MAX; /* whenever it was issued */
+        snprintf(to->identity, sizeof to->identity, "master/%" PRIu64, id);
+        told->identity_count++;
+    }
+}
+
+/* Has the row been told by removed_put()? */
+static bool is_put(const struct wire_identities *told, const char *identity)
+{
+    for (uint32_t i = 0; i < MIN(told->identity_count, (uint32_t)LINKS_REMOVED_MAX); i++)
+        if (strcmp(told->identities[i].identity, identity) == 0)
+            return true;
+    return false;
+}
+
 /* Who reads everybody's logs, and whose certificates do not count: a machine asks for no more. */
 static void identities_pack(struct links *links)
 {
     size_t count;
     CLEANUP(free_ptr)
     struct identity_row *rows = cell_identities(replica_cell(links->replica), &count);
-    struct wire_identities told = {.index = replica_cell(links->replica)->applied_index,
-                                   .identities = xcalloc(count + 1, sizeof *told.identities)};
+    struct wire_identities told = {
+        .index = replica_cell(links->replica)->applied_index,
+        .identities = xcalloc(count + LINKS_REMOVED_MAX + 1, sizeof *told.identities)};
+    removed_put(replica_masters(links->replica), &told);
     for (size_t i = 0; i < count; i++) {
         struct wire_identity *to = &told.identities[told.identity_count];
         to->rights = rows[i].rights & (BIT(RIGHT_OPERATOR) | BIT(RIGHT_READER));
         to->revoked_ms = rows[i].revoked_ms;
-        if (to->rights == 0 && to->revoked_ms == 0)
+        if ((to->rights == 0 && to->revoked_ms == 0) || is_put(&told, rows[i].identity) ||
+            told.identity_count == CELL_IDENTITIES_MAX) {
+            *to = (struct wire_identity){0};
             continue;
+        }
         str_copy(to->identity, sizeof to->identity, rows[i].identity);
         told.identity_count++;
     }

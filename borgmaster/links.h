@@ -32,6 +32,7 @@ enum {
     LINKS_UNANSWERED_MS = 3000, /* well below LEADER_SILENT_MS */
     LINKS_RESEND_MS = 1000,
     LINKS_CERTS_MS = 5000,
+    LINKS_REMOVED_MAX = 64, /* masters that were removed, told to borglets */
 };
 
 struct links;

@@ -108,6 +108,7 @@ static void replica_tell_masters(struct replica *r)
     r->masters = *told;
     peers_set(r->peers, &r->masters);
     links_tell_replicas(r->links);
+    links_tell_identities(r->links); /* who was removed is among them */
 }
 
 void replica_flush(struct replica *r)

@@ -63,7 +63,7 @@ static int lock_take(struct embed *e, uint64_t wait_ms, struct err *err)
     uint64_t deadline = clock_mono_ms() + wait_ms;
     path_of(e, path, ".lock");
     for (;;) {
-        e->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        e->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
         if (e->lock_fd < 0)
             return err_errno(err, errno, "cannot open %s", path);
         bool locked = flock(e->lock_fd, LOCK_EX | LOCK_NB) == 0;

@@ -262,3 +262,25 @@ sleep_past() # TIME
 {
     wait_until 20 is_past "$(date -d "$1" +%s)500"
 }
+
+@test "a replica that was removed is nobody any more, to masters and to borglets" {
+    local id leader
+    leader="$(leader_id)"
+    id=$((leader % 3 + 1))
+    borgctl --user root cell remove-replica "$id"
+    wait_until 20 removed_is_refused "$id"
+    output="$(call "$BORG_CELL" "master-$id" "$(rpc_of "$(leader_id)")" 10)"
+    expect_text "answer 5 master/$id is no replica of this cell"
+    # A borglet that is started while no master answers knows it too.
+    kill "$(pid_of_borglet m1)"
+    wait_until 20 is_gone "$(pid_of_borglet m1)"
+    "$BUILD/borgctl" cell up --dir "$BORG_CELL" </dev/null 3>&- 4>&-
+    removed_is_refused "$id"
+    wait_until 20 job_runs ticker 1
+}
+
+removed_is_refused() # ID
+{
+    [[ "$(connect "$BORG_CELL" "master-$1" "$(log_port_of_borglet)" 3)" == \
+        'refused: Certificate was revoked' ]]
+}

@@ -527,6 +527,31 @@ START_TEST(a_master_of_another_number_than_the_address_has_is_no_partner)
 }
 END_TEST
 
+/* What it is told holds at once, and after a restart that begins with cell.json. */
+START_TEST(a_replica_whose_certificate_is_revoked_is_left_and_not_come_back_to)
+{
+    CLEANUP(buf_release) struct buf body = {0};
+    struct wire_identity gone = {.revoked_ms = UINT64_MAX};
+    struct wire_identities told = {.index = 1, .identities = &gone, .identity_count = 1};
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *from = link_wait(&r);
+    int home = (int)(from - r.replicas), away = 1 - home;
+    snprintf(gone.identity, sizeof(gone.identity), "master/%d", home + 1);
+    wire_pack_identities(&body, &told);
+    ck_assert_int_eq(rpc_notify(from->conn, WIRE_IDENTITIES, body.bytes, body.size), 0);
+    T_RUN(&r.loop, from->conn == NULL && r.replicas[away].conn != NULL);
+    int hellos = from->hellos;
+    agent_down(&r);
+    T_RUN(&r.loop, linked(&r) < 0);
+    agent_up(&r);
+    T_RUN(&r.loop, r.replicas[away].conn != NULL);
+    ck_assert_int_eq(from->hellos, hellos);
+    rig_release(&r);
+}
+END_TEST
+
 START_TEST(a_replica_that_says_it_is_none_any_more_is_left)
 {
     struct rig r;
@@ -749,6 +774,7 @@ int main(void)
     tcase_add_test(links, a_move_to_a_replica_that_is_gone_ends_at_another);
     tcase_add_test(links, a_move_to_where_no_replica_is_known_is_not_made);
     tcase_add_test(links, a_master_of_another_number_than_the_address_has_is_no_partner);
+    tcase_add_test(links, a_replica_whose_certificate_is_revoked_is_left_and_not_come_back_to);
     tcase_add_test(links, a_replica_that_says_it_is_none_any_more_is_left);
     tcase_add_test(links, tasks_go_on_without_masters_and_without_borglet);
     tcase_add_test(logs, a_log_is_read_from_the_start_and_from_its_tail);
