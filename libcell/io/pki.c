@@ -434,7 +434,8 @@ static int mode_narrow(int dir_fd, const char *name, mode_t mode)
     if (fd < 0 && errno == EACCES)
         return 0; /* not ours */
     int rc = fd < 0 ? -1 : fstat(fd, &st);
-    if (rc == 0 && (st.st_mode & 077) != 0)
+    bool ours = rc == 0 && (st.st_uid == geteuid() || geteuid() == 0);
+    if (ours && (st.st_mode & 077) != 0)
         rc = fchmod(fd, mode) == 0 ? 1 : -1;
     if (fd >= 0)
         close(fd);

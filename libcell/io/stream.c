@@ -12,6 +12,7 @@
 #include "stream_impl.h"
 
 #include "clock.h"
+#include "log.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -305,6 +306,9 @@ static void stream_fail_tls(struct stream *s, int rc)
     if (rc == GNUTLS_E_FATAL_ALERT_RECEIVED) {
         gnutls_alert_description_t alert = gnutls_alert_get(s->session);
         const char *name = gnutls_alert_get_name(alert);
+        if (s->opened && alert_is_denial(alert) && s->peer.role != ROLE_USER)
+            log_warn("stream.denied peer=%s address=%s alert=%s", identity_text(&s->peer).text,
+                     s->peer_address, log_quoted(name == NULL ? "unknown" : name));
         stream_fail(s, alert_is_denial(alert) ? ERR_DENIED : ERR_CLOSED,
                     "the peer ended TLS with the alert \"%s\"", name == NULL ? "unknown" : name);
         return;

@@ -101,6 +101,7 @@ static void look_at_stream(struct tls_watch *w, struct stream *s, uint64_t now_m
 {
     struct err err;
     uint64_t own_expires_ms;
+    uint64_t patience_ms = s->listener == NULL ? TLS_CERT_SOON_MS : TLS_WATCH_RENEW_MS;
     if (s->state != STREAM_OPEN)
         return;
     if (tls_peer_check(w->ctx, &s->cert, now_ms, &err) != 0) {
@@ -108,7 +109,7 @@ static void look_at_stream(struct tls_watch *w, struct stream *s, uint64_t now_m
                  s->peer_address, log_quoted(err.msg));
         stream_end(s, &err);
     } else if (!tls_session_is_current(w->ctx, s->session, &own_expires_ms) &&
-               own_expires_ms < now_ms + TLS_WATCH_RENEW_MS) {
+               own_expires_ms < now_ms + patience_ms) {
         log_info("stream.renewed peer=%s address=%s, our certificate was replaced",
                  identity_text(&s->peer).text, s->peer_address);
         stream_close(s);

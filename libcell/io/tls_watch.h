@@ -6,8 +6,9 @@
  * loop) and used for new connections if they are good; others are refused with a line in the log,
  * once, and the old stay. Once a second each open stream of the context in this thread is ended
  * whose peer has expired or is revoked: the peer is told by an alert, its own calls fail with
- * ERR_CLOSED, and both sides log it. A stream that began with a certificate of ours that has been
- * replaced is closed, to be made again, TLS_WATCH_RENEW_MS before that certificate ends.
+ * ERR_CLOSED, and both sides log it. A stream that we made with a certificate that has been
+ * replaced because it ends soon (TLS_CERT_SOON_MS) is closed, for its owner to make it again; one
+ * that others made is left to them until TLS_WATCH_RENEW_MS before that end.
  */
 #ifndef CELL_TLS_WATCH_H
 #define CELL_TLS_WATCH_H

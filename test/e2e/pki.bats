@@ -25,6 +25,17 @@ rpc_of() # REPLICA
     jq -r --argjson id "$1" '.replicas[] | select(.id == $id) | .rpc' "$BORG_CELL/cell.json"
 }
 
+raft_of() # REPLICA
+{
+    jq -r --argjson id "$1" '.replicas[] | select(.id == $id) | .raft' "$BORG_CELL/cell.json"
+}
+
+raft_says_revoked() # REPLICA
+{
+    [[ "$(connect "$SPECS/m99" master-99 "$(raft_of "$1")" 3)" == \
+        'refused: Certificate was revoked' ]]
+}
+
 log_port_of_borglet()
 {
     ask "SELECT addr FROM machines"
@@ -94,6 +105,11 @@ openssl_serial()
 
 @test "status tells of certificates that end within 30 days, and what it says helps" {
     local todo
+    borgctl pki make user/zoe --out "$SPECS/zoe"
+    borgctl cell restart # so that the borglet shows its new certificate
+    wait_until 20 zoe_is_told_of_the_borglet
+    expect_exit 6 borgctl --cell "$SPECS/zoe" --user zoe cell status
+    expect_text "where the CA's key is: .borgctl pki renew borglet/m1."
     expect_exit 6 borgctl cell status
     expect_text 'the certificate of master/2 ends on 20'
     expect_text 'the certificate of borglet/m1 ends on 20'
@@ -106,6 +122,13 @@ openssl_serial()
         borgctl $line
     done <<<"$todo"
     wait_until 30 borgctl cell status
+    wait_until 30 borgctl --cell "$SPECS/zoe" --user zoe cell status
+}
+
+zoe_is_told_of_the_borglet()
+{
+    borgctl --cell "$SPECS/zoe" --user zoe cell status |
+        grep 'the certificate of borglet/m1 ends on 20'
 }
 
 @test "the CA's certificate is renewed and what it has signed stays good" {
@@ -203,6 +226,11 @@ established()
     done
     output="$(call "$SPECS/m99" master-99 "$(log_port_of_borglet)" 40)"
     expect_text 'answer 5 master/99 may not call logs'
+    same "the raft port lets it in" "open" \
+        "$(connect "$SPECS/m99" master-99 "$(raft_of "$leader")" 1 | cut -d' ' -f1)"
+    borgctl --user root revoke master/99
+    wait_until 20 raft_says_revoked "$leader"
+    borgctl --user root unrevoke master/99
     # It may ask whether it may join, and is told.
     output="$(call "$SPECS/m99" master-99 "$(rpc_of "$leader")" 14 9363a131c2)"
     expect_text '^answer [0-9]+ '

@@ -18,6 +18,7 @@
 #include <time.h>
 
 enum { QUEUE_BYTES_MAX = 65536 };
+#define DAY_MS UINT64_C(86400000)
 
 /* --- certificates of every kind ----------------------------------------------------------------
  */
@@ -627,12 +628,12 @@ END_TEST
 START_TEST(a_renewed_certificate_is_used_for_new_connections_and_old_ones_go_on)
 {
     struct bed bed;
-    bed_init(&bed, 0, 86400000);
+    bed_init(&bed, 0, 40 * DAY_MS);
     bed_connect(&bed);
     T_RUN(&bed.loop, bed.server.opened == 1 && bed.client.opened == 1);
     uint64_t was_ms = stream_peer_expires_ms(bed.server.s);
     struct stream *first = bed.server.s;
-    make(bed.pki, "client", "user/ada", 2 * 86400000);
+    make(bed.pki, "client", "user/ada", 80 * DAY_MS);
     T_RUN(&bed.loop, tls_context_cert(bed.client_tls)->expires_ms > was_ms);
     t_loop_run_ms(&bed.loop, 2 * TLS_WATCH_STREAMS_MS + 200);
     ck_assert_int_eq(bed.client.closed, 0);
@@ -646,10 +647,10 @@ START_TEST(a_renewed_certificate_is_used_for_new_connections_and_old_ones_go_on)
 }
 END_TEST
 
-START_TEST(a_connection_whose_certificate_is_replaced_shortly_before_its_end_is_made_again)
+START_TEST(a_connection_whose_certificate_is_replaced_before_its_end_is_made_again)
 {
     struct bed bed;
-    bed_init(&bed, 0, TLS_WATCH_RENEW_MS - 10000);
+    bed_init(&bed, 0, 20 * DAY_MS);
     bed_connect(&bed);
     T_RUN(&bed.loop, bed.server.opened == 1 && bed.client.opened == 1);
     t_loop_run_ms(&bed.loop, 2 * TLS_WATCH_STREAMS_MS + 200);
@@ -658,6 +659,29 @@ START_TEST(a_connection_whose_certificate_is_replaced_shortly_before_its_end_is_
     T_RUN(&bed.loop, bed.client.closed == 1 && bed.server.closed == 1);
     T_CONTAINS(bed.client.why.msg, "closed here");
     bed_release(&bed);
+}
+END_TEST
+
+START_TEST(who_serves_leaves_connections_to_those_who_made_them_until_shortly_before_the_end)
+{
+    static const struct {
+        uint64_t life_ms;
+        bool closed;
+    } cases[] = {{20 * DAY_MS, false}, {TLS_WATCH_RENEW_MS - 10000, true}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct bed bed;
+        bed_init(&bed, cases[i].life_ms, 0);
+        bed_connect(&bed);
+        T_RUN(&bed.loop, bed.server.opened == 1 && bed.client.opened == 1);
+        uint64_t was_ms = tls_context_cert(bed.server_tls)->expires_ms;
+        make(bed.pki, "server", "master/1", 0);
+        T_RUN(&bed.loop, tls_context_cert(bed.server_tls)->expires_ms > was_ms);
+        if (cases[i].closed)
+            T_RUN(&bed.loop, bed.client.closed == 1 && bed.server.closed == 1);
+        t_loop_run_ms(&bed.loop, 2 * TLS_WATCH_STREAMS_MS + 200);
+        ck_assert_int_eq(bed.client.closed, cases[i].closed);
+        bed_release(&bed);
+    }
 }
 END_TEST
 
@@ -720,7 +744,9 @@ int main(void)
     tcase_add_test(streams, a_connection_ends_when_the_server_s_certificate_does);
     tcase_add_test(streams, a_renewed_certificate_is_used_for_new_connections_and_old_ones_go_on);
     tcase_add_test(streams,
-                   a_connection_whose_certificate_is_replaced_shortly_before_its_end_is_made_again);
+                   a_connection_whose_certificate_is_replaced_before_its_end_is_made_again);
+    tcase_add_test(
+        streams, who_serves_leaves_connections_to_those_who_made_them_until_shortly_before_the_end);
     tcase_add_test(streams, who_is_revoked_is_out_at_once_and_comes_in_with_a_new_certificate_only);
     suite_add_tcase(suite, streams);
     return t_main(suite);
