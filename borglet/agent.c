@@ -8,6 +8,7 @@
 #include "log.h"
 #include "logs.h"
 #include "plan.h"
+#include "tls_watch.h"
 #include "usage.h"
 
 #include <signal.h>
@@ -22,6 +23,7 @@ struct agent {
     struct runner *runner;
     struct logs *logs;
     struct identities *identities;
+    struct tls_watch *watch;
     struct link *link;
     uv_prepare_t turn;        /* active when there is something to do before the loop sleeps */
     uv_timer_t more;          /* there was more to do than one turn may take */
@@ -296,6 +298,14 @@ static void agent_on_identities(void *data, struct wire_identities *in)
     struct agent *agent = data;
 
     identities_take(agent->identities, in);
+    tls_watch_check(agent->watch);
+}
+
+static bool agent_is_revoked(void *data, const struct identity *id, uint64_t issued_ms)
+{
+    const struct agent *agent = data;
+
+    return identities_revoked(agent->identities, identity_text(id).text, issued_ms);
 }
 
 static void agent_link(struct agent *agent)
@@ -344,6 +354,8 @@ int agent_open(const struct agent_options *options, struct agent **ret, struct e
         return rc;
     }
     agent->identities = identities_open(options->dir);
+    agent->watch = tls_watch_open(options->loop, options->tls);
+    tls_context_on_peer(options->tls, agent_is_revoked, agent);
     logs_serve(agent->logs, agent->runner, agent->identities);
     uv_prepare_init(options->loop, &agent->turn);
     agent->turn.data = agent;
@@ -376,6 +388,8 @@ static void agent_on_handle_close(uv_handle_t *handle)
 void agent_close(struct agent *agent)
 {
     agent->closing = true;
+    tls_watch_close(agent->watch);
+    tls_context_on_peer(agent->options.tls, NULL, NULL);
     link_close(agent->link);
     logs_close(agent->logs);
     runner_close(agent->runner);

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "wire_access.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +60,25 @@ static const char *link_address(const struct link *link)
     return link->replicas[link->order[link->turn]].text;
 }
 
+static const struct wire_address *link_find(const struct link *link, const char *address)
+{
+    for (size_t i = 0; i < link->replica_count; i++)
+        if (strcmp(link->replicas[i].text, address) == 0)
+            return &link->replicas[i];
+    return NULL;
+}
+
+/* Who must answer there: no other master, that of a removed replica least of all. */
+static struct identity link_expect(const struct link *link)
+{
+    const struct wire_address *to = link_find(link, link_address(link));
+    struct identity expect = {.role = ROLE_MASTER};
+
+    ASSERT(to != NULL);
+    snprintf(expect.name, sizeof(expect.name), "%" PRIu64, to->id);
+    return expect;
+}
+
 static void link_free_if_done(struct link *link)
 {
     if (!link->closing || !link->timer_closed || link->conn != NULL)
@@ -69,6 +89,7 @@ static void link_free_if_done(struct link *link)
 
 static void link_dial(struct link *link)
 {
+    struct identity expect = link_expect(link);
     struct rpc_options options = {.loop = link->options.loop,
                                   .tls = link->options.tls,
                                   .methods = methods,
@@ -80,7 +101,7 @@ static void link_dial(struct link *link)
 
     ASSERT(link->phase == LINK_WAITING);
     ASSERT(link->conn == NULL);
-    if (rpc_connect(&options, link_address(link), NULL, &link->conn, &err) == 0) {
+    if (rpc_connect(&options, link_address(link), &expect, &link->conn, &err) == 0) {
         link->phase = LINK_DIALLING;
         return;
     }
@@ -287,6 +308,11 @@ static void link_on_move(struct rpc_conn *conn, struct rpc_call *call, const voi
         rpc_close(conn);
         return;
     }
+    if (link_find(link, move.addr) == NULL) {
+        log_warn("link.move_refused replica=%s to=%s, no replica that we know is there",
+                 link_address(link), log_quoted(move.addr));
+        return;
+    }
     /* What is still to be told goes first; the hello there says it again. */
     link_flush(link);
     str_copy(link->hint, sizeof(link->hint), move.addr);
@@ -314,13 +340,13 @@ static void link_order(struct link *link)
     }
 }
 
-/* They are others than before: we stay where we are, also when that one has left. */
+/* They are others than before: we stay where we are, unless that one has left. */
 static void link_on_replicas(struct rpc_conn *conn, struct rpc_call *call, const void *body,
                              size_t size)
 {
     struct link *link = rpc_data(conn);
     CLEANUP(wire_replicas_release) struct wire_replicas told = {0};
-    struct wire_address now = link->replicas[link->order[link->turn]];
+    uint64_t now = strtoull(rpc_peer(conn)->name, NULL, 10);
     struct err err;
 
     if (call != NULL)
@@ -333,10 +359,16 @@ static void link_on_replicas(struct rpc_conn *conn, struct rpc_call *call, const
     link->replica_count = told.address_count;
     memcpy(link->replicas, told.addresses, told.address_count * sizeof(*told.addresses));
     link_order(link);
-    link->turn = link->replica_count - 1; /* the first is next */
+    link->hint[0] = '\0';             /* it was known before */
+    link->turn = link->replica_count; /* the first is next */
     for (size_t i = 0; i < link->replica_count; i++)
-        if (link->replicas[link->order[i]].id == now.id)
+        if (link->replicas[link->order[i]].id == now)
             link->turn = i;
+    if (link->turn < link->replica_count)
+        return;
+    link->turn = link->replica_count - 1;
+    log_info("link.left replica=%" PRIu64 ", it is no replica any more", now);
+    rpc_close(conn);
 }
 
 static void link_on_identities(struct rpc_conn *conn, struct rpc_call *call, const void *body,

@@ -2,6 +2,7 @@
  * main.c - borglet: flags, the set-up that can fail with a message, the loop.
  */
 #include "agent.h"
+#include "core_dumps.h"
 #include "inventory.h"
 #include "log.h"
 #include "process.h"
@@ -18,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, FLAG_ATTR = 50, FLAG_RESOURCE, FLAG_GPUS };
+enum { EXIT_USAGE = 2, FLAG_ATTR = 50, FLAG_RESOURCE, FLAG_GPUS, FLAG_CORE_DUMPS };
 
 static const char help[] =
     "Usage: borglet --cell FILE --name NAME --dir DIR --cert FILE --key FILE [OPTION...]\n"
@@ -40,12 +41,14 @@ static const char help[] =
     "  --ports FIRST-LAST  range given to tasks (20000-20999); a port is given out while nobody\n"
     "                      has it: TCP and UDP, IPv4 and IPv6, on all addresses and on loopback\n"
     "  --log-level LEVEL   debug, info, warn or error (info)\n"
+    "  --core-dumps        leave an image of the memory after a crash, with all keys\n"
     "  --version           print the version\n"
     "  --help              print this\n";
 
 struct flags {
     const char *cell, *name, *dir, *cert, *key, *listen, *capacity, *ports;
     enum log_level log_level;
+    bool core_dumps;
     struct words attributes;
     struct resources more; /* gpus and what --resource names */
     struct resource_names resource_names;
@@ -104,6 +107,10 @@ static int flag_take(struct flags *f, int which, const char *value)
         *texts[which] = value;
         return 0;
     }
+    if (which == FLAG_CORE_DUMPS) {
+        f->core_dumps = true;
+        return 0;
+    }
     if (which == FLAG_ATTR) {
         struct err err;
         return inventory_attribute_add(value, &f->attributes, &err) == 0
@@ -147,6 +154,7 @@ static int flags_parse(int argc, char **argv, struct flags *f)
                                             {"attr", 1, NULL, FLAG_ATTR},
                                             {"gpus", 1, NULL, FLAG_GPUS},
                                             {"resource", 1, NULL, FLAG_RESOURCE},
+                                            {"core-dumps", 0, NULL, FLAG_CORE_DUMPS},
                                             {"help", 0, NULL, HELP},
                                             {"version", 0, NULL, VERSION},
                                             {NULL, 0, NULL, 0}};
@@ -309,6 +317,7 @@ int main(int argc, char **argv)
     if (address_parse(f.listen, &address, &err) != 0)
         return usage("--listen: %s", err.msg);
     log_open(f.log_level, f.name);
+    core_dumps_allow(f.core_dumps);
     signal(SIGPIPE, SIG_IGN);
     umask(077);
     descriptors_raise();

@@ -144,7 +144,7 @@ static int image_begin(struct checkpoint *c, struct rpc_conn *conn, struct rpc_c
     if (!user_reads_all(replica_cell(c->replica), user))
         return err_set(err, ERR_DENIED,
                        "user \"%s\" may not have a checkpoint: it holds the specs and environments "
-                       "of all users; only \"" CELL_OPERATOR "\" may",
+                       "of all users; readers and operators may",
                        user);
     if ((c->reader == conn && c->token == NULL) || is_over(c))
         image_drop(c);

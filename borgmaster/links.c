@@ -8,6 +8,7 @@
 #include "list.h"
 #include "log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,8 @@ struct links {
     uv_timer_t tick;
     unsigned ticks;
     uint64_t leader_seen_ms;
+    struct links_certs certs;
+    uint64_t certs_ms;    /* when they were looked at; 0: never */
     uint64_t leader;      /* that we know of */
     uint64_t answered_ms; /* when it last was heard to hear us, or became known */
     uint64_t alive_ms;    /* when the leader was last told who is alive */
@@ -252,20 +255,56 @@ void links_tell_replicas(struct links *links)
     }
 }
 
+/* Numbers of masters are never given again: one that is below the next and not there was removed.
+ */
+static bool master_is_removed(const struct masters *masters, uint64_t id)
+{
+    return id != 0 && id < masters->next_id && masters_find(masters, id) == NULL;
+}
+
+/* What a machine was told of its replicas lasts until it is started anew, then it begins with
+ * cell.json: those that were removed last must not be listened to all the same. */
+static void removed_put(const struct masters *masters, struct wire_identities *told)
+{
+    uint64_t oldest = masters->next_id - MIN(masters->next_id, (uint64_t)LINKS_REMOVED_MAX);
+    for (uint64_t id = oldest; id < masters->next_id; id++) {
+        struct wire_identity *to = &told->identities[told->identity_count];
+        if (!master_is_removed(masters, id) || told->identity_count == CELL_IDENTITIES_MAX)
+            continue;
+        to->revoked_ms = UINT64_MAX; /* whenever it was issued */
+        snprintf(to->identity, sizeof to->identity, "master/%" PRIu64, id);
+        told->identity_count++;
+    }
+}
+
+/* Has the row been told by removed_put()? */
+static bool is_put(const struct wire_identities *told, const char *identity)
+{
+    for (uint32_t i = 0; i < MIN(told->identity_count, (uint32_t)LINKS_REMOVED_MAX); i++)
+        if (strcmp(told->identities[i].identity, identity) == 0)
+            return true;
+    return false;
+}
+
 /* Who reads everybody's logs, and whose certificates do not count: a machine asks for no more. */
 static void identities_pack(struct links *links)
 {
     size_t count;
     CLEANUP(free_ptr)
     struct identity_row *rows = cell_identities(replica_cell(links->replica), &count);
-    struct wire_identities told = {.index = replica_cell(links->replica)->applied_index,
-                                   .identities = xcalloc(count + 1, sizeof *told.identities)};
+    struct wire_identities told = {
+        .index = replica_cell(links->replica)->applied_index,
+        .identities = xcalloc(count + LINKS_REMOVED_MAX + 1, sizeof *told.identities)};
+    removed_put(replica_masters(links->replica), &told);
     for (size_t i = 0; i < count; i++) {
         struct wire_identity *to = &told.identities[told.identity_count];
         to->rights = rows[i].rights & (BIT(RIGHT_OPERATOR) | BIT(RIGHT_READER));
         to->revoked_ms = rows[i].revoked_ms;
-        if (to->rights == 0 && to->revoked_ms == 0)
+        if ((to->rights == 0 && to->revoked_ms == 0) || is_put(&told, rows[i].identity) ||
+            told.identity_count == CELL_IDENTITIES_MAX) {
+            *to = (struct wire_identity){0};
             continue;
+        }
         str_copy(to->identity, sizeof to->identity, rows[i].identity);
         told.identity_count++;
     }
@@ -700,6 +739,26 @@ struct wire_alive links_alive(struct links *links, struct buf *bits)
 size_t links_count(const struct links *links)
 {
     return links->count;
+}
+
+const struct links_certs *links_certs(struct links *links)
+{
+    uint64_t soon_ms = clock_wall_ms() + TLS_CERT_SOON_MS, now_ms = clock_mono_ms();
+    if (links->certs_ms != 0 && now_ms - links->certs_ms < LINKS_CERTS_MS)
+        return &links->certs;
+    links->certs_ms = now_ms;
+    links->certs = (struct links_certs){0};
+    LIST_EACH(l, &links->all)
+    {
+        const struct link *link = CONTAINER_OF(l, struct link, all);
+        uint64_t ms = rpc_peer_expires_ms(link->conn);
+        links->certs.soon += ms < soon_ms;
+        if (links->certs.first_ms != 0 && ms >= links->certs.first_ms)
+            continue;
+        links->certs.first_ms = ms;
+        str_copy(links->certs.first, sizeof links->certs.first, rpc_peer(link->conn)->name);
+    }
+    return &links->certs;
 }
 
 static void link_tick(struct link *link)

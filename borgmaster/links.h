@@ -31,6 +31,8 @@ enum {
     LINKS_LEADERLESS_MS = 2000,
     LINKS_UNANSWERED_MS = 3000, /* well below LEADER_SILENT_MS */
     LINKS_RESEND_MS = 1000,
+    LINKS_CERTS_MS = 5000,
+    LINKS_REMOVED_MAX = 64, /* masters that were removed, told to borglets */
 };
 
 struct links;
@@ -63,5 +65,12 @@ void links_shed(struct links *links, uint64_t to, size_t count);
 /* Whom we have heard of since the last call, for the leader; `bits` keeps it. */
 struct wire_alive links_alive(struct links *links, struct buf *bits);
 size_t links_count(const struct links *links);
+/* How many of them have certificates that end soon, and which of all ends first; looked at every
+ * LINKS_CERTS_MS. */
+struct links_certs {
+    uint64_t soon, first_ms;
+    char first[CELL_NAME_MAX + 1];
+};
+const struct links_certs *links_certs(struct links *links);
 
 #endif

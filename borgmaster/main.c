@@ -2,6 +2,7 @@
  * main.c - borgmaster: flags, signals, one replica.
  */
 #include "clock.h"
+#include "core_dumps.h"
 #include "log.h"
 #include "private_dir.h"
 #include "process.h"
@@ -42,6 +43,7 @@ static const char usage[] =
     "                           this checkpoint, and end; the same for all, then start them\n"
     "  --restore-at SECONDS     with it: the time now, in seconds since 1970, the same for all\n"
     "  --log-level LEVEL        debug, info (default), warn or error\n"
+    "  --core-dumps             leave an image of the memory after a crash, with all keys\n"
     "  --help --version\n";
 
 struct flags {
@@ -51,6 +53,7 @@ struct flags {
     int log_level;
     char **argv;
     bool bootstrap;
+    bool core_dumps;
 };
 
 enum { REBUILD_PAUSE_MS = 60000 };
@@ -117,6 +120,7 @@ static struct flags flags_parse(int argc, char **argv)
         {"restore", required_argument, NULL, 'x'},
         {"restore-at", required_argument, NULL, 'x'},
         {"log-level", required_argument, NULL, 'x'},
+        {"core-dumps", no_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
         {0},
@@ -134,6 +138,10 @@ static struct flags flags_parse(int argc, char **argv)
         }
         if (c == 'b') {
             flags.bootstrap = true;
+            continue;
+        }
+        if (c == 'c') {
+            flags.core_dumps = true;
             continue;
         }
         if (c != 'x')
@@ -258,6 +266,7 @@ int main(int argc, char **argv)
     char who[32];
     snprintf(who, sizeof who, "master/%" PRIu64, flags.id);
     log_open((enum log_level)flags.log_level, who);
+    core_dumps_allow(flags.core_dumps);
     signal(SIGPIPE, SIG_IGN);
     /* Queries, snapshots and the log's own disk work share libuv's pool. */
     setenv("UV_THREADPOOL_SIZE", "16", /* overwrite= */ 0);

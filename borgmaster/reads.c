@@ -56,9 +56,9 @@ struct why_call {
     struct wire_why asked;
 };
 
-bool user_reads_all(const struct cell *cell UNUSED, const char *user)
+bool user_reads_all(const struct cell *cell, const char *user)
 {
-    return strcmp(user, CELL_OPERATOR) == 0;
+    return cell_user_is(cell, user, RIGHT_READER);
 }
 
 static void query_done(struct query *query, const struct err *err, const void *rows, size_t size)

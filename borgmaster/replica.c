@@ -17,6 +17,7 @@
 #include "raftlog_disk.h"
 #include "scheduler.h"
 #include "service.h"
+#include "tls_watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ enum {
     FLUSH_TASKS_MAX = 65536,  /* tasks touched before a delta is made, also within one loop turn */
     STORE_BACKLOG_MAX = 4096, /* deltas SQLite may be behind before the leader stops proposing */
     STORE_BEHIND_MS = 5000,   /* longer: we say so */
+    LEADERLESS_MS = 3000,     /* longer than any election */
 };
 
 struct replica {
@@ -45,10 +47,12 @@ struct replica {
     struct scheduler *scheduler;
     struct service *service;
     struct disk *disk;
+    struct tls_watch *watch;
 
     enum raftlog_role role;
     uint64_t term;
     uint64_t leader_id;
+    uint64_t led_ms;                /* when there was none any more; the start, before the first */
     bool leads;                     /* see replica_leads() */
     struct raftlog_barrier barrier; /* of this leadership */
     bool barrier_pending;
@@ -83,6 +87,18 @@ static struct masters masters_of_file(const struct cell_file *file)
     return masters;
 }
 
+static bool is_revoked(void *data, const struct identity *id, uint64_t issued_ms)
+{
+    const struct replica *r = data;
+    return cell_identity_revoked(r->cell, identity_text(id).text, issued_ms);
+}
+
+static void replica_tell_identities(struct replica *r)
+{
+    links_tell_identities(r->links);
+    tls_watch_check(r->watch);
+}
+
 /* Tell all who keep connections when the replicas are others than before. */
 static void replica_tell_masters(struct replica *r)
 {
@@ -92,6 +108,7 @@ static void replica_tell_masters(struct replica *r)
     r->masters = *told;
     peers_set(r->peers, &r->masters);
     links_tell_replicas(r->links);
+    links_tell_identities(r->links); /* who was removed is among them */
 }
 
 void replica_flush(struct replica *r)
@@ -106,7 +123,7 @@ void replica_flush(struct replica *r)
     links_touch(r->links, r->changes.machines, r->changes.machine_count);
     replica_tell_masters(r);
     if (r->changes.identities)
-        links_tell_identities(r->links);
+        replica_tell_identities(r);
     changes_clear(&r->changes);
     r->flushed_index = r->cell->applied_index;
 }
@@ -188,6 +205,8 @@ static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t 
     struct replica *r = data;
     log_info("role.changed role=%s term=%" PRIu64 " leader=%" PRIu64, names[role], term, leader_id);
     bool lost = r->leads && (role != RAFTLOG_LEADER || term != r->term);
+    if (r->leader_id != 0 && leader_id == 0)
+        r->led_ms = clock_mono_ms();
     r->role = role;
     r->term = term;
     r->leader_id = leader_id;
@@ -300,18 +319,26 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     changes_clear(&r->changes);
     scheduler_reset(r->scheduler);
     links_reset(r->links);
-    links_tell_identities(r->links);
+    replica_tell_identities(r);
     replica_tell_masters(r);
     log_info("snapshot.restored index=%" PRIu64 " bytes=%zu", index, size);
     return 0;
 }
 
-/* Numbers are given in order and never again: a lower one that is not there was removed. */
+/*
+ * Numbers are given in order and never again: a lower one that is not there was removed. A higher
+ * one may be a member that we have not been told of yet, but our leader tells us soon; only when
+ * there has been none for long it may be the leader itself that we do not know.
+ */
 static bool may_connect(void *data, uint64_t id, const char *address)
 {
     const struct replica *r = data;
     const struct master *row = masters_find(&r->masters, id);
-    return row != NULL ? strcmp(row->raft, address) == 0 : id >= r->masters.next_id;
+    if (row != NULL)
+        return strcmp(row->raft, address) == 0;
+    if (r->leader_id != 0)
+        return id >= r->masters.next_id && r->leader_id == id;
+    return id >= r->masters.next_id && clock_mono_ms() - r->led_ms >= LEADERLESS_MS;
 }
 
 static void on_raftlog_fatal(void *data, const struct err *err)
@@ -414,6 +441,7 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     struct replica *r = xcalloc(1, sizeof *r);
     r->options = *options;
     r->started_ms = clock_mono_ms();
+    r->led_ms = r->started_ms;
     r->cell = cell_new();
     int rv = store_open(options->dir, options->identity, r->cell, &r->store, err);
     if (rv != 0) {
@@ -435,6 +463,8 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     r->leader = leader_new(r);
     r->members = members_new(r);
     r->scheduler = scheduler_new(r);
+    r->watch = tls_watch_open(options->loop, options->tls);
+    tls_context_on_peer(options->tls, is_revoked, r);
     r->disk = disk_new(options->loop, options->dir);
     replica_tell_masters(r);
     start_hooks(r);
@@ -596,6 +626,10 @@ struct wire_status replica_status(struct replica *r)
                                  .disk_free_bytes = disk.free_bytes,
                                  .disk_bytes = disk.bytes,
                                  .state_bytes = disk.used_bytes};
+    const struct links_certs *certs = links_certs(r->links);
+    status.certs_soon = certs->soon;
+    status.cert_first_ms = certs->first_ms;
+    str_copy(status.cert_first, sizeof status.cert_first, certs->first);
     str_copy(status.addr, sizeof status.addr, r->options.self->rpc);
     str_copy(status.role, sizeof status.role, r->log != NULL ? names[log.role] : "new");
     str_copy(status.change, sizeof status.change, members_waiting(r->members));

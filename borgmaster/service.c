@@ -29,6 +29,29 @@ static struct service *service_of(struct rpc_conn *conn)
     return rpc_data(conn);
 }
 
+/*
+ * A certificate says that somebody is replica N, not that the cell has one of that number: what
+ * members do for each other, command in a user's name above all, is not for one that was removed
+ * or never was, and one that is joining asks for nothing but that.
+ */
+static bool is_stranger(struct rpc_conn *conn, struct rpc_call *call)
+{
+    struct err err;
+    if (rpc_peer(conn)->role != ROLE_MASTER)
+        return false;
+    uint64_t id = strtoull(rpc_peer(conn)->name, NULL, 10);
+    const struct master *row = masters_find(replica_masters(service_of(conn)->replica), id);
+    if (row != NULL && row->state != MASTER_JOINING)
+        return false;
+    if (row != NULL)
+        err_set(&err, ERR_UNAVAILABLE, "replica %" PRIu64 " has not joined the cell yet", id);
+    else
+        err_set(&err, ERR_DENIED, "master/%" PRIu64 " is no replica of this cell (any more)", id);
+    log_debug("service.stranger peer=master/%" PRIu64 " address=%s", id, rpc_peer_address(conn));
+    rpc_refuse(call, &err);
+    return true;
+}
+
 /* Commands */
 
 static void on_answer(void *data, const struct err *err, const struct wire_answer *answer)
@@ -82,6 +105,8 @@ static void on_forward(struct rpc_conn *conn, struct rpc_call *call, const void 
     struct err err;
     struct cmd cmd;
     int rv = 0;
+    if (is_stranger(conn, call))
+        return;
     /* Never forwarded twice: who asks us believes that we lead. */
     if (replica_leader_id(replica) != replica_opts(replica)->self->id)
         rv = err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " is not the leader",
@@ -139,7 +164,8 @@ static void on_barrier(struct rpc_conn *conn, struct rpc_call *call, const void 
 {
     (void)body;
     (void)size;
-    reads_on_barrier(service_of(conn)->reads, call);
+    if (!is_stranger(conn, call))
+        reads_on_barrier(service_of(conn)->reads, call);
 }
 
 static void on_checkpoint(struct rpc_conn *conn, struct rpc_call *call, const void *body,
@@ -156,7 +182,7 @@ static void on_join(struct rpc_conn *conn, struct rpc_call *call, const void *bo
 
 static void on_transfer(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    if (!denies(conn, call, WIRE_TRANSFER, NULL))
+    if (!is_stranger(conn, call) && !denies(conn, call, WIRE_TRANSFER, NULL))
         members_on_transfer(replica_members(service_of(conn)->replica), conn, call, body, size);
 }
 
@@ -166,6 +192,8 @@ static void on_status(struct rpc_conn *conn, struct rpc_call *call, const void *
 {
     (void)body;
     (void)size;
+    if (is_stranger(conn, call))
+        return;
     struct wire_status status = replica_status(service_of(conn)->replica);
     struct buf CLEANUP(buf_release) to = {0};
     wire_pack_status(&to, &status);
@@ -180,6 +208,8 @@ static void on_alive(struct rpc_conn *conn, struct rpc_call *call, const void *b
     struct buf CLEANUP(buf_release) packed = {0};
     struct err err;
     int rv = 0;
+    if (is_stranger(conn, call))
+        return;
     if (replica_leader_id(replica) != replica_opts(replica)->self->id)
         rv = err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " is not the leader",
                      replica_opts(replica)->self->id);

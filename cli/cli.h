@@ -89,7 +89,10 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(NAMES, "machines", 0, NULL, "name the machines, the first 100 of each line") \
     X(ADDR, "addr", 0, "RPC[,RAFT]", \
       "HOST:PORT of the new replica, and of its log (default: one port higher)") \
-    X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table")
+    X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table") \
+    X(OUT, "out", 0, "DIR", "make a directory there that can be taken to another host") \
+    X(VALID, "valid", 0, "TIME", "how long it is good: 90d, 12h (ten years)") \
+    X(CA, "ca", 0, NULL, "the CA's certificate too; its key stays, what it has signed is good")
 
 enum cli_option {
 #define X(id, name, short_name, metavar, text) OPT_##id,
@@ -205,5 +208,8 @@ int cmd_unrevoke(struct cli *cli);
 int cmd_identities(struct cli *cli);
 int cmd_simulate(struct cli *cli);
 int cmd_help(struct cli *cli);
+int cmd_pki_list(struct cli *cli);
+int cmd_pki_make(struct cli *cli);
+int cmd_pki_renew(struct cli *cli);
 
 #endif

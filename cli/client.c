@@ -6,6 +6,7 @@
 #include "cmd_pack.h"
 #include "hash.h"
 #include "text.h"
+#include "tls_watch.h"
 
 #include <pwd.h>
 #include <stdarg.h>
@@ -84,6 +85,7 @@ int client_open(const struct cli *cli, struct client **ret, struct err *err)
     if (uv_loop_init(&c->loop) < 0)
         PANIC("cannot make an event loop");
     uv_timer_init(&c->loop, &c->tick);
+    c->watch = tls_watch_open(&c->loop, c->tls);
     /* Users are spread over the replicas, but each keeps to one: what he has seen in one call he
      * sees in the next, without asking the leader. */
     c->next = hash_text(0, c->user) % c->cell.replica_count;
@@ -150,6 +152,7 @@ void client_close(struct client *c)
     uint64_t deadline = clock_mono_ms() + CLIENT_CLOSE_MS;
     while (loop_is_busy(c) && clock_mono_ms() < deadline)
         client_turn(c, 20);
+    tls_watch_close(c->watch);
     uv_close((uv_handle_t *)&c->tick, NULL);
     uv_run(&c->loop, UV_RUN_NOWAIT);
     /* A stream that still says goodbye keeps the loop and the TLS context; the process ends. */
@@ -253,6 +256,7 @@ struct retry {
     uint64_t started_ms;
     uint64_t deadline_ms;
     bool told;           /* the user knows that we wait */
+    bool denied;         /* no attempt will be let in */
     bool unknown;        /* an attempt may have had its effect */
     uint64_t attempt_ms; /* grows: a slow cell must not be asked for ever and never heard */
 };
@@ -266,12 +270,49 @@ static void retry_tell(struct retry *r, const struct err *why)
               (r->deadline_ms - r->started_ms) / 1000, why->msg);
 }
 
+/* A certificate that has ended is known here before anybody is asked. */
+static int own_check(const struct client *c, struct err *err)
+{
+    const struct tls_cert *own = tls_context_cert(c->tls);
+    uint64_t now_ms = clock_wall_ms();
+    bool ca = tls_context_ca_expires_ms(c->tls) != 0 && tls_context_ca_expires_ms(c->tls) <= now_ms;
+    if (own->expires_ms > now_ms)
+        return 0;
+    return err_set(err, ERR_DENIED,
+                   "the certificate of %s has expired on %s; where the CA's key is, renew it: "
+                   "`borgctl pki renew%s`",
+                   ca ? "the cell's CA" : identity_text(&own->identity).text,
+                   tls_date(own->expires_ms).text, ca ? " --ca" : "");
+}
+
+/* Those that answered have all said no. */
+static bool is_denied(const struct client *c)
+{
+    size_t denied = 0;
+    for (size_t i = 0; i < c->cell.replica_count; i++)
+        denied += c->attempts[i].conn == NULL && c->attempts[i].why.code == ERR_DENIED;
+    return denied == c->cell.replica_count;
+}
+
+static int denied_explain(const struct client *c, const struct err *why, struct err *err)
+{
+    return err_set(
+        err, ERR_UNAVAILABLE,
+        "cell \"%s\" does not talk to us: %.250s; `borgctl cell status` and, where the CA "
+        "is, `borgctl pki list` say whose certificate is the reason",
+        c->cell.name, why->msg);
+}
+
 static void unreachable_explain(const struct client *c, struct err *err)
 {
     CLEANUP(buf_release) struct buf list = {0};
     for (size_t i = 0; i < c->cell.replica_count; i++)
         buf_printf(&list, "%s%s", i > 0 ? ", " : "", c->cell.replicas[i].rpc);
     const struct err *why = &c->attempts[c->next % c->cell.replica_count].why;
+    if (is_denied(c)) {
+        (void)!denied_explain(c, why, err);
+        return;
+    }
     err_set(err, ERR_UNAVAILABLE,
             "no replica of cell \"%s\" can be reached (%.200s; %.120s); is it up? `borgctl cell "
             "up` brings it back",
@@ -332,7 +373,12 @@ static int call_attempt(struct retry *r, const struct call *call, struct exchang
     uint64_t now = clock_mono_ms();
     /* Even the last attempt gets a fair time: better a little late than unknown. */
     uint64_t left = r->deadline_ms > now + 500 ? r->deadline_ms - now : 500;
+    const struct client_attempt *a = c->current;
     exchange_once(c, call->method, call->request, MIN(r->attempt_ms, left), x);
+    if (x->err.code == ERR_CLOSED && a->conn == NULL && a->why.code == ERR_DENIED) {
+        r->denied = true; /* our certificate is not accepted (any more) */
+        return denied_explain(c, &a->why, err);
+    }
     if (x->err.code == ERR_OK)
         return call->read(call->ret, buf_text(&x->body), x->body.size, err);
     *err = x->err;
@@ -345,14 +391,17 @@ static int client_call(struct client *c, const struct call *call, struct err *er
     r.deadline_ms = r.started_ms + c->timeout_ms;
     struct exchange x = {0};
     int rc;
+    if (own_check(c, err) != 0)
+        return -(int)err->code;
     for (;;) {
         if (c->current == NULL && !client_round(c, r.deadline_ms)) {
             unreachable_explain(c, err);
             rc = -(int)err->code;
+            r.denied = is_denied(c);
         } else {
             rc = call_attempt(&r, call, &x, err);
             r.unknown |= rc == -ERR_UNKNOWN_OUTCOME || rc == -ERR_CLOSED || rc == -ERR_TIMEOUT;
-            if (rc == 0 || !may_retry(err->code))
+            if (rc == 0 || r.denied || !may_retry(err->code))
                 break;
             if (rc == -ERR_TIMEOUT)
                 r.attempt_ms *= 2;
@@ -362,6 +411,8 @@ static int client_call(struct client *c, const struct call *call, struct err *er
                 attempt_close(c->current);
             }
         }
+        if (r.denied)
+            break;
         retry_tell(&r, err);
         if (clock_mono_ms() + CLIENT_PAUSE_MS >= r.deadline_ms)
             break;
@@ -536,7 +587,9 @@ static void client_on_status(void *data, const struct err *err, const void *body
     a->done = true;
     if (err != NULL)
         a->result->why = *err;
-    else if (wire_unpack_status(body, size, &a->result->status, &a->result->why) == 0)
+    else if (a->attempt->conn != NULL)
+        a->result->cert_expires_ms = rpc_peer_expires_ms(a->attempt->conn);
+    if (err == NULL && wire_unpack_status(body, size, &a->result->status, &a->result->why) == 0)
         a->result->reachable = true;
 }
 
@@ -584,6 +637,9 @@ void client_statuses(struct client *c, struct client_status ret[CELL_REPLICAS_MA
             attempt_close(&c->attempts[i]);
         while (!asking[i].done && asking[i].sent)
             client_turn(c, 20);
+        if (!ret[i].reachable && c->attempts[i].conn == NULL &&
+            c->attempts[i].why.code == ERR_DENIED)
+            ret[i].why = c->attempts[i].why; /* more than that the connection has closed */
     }
 }
 

@@ -45,6 +45,7 @@ struct client {
     uv_loop_t loop;
     uv_timer_t tick; /* so that the loop wakes up for our deadlines */
     struct tls_context *tls;
+    struct tls_watch *watch;
     struct cell_file cell;
     char cell_path[CELL_PATH_MAX + 1]; /* of cell.json */
     char user[CELL_NAME_MAX + 1];
@@ -58,7 +59,8 @@ struct client {
 
 /* Where the cell.json is that --cell, $BORG_CELL or the default name; it need not exist. */
 void client_cell_path(const struct cli *cli, char ret[CELL_PATH_MAX + 1]);
-/* Loads cell.json and the user's certificate; connects only when first called. */
+/* Loads cell.json and the user's certificate, which may have expired; connects only when first
+ * called. */
 int client_open(const struct cli *cli, struct client **ret, struct err *err) MUST_USE;
 void client_close(struct client *client);      /* NULL is fine */
 void client_close_ptr(struct client **client); /* for CLEANUP */
@@ -103,6 +105,7 @@ struct client_status {
     bool reachable;
     struct wire_status status; /* when reachable */
     struct err why;            /* when not */
+    uint64_t cert_expires_ms;  /* of its certificate; 0: it was not seen */
 };
 /* Ask every replica at once; ret[i] belongs to cell.replicas[i]. */
 void client_statuses(struct client *client, struct client_status ret[CELL_REPLICAS_MAX]);

@@ -1,6 +1,7 @@
 /*
  * cmd_status.c - cell status: what is wrong first, then the masters, on one screen.
  */
+#include "certs.h"
 #include "clock.h"
 #include "health.h"
 #include "listing.h"
@@ -219,6 +220,63 @@ static int status_print(const struct client *c, const struct client_status *all,
     return render_table(stdout, &t->rows, t->columns, FIELD_COUNT, &options, err);
 }
 
+/* What masters show, then what the files beside the CA say of those that show nothing. */
+static size_t certs_collect(const struct client *c, const struct client_status *all,
+                            const struct certs *files, struct health_cert *to)
+{
+    size_t n = 0;
+    to[n++] = (struct health_cert){.expires_ms = tls_context_ca_expires_ms(c->tls)};
+    to[n++] =
+        (struct health_cert){*tls_context_identity(c->tls), tls_context_cert(c->tls)->expires_ms};
+    for (size_t i = 0; i < c->cell.replica_count; i++) {
+        struct health_cert *cert = &to[n];
+        if (all[i].cert_expires_ms == 0)
+            continue;
+        *cert = (struct health_cert){{.role = ROLE_MASTER}, all[i].cert_expires_ms};
+        snprintf(cert->identity.name, sizeof cert->identity.name, "%" PRIu64,
+                 c->cell.replicas[i].id);
+        n++;
+    }
+    for (size_t i = 0; i < c->cell.replica_count; i++) {
+        const struct wire_status *s = &all[i].status;
+        if (!all[i].reachable || s->certs_soon == 0)
+            continue;
+        to[n] = (struct health_cert){{.role = ROLE_BORGLET}, s->cert_first_ms};
+        str_copy(to[n].identity.name, sizeof to[n].identity.name, s->cert_first);
+        n++;
+    }
+    for (size_t i = 0; i < files->count; i++)
+        if (files->files[i].cert.identity.role != ROLE_NONE)
+            to[n++] = (struct health_cert){files->files[i].cert.identity,
+                                           files->files[i].cert.expires_ms};
+    return n;
+}
+
+static void certs_look(const struct client *c, const struct client_status *all,
+                       struct health *health)
+{
+    CLEANUP(certs_release) struct certs files = {0};
+    char renew[CELL_PATH_MAX + 64], dir[CELL_PATH_MAX + 1];
+    struct err err; /* who may not read the directory is told of what masters show */
+    (void)!certs_read(&c->cell, &files, &err);
+    CLEANUP(free_ptr)
+    struct health_cert *certs = xcalloc(files.count + 2 * CELL_REPLICAS_MAX + 2, sizeof *certs);
+    str_copy(dir, sizeof dir, c->cell_path);
+    char *slash = strrchr(dir, '/');
+    if (slash != NULL)
+        *slash = '\0';
+    snprintf(renew, sizeof renew, "borgctl pki renew --dir %s", slash != NULL ? dir : ".");
+    struct health_certs look = {.now_ms = clock_wall_ms(),
+                                .v = certs,
+                                .count = certs_collect(c, all, &files, certs),
+                                .renew = renew,
+                                .can_renew = files.has_ca_key};
+    for (size_t i = 0; i < c->cell.replica_count && !files.has_ca_key; i++)
+        if (all[i].reachable && all[i].status.certs_soon > 1)
+            look.more_borglets += all[i].status.certs_soon - 1;
+    health_look_at_certs(health, &look);
+}
+
 int cmd_cell_status(struct cli *cli)
 {
     CLEANUP(client_close_ptr) struct client *client = NULL;
@@ -230,6 +288,7 @@ int cmd_cell_status(struct cli *cli)
     CLEANUP(free_ptr) struct health *health = xcalloc(1, sizeof *health);
     client_statuses(client, all);
     health_look(&client->cell, all, health);
+    certs_look(client, all, health);
     table_fill(table, client, all, health);
     int rv = cli->output == OUTPUT_JSON ? status_json(client, table, health, &err)
                                         : status_print(client, all, table, health, &err);

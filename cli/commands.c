@@ -519,6 +519,51 @@ const struct command cli_commands[] = {
         .run = cmd_simulate,
     },
     {
+        .name = "pki list",
+        .args = "",
+        .options = OPTION(DIR),
+        .summary = "the certificates of a cell, where its CA is, and when each ends",
+        .details = "`cell status` tells of those that end within 30 days.",
+        .examples = "  borgctl pki list\n"
+                    "  borgctl -o json pki list | jq '.[] | select(.state != \"good\")'",
+        .run = cmd_pki_list,
+    },
+    {
+        .name = "pki make",
+        .args = "IDENTITY",
+        .args_min = 1,
+        .args_max = 1,
+        .options = OPTION(DIR) | OPTION(OUT) | OPTION(VALID),
+        .summary = "a certificate and key for a user, a machine or a master on another host",
+        .details =
+            "IDENTITY is user/NAME, borglet/MACHINE or master/NUMBER. With --out a directory is\n"
+            "made that holds all its holder needs (cell.json, the CA's certificate, the pair),\n"
+            "and the command that uses it is printed; bring it to the other host so that nobody\n"
+            "else reads the key. Without, the pair is put beside the CA. A cell that answers is\n"
+            "asked whether the identity is revoked: the new certificate is issued after that.",
+        .examples = "  borgctl pki make user/ada --out ada-cell\n"
+                    "  borgctl pki make borglet/rack1-m7 --out m7 --valid 365d",
+        .run = cmd_pki_make,
+    },
+    {
+        .name = "pki renew",
+        .args = "[NAME...]",
+        .args_max = CLI_ARGS_MAX,
+        .options = OPTION(DIR) | OPTION(CA) | OPTION(VALID),
+        .summary = "new certificates and keys in the place of those that end",
+        .details =
+            "All of the cell's, or those named (master-3, borglet/m1, user-ada). Nothing has to\n"
+            "be restarted: masters and borglets look at their files every two seconds, use new\n"
+            "ones for new connections, and make theirs anew before the old certificate ends. The\n"
+            "CA's certificate is renewed with --ca, and by itself when it ends within 30 days.\n"
+            "To change the CA's key: make another CA, put both certificates into every ca.crt\n"
+            "(the old one first, a cell is known by it), then make all certificates with it.",
+        .examples = "  borgctl pki renew\n"
+                    "  borgctl pki renew --dir /srv/cell master-3 user/ada\n"
+                    "  borgctl pki renew --ca",
+        .run = cmd_pki_renew,
+    },
+    {
         .name = "help",
         .args = "[COMMAND]",
         .args_max = 2,

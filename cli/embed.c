@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "quantity.h"
 #include "spec.h"
+#include "text.h"
 #include "tls.h"
 
 #include <dirent.h>
@@ -24,7 +25,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { PATH_SIZE = CELL_PATH_MAX + 128 };
+enum { PATH_SIZE = CELL_PATH_MAX + 128, PORTS_WAIT_MS = 30000, PORTS_TELL_MS = 2000 };
 
 static void path_of(const struct embed *e, char to[PATH_SIZE], const char *name)
 {
@@ -63,7 +64,7 @@ static int lock_take(struct embed *e, uint64_t wait_ms, struct err *err)
     uint64_t deadline = clock_mono_ms() + wait_ms;
     path_of(e, path, ".lock");
     for (;;) {
-        e->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        e->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
         if (e->lock_fd < 0)
             return err_errno(err, errno, "cannot open %s", path);
         bool locked = flock(e->lock_fd, LOCK_EX | LOCK_NB) == 0;
@@ -343,19 +344,52 @@ static int ports_find(const char *host, uint32_t count, const struct embed *used
                    EMBED_PORT_MIN, EMBED_PORT_MAX, host);
 }
 
+static bool is_own_dir(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+           (st.st_mode & 022) == 0;
+}
+
+/* A directory of this user's own, into which nobody else can put anything; false: there is none. */
+static bool own_dir(char to[PATH_SIZE])
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR"), *home = getenv("HOME");
+    str_copy(to, PATH_SIZE, runtime != NULL ? runtime : "");
+    if (to[0] == '/' && is_own_dir(to))
+        return true;
+    snprintf(to, PATH_SIZE, "%.900s/.borg", home != NULL ? home : "");
+    return to[0] == '/' && (mkdir(to, 0700) == 0 || errno == EEXIST) && is_own_dir(to);
+}
+
 /*
- * One `cell up` of a new cell at a time on this machine, from the choice of its ports until its
- * masters listen: the file is locked until this process ends. Best effort: without it two cells
- * made in the same moment may choose the same ports, and one of them is told so.
+ * One `cell up` of a new cell at a time of this user, from the choice of its ports until its
+ * masters listen: the file is locked until this process ends. Best effort, and never for long:
+ * without it two cells made in the same moment may choose the same ports, and one of them is told
+ * so. The file is where only this user can lock it or put something else in its place.
  */
 static void ports_lock(void)
 {
-    static const char path[] = "/tmp/borgctl-ports.lock";
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (fd >= 0)
-        (void)flock(fd, LOCK_EX);
+    char path[PATH_SIZE], dir[PATH_SIZE];
+    uint64_t begun_ms = clock_mono_ms();
+    struct stat st;
+    bool told = false;
+    if (!own_dir(dir))
+        return;
+    snprintf(path, sizeof path, "%.1000s/borgctl-ports.lock", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0 && clock_mono_ms() - begun_ms < PORTS_WAIT_MS) {
+        if (!told && clock_mono_ms() - begun_ms > PORTS_TELL_MS)
+            print_err("borgctl: another `cell up` chooses its ports, waiting up to %d s\n",
+                      PORTS_WAIT_MS / 1000);
+        told = told || clock_mono_ms() - begun_ms > PORTS_TELL_MS;
+        poll(NULL, 0, 50);
+    }
 }
 
 /* What was stored stays: the number of replicas and borglets is the cell's identity. */
@@ -441,15 +475,27 @@ static int settings_settle(struct embed *e, const struct embed_wish *w, struct e
     return settings_save(e, err);
 }
 
+/* Has it expired, or will it soon? An unreadable one has no end: *ret is empty. */
+static bool ends_soon(const char *path, struct tls_cert *ret, struct err *err)
+{
+    *ret = (struct tls_cert){0};
+    return pki_read(path, ret, err) == 0 && ret->expires_ms <= clock_wall_ms() + TLS_CERT_SOON_MS;
+}
+
 static int certificate_make(const struct embed *e, const char *file_name, enum role role,
                             const char *name, struct err *err)
 {
     char pki[PATH_SIZE], cert[PATH_SIZE + 160];
     struct identity id = {.role = role};
+    struct tls_cert there;
     path_of(e, pki, "pki");
     snprintf(cert, sizeof cert, "%s/%s.crt", pki, file_name);
-    if (access(cert, F_OK) == 0)
-        return 0;
+    if (access(cert, F_OK) == 0) {
+        if (!ends_soon(cert, &there, err))
+            return there.expires_ms != 0 ? 0 : -(int)err->code;
+        print_err("borgctl: the certificate %s ends on %s: renewed\n", cert,
+                  tls_date(there.expires_ms).text);
+    }
     str_copy(id.name, sizeof id.name, name);
     return pki_make_cert(pki, file_name, &id, err);
 }
@@ -539,7 +585,7 @@ static int cell_file_make(struct embed *e, struct err *err)
 static int directories_all_make(const struct embed *e, struct err *err)
 {
     char path[PATH_SIZE], name[CELL_NAME_MAX + 32];
-    static const char *const names[] = {"pki", "log", "run", "borglets"};
+    static const char *const names[] = {"log", "run", "borglets"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         path_of(e, path, names[i]);
         if (directories_make(path, err) < 0)
@@ -554,6 +600,24 @@ static int directories_all_make(const struct embed *e, struct err *err)
     return 0;
 }
 
+static int ca_make(const char *pki, const char *name, struct err *err)
+{
+    char path[PATH_SIZE + 16];
+    struct tls_cert ca;
+    size_t narrowed;
+    if (pki_make_ca(pki, name, err) < 0 || pki_narrow(pki, &narrowed, err) < 0)
+        return -(int)err->code;
+    if (narrowed > 0)
+        print_err("borgctl: %zu of %s and the keys in it were open to others: closed\n", narrowed,
+                  pki);
+    snprintf(path, sizeof path, "%s/ca.crt", pki);
+    if (!ends_soon(path, &ca, err))
+        return ca.expires_ms != 0 ? 0 : -(int)err->code;
+    print_err("borgctl: the certificate of the cell's CA ends on %s: renewed\n",
+              tls_date(ca.expires_ms).text);
+    return pki_renew_ca(pki, 0, err);
+}
+
 int embed_make(struct embed *e, const struct embed_wish *w, struct err *err)
 {
     char pki[PATH_SIZE], name[CELL_NAME_MAX + 1];
@@ -562,7 +626,7 @@ int embed_make(struct embed *e, const struct embed_wish *w, struct err *err)
         return -(int)err->code;
     path_of(e, pki, "pki");
     cell_name(e, name);
-    if (pki_make_ca(pki, name, err) < 0 || certificates_make(e, w, err) < 0)
+    if (ca_make(pki, name, err) < 0 || certificates_make(e, w, err) < 0)
         return -(int)err->code;
     return cell_file_make(e, err);
 }

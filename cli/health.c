@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void problem_add(struct health *h, uint64_t replica, const char *todo, const char *fmt, ...)
@@ -16,7 +17,8 @@ static void problem_add(struct health *h, uint64_t replica, const char *todo, co
     ASSERT(h->count < HEALTH_PROBLEMS_MAX);
     struct health_problem *p = &h->problems[h->count++];
     va_list args;
-    *p = (struct health_problem){.replica = replica, .todo = todo};
+    *p = (struct health_problem){.replica = replica};
+    str_copy(p->todo, sizeof p->todo, todo);
     va_start(args, fmt);
     vsnprintf(p->what, sizeof p->what, fmt, args);
     va_end(args);
@@ -130,11 +132,17 @@ static void look_at_disk(struct health *h, const struct wire_status *s)
                     bytes_text(s->disk_bytes, &all_text));
 }
 
-static void look_at_quorum(struct health *h, const struct cell_file *cell)
+static void look_at_quorum(struct health *h, const struct cell_file *cell,
+                           const struct client_status *all)
 {
-    size_t count = cell->replica_count, needed = count / 2 + 1;
+    size_t count = cell->replica_count, needed = count / 2 + 1, denied = 0;
+    for (size_t i = 0; i < count; i++)
+        denied += !all[i].reachable && all[i].why.code == ERR_DENIED;
     if (h->reachable < needed)
-        problem_add(h, 0, "start the others: `borgctl cell up`, or borgmaster on their hosts",
+        problem_add(h, 0,
+                    denied > 0
+                        ? "mend the certificates that are told of below, nothing has to be started"
+                        : "start the others: `borgctl cell up`, or borgmaster on their hosts",
                     "%zu of %zu masters answer, %zu are needed: nothing can be changed, what runs "
                     "goes on",
                     h->reachable, count, needed);
@@ -154,13 +162,15 @@ static void look_at_reach(struct health *h, const struct cell_replica *replica,
     size_t n = strlen(replica->rpc); /* the message may begin with it */
     if (strncmp(why, replica->rpc, n) == 0 && strncmp(why + n, ": ", 2) == 0)
         why += n + 2;
-    bool refused = strstr(why, "refused") != NULL;
-    problem_add(h, replica->id,
-                refused
-                    ? "it is not running: `borgctl cell up`, or borgmaster on its host; its log "
-                      "says why it ended"
-                    : "its host or the network is away, or the process hangs: look there",
-                "replica %" PRIu64 " (%s) cannot be reached: %s", replica->id, replica->rpc, why);
+    const char *todo = "its host or the network is away, or the process hangs: look there";
+    if (s->why.code == ERR_DENIED)
+        todo = "it runs; its certificate or yours is not accepted: `borgctl pki list` where the CA "
+               "is, and its log, say why";
+    else if (strstr(why, "connection refused") != NULL)
+        todo = "it is not running: `borgctl cell up`, or borgmaster on its host; its log says why "
+               "it ended";
+    problem_add(h, replica->id, todo, "replica %" PRIu64 " (%s) cannot be reached: %s", replica->id,
+                replica->rpc, why);
 }
 
 static void look_at_versions(struct health *h, const struct client_status *all, size_t count)
@@ -180,7 +190,7 @@ void health_look(const struct cell_file *cell, const struct client_status *all, 
     size_t count = cell->replica_count;
     *h = (struct health){0};
     find_best(h, all, count);
-    look_at_quorum(h, cell);
+    look_at_quorum(h, cell, all);
     for (size_t i = 0; i < count; i++)
         if (all[i].reachable)
             look_at_digest(h, all, count, i);
@@ -198,4 +208,74 @@ void health_look(const struct cell_file *cell, const struct client_status *all, 
         look_at_log(h, &all[i].status);
     }
     look_at_versions(h, all, count);
+}
+
+static bool cert_is_known(const struct health_certs *c, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (c->v[i].identity.role == c->v[at].identity.role &&
+            strcmp(c->v[i].identity.name, c->v[at].identity.name) == 0)
+            return true;
+    return false;
+}
+
+static void cert_todo(const struct health_certs *c, const struct health_cert *cert, char *to,
+                      size_t size)
+{
+    struct identity_text who = identity_text(&cert->identity);
+    const char *name = cert->identity.role == ROLE_NONE ? "--ca" : who.text;
+    if (c->can_renew)
+        snprintf(to, size, "`%s %s`; nothing has to be restarted", c->renew, name);
+    else
+        snprintf(
+            to, size,
+            "where the CA's key is: `borgctl pki renew %s`, then bring the files to where they "
+            "are used",
+            name);
+}
+
+static void look_at_cert(struct health *h, const struct health_certs *c,
+                         const struct health_cert *cert)
+{
+    char todo[ERR_MSG_MAX];
+    struct identity_text who = identity_text(&cert->identity);
+    bool is_master = cert->identity.role == ROLE_MASTER;
+    cert_todo(c, cert, todo, sizeof todo);
+    problem_add(h, is_master ? strtoull(cert->identity.name, NULL, 10) : 0, todo,
+                "the certificate of %s %s on %s",
+                cert->identity.role == ROLE_NONE ? "the cell's CA" : who.text,
+                cert->expires_ms <= c->now_ms ? "has expired" : "ends",
+                tls_date(cert->expires_ms).text);
+}
+
+/* The CA's end is told once, not of everybody whose certificate it ends. */
+static bool cert_is_told(const struct health_certs *c, size_t at)
+{
+    const struct health_cert *cert = &c->v[at];
+    bool soon = cert->expires_ms != 0 && cert->expires_ms <= c->now_ms + TLS_CERT_SOON_MS;
+    bool by_ca =
+        at > 0 && c->v[0].identity.role == ROLE_NONE && cert->expires_ms == c->v[0].expires_ms;
+    return soon && !by_ca && !cert_is_known(c, at);
+}
+
+void health_look_at_certs(struct health *h, const struct health_certs *c)
+{
+    char todo[ERR_MSG_MAX];
+    size_t told = 0, more = (size_t)c->more_borglets;
+    for (size_t i = 0; i < c->count; i++) {
+        if (!cert_is_told(c, i))
+            continue;
+        if (told++ < HEALTH_CERTS_MAX)
+            look_at_cert(h, c, &c->v[i]);
+        else
+            more++;
+    }
+    snprintf(todo, sizeof todo,
+             c->can_renew ? "`%s`; nothing has to be restarted"
+                          : "where the CA's key is: `%s`, then bring the files to where they are "
+                            "used",
+             c->can_renew ? c->renew : "borgctl pki renew");
+    if (more > 0)
+        problem_add(h, 0, todo, "the certificates of %zu more have ended or end within 30 days",
+                    more);
 }

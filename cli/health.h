@@ -10,7 +10,8 @@
 #include "client.h"
 
 enum {
-    HEALTH_PROBLEMS_MAX = 8 * CELL_REPLICAS_MAX + 8,
+    HEALTH_PROBLEMS_MAX = 8 * CELL_REPLICAS_MAX + 32,
+    HEALTH_CERTS_MAX = 16,  /* told one by one */
     HEALTH_LAG_MAX = 10000, /* entries; more than a second's worth of a busy cell */
     HEALTH_STORE_MS = 5000,
     HEALTH_DISK_MS = 1000,
@@ -22,7 +23,7 @@ enum {
 struct health_problem {
     uint64_t replica; /* 0: of the cell */
     char what[ERR_MSG_MAX];
-    const char *todo;
+    char todo[ERR_MSG_MAX];
 };
 
 struct health {
@@ -35,6 +36,23 @@ struct health {
 
 /* `all[i]` is of `cell->replicas[i]`. */
 void health_look(const struct cell_file *cell, const struct client_status *all, struct health *ret);
+/* What is known of certificates, that of the CA first; of an identity that is there twice the first
+ * counts. */
+struct health_cert {
+    struct identity identity; /* {ROLE_NONE, ""}: the CA */
+    uint64_t expires_ms;
+};
+struct health_certs {
+    uint64_t now_ms;
+    const struct health_cert *v;
+    size_t count;
+    uint64_t more_borglets; /* so many others of borglets end soon */
+    const char *renew;      /* the command, without names: "borgctl pki renew --dir DIR" */
+    bool can_renew;         /* it can be run here */
+};
+/* Add the certificates that have ended or will within TLS_CERT_SOON_MS. */
+void health_look_at_certs(struct health *health, const struct health_certs *certs);
+
 /* Entries that a replica has not been told of or has not got; 0 when nobody leads. */
 uint64_t health_lag(const struct health *health, const struct wire_status *status);
 

@@ -2,6 +2,7 @@
  * main.c - borgctl: parse, look the command up, run it.
  */
 #include "cli.h"
+#include "core_dumps.h"
 #include "log.h"
 #include "process.h"
 #include "text.h"
@@ -49,6 +50,7 @@ int main(int argc, char **argv)
 {
     static struct cli cli;
     struct err err;
+    core_dumps_allow(false);
     process_open_standard_files();
     text_begin();
     signal(SIGINT, main_on_interrupt);

@@ -49,8 +49,9 @@ struct raftlog_handlers {
 
     void (*on_fatal)(void *data, const struct err *err);
 
-    /* May this replica, at this address, connect to us? Not when it was removed. NULL: all may. A
-     * member that we have not heard of must: a leader may have come while we were away. */
+    /* May this replica, at this address, connect to us, and, asked every second, stay? Not when it
+     * was removed. NULL: all may. A member that we have not heard of must, in the end: a leader may
+     * have come while we were away. */
     bool (*may_connect)(void *data, uint64_t id, const char *address);
 };
 

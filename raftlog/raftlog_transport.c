@@ -36,7 +36,8 @@ struct link {
     bool closing;
     uv_pipe_t inner;
     unsigned char hello[HELLO_BYTES_MAX];
-    size_t hello_size; /* bytes of it received */
+    size_t hello_size;               /* bytes of it received */
+    char address[CELL_ADDR_MAX + 1]; /* incoming and ready: what the peer said of itself */
 };
 
 /* Bytes on their way into the pipe. */
@@ -255,6 +256,7 @@ static void link_accept(struct link *l, uint64_t id, const char *address)
         return;
     }
     l->peer = id;
+    str_copy(l->address, sizeof l->address, address);
     t->accept_cb(&t->uv, id, address, theirs);
 }
 
@@ -392,6 +394,9 @@ static void transport_on_sweep(uv_timer_t *timer)
         if (!l->outgoing && !l->ready && !l->closing &&
             now_ms - l->opened_ms > TRANSPORT_HELLO_TIMEOUT_MS)
             link_refuse(l, "said nothing");
+        else if (!l->outgoing && l->ready && !l->closing && t->may_connect != NULL &&
+                 !t->may_connect(t->data, l->peer, l->address))
+            link_refuse(l, "it is no replica of this cell any more");
     }
 }
 

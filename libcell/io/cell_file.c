@@ -4,6 +4,7 @@
 #include "cell_file.h"
 #include "buf.h"
 #include "hash.h"
+#include "tls_cert.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CELL_FILE_BYTES_MAX = 65536, CA_BYTES_MAX = 65536 };
+enum { CELL_FILE_BYTES_MAX = 65536 };
 static const int64_t replica_id_max = INT64_C(1) << 31;
 
 static void json_release(json_t **json)
@@ -301,16 +302,28 @@ int cell_file_save(const char *path, const struct cell_file *file, struct err *e
     return directory_sync(path, err);
 }
 
+/* Of the CA's key, so that a renewed certificate makes no other cell of it. With several, of the
+ * first. */
+static uint64_t ca_hash(const struct buf *pem)
+{
+    gnutls_x509_crt_t all[TLS_CAS_MAX];
+    unsigned char id[64];
+    size_t count = 0, size = sizeof id;
+    uint64_t hash = 0;
+    if (tls_certs_parse(pem, ARRAY_SIZE(all), all, &count, NULL) != 0 || count == 0)
+        return hash_bytes(0, pem->bytes, pem->size);
+    if (gnutls_x509_crt_get_key_id(all[0], GNUTLS_KEYID_USE_SHA256, id, &size) == 0)
+        hash = hash_bytes(0, id, size);
+    for (size_t i = 0; i < count; i++)
+        gnutls_x509_crt_deinit(all[i]);
+    return hash;
+}
+
 int cell_file_identity(const struct cell_file *file, uint64_t *ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *bytes = xcalloc(1, CA_BYTES_MAX);
-    int fd = open(file->ca_path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, bytes, CA_BYTES_MAX);
-    int why = errno;
-    if (fd >= 0)
-        close(fd);
-    if (n < 0)
-        return err_errno(err, why, "cannot read the cell's CA \"%s\"", file->ca_path);
-    *ret = hash_text(hash_bytes(0, bytes, (size_t)n), file->name);
+    CLEANUP(buf_release) struct buf pem = {0};
+    if (tls_file_read(file->ca_path, false, &pem, err) != 0)
+        return err_wrap(err, "the cell's CA");
+    *ret = hash_text(ca_hash(&pem), file->name);
     return 0;
 }

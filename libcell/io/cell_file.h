@@ -31,7 +31,8 @@ struct cell_file {
 
 /* Every mistake is told with the file's name and the field's path. */
 int cell_file_load(const char *path, struct cell_file *ret, struct err *err) MUST_USE;
-/* A hash of its name and CA: what was written for another cell is not for this one. */
+/* A hash of its name and the key of its (first) CA: what was written for another cell is not for
+ * this one. */
 int cell_file_identity(const struct cell_file *file, uint64_t *ret, struct err *err) MUST_USE;
 /* Atomically (temporary file, fsync, rename). */
 int cell_file_save(const char *path, const struct cell_file *file, struct err *err) MUST_USE;

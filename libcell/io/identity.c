@@ -1,10 +1,13 @@
 /*
  * identity.c - who somebody is, as text and back.
  */
+#include "spec.h"
 #include "tls.h"
 
 #include <stdio.h>
 #include <string.h>
+
+enum { NUMBER_DIGITS_MAX = 10 };
 
 static const char *const role_texts[ROLE_COUNT] = {
     [ROLE_NONE] = "none",
@@ -18,14 +21,12 @@ const char *role_text(enum role role)
     return (unsigned)role < ROLE_COUNT ? role_texts[role] : "none";
 }
 
-static bool name_valid(const char *name, bool digits_only)
+/* A replica's number, as it is printed: at most ten digits, none of them a leading zero. */
+static bool number_valid(const char *name)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "._-@+0123456789";
     size_t length = strlen(name);
-    if (length == 0 || length > CELL_NAME_MAX)
-        return false;
-    return strspn(name, digits_only ? "0123456789" : allowed) == length;
+    return length >= 1 && length <= NUMBER_DIGITS_MAX && name[0] != '0' &&
+           strspn(name, "0123456789") == length;
 }
 
 int identity_parse(const char *common_name, struct identity *ret, struct err *err)
@@ -35,14 +36,15 @@ int identity_parse(const char *common_name, struct identity *ret, struct err *er
         if (strncmp(common_name, role_texts[role], length) != 0 || common_name[length] != '/')
             continue;
         const char *name = common_name + length + 1;
-        if (!name_valid(name, role == ROLE_MASTER))
+        if (role == ROLE_MASTER ? !number_valid(name) : !name_valid(name))
             break;
         *ret = (struct identity){.role = (enum role)role};
         str_copy(ret->name, sizeof ret->name, name);
         return 0;
     }
     return err_set(err, ERR_INVALID,
-                   "\"%.80s\" is no identity: expected master/NUMBER, borglet/NAME or user/NAME",
+                   "\"%.80s\" is no identity: expected master/NUMBER, borglet/NAME or user/NAME, "
+                   "with a name of a-z 0-9 . _ - that begins with a letter or a digit",
                    common_name);
 }
 

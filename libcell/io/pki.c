@@ -1,14 +1,15 @@
 /*
  * pki.c - the CA of a cell and the certificates it signs.
  *
- * Keys are written before certificates: what a crash can leave behind is a key without a
- * certificate, which the next run uses or replaces.
+ * The file of a key holds its certificate too, so that each file is whole by itself: whoever reads
+ * while they are replaced, or after a crash, finds a pair that belongs together (tls.c).
  */
-#include "tls.h"
+#include "tls_cert.h"
 
 #include "buf.h"
 #include "clock.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gnutls/abstract.h>
@@ -22,8 +23,13 @@
 
 enum {
     PKI_PATH_MAX = 1024,
-    PKI_YEARS = 10,
-    PKI_BACKDATE_S = 86400, /* clocks of machines differ; a new certificate is valid at once */
+};
+
+/* What a certificate is to say. */
+struct pki_wish {
+    const char *common_name;
+    bool ca;
+    time_t issued_s, expires_s;
 };
 
 struct pki_pair {
@@ -38,6 +44,11 @@ static void pair_release(struct pki_pair *pair)
     if (pair->crt != NULL)
         gnutls_x509_crt_deinit(pair->crt);
 }
+
+struct pki_crts {
+    gnutls_x509_crt_t v[TLS_CAS_MAX];
+    size_t count;
+};
 
 static void datum_release(gnutls_datum_t *datum)
 {
@@ -54,10 +65,10 @@ static int path_join(char path[PKI_PATH_MAX], const char *dir, const char *name,
     return 0;
 }
 
-static int fd_write_all(int fd, const gnutls_datum_t *bytes)
+static int fd_write_all(int fd, const struct buf *bytes)
 {
     for (size_t at = 0; at < bytes->size;) {
-        ssize_t n = write(fd, bytes->data + at, bytes->size - at);
+        ssize_t n = write(fd, bytes->bytes + at, bytes->size - at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -67,11 +78,13 @@ static int fd_write_all(int fd, const gnutls_datum_t *bytes)
     return fsync(fd);
 }
 
-static int file_replace(const char *path, mode_t mode, const gnutls_datum_t *bytes, struct err *err)
+static int file_replace(const char *path, mode_t mode, const struct buf *bytes, struct err *err)
 {
     char temporary[PKI_PATH_MAX + 16];
     snprintf(temporary, sizeof temporary, "%s.%ld", path, (long)getpid());
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd < 0 && errno == EEXIST && unlink(temporary) == 0) /* of somebody who was killed */
+        fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0)
         return err_errno(err, errno, "%s: cannot be made", temporary);
     int rc = fd_write_all(fd, bytes);
@@ -107,65 +120,79 @@ static int key_make(gnutls_x509_privkey_t *ret, struct err *err)
 /* 0 when there, 1 when there is no such file. */
 static int key_load(const char *path, gnutls_x509_privkey_t *ret, struct err *err)
 {
-    CLEANUP(datum_release) gnutls_datum_t pem = {0};
+    CLEANUP(buf_release) struct buf pem = {0};
     if (access(path, F_OK) != 0 && errno == ENOENT)
         return 1;
-    int rc = gnutls_load_file(path, &pem);
+    int rc = tls_file_read(path, true, &pem, err);
     if (rc != 0)
-        return err_errno(err, errno, "%s: cannot be read", path);
+        return rc;
+    gnutls_datum_t bytes = {.data = (unsigned char *)pem.bytes, .size = (unsigned)pem.size};
     rc = gnutls_x509_privkey_init(ret);
     if (rc == 0)
-        rc = gnutls_x509_privkey_import(*ret, &pem, GNUTLS_X509_FMT_PEM);
+        rc = gnutls_x509_privkey_import(*ret, &bytes, GNUTLS_X509_FMT_PEM);
+    if (pem.bytes != NULL)
+        explicit_bzero(pem.bytes, pem.size);
     return rc == 0 ? 0 : err_set(err, ERR_CORRUPT, "%s: no key: %s", path, gnutls_strerror(rc));
 }
 
-static int crt_load(const char *path, gnutls_x509_crt_t *ret, struct err *err)
+static void crts_release(struct pki_crts *crts)
 {
-    CLEANUP(datum_release) gnutls_datum_t pem = {0};
-    if (access(path, F_OK) != 0 && errno == ENOENT)
-        return 1;
-    int rc = gnutls_load_file(path, &pem);
-    if (rc != 0)
-        return err_errno(err, errno, "%s: cannot be read", path);
-    rc = gnutls_x509_crt_init(ret);
-    if (rc == 0)
-        rc = gnutls_x509_crt_import(*ret, &pem, GNUTLS_X509_FMT_PEM);
-    return rc == 0 ? 0
-                   : err_set(err, ERR_CORRUPT, "%s: no certificate: %s", path, gnutls_strerror(rc));
+    for (size_t i = 0; i < crts->count; i++)
+        gnutls_x509_crt_deinit(crts->v[i]);
+    crts->count = 0;
 }
 
-static int crt_fill(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const char *common_name,
-                    bool ca)
+/* The certificates of a file; 1 when there is no such file. */
+static int crts_load(const char *path, struct pki_crts *ret, struct err *err)
+{
+    CLEANUP(buf_release) struct buf pem = {0};
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return 1;
+    int rc = tls_file_read(path, false, &pem, err);
+    if (rc == 0 && tls_certs_parse(&pem, ARRAY_SIZE(ret->v), ret->v, &ret->count, err) != 0)
+        rc = err_wrap(err, "%s", path);
+    if (rc == 0 && ret->count == 0)
+        rc = err_set(err, ERR_CORRUPT, "%s: no certificate", path);
+    if (rc != 0 && err->code == ERR_INVALID)
+        err->code = ERR_CORRUPT;
+    return rc;
+}
+
+static int crt_fill_usage(gnutls_x509_crt_t crt, bool ca)
+{
+    int rc = gnutls_x509_crt_set_basic_constraints(crt, ca, ca ? 0 : -1);
+    if (rc == 0)
+        rc = gnutls_x509_crt_set_key_usage(crt, ca ? GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN
+                                                   : (unsigned)GNUTLS_KEY_DIGITAL_SIGNATURE);
+    if (rc == 0 && !ca)
+        rc = gnutls_x509_crt_set_key_purpose_oid(crt, GNUTLS_KP_TLS_WWW_SERVER, 0);
+    if (rc == 0 && !ca)
+        rc = gnutls_x509_crt_set_key_purpose_oid(crt, GNUTLS_KP_TLS_WWW_CLIENT, 0);
+    return rc;
+}
+
+static int crt_fill(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const struct pki_wish *wish)
 {
     unsigned char serial[16];
     int rc = gnutls_rnd(GNUTLS_RND_NONCE, serial, sizeof serial);
     serial[0] = (unsigned char)((serial[0] & 0x7f) | 0x40); /* positive, no leading zero */
-    time_t now = (time_t)(clock_wall_ms() / 1000);
     unsigned char id[32];
     size_t id_size = sizeof id;
-    unsigned usage = ca ? GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN
-                        : (unsigned)GNUTLS_KEY_DIGITAL_SIGNATURE;
     if (rc == 0)
         rc = gnutls_x509_crt_set_version(crt, 3);
     if (rc == 0)
         rc = gnutls_x509_crt_set_serial(crt, serial, sizeof serial);
     if (rc == 0)
-        rc = gnutls_x509_crt_set_activation_time(crt, now - PKI_BACKDATE_S);
+        rc = gnutls_x509_crt_set_activation_time(crt, wish->issued_s);
     if (rc == 0)
-        rc = gnutls_x509_crt_set_expiration_time(crt, now + (time_t)PKI_YEARS * 365 * 86400);
+        rc = gnutls_x509_crt_set_expiration_time(crt, wish->expires_s);
     if (rc == 0)
-        rc = gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, common_name,
-                                           (unsigned)strlen(common_name));
+        rc = gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, wish->common_name,
+                                           (unsigned)strlen(wish->common_name));
     if (rc == 0)
         rc = gnutls_x509_crt_set_key(crt, key);
     if (rc == 0)
-        rc = gnutls_x509_crt_set_basic_constraints(crt, ca, ca ? 0 : -1);
-    if (rc == 0)
-        rc = gnutls_x509_crt_set_key_usage(crt, usage);
-    if (rc == 0 && !ca)
-        rc = gnutls_x509_crt_set_key_purpose_oid(crt, GNUTLS_KP_TLS_WWW_SERVER, 0);
-    if (rc == 0 && !ca)
-        rc = gnutls_x509_crt_set_key_purpose_oid(crt, GNUTLS_KP_TLS_WWW_CLIENT, 0);
+        rc = crt_fill_usage(crt, wish->ca);
     if (rc == 0)
         rc = gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA1, id, &id_size);
     if (rc == 0)
@@ -174,7 +201,7 @@ static int crt_fill(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const char
 }
 
 /* Make pair->crt for pair->key; signed by `ca`, or by itself when `ca` is NULL. */
-static int crt_make(struct pki_pair *pair, const char *common_name, const struct pki_pair *ca,
+static int crt_make(struct pki_pair *pair, const struct pki_wish *wish, const struct pki_pair *ca,
                     struct err *err)
 {
     const struct pki_pair *signer = ca == NULL ? pair : ca;
@@ -182,7 +209,7 @@ static int crt_make(struct pki_pair *pair, const char *common_name, const struct
     size_t id_size = sizeof id;
     int rc = gnutls_x509_crt_init(&pair->crt);
     if (rc == 0)
-        rc = crt_fill(pair->crt, pair->key, common_name, ca == NULL);
+        rc = crt_fill(pair->crt, pair->key, wish);
     if (rc == 0)
         rc = gnutls_x509_crt_get_key_id(signer->crt, GNUTLS_KEYID_USE_SHA1, id, &id_size);
     if (rc == 0)
@@ -190,57 +217,113 @@ static int crt_make(struct pki_pair *pair, const char *common_name, const struct
     if (rc == 0)
         rc = gnutls_x509_crt_sign2(pair->crt, signer->crt, signer->key, GNUTLS_DIG_SHA256, 0);
     if (rc != 0)
-        return err_set(err, ERR_INVALID, "certificate for \"%.80s\": %s", common_name,
+        return err_set(err, ERR_INVALID, "certificate for \"%.80s\": %s", wish->common_name,
                        gnutls_strerror(rc));
     return 0;
 }
 
-static int pair_save(const struct pki_pair *pair, const char *dir, const char *name,
-                     struct err *err)
+static int crt_append(struct buf *to, gnutls_x509_crt_t crt)
 {
-    char path[PKI_PATH_MAX];
-    CLEANUP(datum_release) gnutls_datum_t key_pem = {0};
-    CLEANUP(datum_release) gnutls_datum_t crt_pem = {0};
-    int rc = gnutls_x509_privkey_export2_pkcs8(pair->key, GNUTLS_X509_FMT_PEM, NULL,
-                                               GNUTLS_PKCS_PLAIN, &key_pem);
+    CLEANUP(datum_release) gnutls_datum_t pem = {0};
+    int rc = gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &pem);
     if (rc == 0)
-        rc = gnutls_x509_crt_export2(pair->crt, GNUTLS_X509_FMT_PEM, &crt_pem);
-    if (rc != 0)
-        return err_set(err, ERR_IO, "%s/%s: %s", dir, name, gnutls_strerror(rc));
-    if ((rc = path_join(path, dir, name, ".key", err)) != 0)
-        return rc;
-    if ((rc = file_replace(path, 0600, &key_pem, err)) != 0)
-        return rc;
-    if ((rc = path_join(path, dir, name, ".crt", err)) != 0)
-        return rc;
-    if ((rc = file_replace(path, 0644, &crt_pem, err)) != 0)
-        return rc;
-    return dir_sync(dir, err);
+        buf_append(to, pem.data, pem.size);
+    return rc;
 }
 
-/* The CA in `dir` as far as it is there; fields stay NULL for missing files. */
-static int ca_load(const char *dir, struct pki_pair *ret, struct err *err)
+/* The key, and its certificate after it. */
+static int key_append(struct buf *to, const struct pki_pair *pair)
+{
+    CLEANUP(datum_release) gnutls_datum_t pem = {0};
+    int rc = gnutls_x509_privkey_export2_pkcs8(pair->key, GNUTLS_X509_FMT_PEM, NULL,
+                                               GNUTLS_PKCS_PLAIN, &pem);
+    if (rc != 0)
+        return rc;
+    buf_append(to, pem.data, pem.size);
+    explicit_bzero(pem.data, pem.size);
+    return crt_append(to, pair->crt);
+}
+
+/* `more`: certificates that stay in the file behind it, may be NULL. */
+static int pair_save(const struct pki_pair *pair, const struct pki_crts *more, const char *dir,
+                     const char *name, struct err *err)
+{
+    char key_path[PKI_PATH_MAX], crt_path[PKI_PATH_MAX];
+    CLEANUP(buf_release) struct buf key = {0};
+    CLEANUP(buf_release) struct buf crt = {0};
+    int rc = path_join(key_path, dir, name, ".key", err);
+    if (rc == 0)
+        rc = path_join(crt_path, dir, name, ".crt", err);
+    if (rc != 0)
+        return rc;
+    buf_reserve(&key, TLS_FILE_BYTES_MAX / 4); /* it does not move, and is wiped below */
+    rc = key_append(&key, pair);
+    if (rc == 0)
+        rc = crt_append(&crt, pair->crt);
+    for (size_t i = 0; more != NULL && i < more->count && rc == 0; i++)
+        rc = crt_append(&crt, more->v[i]);
+    if (rc != 0)
+        return err_set(err, ERR_IO, "%s/%s: %s", dir, name, gnutls_strerror(rc));
+    rc = file_replace(key_path, 0600, &key, err);
+    explicit_bzero(key.bytes, key.size);
+    if (rc == 0)
+        rc = file_replace(crt_path, 0644, &crt, err);
+    return rc == 0 ? dir_sync(dir, err) : rc;
+}
+
+/* The CA in `dir` as far as it is there; fields stay NULL for missing files. Of several
+ * certificates its own is that of the key, else the first; `more` gets the others. */
+static int ca_load(const char *dir, struct pki_pair *ret, struct pki_crts *more, struct err *err)
 {
     char path[PKI_PATH_MAX];
+    unsigned char id[32], key_id[32];
     int rc = path_join(path, dir, "ca", ".key", err);
     if (rc == 0)
         rc = key_load(path, &ret->key, err);
     if (rc >= 0)
         rc = path_join(path, dir, "ca", ".crt", err);
     if (rc >= 0)
-        rc = crt_load(path, &ret->crt, err);
-    return rc < 0 ? rc : 0;
+        rc = crts_load(path, more, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    size_t at = 0, size = sizeof key_id;
+    bool has_key = ret->key != NULL && gnutls_x509_privkey_get_key_id(
+                                           ret->key, GNUTLS_KEYID_USE_SHA256, key_id, &size) == 0;
+    for (size_t i = more->count; has_key && i-- > 0;) {
+        size = sizeof id;
+        if (gnutls_x509_crt_get_key_id(more->v[i], GNUTLS_KEYID_USE_SHA256, id, &size) == 0 &&
+            memcmp(id, key_id, sizeof id) == 0)
+            at = i;
+    }
+    ret->crt = more->v[at];
+    memmove(more->v + at, more->v + at + 1, (--more->count - at) * sizeof(gnutls_x509_crt_t));
+    return 0;
+}
+
+static time_t now_s(void)
+{
+    return (time_t)(clock_wall_ms() / 1000);
+}
+
+static struct pki_wish ca_wish(const char *common_name, uint64_t life_ms)
+{
+    /* Backdated: nothing is compared with its beginning, and clocks of machines differ. */
+    return (struct pki_wish){.common_name = common_name,
+                             .ca = true,
+                             .issued_s = now_s() - TLS_CLOCK_SKEW_MS / 1000,
+                             .expires_s = now_s() + (time_t)(life_ms / 1000)};
 }
 
 int pki_make_ca(const char *dir, const char *cell_name, struct err *err)
 {
     CLEANUP(pair_release) struct pki_pair ca = {0};
+    CLEANUP(crts_release) struct pki_crts more = {0};
     if (cell_name[0] == '\0' || strlen(cell_name) > CELL_NAME_MAX - 5)
         return err_set(err, ERR_INVALID, "cell name \"%.80s\": 1 to %d bytes are possible",
                        cell_name, CELL_NAME_MAX - 5);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
         return err_errno(err, errno, "%s: cannot be made", dir);
-    int rc = ca_load(dir, &ca, err);
+    int rc = ca_load(dir, &ca, &more, err);
     if (rc != 0)
         return rc;
     if (ca.crt != NULL && ca.key != NULL)
@@ -252,20 +335,72 @@ int pki_make_ca(const char *dir, const char *cell_name, struct err *err)
                        dir);
     char common_name[CELL_NAME_MAX + 1];
     snprintf(common_name, sizeof common_name, "cell %s", cell_name);
+    struct pki_wish wish = ca_wish(common_name, PKI_LIFE_MS);
     if (ca.key == NULL && (rc = key_make(&ca.key, err)) != 0)
         return rc;
-    if ((rc = crt_make(&ca, common_name, NULL, err)) != 0)
+    if ((rc = crt_make(&ca, &wish, NULL, err)) != 0)
         return rc;
-    return pair_save(&ca, dir, "ca", err);
+    return pair_save(&ca, NULL, dir, "ca", err);
 }
 
-int pki_make_cert(const char *dir, const char *file_name, const struct identity *id,
-                  struct err *err)
+static int ca_load_whole(const char *dir, struct pki_pair *ret, struct pki_crts *more,
+                         struct err *err)
+{
+    int rc = ca_load(dir, ret, more, err);
+    if (rc == 0 && (ret->crt == NULL || ret->key == NULL))
+        rc = err_set(err, ERR_NOT_FOUND,
+                     "%s: %s is missing: certificates can be made only where the CA of the cell is",
+                     dir, ret->crt == NULL ? "ca.crt" : "ca.key");
+    return rc;
+}
+
+int pki_renew_ca(const char *dir, uint64_t life_ms, struct err *err)
+{
+    CLEANUP(pair_release) struct pki_pair was = {0};
+    CLEANUP(crts_release) struct pki_crts more = {0};
+    char name[CELL_NAME_MAX + 32];
+    size_t size = sizeof name;
+    int rc = ca_load_whole(dir, &was, &more, err);
+    if (rc != 0)
+        return rc;
+    rc = gnutls_x509_crt_get_dn_by_oid(was.crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &size);
+    if (rc != 0)
+        return err_set(err, ERR_INVALID, "%s/ca.crt: %s", dir, gnutls_strerror(rc));
+    struct pki_pair ca = {.key = was.key};
+    struct pki_wish wish = ca_wish(name, life_ms != 0 ? life_ms : PKI_LIFE_MS);
+    rc = crt_make(&ca, &wish, NULL, err);
+    if (rc == 0)
+        rc = pair_save(&ca, &more, dir, "ca", err);
+    if (ca.crt != NULL)
+        gnutls_x509_crt_deinit(ca.crt);
+    return rc;
+}
+
+/* When it begins and ends: not after its CA. */
+static int order_dates(const struct pki_order *order, const struct pki_pair *ca,
+                       struct pki_wish *ret, struct err *err)
+{
+    time_t ca_end_s = gnutls_x509_crt_get_expiration_time(ca->crt);
+    uint64_t life_ms = order->life_ms != 0 ? order->life_ms : PKI_LIFE_MS;
+    time_t from_s = order->issued_ms != 0 ? (time_t)(order->issued_ms / 1000) : now_s();
+    ret->issued_s = from_s;
+    ret->expires_s = MIN(from_s + (time_t)((life_ms + 999) / 1000), ca_end_s);
+    if (ca_end_s <= now_s())
+        return err_set(err, ERR_STATE,
+                       "%s/ca.crt has expired on %s: renew it first, with `borgctl pki renew --ca`",
+                       order->ca_dir, tls_date((uint64_t)ca_end_s * 1000).text);
+    return 0;
+}
+
+int pki_make(const struct pki_order *order, struct err *err)
 {
     CLEANUP(pair_release) struct pki_pair ca = {0};
     CLEANUP(pair_release) struct pki_pair pair = {0};
-    struct identity_text name = identity_text(id);
+    CLEANUP(crts_release) struct pki_crts more = {0};
+    struct identity_text name = identity_text(&order->identity);
+    struct pki_wish wish = {.common_name = name.text};
     struct identity parsed;
+    const char *file_name = order->file_name;
     int rc = identity_parse(name.text, &parsed, err);
     if (rc != 0)
         return rc;
@@ -273,14 +408,77 @@ int pki_make_cert(const char *dir, const char *file_name, const struct identity 
         strcmp(file_name, "ca") == 0)
         return err_set(err, ERR_INVALID, "\"%.80s\" cannot be the file name of a certificate",
                        file_name);
-    if ((rc = ca_load(dir, &ca, err)) != 0)
+    if ((rc = ca_load_whole(order->ca_dir, &ca, &more, err)) != 0)
         return rc;
-    if (ca.crt == NULL || ca.key == NULL)
-        return err_set(err, ERR_NOT_FOUND, "%s: %s is missing: make a CA there first", dir,
-                       ca.crt == NULL ? "ca.crt" : "ca.key");
+    if ((rc = order_dates(order, &ca, &wish, err)) != 0)
+        return rc;
     if ((rc = key_make(&pair.key, err)) != 0)
         return rc;
-    if ((rc = crt_make(&pair, name.text, &ca, err)) != 0)
+    if ((rc = crt_make(&pair, &wish, &ca, err)) != 0)
         return rc;
-    return pair_save(&pair, dir, file_name, err);
+    return pair_save(&pair, NULL, order->dir != NULL ? order->dir : order->ca_dir, file_name, err);
+}
+
+int pki_make_cert(const char *dir, const char *file_name, const struct identity *id,
+                  struct err *err)
+{
+    struct pki_order order = {.ca_dir = dir, .file_name = file_name, .identity = *id};
+    return pki_make(&order, err);
+}
+
+/* Take away what others may do with it. 1: it was open to them. */
+static int mode_narrow(int dir_fd, const char *name, mode_t mode)
+{
+    struct stat st;
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && errno == EACCES)
+        return 0; /* not ours */
+    int rc = fd < 0 ? -1 : fstat(fd, &st);
+    bool ours = rc == 0 && (st.st_uid == geteuid() || geteuid() == 0);
+    if (ours && (st.st_mode & 077) != 0)
+        rc = fchmod(fd, mode) == 0 ? 1 : -1;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int pki_narrow(const char *dir, size_t *ret_narrowed, struct err *err)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = fd < 0 ? NULL : fdopendir(fd);
+    *ret_narrowed = 0;
+    if (list == NULL)
+        return err_errno(err, errno, "%s: cannot be read", dir);
+    int rc = mode_narrow(fd, ".", 0700);
+    *ret_narrowed += rc == 1;
+    for (struct dirent *item; rc >= 0 && (item = readdir(list)) != NULL;) {
+        size_t n = strlen(item->d_name);
+        if (n < 5 || strcmp(item->d_name + n - 4, ".key") != 0)
+            continue;
+        rc = mode_narrow(fd, item->d_name, 0600);
+        *ret_narrowed += rc == 1;
+    }
+    if (rc < 0)
+        err_errno(err, errno, "%s: cannot be closed to others", dir);
+    closedir(list);
+    return rc < 0 ? -ERR_IO : 0;
+}
+
+int pki_read(const char *path, struct tls_cert *ret, struct err *err)
+{
+    CLEANUP(crts_release) struct pki_crts crts = {0};
+    struct tls_cert cert = {0};
+    int rc = crts_load(path, &crts, err);
+    if (rc == 1)
+        return err_set(err, ERR_NOT_FOUND, "there is no %s", path);
+    if (rc != 0)
+        return rc;
+    if (gnutls_x509_crt_get_ca_status(crts.v[0], NULL) > 0) {
+        str_copy(cert.identity.name, sizeof cert.identity.name, "ca");
+        tls_cert_dates(crts.v[0], &cert.issued_ms, &cert.expires_ms);
+    } else if (tls_cert_read(crts.v[0], 0, &cert, err) != 0) {
+        return err_wrap(err, "%s", path);
+    }
+    *ret = cert;
+    return 0;
 }

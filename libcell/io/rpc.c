@@ -671,3 +671,8 @@ struct rpc_conn *rpc_call_conn(const struct rpc_call *call)
 {
     return call->conn;
 }
+
+uint64_t rpc_peer_expires_ms(const struct rpc_conn *conn)
+{
+    return stream_peer_expires_ms(conn->stream);
+}

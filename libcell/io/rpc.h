@@ -91,4 +91,7 @@ void rpc_refuse(struct rpc_call *call, const struct err *err);
 /* The connection of a call that waits, or NULL when it has closed. */
 struct rpc_conn *rpc_call_conn(const struct rpc_call *call);
 
+/* When the peer's certificate ends: stream_peer_expires_ms(). */
+uint64_t rpc_peer_expires_ms(const struct rpc_conn *conn);
+
 #endif

@@ -12,6 +12,9 @@
 #include "resolver.h"
 #include "stream_impl.h"
 
+#include "clock.h"
+#include "log.h"
+
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
@@ -93,11 +96,11 @@ void stream_die(struct stream *s, const struct err *why)
     list_remove(&s->handshake_link);
     list_remove(&s->shake_link);
     list_remove(&s->victim_link);
+    list_remove(&s->open_link);
     uv_close((uv_handle_t *)&s->tcp, stream_on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, stream_on_handle_closed);
     uv_close((uv_handle_t *)&s->idle, stream_on_handle_closed);
-    if (s->session != NULL)
-        gnutls_deinit(s->session);
+    tls_session_close(s->session);
     s->session = NULL;
     if (refused)
         stream_listener_on_refused(s->listener, s->peer_address, &s->why);
@@ -195,6 +198,7 @@ struct stream *stream_new(const struct stream_options *options)
     list_init(&s->handshake_link);
     list_init(&s->shake_link);
     list_init(&s->victim_link);
+    list_init(&s->open_link);
     str_copy(s->peer_address, sizeof s->peer_address, "unknown");
     uv_tcp_init(options->loop, &s->tcp);
     uv_timer_init(options->loop, &s->timer);
@@ -289,7 +293,7 @@ static void stream_linger(struct stream *s)
 {
     err_set(&s->why, ERR_CLOSED, "%s: closed here", s->peer_address);
     s->state = STREAM_LINGER;
-    gnutls_deinit(s->session);
+    tls_session_close(s->session);
     s->session = NULL;
     if (uv_shutdown(&s->shutdown, (uv_stream_t *)&s->tcp, stream_on_shutdown) != 0)
         stream_die(s, &s->why);
@@ -351,7 +355,8 @@ static bool alert_is_denial(gnutls_alert_description_t alert)
 {
     return alert == GNUTLS_A_BAD_CERTIFICATE || alert == GNUTLS_A_ACCESS_DENIED ||
            alert == GNUTLS_A_UNKNOWN_CA || alert == GNUTLS_A_CERTIFICATE_REQUIRED ||
-           alert == GNUTLS_A_CERTIFICATE_UNKNOWN || alert == GNUTLS_A_CERTIFICATE_EXPIRED;
+           alert == GNUTLS_A_CERTIFICATE_UNKNOWN || alert == GNUTLS_A_CERTIFICATE_EXPIRED ||
+           alert == GNUTLS_A_CERTIFICATE_REVOKED;
 }
 
 /* End after the session has said no. The alert is sent as far as the kernel takes it. */
@@ -360,6 +365,9 @@ static void stream_fail_tls(struct stream *s, int rc)
     if (rc == GNUTLS_E_FATAL_ALERT_RECEIVED) {
         gnutls_alert_description_t alert = gnutls_alert_get(s->session);
         const char *name = gnutls_alert_get_name(alert);
+        if (s->opened && alert_is_denial(alert) && s->peer.role != ROLE_USER)
+            log_warn("stream.denied peer=%s address=%s alert=%s", identity_text(&s->peer).text,
+                     s->peer_address, log_quoted(name == NULL ? "unknown" : name));
         stream_fail(s, alert_is_denial(alert) ? ERR_DENIED : ERR_CLOSED,
                     "the peer ended TLS with the alert \"%s\"", name == NULL ? "unknown" : name);
         return;
@@ -371,19 +379,36 @@ static void stream_fail_tls(struct stream *s, int rc)
     stream_fail(s, s->opened ? ERR_CORRUPT : ERR_DENIED, "TLS: %s", gnutls_strerror(rc));
 }
 
-static void stream_refuse_peer(struct stream *s, const struct err *why)
+static void stream_refuse_peer(struct stream *s, gnutls_alert_description_t alert,
+                               const struct err *why)
 {
-    gnutls_alert_send(s->session, GNUTLS_AL_FATAL, GNUTLS_A_ACCESS_DENIED);
+    gnutls_alert_send(s->session, GNUTLS_AL_FATAL, alert);
     uv_buf_t part = uv_buf_init(s->wire.bytes, (unsigned)s->wire.size);
     if (!s->writing && s->wire.size > 0)
         uv_try_write((uv_stream_t *)&s->tcp, &part, 1);
     stream_fail(s, ERR_DENIED, "%s", why->msg);
 }
 
-static int stream_check_peer(struct stream *s, struct err *err)
+void stream_end(struct stream *s, const struct err *why)
+{
+    stream_refuse_peer(s, tls_peer_alert(&s->cert, clock_wall_ms()), why);
+}
+
+struct list *stream_opens(void)
+{
+    static _Thread_local struct list opens;
+    if (opens.next == NULL)
+        list_init(&opens);
+    return &opens;
+}
+
+static int stream_check_peer(struct stream *s, gnutls_alert_description_t *ret_alert,
+                             struct err *err)
 {
     const struct identity *expect = &s->options.expect;
-    int rc = tls_session_peer(s->session, &s->peer, err);
+    int rc = tls_session_peer(s->options.tls, s->session, s->listener != NULL, &s->cert, err);
+    s->peer = s->cert.identity;
+    *ret_alert = rc != 0 ? tls_peer_alert(&s->cert, clock_wall_ms()) : GNUTLS_A_ACCESS_DENIED;
     if (rc != 0 || s->listener != NULL || expect->role == ROLE_NONE)
         return rc;
     if (s->peer.role == expect->role &&
@@ -395,13 +420,15 @@ static int stream_check_peer(struct stream *s, struct err *err)
 
 static void stream_opened(struct stream *s)
 {
+    gnutls_alert_description_t alert;
     struct err err;
-    if (stream_check_peer(s, &err) != 0) {
-        stream_refuse_peer(s, &err);
+    if (stream_check_peer(s, &alert, &err) != 0) {
+        stream_refuse_peer(s, alert, &err);
         return;
     }
     s->state = STREAM_OPEN;
     s->opened = true;
+    list_push(stream_opens(), &s->open_link);
     uv_timer_stop(&s->timer);
     list_remove(&s->handshake_link);
     stream_kick(s);
@@ -836,4 +863,14 @@ void stream_close(struct stream *s)
     s->state = STREAM_CLOSING;
     uv_timer_start(&s->timer, stream_on_timer, CLOSE_TIMEOUT_MS, 0);
     stream_kick(s);
+}
+
+uint64_t stream_peer_issued_ms(const struct stream *s)
+{
+    return s->cert.issued_ms;
+}
+
+uint64_t stream_peer_expires_ms(const struct stream *s)
+{
+    return s->cert.expires_ms;
 }

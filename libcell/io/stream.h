@@ -90,6 +90,11 @@ uint64_t stream_listener_refused(const struct stream_listener *l);
 /* Stops accepting; its streams live on. Freed by the loop. */
 void stream_listener_close(struct stream_listener *l);
 
+/* When the peer's certificate was issued and when it ends, as in struct tls_cert; valid as
+ * stream_peer(). A stream whose peer's certificate ends is ended by the watch (tls_watch.h). */
+uint64_t stream_peer_issued_ms(const struct stream *s);
+uint64_t stream_peer_expires_ms(const struct stream *s);
+
 /* Each stream is a file: let this process have as many as it may. Returns how many that are. */
 uint64_t stream_files_raise(void);
 

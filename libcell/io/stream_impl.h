@@ -74,6 +74,10 @@ struct stream {
     struct buf wire;    /* encrypted output, waiting */
     struct buf sending; /* encrypted output, with libuv from sending_at on */
     size_t sending_at;
+
+    struct tls_cert cert;  /* of the peer */
+    struct list open_link; /* in stream_opens() while opened */
+    uint64_t look_round;   /* of the watch that last looked at it */
 };
 
 struct stream_listener {
@@ -110,6 +114,12 @@ void stream_start(struct stream *s);
 /* End at once, with `why` for whoever is interested. Only from callbacks of the loop, or for a
  * stream that has no owner. */
 void stream_die(struct stream *s, const struct err *why);
+
+/* The streams of this thread that are open. */
+struct list *stream_opens(void);
+/* End an open one because its peer is not good (any more), which an alert tells the peer. Like
+ * stream_die(). */
+void stream_end(struct stream *s, const struct err *why);
 
 /* From stream.c: the handshake of an accepted stream is done, it failed, the stream is gone. */
 void stream_listener_on_open(struct stream_listener *l, struct stream *s);

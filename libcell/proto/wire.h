@@ -108,6 +108,10 @@ struct wire_status {
     char policy[16];  /* the cell's */
     char hold[16];    /* hold_text() */
     char change[192]; /* of the leader: what a change of the replicas waits for */
+    /* Of the borglets it drives: how many have a certificate that ends soon, and which ends first.
+     */
+    uint64_t certs_soon, cert_first_ms;
+    char cert_first[CELL_NAME_MAX + 1];
 };
 
 /* What a replica tells the leader every second of the borglets it drives. */

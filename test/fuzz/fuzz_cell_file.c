@@ -6,7 +6,7 @@
 #include "cell_file.h"
 #include "stream.h"
 #include "tls.h"
-#include "tls_session.h"
+#include "tls_cert.h"
 
 #include "scratch.h"
 
@@ -14,14 +14,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 static void fuzz_certificate(const uint8_t *bytes, size_t size)
 {
-    struct identity id;
+    struct tls_cert cert;
+    gnutls_x509_crt_t crt;
     gnutls_datum_t datum = {(unsigned char *)(uintptr_t)bytes, (unsigned)size};
     bool pem = size > 0 && bytes[0] == '-';
-    if (tls_certificate_identity(&datum, pem ? GNUTLS_X509_FMT_PEM : GNUTLS_X509_FMT_DER, &id,
-                                 NULL) == 0) {
-        ASSERT(id.role != ROLE_NONE);
-        ASSERT(id.name[0] != '\0');
+    gnutls_x509_crt_init(&crt);
+    if (gnutls_x509_crt_import(crt, &datum, pem ? GNUTLS_X509_FMT_PEM : GNUTLS_X509_FMT_DER) == 0 &&
+        tls_cert_read(crt, TLS_PURPOSE_CLIENT, &cert, NULL) == 0) {
+        ASSERT(cert.identity.role != ROLE_NONE);
+        ASSERT(name_valid(cert.identity.name));
     }
+    gnutls_x509_crt_deinit(crt);
 }
 
 static void fuzz_identity(const char *text)

@@ -110,6 +110,18 @@ const char *stream_peer_address(const struct stream *s)
     return "127.0.0.1:1";
 }
 
+uint64_t stream_peer_issued_ms(const struct stream *s)
+{
+    (void)s;
+    return 0;
+}
+
+uint64_t stream_peer_expires_ms(const struct stream *s)
+{
+    (void)s;
+    return UINT64_MAX;
+}
+
 void stream_set_data(struct stream *s, void *data)
 {
     s->options.data = data;

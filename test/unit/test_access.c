@@ -43,6 +43,7 @@ static const struct {
 #define U BIT(ROLE_USER)
 #define M BIT(ROLE_MASTER)
 #define B BIT(ROLE_BORGLET)
+#define NOTICE ROLE_MAY_NOTIFY
 
 /* The roles that may; and of users, about the job of ada. */
 static const struct {
@@ -50,13 +51,25 @@ static const struct {
     uint32_t roles;
     const char *allowed;
 } methods[] = {
-    {WIRE_COMMAND, U, "yyyyyy"},      {WIRE_QUERY, U, "yyyyyy"},    {WIRE_STATUS, U | M, "yyyyyy"},
-    {WIRE_WHY, U, "ynyyyy"},          {WIRE_LOGS, U, "ynyyyy"},     {WIRE_CHECKPOINT, U, "nnyyyy"},
-    {WIRE_TRANSFER, U | M, "nnnyyy"}, {WIRE_FORWARD, M, "nnnnny"},  {WIRE_ALIVE, M, "nnnnny"},
-    {WIRE_BARRIER, M, "nnnnny"},      {WIRE_JOIN, M, "nnnnny"},     {WIRE_HELLO, B, "nnnnny"},
-    {WIRE_REPORT, B, "nnnnny"},       {WIRE_USAGE, B, "nnnnny"},    {WIRE_INTEND, M, "nnnnny"},
-    {WIRE_MOVE, M, "nnnnny"},         {WIRE_REPLICAS, M, "nnnnny"}, {WIRE_IDENTITIES, M, "nnnnny"},
-    {WIRE_LOG_CHUNK, B, "nnnnny"},
+    {WIRE_COMMAND, U, "yyyyyy"},
+    {WIRE_QUERY, U, "yyyyyy"},
+    {WIRE_STATUS, U | M, "yyyyyy"},
+    {WIRE_WHY, U, "ynyyyy"},
+    {WIRE_LOGS, U, "ynyyyy"},
+    {WIRE_CHECKPOINT, U, "nnyyyy"},
+    {WIRE_TRANSFER, U | M, "nnnyyy"},
+    {WIRE_FORWARD, M, "nnnnny"},
+    {WIRE_ALIVE, M, "nnnnny"},
+    {WIRE_BARRIER, M, "nnnnny"},
+    {WIRE_JOIN, M, "nnnnny"},
+    {WIRE_HELLO, B, "nnnnny"},
+    {WIRE_REPORT, B | NOTICE, "nnnnny"},
+    {WIRE_USAGE, B | NOTICE, "nnnnny"},
+    {WIRE_INTEND, M | NOTICE, "nnnnny"},
+    {WIRE_MOVE, M | NOTICE, "nnnnny"},
+    {WIRE_REPLICAS, M | NOTICE, "nnnnny"},
+    {WIRE_IDENTITIES, M | NOTICE, "nnnnny"},
+    {WIRE_LOG_CHUNK, B | NOTICE, "nnnnny"},
 };
 
 static void grant(struct world *w, const char *identity, uint32_t rights)

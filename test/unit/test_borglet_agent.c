@@ -35,7 +35,7 @@ struct replica {
 struct rig {
     struct t_loop loop;
     const char *pki;
-    struct tls_context *master, *borglet, *user;
+    struct tls_context *masters[REPLICAS], *borglet, *user;
     struct cell_file cell;
     struct state_dir state;
     struct replica replicas[REPLICAS];
@@ -139,7 +139,7 @@ static void replica_up(struct rig *r, int i)
 {
     char *address = r->cell.replicas[i].rpc;
     struct rpc_options options = {.loop = &r->loop.uv,
-                                  .tls = r->master,
+                                  .tls = r->masters[i],
                                   .methods = replica_methods,
                                   .method_count = ARRAY_SIZE(replica_methods),
                                   .data = &r->replicas[i],
@@ -196,7 +196,12 @@ static void rig_init(struct rig *r)
     log_open(LOG_ERROR, "test");
     t_loop_init(&r->loop);
     r->pki = t_pki();
-    r->master = t_tls(r->pki, "master/1");
+    for (int i = 0; i < REPLICAS; i++) {
+        char name[32];
+        r->cell.replicas[i].id = (uint64_t)i + 1;
+        snprintf(name, sizeof(name), "master/%d", i + 1);
+        r->masters[i] = t_tls(r->pki, name);
+    }
     r->borglet = t_tls(r->pki, "borglet/m1");
     r->user = t_tls(r->pki, "user/ada");
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -289,7 +294,8 @@ static void rig_release(struct rig *r)
     if (r->reader != NULL)
         rpc_close(r->reader);
     t_loop_close(&r->loop);
-    tls_context_close(r->master);
+    for (int i = 0; i < REPLICAS; i++)
+        tls_context_close(r->masters[i]);
     tls_context_close(r->borglet);
     tls_context_close(r->user);
     words_release(&r->attributes);
@@ -503,18 +509,113 @@ START_TEST(a_replica_that_asks_it_to_move_is_left_for_the_one_it_names)
 }
 END_TEST
 
+static void tell_replicas(struct rpc_conn *conn, struct wire_address *addresses, uint32_t count)
+{
+    CLEANUP(buf_release) struct buf body = {0};
+    struct wire_replicas told = {.addresses = addresses, .address_count = count};
+
+    wire_pack_replicas(&body, &told);
+    ck_assert_int_eq(rpc_notify(conn, WIRE_REPLICAS, body.bytes, body.size), 0);
+}
+
+static void ask_to_move(struct rpc_conn *conn, const char *address)
+{
+    CLEANUP(buf_release) struct buf body = {0};
+    struct wire_move move = {0};
+
+    str_copy(move.addr, sizeof(move.addr), address);
+    wire_pack_move(&body, &move);
+    ck_assert_int_eq(rpc_notify(conn, WIRE_MOVE, body.bytes, body.size), 0);
+}
+
 /* The name leads nowhere: the borglet finds one that answers. */
 START_TEST(a_move_to_a_replica_that_is_gone_ends_at_another)
 {
+    struct wire_address all[] = {{1, ""}, {2, ""}, {3, "127.0.0.1:1"}};
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    for (int i = 0; i < REPLICAS; i++)
+        str_copy(all[i].text, sizeof(all[i].text), r.cell.replicas[i].rpc);
+    tell_replicas(replica->conn, all, 3);
+    ask_to_move(replica->conn, "127.0.0.1:1");
+    T_RUN(&r.loop, replica->conn == NULL);
+    T_RUN(&r.loop, linked(&r) >= 0);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_move_to_where_no_replica_is_known_is_not_made)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *replica = link_wait(&r);
+    ask_to_move(replica->conn, "127.0.0.1:1");
+    int beats = replica->beats;
+    T_RUN(&r.loop, replica->beats > beats + 2);
+    ck_assert_int_eq(r.replicas[0].hellos + r.replicas[1].hellos, 1);
+    rig_release(&r);
+}
+END_TEST
+
+/* One with the certificate of another replica, as a removed one has, where a replica should be. */
+START_TEST(a_master_of_another_number_than_the_address_has_is_no_partner)
+{
+    struct rig r;
+
+    rig_init(&r);
+    int home = linked(&r) >= 0 ? linked(&r) : (int)(link_wait(&r) - r.replicas), away = 1 - home;
+    struct tls_context *right = r.masters[away];
+    replica_down(&r, away);
+    r.masters[away] = t_tls(r.pki, "master/99");
+    replica_up(&r, away);
+    ask_to_move(r.replicas[home].conn, r.cell.replicas[away].rpc);
+    T_RUN(&r.loop, r.replicas[home].hellos == 2);
+    T_RUN(&r.loop, linked(&r) == home);
+    ck_assert_int_eq(r.replicas[away].hellos, 0);
+    tls_context_close(right);
+    rig_release(&r);
+}
+END_TEST
+
+/* What it is told holds at once, and after a restart that begins with cell.json. */
+START_TEST(a_replica_whose_certificate_is_revoked_is_left_and_not_come_back_to)
+{
     CLEANUP(buf_release) struct buf body = {0};
-    struct wire_move move = {.addr = "127.0.0.1:1"};
+    struct wire_identity gone = {.revoked_ms = UINT64_MAX};
+    struct wire_identities told = {.index = 1, .identities = &gone, .identity_count = 1};
     struct rig r;
 
     rig_init(&r);
     struct replica *from = link_wait(&r);
-    wire_pack_move(&body, &move);
-    ck_assert_int_eq(rpc_notify(from->conn, WIRE_MOVE, body.bytes, body.size), 0);
-    T_RUN(&r.loop, r.replicas[0].hellos + r.replicas[1].hellos == 2 && linked(&r) >= 0);
+    int home = (int)(from - r.replicas), away = 1 - home;
+    snprintf(gone.identity, sizeof(gone.identity), "master/%d", home + 1);
+    wire_pack_identities(&body, &told);
+    ck_assert_int_eq(rpc_notify(from->conn, WIRE_IDENTITIES, body.bytes, body.size), 0);
+    T_RUN(&r.loop, from->conn == NULL && r.replicas[away].conn != NULL);
+    int hellos = from->hellos;
+    agent_down(&r);
+    T_RUN(&r.loop, linked(&r) < 0);
+    agent_up(&r);
+    T_RUN(&r.loop, r.replicas[away].conn != NULL);
+    ck_assert_int_eq(from->hellos, hellos);
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_replica_that_says_it_is_none_any_more_is_left)
+{
+    struct rig r;
+
+    rig_init(&r);
+    struct replica *from = link_wait(&r);
+    int away = 1 - (int)(from - r.replicas);
+    struct wire_address left = {(uint64_t)away + 1, ""};
+    str_copy(left.text, sizeof(left.text), r.cell.replicas[away].rpc);
+    tell_replicas(from->conn, &left, 1);
+    T_RUN(&r.loop, r.replicas[away].conn != NULL && from->conn == NULL);
     rig_release(&r);
 }
 END_TEST
@@ -866,10 +967,11 @@ START_TEST(a_user_has_a_part_of_the_readers_only)
     struct tls_context *user = r.user;
     struct rpc_conn *one_too_many = r.reader;
     r.reader = NULL;
-    r.user = r.master;
+    r.user = t_tls(r.pki, "user/root");
     read_log(&r, follow);
     T_RUN(&r.loop, r.log_size > 0);
     rpc_close(r.reader);
+    tls_context_close(r.user);
     r.user = user;
     r.reader_closed = false;
     T_RUN(&r.loop, r.reader_closed);
@@ -921,6 +1023,10 @@ int main(void)
     tcase_add_test(links, a_replica_that_stopped_answering_is_left_for_the_next);
     tcase_add_test(links, a_replica_that_asks_it_to_move_is_left_for_the_one_it_names);
     tcase_add_test(links, a_move_to_a_replica_that_is_gone_ends_at_another);
+    tcase_add_test(links, a_move_to_where_no_replica_is_known_is_not_made);
+    tcase_add_test(links, a_master_of_another_number_than_the_address_has_is_no_partner);
+    tcase_add_test(links, a_replica_whose_certificate_is_revoked_is_left_and_not_come_back_to);
+    tcase_add_test(links, a_replica_that_says_it_is_none_any_more_is_left);
     tcase_add_test(links, tasks_go_on_without_masters_and_without_borglet);
     tcase_add_test(logs, a_log_is_read_from_the_start_and_from_its_tail);
     tcase_add_test(logs, a_followed_log_comes_as_it_is_written_and_ends_with_the_task);

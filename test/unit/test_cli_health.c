@@ -279,12 +279,107 @@ START_TEST(there_is_room_for_all_problems)
 }
 END_TEST
 
+static void expired(struct bed *bed)
+{
+    for (size_t i = 0; i < MASTERS; i++) {
+        bed->all[i].reachable = false;
+        err_set(&bed->all[i].why, ERR_DENIED, "%s: certificate refused: master/%zu has expired",
+                bed->cell.replicas[i].rpc, i + 1);
+    }
+}
+
+START_TEST(a_master_whose_certificate_is_refused_is_not_said_to_be_down)
+{
+    struct bed *bed = bed_new();
+    expired(bed);
+    health_look(&bed->cell, bed->all, &bed->health);
+    ck_assert_uint_ge(bed->health.count, 1 + MASTERS);
+    for (size_t i = 0; i < bed->health.count; i++)
+        ck_assert_msg(strstr(bed->health.problems[i].todo, "cell up") == NULL, "%s",
+                      bed->health.problems[i].todo);
+    T_CONTAINS(bed->health.problems[1].todo, "it runs; its certificate or yours");
+    free(bed);
+}
+END_TEST
+
+enum { DAY_S = 86400, NOW_S = 1796061600 /* 2026-11-30 18:00:00Z */ };
+
+static struct health_cert cert(enum role role, const char *name, int64_t days)
+{
+    struct health_cert c = {.identity = {.role = role},
+                            .expires_ms = (uint64_t)(NOW_S + days * DAY_S) * 1000};
+    str_copy(c.identity.name, sizeof c.identity.name, name);
+    return c;
+}
+
+START_TEST(certificates_are_told_from_thirty_days_before_their_end)
+{
+    const struct health_cert certs[] = {
+        cert(ROLE_NONE, "", 31),       cert(ROLE_USER, "ada", 30),   cert(ROLE_MASTER, "1", 31),
+        cert(ROLE_MASTER, "2", 0),     cert(ROLE_BORGLET, "m1", -5), cert(ROLE_MASTER, "1", 2),
+        cert(ROLE_BORGLET, "m2", 300), cert(ROLE_USER, "ada", 10),
+    };
+    struct health_certs look = {.now_ms = (uint64_t)NOW_S * 1000,
+                                .v = certs,
+                                .count = ARRAY_SIZE(certs),
+                                .renew = "borgctl pki renew --dir /c",
+                                .can_renew = true};
+    struct health *h = xcalloc(1, sizeof *h);
+    health_look_at_certs(h, &look);
+    ck_assert_uint_eq(h->count, 3);
+    ck_assert_str_eq(h->problems[0].what,
+                     "the certificate of user/ada ends on 2026-12-30 18:00:00Z");
+    ck_assert_str_eq(h->problems[0].todo,
+                     "`borgctl pki renew --dir /c user/ada`; nothing has to be restarted");
+    ck_assert_str_eq(h->problems[1].what,
+                     "the certificate of master/2 has expired on 2026-11-30 18:00:00Z");
+    ck_assert_uint_eq(h->problems[1].replica, 2);
+    ck_assert_str_eq(h->problems[2].what,
+                     "the certificate of borglet/m1 has expired on 2026-11-25 18:00:00Z");
+    look.can_renew = false;
+    h->count = 0;
+    health_look_at_certs(h, &look);
+    T_CONTAINS(h->problems[1].todo, "where the CA's key is: `borgctl pki renew master/2`");
+    free(h);
+}
+END_TEST
+
+START_TEST(the_end_of_the_ca_is_told_once_and_many_others_in_one_line)
+{
+    struct health_cert certs[40];
+    struct health_certs look = {.now_ms = (uint64_t)NOW_S * 1000,
+                                .v = certs,
+                                .count = ARRAY_SIZE(certs),
+                                .renew = "borgctl pki renew --dir /c",
+                                .can_renew = true};
+    struct health *h = xcalloc(1, sizeof *h);
+    for (size_t i = 0; i < ARRAY_SIZE(certs); i++) {
+        char name[16];
+        snprintf(name, sizeof name, "m%zu", i);
+        certs[i] = cert(i == 0 ? ROLE_NONE : ROLE_BORGLET, i == 0 ? "" : name, 3);
+    }
+    health_look_at_certs(h, &look);
+    ck_assert_uint_eq(h->count, 1);
+    T_CONTAINS(h->problems[0].what, "the cell's CA ends on ");
+    T_CONTAINS(h->problems[0].todo, "pki renew --dir /c --ca`");
+    certs[0].expires_ms = UINT64_MAX;
+    h->count = 0;
+    health_look_at_certs(h, &look);
+    ck_assert_uint_eq(h->count, HEALTH_CERTS_MAX + 1);
+    T_CONTAINS(h->problems[HEALTH_CERTS_MAX].what, "of 23 more");
+    free(h);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("cli_health");
     TCase *tcase = tcase_create("health");
     tcase_add_loop_test(tcase, each_fault_is_named_with_what_to_do, 0, ARRAY_SIZE(cases));
     tcase_add_test(tcase, of_two_that_differ_nobody_knows_which_is_wrong);
+    tcase_add_test(tcase, a_master_whose_certificate_is_refused_is_not_said_to_be_down);
+    tcase_add_test(tcase, certificates_are_told_from_thirty_days_before_their_end);
+    tcase_add_test(tcase, the_end_of_the_ca_is_told_once_and_many_others_in_one_line);
     tcase_add_test(tcase, there_is_room_for_all_problems);
     suite_add_tcase(suite, tcase);
     return t_main(suite);

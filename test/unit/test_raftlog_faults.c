@@ -212,6 +212,42 @@ START_TEST(strangers_are_thrown_out)
 }
 END_TEST
 
+static bool visitor_open(struct cell *c, const void *arg)
+{
+    const struct visitor *v = arg;
+    (void)c;
+    return v->opened;
+}
+
+/* What it had before it was removed does not stay. */
+START_TEST(a_replica_that_is_removed_loses_the_connections_that_it_has)
+{
+    struct cell *c = cell_open(3);
+    uint8_t hello[128];
+    const char *address2 = c->options.members[1].address;
+    struct visitor v = {.hello = hello, .hello_size = make_hello(hello, 2, address2)};
+    struct stream *s = NULL;
+    struct err err;
+    propose_entries(c, 5);
+    replica_close(&c->replicas[1]);
+    struct stream_options o = {.loop = &c->loop,
+                               .tls = c->replicas[1].tls,
+                               .handlers = &visitor_handlers,
+                               .data = &v,
+                               .queue_bytes_max = 65536};
+    ck_assert_int_eq(stream_connect(&o, c->options.members[0].address, &s, &err), 0);
+    run_until(c, visitor_open, &v, "being let in");
+    uint64_t until_ms = clock_mono_ms() + 2500; /* two looks at the least */
+    while (clock_mono_ms() < until_ms)
+        uv_run(&c->loop, UV_RUN_ONCE);
+    ck_assert(!v.closed);
+    c->options.members[1].id = 77; /* for may_connect() */
+    run_until(c, visitor_gone, &v, "being thrown out");
+    c->options.members[1].id = 2;
+    cell_free(c);
+}
+END_TEST
+
 /* The peer at an address must be the replica that should be there. */
 START_TEST(replica_with_the_certificate_of_another_is_not_heard)
 {
@@ -388,6 +424,7 @@ int main(void)
     tcase_add_exit_test(t, failed_disk_write_is_fatal_once, EXIT_FATAL);
     tcase_add_test(t, full_disk_ends_a_replica_and_it_comes_back_whole);
     tcase_add_test(t, strangers_are_thrown_out);
+    tcase_add_test(t, a_replica_that_is_removed_loses_the_connections_that_it_has);
     tcase_add_test(t, replica_with_the_certificate_of_another_is_not_heard);
     tcase_add_test(t, acknowledged_entries_survive_kill_9);
     suite_add_tcase(suite, t);

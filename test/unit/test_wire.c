@@ -109,6 +109,9 @@ static void random_status(struct random *r, struct wire_status *s)
     for (uint64_t *n = &s->term; n <= &s->state_bytes; n++)
         *n = random_number(r);
     random_text(r, s->version, sizeof s->version);
+    s->certs_soon = random_number(r);
+    s->cert_first_ms = random_number(r);
+    random_text(r, s->cert_first, sizeof s->cert_first);
 }
 
 static void random_alive(struct random *r, struct wire_alive *a)
