@@ -54,10 +54,13 @@ static inline void driver_put(struct driver *d, struct store *store)
     delta_unref(delta);
 }
 
-/* As t_dir(), but outside of a test, where check.h's words end the program. */
+/* As t_dir(), but outside of a test, where check.h's words end the program; in memory if possible:
+ * fuzzing writes a file each time. */
 static inline const char *dir_without_test(void)
 {
-    static char dir[] = "/tmp/cell-test-XXXXXX";
+    static char dir[64];
+    snprintf(dir, sizeof dir, "%s/cell-test-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     ASSERT(mkdtemp(dir) != NULL);
     t_dir_owner = getpid();
     str_copy(t_dirs[t_dir_count++], sizeof t_dirs[0], dir);

@@ -142,7 +142,7 @@ static void value_bind(sqlite3_stmt *to, struct input *in)
     else if (kind == 3)
         sqlite3_bind_null(to, 1);
     else {
-        size_t size = MIN((size_t)take(in) % 40, in->size);
+        size_t wanted = take(in) % 40, size = MIN(wanted, in->size);
         sqlite3_bind_blob(to, 1, in->at, (int)size, SQLITE_TRANSIENT);
         in->at += size;
         in->size -= size;

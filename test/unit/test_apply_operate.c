@@ -620,10 +620,46 @@ START_TEST(an_update_asks_the_quota_for_what_it_adds)
 }
 END_TEST
 
+static enum err_code register_with(struct world *w, const char *const names[3])
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
+    struct cmd_machine_register *body = &cmd.machine_register;
+    str_copy(body->name, sizeof body->name, "m1");
+    str_copy(body->addr, sizeof body->addr, "h:1");
+    body->capacity = amounts(1000, 100, 0, 0);
+    for (int i = 0; i < 3; i++)
+        body->capacity.v[resource_names_put(&body->resource_names, names[i])] = 1;
+    return world_apply(w, &cmd);
+}
+
+/* The job counts tapes in its second shape only; dead, its row still names them. */
+START_TEST(a_name_that_a_shape_counts_keeps_its_slot)
+{
+    static const char *const before[] = {"tape", "a", "b"}, *const after[] = {"laser", "a", "b"};
+    bool killed = _i == 1, forgotten = _i == 2;
+    struct world w = world_new();
+    ck_assert_int_eq(register_with(&w, before), ERR_OK);
+    struct job_spec spec = spec_named("tapejob", "ada", 200);
+    spec.limit.v[RES_CPU] = 8000;
+    spec_add_shape(&spec, 200, 1);
+    if (!forgotten)
+        spec.alternatives[0].v[resource_names_put(&spec.resource_names, "tape")] = 2;
+    world_job(&w, spec);
+    if (killed)
+        ck_assert_int_eq(world_kill(&w, "tapejob"), ERR_OK);
+    ck_assert_int_eq(register_with(&w, after), forgotten ? ERR_OK : ERR_LIMIT);
+    if (!forgotten)
+        ck_assert_ptr_nonnull(strstr(w.answer.msg, "resource \"laser\" is one too many"));
+    cell_check(w.cell);
+    world_release(&w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("apply_operate");
     TCase *drain = tcase_create("drain");
+    tcase_add_loop_test(drain, a_name_that_a_shape_counts_keeps_its_slot, 0, 3);
     tcase_add_test(drain, only_the_operator_or_the_cell_drains);
     tcase_add_test(drain, a_drained_machine_gives_up_its_tasks_and_gets_none);
     tcase_add_test(drain, a_machine_stays_drained_until_it_is_undrained);
