@@ -4,6 +4,7 @@
  * The first byte chooses: 0 cell.json, 1 a certificate (DER or PEM), 2 an identity, 3 an address.
  */
 #include "cell_file.h"
+#include "spec.h"
 #include "stream.h"
 #include "tls.h"
 #include "tls_cert.h"
