@@ -137,7 +137,7 @@ expect_last() # MODE REGEX
 }
 
 @test "so does a user who opens all the connections that he can, and he is told to close some" {
-    attack user-ada hold 900 10
+    attack user-ada hold 750 10
     expect_last hold 'user/ada has [0-9]+ connections here, the limit'
     wait_until 20 replicas_agree 3
 }
