@@ -544,11 +544,18 @@ static void stream_receive(struct stream *s)
     }
 }
 
+/* Its identity has read what a turn has for it: it goes on in the next one. */
+static bool stream_is_spent(const struct stream *s)
+{
+    return s->state == STREAM_OPEN && s->account != NULL &&
+           !account_may_read(s->account, uv_now(s->options.loop), 0);
+}
+
+/* No room, UV_ENOBUFS for on_read, is how libuv is told that nothing shall be read now. */
 static void stream_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
-    (void)handle;
     (void)suggested;
-    *ret = uv_buf_init(read_bytes, sizeof read_bytes);
+    *ret = uv_buf_init(read_bytes, stream_is_spent(handle->data) ? 0 : sizeof read_bytes);
 }
 
 static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part);
@@ -616,11 +623,22 @@ static void stream_shake_some(const uv_loop_t *loop)
     }
 }
 
+static void stream_rest(struct stream *s)
+{
+    s->spent = true;
+    stream_set_reading(s);
+    stream_kick(s);
+}
+
 static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part)
 {
     struct stream *s = tcp->data;
     if (n == 0 || s->state == STREAM_DEAD || s->ending)
         return;
+    if (n == UV_ENOBUFS) {
+        stream_rest(s);
+        return;
+    }
     if (n < 0) {
         stream_fail_in_turn(s, ERR_CLOSED, "%s%s",
                             n == UV_EOF ? "closed by the peer" : uv_strerror((int)n),
@@ -638,12 +656,9 @@ static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part)
         stream_kick(s);
         return;
     }
+    if (s->account != NULL && !account_may_read(s->account, uv_now(s->options.loop), (size_t)n))
+        stream_rest(s);
     stream_input(s, part->base, (size_t)n);
-    if (s->account != NULL && !account_may_read(s->account, uv_now(s->options.loop), (size_t)n)) {
-        s->spent = true;
-        stream_set_reading(s);
-        stream_kick(s);
-    }
 }
 
 static void stream_on_idle(uv_idle_t *idle)
@@ -660,9 +675,8 @@ static void stream_on_idle(uv_idle_t *idle)
             return;
         }
     }
-    if (s->spent && account_may_read(s->account, uv_now(s->options.loop), 0))
-        s->spent = false;
-    else if (s->spent)
+    s->spent = s->spent && stream_is_spent(s);
+    if (s->spent)
         stream_kick(s);
     if (s->state == STREAM_CLOSING && !s->opened) {
         stream_fail(s, ERR_CLOSED, "closed here before it was open");

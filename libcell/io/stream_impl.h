@@ -44,7 +44,7 @@ struct stream {
     struct list victim_link;           /* in listener->silent or ->leaving */
     struct admission_account *account; /* NULL: a stranger, or we connected */
     size_t accounted;                  /* bytes that it knows of */
-    uint64_t begin_ms;                 /* when it was accepted */
+    uint64_t begin_ms;                 /* when it was accepted, or turned away */
     struct list shake_link;            /* `rest` waits for its turn, see stream_shake_next() */
     bool begun;                        /* a step of the handshake was done */
     enum stream_state state;

@@ -18,6 +18,7 @@ enum {
     TURN_ACCEPTS_MAX = 32, /* connections taken in one turn */
     ROOM_POLL_MS = 5,      /* between two looks whether one that waits can be taken */
     SILENT_MS = 20,        /* so long a stranger may say nothing when there are too many */
+    LEAVE_MS = 100,        /* so long to hear why he has to go */
     PATIENCE_MS = 1000,    /* and so long he may let us wait later */
     VICTIMS_LOOKED_AT_MAX = 32,
 };
@@ -73,6 +74,7 @@ bool stream_listener_admit(struct stream_listener *l, struct stream *s)
         l->options.last_words(&words, &err);
     if (words.size > 0)
         (void)!stream_write(s, words.bytes, words.size);
+    s->begin_ms = uv_now(l->options.loop);
     list_push(&l->leaving, &s->victim_link);
     stream_close(s);
     return false;
@@ -101,8 +103,11 @@ static struct stream *listener_victim(struct stream_listener *l)
             return s;
         list_remove(&s->victim_link);
     }
-    if (!list_empty(&l->leaving))
-        return CONTAINER_OF(l->leaving.next, struct stream, victim_link);
+    if (!list_empty(&l->leaving)) {
+        struct stream *s = CONTAINER_OF(l->leaving.next, struct stream, victim_link);
+        if (now_ms - s->begin_ms >= LEAVE_MS)
+            return s;
+    }
     LIST_EACH(i, &l->handshakes)
     {
         struct stream *s = CONTAINER_OF(i, struct stream, handshake_link);

@@ -16,8 +16,8 @@
  *     reports      a borglet: welcomed, then reports without end
  *     usages       a borglet: welcomed, then usages without end
  *
- * Says `attacking` when half of the connections have been open once (silent: tried), and at the end
- * `opened N cut N sent N`, and the last reason that it was given.
+ * Says `attacking` when a tenth of the connections have been open once (silent: tried), and at the
+ * end `opened N cut N sent N`, and the last reason that it was given.
  */
 #include "cell_file.h"
 #include "clock.h"
@@ -73,7 +73,7 @@ static void peer_reached(struct peer *p)
     if (p->counted)
         return;
     p->counted = true;
-    if (++abuse.reached == (abuse.count + 1) / 2) {
+    if (++abuse.reached == (abuse.count + 9) / 10) {
         puts("attacking");
         fflush(stdout);
     }

@@ -65,7 +65,7 @@ START_TEST(one_identity_gets_its_part_and_is_told_so)
         uint64_t files;
         size_t most;
     } cases[] = {
-        {ROLE_USER, 20000, 512}, {ROLE_USER, 2000, 209},   {ROLE_USER, 1024, 92},
+        {ROLE_USER, 20000, 2048}, {ROLE_USER, 2000, 209},   {ROLE_USER, 1024, 92},
         {ROLE_USER, 64, 5},      {ROLE_USER, 2, 1},        {ROLE_BORGLET, 20000, 4},
         {ROLE_BORGLET, 2000, 4}, {ROLE_MASTER, 20000, 32}, {ROLE_MASTER, 1024, 32},
         {ROLE_MASTER, 64, 5},
