@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ACTIONS_MAX = 32, USAGE_MS = 10000 };
+enum { ACTIONS_MAX = 8, TURN_ACTIONS_MAX = 64, TURN_MS = 20, USAGE_MS = 10000 };
 
 struct agent {
     struct agent_options options;
@@ -135,16 +135,23 @@ static void agent_on_turn(uv_prepare_t *turn)
 {
     struct agent *agent = turn->data;
     struct plan_action actions[ACTIONS_MAX];
-    bool resized = false;
+    uint64_t until_ms = clock_mono_ms() + TURN_MS;
+    size_t count, done = 0;
+    bool resized;
 
     uv_prepare_stop(turn);
-    size_t present_count = agent_present(agent);
-    size_t count = plan_next(&agent->plan, agent->present, present_count, &agent->options.capacity,
-                             actions, ACTIONS_MAX);
-    for (size_t i = 0; i < count; i++) {
-        agent_act(agent, &actions[i]);
-        resized |= actions[i].verb == PLAN_RESIZE; /* others may have waited for the room */
-    }
+    do {
+        size_t present_count = agent_present(agent);
+        count = plan_next(&agent->plan, agent->present, present_count, &agent->options.capacity,
+                          actions, ACTIONS_MAX);
+        resized = false;
+        for (size_t i = 0; i < count; i++) {
+            agent_act(agent, &actions[i]);
+            resized |= actions[i].verb == PLAN_RESIZE; /* others may have waited for the room */
+        }
+        done += count;
+    } while ((count == ACTIONS_MAX || resized) && done < TURN_ACTIONS_MAX &&
+             clock_mono_ms() < until_ms);
     /* A thousand starts are many turns: heartbeats and readers of logs have theirs between them. */
     if (count == ACTIONS_MAX || resized)
         uv_timer_start(&agent->more, agent_on_more, 0, 0);

@@ -57,7 +57,10 @@ int own_file_open(int at_fd, const char *name, uint64_t bytes_max, int *ret_fd, 
     if (rc == 0) {
         snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
         *ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        if (*ret_fd < 0)
+        if (*ret_fd < 0 && errno == EACCES)
+            rc = err_set(err, ERR_CORRUPT,
+                         "the attempt's directory was tampered with: \"%s\" is closed to us", name);
+        else if (*ret_fd < 0)
             rc = err_errno(err, errno, "cannot open \"%s\"", name);
     }
     close(path_fd);

@@ -255,6 +255,9 @@ int shim_connect(int dir_fd, int *ret_fd, pid_t *ret_pid, struct err *err)
         rc = err_set(err, ERR_CLOSED, "no shim is there");
     else if (errno == EPROTOTYPE)
         rc = err_set(err, ERR_CORRUPT, "\"ctl.sock\" is a socket of another kind, not its shim's");
+    else if (errno == EACCES || errno == EPERM)
+        rc = err_set(err, ERR_CORRUPT,
+                     "the attempt's directory was tampered with: \"ctl.sock\" is closed to us");
     else /* EAGAIN: its queue is full */
         rc = err_errno(err, errno, "cannot reach the shim");
     close(path_fd);

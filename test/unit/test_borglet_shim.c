@@ -510,7 +510,7 @@ START_TEST(dev_stdout_can_be_opened_whoever_the_task_has_become)
         rig_shell(&r, "exec setpriv --reuid=65534 --clear-groups sh -c "
                       "'echo hi > /dev/stdout; echo ho > /dev/stderr'");
     else
-        rig_shell(&r, "stat -L -c %a /dev/stdout | grep -q 666 && echo hi > /dev/stdout;"
+        rig_shell(&r, "[ $(stat -L -c %a /proc/$$/fd/1) = 666 ] && echo hi > /dev/stdout;"
                       "echo ho > /dev/stderr");
     rig_ended(&r);
     file_read(&r, "out.0", out, sizeof(out));

@@ -18,6 +18,7 @@ static const char *const replacements[] = {
     "ln -s /etc/passwd it",
     "ln -s it it",
     "mkdir it",
+    "if [ $(id -u) = 0 ]; then mkfifo it; else touch it; chmod 0 it; fi",
     "truncate -s 1T it",
     "echo rubbish > it; ln it it2",
     "perl -MSocket -e 'socket(S,AF_UNIX,SOCK_STREAM,0); bind(S,sockaddr_un(\"it\"))'",
