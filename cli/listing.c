@@ -84,7 +84,8 @@ static const struct render_column task_columns[] = {
     {"exit_code", "EXIT", RENDER_INTEGER},
     {"started_ms", NULL, RENDER_TIME},
     {"not_before_ms", NULL, RENDER_TIME},
-    {"changed_ms", "AGE", RENDER_AGE},
+    {"changed_ms", NULL, RENDER_TIME},
+    {"since_ms", "AGE", RENDER_AGE},
     {"job_id", NULL, RENDER_INTEGER},
 };
 
@@ -181,6 +182,7 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "CASE WHEN t.cause <> '' THEN t.exit_code END AS exit_code, "
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
          "not_before_ms, t.changed_ms, t.job_id, t.gpus, t.alloc, "
+         "iif(t.started_ms > 0, t.started_ms, t.changed_ms) AS since_ms, "
          "t.used_cpu_milli AS used_cpu, t.used_ram_bytes AS used_ram, "
          "CASE WHEN t.used_ram_bytes > 0 THEN t.kept_cpu_milli END AS kept_cpu, "
          "CASE WHEN t.used_ram_bytes > 0 THEN t.kept_ram_bytes END AS kept_ram FROM jobs j JOIN "

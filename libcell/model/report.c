@@ -5,16 +5,18 @@
  * may be repeated, late and out of order.
  *
  * Restarts: a failure (exit code, signal, start error) makes the next attempt wait
- * spec_backoff_ms(failures), and `failures` reaching failures_max is the end. An attempt that ran
- * HEALTHY_BACKOFFS times the longest wait was a healthy one: the failures before it are forgotten,
- * and where they were, so that a service that crashes once a day is back after the shortest wait.
+ * spec_backoff_ms(failures), and `failures` reaching failures_max is the end. Of a service an attempt
+ * that ran HEALTHY_MS, or HEALTHY_BACKOFFS times the longest wait if that is more, was a healthy
+ * one: the failures before it are forgotten, and where they were, so that a service that crashes
+ * once a day is back after the shortest wait. A batch task is there to end: however long it ran
+ * before it failed, that was no success, and its failures all count.
  * An exit with code 0 under restart=always is no failure: the next attempt always waits backoff_ms.
  */
 #include "cell_write.h"
 
 #include <string.h>
 
-enum { HEALTHY_BACKOFFS = 10 };
+enum { HEALTHY_MS = 600000, HEALTHY_BACKOFFS = 10 };
 
 static void end_pending(struct apply *a, struct task *task, enum cause cause, int32_t exit_code,
                         uint32_t wait_ms)
@@ -29,8 +31,11 @@ static void end_pending(struct apply *a, struct task *task, enum cause cause, in
 static bool was_healthy(const struct cell *cell, const struct job_spec *spec,
                         const struct task *task)
 {
-    return task->state == TASK_RUNNING &&
-           cell->now_ms - task->started_ms >= (uint64_t)HEALTHY_BACKOFFS * spec->backoff_max_ms;
+    bool is_to_end = spec->appclass == APPCLASS_BATCH && spec->restart != RESTART_ALWAYS;
+    uint64_t healthy_ms =
+        MAX((uint64_t)HEALTHY_MS, (uint64_t)HEALTHY_BACKOFFS * spec->backoff_max_ms);
+    return !is_to_end && task->state == TASK_RUNNING &&
+           cell->now_ms - task->started_ms >= healthy_ms;
 }
 
 /* The attempt ends: if it was a healthy one, what was before it is forgotten. */

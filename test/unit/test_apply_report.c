@@ -212,10 +212,10 @@ static void start_again(struct scene *s)
 
 START_TEST(waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives)
 {
-    struct scene s = one_task(RESTART_ON_FAILURE, 0, true);
+    struct scene s = one_task(RESTART_ALWAYS, 0, true);
     static const struct {
         uint64_t run_ms, wait_ms;
-    } runs[] = {{0, 1000}, {0, 2000}, {39999, 4000}, {0, 4000}, {40000, 1000}, {0, 2000}};
+    } runs[] = {{0, 1000}, {0, 2000}, {599999, 4000}, {0, 4000}, {600000, 1000}, {0, 2000}};
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
         uint64_t failed_ms = fail_after(&s, runs[i].run_ms);
         ck_assert_uint_eq(s.task->not_before_ms, failed_ms + runs[i].wait_ms);
@@ -225,9 +225,48 @@ START_TEST(waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives)
 }
 END_TEST
 
+START_TEST(only_services_forget_and_after_a_time_that_no_max_backoff_makes_short)
+{
+    static const struct {
+        enum restart restart;
+        enum appclass appclass;
+        uint32_t backoff_max_ms;
+        uint64_t run_ms;
+        uint32_t failures; /* after the third */
+    } rows[] = {
+        {RESTART_ALWAYS, APPCLASS_BATCH, 0, 599999, 3},
+        {RESTART_ALWAYS, APPCLASS_BATCH, 0, 600000, 1},
+        {RESTART_ALWAYS, APPCLASS_BATCH, 300000, 2999999, 3},
+        {RESTART_ALWAYS, APPCLASS_BATCH, 300000, 3000000, 1},
+        {RESTART_ON_FAILURE, APPCLASS_LATENCY_SENSITIVE, 1, 599999, 3},
+        {RESTART_ON_FAILURE, APPCLASS_LATENCY_SENSITIVE, 1, 600000, 1},
+        {RESTART_ON_FAILURE, APPCLASS_BATCH, 0, 600000, 3},
+        {RESTART_ON_FAILURE, APPCLASS_BATCH, 1000, UINT64_C(30) * 86400 * 1000, 3},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct world w = world_new();
+        machine_id m = world_machine(&w, "m1", amounts(1000, 100, 0, 0));
+        struct job_spec spec = spec_named("web", "ada", 100);
+        spec.restart = rows[i].restart;
+        spec.appclass = rows[i].appclass;
+        spec.backoff_ms = 0;
+        spec.backoff_max_ms = rows[i].backoff_max_ms;
+        const struct task *task = world_task(&w, world_job(&w, spec), 0);
+        for (int k = 0; k < 3; k++) {
+            ck_assert(world_place(&w, attempt_of(task), m, NULL, 0));
+            ck_assert(world_running(&w, task, 1));
+            world_wake(&w, (task_id){0}, w.cell->now_ms + (k == 2 ? rows[i].run_ms : 300));
+            ck_assert(world_exited(&w, task, 7));
+        }
+        ck_assert_msg(task->failures == rows[i].failures, "row %zu: %u", i, task->failures);
+        world_release(&w);
+    }
+}
+END_TEST
+
 START_TEST(the_last_machines_it_crashed_on_are_remembered_each_once)
 {
-    struct scene s = one_task(RESTART_ON_FAILURE, 0, true);
+    struct scene s = one_task(RESTART_ALWAYS, 0, true);
     uint32_t first = s.m.v;
     char name[8];
     for (int i = 2; i <= 5; i++) {
@@ -240,7 +279,7 @@ START_TEST(the_last_machines_it_crashed_on_are_remembered_each_once)
         uint32_t crashed_on[TASK_CRASHES_MAX]; /* the same, from 1 */
     } runs[] = {{0, 1, {1}},       {0, 0, {2, 1}},    {0, 2, {1, 2}},
                 {0, 3, {3, 1, 2}}, {0, 0, {4, 3, 1}}, {0, 3, {1, 4, 3}},
-                {0, 1, {4, 1, 3}}, {40000, 0, {2}},   {0, 0, {1, 2}}};
+                {0, 1, {4, 1, 3}}, {600000, 0, {2}},   {0, 0, {1, 2}}};
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
         fail_after(&s, runs[i].run_ms);
         for (int k = 0; k < TASK_CRASHES_MAX; k++)
@@ -259,11 +298,11 @@ START_TEST(a_healthy_run_that_ends_well_forgets_where_it_crashed)
     struct scene s = one_task(RESTART_ALWAYS, 0, true);
     fail_after(&s, 0);
     start_again(&s);
-    world_wake(&s.w, (task_id){0}, s.w.cell->now_ms + 39999);
+    world_wake(&s.w, (task_id){0}, s.w.cell->now_ms + 599999);
     ck_assert(world_exited(&s.w, s.task, 0));
     ck_assert_uint_eq(s.task->crashed_on[0].v, s.m.v);
     start_again(&s);
-    world_wake(&s.w, (task_id){0}, s.w.cell->now_ms + 40000);
+    world_wake(&s.w, (task_id){0}, s.w.cell->now_ms + 600000);
     ck_assert(world_exited(&s.w, s.task, 0));
     ck_assert_uint_eq(s.task->crashed_on[0].v, 0);
     ck_assert_uint_eq(s.task->failures, 0);
@@ -296,6 +335,7 @@ int main(void)
     tcase_add_test(tcase, a_report_about_another_attempt_changes_nothing);
     tcase_add_test(tcase, waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives);
     tcase_add_test(tcase, the_last_machines_it_crashed_on_are_remembered_each_once);
+    tcase_add_test(tcase, only_services_forget_and_after_a_time_that_no_max_backoff_makes_short);
     tcase_add_test(tcase, a_healthy_run_that_ends_well_forgets_where_it_crashed);
     tcase_add_test(tcase, only_a_back_off_that_is_over_is_woken);
     suite_add_tcase(suite, tcase);
