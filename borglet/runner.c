@@ -313,10 +313,11 @@ void runner_attempt_path(const struct runner *runner, const struct attempt *atte
 }
 
 static void attempt_end_unstarted(struct runner *runner, struct attempt *attempt,
-                                  const char *detail)
+                                  const char *detail, enum report_fault fault)
 {
     log_warn("task.start_failed attempt=%s reason=%s", attempt->name, log_quoted(detail));
     attempt->report.kind = REPORT_START_ERROR;
+    attempt->report.fault = fault;
     str_copy(attempt->report.detail, sizeof(attempt->report.detail), detail);
     attempt_end(runner, attempt);
 }
@@ -427,16 +428,19 @@ void runner_start(struct runner *runner, const struct intent *intent)
     struct err err;
 
     if (!intent_sound(intent))
-        attempt_end_unstarted(runner, attempt, "the spec is without a sound name or command");
+        attempt_end_unstarted(runner, attempt, "the spec is without a sound name or command",
+                              FAULT_TASK);
     else if (runner->attempt_count > RUNNER_ATTEMPTS_MAX)
-        attempt_end_unstarted(runner, attempt, "too many attempts on this machine");
+        attempt_end_unstarted(runner, attempt, "too many attempts on this machine", FAULT_MACHINE);
     else if (attempt_start(runner, attempt, intent, &err) != 0)
-        attempt_end_unstarted(runner, attempt, err.msg);
+        /* Words that no shim takes are the spec's; ports, disk, processes are the machine's. */
+        attempt_end_unstarted(runner, attempt, err.msg,
+                              err.code == ERR_LIMIT ? FAULT_TASK : FAULT_MACHINE);
 }
 
 void runner_refuse(struct runner *runner, const struct intent *intent, const char *detail)
 {
-    attempt_end_unstarted(runner, attempt_from_intent(runner, intent), detail);
+    attempt_end_unstarted(runner, attempt_from_intent(runner, intent), detail, FAULT_MACHINE);
 }
 
 void runner_resize(struct attempt *attempt, const struct job_spec *spec)

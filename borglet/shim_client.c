@@ -229,15 +229,30 @@ static void start_error_text(const struct shim_state *state, const char *argv0, 
     snprintf(text, size, "cannot start, stage %d: %s", state->stage, why);
 }
 
+/* What a machine lacks is not the fault of the task that was to be started there. */
+static enum report_fault start_error_fault(const struct shim_state *state)
+{
+    static const int lacks[] = {EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT, EIO, EROFS, EINTR};
+
+    if (state->stage != SHIM_STAGE_EXEC)
+        return FAULT_MACHINE;
+    for (size_t i = 0; i < ARRAY_SIZE(lacks); i++)
+        if (state->error == lacks[i])
+            return FAULT_MACHINE;
+    return FAULT_TASK;
+}
+
 void shim_end_report(const struct shim_state *state, const char *argv0, struct report *ret)
 {
     uint64_t dropped = state->dropped_bytes[0] + state->dropped_bytes[1];
 
     ret->pid = state->task_pid;
+    ret->fault = FAULT_TASK;
     ret->detail[0] = '\0';
     if (state->end == SHIM_END_START_ERROR) {
         ret->kind = REPORT_START_ERROR;
         ret->exit_code = 0;
+        ret->fault = start_error_fault(state);
         start_error_text(state, argv0, ret->detail, sizeof(ret->detail));
         return;
     }

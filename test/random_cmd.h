@@ -135,6 +135,7 @@ static inline void random_report(struct random *r, struct report *to)
         to->ports[i] = (uint16_t)random_number(r);
     random_text(r, to->detail, sizeof to->detail);
     to->machine.v = (uint32_t)random_number(r);
+    to->fault = random_below(r, REPORT_FAULT_COUNT);
 }
 
 static inline struct report *random_reports(struct random *r, uint32_t count)

@@ -177,14 +177,19 @@ enum report_kind {
     REPORT_KIND_COUNT
 };
 
+/* Whose fault a start error is: the task's own failure, or that of the machine, which could not
+ * have started any other one either (no free port, disk full, no process, no shim). */
+enum report_fault { FAULT_TASK, FAULT_MACHINE, REPORT_FAULT_COUNT };
+
 struct report {
     struct attempt_ref task;
     enum report_kind kind;
     int32_t pid;
     int32_t exit_code;
     uint16_t ports[SPEC_PORTS_MAX];
-    char detail[128];   /* for the event; cut */
-    machine_id machine; /* whose borglet says so: set by the replica that drives it */
+    char detail[128];        /* for the event; cut */
+    machine_id machine;      /* whose borglet says so: set by the replica that drives it */
+    enum report_fault fault; /* START_ERROR */
 };
 
 /* Of as many machines as had something to say at the same moment. */

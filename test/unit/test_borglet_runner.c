@@ -281,6 +281,7 @@ START_TEST(a_missing_shim_is_a_start_error)
     T_RUN(&r.loop, a->phase == ATTEMPT_ENDED);
     ck_assert_int_eq(a->report.kind, REPORT_START_ERROR);
     T_CONTAINS(a->report.detail, "/nowhere/borg-shim");
+    ck_assert_int_eq(a->report.fault, FAULT_MACHINE);
     rig_release(&r);
 }
 END_TEST

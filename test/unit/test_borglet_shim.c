@@ -249,6 +249,11 @@ START_TEST(a_command_that_is_not_there_is_a_start_error)
     ck_assert_int_eq(report.kind, REPORT_START_ERROR);
     ck_assert_str_eq(report.detail,
                      "cannot execute \"no-such-command\": No such file or directory");
+    ck_assert_int_eq(report.fault, FAULT_TASK);
+    /* The same stage, for want of memory: another machine may have it. */
+    r.last.state.error = ENOMEM;
+    shim_end_report(&r.last.state, "no-such-command", &report);
+    ck_assert_int_eq(report.fault, FAULT_MACHINE);
     rig_release(&r);
 }
 END_TEST
