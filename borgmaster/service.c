@@ -58,6 +58,7 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
     case CMD_HOLD_SET:
     case CMD_MASTER_ADD:
     case CMD_MASTER_REMOVE:
+    case CMD_MACHINE_REMOVE:
         return 0;
     case CMD_MACHINE_REGISTER:
     case CMD_MACHINE_DOWN:
@@ -70,6 +71,7 @@ static int user_command_check(struct cmd *cmd, const char *user, struct err *err
     case CMD_MACHINE_RECLAIM:
     case CMD_MASTERS_SET:
     case CMD_MASTER_STEP:
+    case CMD_MACHINE_TRY:
         break;
     }
     return err_set(err, ERR_DENIED, "a user may not send the command %s", cmd_kind_text(cmd->kind));

@@ -20,7 +20,7 @@
 
 enum {
     STORE_APPLICATION_ID = 0x426f7267, /* "Borg", as in schema.sql */
-    STORE_SCHEMA = 5,                  /* user_version in schema.sql */
+    STORE_SCHEMA = 6,                  /* user_version in schema.sql */
     STORE_RUN_ROWS_MAX = 50000,        /* rows in one transaction, about */
     STORE_READERS = 4,
     STORE_DIGEST_BYTES = 17,           /* 16 digits and a NUL */

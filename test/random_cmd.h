@@ -136,6 +136,7 @@ static inline void random_report(struct random *r, struct report *to)
     random_text(r, to->detail, sizeof to->detail);
     to->machine.v = (uint32_t)random_number(r);
     to->fault = random_below(r, REPORT_FAULT_COUNT);
+    to->told_to_stop = random_below(r, 2);
 }
 
 static inline struct report *random_reports(struct random *r, uint32_t count)
@@ -222,6 +223,7 @@ static inline void random_register(struct random *r, struct cmd_machine_register
     random_text(r, m->addr, sizeof m->addr);
     random_resources(r, &m->capacity, &m->resource_names);
     random_words(r, &m->attributes, MACHINE_ATTRIBUTES_MAX);
+    m->instance = random_number(r);
 }
 
 static inline void random_update(struct random *r, struct cmd_job_update *update)
@@ -321,6 +323,13 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_MASTER_REMOVE:
     case CMD_MASTER_STEP:
         random_master_cmd(r, cmd);
+        return;
+    case CMD_MACHINE_TRY:
+        cmd->machine_try.machine.v = (uint32_t)random_number(r);
+        return;
+    case CMD_MACHINE_REMOVE:
+        random_text(r, cmd->machine_remove.name, sizeof cmd->machine_remove.name);
+        cmd->machine_remove.force = random_below(r, 2);
         return;
     case CMD_MACHINE_EVICT:
         cmd->machine_evict.machine.v = (uint32_t)random_number(r);

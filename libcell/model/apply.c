@@ -104,6 +104,12 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_MASTER_STEP:
         apply_master_step(a, &cmd->master_step);
         return;
+    case CMD_MACHINE_TRY:
+        apply_machine_try(a, &cmd->machine_try);
+        return;
+    case CMD_MACHINE_REMOVE:
+        apply_machine_remove(a, &cmd->machine_remove);
+        return;
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);
 }

@@ -9,14 +9,14 @@
 
 /* What the walk over jobs adds up, to be compared with the sums kept. */
 struct sums {
-    uint64_t machines_up;
+    uint64_t machines_up, machines_removed, machines_sick, unconfirmed;
     uint64_t digest, live_tasks, pending_tasks, dead_jobs, jobs, backing_off, live_on_machines;
 };
 
 bool task_crashes_right(const struct cell *cell, const struct task *task)
 {
     const machine_id *on = task->crashed_on;
-    bool right = task->failures > 0 || on[0].v == 0;
+    bool right = task->failures > 0 || task->misstarts > 0 || on[0].v == 0;
     for (int i = 0; i < TASK_CRASHES_MAX; i++) {
         right &= on[i].v <= cell->machine_count && (i == 0 || on[i].v == 0 || on[i - 1].v != 0);
         for (int j = 0; j < i; j++)
@@ -45,8 +45,12 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     ASSERT_IMPLIES(task->alloc.v != 0, live);
     ASSERT_IMPLIES(!live, task->shape == 0);
     ASSERT_IMPLIES(task->shape != 0, task_shape_right(job, task->shape));
-    ASSERT_IMPLIES(live, task->not_before_ms == 0);
-    ASSERT_IMPLIES(task->not_before_ms != 0, task->state == TASK_PENDING);
+    ASSERT_IMPLIES(live && task->not_before_ms != 0, task_holds(task));
+    ASSERT_IMPLIES(task->not_before_ms != 0,
+                   task->state == TASK_PENDING || task->state == TASK_ASSIGNED);
+    ASSERT_IMPLIES(task_holds(task), task->stopping == CAUSE_NONE && task->alloc.v == 0);
+    ASSERT_IMPLIES(task_holds(task), task->pid == 0 && !job->killed);
+    ASSERT_IMPLIES(task->misstarts > 0, task->state != TASK_RUNNING);
     ASSERT_IMPLIES(!live, task->pid == 0);
     ASSERT(devices_mask_valid(task->devices, live ? task_limit(job, task)->v[RES_GPU] : 0));
     ASSERT_IMPLIES(job->killed, task->state != TASK_PENDING);
@@ -57,7 +61,8 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     ASSERT(task_crashes_right(cell, task));
     ASSERT(task->changed_ms <= cell->now_ms);
     ASSERT(task->row_hash == task_row_hash(task));
-    ASSERT(list_empty(&task->link) == (!live && task->not_before_ms == 0));
+    ASSERT(list_empty(&task->link) == !live);
+    ASSERT(list_empty(&task->waiting) == (task->not_before_ms == 0));
     sums->digest += task->row_hash;
     sums->backing_off += task->not_before_ms != 0;
     sums->live_on_machines += live;
@@ -113,6 +118,7 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     ASSERT(list_empty(&job->dead) == !job_is_dead(job));
     check_system_job(cell, job);
     sums->digest += job->row_hash;
+    sums->unconfirmed -= job->unconfirmed;
     sums->jobs++;
     sums->pending_tasks += job->counts[TASK_PENDING];
     if (job_is_dead(job))
@@ -136,7 +142,7 @@ static void check_machine(const struct cell *cell, const struct machine *machine
     ASSERT(attributes_valid(&machine->attributes, NULL) == 0);
     ASSERT(machine->attributes_hash == attributes_row_hash(&machine->attributes));
     ASSERT(count == machine->task_count);
-    ASSERT_IMPLIES(machine->state == MACHINE_DOWN, count == 0);
+    ASSERT_IMPLIES(machine->state != MACHINE_UP, count == 0);
     ASSERT(memcmp(&sums_of.reserved, &machine->reserved, sizeof machine->reserved) == 0);
     ASSERT(memcmp(&sums_of.stopping, &machine->stopping, sizeof machine->stopping) == 0);
     ASSERT(memcmp(&sums_of.promised, &machine->promised, sizeof machine->promised) == 0);
@@ -145,11 +151,22 @@ static void check_machine(const struct cell *cell, const struct machine *machine
     ASSERT(machine_is_sound(machine));
     ASSERT(capacity_valid(&machine->capacity, &cell->resource_names, NULL) == 0);
     ASSERT(machine_devices_sound(cell, machine));
-    ASSERT(cell_machine_named(cell, machine->name) == machine);
+    if (machine->state == MACHINE_REMOVED)
+        ASSERT(machine->name[0] == '\0' && machine->left_count == 0 && machine->instance == 0);
+    else
+        ASSERT(cell_machine_named(cell, machine->name) == machine);
+    ASSERT(machine->left_count <= MACHINE_LEFT_MAX);
+    ASSERT_IMPLIES(machine_is_sick(machine), machine->sick_rounds > 0);
+    for (uint32_t i = 0; i < machine->left_count; i++) {
+        const struct job *job = cell_job(cell, task_job(machine->left[i].task));
+        sums->unconfirmed += job != NULL;
+    }
     ASSERT(machine->row_hash == machine_row_hash(machine));
     ASSERT(list_empty(&machine->uneasy) ==
            (machine->state != MACHINE_UP || (!machine->draining && !machine_lacks_ram(machine))));
     sums->machines_up += machine->state == MACHINE_UP;
+    sums->machines_removed += machine->state == MACHINE_REMOVED;
+    sums->machines_sick += machine_is_sick(machine);
     sums->digest += machine->row_hash;
     sums->live_on_machines -= count;
 }
@@ -237,7 +254,7 @@ void cell_check(const struct cell *cell)
     }
     LIST_EACH(l, &cell->backing_off)
     {
-        ASSERT(CONTAINER_OF(l, struct task, link)->not_before_ms != 0);
+        ASSERT(CONTAINER_OF(l, struct task, waiting)->not_before_ms != 0);
         sums.backing_off--;
     }
     ASSERT(resource_names_valid(&cell->resource_names, NULL) == 0);
@@ -247,6 +264,9 @@ void cell_check(const struct cell *cell)
     ASSERT(sums.backing_off == 0);
     ASSERT(sums.live_on_machines == 0);
     ASSERT(sums.machines_up == cell->machines_up);
+    ASSERT(sums.machines_removed == cell->machines_removed);
+    ASSERT(sums.machines_sick == cell->machines_sick);
+    ASSERT(sums.unconfirmed == 0);
     ASSERT(sums.jobs == cell->job_count);
     ASSERT(sums.jobs == cell->jobs_by_id.count);
     ASSERT(sums.dead_jobs == cell->dead_job_count);

@@ -10,15 +10,37 @@
 
 #include <stdlib.h>
 
+/* What a machine is beside its name, state and size. */
+static const char *machine_row_wrong(const struct machine *row, bool is_row_only)
+{
+    struct resources none = {{0}};
+    if (!is_row_only && !address_valid(row->addr))
+        return "its address is none";
+    if (is_row_only &&
+        (row->draining || row->instance != 0 || row->sick_rounds != 0 || row->left_count != 0 ||
+         row->attributes.count != 0 || row->faults[0].v != 0 || row->addr[0] != '\0' ||
+         !resources_fit(&row->capacity, &none)))
+        return "it is removed, but there is something of it";
+    if (row->sick_until_ms != 0 && row->sick_rounds == 0)
+        return "it is sick, and was never";
+    if (row->left_count > MACHINE_LEFT_MAX)
+        return "too many attempts were left there";
+    for (int i = 1; i < MACHINE_FAULTS_MAX; i++)
+        if (row->faults[i].v != 0 && row->faults[i - 1].v == 0)
+            return "its faults are out of order";
+    return NULL;
+}
+
 int cell_load_machine(struct cell *cell, const struct machine *row, struct err *err)
 {
     if (row->id.v != cell->machine_count + 1)
         return err_set(err, ERR_CORRUPT, "machine %u: the rows before it end at %u", row->id.v,
                        cell->machine_count);
-    if (!name_valid(row->name) || cell_machine_named(cell, row->name) != NULL)
+    bool is_row_only = row->state == MACHINE_REMOVED && row->name[0] == '\0';
+    if (!is_row_only && (!name_valid(row->name) || cell_machine_named(cell, row->name) != NULL))
         return err_set(err, ERR_CORRUPT, "machine %u: its name \"%.63s\" is bad or taken",
                        row->id.v, row->name);
-    if (row->state >= MACHINE_STATE_COUNT)
+    if (row->state >= MACHINE_STATE_COUNT || (row->state == MACHINE_REMOVED) != is_row_only)
         return err_set(err, ERR_CORRUPT, "machine %u: state %d is none", row->id.v,
                        (int)row->state);
     struct err why;
@@ -26,13 +48,28 @@ int cell_load_machine(struct cell *cell, const struct machine *row, struct err *
         return err_set(err, ERR_CORRUPT, "machine %u: %s", row->id.v, why.msg);
     if (attributes_valid(&row->attributes, &why) != 0)
         return err_set(err, ERR_CORRUPT, "machine %u: %s", row->id.v, why.msg);
-    struct machine *machine = cell_add_machine(cell, row->name);
+    const char *wrong = machine_row_wrong(row, is_row_only);
+    if (wrong != NULL)
+        return err_set(err, ERR_CORRUPT, "machine %u: %s", row->id.v, wrong);
+    struct machine *machine = cell_add_row(cell);
+    if (!is_row_only)
+        cell_name_machine(cell, machine, row->name);
     machine_set_attributes(machine, &row->attributes);
     str_copy(machine->addr, sizeof machine->addr, row->addr);
     machine->state = row->state;
     cell->machines_up += row->state == MACHINE_UP;
     machine->draining = row->draining;
     machine->capacity = row->capacity;
+    machine->instance = row->instance;
+    machine->rival = row->rival;
+    machine->rival_ms = row->rival_ms;
+    for (int i = 0; i < MACHINE_FAULTS_MAX; i++)
+        machine->faults[i] = row->faults[i];
+    machine->sick_rounds = row->sick_rounds;
+    machine->sick_until_ms = row->sick_until_ms;
+    cell->machines_sick += machine_is_sick(machine);
+    for (uint32_t i = 0; i < row->left_count; i++)
+        machine_left_put(machine, row->left[i]);
     machine->changed_ms = row->changed_ms;
     return 0;
 }
@@ -101,6 +138,8 @@ static const char *task_row_wrong(const struct cell *cell, const struct task *ro
             (!task_is_live(row) && (reserve->reclaimed_percent > 0 || reserve->used > 0)))
             return "what it uses or what is reclaimed from it is out of range";
     }
+    if (row->misstarts > 0 && row->state == TASK_RUNNING)
+        return "it runs, and could not be started";
     if (!task_is_live(row))
         return row->machine.v != 0           ? "not live, but on a machine"
                : row->alloc.v != 0           ? "not live, but in an alloc"
@@ -114,7 +153,10 @@ static const char *task_row_wrong(const struct cell *cell, const struct task *ro
         return "live without an attempt";
     if (!task_shape_right(job_find(cell, task_job(row->id)), row->shape))
         return "in a shape its job does not have";
-    return row->not_before_ms != 0 ? "live, but backing off" : NULL;
+    return task_holds(row) && (row->state != TASK_ASSIGNED || row->stopping != CAUSE_NONE ||
+                               row->alloc.v != 0 || row->pid != 0)
+               ? "live, but backing off"
+               : NULL;
 }
 
 int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
@@ -131,9 +173,10 @@ int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
     if (wrong != NULL)
         return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: %s", task_job(row->id).v,
                        task_index(row->id), wrong);
-    struct list link = task->link; /* points to itself until load_done */
+    struct list link = task->link, waiting = task->waiting; /* to themselves until load_done */
     *task = *row;
     task->link = link;
+    task->waiting = waiting;
     return 0;
 }
 
@@ -183,12 +226,21 @@ static void derive_task(struct cell *cell, struct job *job, struct task *task)
     task->row_hash = task_row_hash(task);
     cell->digest_sum += task->row_hash;
     if (task->not_before_ms != 0)
-        list_push(&cell->backing_off, &task->link);
+        list_push(&cell->backing_off, &task->waiting);
     if (!task_is_live(task))
         return;
     struct machine *machine = machine_find(cell, task->machine);
     list_push(&machine->tasks, &task->link);
     machine_count(machine, job, task, 1);
+}
+
+static void derive_left(struct cell *cell, const struct machine *machine)
+{
+    for (uint32_t i = 0; i < machine->left_count; i++) {
+        struct job *job = job_find(cell, task_job(machine->left[i].task));
+        if (job != NULL)
+            job->unconfirmed++;
+    }
 }
 
 static int derive_job(struct cell *cell, struct job *job, struct err *err)
@@ -266,6 +318,8 @@ static int derive_machine(struct cell *cell, struct machine *machine, struct err
                        machine->id.v);
     if (!machine_devices_sound(cell, machine))
         return err_set(err, ERR_CORRUPT, "machine %u: its tasks exceed its gpus", machine->id.v);
+    if (machine->state == MACHINE_REMOVED && machine->task_count > 0)
+        return err_set(err, ERR_CORRUPT, "machine %u: it is removed, and has tasks", machine->id.v);
     machine->row_hash = machine_row_hash(machine);
     cell->digest_sum += machine->row_hash;
     cell_list_uneasy(cell, machine);
@@ -278,6 +332,8 @@ int cell_load_done(struct cell *cell, struct err *err)
         return err_set(err, ERR_CORRUPT, "the cell's policy or hold is none");
     if (masters_valid(&cell->settings.masters, err) != 0)
         return err_set(err, ERR_CORRUPT, "its replicas contradict each other");
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        derive_left(cell, cell->machines[i]);
     LIST_EACH(l, &cell->jobs)
     {
         int rc = derive_job(cell, CONTAINER_OF(l, struct job, link), err);

@@ -39,7 +39,11 @@
     X(REPLICA_JOINING, 25, "replica-joining") /* of borgmaster */ \
     X(REPLICA_JOINED, 26, "replica-joined") \
     X(REPLICA_LEAVING, 27, "replica-leaving") \
-    X(REPLICA_GONE, 28, "replica-gone")
+    X(REPLICA_GONE, 28, "replica-gone") \
+    X(MACHINE_REFUSED, 29, "machine-refused") /* a second borglet of its name */ \
+    X(MACHINE_SICK, 30, "machine-sick")       /* it could not start tasks: it gets none */ \
+    X(MACHINE_WELL, 31, "machine-well")       /* it started one again */ \
+    X(MACHINE_REMOVED, 32, "machine-removed")
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
@@ -62,6 +66,7 @@ struct event {
     int64_t task_index; /* -1: of the whole job or of a machine */
     uint32_t attempt;
     machine_id machine;
+    char machine_name[CELL_NAME_MAX + 1]; /* "": none; its number may be another's later */
     enum cause cause;
     int32_t exit_code;
     char detail[CELL_REASON_MAX + 1]; /* assigned: the decision, see decision_print() */
@@ -95,6 +100,7 @@ struct job_row {
     uint32_t counts[TASK_STATE_COUNT];
     uint32_t stopping;
     uint32_t disrupted;
+    uint32_t unconfirmed;
     uint32_t task_count;
     struct resources limits_old[JOB_LIMITS_OLD_MAX];
     uint32_t limit_old_count;

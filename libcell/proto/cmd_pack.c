@@ -11,11 +11,12 @@ enum { CMD_FORMAT = 1, ENVELOPE_HEAD_BYTES = 4 };
 
 static void machine_register_fields(struct pack *p, struct cmd_machine_register *r)
 {
-    pack_fields(p, 4);
+    pack_fields(p, 5);
     pack_text(p, r->name, sizeof r->name);
     pack_text(p, r->addr, sizeof r->addr);
     resources_fields(p, &r->capacity, &r->resource_names);
     words_fields(p, &r->attributes, MACHINE_ATTRIBUTES_MAX);
+    pack_u64(p, &r->instance);
 }
 
 /* One flat list, for there are many: 9 bytes at most and 11 a score. */
@@ -250,6 +251,14 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         return;
     case CMD_MASTER_STEP:
         master_step_fields(p, &cmd->master_step);
+        return;
+    case CMD_MACHINE_TRY:
+        machine_fields(p, &cmd->machine_try.machine);
+        return;
+    case CMD_MACHINE_REMOVE:
+        pack_fields(p, 2);
+        pack_text(p, cmd->machine_remove.name, sizeof cmd->machine_remove.name);
+        pack_bool(p, &cmd->machine_remove.force);
         return;
     }
     pack_fail(p, "unknown kind of command");

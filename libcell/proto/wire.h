@@ -130,6 +130,9 @@ struct wire_hello {
     struct report *reports; /* all attempts it has, live and ended; owned */
     uint32_t report_count;
     struct words attributes; /* of the machine; owned */
+    /* The same as long as it is the same directory on the same running host: a second borglet of
+     * the name, or one with a copy of the directory, has another. Never 0. */
+    uint64_t instance;
 };
 struct wire_welcome {
     uint32_t machine;

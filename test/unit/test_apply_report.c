@@ -3,6 +3,8 @@
  */
 #include "cell_fixture.h"
 
+#include <string.h>
+
 enum { NOW_MS = 100000 };
 
 /* One task placed on m1, perhaps running since NOW_MS, perhaps told to stop. */
@@ -111,6 +113,7 @@ static void end_as_row(int row, bool running)
     struct report report = {.task = attempt_of(s.task),
                             .kind = ends[row].kind,
                             .exit_code = ends[row].exit_code,
+                            .told_to_stop = ends[row].stopping != CAUSE_NONE,
                             .detail = "so it was"};
     ck_assert(world_report(&s.w, s.m, report));
     ck_assert_int_eq(s.task->state, ends[row].state);
@@ -209,6 +212,139 @@ static void start_again(struct scene *s)
     ck_assert(world_place(&s->w, attempt_of(s->task), s->m, NULL, 0));
     ck_assert(world_running(&s->w, s->task, 1));
 }
+
+/* Told to stop, and ended by itself before it heard of that. */
+START_TEST(an_end_by_itself_counts_whatever_it_was_told_meanwhile)
+{
+    static const struct {
+        enum restart restart;
+        uint32_t failures_max;
+        enum cause stopping;
+        int32_t exit_code;
+        enum task_state state;
+        enum cause cause;
+        uint32_t failures;
+        uint64_t wait_ms;
+        enum event_kind event;
+    } rows[] = {
+        {RESTART_ON_FAILURE, 0, CAUSE_PREEMPTED, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0,
+         EVENT_FINISHED},
+        {RESTART_NEVER, 0, CAUSE_OUT_OF_RESOURCES, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0,
+         EVENT_FINISHED},
+        {RESTART_ALWAYS, 0, CAUSE_PREEMPTED, 0, TASK_PENDING, CAUSE_EXIT, 0, 1000, EVENT_FINISHED},
+        {RESTART_ON_FAILURE, 0, CAUSE_PREEMPTED, 7, TASK_PENDING, CAUSE_EXIT, 1, 1000,
+         EVENT_FAILED},
+        {RESTART_ON_FAILURE, 0, CAUSE_PREEMPTED, -11, TASK_PENDING, CAUSE_SIGNAL, 1, 1000,
+         EVENT_FAILED},
+        {RESTART_ON_FAILURE, 1, CAUSE_PREEMPTED, 7, TASK_FAILED, CAUSE_EXIT, 1, 0, EVENT_FAILED},
+        {RESTART_NEVER, 0, CAUSE_PREEMPTED, 7, TASK_FAILED, CAUSE_EXIT, 1, 0, EVENT_FAILED},
+        {RESTART_ON_FAILURE, 0, CAUSE_KILLED, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0, EVENT_FINISHED},
+        {RESTART_ALWAYS, 0, CAUSE_KILLED, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0, EVENT_FINISHED},
+        {RESTART_ON_FAILURE, 0, CAUSE_KILLED, 7, TASK_KILLED, CAUSE_KILLED, 1, 0, EVENT_FAILED},
+        {RESTART_NEVER, 0, CAUSE_KILLED, 7, TASK_FAILED, CAUSE_EXIT, 1, 0, EVENT_FAILED},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct scene s = one_task(rows[i].restart, rows[i].failures_max, true);
+        stop(&s, rows[i].stopping);
+        ck_assert(world_report(&s.w, s.m,
+                               (struct report){.task = attempt_of(s.task),
+                                               .kind = REPORT_EXITED,
+                                               .exit_code = rows[i].exit_code}));
+        ck_assert_msg(s.task->state == rows[i].state, "row %zu: %s", i,
+                      task_state_text(s.task->state));
+        ck_assert_msg(s.task->cause == rows[i].cause, "row %zu", i);
+        ck_assert_uint_eq(s.task->failures, rows[i].failures);
+        ck_assert_uint_eq(s.task->not_before_ms,
+                          rows[i].wait_ms == 0 ? 0 : NOW_MS + rows[i].wait_ms);
+        ck_assert_int_eq(s.w.changes.events[0].kind, rows[i].event);
+        cell_check(s.w.cell);
+        world_release(&s.w);
+    }
+}
+END_TEST
+
+static bool misstart(struct scene *s)
+{
+    return world_report(&s->w, s->m,
+                        (struct report){.task = attempt_of(s->task),
+                                        .kind = REPORT_START_ERROR,
+                                        .fault = FAULT_MACHINE,
+                                        .detail = "no 1 free ports"});
+}
+
+START_TEST(what_the_machine_could_not_start_never_fails_and_waits_longer_each_time)
+{
+    static const enum restart restarts[] = {RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS};
+    for (size_t i = 0; i < ARRAY_SIZE(restarts); i++) {
+        struct scene s = one_task(restarts[i], 1, false);
+        uint64_t wait_ms = 1000;
+        for (int k = 0; k < 12; k++) {
+            uint64_t now_ms = s.w.cell->now_ms;
+            ck_assert(misstart(&s));
+            ck_assert_int_eq(s.task->state, TASK_PENDING);
+            ck_assert_int_eq(s.task->cause, CAUSE_START_ERROR);
+            ck_assert_uint_eq(s.task->failures, 0);
+            ck_assert_uint_eq(s.task->not_before_ms, now_ms + wait_ms);
+            ck_assert_uint_eq(s.task->crashed_on[0].v, s.m.v);
+            ck_assert_ptr_nonnull(strstr(cell_job(s.w.cell, s.job)->reason, "no 1 free ports"));
+            wait_ms = MIN(2 * wait_ms, UINT64_C(300000));
+            world_wake(&s.w, s.task->id, s.task->not_before_ms);
+            ck_assert(world_place(&s.w, attempt_of(s.task), s.m, NULL, 0));
+        }
+        ck_assert(world_running(&s.w, s.task, 1));
+        ck_assert_uint_eq(s.task->misstarts, 0);
+        ck_assert_uint_eq(s.task->crashed_on[0].v, 0);
+        ck_assert(!machine_is_sick(cell_machine(s.w.cell, s.m))); /* one task says nothing of it */
+        world_release(&s.w);
+    }
+}
+END_TEST
+
+static void try_again(struct world *w, machine_id machine, uint64_t time_ms, enum err_code expected)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_TRY, .time_ms = time_ms, .machine_try = {machine}};
+    ck_assert_int_eq(world_apply(w, &cmd), expected);
+}
+
+START_TEST(a_machine_that_cannot_start_three_tasks_is_sick_for_ever_longer)
+{
+    struct world w = world_new();
+    machine_id m = world_machine(&w, "m1", amounts(9000, 900, 0, 0));
+    struct job_spec spec = spec_named("web", "ada", 100);
+    spec.replicas = 5;
+    struct scene s = {.w = w, .m = m, .job = world_job(&w, spec)};
+    s.w = w;
+    const struct machine *machine = cell_machine(s.w.cell, m);
+    for (uint32_t i = 0; i < 5; i++)
+        ck_assert(world_place(&s.w, attempt_of(world_task(&s.w, s.job, i)), m, NULL, 0));
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert(!machine_is_sick(machine));
+        s.task = world_task(&s.w, s.job, i);
+        ck_assert(misstart(&s));
+    }
+    ck_assert(machine_is_sick(machine));
+    ck_assert_uint_eq(machine->sick_until_ms, s.w.cell->now_ms + MACHINE_SICK_MS);
+    s.task = world_task(&s.w, s.job, 0);
+    world_wake(&s.w, s.task->id, s.task->not_before_ms);
+    ck_assert(!world_place(&s.w, attempt_of(s.task), m, NULL, 0));
+    for (uint64_t ms = 2 * MACHINE_SICK_MS; ms <= 4 * MACHINE_SICK_MS_MAX; ms *= 2) {
+        try_again(&s.w, m, machine->sick_until_ms - 1, ERR_STATE);
+        try_again(&s.w, m, machine->sick_until_ms, ERR_OK);
+        ck_assert(!machine_is_sick(machine));
+        world_wake(&s.w, s.task->id, MAX(s.task->not_before_ms, s.w.cell->now_ms));
+        ck_assert(world_place(&s.w, attempt_of(s.task), m, NULL, 0));
+        ck_assert(misstart(&s)); /* one is enough now */
+        ck_assert_uint_eq(machine->sick_until_ms,
+                          s.w.cell->now_ms + MIN(ms, (uint64_t)MACHINE_SICK_MS_MAX));
+    }
+    ck_assert(world_running(&s.w, world_task(&s.w, s.job, 3), 1));
+    ck_assert(!machine_is_sick(machine));
+    ck_assert_uint_eq(machine->sick_rounds, 0);
+    ck_assert_int_eq(s.w.changes.events[0].kind, EVENT_MACHINE_WELL);
+    cell_check(s.w.cell);
+    world_release(&s.w);
+}
+END_TEST
 
 START_TEST(waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives)
 {
@@ -335,6 +471,9 @@ int main(void)
     tcase_add_test(tcase, a_report_about_another_attempt_changes_nothing);
     tcase_add_test(tcase, waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives);
     tcase_add_test(tcase, the_last_machines_it_crashed_on_are_remembered_each_once);
+    tcase_add_test(tcase, an_end_by_itself_counts_whatever_it_was_told_meanwhile);
+    tcase_add_test(tcase, what_the_machine_could_not_start_never_fails_and_waits_longer_each_time);
+    tcase_add_test(tcase, a_machine_that_cannot_start_three_tasks_is_sick_for_ever_longer);
     tcase_add_test(tcase, only_services_forget_and_after_a_time_that_no_max_backoff_makes_short);
     tcase_add_test(tcase, a_healthy_run_that_ends_well_forgets_where_it_crashed);
     tcase_add_test(tcase, only_a_back_off_that_is_over_is_woken);

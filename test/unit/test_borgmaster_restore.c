@@ -123,8 +123,8 @@ static const struct {
     {"DELETE FROM meta", "", ERR_CORRUPT},
     {"UPDATE jobs SET killed = 1 - killed", "killed", ERR_CORRUPT},
     {"DROP TABLE quotas", "no such table", ERR_CORRUPT},
-    {"PRAGMA user_version = 1", "version 1, this borgmaster knows 5: start an older", ERR_STATE},
-    {"PRAGMA user_version = 6", "version 6, this borgmaster knows 5: start a newer", ERR_STATE},
+    {"PRAGMA user_version = 1", "version 1, this borgmaster knows 6: start an older", ERR_STATE},
+    {"PRAGMA user_version = 7", "version 7, this borgmaster knows 6: start a newer", ERR_STATE},
     {"PRAGMA application_id = 7", "not one of a cell", ERR_CORRUPT},
 };
 

@@ -410,7 +410,7 @@ START_TEST(a_schema_of_another_version_is_refused_and_kept)
     T_REFUSED(store_open("/nonexistent", 1, cell, &store, &t_err), ERR_IO);
     T_CONTAINS(t_err.msg, "/nonexistent/cell.db");
     ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
-    change(dir, "PRAGMA user_version = 5");
+    change(dir, "PRAGMA user_version = 6");
     store = open_store(dir, cell);
     ck_assert_uint_eq(cell->applied_index, 100);
     store_close(store);

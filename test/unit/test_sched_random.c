@@ -736,7 +736,7 @@ static struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         cmd.wake.tasks = xcalloc(8, sizeof *cmd.wake.tasks);
         LIST_EACH(l, &cell->backing_off)
         if (cmd.wake.task_count < 8)
-            cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
+            cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, waiting)->id;
     }
     cmd.time_ms = cell->now_ms + draw_below(seed, 2000);
     return cmd;
