@@ -22,10 +22,10 @@ struct link {
     char hint[CELL_ADDR_MAX + 1];  /* we were asked to move there; "": not */
     bool moving;                   /* the link is closed because we were */
     bool second; /* another borglet of our name is connected: we are refused until it is gone */
-    uint32_t failures;             /* in a row */
-    uv_timer_t timer;              /* WAITING: the next dial; LINKED: the next heartbeat */
-    uint64_t linked_ms;            /* when the welcome came */
-    bool beating;                  /* a heartbeat waits for its answer */
+    uint32_t failures;  /* in a row */
+    uv_timer_t timer;   /* WAITING: the next dial; LINKED: the next heartbeat */
+    uint64_t linked_ms; /* when the welcome came */
+    bool beating;       /* a heartbeat waits for its answer */
     uint64_t heartbeat_ms;
     struct report *reports; /* to be sent */
     size_t report_count, report_capacity;

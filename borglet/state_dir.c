@@ -135,25 +135,26 @@ static int instance_store(int fd, const struct instance *instance, const char *p
 }
 
 /*
- * A copy of a directory that is in use has the records of its tasks: who took them for his own would
- * kill what runs under the original. After the host was started again nothing of them runs, and
- * directories may have other numbers.
+ * A copy of a directory that is in use has the records of its tasks: who took them for his own
+ * would kill what runs under the original. After the host was started again nothing of them runs,
+ * and directories may have other numbers.
  */
 static int instance_check(const char *dir, struct instance *was, const struct instance *now,
                           struct err *err)
 {
     if (was->own != 0 && was->boot == now->boot && was->place != now->place) {
         if (has_tasks(dir))
-            return err_set(err, ERR_STATE,
-                           "\"%s\" is a copy of another borglet's directory, whose tasks may run: "
-                           "use the original; to begin afresh here, remove tasks and instance in it",
-                           dir);
+            return err_set(
+                err, ERR_STATE,
+                "\"%s\" is a copy of another borglet's directory, whose tasks may run: "
+                "use the original; to begin afresh here, remove tasks and instance in it",
+                dir);
         was->own = 0;
     }
     if (was->own == 0) {
         uint64_t random[2];
         random_id(random);
-        was->own = random[0];
+        was->own = MAX(random[0], UINT64_C(1));
     }
     return 0;
 }
@@ -177,6 +178,7 @@ static int instance_load(const char *dir, struct state_dir *state, struct err *e
     if (rc == 0)
         rc = instance_store(fd, &now, buf_text(&path), err);
     close(fd);
+    state->directory = now.own;
     state->instance = hash_add(hash_add(hash_u64(now.own), now.place), now.boot);
     state->instance += state->instance == 0;
     return rc;

@@ -23,6 +23,8 @@ struct state_dir {
      * another directory and for a copy of it, on this host or on another; it is the same for the
      * borglet that is started again, until the host is. Never 0. */
     uint64_t instance;
+    uint64_t
+        directory; /* of these the part that a new start of the host does not change; never 0 */
 };
 
 /* Makes the directory if its parent exists. ERR_STATE: somebody else has it, or another cell. */

@@ -179,14 +179,15 @@ static bool diff_gone(const struct cell *cell, struct link_task *lt, bool full,
  * Of an attempt that was lost with its machine: the cell wants to know that nothing of it runs. The
  * borglet has named all that it has in its hello. True: the cell is to be told, or has just been.
  */
-static bool confirm(const struct machine *machine, struct link_task *lt, bool full,
-                    uint64_t now_ms, uint64_t resend_ms, struct link_todo *todo)
+static bool confirm(const struct machine *machine, struct link_task *lt, bool full, uint64_t now_ms,
+                    uint64_t resend_ms, struct link_todo *todo)
 {
-    bool is_left = false;
-    for (uint32_t i = 0; i < machine->left_count && !is_left; i++)
-        is_left = ref_compare(machine->left[i], lt->ref) == 0;
-    lt->left_seen = is_left;
-    if (!is_left || (lt->reported ? !has_ended(lt) : lt->run_sent))
+    uint32_t at = 0;
+    while (at < machine->left_count && ref_compare(machine->left[at], lt->ref) != 0)
+        at++;
+    lt->left_seen = at < machine->left_count;
+    bool is_unknown = !lt->reported && !lt->run_sent && at >= machine->left_foreign;
+    if (!lt->left_seen || (!has_ended(lt) && !is_unknown))
         return false;
     todo->unsettled = true;
     if (full && lt->reported) /* unnamed, its record would be dropped too early */
@@ -204,8 +205,8 @@ static const struct task *live_here(const struct cell *cell, const struct machin
                                     struct attempt_ref ref)
 {
     const struct task *task = cell_task(cell, ref.task);
-    bool here = task != NULL && task_is_live(task) && !task_holds(task) && task->attempt == ref.attempt &&
-                task->machine.v == machine->id.v;
+    bool here = task != NULL && task_is_live(task) && !task_holds(task) &&
+                task->attempt == ref.attempt && task->machine.v == machine->id.v;
     return here ? task : NULL;
 }
 

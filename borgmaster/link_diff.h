@@ -26,7 +26,7 @@ struct link_task {
     bool run_sent; /* on this connection */
     bool stop_sent;
     bool show_sent;
-    bool left_seen; /* the cell asks whether it runs: machine.left */
+    bool left_seen;         /* the cell asks whether it runs: machine.left */
     struct resources limit; /* that was sent */
     uint64_t proposed_ms;   /* when the report was last given to the leader; 0: never */
     struct report report;

@@ -293,7 +293,7 @@ static const struct machine *machine_as_said(const struct link *link)
     const struct machine *m = cell_machine_named(cell, link->said.name);
     struct resources capacity = link->said.capacity;
     bool same = m != NULL && m->state == MACHINE_UP && m->instance == link->said.instance &&
-                strcmp(m->addr, link->said.addr) == 0 &&
+                m->directory == link->said.directory && strcmp(m->addr, link->said.addr) == 0 &&
                 resources_translate(&capacity, &link->said.resource_names, &cell->resource_names, 0,
                                     NULL) == 0 &&
                 memcmp(&m->capacity, &capacity, sizeof m->capacity) == 0 &&
@@ -346,6 +346,7 @@ static void link_register(struct link *link)
     str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, link->said.addr);
     cmd.machine_register.capacity = link->said.capacity;
     cmd.machine_register.instance = link->said.instance;
+    cmd.machine_register.directory = link->said.directory;
     cmd.machine_register.resource_names = link->said.resource_names;
     cmd.machine_register.attributes = link->said.attributes; /* borrowed: the command is packed */
     struct registration *registration = xcalloc(1, sizeof *registration);

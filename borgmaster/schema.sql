@@ -92,7 +92,10 @@ CREATE TABLE machines (
     sick_until_ms       INTEGER NOT NULL, -- it gets no work until then; 0: it is well
     unconfirmed         INTEGER NOT NULL, -- attempts that ran there when it fell silent: whether
                                           -- their processes are gone is not known
-    left_behind         TEXT    NOT NULL  -- JSON list of those: a task as in faults, an attempt, ...
+    left_behind         TEXT    NOT NULL, -- JSON list of those: a task, an attempt, ...
+    directory           INTEGER NOT NULL, -- of its borglet, a random number
+    left_foreign        INTEGER NOT NULL  -- of those left, so many, the first, ran under a borglet
+                                          -- with another directory: this one cannot speak for it
 );
 CREATE INDEX machines_by_name ON machines (name);
 
@@ -280,8 +283,8 @@ SELECT j.name AS job, j.user, j.priority, j.band, j.state, j.replicas, j.pending
             FROM resource_names) WHERE amount > 0) AS named
 FROM jobs j JOIN job_specs s ON s.job_id = j.id;
 
--- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile; one that
--- failed and keeps its place until it is started again is "backing-off".
+-- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile; one
+-- that failed and keeps its place until it is started again is "backing-off".
 CREATE VIEW task_list AS
 SELECT j.name || '/' || t.idx AS task, j.name AS job, t.idx, j.user, j.priority, j.band,
        CASE WHEN t.stopping <> '' THEN 'stopping'

@@ -196,6 +196,8 @@ static int load_machine(struct cell *cell, struct columns *c, struct err *err)
     row.sick_rounds = take_u32(c);
     row.sick_until_ms = take_u64(c);
     right &= take_left(c, &row);
+    row.directory = take_u64(c);
+    row.left_foreign = take_u32(c);
     int rv = right ? cell_load_machine(cell, &row, err)
                    : err_set(err, ERR_CORRUPT, "machine %u: a list of tasks is none", row.id.v);
     words_release(&row.attributes);
@@ -357,8 +359,9 @@ static const struct table {
     {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, "
      "named1, named2, named3, changed_ms, "
      "draining, (SELECT group_concat(word, char(10)) FROM (SELECT key || '=' || value AS word "
-     "FROM machine_attributes WHERE machine_id = id ORDER BY key)), instance, rival, rival_ms, faults, sick_rounds, "
-     "sick_until_ms, left_behind FROM machines ORDER BY id",
+     "FROM machine_attributes WHERE machine_id = id ORDER BY key)), instance, rival, rival_ms, "
+     "faults, sick_rounds, "
+     "sick_until_ms, left_behind, directory, left_foreign FROM machines ORDER BY id",
      load_machine},
     {"SELECT id, killed, submitted_ms, changed_ms, reason, priority, replicas, task_count, "
      "cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, named3, spec "
@@ -370,7 +373,8 @@ static const struct table {
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
      "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx, gpus, crashed_on_1, "
      "crashed_on_2, crashed_on_3, used_cpu_milli, used_ram_bytes, reclaimed_cpu_percent, "
-     "reclaimed_ram_percent, cpu_since_ms, ram_since_ms, shape, misstarts, by_eviction FROM tasks ORDER BY job_id, idx",
+     "reclaimed_ram_percent, cpu_since_ms, ram_since_ms, shape, misstarts, by_eviction FROM tasks "
+     "ORDER BY job_id, idx",
      load_task},
     {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, "
      "named2, named3, tasks FROM quotas",

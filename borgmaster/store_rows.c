@@ -22,7 +22,7 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "cell = ?, next_replica = ?",
     [STATEMENT_MACHINE_PUT] =
         "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET name = excluded.name, addr = excluded.addr, "
         "state = excluded.state, "
         "cpu_milli = excluded.cpu_milli, ram_bytes = excluded.ram_bytes, "
@@ -43,7 +43,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "instance = excluded.instance, rival = excluded.rival, rival_ms = excluded.rival_ms, "
         "faults = excluded.faults, sick_rounds = excluded.sick_rounds, "
         "sick_until_ms = excluded.sick_until_ms, unconfirmed = excluded.unconfirmed, "
-        "left_behind = excluded.left_behind",
+        "left_behind = excluded.left_behind, directory = excluded.directory, "
+        "left_foreign = excluded.left_foreign",
     [STATEMENT_ATTRIBUTES_FORGET] = "DELETE FROM machine_attributes WHERE machine_id = ?",
     [STATEMENT_ATTRIBUTE_PUT] = "INSERT INTO machine_attributes VALUES (?, ?, ?)",
     /* The order of what changes is the same in both, so that one function binds it. */
@@ -254,6 +255,8 @@ static int put_machine(struct store_rows *rows, const struct machine *machine, s
     row_u64(&row, machine->sick_until_ms);
     row_int(&row, machine->left_count);
     row_text(&row, buf_text(&left));
+    row_u64(&row, machine->directory);
+    row_int(&row, machine->left_foreign);
     int rv = row_end(&row, err);
     return rv != 0 ? rv : put_attributes(rows, machine, err);
 }

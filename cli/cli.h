@@ -88,6 +88,7 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(NAMES, "machines", 0, NULL, "name the machines, the first 100 of each line") \
     X(ADDR, "addr", 0, "RPC[,RAFT]", \
       "HOST:PORT of the new replica, and of its log (default: one port higher)") \
+    X(FORCE, "force", 0, NULL, "also with work on it, which is lost") \
     X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table")
 
 enum cli_option {
@@ -188,6 +189,7 @@ int cmd_events(struct cli *cli);
 int cmd_query(struct cli *cli);
 int cmd_drain(struct cli *cli);
 int cmd_undrain(struct cli *cli);
+int cmd_machine_remove(struct cli *cli);
 int cmd_quota(struct cli *cli);
 int cmd_allocs(struct cli *cli);
 int cmd_update(struct cli *cli);

@@ -35,6 +35,10 @@ struct health {
 
 /* `all[i]` is of `cell->replicas[i]`. */
 void health_look(const struct cell_file *cell, const struct client_status *all, struct health *ret);
+/* The same of machines: a second borglet with their name was refused lately; they could not start
+ * tasks. `names` is cut where it gets long. */
+void health_note_second(struct health *health, const char *names);
+void health_note_sick(struct health *health, const char *names);
 /* Entries that a replica has not been told of or has not got; 0 when nobody leads. */
 uint64_t health_lag(const struct health *health, const struct wire_status *status);
 

@@ -48,6 +48,7 @@ static const struct render_column job_columns[] = {
     {"gang", NULL, RENDER_INTEGER},
     {"every_machine", NULL, RENDER_INTEGER},
     {"unwanted", NULL, RENDER_INTEGER},
+    {"unconfirmed", NULL, RENDER_INTEGER},
     {"gpu_milli", "?GPU", RENDER_MILLI},
     {"named", "?OTHER", RENDER_PAIRS},
     {"alloc_set", "?IN", RENDER_TEXT},
@@ -110,6 +111,9 @@ static const struct render_column machine_columns[] = {
     {"ports_reserved", NULL, RENDER_INTEGER},
     {"ports_free", "FREE", RENDER_INTEGER},
     {"changed_ms", NULL, RENDER_TIME},
+    {"unconfirmed", "?LEFT THERE", RENDER_INTEGER},
+    {"sick_until_ms", NULL, RENDER_TIME},
+    {"second_refused_ms", NULL, RENDER_TIME},
     {"gpu_capacity", "?GPU", RENDER_MILLI},
     {"gpu_reserved", NULL, RENDER_MILLI},
     {"gpu_free", "?FREE", RENDER_MILLI},
@@ -164,6 +168,7 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "l.cpu_milli, l.ram_bytes, l.disk_bytes, l.ports, l.appclass, l.policy, "
                       "l.submitted_ms, l.changed_ms, l.dead, l.job_id, l.reason, "
                       "l.disrupted, l.max_disruptions, l.gang, l.every_machine, l.unwanted, "
+                      "l.unconfirmed, "
                       "l.gpu_milli, l.named, nullif(l.alloc_set, '') AS alloc_set, "
                       "l.is_alloc_set, "
                       "(SELECT json_group_array(json_object('shape', shape, 'cpu_milli', "
@@ -203,6 +208,8 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "m.ports AS ports_capacity, reserved_ports AS ports_reserved, ports_free, "
          "m.gpu_milli AS gpu_capacity, reserved_gpu_milli AS gpu_reserved, "
          "gpu_free_milli AS gpu_free, named AS named_capacity, named_free, m.changed_ms, "
+         "nullif(m.unconfirmed, 0) AS unconfirmed, nullif(m.sick_until_ms, 0) AS sick_until_ms, "
+         "nullif(m.rival_ms, 0) AS second_refused_ms, "
          "id AS machine_id, (SELECT json_group_object(key, value) "
          "FROM machine_attributes a WHERE a.machine_id = m.id) AS attributes "
          "FROM machines m JOIN machine_list l ON l.machine_id = m.id WHERE true %s "

@@ -19,6 +19,7 @@ static inline void draw_register(uint64_t *seed, struct cmd *cmd)
     draw_rare_capacity(seed, body);
     draw_attributes(seed, &body->attributes);
     body->instance = draw_below(seed, 8) == 0;
+    body->directory = draw_below(seed, 8) == 0;
     if (draw_below(seed, 40) == 0)
         words_add(&body->attributes, "arch=first"); /* out of order */
 }
@@ -198,22 +199,25 @@ static inline void draw_schedule(uint64_t *seed, const struct cell *cell, struct
 }
 
 /* A machine that can start nothing of what it is to start; or, if it could not, can. */
-static inline void draw_misstarts(const struct machine *machine, struct cmd_report *body)
+static inline void draw_misstarts(const struct cell *cell, const struct machine *machine,
+                                  struct cmd_report *body)
 {
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        if (cell->machines[i]->sick_rounds > 0 && cell->machines[i]->task_count > 0)
+            machine = cell->machines[i];
     if (machine == NULL)
         return;
     body->reports = xcalloc(machine->task_count, sizeof *body->reports);
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
-        if (body->report_count == MACHINE_FAULTS_MAX)
+        if (body->report_count == MACHINE_FAULTS_MAX && machine->sick_rounds == 0)
             break;
-        body->reports[body->report_count++] = (struct report){.task = attempt_of(task),
-                                                              .kind = machine->sick_rounds > 0
-                                                                          ? REPORT_RUNNING
-                                                                          : REPORT_START_ERROR,
-                                                              .machine = machine->id,
-                                                              .fault = FAULT_MACHINE};
+        body->reports[body->report_count++] =
+            (struct report){.task = attempt_of(task),
+                            .kind = machine->sick_rounds > 0 ? REPORT_RUNNING : REPORT_START_ERROR,
+                            .machine = machine->id,
+                            .fault = FAULT_MACHINE};
     }
 }
 
@@ -222,8 +226,8 @@ static inline void draw_report(uint64_t *seed, const struct cell *cell, struct c
     struct cmd_report *body = &cmd->report;
     cmd->kind = CMD_REPORT;
     machine_id machine = draw_machine(seed);
-    if (draw_below(seed, 10) == 0) {
-        draw_misstarts(cell_machine(cell, machine), body);
+    if (draw_below(seed, 6) == 0) {
+        draw_misstarts(cell, cell_machine(cell, machine), body);
         return;
     }
     body->report_count = draw_below(seed, 5);
@@ -339,10 +343,13 @@ static inline void draw_go_on(uint64_t *seed, const struct cell *cell, struct cm
         snprintf(cmd->machine_remove.name, sizeof cmd->machine_remove.name, "m%u",
                  draw_below(seed, DRAW_MACHINES));
         cmd->machine_remove.force = draw_below(seed, 2) == 0;
-    } else if (draw_below(seed, 8) == 0) {
+    } else if (cell->machines_sick > 0 || draw_below(seed, 8) == 0) {
         cmd->kind = CMD_MACHINE_TRY;
         cmd->machine_try.machine = draw_machine(seed);
-        cmd->time_ms += draw_below(seed, 40000);
+        for (uint32_t i = 0; i < cell->machine_count; i++)
+            if (machine_is_sick(cell->machines[i]))
+                cmd->machine_try.machine = cell->machines[i]->id;
+        cmd->time_ms += draw_below(seed, 80000);
     } else if (draw_below(seed, 2) == 0) {
         cmd->kind = CMD_JOB_RESIZE;
         cmd->job_resize.job.v = draw_below(seed, (uint32_t)cell->next_job + 1);

@@ -40,7 +40,7 @@ enum {
     MACHINE_DISK_PIB_MAX = 1024,
     MACHINE_PORTS_MAX = 65535,
     MACHINE_NAMED_MAX = 1000000000, /* of a resource that the cell names */
-    MACHINE_LEFT_MAX = 4096,        /* attempts of which nobody knows whether they run there still */
+    MACHINE_LEFT_MAX = 4096,     /* attempts of which nobody knows whether they run there still */
     ATTRIBUTE_VALUE_MAX = 127,   /* bytes of the value of one; a key is a name */
     SPEC_CLAUSES_MAX = 32,       /* constraints of a job */
     SPEC_TERMS_MAX = 16,         /* alternatives in one */

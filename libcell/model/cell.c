@@ -160,8 +160,7 @@ struct machine *cell_add_machine(struct cell *cell, const char *name)
     uint32_t i = 0;
     while (cell->machines_removed > 0 && cell->machines[i]->state != MACHINE_REMOVED)
         i++;
-    struct machine *machine =
-        cell->machines_removed > 0 ? cell->machines[i] : cell_add_row(cell);
+    struct machine *machine = cell->machines_removed > 0 ? cell->machines[i] : cell_add_row(cell);
     cell_name_machine(cell, machine, name);
     return machine;
 }

@@ -44,6 +44,7 @@ struct machine {
     uint64_t attributes_hash;         /* of them, computed when they change */
     uint32_t task_count;              /* live tasks, allocs and what is in them */
     uint64_t instance;                /* which borglet registered: struct wire_hello */
+    uint64_t directory;               /* the same */
     uint64_t rival;    /* another one of this name that was refused last, and when: cell time; 0 */
     uint64_t rival_ms; /* never. Until the machine is down, or removed */
     task_id faults[MACHINE_FAULTS_MAX]; /* tasks it could not start, since it last started one */
@@ -53,6 +54,8 @@ struct machine {
      * until its borglet is back and says so, or the machine is removed. */
     struct attempt_ref *left;
     uint32_t left_count, left_capacity;
+    uint32_t left_foreign; /* the first ones are of borglets with another directory: that the
+                              present one does not know of them says nothing */
     uint64_t changed_ms;
     uint64_t row_hash;
     struct list tasks;  /* task.link of its live tasks, in order of assignment */
@@ -184,7 +187,7 @@ struct cell {
 
     struct resource_names resource_names; /* slots that machines named, in every vector here */
     struct machine **machines;            /* machine id v is machines[v - 1] */
-    uint32_t machine_count; /* rows, those of machines that were removed included */
+    uint32_t machine_count;               /* rows, those of machines that were removed included */
     uint32_t machines_up;
     uint32_t machines_removed;
     uint32_t machines_sick;

@@ -155,7 +155,7 @@ static void check_machine(const struct cell *cell, const struct machine *machine
         ASSERT(machine->name[0] == '\0' && machine->left_count == 0 && machine->instance == 0);
     else
         ASSERT(cell_machine_named(cell, machine->name) == machine);
-    ASSERT(machine->left_count <= MACHINE_LEFT_MAX);
+    ASSERT(machine->left_count <= MACHINE_LEFT_MAX && machine->left_foreign <= machine->left_count);
     ASSERT_IMPLIES(machine_is_sick(machine), machine->sick_rounds > 0);
     for (uint32_t i = 0; i < machine->left_count; i++) {
         const struct job *job = cell_job(cell, task_job(machine->left[i].task));

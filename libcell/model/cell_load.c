@@ -23,7 +23,7 @@ static const char *machine_row_wrong(const struct machine *row, bool is_row_only
         return "it is removed, but there is something of it";
     if (row->sick_until_ms != 0 && row->sick_rounds == 0)
         return "it is sick, and was never";
-    if (row->left_count > MACHINE_LEFT_MAX)
+    if (row->left_count > MACHINE_LEFT_MAX || row->left_foreign > row->left_count)
         return "too many attempts were left there";
     for (int i = 1; i < MACHINE_FAULTS_MAX; i++)
         if (row->faults[i].v != 0 && row->faults[i - 1].v == 0)
@@ -61,6 +61,8 @@ int cell_load_machine(struct cell *cell, const struct machine *row, struct err *
     machine->draining = row->draining;
     machine->capacity = row->capacity;
     machine->instance = row->instance;
+    machine->directory = row->directory;
+    machine->left_foreign = row->left_foreign;
     machine->rival = row->rival;
     machine->rival_ms = row->rival_ms;
     for (int i = 0; i < MACHINE_FAULTS_MAX; i++)

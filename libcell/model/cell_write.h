@@ -65,7 +65,7 @@ void machine_started(struct apply *a, struct machine *machine);
 void machine_forgive(struct apply *a, struct machine *machine);
 /* machine_left.c: nobody knows any more whether this live attempt runs; now somebody does. */
 void machine_left_add(struct apply *a, struct machine *machine, const struct task *task);
-void machine_left_put(struct machine *machine, struct attempt_ref ref); /* loading */
+void machine_left_put(struct machine *machine, struct attempt_ref ref);            /* loading */
 uint32_t machine_left_find(const struct machine *machine, struct attempt_ref ref); /* or count */
 void machine_left_take(struct apply *a, struct machine *machine, uint32_t at);
 void machine_left_clear(struct apply *a, struct machine *machine);

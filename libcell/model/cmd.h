@@ -53,6 +53,7 @@ struct cmd_machine_register {
     struct resource_names resource_names; /* of the slots of `capacity` */
     struct words attributes;              /* attributes.h; owned */
     uint64_t instance;                    /* which borglet of this name: struct wire_hello */
+    uint64_t directory;                   /* the same */
 };
 
 struct cmd_machine_down {

@@ -235,10 +235,11 @@ static int machine_register_valid(const struct cmd_machine_register *body, struc
                        "or a digit",
                        body->name, CELL_NAME_MAX);
     if (!address_valid(body->addr))
-        return err_set(err, ERR_INVALID,
-                       "machine \"%s\": its address is not HOST:PORT of letters, digits and . - _ : "
-                       "[ ] %%",
-                       body->name);
+        return err_set(
+            err, ERR_INVALID,
+            "machine \"%s\": its address is not HOST:PORT of letters, digits and . - _ : "
+            "[ ] %%",
+            body->name);
     int rc = resource_names_valid(&body->resource_names, err);
     if (rc == 0)
         rc = capacity_valid(&body->capacity, &body->resource_names, err);
@@ -249,8 +250,8 @@ static int machine_register_valid(const struct cmd_machine_register *body, struc
     return rc;
 }
 
-/* Is somebody else there already? The row decides, for the two may talk to different replicas. While
- * one of them is heard of its tasks run, and nothing may be declared lost for the other. */
+/* Is somebody else there already? The row decides, for the two may talk to different replicas.
+ * While one of them is heard of its tasks run, and nothing may be declared lost for the other. */
 static bool refuse_rival(struct apply *a, struct machine *machine,
                          const struct cmd_machine_register *body)
 {
@@ -284,10 +285,11 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
     int rc = machine_register_valid(body, &err);
     bool in_new_row = machine == NULL && a->cell->machines_removed == 0;
     if (rc == 0 && in_new_row && a->cell->machine_count >= CELL_MACHINES_MAX)
-        rc = err_set(&err, ERR_LIMIT,
-                     "machine \"%s\": the cell has %d machines, no more are allowed; `borgctl machine "
-                     "remove` those that are gone",
-                     body->name, CELL_MACHINES_MAX);
+        rc = err_set(
+            &err, ERR_LIMIT,
+            "machine \"%s\": the cell has %d machines, no more are allowed; `borgctl machine "
+            "remove` those that are gone",
+            body->name, CELL_MACHINES_MAX);
     uint64_t tasks = a->cell->live_tasks + system_job_count(a->cell);
     if (rc == 0 && in_new_row && tasks > CELL_TASKS_MAX)
         rc =
@@ -323,6 +325,9 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
     }
     machine->state = MACHINE_UP;
     machine->instance = body->instance;
+    if (machine->directory != body->directory)
+        machine->left_foreign = machine->left_count;
+    machine->directory = body->directory;
     str_copy(machine->addr, sizeof machine->addr, body->addr);
     machine->capacity = capacity;
     if (!words_same(&machine->attributes, &body->attributes) || is_new)
@@ -448,8 +453,8 @@ void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body)
     }
     machine->draining = body->on;
     machine_touch(a, machine);
-    struct event *event = event_add_machine(
-        a, body->on ? EVENT_MACHINE_DRAINING : EVENT_MACHINE_UNDRAINED, machine);
+    struct event *event =
+        event_add_machine(a, body->on ? EVENT_MACHINE_DRAINING : EVENT_MACHINE_UNDRAINED, machine);
     str_copy(event->detail, sizeof event->detail, a->cmd->user);
     uint32_t stopped = body->on ? drain_tasks(a, machine) : 0;
     system_machine_changed(a, machine);

@@ -2,9 +2,9 @@
  * machine_fault.c - machines that cannot start tasks.
  *
  * A start error that is the machine's fault (no free port, its disk full, no process) is no failure
- * of the task. When MACHINE_FAULTS_MAX different tasks in a row could not be started, the machine is
- * sick: it is told as such and gets no work for MACHINE_SICK_MS. Then the leader lets it be tried
- * again; one more fault makes it sick for twice as long, one task that starts makes it well.
+ * of the task. When MACHINE_FAULTS_MAX different tasks in a row could not be started, the machine
+ * is sick: it is told as such and gets no work for MACHINE_SICK_MS. Then the leader lets it be
+ * tried again; one more fault makes it sick for twice as long, one task that starts makes it well.
  */
 #include "cell_write.h"
 
@@ -29,7 +29,8 @@ void machine_start_failed(struct apply *a, struct machine *machine, task_id task
     uint32_t i = 0;
     if (machine_is_sick(machine))
         return; /* told off already: of those that were on their way */
-    while (i < MACHINE_FAULTS_MAX - 1 && machine->faults[i].v != 0 && machine->faults[i].v != task.v)
+    while (i < MACHINE_FAULTS_MAX - 1 && machine->faults[i].v != 0 &&
+           machine->faults[i].v != task.v)
         i++;
     if (machine->faults[i].v == task.v)
         return;
@@ -45,8 +46,8 @@ void machine_start_failed(struct apply *a, struct machine *machine, task_id task
     machine->sick_rounds += machine->sick_rounds < UINT32_MAX;
     set_sick(a, machine, a->cell->now_ms + sick_ms);
     struct event *event = event_add_machine(a, EVENT_MACHINE_SICK, machine);
-    snprintf(event->detail, sizeof event->detail,
-             "it could not start tasks: it gets none for %u s", (unsigned)(sick_ms / 1000));
+    snprintf(event->detail, sizeof event->detail, "it could not start tasks: it gets none for %u s",
+             (unsigned)(sick_ms / 1000));
 }
 
 void machine_forgive(struct apply *a, struct machine *machine)

@@ -14,8 +14,8 @@
 uint32_t machine_left_find(const struct machine *machine, struct attempt_ref ref)
 {
     uint32_t i = 0;
-    while (i < machine->left_count && (machine->left[i].task.v != ref.task.v ||
-                                       machine->left[i].attempt != ref.attempt))
+    while (i < machine->left_count &&
+           (machine->left[i].task.v != ref.task.v || machine->left[i].attempt != ref.attempt))
         i++;
     return i;
 }
@@ -42,6 +42,7 @@ void machine_left_take(struct apply *a, struct machine *machine, uint32_t at)
 {
     task_id task = machine->left[at].task;
     machine->left_count--;
+    machine->left_foreign -= at < machine->left_foreign;
     memmove(&machine->left[at], &machine->left[at + 1],
             (machine->left_count - at) * sizeof *machine->left);
     machine_touch(a, machine);

@@ -1,8 +1,8 @@
 /*
  * machine_remove.c - a machine that is gone leaves the cell.
  *
- * Its row stays, empty, for ids are numbers of rows; the next new machine gets it. The history names
- * machines by their names, so it stays true.
+ * Its row stays, empty, for ids are numbers of rows; the next new machine gets it. The history
+ * names machines by their names, so it stays true.
  */
 #include "cell_write.h"
 
@@ -16,10 +16,11 @@ static bool removable(struct apply *a, const struct cmd_machine_remove *body,
         answer_refuse(a, ERR_NOT_FOUND, "no machine \"%s\"; `borgctl machines` lists them",
                       body->name);
     else if (machine->state == MACHINE_UP && machine->task_count > 0 && !body->force)
-        answer_refuse(a, ERR_STATE,
-                      "machine \"%s\" is up and has work (tasks: %u): drain it first (borgctl drain "
-                      "%s --wait); with --force its tasks are lost",
-                      machine->name, machine->task_count, machine->name);
+        answer_refuse(
+            a, ERR_STATE,
+            "machine \"%s\" is up and has work (tasks: %u): drain it first (borgctl drain "
+            "%s --wait); with --force its tasks are lost",
+            machine->name, machine->task_count, machine->name);
     return a->answer->code == ERR_OK;
 }
 
@@ -36,7 +37,7 @@ static void row_empty(struct apply *a, struct machine *machine)
     machine->draining = false;
     machine->capacity = nothing;
     machine_set_attributes(machine, &none);
-    machine->instance = machine->rival = machine->rival_ms = 0;
+    machine->instance = machine->directory = machine->rival = machine->rival_ms = 0;
     a->cell->machines_removed++;
     machine_touch(a, machine);
 }

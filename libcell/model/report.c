@@ -5,12 +5,12 @@
  * may be repeated, late and out of order.
  *
  * Restarts: a failure (exit code, signal, start error) makes the next attempt wait
- * spec_backoff_ms(failures), and `failures` reaching failures_max is the end. Of a service an attempt
- * that ran HEALTHY_MS, or HEALTHY_BACKOFFS times the longest wait if that is more, was a healthy
- * one: the failures before it are forgotten, and where they were, so that a service that crashes
- * once a day is back after the shortest wait. A batch task is there to end: however long it ran
- * before it failed, that was no success, and its failures all count.
- * An exit with code 0 under restart=always is no failure: the next attempt always waits backoff_ms.
+ * spec_backoff_ms(failures), and `failures` reaching failures_max is the end. Of a service an
+ * attempt that ran HEALTHY_MS, or HEALTHY_BACKOFFS times the longest wait if that is more, was a
+ * healthy one: the failures before it are forgotten, and where they were, so that a service that
+ * crashes once a day is back after the shortest wait. A batch task is there to end: however long it
+ * ran before it failed, that was no success, and its failures all count. An exit with code 0 under
+ * restart=always is no failure: the next attempt always waits backoff_ms.
  *
  * While production backs off it keeps its place, and so does what others were evicted for: else its
  * room would be given to them and they be evicted at each retry.
@@ -18,20 +18,15 @@
  * A start error that is the machine's fault is no failure of the task. It is tried elsewhere if it
  * can be, after a wait that doubles from MISSTART_MS; the machine is remembered for it.
  *
- * An attempt that was told to stop and ended by itself before that reached it has ended as if nobody
- * had told it: what it did is done, and how it failed counts.
+ * An attempt that was told to stop and ended by itself before that reached it has ended as if
+ * nobody had told it: what it did is done, and how it failed counts.
  */
 #include "cell_write.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    HEALTHY_MS = 600000,
-    HEALTHY_BACKOFFS = 10,
-    MISSTART_MS = 1000,
-    MISSTART_MS_MAX = 300000
-};
+enum { HEALTHY_MS = 600000, HEALTHY_BACKOFFS = 10, MISSTART_MS = 1000, MISSTART_MS_MAX = 300000 };
 
 static bool keeps_place(const struct cell *cell, const struct job_spec *spec,
                         const struct task *task)

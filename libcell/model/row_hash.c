@@ -65,12 +65,11 @@ uint64_t attributes_row_hash(const struct words *attributes)
 
 uint64_t machine_row_hash(const struct machine *machine)
 {
-    const uint64_t values[] = {machine->id.v,          machine->state,
-                               machine->draining,      machine->task_count,
-                               machine->changed_ms,    machine->attributes_hash,
-                               machine->instance,      machine->rival,
-                               machine->rival_ms,      machine->sick_rounds,
-                               machine->sick_until_ms, machine->left_count};
+    const uint64_t values[] = {
+        machine->id.v,       machine->state,           machine->draining,      machine->task_count,
+        machine->changed_ms, machine->attributes_hash, machine->instance,      machine->rival,
+        machine->rival_ms,   machine->sick_rounds,     machine->sick_until_ms, machine->left_count,
+        machine->directory,  machine->left_foreign};
     uint64_t hash = hash_text(hash_text(2, machine->name), machine->addr);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &machine->capacity);
     hash = add_resources(add_resources(hash, &machine->reserved), &machine->stopping);
@@ -86,8 +85,9 @@ uint64_t machine_row_hash(const struct machine *machine)
 
 uint64_t job_row_hash(const struct job *job)
 {
-    const uint64_t values[] = {job->id.v,         job->spec_hash,  job->killed,    job->stopping,
-                               job->submitted_ms, job->changed_ms, job->task_count, job->unconfirmed};
+    const uint64_t values[] = {job->id.v,       job->spec_hash,    job->killed,
+                               job->stopping,   job->submitted_ms, job->changed_ms,
+                               job->task_count, job->unconfirmed};
     uint64_t hash = add_all(3, values, ARRAY_SIZE(values));
     for (int s = 0; s < TASK_STATE_COUNT; s++)
         hash = hash_add(hash, job->counts[s]);

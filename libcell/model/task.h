@@ -9,11 +9,11 @@
  *                    exit or start error with attempts left, eviction, machine lost
  *
  *   any live state -- kill --> (stopping, then) KILLED           PENDING -- kill --> KILLED
- *   RUNNING or ASSIGNED -- failure --> ASSIGNED, backing off: the attempt is over, and the task keeps
- *       its place (task_holds()) -- wake, or told to stop --> PENDING
- *   PENDING of an alloc, where nothing has to be started -- schedule --> RUNNING
- *   KILLED by an update to fewer replicas -- update to more --> PENDING
- *   of a job on every machine: PENDING, or an end that would lead there <-- machine --> UNWANTED
+ *   RUNNING or ASSIGNED -- failure --> ASSIGNED, backing off: the attempt is over, and the task
+ * keeps its place (task_holds()) -- wake, or told to stop --> PENDING PENDING of an alloc, where
+ * nothing has to be started -- schedule --> RUNNING KILLED by an update to fewer replicas -- update
+ * to more --> PENDING of a job on every machine: PENDING, or an end that would lead there <--
+ * machine --> UNWANTED
  *
  * An attempt that ends in an eviction or with its machine ends LOST or evicted in the events; the
  * task itself is PENDING again at once, with the cause. FINISHED, FAILED, KILLED are final, but for
@@ -113,8 +113,8 @@ struct task {
     uint32_t devices;               /* of the present attempt: a bit per gpu of its machine */
     struct reserve reserves[RECLAIM_COUNT]; /* of the present attempt, by enum resource */
     uint64_t row_hash;                      /* what this row adds to the cell's digest */
-    struct list link;    /* live: in its machine's tasks */
-    struct list waiting; /* backing off: in cell.backing_off */
+    struct list link;                       /* live: in its machine's tasks */
+    struct list waiting;                    /* backing off: in cell.backing_off */
 };
 
 /* Forget the attempts that failed. */

@@ -133,6 +133,7 @@ struct wire_hello {
     /* The same as long as it is the same directory on the same running host: a second borglet of
      * the name, or one with a copy of the directory, has another. Never 0. */
     uint64_t instance;
+    uint64_t directory; /* the same as long as it is that directory; never 0 */
 };
 struct wire_welcome {
     uint32_t machine;

@@ -433,14 +433,14 @@ static int nothing_pending(const struct cell *cell, const struct job *job, int64
             first = task;
     }
     if (first == NULL)
-        return err_set(err, ERR_STATE, "job \"%s\" is %s: nothing of it is pending",
-                       job->spec.name, job_state_text(job));
-    return err_set(err, ERR_STATE,
-                   "job \"%s\": nothing of it is pending; %u of its tasks failed, back off and keep "
-                   "their places: task %u on %.63s starts again in %" PRIu64 " s",
-                   job->spec.name, count, task_index(first->id),
-                   cell_machine(cell, first->machine)->name,
-                   (first->not_before_ms - MIN(cell->now_ms, first->not_before_ms) + 999) / 1000);
+        return err_set(err, ERR_STATE, "job \"%s\" is %s: nothing of it is pending", job->spec.name,
+                       job_state_text(job));
+    return err_set(
+        err, ERR_STATE,
+        "job \"%s\": nothing of it is pending; %u of its tasks failed, back off and keep "
+        "their places: task %u on %.63s starts again in %" PRIu64 " s",
+        job->spec.name, count, task_index(first->id), cell_machine(cell, first->machine)->name,
+        (first->not_before_ms - MIN(cell->now_ms, first->not_before_ms) + 999) / 1000);
 }
 
 int why_job(const struct cell *cell, const char *name, int64_t index, uint32_t shape,

@@ -154,7 +154,7 @@ static void on_hello(void *data, struct wire_hello *hello)
 {
     struct sim *sim = data;
     hello->seen_index = sim->seen_index;
-    hello->instance = 1;
+    hello->instance = hello->directory = 1;
     hello->reports = xcalloc(sim->record_count + 1, sizeof *hello->reports);
     if (sim->record_count > 0)
         memcpy(hello->reports, sim->records, sim->record_count * sizeof *sim->records);

@@ -429,7 +429,7 @@ void borglets_start(unsigned count)
     for (unsigned i = 0; i < count; i++) {
         struct borglet *borglet = &borglets[i];
         snprintf(borglet->name, sizeof borglet->name, "m%u", i + 1);
-        borglet->state.instance = i + 1;
+        borglet->state.instance = borglet->state.directory = i + 1;
         attributes_put(&borglet->attributes, "rack", racks[i % ARRAY_SIZE(racks)]);
         if (i % 2 == 1)
             attributes_put(&borglet->attributes, "ssd", "yes");

@@ -415,7 +415,7 @@ START_TEST(the_last_machines_it_crashed_on_are_remembered_each_once)
         uint32_t crashed_on[TASK_CRASHES_MAX]; /* the same, from 1 */
     } runs[] = {{0, 1, {1}},       {0, 0, {2, 1}},    {0, 2, {1, 2}},
                 {0, 3, {3, 1, 2}}, {0, 0, {4, 3, 1}}, {0, 3, {1, 4, 3}},
-                {0, 1, {4, 1, 3}}, {600000, 0, {2}},   {0, 0, {1, 2}}};
+                {0, 1, {4, 1, 3}}, {600000, 0, {2}},  {0, 0, {1, 2}}};
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
         fail_after(&s, runs[i].run_ms);
         for (int k = 0; k < TASK_CRASHES_MAX; k++)

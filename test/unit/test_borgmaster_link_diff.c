@@ -331,13 +331,37 @@ START_TEST(left_behind_and_unknown_to_its_borglet_is_told_as_lost)
 }
 END_TEST
 
+START_TEST(left_behind_by_another_directory_is_not_told_of_by_who_does_not_know_it)
+{
+    struct scene s = scene_assigned();
+    struct cmd down = {.kind = CMD_MACHINE_DOWN, .time_ms = 9, .machine_down = {{1}}};
+    struct cmd other = {.kind = CMD_MACHINE_REGISTER,
+                        .time_ms = 10,
+                        .machine_register = {.addr = "h:1", .instance = 5, .directory = 6}};
+    str_copy(other.machine_register.name, sizeof other.machine_register.name,
+             cell_machine(s.cell, (machine_id){1})->name);
+    scene_report(&s, running);
+    scene_apply(&s, &down);
+    scene_apply(&s, &other);
+    ck_assert_uint_eq(cell_machine(s.cell, (machine_id){1})->left_foreign, 1);
+    diff_at(&s, true, NOW_MS);
+    ck_assert_uint_eq(s.todo.report_count, 0);
+    hear(&s, exited); /* it does know it: the directory was put back */
+    diff(&s);
+    expect_confirmed(&s, REPORT_EXITED);
+    ck_assert_uint_eq(cell_machine(s.cell, (machine_id){1})->left_foreign, 0);
+    scene_release(&s);
+}
+END_TEST
+
 START_TEST(what_keeps_its_place_only_is_not_run_and_its_record_is_dropped)
 {
     struct scene s = scene_assigned();
     scene_report(&s, running);
-    struct cmd update = {.kind = CMD_JOB_UPDATE,
-                         .time_ms = 5,
-                         .job_update = {.name = "web", .priority = 200, .replicas = JOB_UPDATE_KEEP}};
+    struct cmd update = {
+        .kind = CMD_JOB_UPDATE,
+        .time_ms = 5,
+        .job_update = {.name = "web", .priority = 200, .replicas = JOB_UPDATE_KEEP}};
     scene_apply(&s, &update);
     scene_report(&s, exited);
     ck_assert(task_holds(cell_task(s.cell, s.ref.task)));
@@ -407,6 +431,7 @@ int main(void)
     tcase_add_test(tc, a_full_set_names_what_has_ended_until_the_cell_knows);
     tcase_add_test(tc, rescheduled_elsewhere_is_stopped_told_then_forgotten);
     tcase_add_test(tc, left_behind_and_unknown_to_its_borglet_is_told_as_lost);
+    tcase_add_test(tc, left_behind_by_another_directory_is_not_told_of_by_who_does_not_know_it);
     tcase_add_test(tc, what_keeps_its_place_only_is_not_run_and_its_record_is_dropped);
     tcase_add_test(tc, told_to_run_and_killed_before_it_said_a_word_is_stopped);
     tcase_add_test(tc, an_alloc_is_nothing_to_run_or_to_lose);

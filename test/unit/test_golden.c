@@ -155,7 +155,7 @@ static void do_machine(struct story *s)
     str_copy(body->name, sizeof body->name, s->words[1]);
     snprintf(body->addr, sizeof body->addr, "%s:7700", s->words[1]);
     body->capacity = resources_of(s, &body->resource_names);
-    body->instance = (uint64_t)number_of(s, "instance", "0");
+    body->instance = body->directory = (uint64_t)number_of(s, "instance", "0");
     for (int i = 0; (i = next_of(s, "attr", i)) != 0;) {
         char key[CELL_NAME_MAX + 1];
         const char *value;
