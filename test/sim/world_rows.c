@@ -243,6 +243,8 @@ void rows_pack(const struct rows *rows, struct buf *to)
     for (size_t i = 0; i < rows->machine_count; i++) {
         PUT(to, rows->machines[i]);
         put_bytes(to, rows->machines[i].attributes.bytes, rows->machines[i].attributes.size);
+        put_bytes(to, rows->machines[i].left,
+                  rows->machines[i].left_count * sizeof *rows->machines[i].left);
     }
     PUT(to, rows->job_count);
     for (size_t i = 0; i < rows->job_count; i++) {
@@ -299,9 +301,12 @@ static void get_machine(struct reader *r, struct rows *rows)
     GET(r, machine);
     char *bytes = get_bytes(r, &size);
     machine.attributes.bytes = bytes;
+    machine.left = get_bytes(r, &size);
+    r->bad |= size != machine.left_count * sizeof *machine.left;
     if (!r->bad)
         machine_put(rows, &machine);
     free(bytes);
+    free(machine.left);
 }
 
 static void get_job(struct reader *r, struct rows *rows, struct err *err)
