@@ -218,16 +218,13 @@ static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
 static void take_machine(struct view *view, const struct machine *row)
 {
     uint32_t m = row->id.v - 1;
-    bool draining = row->state == MACHINE_UP && row->draining;
+    bool is_new = m >= view->machine_count, larger = false;
+    bool gone = row->state == MACHINE_REMOVED, draining = row->state == MACHINE_UP && row->draining;
     bool sick = row->state == MACHINE_UP && !draining && machine_is_sick(row);
     bool up = row->state == MACHINE_UP && !draining && !sick;
-    bool changed = m >= view->machine_count;
-    bool larger = false;
     machines_grow(view, row->id.v);
-    changed |= take_facts(view, m, row);
-    changed |= view->up[m] != up || view->draining[m] != draining || view->sick[m] != sick;
-    bool gone = row->state == MACHINE_REMOVED;
-    changed |= view->gone[m] != gone;
+    bool changed = take_facts(view, m, row) || is_new || view->up[m] != up ||
+                   view->draining[m] != draining || view->sick[m] != sick || view->gone[m] != gone;
     view->gone_count = view->gone_count - view->gone[m] + gone;
     view->gone[m] = gone;
     view->up[m] = up;
@@ -737,13 +734,14 @@ static bool is_resized(const struct view_job *job, const struct job_row *row)
 }
 
 /* Its place in the queue, who may evict it and how many tasks it has are all in the row: it begins
- * anew, with its tasks as they are; when its limit changed, without those that are live: their rows
- * come with this one. */
+ * anew, with its tasks as they are; without those that are live and whose limit has become another:
+ * their rows come with this one, those of the others perhaps not. */
 static struct view_job *job_renew(struct view *view, struct view_job *old,
                                   const struct job_row *row)
 {
     uint32_t count = old->task_count;
-    bool resized = is_resized(old, row);
+    struct resources limits[ARRAY_SIZE(old->limits)];
+    memcpy(limits, old->limits, sizeof limits);
     CLEANUP(free_ptr) struct view_task *tasks = xcalloc(count, sizeof *tasks);
     memcpy(tasks, old->tasks, count * sizeof *tasks);
     job_remove(view, old);
@@ -758,7 +756,9 @@ static struct view_job *job_renew(struct view *view, struct view_job *old,
         memcpy(task->reclaimed_percent, tasks[i].reclaimed_percent, sizeof task->reclaimed_percent);
         if (tasks[i].state == VIEW_STUCK) /* it may evict more, or ask for less now */
             tasks[i].state = VIEW_WAITING;
-        if (resized && tasks[i].state == VIEW_LIVE)
+        uint32_t shape = tasks[i].shape;
+        if (tasks[i].state == VIEW_LIVE &&
+            memcmp(&limits[shape], &job->limits[shape], sizeof limits[shape]) != 0)
             tasks[i].state = VIEW_OVER;
         task_enter(view, task, &tasks[i]);
     }

@@ -184,8 +184,7 @@ static uint64_t oracle_wishes(const struct cell *cell, const struct job *job,
 static bool oracle_open(const struct cell *cell, struct spot spot, const struct job *job)
 {
     return spot.machine != NULL && spot.machine->state == MACHINE_UP && !spot.machine->draining &&
-           !machine_is_sick(spot.machine) &&
-           oracle_allows(cell, job, spot.machine);
+           !machine_is_sick(spot.machine) && oracle_allows(cell, job, spot.machine);
 }
 
 static bool oracle_fits(const struct cell *cell, struct spot spot, const struct job *job,

@@ -360,8 +360,7 @@ static uint32_t oracle_fits(const struct cell *cell, const struct job *job,
         const struct machine *machine = cell->machines[m];
         struct oracle_space room = oracle_space_of(machine);
         bool may = machine->state == MACHINE_UP && !machine->draining &&
-                   !machine_is_sick(machine) &&
-                   may_be(cell, job, machine, matcher);
+                   !machine_is_sick(machine) && may_be(cell, job, machine, matcher);
         for (uint32_t s = 0; s < job->spec.spread_count; s++)
             may &= !value_is_full(cell, job, &job->spec.spreads[s], machine);
         LIST_EACH(l, &machine->tasks)
@@ -521,8 +520,8 @@ static void check_job(const struct cell *cell, const struct job *job, uint32_t s
         fits += why->reasons[i].lack == LACKS_NOTHING ? why->reasons[i].machines : 0;
     }
     ck_assert_uint_eq(why->pending, job->counts[TASK_PENDING]);
-    ck_assert_uint_eq(sum, job->spec.every_machine ? why->pending
-                                                     : cell->machine_count - cell->machines_removed);
+    uint32_t machines = cell->machine_count - cell->machines_removed;
+    ck_assert_uint_eq(sum, job->spec.every_machine ? why->pending : machines);
     if (job->spec.every_machine)
         return; /* what the oracle counts is about all machines */
     ck_assert_uint_eq(fits, oracle_fits(cell, job, limit));
