@@ -67,6 +67,7 @@ static const struct render_column task_columns[] = {
     {"state", "STATE", RENDER_STATE},
     {"attempt", "ATTEMPT", RENDER_INTEGER},
     {"failures", "FAILURES", RENDER_INTEGER},
+    {"misstarts", NULL, RENDER_INTEGER},
     {"crashed_on", NULL, RENDER_TEXT},
     {"machine", "MACHINE", RENDER_TEXT},
     {"alloc", "?ALLOC", RENDER_TEXT},
@@ -181,7 +182,8 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "job_id", NULL, "j.name", COLUMNS(job_columns)},
     [LISTING_TASKS] =
         {"SELECT t.job, t.idx AS \"index\", t.task, t.user, t.priority, t.state, "
-         "t.attempt, t.failures, t.crashed_on, t.machine, t.shape, t.cpu_milli, t.ram_bytes, "
+         "t.attempt, t.failures, t.misstarts, t.crashed_on, t.machine, t.shape, t.cpu_milli, "
+         "t.ram_bytes, "
          "t.disk_bytes, nullif(t.pid, 0) AS pid, t.ports, "
          "t.cause, "
          "CASE WHEN t.cause <> '' THEN t.exit_code END AS exit_code, "

@@ -11,7 +11,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-enum { CELL_APPLICATION_ID = 1114600039, CELL_SCHEMA = 5 }; /* borgmaster/schema.sql */
+enum { CELL_APPLICATION_ID = 1114600039, CELL_SCHEMA = 6 }; /* borgmaster/schema.sql */
 
 struct rows {
     sqlite3 *db;
