@@ -59,6 +59,24 @@ event_count() # KIND
     [[ -z "$(ls "$SPECS/second/tasks" 2>/dev/null)" ]]
 }
 
+@test "the age of a task is that of its attempt, whatever becomes of its row" {
+    wait_until 40 sql_is 2 "SELECT count(*) FROM tasks WHERE state = 'running' AND
+        changed_ms > started_ms" # what it uses has been told
+    borgctl -o json tasks dup | jq -e 'length == 2 and all(.[];
+        .since_ms == .started_ms and .since_ms != .changed_ms)'
+}
+
+@test "production that crashes keeps its place while it backs off" {
+    submit crashy 200 1 100m 'exit 1' '.task.constraints = ["machine = m2"] |
+        .task.backoff = "20s" | .task.max_backoff = "20s"'
+    wait_sql 20 backing-off "SELECT state FROM task_list WHERE job = 'crashy'"
+    borgctl tasks crashy | grep -E 'crashy/0 .* backing-off .* m2'
+    borgctl why crashy/0 | grep 'backs off, keeps its place on m2 and starts again in'
+    same "reserved" 100 "$(ask "SELECT cpu_milli FROM task_list WHERE job = 'crashy' AND
+        machine = 'm2'")"
+    borgctl kill crashy --wait
+}
+
 @test "it takes over when the first is down, and does not speak for what ran under that" {
     local first
     first="$(running_tasks | cut -d' ' -f3)"
