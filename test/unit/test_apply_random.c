@@ -3,7 +3,7 @@
  */
 #include "draw_cmd.h"
 
-enum { SEEDS = 300, COMMANDS = 500, JOBS_MAX = COMMANDS + 1 };
+enum { SEEDS = 240, COMMANDS = 500, JOBS_MAX = COMMANDS + 1 };
 
 /* What a store would hold: the rows of all deltas so far. */
 struct mirror {
