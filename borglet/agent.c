@@ -69,7 +69,8 @@ static size_t agent_present(struct agent *agent)
 
 static void agent_report_gone(struct agent *agent, struct attempt_ref task)
 {
-    struct report report = {.task = task, .kind = REPORT_EXITED, .exit_code = -SIGTERM};
+    struct report report = {
+        .task = task, .kind = REPORT_EXITED, .exit_code = -SIGTERM, .told_to_stop = true};
 
     str_copy(report.detail, sizeof(report.detail), "it was not running on its machine");
     link_report(agent->link, &report);
@@ -273,6 +274,8 @@ static void agent_on_hello(void *data, struct wire_hello *hello)
     struct agent *agent = data;
 
     hello->seen_index = agent->plan.seen_index;
+    hello->instance = agent->options.state->instance;
+    hello->directory = agent->options.state->directory;
     hello->reports = xcalloc(MAX(runner_count(agent->runner), (size_t)1), sizeof(*hello->reports));
     LIST_EACH(l, runner_attempts(agent->runner))
     {

@@ -23,10 +23,11 @@ struct link {
     size_t turn;                   /* of `order`: who we talk to, or shall dial next */
     char hint[CELL_ADDR_MAX + 1];  /* we were asked to move there; "": not */
     bool moving;                   /* the link is closed because we were */
-    uint32_t failures;             /* in a row */
-    uv_timer_t timer;              /* WAITING: the next dial; LINKED: the next heartbeat */
-    uint64_t linked_ms;            /* when the welcome came */
-    bool beating;                  /* a heartbeat waits for its answer */
+    bool second; /* another borglet of our name is connected: we are refused until it is gone */
+    uint32_t failures;  /* in a row */
+    uv_timer_t timer;   /* WAITING: the next dial; LINKED: the next heartbeat */
+    uint64_t linked_ms; /* when the welcome came */
+    bool beating;       /* a heartbeat waits for its answer */
     uint64_t heartbeat_ms;
     struct report *reports; /* to be sent */
     size_t report_count, report_capacity;
@@ -119,10 +120,10 @@ static uint64_t link_backoff_ms(const struct link *link)
     uint64_t random[2];
     uint32_t rounds = link->failures / (uint32_t)link->replica_count;
 
-    if (rounds == 0)
+    if (rounds == 0 && !link->second)
         return 0;
     uint64_t ms = LINK_BACKOFF_MAX_MS;
-    if (rounds < 6)
+    if (rounds < 6 && !link->second)
         ms = MIN(ms, (uint64_t)LINK_BACKOFF_MIN_MS << (rounds - 1));
     /* A whole cell of borglets must not come back in step. */
     random_id(random);
@@ -221,14 +222,19 @@ static void link_on_welcome(void *data, const struct err *err, const void *body,
         err = &bad;
     if (link->closing || link->conn == NULL || link->phase != LINK_GREETING)
         return;
+    if (err != NULL && err->code == ERR_EXISTS && !link->second)
+        log_error("link.second_borglet reason=%s, starting nothing, trying again",
+                  log_quoted(err->msg));
+    link->second |= err != NULL && err->code == ERR_EXISTS;
     if (err != NULL) {
-        if (link->failures == 0)
+        if (link->failures == 0 && !link->second)
             log_warn("link.refused replica=%s reason=%s, trying the next", link_address(link),
                      log_quoted(err->msg));
         rpc_close(link->conn);
         return;
     }
     link->phase = LINK_LINKED;
+    link->second = false;
     link->linked_ms = clock_mono_ms();
     link->heartbeat_ms = MIN(MAX(welcome.heartbeat_ms, (uint64_t)LINK_HEARTBEAT_MIN_MS),
                              (uint64_t)LINK_HEARTBEAT_MAX_MS);

@@ -365,6 +365,7 @@ void shim_end_report(const struct shim_state *state, const char *argv0, struct r
 
     ret->pid = state->task_pid;
     ret->fault = FAULT_TASK;
+    ret->told_to_stop = false;
     ret->detail[0] = '\0';
     if (state->end == SHIM_END_START_ERROR) {
         ret->kind = REPORT_START_ERROR;
@@ -374,6 +375,7 @@ void shim_end_report(const struct shim_state *state, const char *argv0, struct r
         return;
     }
     ret->kind = REPORT_EXITED;
+    ret->told_to_stop = state->stopping != 0;
     ret->exit_code = state->end == SHIM_END_SIGNAL ? -state->code : state->code;
     if (dropped > 0)
         snprintf(ret->detail, sizeof(ret->detail),

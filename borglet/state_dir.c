@@ -3,8 +3,11 @@
  */
 #include "state_dir.h"
 #include "buf.h"
+#include "clock.h"
+#include "hash.h"
 #include "shim_proto.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,6 +24,13 @@ struct seen {
     uint32_t crc; /* over what follows */
     uint64_t cell_hash;
     uint64_t index;
+};
+
+/* As it is in the file. */
+struct instance {
+    uint64_t own;   /* random, made once; 0: none yet */
+    uint64_t place; /* a hash of the directory's numbers in the file system */
+    uint64_t boot;  /* a hash of the running system's id */
 };
 
 static uint32_t seen_crc(const struct seen *seen)
@@ -75,6 +85,105 @@ static int seen_load(const char *dir, struct state_dir *state, struct err *err)
     return 0;
 }
 
+/* Of the running system; "" where there is none to be read. */
+static void boot_id_read(char *to, size_t size)
+{
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, to, size - 1);
+
+    to[n > 0 ? n : 0] = '\0';
+    if (fd >= 0)
+        close(fd);
+}
+
+/* The directory that is open, and the system it is used on. */
+static int instance_now(int lock_fd, const char *dir, struct instance *ret, struct err *err)
+{
+    char boot_id[64];
+    struct stat status, lock;
+
+    if (stat(dir, &status) < 0 || fstat(lock_fd, &lock) < 0)
+        return err_errno(err, errno, "cannot look at \"%s\"", dir);
+    boot_id_read(boot_id, sizeof(boot_id));
+    ret->boot = hash_text(1, boot_id);
+    ret->place = hash_add(hash_u64((uint64_t)status.st_dev), (uint64_t)status.st_ino);
+    ret->place = hash_add(ret->place, (uint64_t)lock.st_ino);
+    return 0;
+}
+
+static bool has_tasks(const char *dir)
+{
+    CLEANUP(buf_release) struct buf path = {0};
+    bool some = false;
+
+    buf_printf(&path, "%s/tasks", dir);
+    DIR *tasks = opendir(buf_text(&path));
+    for (struct dirent *e; tasks != NULL && !some && (e = readdir(tasks)) != NULL;)
+        some = e->d_name[0] != '.';
+    if (tasks != NULL)
+        closedir(tasks);
+    return some;
+}
+
+static int instance_store(int fd, const struct instance *instance, const char *path,
+                          struct err *err)
+{
+    errno = ENOSPC;
+    if (pwrite(fd, instance, sizeof(*instance), 0) != (ssize_t)sizeof(*instance) || fsync(fd) < 0)
+        return err_errno(err, errno, "cannot write \"%s\"", path);
+    return 0;
+}
+
+/*
+ * A copy of a directory that is in use has the records of its tasks: who took them for his own
+ * would kill what runs under the original. After the host was started again nothing of them runs,
+ * and directories may have other numbers.
+ */
+static int instance_check(const char *dir, struct instance *was, const struct instance *now,
+                          struct err *err)
+{
+    if (was->own != 0 && was->boot == now->boot && was->place != now->place) {
+        if (has_tasks(dir))
+            return err_set(
+                err, ERR_STATE,
+                "\"%s\" is a copy of another borglet's directory, whose tasks may run: "
+                "use the original; to begin afresh here, remove tasks and instance in it",
+                dir);
+        was->own = 0;
+    }
+    if (was->own == 0) {
+        uint64_t random[2];
+        random_id(random);
+        was->own = MAX(random[0], UINT64_C(1));
+    }
+    return 0;
+}
+
+static int instance_load(const char *dir, struct state_dir *state, struct err *err)
+{
+    CLEANUP(buf_release) struct buf path = {0};
+    struct instance was, now;
+
+    buf_printf(&path, "%s/instance", dir);
+    int rc = instance_now(state->lock_fd, dir, &now, err);
+    if (rc != 0)
+        return rc;
+    int fd = open(buf_text(&path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0)
+        return err_errno(err, errno, "cannot open \"%s\"", buf_text(&path));
+    if (pread(fd, &was, sizeof(was), 0) != (ssize_t)sizeof(was))
+        was = (struct instance){0};
+    rc = instance_check(dir, &was, &now, err);
+    now.own = was.own;
+    if (rc == 0)
+        rc = instance_store(fd, &now, buf_text(&path), err);
+    close(fd);
+    state->directory = now.own;
+    state->instance = hash_add(hash_add(hash_u64(now.own), now.place), now.boot);
+    state->instance += state->instance == 0;
+    return rc;
+}
+
 int state_dir_open(const char *dir, const struct cell_file *cell, struct state_dir *ret,
                    struct err *err)
 {
@@ -87,6 +196,8 @@ int state_dir_open(const char *dir, const struct cell_file *cell, struct state_d
         rc = lock_take(dir, &state, err);
     if (rc == 0)
         rc = seen_load(dir, &state, err);
+    if (rc == 0)
+        rc = instance_load(dir, &state, err);
     if (rc != 0)
         state_dir_close(&state);
     else

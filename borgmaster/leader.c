@@ -52,7 +52,7 @@ static size_t wake_due(const struct cell *cell, uint64_t cell_ms, task_id *wake_
     uint32_t count = 0;
     LIST_EACH(l, &cell->backing_off)
     {
-        const struct task *task = CONTAINER_OF(l, struct task, link);
+        const struct task *task = CONTAINER_OF(l, struct task, waiting);
         if (task->not_before_ms <= cell_ms && count < LEADER_WAKE_MAX)
             wake_scratch[count++] = task->id;
     }
@@ -82,6 +82,22 @@ static size_t machines_due(const struct cell *cell, const uint64_t *heard_ms, ui
     return count;
 }
 
+/* Sick machines that may be tried again. They are few: else the walk is not made. */
+static size_t tries_due(const struct cell *cell, uint64_t cell_ms, struct cmd *ret_cmds, size_t max)
+{
+    uint32_t left = cell->machines_sick;
+    size_t count = 0;
+    for (uint32_t i = 0; left > 0 && count < max; i++) {
+        const struct machine *machine = cell->machines[i];
+        if (!machine_is_sick(machine))
+            continue;
+        left--;
+        if (machine->sick_until_ms <= cell_ms)
+            ret_cmds[count++] = (struct cmd){.kind = CMD_MACHINE_TRY, .machine_try = {machine->id}};
+    }
+    return count;
+}
+
 size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss, uint64_t mono_ms,
                   uint64_t cell_ms, task_id *wake_scratch, struct cmd *ret_cmds)
 {
@@ -102,6 +118,7 @@ size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss
             (struct cmd){.kind = CMD_MACHINE_DOWN, .machine_down = {cell->machines[i]->id}};
     }
     count += machines_due(cell, heard_ms, mono_ms, ret_cmds + count, LEADER_DUE_MAX - count);
+    count += tries_due(cell, cell_ms, ret_cmds + count, LEADER_DUE_MAX - count);
     LIST_EACH(l, &cell->updating)
     {
         const struct job *job = CONTAINER_OF(l, struct job, updating);

@@ -242,12 +242,38 @@ static bool diff_gone(const struct cell *cell, struct link_task *lt, bool full,
     return false;
 }
 
+/*
+ * Of an attempt that was lost with its machine: the cell wants to know that nothing of it runs. The
+ * borglet has named all that it has in its hello. True: the cell is to be told, or has just been.
+ */
+static bool confirm(const struct machine *machine, struct link_task *lt, bool full, uint64_t now_ms,
+                    uint64_t resend_ms, struct link_todo *todo)
+{
+    uint32_t at = 0;
+    while (at < machine->left_count && ref_compare(machine->left[at], lt->ref) != 0)
+        at++;
+    lt->left_seen = at < machine->left_count;
+    bool is_unknown = !lt->reported && !lt->run_sent && at >= machine->left_foreign;
+    if (!lt->left_seen || (!has_ended(lt) && !is_unknown))
+        return false;
+    todo->unsettled = true;
+    if (full && lt->reported) /* unnamed, its record would be dropped too early */
+        add_intent(todo, INTENT_STOP, lt->ref)->cause = CAUSE_LOST;
+    if (lt->proposed_ms != 0 && now_ms - lt->proposed_ms < resend_ms)
+        return true;
+    if (!lt->reported)
+        lt->report = (struct report){.task = lt->ref, .kind = REPORT_LOST};
+    add_report(todo, &lt->report);
+    lt->proposed_ms = now_ms;
+    return true;
+}
+
 static const struct task *live_here(const struct cell *cell, const struct machine *machine,
                                     struct attempt_ref ref)
 {
     const struct task *task = cell_task(cell, ref.task);
-    bool here = task != NULL && task_is_live(task) && task->attempt == ref.attempt &&
-                task->machine.v == machine->id.v;
+    bool here = task != NULL && task_is_live(task) && !task_holds(task) &&
+                task->attempt == ref.attempt && task->machine.v == machine->id.v;
     return here ? task : NULL;
 }
 
@@ -257,9 +283,12 @@ void link_diff(const struct cell *cell, const struct machine *machine, struct li
     LIST_EACH(l, &machine->tasks)
     {
         const struct task *task = CONTAINER_OF(l, struct task, link);
-        if (!cell_job(cell, task_job(task->id))->spec.is_alloc_set) /* nothing of those runs */
+        bool runs = !task_holds(task) && !cell_job(cell, task_job(task->id))->spec.is_alloc_set;
+        if (runs)
             (void)find_or_append(tasks, (struct attempt_ref){task->id, task->attempt});
     }
+    for (uint32_t i = 0; i < machine->left_count; i++)
+        find_or_append(tasks, machine->left[i])->left_seen = true;
     link_tasks_order(tasks);
     size_t kept = 0;
     for (size_t i = 0; i < tasks->count; i++) {
@@ -267,6 +296,8 @@ void link_diff(const struct cell *cell, const struct machine *machine, struct li
         const struct task *task = live_here(cell, machine, lt->ref);
         if (task != NULL)
             diff_live(cell, task, lt, full, now_ms, resend_ms, todo);
+        else if (lt->left_seen && confirm(machine, lt, full, now_ms, resend_ms, todo))
+            ; /* it stays until the cell has taken note */
         else if (diff_gone(cell, lt, full, todo))
             continue;
         tasks->items[kept++] = *lt;

@@ -12,6 +12,7 @@
  *   live                     says more than the cell report it
  *   not live here            running                 STOP (lost and rescheduled, or killed)
  *   not live here            ended                   FORGET
+ *   left behind here         ended, or unknown       report it; then FORGET
  */
 #ifndef BORGMASTER_LINK_DIFF_H
 #define BORGMASTER_LINK_DIFF_H
@@ -25,6 +26,7 @@ struct link_task {
     bool run_sent; /* on this connection */
     bool stop_sent;
     bool show_sent;
+    bool left_seen;         /* the cell asks whether it runs: machine.left */
     struct resources limit; /* that was sent */
     uint64_t proposed_ms;   /* when the report was last given to the leader; 0: never */
     struct report report;

@@ -197,8 +197,9 @@ static void link_sync(struct link *link, bool full)
     const struct machine *machine = cell_machine(cell, link->machine);
     if (link->state != LINK_UP)
         return;
-    /* Declared down although it talks to us: it must say hello again to be up. */
-    if (machine == NULL || machine->state != MACHINE_UP) {
+    /* Declared down although it talks to us, or removed: it must say hello again to be up. */
+    if (machine == NULL || machine->state != MACHINE_UP ||
+        machine->instance != link->said.instance || strcmp(machine->name, link->said.name) != 0) {
         rpc_close(link->conn);
         return;
     }
@@ -394,7 +395,8 @@ static const struct machine *machine_as_said(const struct link *link)
     const struct cell *cell = replica_cell(link->links->replica);
     const struct machine *m = cell_machine_named(cell, link->said.name);
     struct resources capacity = link->said.capacity;
-    bool same = m != NULL && m->state == MACHINE_UP && strcmp(m->addr, link->said.addr) == 0 &&
+    bool same = m != NULL && m->state == MACHINE_UP && m->instance == link->said.instance &&
+                m->directory == link->said.directory && strcmp(m->addr, link->said.addr) == 0 &&
                 resources_translate(&capacity, &link->said.resource_names, &cell->resource_names, 0,
                                     NULL) == 0 &&
                 memcmp(&m->capacity, &capacity, sizeof m->capacity) == 0 &&
@@ -446,6 +448,8 @@ static void link_register(struct link *link)
     str_copy(cmd.machine_register.name, sizeof cmd.machine_register.name, link->said.name);
     str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, link->said.addr);
     cmd.machine_register.capacity = link->said.capacity;
+    cmd.machine_register.instance = link->said.instance;
+    cmd.machine_register.directory = link->said.directory;
     cmd.machine_register.resource_names = link->said.resource_names;
     cmd.machine_register.attributes = link->said.attributes; /* borrowed: the command is packed */
     struct registration *registration = xcalloc(1, sizeof *registration);
@@ -498,6 +502,10 @@ static int hello_check(const struct link *link, struct err *err)
     if (strcmp(rpc_peer(link->conn)->name, link->said.name) != 0)
         return err_set(err, ERR_DENIED, "the certificate is of machine \"%s\", not of \"%s\"",
                        rpc_peer(link->conn)->name, link->said.name);
+    if (link->said.instance == 0)
+        return err_set(err, ERR_INVALID, "the hello does not say which borglet of its name it is");
+    if (!address_valid(link->said.addr))
+        return err_set(err, ERR_INVALID, "the hello's address is not HOST:PORT");
     return 0;
 }
 
@@ -627,9 +635,10 @@ void links_on_usage(struct rpc_conn *conn, struct rpc_call *call, const void *bo
         return;
     }
     struct batch *b = &link->links->batch;
+    uint64_t now_ms = replica_time_ms(link->links->replica);
     for (uint32_t i = 0; i < usages.task_count && b->usage_count < LINKS_BATCH_MAX; i++) {
         usages.tasks[i].machine = link->machine;
-        if (link->state == LINK_UP && cell_usage_is_news(cell, &usages.tasks[i], clock_wall_ms()))
+        if (link->state == LINK_UP && cell_usage_is_news(cell, &usages.tasks[i], now_ms))
             b->usages[b->usage_count++] = usages.tasks[i];
     }
     wire_usages_release(&usages);

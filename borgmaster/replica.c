@@ -614,7 +614,7 @@ struct wire_status replica_status(struct replica *r)
                                  .projected_index = store_index(r->store),
                                  .digest = cell_digest(r->cell),
                                  .links = links_count(r->links),
-                                 .machines = r->cell->machine_count,
+                                 .machines = r->cell->machine_count - r->cell->machines_removed,
                                  .jobs = r->cell->job_count,
                                  .pending = r->cell->pending_tasks,
                                  .uptime_ms = clock_mono_ms() - r->started_ms,

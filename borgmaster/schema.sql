@@ -55,12 +55,13 @@ CREATE TABLE resource_names (
     name TEXT    NOT NULL
 );
 
--- Machines stay for ever, also when they are down.
+-- Machines stay, also when they are down, until they are removed: then the row has no name, and the
+-- next new machine gets it.
 CREATE TABLE machines (
     id                 INTEGER PRIMARY KEY,
-    name               TEXT    NOT NULL UNIQUE,
+    name               TEXT    NOT NULL, -- no two have one; '' when removed
     addr               TEXT    NOT NULL, -- of its borglet
-    state              TEXT    NOT NULL, -- up, down
+    state              TEXT    NOT NULL, -- up, down, removed
     cpu_milli          INTEGER NOT NULL, -- capacity
     ram_bytes          INTEGER NOT NULL,
     disk_bytes         INTEGER NOT NULL,
@@ -83,8 +84,22 @@ CREATE TABLE machines (
     used_cpu_milli      INTEGER NOT NULL, -- by the tasks there, those stopping not included
     used_ram_bytes      INTEGER NOT NULL,
     reclaimed_cpu_milli INTEGER NOT NULL, -- of their limits: work below production may have it
-    reclaimed_ram_bytes INTEGER NOT NULL
+    reclaimed_ram_bytes INTEGER NOT NULL,
+    instance            INTEGER NOT NULL, -- which borglet of this name it is, a random number
+    rival               INTEGER NOT NULL, -- another one that was refused last; 0: none
+    rival_ms            INTEGER NOT NULL, -- and when; 0: never
+    faults              TEXT    NOT NULL, -- JSON list: tasks it could not start since it last
+                                          -- started one, as job id * 1048576 + index
+    sick_rounds         INTEGER NOT NULL, -- times that it was sick since then
+    sick_until_ms       INTEGER NOT NULL, -- it gets no work until then; 0: it is well
+    unconfirmed         INTEGER NOT NULL, -- attempts that ran there when it fell silent: whether
+                                          -- their processes are gone is not known
+    left_behind         TEXT    NOT NULL, -- JSON list of those: a task, an attempt, ...
+    directory           INTEGER NOT NULL, -- of its borglet, a random number
+    left_foreign        INTEGER NOT NULL  -- of those left, so many, the first, ran under a borglet
+                                          -- with another directory: this one cannot speak for it
 );
+CREATE INDEX machines_by_name ON machines (name);
 
 -- What a machine says of itself, for the constraints of jobs: os, arch, rack, ...
 CREATE TABLE machine_attributes (
@@ -133,8 +148,9 @@ CREATE TABLE jobs (
     is_alloc_set INTEGER NOT NULL, -- 1: its tasks are allocs, room for tasks of other jobs
     alloc_set    TEXT    NOT NULL, -- it runs in the allocs of this job; '': on machines
     every_machine INTEGER NOT NULL, -- 1: task I belongs on machine I + 1; replicas: all machines
-    unwanted     INTEGER NOT NULL  -- tasks whose machine is down, draining or fails the
+    unwanted     INTEGER NOT NULL, -- tasks whose machine is down, draining or fails the
                                    -- constraints, or that would be over their user's quota
+    unconfirmed  INTEGER NOT NULL  -- attempts that ran on machines which fell silent: see machines
 );
 CREATE INDEX jobs_by_name ON jobs (name);
 
@@ -176,7 +192,8 @@ CREATE TABLE tasks (
     pid           INTEGER NOT NULL, -- on its machine; 0 when unknown
     exit_code     INTEGER NOT NULL, -- of the last attempt that ended; negative: the signal
     ports         TEXT    NOT NULL, -- JSON list, in the order of the spec's names
-    not_before_ms INTEGER NOT NULL, -- backing off until then; 0: not
+    not_before_ms INTEGER NOT NULL, -- backing off until then; 0: not. An assigned one that does
+                                    -- keeps its place meanwhile, and nothing of it runs
     started_ms    INTEGER NOT NULL, -- when the present attempt was seen running
     changed_ms    INTEGER NOT NULL,
     alloc_job_id  INTEGER,          -- the alloc it is in, a task too; NULL: in none
@@ -192,6 +209,8 @@ CREATE TABLE tasks (
     cpu_since_ms  INTEGER NOT NULL, -- when that last took a step, or began to
     ram_since_ms  INTEGER NOT NULL,
     shape         INTEGER NOT NULL, -- of the present attempt: see job_limits; 1 when it has none
+    misstarts     INTEGER NOT NULL, -- starts in a row that failed by their machines' fault
+    by_eviction   INTEGER NOT NULL, -- 1: others were evicted for it since it last was well
     PRIMARY KEY (job_id, idx)
 ) WITHOUT ROWID;
 CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
@@ -249,7 +268,8 @@ CREATE TABLE events (
     --   victims    tasks evicted for it: so many events before this one tell which
     --   scores     objects, the first decides first: stage: [this machine, the next one], the sum
     --              counts and the smaller is better
-    detail     TEXT    NOT NULL
+    detail     TEXT    NOT NULL,
+    machine    TEXT             -- its name then; machine_id may be another's now
 );
 CREATE INDEX events_by_job ON events (job_name) WHERE job_name IS NOT NULL;
 CREATE INDEX events_by_task ON events (job_name, task_index) WHERE task_index IS NOT NULL;
@@ -280,23 +300,26 @@ SELECT j.name AS job, j.user, j.priority, j.band, j.state, j.replicas, j.pending
        j.running, j.stopping, j.finished, j.failed, j.killed_tasks AS killed, j.reason,
        j.cpu_milli, j.ram_bytes, j.disk_bytes, j.ports, j.appclass, j.policy, j.submitted_ms,
        j.changed_ms, s.command, j.dead, j.disrupted, j.max_disruptions, j.gang, j.is_alloc_set,
-       j.alloc_set, j.every_machine, j.unwanted, j.id AS job_id, j.gpu_milli,
+       j.alloc_set, j.every_machine, j.unwanted, j.unconfirmed, j.id AS job_id, j.gpu_milli,
        (SELECT group_concat(name || '=' || amount, ' ') FROM (SELECT name,
             CASE slot WHEN 1 THEN j.named1 WHEN 2 THEN j.named2 ELSE j.named3 END AS amount
             FROM resource_names) WHERE amount > 0) AS named
 FROM jobs j JOIN job_specs s ON s.job_id = j.id;
 
--- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile.
+-- Tasks by name. A task that is told to stop is "stopping", whatever it is doing meanwhile; one
+-- that failed and keeps its place until it is started again is "backing-off".
 CREATE VIEW task_list AS
 SELECT j.name || '/' || t.idx AS task, j.name AS job, t.idx, j.user, j.priority, j.band,
-       CASE WHEN t.stopping <> '' THEN 'stopping' ELSE t.state END AS state,
+       CASE WHEN t.stopping <> '' THEN 'stopping'
+            WHEN t.state = 'assigned' AND t.not_before_ms > 0 THEN 'backing-off'
+            ELSE t.state END AS state,
        m.name AS machine, m.addr AS machine_addr, t.attempt, t.failures,
        rtrim(coalesce((SELECT name || ' ' FROM machines WHERE id = t.crashed_on_1), '') ||
              coalesce((SELECT name || ' ' FROM machines WHERE id = t.crashed_on_2), '') ||
              coalesce((SELECT name FROM machines WHERE id = t.crashed_on_3), '')) AS crashed_on,
        CASE WHEN t.stopping <> '' THEN t.stopping ELSE t.cause END AS cause,
        t.exit_code, t.pid, t.ports, t.started_ms, t.not_before_ms, t.changed_ms, j.dead, t.job_id,
-       a.name || '/' || t.alloc_idx AS alloc, j.is_alloc_set, t.gpus, t.shape,
+       a.name || '/' || t.alloc_idx AS alloc, j.is_alloc_set, t.gpus, t.shape, t.misstarts,
        coalesce(l.cpu_milli, j.cpu_milli) AS cpu_milli,
        coalesce(l.ram_bytes, j.ram_bytes) AS ram_bytes,
        coalesce(l.disk_bytes, j.disk_bytes) AS disk_bytes,
@@ -337,7 +360,8 @@ WHERE j.is_alloc_set AND NOT j.dead GROUP BY t.job_id, t.idx;
 -- reclaimed room, or the machine came back smaller, and what is too much there is being stopped.
 CREATE VIEW machine_list AS
 SELECT name AS machine, addr,
-       CASE WHEN draining AND state = 'up' THEN 'draining' ELSE state END AS state,
+       CASE WHEN draining AND state = 'up' THEN 'draining'
+            WHEN sick_until_ms > 0 AND state = 'up' THEN 'sick' ELSE state END AS state,
        task_count AS tasks,
        cpu_milli, cpu_milli - reserved_cpu_milli AS cpu_free_milli,
        ram_bytes, ram_bytes - reserved_ram_bytes AS ram_free_bytes,
@@ -354,8 +378,9 @@ SELECT name AS machine, addr,
             ELSE reserved_named3 END AS taken
             FROM resource_names) WHERE amount > 0) AS named_free,
        (SELECT group_concat(key || '=' || value, ' ') FROM machine_attributes a
-        WHERE a.machine_id = machines.id) AS attributes, changed_ms, draining, id AS machine_id
-FROM machines;
+        WHERE a.machine_id = machines.id) AS attributes, changed_ms, draining, id AS machine_id,
+       unconfirmed, sick_until_ms, rival_ms
+FROM machines WHERE state <> 'removed';
 
 -- Machines that use more cpu than they have, and in which order their tasks are to be slowed down:
 -- batch before latency-sensitive, then the lowest priority, then who uses most.
@@ -434,5 +459,5 @@ SELECT e.seq, e.time_ms, datetime(e.time_ms / 1000, 'unixepoch') AS time, e.kind
        e.job_name AS job, e.task_index AS idx,
        CASE WHEN e.task_index IS NULL THEN e.job_name
             ELSE e.job_name || '/' || e.task_index END AS task,
-       e.attempt, m.name AS machine, e.cause, e.exit_code, e.detail, e.job_id
-FROM events e LEFT JOIN machines m ON m.id = e.machine_id;
+       e.attempt, e.machine, e.cause, e.exit_code, e.detail, e.job_id
+FROM events e;

@@ -8,6 +8,7 @@
 
 #include "cmd_pack.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,6 +137,48 @@ static int load_name(struct cell *cell, struct columns *c, struct err *err)
                : err_set(err, ERR_CORRUPT, "resource %" PRIu64 ": \"%s\" is no name", slot, name);
 }
 
+/* "[1048576,1]": the next number; false at the end. */
+static bool next_number(const char **at, uint64_t *ret, bool *right)
+{
+    char *end = NULL;
+    *right &= **at == '[' || **at == ',' || **at == ']';
+    if (!*right || **at == ']' || strcmp(*at, "[]") == 0)
+        return false;
+    errno = 0;
+    *ret = strtoull(*at + 1, &end, 10);
+    *right &= end != *at + 1 && (*at)[1] >= '0' && (*at)[1] <= '9' && errno == 0;
+    *at = end;
+    return *right;
+}
+
+static bool take_faults(struct columns *c, struct machine *row)
+{
+    const char *at = take_text(c);
+    bool right = true;
+    uint64_t task;
+    for (int i = 0; next_number(&at, &task, &right); i++) {
+        if (i == MACHINE_FAULTS_MAX)
+            return false;
+        row->faults[i].v = task;
+    }
+    return right;
+}
+
+static bool take_left(struct columns *c, struct machine *row)
+{
+    const char *at = take_text(c);
+    bool right = true;
+    uint64_t task, attempt;
+    row->left = xcalloc(MACHINE_LEFT_MAX, sizeof *row->left);
+    while (next_number(&at, &task, &right)) {
+        if (!next_number(&at, &attempt, &right) || attempt > UINT32_MAX ||
+            row->left_count == MACHINE_LEFT_MAX)
+            return false;
+        row->left[row->left_count++] = (struct attempt_ref){{task}, (uint32_t)attempt};
+    }
+    return right;
+}
+
 static int load_machine(struct cell *cell, struct columns *c, struct err *err)
 {
     struct machine row = {.id = {take_u32(c)}};
@@ -146,8 +189,19 @@ static int load_machine(struct cell *cell, struct columns *c, struct err *err)
     row.changed_ms = take_u64(c);
     row.draining = take_u64(c) != 0;
     take_attributes(c, &row.attributes);
-    int rv = cell_load_machine(cell, &row, err);
+    row.instance = take_u64(c);
+    row.rival = take_u64(c);
+    row.rival_ms = take_u64(c);
+    bool right = take_faults(c, &row);
+    row.sick_rounds = take_u32(c);
+    row.sick_until_ms = take_u64(c);
+    right &= take_left(c, &row);
+    row.directory = take_u64(c);
+    row.left_foreign = take_u32(c);
+    int rv = right ? cell_load_machine(cell, &row, err)
+                   : err_set(err, ERR_CORRUPT, "machine %u: a list of tasks is none", row.id.v);
     words_release(&row.attributes);
+    free(row.left);
     return rv;
 }
 
@@ -226,6 +280,8 @@ static int load_task(struct cell *cell, struct columns *c, struct err *err)
     for (int r = 0; r < RECLAIM_COUNT; r++)
         row.reserves[r].since_ms = take_u64(c);
     row.shape = take_u32(c) - 1;
+    row.misstarts = take_u32(c);
+    row.by_eviction = take_u64(c) != 0;
     return rv != 0 ? rv : cell_load_task(cell, &row, err);
 }
 
@@ -314,7 +370,9 @@ static const struct table {
     {"SELECT id, name, addr, state, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, "
      "named1, named2, named3, changed_ms, "
      "draining, (SELECT group_concat(word, char(10)) FROM (SELECT key || '=' || value AS word "
-     "FROM machine_attributes WHERE machine_id = id ORDER BY key)) FROM machines ORDER BY id",
+     "FROM machine_attributes WHERE machine_id = id ORDER BY key)), instance, rival, rival_ms, "
+     "faults, sick_rounds, "
+     "sick_until_ms, left_behind, directory, left_foreign FROM machines ORDER BY id",
      load_machine},
     {"SELECT id, killed, submitted_ms, changed_ms, reason, priority, replicas, task_count, "
      "cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, named3, spec "
@@ -326,7 +384,8 @@ static const struct table {
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
      "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx, gpus, crashed_on_1, "
      "crashed_on_2, crashed_on_3, used_cpu_milli, used_ram_bytes, reclaimed_cpu_percent, "
-     "reclaimed_ram_percent, cpu_since_ms, ram_since_ms, shape FROM tasks ORDER BY job_id, idx",
+     "reclaimed_ram_percent, cpu_since_ms, ram_since_ms, shape, misstarts, by_eviction FROM tasks "
+     "ORDER BY job_id, idx",
      load_task},
     {"SELECT user, band, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, "
      "named2, named3, tasks FROM quotas",

@@ -82,14 +82,16 @@ static const char *cause_word(int cause)
 
 static int event_copy(sqlite3_stmt *from, sqlite3_stmt *to, uint64_t event_seq, struct err *err)
 {
-    enum { SEQ = 0, KIND = 2, JOB_NAME = 4, CAUSE = 8, DETAIL = 10, COLUMNS = 11 };
+    enum { SEQ = 0, KIND = 2, JOB_NAME = 4, CAUSE = 8, DETAIL = 10, MACHINE = 11, COLUMNS = 12 };
     int64_t seq = sqlite3_column_int64(from, SEQ);
     const char *name = (const char *)sqlite3_column_text(from, JOB_NAME);
+    const char *machine = (const char *)sqlite3_column_text(from, MACHINE);
     if (seq < 1 || (uint64_t)seq > event_seq)
         return err_set(err, ERR_CORRUPT, "event %" PRId64 ": the last one is %" PRIu64, seq,
                        event_seq);
     if (!word_is_one(from, KIND, kind_word, EVENT_KIND_COUNT) ||
         !word_is_one(from, CAUSE, cause_word, CAUSE_COUNT) || (name != NULL && !name_valid(name)) ||
+        (machine != NULL && !name_valid(machine)) ||
         sqlite3_column_bytes(from, DETAIL) > CELL_REASON_MAX)
         return err_set(err, ERR_CORRUPT, "event %" PRId64 ": no event is like that", seq);
     for (int i = 0; i < COLUMNS; i++)
@@ -108,11 +110,11 @@ static int events_copy(sqlite3 *from, sqlite3 *to, uint64_t event_seq, struct er
     int rc = SQLITE_DONE, rv = 0;
     if (sqlite3_prepare_v2(from,
                            "SELECT seq, time_ms, kind, job_id, job_name, task_index, attempt, "
-                           "machine_id, cause, exit_code, detail FROM events ORDER BY seq",
+                           "machine_id, cause, exit_code, detail, machine FROM events ORDER BY seq",
                            -1, &read, NULL) != SQLITE_OK)
         rv = store_sqlite_err(from, "cannot read the database", err);
     if (rv == 0 &&
-        sqlite3_prepare_v2(to, "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", -1,
+        sqlite3_prepare_v2(to, "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", -1,
                            &write, NULL) != SQLITE_OK)
         rv = store_sqlite_err(to, "cannot write the database", err);
     while (rv == 0 && (rc = sqlite3_step(read)) == SQLITE_ROW)

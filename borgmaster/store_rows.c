@@ -22,8 +22,9 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "cell = ?, next_replica = ?",
     [STATEMENT_MACHINE_PUT] =
         "INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (id) DO UPDATE SET addr = excluded.addr, state = excluded.state, "
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET name = excluded.name, addr = excluded.addr, "
+        "state = excluded.state, "
         "cpu_milli = excluded.cpu_milli, ram_bytes = excluded.ram_bytes, "
         "disk_bytes = excluded.disk_bytes, ports = excluded.ports, "
         "gpu_milli = excluded.gpu_milli, named1 = excluded.named1, named2 = excluded.named2, "
@@ -38,7 +39,12 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "changed_ms = excluded.changed_ms, draining = excluded.draining, "
         "used_cpu_milli = excluded.used_cpu_milli, used_ram_bytes = excluded.used_ram_bytes, "
         "reclaimed_cpu_milli = excluded.reclaimed_cpu_milli, "
-        "reclaimed_ram_bytes = excluded.reclaimed_ram_bytes",
+        "reclaimed_ram_bytes = excluded.reclaimed_ram_bytes, "
+        "instance = excluded.instance, rival = excluded.rival, rival_ms = excluded.rival_ms, "
+        "faults = excluded.faults, sick_rounds = excluded.sick_rounds, "
+        "sick_until_ms = excluded.sick_until_ms, unconfirmed = excluded.unconfirmed, "
+        "left_behind = excluded.left_behind, directory = excluded.directory, "
+        "left_foreign = excluded.left_foreign",
     [STATEMENT_ATTRIBUTES_FORGET] = "DELETE FROM machine_attributes WHERE machine_id = ?",
     [STATEMENT_ATTRIBUTE_PUT] = "INSERT INTO machine_attributes VALUES (?, ?, ?)",
     /* The order of what changes is the same in both, so that one function binds it. */
@@ -48,20 +54,20 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "stopping = ?12, reason = ?13, changed_ms = ?14, disrupted = ?15, priority = ?16, "
         "band = ?17, replicas = ?18, task_count = ?19, cpu_milli = ?20, ram_bytes = ?21, "
         "disk_bytes = ?22, ports = ?23, gpu_milli = ?24, named1 = ?25, named2 = ?26, "
-        "named3 = ?27 WHERE id = ?1",
+        "named3 = ?27, unconfirmed = ?28 WHERE id = ?1",
     [STATEMENT_JOB_INSERT] =
         "INSERT INTO jobs (id, state, dead, killed, pending, assigned, running, finished, failed, "
         "killed_tasks, unwanted, stopping, reason, changed_ms, disrupted, priority, band, "
         "replicas, task_count, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, "
-        "named3, name, user, appclass, policy, submitted_ms, max_disruptions, gang, "
+        "named3, unconfirmed, name, user, appclass, policy, submitted_ms, max_disruptions, gang, "
         "is_alloc_set, alloc_set, every_machine) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_SPEC_PUT] = "INSERT OR REPLACE INTO job_specs_private_rows VALUES (?, ?, ?)",
     [STATEMENT_LIMIT_PUT] =
         "INSERT OR REPLACE INTO job_limits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_TASK_PUT] =
         "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?, ?, ?) "
+        "?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (job_id, idx) DO UPDATE SET state = excluded.state, "
         "attempt = excluded.attempt, machine_id = excluded.machine_id, cause = excluded.cause, "
         "stopping = excluded.stopping, failures = excluded.failures, pid = excluded.pid, "
@@ -75,10 +81,11 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
         "reclaimed_cpu_percent = excluded.reclaimed_cpu_percent, "
         "reclaimed_ram_percent = excluded.reclaimed_ram_percent, "
         "cpu_since_ms = excluded.cpu_since_ms, ram_since_ms = excluded.ram_since_ms, "
-        "shape = excluded.shape",
+        "shape = excluded.shape, misstarts = excluded.misstarts, "
+        "by_eviction = excluded.by_eviction",
     [STATEMENT_EVENT_PUT] =
         "INSERT OR REPLACE INTO events VALUES (?1, ?2, ?3, ?4, (SELECT name FROM jobs WHERE id = "
-        "?4), ?5, ?6, ?7, ?8, ?9, ?10)",
+        "?4), ?5, ?6, ?7, ?8, ?9, ?10, nullif(?11, ''))",
     [STATEMENT_EVENTS_PRUNE] = "DELETE FROM events WHERE seq <= ?",
     [STATEMENT_REQUEST_PUT] =
         "INSERT OR REPLACE INTO requests_private_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -207,8 +214,27 @@ static int put_attributes(struct store_rows *rows, const struct machine *machine
     return rv;
 }
 
+/* "[1048576,1,1048577,3]" */
+static void number_print(struct buf *to, uint64_t number)
+{
+    buf_printf(to, "%s%" PRIu64, to->size == 0 ? "[" : ",", number);
+}
+
+static void machine_lists(const struct machine *machine, struct buf *faults, struct buf *left)
+{
+    for (int i = 0; i < MACHINE_FAULTS_MAX && machine->faults[i].v != 0; i++)
+        number_print(faults, machine->faults[i].v);
+    for (uint32_t i = 0; i < machine->left_count; i++) {
+        number_print(left, machine->left[i].task.v);
+        number_print(left, machine->left[i].attempt);
+    }
+    buf_printf(faults, faults->size == 0 ? "[]" : "]");
+    buf_printf(left, left->size == 0 ? "[]" : "]");
+}
+
 static int put_machine(struct store_rows *rows, const struct machine *machine, struct err *err)
 {
+    struct buf faults CLEANUP(buf_release) = {0}, left CLEANUP(buf_release) = {0};
     struct row row = row_begin(rows, STATEMENT_MACHINE_PUT);
     row_u64(&row, machine->id.v);
     row_text(&row, machine->name);
@@ -223,6 +249,17 @@ static int put_machine(struct store_rows *rows, const struct machine *machine, s
         row_int(&row, machine->used[r]);
     for (int r = 0; r < RECLAIM_COUNT; r++)
         row_int(&row, machine->reclaimed[r]);
+    machine_lists(machine, &faults, &left);
+    row_u64(&row, machine->instance);
+    row_u64(&row, machine->rival);
+    row_u64(&row, machine->rival_ms);
+    row_text(&row, buf_text(&faults));
+    row_int(&row, machine->sick_rounds);
+    row_u64(&row, machine->sick_until_ms);
+    row_int(&row, machine->left_count);
+    row_text(&row, buf_text(&left));
+    row_u64(&row, machine->directory);
+    row_int(&row, machine->left_foreign);
     int rv = row_end(&row, err);
     return rv != 0 ? rv : put_attributes(rows, machine, err);
 }
@@ -318,6 +355,7 @@ static void row_job_state(struct row *row, const struct job_row *job)
     row_int(row, job->spec.replicas);
     row_int(row, job->task_count);
     row_resources(row, &job->spec.limit);
+    row_int(row, job->unconfirmed);
 }
 
 static int insert_job(struct store_rows *rows, const struct job_row *job, struct err *err)
@@ -413,6 +451,8 @@ static int put_task(struct store_rows *rows, const struct task *task, struct err
     for (int r = 0; r < RECLAIM_COUNT; r++)
         row_u64(&row, task->reserves[r].since_ms);
     row_int(&row, task->shape + 1);
+    row_int(&row, task->misstarts);
+    row_int(&row, task->by_eviction);
     return row_end(&row, err);
 }
 
@@ -429,6 +469,7 @@ static int put_event(struct store_rows *rows, const struct event *event, struct 
     row_text(&row, cause_text(event->cause));
     row_int(&row, event->exit_code);
     row_text(&row, event->detail);
+    row_text(&row, event->machine_name);
     return row_end(&row, err);
 }
 

@@ -90,6 +90,7 @@ enum cli_output { OUTPUT_TABLE, OUTPUT_JSON };
     X(ADDR, "addr", 0, "RPC[,RAFT]", \
       "HOST:PORT of the new replica, and of its log (default: one port higher)") \
     X(MAN, "man", 0, NULL, "the manual page borgctl(1), generated from the same table") \
+    X(FORCE, "force", 0, NULL, "also with work on it, which is lost") \
     X(OUT, "out", 0, "DIR", "make a directory there that can be taken to another host") \
     X(VALID, "valid", 0, "TIME", "how long it is good: 90d, 12h (ten years)") \
     X(CA, "ca", 0, NULL, "the CA's certificate too; its key stays, what it has signed is good")
@@ -196,6 +197,7 @@ int cmd_events(struct cli *cli);
 int cmd_query(struct cli *cli);
 int cmd_drain(struct cli *cli);
 int cmd_undrain(struct cli *cli);
+int cmd_machine_remove(struct cli *cli);
 int cmd_quota(struct cli *cli);
 int cmd_allocs(struct cli *cli);
 int cmd_update(struct cli *cli);

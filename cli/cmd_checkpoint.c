@@ -74,12 +74,12 @@ static int check(const char *path, struct facts *ret, struct err *err)
     sqlite3_stmt *stmt = NULL;
     int rv = 0;
     if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK ||
-        sqlite3_prepare_v2(
-            db,
-            "SELECT applied_index, (SELECT count(*) FROM machines), (SELECT count(*) "
-            "FROM jobs), (SELECT count(*) FROM tasks), (SELECT quick_check FROM "
-            "pragma_quick_check LIMIT 1) FROM meta",
-            -1, &stmt, NULL) != SQLITE_OK ||
+        sqlite3_prepare_v2(db,
+                           "SELECT applied_index, (SELECT count(*) FROM machines WHERE state <> "
+                           "'removed'), (SELECT count(*) "
+                           "FROM jobs), (SELECT count(*) FROM tasks), (SELECT quick_check FROM "
+                           "pragma_quick_check LIMIT 1) FROM meta",
+                           -1, &stmt, NULL) != SQLITE_OK ||
         sqlite3_step(stmt) != SQLITE_ROW)
         rv = err_set(err, ERR_CORRUPT, "%s is no checkpoint: %s", path, sqlite3_errmsg(db));
     const char *verdict = rv == 0 ? (const char *)sqlite3_column_text(stmt, 4) : NULL;

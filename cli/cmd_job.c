@@ -1,6 +1,7 @@
 /*
  * cmd_job.c - submit and kill, and waiting for what they lead to.
  */
+#include "clock.h"
 #include "cmd_pack.h"
 #include "jobfile.h"
 #include "listing.h"
@@ -15,6 +16,7 @@ enum { POLL_MS = 100 };
 struct job_now {
     bool dead;
     int64_t replicas, running, pending, live, failed, killed;
+    int64_t unconfirmed; /* attempts that may run on silent machines */
     char state[CELL_NAME_MAX + 1];
     char reason[CELL_REASON_MAX + 1];
 };
@@ -24,7 +26,7 @@ static int job_look(struct client *client, uint64_t id, struct job_now *ret, str
     struct wire_rows rows;
     if (client_queryf(client, &rows, err,
                       "SELECT dead, replicas - unwanted AS replicas, running, pending, "
-                      "assigned + running AS live, "
+                      "assigned + running AS live, unconfirmed, "
                       "failed, killed_tasks, state, reason FROM jobs WHERE id = %lld",
                       (long long)id) < 0)
         return -(int)err->code;
@@ -35,6 +37,7 @@ static int job_look(struct client *client, uint64_t id, struct job_now *ret, str
                                 .running = render_integer(&rows, 0, "running"),
                                 .pending = render_integer(&rows, 0, "pending"),
                                 .live = render_integer(&rows, 0, "live"),
+                                .unconfirmed = render_integer(&rows, 0, "unconfirmed"),
                                 .failed = render_integer(&rows, 0, "failed"),
                                 .killed = render_integer(&rows, 0, "killed_tasks")};
         str_copy(ret->state, sizeof ret->state, render_text(&rows, 0, "state"));
@@ -50,6 +53,8 @@ static void job_line(struct buf *to, const char *name, const struct job_now *now
                now->replicas);
     if (now->pending > 0)
         buf_printf(to, ", %" PRId64 " pending", now->pending);
+    if (now->unconfirmed > 0)
+        buf_printf(to, ", %" PRId64 " may run on machines that are silent", now->unconfirmed);
     if (now->reason[0] != '\0') {
         buf_printf(to, ": ");
         text_escape(to, now->reason);
@@ -246,15 +251,54 @@ int cmd_submit(struct cli *cli)
     return r < 0 ? cli_fail(&err) : code;
 }
 
+/* The machines where attempts of the job may still run. */
+static void silent_machines(struct client *client, uint64_t id, struct buf *to)
+{
+    struct wire_rows rows;
+    struct err err;
+    if (client_queryf(client, &rows, &err,
+                      "SELECT m.name, m.state FROM machines m WHERE m.unconfirmed > 0 AND EXISTS "
+                      "(SELECT 1 FROM json_each(m.left_behind) l WHERE l.key %% 2 = 0 AND "
+                      "l.value / 1048576 = %lld) LIMIT 5",
+                      (long long)id) < 0)
+        return;
+    for (uint32_t i = 0; i < rows.row_count; i++) {
+        buf_printf(to, "%s", i == 0 ? " (" : ", ");
+        text_escape(to, render_text(&rows, i, "name"));
+        buf_printf(to, " is %s", render_text(&rows, i, "state"));
+    }
+    buf_printf(to, rows.row_count > 0 ? ")" : "");
+    wire_rows_release(&rows);
+}
+
+static int end_unknown(const struct cli *cli, struct client *client, uint64_t id,
+                       const struct job_now *now, struct err *err)
+{
+    CLEANUP(buf_release) struct buf machines = {0};
+    silent_machines(client, id, &machines);
+    return err_set(err, ERR_UNKNOWN_OUTCOME,
+                   "job %s is %s, but %" PRId64 " of its attempts ran on machines that fell "
+                   "silent%s: their processes may still run until these are back, or are removed "
+                   "(borgctl machine remove)",
+                   cli->args[0], now->state, now->unconfirmed, buf_text(&machines));
+}
+
+/* Until the cell knows that nothing of the job runs. It cannot know that of a silent machine, which
+ * may never be back: so long is waited for it. */
 static int kill_wait(const struct cli *cli, struct client *client, uint64_t id, struct err *err)
 {
     CLEANUP(buf_release) struct buf last = {0};
     struct job_now now;
+    uint64_t dead_ms = 0;
     for (;;) {
         if (job_look(client, id, &now, err) < 0)
             return err->code == ERR_NOT_FOUND ? 0 : -(int)err->code;
-        if (now.dead && now.live == 0)
+        bool dead = now.dead && now.live == 0;
+        if (dead && now.unconfirmed == 0)
             return 0;
+        dead_ms = dead && dead_ms == 0 ? clock_mono_ms() : dead_ms;
+        if (dead && clock_mono_ms() - dead_ms >= cli->timeout_ms)
+            return end_unknown(cli, client, id, &now, err);
         progress(cli, &last, cli->args[0], &now);
         client_turn(client, POLL_MS);
     }
@@ -273,7 +317,10 @@ static int kill_run(struct cli *cli, struct err *err)
     bool wait = cli_flag(cli, OPT_WAIT);
     client_settle(client);
     if (wait && kill_wait(cli, client, answer.job, err) < 0)
-        return err_wrap(err, "job %s is told to end, but waiting for it failed", cli->args[0]);
+        return err->code == ERR_UNKNOWN_OUTCOME
+                   ? -(int)err->code
+                   : err_wrap(err, "job %s is told to end, but waiting for it failed",
+                              cli->args[0]);
     if (cli->output == OUTPUT_JSON)
         render_json_print(stdout, json_pack("{s:s, s:I, s:I, s:b}", "job", cli->args[0], "job_id",
                                             (json_int_t)answer.job, "index",

@@ -128,6 +128,10 @@ static int job_table(const struct cli *cli, const struct job_view *v, struct err
         print("gang:     tasks that wait start all at once or not at all\n");
     if (reason.size > 0)
         print("pending:  %s\n", buf_text(&reason));
+    if (render_integer(job, 0, "unconfirmed") > 0)
+        print("unknown:  %" PRId64 " of its attempts ran on machines that fell silent: their "
+              "processes may still run until these are back\n",
+              render_integer(job, 0, "unconfirmed"));
     print("\n");
     if (listing_print(cli, LISTING_TASKS, &v->tasks, false, err) < 0)
         return -(int)err->code;

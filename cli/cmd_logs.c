@@ -60,8 +60,8 @@ static const char place_sql[] =
     "coalesce(CASE WHEN %d IN (0, t.attempt) THEN lm.addr END, em.addr) AS addr "
     "FROM tasks t JOIN jobs j ON j.id = t.job_id "
     "LEFT JOIN machines lm ON lm.id = t.machine_id "
-    "LEFT JOIN machines em ON em.id = (SELECT e.machine_id FROM events e WHERE e.job_name = j.name "
-    "AND e.job_id = t.job_id AND e.task_index = t.idx AND e.machine_id IS NOT NULL AND e.attempt = "
+    "LEFT JOIN machines em ON em.name = (SELECT e.machine FROM events e WHERE e.job_name = j.name "
+    "AND e.job_id = t.job_id AND e.task_index = t.idx AND e.machine IS NOT NULL AND e.attempt = "
     "CASE WHEN %d = 0 THEN t.attempt ELSE %d END ORDER BY e.seq DESC LIMIT 1) "
     "WHERE t.job_id = %lld AND t.idx = %d";
 

@@ -1,6 +1,7 @@
 /*
  * cmd_operate.c - drain, undrain, quotas and update: what keeps a cell in order while it runs.
  */
+#include "clock.h"
 #include "cmd_pack.h"
 #include "jobfile.h"
 #include "listing.h"
@@ -26,19 +27,28 @@ static int name_take(const char *what, const char *text, char to[CELL_NAME_MAX +
 static int drain_wait(const struct cli *cli, struct client *client, struct err *err)
 {
     int64_t told[2] = {-1, -1};
+    uint64_t empty_ms = 0;
     for (;;) {
         struct wire_rows rows;
         if (client_queryf(client, &rows, err,
-                          "SELECT draining, count(t.idx) AS tasks, "
+                          "SELECT draining, unconfirmed, count(t.idx) AS tasks, "
                           "count(nullif(t.stopping, '')) AS stopping FROM machines m "
                           "LEFT JOIN tasks t ON t.machine_id = m.id WHERE m.name = %Q",
                           cli->args[0]) < 0)
             return -(int)err->code;
         bool draining = render_integer(&rows, 0, "draining") != 0;
         int64_t now[2] = {render_integer(&rows, 0, "tasks"), render_integer(&rows, 0, "stopping")};
+        int64_t unconfirmed = render_integer(&rows, 0, "unconfirmed");
         wire_rows_release(&rows);
-        if (now[0] == 0)
+        if (now[0] == 0 && unconfirmed == 0)
             return 0;
+        empty_ms = now[0] == 0 && empty_ms == 0 ? clock_mono_ms() : empty_ms;
+        if (now[0] == 0 && clock_mono_ms() - empty_ms >= cli->timeout_ms)
+            return err_set(err, ERR_UNKNOWN_OUTCOME,
+                           "it is silent: the processes of %" PRId64
+                           " attempts may still run there "
+                           "until it is back, or is removed (borgctl machine remove)",
+                           unconfirmed);
         if (!draining)
             return err_set(err, ERR_STATE, "somebody undrained it, %" PRId64 " tasks are there",
                            now[0]);
@@ -84,6 +94,30 @@ int cmd_undrain(struct cli *cli)
 {
     struct err err;
     return drain_run(cli, false, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+static int remove_run(struct cli *cli, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct wire_answer answer;
+    struct cmd cmd = {.kind = CMD_MACHINE_REMOVE,
+                      .machine_remove = {.force = cli_flag(cli, OPT_FORCE)}};
+    if (name_take("machine", cli->args[0], cmd.machine_remove.name, err) < 0 ||
+        client_open(cli, &client, err) < 0 || client_command(client, &cmd, &answer, err) < 0)
+        return -(int)err->code;
+    client_settle(client);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout, json_pack("{s:s, s:b, s:I}", "machine", cli->args[0], "removed",
+                                            true, "index", (json_int_t)answer.index));
+    else
+        print("%s\n", answer.msg);
+    return 0;
+}
+
+int cmd_machine_remove(struct cli *cli)
+{
+    struct err err;
+    return remove_run(cli, &err) < 0 ? cli_fail(&err) : CLI_OK;
 }
 
 static int band_parse(const char *text, enum band *ret, struct err *err)

@@ -277,6 +277,35 @@ static void certs_look(const struct client *c, const struct client_status *all,
     health_look_at_certs(health, &look);
 }
 
+/* The names of a few machines for which that holds; "": of none. */
+static void machines_such(struct client *client, const char *condition, struct buf *to)
+{
+    enum { NAMES_MAX = 5 };
+    struct wire_rows rows;
+    struct err err;
+    if (client_queryf(client, &rows, &err,
+                      "SELECT machine FROM machine_list WHERE %s ORDER BY machine LIMIT %d",
+                      condition, NAMES_MAX + 1) < 0)
+        return; /* who cannot be asked has been told of as such */
+    for (uint32_t i = 0; i < MIN(rows.row_count, (uint32_t)NAMES_MAX); i++)
+        buf_printf(to, "%s%s", i == 0 ? "" : ", ", render_text(&rows, i, "machine"));
+    buf_printf(to, rows.row_count > NAMES_MAX ? ", ..." : "");
+    wire_rows_release(&rows);
+}
+
+static void look_at_machines(struct client *client, struct health *health)
+{
+    CLEANUP(buf_release) struct buf second = {0}, sick = {0};
+    if (health->leader == NULL)
+        return;
+    machines_such(client, "rival_ms > (SELECT now_ms FROM meta) - 120000", &second);
+    machines_such(client, "sick_until_ms > 0", &sick);
+    if (second.size > 0)
+        health_note_second(health, buf_text(&second));
+    if (sick.size > 0)
+        health_note_sick(health, buf_text(&sick));
+}
+
 int cmd_cell_status(struct cli *cli)
 {
     CLEANUP(client_close_ptr) struct client *client = NULL;
@@ -289,6 +318,7 @@ int cmd_cell_status(struct cli *cli)
     client_statuses(client, all);
     health_look(&client->cell, all, health);
     certs_look(client, all, health);
+    look_at_machines(client, health);
     table_fill(table, client, all, health);
     int rv = cli->output == OUTPUT_JSON ? status_json(client, table, health, &err)
                                         : status_print(client, all, table, health, &err);

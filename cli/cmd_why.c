@@ -28,13 +28,14 @@ static int answer_state(const struct question *q, struct client *client, struct 
     if (listing_job_id(client, q->job, &id, err) < 0 ||
         client_queryf(
             client, &rows, err,
-            "SELECT count(*) AS tasks, t.state, CASE WHEN count(DISTINCT m.id) > 100 "
+            "SELECT count(*) AS tasks, CASE WHEN t.state = 'assigned' AND t.not_before_ms > 0 "
+            "THEN 'backing-off' ELSE t.state END AS state, CASE WHEN count(DISTINCT m.id) > 100 "
             "THEN count(DISTINCT m.id) || ' machines' "
             "ELSE coalesce(group_concat(DISTINCT m.name), '') END AS machines, "
             "t.cause, t.exit_code, coalesce((SELECT min(p.idx) FROM tasks p WHERE p.job_id "
             "= %lld AND p.attempt > 0), -1) AS placed FROM tasks t LEFT JOIN machines m ON m.id = "
             "t.machine_id WHERE t.job_id = %lld "
-            "GROUP BY t.state, t.cause, t.exit_code ORDER BY 1 DESC, 2, 4, 5",
+            "GROUP BY 2, t.cause, t.exit_code ORDER BY 1 DESC, 2, 4, 5",
             (long long)id, (long long)id) < 0)
         return -(int)err->code;
     if (q->cli->output == OUTPUT_TABLE) {
@@ -71,6 +72,27 @@ static int answer_pending(const struct question *q, const struct wire_rows *rows
     return 0;
 }
 
+/* A task that failed and backs off may keep its place: it is not pending, and does not run. */
+static void holding_tell(const struct question *q, struct client *client)
+{
+    CLEANUP(wire_rows_release) struct wire_rows rows = {0};
+    CLEANUP(buf_release) struct buf machine = {0};
+    struct err err;
+    if (q->cli->output != OUTPUT_TABLE ||
+        client_queryf(client, &rows, &err,
+                      "SELECT machine, failures, max(0, not_before_ms - (SELECT now_ms FROM meta)) "
+                      "AS wait_ms FROM task_list WHERE job = %Q AND idx = %lld AND NOT dead AND "
+                      "state = 'backing-off'",
+                      q->job, (long long)q->index) < 0 ||
+        rows.row_count == 0)
+        return;
+    text_escape(&machine, render_text(&rows, 0, "machine"));
+    print("%s/%" PRId64 " has failed (%" PRId64 " in a row); it backs off, keeps its place on %s "
+          "and starts again in %" PRId64 " s\n",
+          q->job, q->index, render_integer(&rows, 0, "failures"), buf_text(&machine),
+          (render_integer(&rows, 0, "wait_ms") + 999) / 1000);
+}
+
 /* Not pending: the task's history, if it has one. */
 static int answer_past(const struct question *q, struct client *client, struct err *err)
 {
@@ -79,6 +101,7 @@ static int answer_past(const struct question *q, struct client *client, struct e
         return answer_state(q, client, err);
     if (q->index < 0 || (err->code != ERR_STATE && err->code != ERR_NOT_FOUND))
         return -(int)err->code;
+    holding_tell(q, client);
     int rv = why_placed(q->cli, client, q->job, q->index, 0, &none);
     if (rv < 0 && none.code != ERR_NOT_FOUND)
         *err = none;

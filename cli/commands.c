@@ -278,8 +278,10 @@ const struct command cli_commands[] = {
         .summary = "end a job and all its tasks",
         .details =
             "Each task gets SIGTERM and, after the job's grace, SIGKILL. --wait waits until\n"
-            "none of its processes is left. Only the user whose job it is and operators may. The\n"
-            "name stays that user's while the cell remembers the job.",
+            "none of its processes is left. Of a machine that is silent nobody knows that: when\n"
+            "all else has ended it waits --timeout for it to come back, then says so and exits\n"
+            "with 4. Only the user whose job it is and operators may. The name stays that user's\n"
+            "while the cell remembers the job.",
         .examples = "  borgctl kill web --wait",
         .run = cmd_kill,
     },
@@ -338,6 +340,11 @@ const struct command cli_commands[] = {
         .name = "machines",
         .args = "",
         .summary = "list the machines: state, capacity, what is reserved, what is free",
+        .details =
+            "A machine is up, draining, down (silent: its tasks were started elsewhere), or sick:\n"
+            "it could not start three tasks in a row, and gets none for 30 s, or longer when that\n"
+            "happens again, up to 10 minutes. LEFT THERE: attempts that ran on a machine when it\n"
+            "fell silent; their processes may still run until it is back.",
         .examples = "  borgctl machines\n"
                     "  borgctl -o json machines | jq '[.[].cpu_free] | add'",
         .run = cmd_machines,
@@ -366,6 +373,20 @@ const struct command cli_commands[] = {
         .summary = "let a drained machine take work again (operators only)",
         .examples = "  borgctl undrain m2",
         .run = cmd_undrain,
+    },
+    {
+        .name = "machine remove",
+        .args = "MACHINE",
+        .args_min = 1,
+        .args_max = 1,
+        .options = OPTION(FORCE),
+        .summary = "forget a machine that is gone (root only)",
+        .details =
+            "It must be down, or have no work; else --force, and its tasks are lost. Nobody waits\n"
+            "any longer for what may still run there. A borglet that comes back with its name\n"
+            "registers anew, as a new machine.",
+        .examples = "  borgctl machine remove m7",
+        .run = cmd_machine_remove,
     },
     {
         .name = "quota set",

@@ -279,3 +279,20 @@ void health_look_at_certs(struct health *h, const struct health_certs *c)
         problem_add(h, 0, todo, "the certificates of %zu more have ended or end within 30 days",
                     more);
 }
+
+void health_note_second(struct health *health, const char *names)
+{
+    problem_add(
+        health, 0,
+        "stop the other one, or give it a name and a --dir of its own; if the first is gone, "
+        "wait until it is down",
+        "a second borglet of a name that is connected was refused: %.100s", names);
+}
+
+void health_note_sick(struct health *health, const char *names)
+{
+    problem_add(health, 0,
+                "`borgctl query \"SELECT * FROM event_list WHERE cause = "
+                "'start-error'\"` says why; look there",
+                "machines could not start tasks and get none for a while: %.100s", names);
+}

@@ -53,6 +53,10 @@ struct health_certs {
 /* Add the certificates that have ended or will within TLS_CERT_SOON_MS. */
 void health_look_at_certs(struct health *health, const struct health_certs *certs);
 
+/* The same of machines: a second borglet with their name was refused lately; they could not start
+ * tasks. `names` is cut where it gets long. */
+void health_note_second(struct health *health, const char *names);
+void health_note_sick(struct health *health, const char *names);
 /* Entries that a replica has not been told of or has not got; 0 when nobody leads. */
 uint64_t health_lag(const struct health *health, const struct wire_status *status);
 

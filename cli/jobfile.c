@@ -55,7 +55,9 @@ static const struct field fields[] = {
     {"task.restart", FIELD_CHOICE, "on-failure", AT(restart), 0, 0, restart_parse,
      "on-failure, always or never"},
     {"task.max_failures", FIELD_INTEGER, "0", AT(failures_max), 0, UINT32_MAX, NULL,
-     "failed attempts after which a task stays failed; 0: no bound"},
+     "failed attempts in a row after which a task stays failed; 0: no bound. Only a service "
+     "(restart always, or appclass latency-sensitive) that ran 10 minutes, and ten times "
+     "max_backoff, begins again at 0"},
     {"task.backoff", FIELD_MS, "1s", AT(backoff_ms), 0, BACKOFF_MS_MAX, NULL,
      "wait after the first failure; doubles with each"},
     {"task.max_backoff", FIELD_MS, "5m", AT(backoff_max_ms), 0, BACKOFF_MS_MAX, NULL,

@@ -48,6 +48,7 @@ static const struct render_column job_columns[] = {
     {"gang", NULL, RENDER_INTEGER},
     {"every_machine", NULL, RENDER_INTEGER},
     {"unwanted", NULL, RENDER_INTEGER},
+    {"unconfirmed", NULL, RENDER_INTEGER},
     {"gpu_milli", "?GPU", RENDER_MILLI},
     {"named", "?OTHER", RENDER_PAIRS},
     {"alloc_set", "?IN", RENDER_TEXT},
@@ -66,6 +67,7 @@ static const struct render_column task_columns[] = {
     {"state", "STATE", RENDER_STATE},
     {"attempt", "ATTEMPT", RENDER_INTEGER},
     {"failures", "FAILURES", RENDER_INTEGER},
+    {"misstarts", NULL, RENDER_INTEGER},
     {"crashed_on", NULL, RENDER_TEXT},
     {"machine", "MACHINE", RENDER_TEXT},
     {"alloc", "?ALLOC", RENDER_TEXT},
@@ -84,7 +86,8 @@ static const struct render_column task_columns[] = {
     {"exit_code", "EXIT", RENDER_INTEGER},
     {"started_ms", NULL, RENDER_TIME},
     {"not_before_ms", NULL, RENDER_TIME},
-    {"changed_ms", "AGE", RENDER_AGE},
+    {"changed_ms", NULL, RENDER_TIME},
+    {"since_ms", "AGE", RENDER_AGE},
     {"job_id", NULL, RENDER_INTEGER},
 };
 
@@ -109,6 +112,9 @@ static const struct render_column machine_columns[] = {
     {"ports_reserved", NULL, RENDER_INTEGER},
     {"ports_free", "FREE", RENDER_INTEGER},
     {"changed_ms", NULL, RENDER_TIME},
+    {"unconfirmed", "?LEFT THERE", RENDER_INTEGER},
+    {"sick_until_ms", NULL, RENDER_TIME},
+    {"second_refused_ms", NULL, RENDER_TIME},
     {"gpu_capacity", "?GPU", RENDER_MILLI},
     {"gpu_reserved", NULL, RENDER_MILLI},
     {"gpu_free", "?FREE", RENDER_MILLI},
@@ -169,6 +175,7 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "l.cpu_milli, l.ram_bytes, l.disk_bytes, l.ports, l.appclass, l.policy, "
                       "l.submitted_ms, l.changed_ms, l.dead, l.job_id, l.reason, "
                       "l.disrupted, l.max_disruptions, l.gang, l.every_machine, l.unwanted, "
+                      "l.unconfirmed, "
                       "l.gpu_milli, l.named, nullif(l.alloc_set, '') AS alloc_set, "
                       "l.is_alloc_set, "
                       "(SELECT json_group_array(json_object('shape', shape, 'cpu_milli', "
@@ -181,12 +188,14 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
                       "job_id", NULL, "j.name", COLUMNS(job_columns)},
     [LISTING_TASKS] =
         {"SELECT t.job, t.idx AS \"index\", t.task, t.user, t.priority, t.state, "
-         "t.attempt, t.failures, t.crashed_on, t.machine, t.shape, t.cpu_milli, t.ram_bytes, "
+         "t.attempt, t.failures, t.misstarts, t.crashed_on, t.machine, t.shape, t.cpu_milli, "
+         "t.ram_bytes, "
          "t.disk_bytes, nullif(t.pid, 0) AS pid, t.ports, "
          "t.cause, "
          "CASE WHEN t.cause <> '' THEN t.exit_code END AS exit_code, "
          "nullif(t.started_ms, 0) AS started_ms, nullif(t.not_before_ms, 0) AS "
          "not_before_ms, t.changed_ms, t.job_id, t.gpus, t.alloc, "
+         "iif(t.started_ms > 0, t.started_ms, t.changed_ms) AS since_ms, "
          "t.used_cpu_milli AS used_cpu, t.used_ram_bytes AS used_ram, "
          "CASE WHEN t.used_ram_bytes > 0 THEN t.kept_cpu_milli END AS kept_cpu, "
          "CASE WHEN t.used_ram_bytes > 0 THEN t.kept_ram_bytes END AS kept_ram FROM jobs j JOIN "
@@ -207,6 +216,8 @@ static const struct listing_info lists[LISTING_KIND_COUNT] = {
          "m.ports AS ports_capacity, reserved_ports AS ports_reserved, ports_free, "
          "m.gpu_milli AS gpu_capacity, reserved_gpu_milli AS gpu_reserved, "
          "gpu_free_milli AS gpu_free, named AS named_capacity, named_free, m.changed_ms, "
+         "nullif(m.unconfirmed, 0) AS unconfirmed, nullif(m.sick_until_ms, 0) AS sick_until_ms, "
+         "nullif(m.rival_ms, 0) AS second_refused_ms, "
          "id AS machine_id, (SELECT json_group_object(key, value) "
          "FROM machine_attributes a WHERE a.machine_id = m.id) AS attributes "
          "FROM machines m JOIN machine_list l ON l.machine_id = m.id WHERE true %s "

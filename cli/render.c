@@ -15,10 +15,10 @@ static const struct {
     const char *state;
     const char *color;
 } state_colors[] = {
-    {"running", "green"},   {"up", "green"},      {"draining", "brown"}, {"leader", "green"},
-    {"finished", "blue"},   {"pending", "brown"}, {"assigned", "cyan"},  {"failed", "red"},
-    {"killed", "magenta"},  {"down", "red"},      {"lost", "red"},       {"evicted", "brown"},
-    {"unreachable", "red"},
+    {"running", "green"},   {"up", "green"},      {"draining", "brown"},    {"leader", "green"},
+    {"finished", "blue"},   {"pending", "brown"}, {"assigned", "cyan"},     {"failed", "red"},
+    {"killed", "magenta"},  {"down", "red"},      {"lost", "red"},          {"evicted", "brown"},
+    {"unreachable", "red"}, {"sick", "red"},      {"backing-off", "brown"},
 };
 
 bool render_colors_wanted(FILE *to)

@@ -117,6 +117,7 @@ static bool end_task(struct sim *sim, struct attempt_ref attempt, int32_t exit_c
     if (task == NULL || !task_is_live(task) || task->attempt != attempt.attempt)
         return false;
     report.machine = task->machine;
+    report.told_to_stop = task->stopping != CAUSE_NONE;
     struct cmd cmd = {.kind = CMD_REPORT, .report = {.reports = &report, .report_count = 1}};
     apply(sim, &cmd);
     return sim->answer.accepted == 1;

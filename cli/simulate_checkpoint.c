@@ -75,7 +75,9 @@ static int load_machine(struct sim *sim, const struct rows *rows, struct err *er
     struct machine row = {.id = {(uint32_t)integer(rows, 0)}};
     str_copy(row.name, sizeof row.name, text(rows, 1));
     bool up = strcmp(text(rows, 2), machine_state_text(MACHINE_UP)) == 0;
-    row.state = up ? MACHINE_UP : MACHINE_DOWN;
+    row.state = up ? MACHINE_UP : row.name[0] == '\0' ? MACHINE_REMOVED : MACHINE_DOWN;
+    if (row.state != MACHINE_REMOVED)
+        str_copy(row.addr, sizeof row.addr, "nowhere:1"); /* nobody asks it */
     for (int r = 0; r < RES_COUNT; r++)
         row.capacity.v[r] = integer(rows, 3 + r);
     row.draining = integer(rows, 3 + RES_COUNT) != 0;
@@ -149,6 +151,7 @@ static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
         row.reserves[r].reclaimed_percent = (uint32_t)integer(rows, 14 + RECLAIM_COUNT + r);
     }
     row.shape = (uint32_t)integer(rows, 14 + 2 * RECLAIM_COUNT) - 1;
+    row.misstarts = (uint32_t)integer(rows, 15 + 2 * RECLAIM_COUNT);
     return cell_load_task(sim->cell, &row, err);
 }
 
@@ -177,7 +180,7 @@ static const struct table {
      "(SELECT coalesce(sum(1 << value), 0) FROM json_each(t.gpus)), "
      "t.crashed_on_1, t.crashed_on_2, t.crashed_on_3, "
      "t.used_cpu_milli, t.used_ram_bytes, t.reclaimed_cpu_percent, t.reclaimed_ram_percent, "
-     "t.shape "
+     "t.shape, t.misstarts "
      "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE NOT j.dead ORDER BY t.job_id, t.idx",
      load_task},
 };

@@ -62,11 +62,11 @@ static int fetch_attempts(struct client *client, const char *job, int64_t index,
 {
     return client_queryf(
         client, &ret->attempts, err,
-        "SELECT * FROM (SELECT a.attempt, m.name AS machine, a.time_ms AS assigned_ms, "
+        "SELECT * FROM (SELECT a.attempt, a.machine, a.time_ms AS assigned_ms, "
         "e.time_ms AS ended_ms, e.kind AS \"end\", e.cause, "
         "CASE WHEN e.cause IN ('exit', 'signal') THEN e.exit_code END AS exit_code, "
         "a.seq, min(e.seq) FROM (SELECT * FROM events WHERE kind = 'assigned' AND " TASK_EVENTS
-        " ORDER BY seq DESC LIMIT %d) a LEFT JOIN machines m ON m.id = a.machine_id "
+        " ORDER BY seq DESC LIMIT %d) a "
         "LEFT JOIN events e ON e.job_name = a.job_name AND e.task_index = a.task_index AND "
         "e.job_id = a.job_id AND e.attempt = a.attempt AND e.kind IN "
         "('finished', 'failed', 'evicted', 'lost', 'killed') GROUP BY a.seq) ORDER BY seq",
@@ -76,16 +76,16 @@ static int fetch_attempts(struct client *client, const char *job, int64_t index,
 static int fetch_decision(struct client *client, const char *job, int64_t index, uint64_t attempt,
                           struct past *ret, struct err *err)
 {
-    if (client_queryf(client, &ret->decision, err,
-                      "SELECT seq, time_ms, attempt, (SELECT name FROM machines WHERE id = "
-                      "machine_id) AS machine, json_extract(detail, '$.among') AS among, "
-                      "json_extract(detail, '$.runner_up') AS runner_up, "
-                      "json_extract(detail, '$.alloc') AS alloc, "
-                      "coalesce(json_extract(detail, '$.shape'), 0) AS shape, "
-                      "coalesce(json_extract(detail, '$.victims'), 0) AS victims, "
-                      "detail AS decision FROM events WHERE kind = 'assigned' AND " TASK_EVENTS
-                      " AND %lld IN (0, attempt) ORDER BY seq DESC LIMIT 1",
-                      job, (long long)index, job, (long long)index, (long long)attempt) < 0)
+    if (client_queryf(
+            client, &ret->decision, err,
+            "SELECT seq, time_ms, attempt, machine, json_extract(detail, '$.among') AS among, "
+            "json_extract(detail, '$.runner_up') AS runner_up, "
+            "json_extract(detail, '$.alloc') AS alloc, "
+            "coalesce(json_extract(detail, '$.shape'), 0) AS shape, "
+            "coalesce(json_extract(detail, '$.victims'), 0) AS victims, "
+            "detail AS decision FROM events WHERE kind = 'assigned' AND " TASK_EVENTS
+            " AND %lld IN (0, attempt) ORDER BY seq DESC LIMIT 1",
+            job, (long long)index, job, (long long)index, (long long)attempt) < 0)
         return -(int)err->code;
     if (ret->decision.row_count == 1)
         return 0;

@@ -208,9 +208,11 @@ static inline bool world_running(struct world *w, const struct task *task, int32
 
 static inline bool world_exited(struct world *w, const struct task *task, int32_t exit_code)
 {
-    return world_report(
-        w, task->machine,
-        (struct report){.task = attempt_of(task), .kind = REPORT_EXITED, .exit_code = exit_code});
+    return world_report(w, task->machine,
+                        (struct report){.task = attempt_of(task),
+                                        .kind = REPORT_EXITED,
+                                        .exit_code = exit_code,
+                                        .told_to_stop = task->stopping != CAUSE_NONE});
 }
 
 /* Let cell time come to `time_ms` by waking a task (which may be none). */

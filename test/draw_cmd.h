@@ -19,6 +19,8 @@ static inline void draw_register(uint64_t *seed, struct cmd *cmd)
     body->capacity = amounts(1000 * draw_below(seed, 6), 10 * draw_below(seed, 6), 5, 3);
     draw_rare_capacity(seed, body);
     draw_attributes(seed, &body->attributes);
+    body->instance = draw_below(seed, 8) == 0;
+    body->directory = draw_below(seed, 8) == 0;
     if (draw_below(seed, 40) == 0)
         words_add(&body->attributes, "arch=first"); /* out of order */
 }
@@ -199,11 +201,38 @@ static inline void draw_schedule(uint64_t *seed, const struct cell *cell, struct
     }
 }
 
+/* A machine that can start nothing of what it is to start; or, if it could not, can. */
+static inline void draw_misstarts(const struct cell *cell, const struct machine *machine,
+                                  struct cmd_report *body)
+{
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        if (cell->machines[i]->sick_rounds > 0 && cell->machines[i]->task_count > 0)
+            machine = cell->machines[i];
+    if (machine == NULL)
+        return;
+    body->reports = xcalloc(machine->task_count, sizeof *body->reports);
+    LIST_EACH(l, &machine->tasks)
+    {
+        const struct task *task = CONTAINER_OF(l, struct task, link);
+        if (body->report_count == MACHINE_FAULTS_MAX && machine->sick_rounds == 0)
+            break;
+        body->reports[body->report_count++] =
+            (struct report){.task = attempt_of(task),
+                            .kind = machine->sick_rounds > 0 ? REPORT_RUNNING : REPORT_START_ERROR,
+                            .machine = machine->id,
+                            .fault = FAULT_MACHINE};
+    }
+}
+
 static inline void draw_report(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
 {
     struct cmd_report *body = &cmd->report;
     cmd->kind = CMD_REPORT;
     machine_id machine = draw_machine(seed);
+    if (draw_below(seed, 6) == 0) {
+        draw_misstarts(cell, cell_machine(cell, machine), body);
+        return;
+    }
     body->report_count = draw_below(seed, 5);
     body->reports = xcalloc(body->report_count, sizeof *body->reports);
     for (uint32_t i = 0; i < body->report_count; i++) {
@@ -216,6 +245,11 @@ static inline void draw_report(uint64_t *seed, const struct cell *cell, struct c
         r->kind = draw_below(seed, REPORT_KIND_COUNT + 1);
         r->pid = r->kind == REPORT_RUNNING ? 1 + (int32_t)draw_below(seed, 3) : 0;
         r->exit_code = r->kind == REPORT_EXITED ? (int32_t)draw_below(seed, 4) - 2 : 0;
+        r->fault = draw_below(seed, 2) == 0 ? FAULT_MACHINE : FAULT_TASK;
+        r->told_to_stop = draw_below(seed, 2) == 0;
+        const struct machine *at = cell_machine(cell, machine);
+        if (at != NULL && at->left_count > 0 && draw_below(seed, 2) == 0)
+            r->task = at->left[draw_below(seed, at->left_count)];
         r->ports[0] = (uint16_t)draw_below(seed, 3);
     }
 }
@@ -227,7 +261,7 @@ static inline void draw_wake(uint64_t *seed, const struct cell *cell, struct cmd
     cmd->wake.tasks[cmd->wake.task_count++] = draw_attempt(seed, cell).task;
     LIST_EACH(l, &cell->backing_off)
     if (cmd->wake.task_count < 64)
-        cmd->wake.tasks[cmd->wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
+        cmd->wake.tasks[cmd->wake.task_count++] = CONTAINER_OF(l, struct task, waiting)->id;
 }
 
 static inline void draw_quota(uint64_t *seed, struct cmd *cmd)
@@ -329,7 +363,20 @@ static inline void draw_setting(uint64_t *seed, struct cmd *cmd)
 /* What the leader asks for again: tasks of a draining machine, of a job with a new limit. */
 static inline void draw_go_on(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
 {
-    if (draw_below(seed, 2) == 0) {
+    if (draw_below(seed, 8) == 0) {
+        cmd->kind = CMD_MACHINE_REMOVE;
+        cmd->user[0] = '\0';
+        snprintf(cmd->machine_remove.name, sizeof cmd->machine_remove.name, "m%u",
+                 draw_below(seed, DRAW_MACHINES));
+        cmd->machine_remove.force = draw_below(seed, 2) == 0;
+    } else if (cell->machines_sick > 0 || draw_below(seed, 8) == 0) {
+        cmd->kind = CMD_MACHINE_TRY;
+        cmd->machine_try.machine = draw_machine(seed);
+        for (uint32_t i = 0; i < cell->machine_count; i++)
+            if (machine_is_sick(cell->machines[i]))
+                cmd->machine_try.machine = cell->machines[i]->id;
+        cmd->time_ms += draw_below(seed, 80000);
+    } else if (draw_below(seed, 2) == 0) {
         cmd->kind = CMD_JOB_RESIZE;
         cmd->job_resize.job.v = draw_below(seed, (uint32_t)cell->next_job + 1);
     } else {

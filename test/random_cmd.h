@@ -137,6 +137,7 @@ static inline void random_report(struct random *r, struct report *to)
     random_text(r, to->detail, sizeof to->detail);
     to->machine.v = (uint32_t)random_number(r);
     to->fault = random_below(r, REPORT_FAULT_COUNT);
+    to->told_to_stop = random_below(r, 2);
 }
 
 static inline struct report *random_reports(struct random *r, uint32_t count)
@@ -223,6 +224,8 @@ static inline void random_register(struct random *r, struct cmd_machine_register
     random_text(r, m->addr, sizeof m->addr);
     random_resources(r, &m->capacity, &m->resource_names);
     random_words(r, &m->attributes, MACHINE_ATTRIBUTES_MAX);
+    m->instance = random_number(r);
+    m->directory = random_number(r);
 }
 
 static inline void random_update(struct random *r, struct cmd_job_update *update)
@@ -294,6 +297,19 @@ static inline void random_hold(struct random *r, struct cmd_hold_set *h)
     h->machines = 7;
 }
 
+static inline void random_machine_cmd(struct random *r, struct cmd *cmd)
+{
+    machine_id machine = {(uint32_t)random_number(r)};
+    if (cmd->kind == CMD_MACHINE_DOWN)
+        cmd->machine_down.machine = machine;
+    else if (cmd->kind == CMD_MACHINE_EVICT)
+        cmd->machine_evict.machine = machine;
+    else if (cmd->kind == CMD_MACHINE_RECLAIM)
+        cmd->machine_reclaim.machine = machine;
+    else
+        cmd->machine_try.machine = machine;
+}
+
 static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *cmd)
 {
     memset(cmd, 0, sizeof *cmd);
@@ -307,7 +323,10 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
         random_register(r, &cmd->machine_register);
         return;
     case CMD_MACHINE_DOWN:
-        cmd->machine_down.machine.v = (uint32_t)random_number(r);
+    case CMD_MACHINE_EVICT:
+    case CMD_MACHINE_RECLAIM:
+    case CMD_MACHINE_TRY:
+        random_machine_cmd(r, cmd);
         return;
     case CMD_JOB_SUBMIT:
         random_spec(r, &cmd->job_submit);
@@ -325,9 +344,6 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_USAGE:
         random_usage(r, &cmd->usage);
         return;
-    case CMD_MACHINE_RECLAIM:
-        cmd->machine_reclaim.machine.v = (uint32_t)random_number(r);
-        return;
     case CMD_WAKE:
         random_wake(r, &cmd->wake);
         return;
@@ -337,8 +353,9 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_MASTER_STEP:
         random_master_cmd(r, cmd);
         return;
-    case CMD_MACHINE_EVICT:
-        cmd->machine_evict.machine.v = (uint32_t)random_number(r);
+    case CMD_MACHINE_REMOVE:
+        random_text(r, cmd->machine_remove.name, sizeof cmd->machine_remove.name);
+        cmd->machine_remove.force = random_below(r, 2);
         return;
     case CMD_JOB_UPDATE:
         random_update(r, &cmd->job_update);

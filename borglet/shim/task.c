@@ -198,7 +198,8 @@ void task_stop(struct shim *s, uint32_t grace_ms)
 {
     uint64_t kill_at = now_mono_ms() + grace_ms;
 
-    if (s->state.phase == SHIM_ENDED || s->state.task_pid == 0)
+    /* The task has ended by itself: what it left behind is being killed, and nobody stopped it. */
+    if (s->state.phase != SHIM_RUNNING || s->main_ended)
         return;
     if (s->state.stopping) {
         /* Asked again: it can only become shorter. */

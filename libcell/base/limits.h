@@ -12,7 +12,7 @@
 enum {
     CELL_NAME_MAX = 63,              /* bytes of a job, user, machine or port name */
     CELL_ADDR_MAX = 63,              /* bytes of "host:port" */
-    CELL_MACHINES_MAX = 262144,      /* machines in a cell */
+    CELL_MACHINES_MAX = 262144,      /* machines in a cell; those removed make room */
     CELL_JOBS_MAX = 1048576,         /* jobs in a cell, dead ones included */
     CELL_JOBS_DEAD_MAX = 65536,      /* dead jobs kept for the record, the oldest go first */
     CELL_TASKS_MAX = 4194304,        /* live tasks in a cell */
@@ -37,6 +37,12 @@ enum {
     RESOURCE_NAME_MAX = 31,  /* bytes of the name of one */
 
     MACHINE_ATTRIBUTES_MAX = 32, /* attributes of a machine */
+    MACHINE_CPUS_MAX = 65536,    /* that one may say it has: ten times the largest there are */
+    MACHINE_RAM_TIB_MAX = 1024,
+    MACHINE_DISK_PIB_MAX = 1024,
+    MACHINE_PORTS_MAX = 65535,
+    MACHINE_NAMED_MAX = 1000000000, /* of a resource that the cell names */
+    MACHINE_LEFT_MAX = 4096,     /* attempts of which nobody knows whether they run there still */
     ATTRIBUTE_VALUE_MAX = 127,   /* bytes of the value of one; a key is a name */
     SPEC_CLAUSES_MAX = 32,       /* constraints of a job */
     SPEC_TERMS_MAX = 16,         /* alternatives in one */
@@ -88,7 +94,7 @@ _Static_assert(FORWARDS_IN_FLIGHT_MAX <= RPC_CALLS_MAX / 2 &&
                "the leader must always read what followers send");
 _Static_assert(CMD_SCORES_MAX == 2 * CMD_PLACEMENTS_MAX + DECISION_SCORES_MAX,
                "a batch of placements by two figures must not end for their scores");
-_Static_assert(CMD_REPORTS_MAX * 216 + 256 <= CMD_BYTES_MAX,
+_Static_assert(CMD_REPORTS_MAX * 218 + 256 <= CMD_BYTES_MAX,
                "the longest reports must fit a command");
 _Static_assert(SPEC_BYTES_MAX < CMD_BYTES_MAX, "a spec must fit into a command");
 

@@ -27,7 +27,9 @@
     X(MASTER_ADD, OPERATOR, "add a replica") \
     X(MASTER_REMOVE, OPERATOR, "remove a replica") \
     X(MASTER_STEP, CELL, "go on with a change of the replicas") \
-    X(IDENTITY_SET, OPERATOR, "give rights or revoke certificates")
+    X(IDENTITY_SET, OPERATOR, "give rights or revoke certificates") \
+    X(MACHINE_TRY, CELL, "try a sick machine again") \
+    X(MACHINE_REMOVE, OPERATOR, "remove a machine")
 
 enum access cmd_access(enum cmd_kind kind)
 {

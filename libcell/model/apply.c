@@ -32,6 +32,19 @@ void answer_say(struct apply *a, const char *fmt, ...)
     va_end(args);
 }
 
+/* Of the leader's timers and of the operator, about one machine. */
+static void dispatch_machine(struct apply *a, const struct cmd *cmd)
+{
+    if (cmd->kind == CMD_MACHINE_EVICT)
+        apply_machine_evict(a, &cmd->machine_evict);
+    else if (cmd->kind == CMD_MACHINE_RECLAIM)
+        apply_machine_reclaim(a, &cmd->machine_reclaim);
+    else if (cmd->kind == CMD_MACHINE_TRY)
+        apply_machine_try(a, &cmd->machine_try);
+    else
+        apply_machine_remove(a, &cmd->machine_remove);
+}
+
 static void dispatch(struct apply *a, const struct cmd *cmd)
 {
     switch (cmd->kind) {
@@ -62,9 +75,6 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_QUOTA_SET:
         apply_quota_set(a, &cmd->quota_set);
         return;
-    case CMD_MACHINE_EVICT:
-        apply_machine_evict(a, &cmd->machine_evict);
-        return;
     case CMD_JOB_UPDATE:
         apply_job_update(a, &cmd->job_update);
         return;
@@ -80,8 +90,11 @@ static void dispatch(struct apply *a, const struct cmd *cmd)
     case CMD_USAGE:
         apply_usage(a, &cmd->usage);
         return;
+    case CMD_MACHINE_EVICT:
     case CMD_MACHINE_RECLAIM:
-        apply_machine_reclaim(a, &cmd->machine_reclaim);
+    case CMD_MACHINE_TRY:
+    case CMD_MACHINE_REMOVE:
+        dispatch_machine(a, cmd);
         return;
     case CMD_MASTERS_SET:
         apply_masters_set(a, &cmd->masters_set);

@@ -10,7 +10,7 @@
 
 const char *machine_state_text(enum machine_state state)
 {
-    static const char *const texts[MACHINE_STATE_COUNT] = {"up", "down"};
+    static const char *const texts[MACHINE_STATE_COUNT] = {"up", "down", "removed"};
     ASSERT(state < MACHINE_STATE_COUNT);
     return texts[state];
 }
@@ -54,6 +54,7 @@ void cell_clear(struct cell *cell)
         job_free(CONTAINER_OF(l, struct job, link));
     for (uint32_t i = 0; i < cell->machine_count; i++) {
         words_release(&cell->machines[i]->attributes);
+        free(cell->machines[i]->left);
         free(cell->machines[i]);
     }
     free(cell->machines);
@@ -133,7 +134,7 @@ uint64_t cell_digest(const struct cell *cell)
     return hash;
 }
 
-struct machine *cell_add_machine(struct cell *cell, const char *name)
+struct machine *cell_add_row(struct cell *cell)
 {
     uint32_t count = cell->machine_count;
     if ((count & (count - 1)) == 0) /* full at each power of two */
@@ -141,11 +142,30 @@ struct machine *cell_add_machine(struct cell *cell, const char *name)
     struct machine *machine = xcalloc(1, sizeof *machine);
     cell->machines[count] = machine;
     cell->machine_count = count + 1;
+    cell->machines_removed++;
     machine->id.v = count + 1;
-    str_copy(machine->name, sizeof machine->name, name);
+    machine->state = MACHINE_REMOVED;
     list_init(&machine->tasks);
     list_init(&machine->uneasy);
+    return machine;
+}
+
+void cell_name_machine(struct cell *cell, struct machine *machine, const char *name)
+{
+    ASSERT(machine->state == MACHINE_REMOVED);
+    cell->machines_removed--;
+    machine->state = MACHINE_DOWN;
+    str_copy(machine->name, sizeof machine->name, name);
     namemap_put(&cell->machines_by_name, machine->name, machine);
+}
+
+struct machine *cell_add_machine(struct cell *cell, const char *name)
+{
+    uint32_t i = 0;
+    while (cell->machines_removed > 0 && cell->machines[i]->state != MACHINE_REMOVED)
+        i++;
+    struct machine *machine = cell->machines_removed > 0 ? cell->machines[i] : cell_add_row(cell);
+    cell_name_machine(cell, machine, name);
     return machine;
 }
 
@@ -159,6 +179,7 @@ static void tasks_reserve(struct job *job, uint32_t count)
     for (uint32_t i = 0; i < job->task_count; i++) {
         tasks[i] = job->tasks[i];
         list_replace(&job->tasks[i].link, &tasks[i].link);
+        list_replace(&job->tasks[i].waiting, &tasks[i].waiting);
     }
     free(job->tasks);
     job->tasks = tasks;
@@ -171,6 +192,7 @@ void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count)
     for (uint32_t i = job->task_count; i < task_count; i++) {
         job->tasks[i].id = task_id_of(job->id, i);
         list_init(&job->tasks[i].link);
+        list_init(&job->tasks[i].waiting);
     }
     job->counts[TASK_PENDING] += task_count - job->task_count;
     cell->pending_tasks += task_count - job->task_count;

@@ -14,7 +14,8 @@
 /* So much of a machine's ram may be in use. */
 enum { RAM_FULL_PERCENT = 95 };
 
-enum machine_state { MACHINE_UP, MACHINE_DOWN, MACHINE_STATE_COUNT };
+/* A machine that is removed leaves an empty row: its number serves the next new one. */
+enum machine_state { MACHINE_UP, MACHINE_DOWN, MACHINE_REMOVED, MACHINE_STATE_COUNT };
 const char *machine_state_text(enum machine_state state);
 
 /* The user who always is an operator of the cell: nobody can take that from this certificate. */
@@ -48,6 +49,11 @@ struct identity_row {
 };
 int identity_valid(const char *identity, struct err *err) MUST_USE;
 
+/* After so many start faults of different tasks in a row a machine is sick: machine_fault.c. */
+enum { MACHINE_FAULTS_MAX = 3, MACHINE_SICK_MS = 30000, MACHINE_SICK_MS_MAX = 600000 };
+/* A second borglet that tries again and again is told of so often. */
+enum { MACHINE_RIVAL_TELL_MS = 60000 };
+
 struct machine {
     machine_id id;
     char name[CELL_NAME_MAX + 1];
@@ -64,6 +70,19 @@ struct machine {
     struct words attributes;          /* attributes.h */
     uint64_t attributes_hash;         /* of them, computed when they change */
     uint32_t task_count;              /* live tasks, allocs and what is in them */
+    uint64_t instance;                /* which borglet registered: struct wire_hello */
+    uint64_t directory;               /* the same */
+    uint64_t rival;    /* another one of this name that was refused last, and when: cell time; 0 */
+    uint64_t rival_ms; /* never. Until the machine is down, or removed */
+    task_id faults[MACHINE_FAULTS_MAX]; /* tasks it could not start, since it last started one */
+    uint32_t sick_rounds;               /* times it was sick since then */
+    uint64_t sick_until_ms;             /* it gets no work until then; 0: it is well */
+    /* Attempts that ran here when it fell silent: whether their processes are gone is not known
+     * until its borglet is back and says so, or the machine is removed. */
+    struct attempt_ref *left;
+    uint32_t left_count, left_capacity;
+    uint32_t left_foreign; /* the first ones are of borglets with another directory: that the
+                              present one does not know of them says nothing */
     uint64_t changed_ms;
     uint64_t row_hash;
     struct list tasks;  /* task.link of its live tasks, in order of assignment */
@@ -80,6 +99,7 @@ struct job {
     uint32_t stopping;                 /* live tasks that have been told to stop */
     uint32_t disrupted;                /* task_is_disrupted(); work that the budget does not bind
                                           may take more than spec.disruptions_max */
+    uint32_t unconfirmed;              /* attempts in machine.left: they may still run */
     /* Limits from before an update, of tasks that wait for their turn to get the new one: shapes
      * from SPEC_SHAPES_MAX on. Some may be left over. */
     struct resources limits_old[JOB_LIMITS_OLD_MAX];
@@ -204,8 +224,10 @@ struct cell {
 
     struct resource_names resource_names; /* slots that machines named, in every vector here */
     struct machine **machines;            /* machine id v is machines[v - 1] */
-    uint32_t machine_count;
+    uint32_t machine_count;               /* rows, those of machines that were removed included */
     uint32_t machines_up;
+    uint32_t machines_removed;
+    uint32_t machines_sick;
     struct list uneasy; /* machines that may have to be asked for work to go, in no order */
     struct namemap machines_by_name;
 
@@ -217,7 +239,7 @@ struct cell {
     struct list updating;        /* in no order */
     struct list dead_jobs;
     uint64_t dead_job_count;
-    struct list backing_off; /* task.link of tasks PENDING with not_before_ms != 0 */
+    struct list backing_off; /* task.waiting of tasks with not_before_ms != 0 */
 
     struct list accounts; /* by name */
     struct namemap accounts_by_user;
@@ -239,6 +261,9 @@ void cell_clear(struct cell *cell); /* empty again, as cell_new() made it */
 
 const struct machine *cell_machine(const struct cell *cell, machine_id id); /* NULL: none */
 const struct machine *cell_machine_named(const struct cell *cell, const char *name);
+/* "host:port", and nothing in it that a terminal would take for more than text. */
+bool address_valid(const char *address);
+bool machine_is_sick(const struct machine *machine);
 const struct job *cell_job(const struct cell *cell, job_id id);
 const struct job *cell_job_named(const struct cell *cell, const char *name); /* the newest */
 const struct task *cell_task(const struct cell *cell, task_id id);

@@ -8,7 +8,7 @@
 
 /* What the walk over jobs adds up, to be compared with the sums kept. */
 struct sums {
-    uint64_t machines_up;
+    uint64_t machines_up, machines_removed, machines_sick, unconfirmed;
     uint64_t digest, live_tasks, pending_tasks, dead_jobs, jobs, backing_off, live_on_machines;
 };
 
@@ -28,7 +28,8 @@ static void check_task(const struct cell *cell, const struct job *job, uint32_t 
     ASSERT(task->id.v == task_id_of(job->id, index).v);
     must(task_row_check(cell, job, task, &err), &err);
     ASSERT(task->row_hash == task_row_hash(task));
-    ASSERT(list_empty(&task->link) == (!live && task->not_before_ms == 0));
+    ASSERT(list_empty(&task->link) == !live);
+    ASSERT(list_empty(&task->waiting) == (task->not_before_ms == 0));
     sums->digest += task->row_hash;
     sums->backing_off += task->not_before_ms != 0;
     sums->live_on_machines += live;
@@ -74,6 +75,7 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     ASSERT(job->row_hash == job_row_hash(job));
     ASSERT(list_empty(&job->dead) == !job_is_dead(job));
     sums->digest += job->row_hash;
+    sums->unconfirmed -= job->unconfirmed;
     sums->jobs++;
     sums->pending_tasks += job->counts[TASK_PENDING];
     if (job_is_dead(job))
@@ -98,16 +100,24 @@ static void check_machine(const struct cell *cell, const struct machine *machine
     uint32_t count = sums_of.task_count;
     ASSERT(machine->attributes_hash == attributes_row_hash(&machine->attributes));
     ASSERT(count == machine->task_count);
+    ASSERT_IMPLIES(machine->state != MACHINE_UP, count == 0);
     ASSERT(memcmp(&sums_of.reserved, &machine->reserved, sizeof machine->reserved) == 0);
     ASSERT(memcmp(&sums_of.stopping, &machine->stopping, sizeof machine->stopping) == 0);
     ASSERT(memcmp(&sums_of.promised, &machine->promised, sizeof machine->promised) == 0);
     ASSERT(memcmp(sums_of.reclaimed, machine->reclaimed, sizeof machine->reclaimed) == 0);
     ASSERT(memcmp(sums_of.used, machine->used, sizeof machine->used) == 0);
-    ASSERT(cell_machine_named(cell, machine->name) == machine);
+    ASSERT_IMPLIES(machine->state != MACHINE_REMOVED,
+                   cell_machine_named(cell, machine->name) == machine);
+    for (uint32_t i = 0; i < machine->left_count; i++) {
+        const struct job *job = cell_job(cell, task_job(machine->left[i].task));
+        sums->unconfirmed += job != NULL;
+    }
     ASSERT(machine->row_hash == machine_row_hash(machine));
     ASSERT(list_empty(&machine->uneasy) ==
            (machine->state != MACHINE_UP || (!machine->draining && !machine_lacks_ram(machine))));
     sums->machines_up += machine->state == MACHINE_UP;
+    sums->machines_removed += machine->state == MACHINE_REMOVED;
+    sums->machines_sick += machine_is_sick(machine);
     sums->digest += machine->row_hash;
     sums->live_on_machines -= count;
 }
@@ -220,7 +230,7 @@ void cell_check(const struct cell *cell)
     }
     LIST_EACH(l, &cell->backing_off)
     {
-        ASSERT(CONTAINER_OF(l, struct task, link)->not_before_ms != 0);
+        ASSERT(CONTAINER_OF(l, struct task, waiting)->not_before_ms != 0);
         sums.backing_off--;
     }
     check_dead_jobs(cell);
@@ -230,6 +240,9 @@ void cell_check(const struct cell *cell)
     ASSERT(sums.backing_off == 0);
     ASSERT(sums.live_on_machines == 0);
     ASSERT(sums.machines_up == cell->machines_up);
+    ASSERT(sums.machines_removed == cell->machines_removed);
+    ASSERT(sums.machines_sick == cell->machines_sick);
+    ASSERT(sums.unconfirmed == 0);
     ASSERT(sums.jobs == cell->job_count);
     ASSERT(sums.jobs == cell->jobs_by_id.count);
     ASSERT(sums.dead_jobs == cell->dead_job_count);

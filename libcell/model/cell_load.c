@@ -17,16 +17,31 @@ int cell_load_machine(struct cell *cell, const struct machine *row, struct err *
                        cell->machine_count);
     if (machine_row_check(cell, row, err) != 0)
         return -ERR_CORRUPT;
-    if (cell_machine_named(cell, row->name) != NULL)
+    bool is_row_only = row->state == MACHINE_REMOVED;
+    if (!is_row_only && cell_machine_named(cell, row->name) != NULL)
         return err_set(err, ERR_CORRUPT, "machine %u: its name \"%.63s\" is taken", row->id.v,
                        row->name);
-    struct machine *machine = cell_add_machine(cell, row->name);
+    struct machine *machine = cell_add_row(cell);
+    if (!is_row_only)
+        cell_name_machine(cell, machine, row->name);
     machine_set_attributes(machine, &row->attributes);
     str_copy(machine->addr, sizeof machine->addr, row->addr);
     machine->state = row->state;
     cell->machines_up += row->state == MACHINE_UP;
     machine->draining = row->draining;
     machine->capacity = row->capacity;
+    machine->instance = row->instance;
+    machine->directory = row->directory;
+    machine->left_foreign = row->left_foreign;
+    machine->rival = row->rival;
+    machine->rival_ms = row->rival_ms;
+    for (int i = 0; i < MACHINE_FAULTS_MAX; i++)
+        machine->faults[i] = row->faults[i];
+    machine->sick_rounds = row->sick_rounds;
+    machine->sick_until_ms = row->sick_until_ms;
+    cell->machines_sick += machine_is_sick(machine);
+    for (uint32_t i = 0; i < row->left_count; i++)
+        machine_left_put(machine, row->left[i]);
     machine->changed_ms = row->changed_ms;
     return 0;
 }
@@ -71,9 +86,10 @@ int cell_load_task(struct cell *cell, const struct task *row, struct err *err)
     if (task == NULL)
         return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%u: no such job or index",
                        task_job(row->id).v, task_index(row->id));
-    struct list link = task->link; /* points to itself until load_done */
+    struct list link = task->link, waiting = task->waiting; /* to themselves until load_done */
     *task = *row;
     task->link = link;
+    task->waiting = waiting;
     return 0;
 }
 
@@ -118,13 +134,22 @@ static int derive_task(struct cell *cell, struct job *job, struct task *task, st
     task->row_hash = task_row_hash(task);
     cell->digest_sum += task->row_hash;
     if (task->not_before_ms != 0)
-        list_push(&cell->backing_off, &task->link);
+        list_push(&cell->backing_off, &task->waiting);
     if (task_is_live(task)) {
         struct machine *machine = machine_find(cell, task->machine);
         list_push(&machine->tasks, &task->link);
         machine_count(machine, job, task, 1);
     }
     return 0;
+}
+
+static void derive_left(struct cell *cell, const struct machine *machine)
+{
+    for (uint32_t i = 0; i < machine->left_count; i++) {
+        struct job *job = job_find(cell, task_job(machine->left[i].task));
+        if (job != NULL)
+            job->unconfirmed++;
+    }
 }
 
 static int derive_job(struct cell *cell, struct job *job, struct err *err)
@@ -199,6 +224,8 @@ static int derive_over_quota(struct cell *cell, struct err *err)
 
 int cell_load_done(struct cell *cell, struct err *err)
 {
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        derive_left(cell, cell->machines[i]);
     LIST_EACH(l, &cell->jobs)
     {
         int rc = derive_job(cell, CONTAINER_OF(l, struct job, link), err);

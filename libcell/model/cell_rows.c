@@ -20,20 +20,43 @@ static int job_wrong(const struct job *job, const char *what, struct err *err)
     return err_set(err, ERR_CORRUPT, "job %" PRIu64 ": %s", job->id.v, what);
 }
 
+/* What a machine is beside its name, state and size. */
+static const char *machine_row_wrong(const struct machine *row, bool is_row_only)
+{
+    struct resources none = {{0}};
+    if (!is_row_only && !address_valid(row->addr))
+        return "its address is none";
+    if (is_row_only &&
+        (row->draining || row->instance != 0 || row->sick_rounds != 0 || row->left_count != 0 ||
+         row->attributes.count != 0 || row->faults[0].v != 0 || row->addr[0] != '\0' ||
+         !resources_fit(&row->capacity, &none)))
+        return "it is removed, but there is something of it";
+    if (row->sick_until_ms != 0 && row->sick_rounds == 0)
+        return "it is sick, and was never";
+    if (row->left_count > MACHINE_LEFT_MAX || row->left_foreign > row->left_count)
+        return "too many attempts were left there";
+    for (int i = 1; i < MACHINE_FAULTS_MAX; i++)
+        if (row->faults[i].v != 0 && row->faults[i - 1].v == 0)
+            return "its faults are out of order";
+    return NULL;
+}
+
 int machine_row_check(const struct cell *cell, const struct machine *machine, struct err *err)
 {
     struct err why;
-    if (!name_valid(machine->name))
+    bool is_row_only = machine->state == MACHINE_REMOVED && machine->name[0] == '\0';
+    if (!is_row_only && !name_valid(machine->name))
         return err_set(err, ERR_CORRUPT, "machine %" PRIu32 ": \"%.63s\" is no name", machine->id.v,
                        machine->name);
-    if (machine->state >= MACHINE_STATE_COUNT)
+    if (machine->state >= MACHINE_STATE_COUNT || (machine->state == MACHINE_REMOVED) != is_row_only)
         return machine_wrong(machine, "its state is none", err);
     if (machine->changed_ms > cell->now_ms)
         return machine_wrong(machine, "it changed later than now", err);
     if (capacity_valid(&machine->capacity, &cell->resource_names, &why) != 0 ||
         attributes_valid(&machine->attributes, &why) != 0)
         return machine_wrong(machine, why.msg, err);
-    return 0;
+    const char *wrong = machine_row_wrong(machine, is_row_only);
+    return wrong == NULL ? 0 : machine_wrong(machine, wrong, err);
 }
 
 /* Amounts in the slots of named resources count what the cell calls so. */
@@ -95,7 +118,7 @@ int job_row_check(const struct cell *cell, const struct job *job, struct err *er
 bool task_crashes_right(const struct cell *cell, const struct task *task)
 {
     const machine_id *on = task->crashed_on;
-    bool right = task->failures > 0 || on[0].v == 0;
+    bool right = task->failures > 0 || task->misstarts > 0 || on[0].v == 0;
     for (int i = 0; i < TASK_CRASHES_MAX; i++) {
         right &= on[i].v <= cell->machine_count && (i == 0 || on[i].v == 0 || on[i - 1].v != 0);
         for (int j = 0; j < i; j++)
@@ -135,8 +158,10 @@ static const char *live_wrong(const struct cell *cell, const struct job *job,
     return machine == NULL || machine->state != MACHINE_UP ? "live, but its machine is not"
            : task->attempt == 0                            ? "live without an attempt"
            : !task_shape_right(job, task->shape)           ? "in a shape its job does not have"
-           : task->not_before_ms != 0                      ? "live, but backing off"
-                                                           : NULL;
+           : task_holds(task) && (task->state != TASK_ASSIGNED || task->stopping != CAUSE_NONE ||
+                                  task->alloc.v != 0 || task->pid != 0)
+               ? "live, but backing off"
+               : NULL;
 }
 
 static const char *task_wrong(const struct cell *cell, const struct job *job,
@@ -146,6 +171,8 @@ static const char *task_wrong(const struct cell *cell, const struct job *job,
     const char *wrong = live ? live_wrong(cell, job, task) : resting_wrong(task);
     if (wrong != NULL)
         return wrong;
+    if (task->misstarts > 0 && task->state == TASK_RUNNING)
+        return "it runs, and could not be started";
     if (!task_crashes_right(cell, task))
         return "it cannot have crashed on those machines";
     if (!reserves_are_right(task))
@@ -216,6 +243,8 @@ int machine_tasks_check(const struct cell *cell, const struct machine *machine, 
             return err_set(err, ERR_CORRUPT, "task %" PRIu64 "/%" PRIu32 ": %s",
                            task_job(task->id).v, task_index(task->id), wrong);
     }
+    if (machine->state == MACHINE_REMOVED && machine->task_count > 0)
+        return machine_wrong(machine, "it is removed, and has tasks", err);
     if (!machine_is_sound(machine))
         return machine_wrong(machine, "its tasks exceed its capacity", err);
     if (!machine_devices_sound(cell, machine))

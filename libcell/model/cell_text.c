@@ -30,6 +30,12 @@ static void machine_text(struct buf *to, const struct cell *cell, const struct m
     }
     buf_printf(to, "\" tasks=%u%s changed=%" PRIu64, machine->task_count,
                machine->draining ? " draining" : "", machine->changed_ms);
+    if (machine->left_count > 0)
+        buf_printf(to, " left=%u", machine->left_count);
+    if (machine_is_sick(machine))
+        buf_printf(to, " sick_until=%" PRIu64, machine->sick_until_ms);
+    if (machine->rival_ms != 0)
+        buf_printf(to, " rival=%" PRIu64, machine->rival_ms);
     if (machine->attributes.count > 0)
         words_text(to, "attributes", &machine->attributes);
     buf_printf(to, "\n");
@@ -87,6 +93,8 @@ static void job_text(struct buf *to, const struct job *job)
             buf_printf(to, " %s=%u", task_state_text(s), job->counts[s]);
     if (job->stopping != 0)
         buf_printf(to, " stopping=%u", job->stopping);
+    if (job->unconfirmed != 0)
+        buf_printf(to, " unconfirmed=%u", job->unconfirmed);
     if (job->killed)
         buf_printf(to, " killed");
     buf_printf(to, " submitted=%" PRIu64 " changed=%" PRIu64, job->submitted_ms, job->changed_ms);
@@ -117,6 +125,8 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
         buf_printf(to, " exit=%d", task->exit_code);
     if (task->failures != 0)
         buf_printf(to, " failures=%u", task->failures);
+    if (task->misstarts != 0)
+        buf_printf(to, " misstarts=%u", task->misstarts);
     for (int i = 0; i < TASK_CRASHES_MAX && task->crashed_on[i].v != 0; i++)
         buf_printf(to, "%s%s", i == 0 ? " crashed=" : ",",
                    cell_machine(cell, task->crashed_on[i])->name);
@@ -183,7 +193,8 @@ void cell_text(struct buf *to, const struct cell *cell)
                    master_state_text(m->state), m->rpc, m->raft);
     }
     for (uint32_t i = 0; i < cell->machine_count; i++)
-        machine_text(to, cell, cell->machines[i]);
+        if (cell->machines[i]->state != MACHINE_REMOVED)
+            machine_text(to, cell, cell->machines[i]);
     size_t quota_count;
     CLEANUP(free_ptr) struct quota *quotas = cell_quotas(cell, &quota_count);
     for (size_t i = 0; i < quota_count; i++)

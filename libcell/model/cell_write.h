@@ -25,7 +25,11 @@ struct apply {
 struct machine *machine_find(const struct cell *cell, machine_id id); /* NULL: none */
 struct job *job_find(const struct cell *cell, job_id id);
 struct task *task_find(const struct cell *cell, task_id id);
+/* DOWN; in the row of one that was removed, if any was. */
 struct machine *cell_add_machine(struct cell *cell, const char *name);
+/* The two halves of it: an empty row at the end, and an empty row becomes a machine. */
+struct machine *cell_add_row(struct cell *cell);
+void cell_name_machine(struct cell *cell, struct machine *machine, const char *name);
 struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *spec);
 /* More rows of tasks, PENDING and without hashes; their addresses change. */
 void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count);
@@ -54,6 +58,19 @@ struct resized resize_go_on(struct apply *a, struct job *job);
 
 /* job.c: number its resources as the cell does; ERR_NOT_FOUND when it has no such. */
 int spec_settle(const struct cell *cell, struct job_spec *spec, struct err *err) MUST_USE;
+/* machine_fault.c: of a task that its machine could not start, or did. */
+void machine_start_failed(struct apply *a, struct machine *machine, task_id task);
+void machine_started(struct apply *a, struct machine *machine);
+/* It is well, and nothing is remembered. */
+void machine_forgive(struct apply *a, struct machine *machine);
+/* machine_left.c: nobody knows any more whether this live attempt runs; now somebody does. */
+void machine_left_add(struct apply *a, struct machine *machine, const struct task *task);
+void machine_left_put(struct machine *machine, struct attempt_ref ref);            /* loading */
+uint32_t machine_left_find(const struct machine *machine, struct attempt_ref ref); /* or count */
+void machine_left_take(struct apply *a, struct machine *machine, uint32_t at);
+void machine_left_clear(struct apply *a, struct machine *machine);
+/* machine.c: it is down, and its tasks are lost: how many. */
+uint32_t machine_fall_silent(struct apply *a, struct machine *machine);
 /* machine.c: can a machine have this much? */
 int capacity_valid(const struct resources *capacity, const struct resource_names *names,
                    struct err *err) MUST_USE;
@@ -125,6 +142,7 @@ void system_retry(struct apply *a);
 /* To be called when a machine came, and when one changed. */
 void system_machine_added(struct apply *a);
 void system_machine_changed(struct apply *a, const struct machine *machine);
+void system_machine_removed(struct apply *a, const struct machine *machine);
 void job_add_replica(struct apply *a, struct job *job); /* job.c */
 
 /* row_hash.c: over every stored field, never over what is derived from other rows' fields only */
@@ -152,12 +170,20 @@ void machine_count(struct machine *machine, const struct job *job, const struct 
 /* Do its sums hold: what may not exceed its capacity, whatever tasks use? */
 bool machine_is_sound(const struct machine *machine);
 void job_touch(struct apply *a, struct job *job);
+/* The same of a job that may be dead: the time of its last change stays. */
+void job_note(struct apply *a, struct job *job);
 void touch_flush(struct apply *a);
 /* Make the row `next`, with everything that follows from it: machine, job, lists, sums, hash. */
 void task_set(struct apply *a, struct task *task, const struct task *next);
 /* The present attempt is over; `state` is PENDING or final. */
 void task_end(struct apply *a, struct task *task, enum task_state state, enum cause cause,
               int32_t exit_code);
+/* The same, and the task keeps its place until `not_before_ms`: task_holds(). */
+void task_hold(struct apply *a, struct task *task, enum cause cause, int32_t exit_code,
+               uint64_t not_before_ms);
+/* It keeps it no longer: PENDING, backing off until `not_before_ms`, or what else becomes of a task
+ * that is told to stop for this. */
+void task_let_go(struct apply *a, struct task *task, enum cause why, uint64_t not_before_ms);
 /* An attempt that was told to stop did: that is the end we asked for, not a failure. */
 void task_stopped(struct apply *a, struct task *task, int32_t exit_code, const char *detail);
 /* What becomes of a task that was told to stop when it has. */
@@ -177,6 +203,8 @@ void changes_note_request(struct changes *changes, uint64_t seq);
 struct event *event_add(struct apply *a, enum event_kind kind);
 /* Say in its detail who sent the command: ", by ada"; not, when it was the cell itself. */
 void event_by(const struct apply *a, struct event *event);
+struct event *event_add_machine(struct apply *a, enum event_kind kind,
+                                const struct machine *machine);
 /* About a task as it is now (before its row changes). */
 void event_add_task(struct apply *a, enum event_kind kind, const struct task *task,
                     enum cause cause, int32_t exit_code, const char *detail);
@@ -199,6 +227,8 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
 void apply_machine_down(struct apply *a, const struct cmd_machine_down *body);
 void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body);
 void apply_machine_evict(struct apply *a, const struct cmd_machine_evict *body);
+void apply_machine_try(struct apply *a, const struct cmd_machine_try *body);
+void apply_machine_remove(struct apply *a, const struct cmd_machine_remove *body);
 void apply_job_submit(struct apply *a, const struct job_spec *body);
 void apply_job_update(struct apply *a, const struct cmd_job_update *body);
 void apply_job_resize(struct apply *a, const struct cmd_job_resize *body);

@@ -62,6 +62,8 @@ void cmd_release(struct cmd *cmd)
     case CMD_MASTER_REMOVE:
     case CMD_MASTER_STEP:
     case CMD_IDENTITY_SET:
+    case CMD_MACHINE_TRY:
+    case CMD_MACHINE_REMOVE:
     case CMD_POLICY_SET:
     case CMD_HOLD_SET:
     case CMD_JOB_KILL:

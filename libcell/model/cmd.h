@@ -31,7 +31,9 @@
     X(MASTER_ADD, 18, "master-add")   /* another replica, perhaps in place of one */ \
     X(MASTER_REMOVE, 19, "master-remove") \
     X(MASTER_STEP, 20, "master-step")   /* a replica has joined, or is gone */ \
-    X(IDENTITY_SET, 21, "identity-set") /* rights given or taken, certificates revoked */
+    X(IDENTITY_SET, 21, "identity-set") /* rights given or taken, certificates revoked */ \
+    X(MACHINE_TRY, 22, "machine-try")   /* a sick one may be tried again */ \
+    X(MACHINE_REMOVE, 23, "machine-remove")
 
 enum cmd_kind {
 #define X(name, number, text) CMD_##name = (number),
@@ -51,6 +53,8 @@ struct cmd_machine_register {
     struct resources capacity;
     struct resource_names resource_names; /* of the slots of `capacity` */
     struct words attributes;              /* attributes.h; owned */
+    uint64_t instance;                    /* which borglet of this name: struct wire_hello */
+    uint64_t directory;                   /* the same */
 };
 
 struct cmd_machine_down {
@@ -60,6 +64,15 @@ struct cmd_machine_down {
 struct cmd_machine_drain {
     char name[CELL_NAME_MAX + 1];
     bool on; /* false: it takes work again */
+};
+
+struct cmd_machine_try {
+    machine_id machine;
+};
+
+struct cmd_machine_remove {
+    char name[CELL_NAME_MAX + 1];
+    bool force; /* also with work on it, which is lost */
 };
 
 struct cmd_machine_evict {
@@ -98,12 +111,6 @@ struct cmd_hold_set {
 
 struct cmd_job_kill {
     char name[CELL_NAME_MAX + 1];
-};
-
-/* One attempt, named exactly: a decision about an older one is refused. */
-struct attempt_ref {
-    task_id task;
-    uint32_t attempt;
 };
 
 /* What a stage of scoring says of two machines: costs, the smaller is better. */
@@ -191,6 +198,7 @@ struct report {
     char detail[128];        /* for the event; cut */
     machine_id machine;      /* whose borglet says so: set by the replica that drives it */
     enum report_fault fault; /* START_ERROR */
+    bool told_to_stop;       /* EXITED: it had been told to when it ended; else by itself */
 };
 
 /* Of as many machines as had something to say at the same moment. */
@@ -277,6 +285,8 @@ struct cmd {
         struct cmd_master_remove master_remove;
         struct cmd_master_step master_step;
         struct cmd_identity_set identity_set;
+        struct cmd_machine_try machine_try;
+        struct cmd_machine_remove machine_remove;
     };
 };
 void cmd_release(struct cmd *cmd); /* frees what the command points to */

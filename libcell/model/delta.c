@@ -107,6 +107,15 @@ void event_by(const struct apply *a, struct event *event)
                  a->cmd->user);
 }
 
+struct event *event_add_machine(struct apply *a, enum event_kind kind,
+                                const struct machine *machine)
+{
+    struct event *event = event_add(a, kind);
+    event->machine = machine->id;
+    str_copy(event->machine_name, sizeof event->machine_name, machine->name);
+    return event;
+}
+
 void event_add_task(struct apply *a, enum event_kind kind, const struct task *task,
                     enum cause cause, int32_t exit_code, const char *detail)
 {
@@ -115,6 +124,9 @@ void event_add_task(struct apply *a, enum event_kind kind, const struct task *ta
     event->task_index = task_index(task->id);
     event->attempt = task->attempt;
     event->machine = task->machine;
+    if (task->machine.v != 0)
+        str_copy(event->machine_name, sizeof event->machine_name,
+                 machine_find(a->cell, task->machine)->name);
     event->cause = cause;
     event->exit_code = exit_code;
     str_copy(event->detail, sizeof event->detail, detail);
@@ -167,6 +179,7 @@ static void job_row_fill(struct job_row *row, const struct job *job)
         .dead = job_is_dead(job),
         .stopping = job->stopping,
         .disrupted = job->disrupted,
+        .unconfirmed = job->unconfirmed,
         .task_count = job->task_count,
         .submitted_ms = job->submitted_ms,
         .changed_ms = job->changed_ms,
@@ -183,6 +196,10 @@ static void machine_row_fill(struct machine *row, const struct machine *machine)
 {
     *row = *machine;
     row->attributes = words_copy(&machine->attributes);
+    row->left = xcalloc(machine->left_count, sizeof *row->left);
+    row->left_capacity = machine->left_count;
+    for (uint32_t i = 0; i < machine->left_count; i++)
+        row->left[i] = machine->left[i];
 }
 
 static void collect_machines(struct delta *delta, const struct cell *cell,
@@ -305,8 +322,10 @@ void delta_unref(struct delta *delta)
         return;
     for (size_t i = 0; i < delta->job_count; i++)
         spec_release(&delta->jobs[i].spec);
-    for (size_t i = 0; i < delta->machine_count; i++)
+    for (size_t i = 0; i < delta->machine_count; i++) {
         words_release(&delta->machines[i].attributes);
+        free(delta->machines[i].left);
+    }
     free(delta->machines);
     free(delta->jobs);
     free(delta->tasks);

@@ -40,7 +40,11 @@
     X(REPLICA_JOINED, 26, "replica-joined") \
     X(REPLICA_LEAVING, 27, "replica-leaving") \
     X(REPLICA_GONE, 28, "replica-gone") \
-    X(IDENTITY, 29, "identity") /* rights were given or taken, certificates revoked or restored */
+    X(IDENTITY, 29, "identity") /* rights were given or taken, certificates revoked or restored */ \
+    X(MACHINE_REFUSED, 30, "machine-refused") /* a second borglet of its name */ \
+    X(MACHINE_SICK, 31, "machine-sick")       /* it could not start tasks: it gets none */ \
+    X(MACHINE_WELL, 32, "machine-well")       /* it started one again */ \
+    X(MACHINE_REMOVED, 33, "machine-removed")
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
@@ -63,6 +67,7 @@ struct event {
     int64_t task_index; /* -1: of the whole job or of a machine */
     uint32_t attempt;
     machine_id machine;
+    char machine_name[CELL_NAME_MAX + 1]; /* "": none; its number may be another's later */
     enum cause cause;
     int32_t exit_code;
     char detail[CELL_REASON_MAX + 1]; /* assigned: the decision, see decision_print() */
@@ -97,6 +102,7 @@ struct job_row {
     uint32_t counts[TASK_STATE_COUNT];
     uint32_t stopping;
     uint32_t disrupted;
+    uint32_t unconfirmed;
     uint32_t task_count;
     struct resources limits_old[JOB_LIMITS_OLD_MAX];
     uint32_t limit_old_count;

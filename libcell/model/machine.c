@@ -5,6 +5,7 @@
 
 #include "attributes.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,14 +143,38 @@ static uint32_t stop_surplus(struct apply *a, struct machine *machine)
     return stopped;
 }
 
+/* Nobody has more; who says so would get all work. */
+static int64_t capacity_max(enum resource r)
+{
+    switch (r) {
+    case RES_CPU:
+        return INT64_C(1000) * MACHINE_CPUS_MAX;
+    case RES_RAM:
+        return (INT64_C(1) << 40) * MACHINE_RAM_TIB_MAX;
+    case RES_DISK:
+        return MIN((INT64_C(1) << 50) * MACHINE_DISK_PIB_MAX, RESOURCE_AMOUNT_MAX);
+    case RES_PORTS:
+        return MACHINE_PORTS_MAX;
+    case RES_GPU:
+        return RESOURCE_AMOUNT_MAX; /* devices_capacity_valid() */
+    case RES_NAMED:
+    case RES_COUNT:
+        break;
+    }
+    return MACHINE_NAMED_MAX;
+}
+
 int capacity_valid(const struct resources *capacity, const struct resource_names *names,
                    struct err *err)
 {
     for (enum resource r = 0; r < RES_COUNT; r++) {
         const char *name = resource_name(r, names);
-        if (capacity->v[r] < 0 || capacity->v[r] > RESOURCE_AMOUNT_MAX)
-            return err_set(err, ERR_INVALID, "%s %" PRId64 " is not between 0 and %" PRId64, name,
-                           capacity->v[r], RESOURCE_AMOUNT_MAX);
+        if (capacity->v[r] < 0 || capacity->v[r] > capacity_max(r)) {
+            CLEANUP(buf_release) struct buf most = {0};
+            resource_print(&most, r, capacity_max(r));
+            return err_set(err, ERR_INVALID, "%s %" PRId64 " is not between 0 and %" PRId64 " (%s)",
+                           name, capacity->v[r], capacity_max(r), buf_text(&most));
+        }
         if (capacity->v[r] > 0 && name[0] == '\0')
             return err_set(err, ERR_INVALID, "an amount has no name");
     }
@@ -209,8 +234,12 @@ static int machine_register_valid(const struct cmd_machine_register *body, struc
                        "machine name \"%s\": 1 to %d of a-z 0-9 . _ - and starting with a letter "
                        "or a digit",
                        body->name, CELL_NAME_MAX);
-    if (body->addr[0] == '\0')
-        return err_set(err, ERR_INVALID, "machine \"%s\": its address is missing", body->name);
+    if (!address_valid(body->addr))
+        return err_set(
+            err, ERR_INVALID,
+            "machine \"%s\": its address is not HOST:PORT of letters, digits and . - _ : "
+            "[ ] %%",
+            body->name);
     int rc = resource_names_valid(&body->resource_names, err);
     if (rc == 0)
         rc = capacity_valid(&body->capacity, &body->resource_names, err);
@@ -221,6 +250,32 @@ static int machine_register_valid(const struct cmd_machine_register *body, struc
     return rc;
 }
 
+/* Is somebody else there already? The row decides, for the two may talk to different replicas.
+ * While one of them is heard of its tasks run, and nothing may be declared lost for the other. */
+static bool refuse_rival(struct apply *a, struct machine *machine,
+                         const struct cmd_machine_register *body)
+{
+    if (machine == NULL || machine->state != MACHINE_UP || machine->instance == body->instance)
+        return false;
+    bool is_told = machine->rival == body->instance &&
+                   a->cell->now_ms - machine->rival_ms < MACHINE_RIVAL_TELL_MS;
+    if (!is_told) { /* it tries again and again */
+        machine->rival = body->instance;
+        machine->rival_ms = a->cell->now_ms;
+        machine_touch(a, machine);
+        struct event *event = event_add_machine(a, EVENT_MACHINE_REFUSED, machine);
+        snprintf(event->detail, sizeof event->detail,
+                 "a second borglet of this name, at %s: the one at %s is connected", body->addr,
+                 machine->addr);
+    }
+    answer_refuse(a, ERR_EXISTS,
+                  "machine \"%s\" is connected already, from %s: this is a second borglet with its "
+                  "name, or with a copy of its directory. It starts nothing. If the other one is "
+                  "gone, this one is taken when it has been silent long enough to be down",
+                  machine->name, machine->addr);
+    return true;
+}
+
 void apply_machine_register(struct apply *a, const struct cmd_machine_register *body)
 {
     struct err err;
@@ -228,12 +283,15 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
     struct resources capacity = body->capacity;
     struct machine *machine = namemap_get(&a->cell->machines_by_name, body->name);
     int rc = machine_register_valid(body, &err);
-    if (rc == 0 && machine == NULL && a->cell->machine_count >= CELL_MACHINES_MAX)
-        rc = err_set(&err, ERR_LIMIT,
-                     "machine \"%s\": the cell has %d machines, no more are allowed", body->name,
-                     CELL_MACHINES_MAX);
+    bool in_new_row = machine == NULL && a->cell->machines_removed == 0;
+    if (rc == 0 && in_new_row && a->cell->machine_count >= CELL_MACHINES_MAX)
+        rc = err_set(
+            &err, ERR_LIMIT,
+            "machine \"%s\": the cell has %d machines, no more are allowed; `borgctl machine "
+            "remove` those that are gone",
+            body->name, CELL_MACHINES_MAX);
     uint64_t tasks = a->cell->live_tasks + system_job_count(a->cell);
-    if (rc == 0 && machine == NULL && tasks > CELL_TASKS_MAX)
+    if (rc == 0 && in_new_row && tasks > CELL_TASKS_MAX)
         rc =
             err_set(&err, ERR_LIMIT,
                     "machine \"%s\": with its tasks of the jobs that run on every machine the cell "
@@ -247,6 +305,8 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
         answer_refuse(a, err.code, "%s", err.msg);
         return;
     }
+    if (refuse_rival(a, machine, body))
+        return;
     a->cell->resource_names = names;
     bool is_new = machine == NULL;
     if (is_new)
@@ -258,16 +318,22 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
         return;
     }
     if (is_new || machine->state != MACHINE_UP) {
-        event_add(a, EVENT_MACHINE_UP)->machine = machine->id;
+        event_add_machine(a, EVENT_MACHINE_UP, machine);
         a->cell->machines_up++;
+        machine_forgive(a, machine);
+        machine->rival = machine->rival_ms = 0;
     }
     machine->state = MACHINE_UP;
+    machine->instance = body->instance;
+    if (machine->directory != body->directory)
+        machine->left_foreign = machine->left_count;
+    machine->directory = body->directory;
     str_copy(machine->addr, sizeof machine->addr, body->addr);
     machine->capacity = capacity;
     if (!words_same(&machine->attributes, &body->attributes) || is_new)
         machine_set_attributes(machine, &body->attributes);
     machine_touch(a, machine);
-    if (is_new)
+    if (in_new_row)
         system_machine_added(a);
     system_machine_changed(a, machine);
     uint32_t stopped = stop_surplus(a, machine);
@@ -278,6 +344,40 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
         answer_say(a, "machine \"%s\" is up", body->name);
 }
 
+/* Its attempts are over for the cell, and its processes may go on until somebody says otherwise. */
+static void task_lose(struct apply *a, struct machine *machine, struct task *task)
+{
+    if (task_holds(task)) { /* nothing of it ran */
+        task_let_go(a, task, CAUSE_MACHINE_DOWN, task->not_before_ms);
+        return;
+    }
+    bool killed = task->stopping == CAUSE_KILLED;
+    enum cause cause = killed ? CAUSE_KILLED : CAUSE_MACHINE_DOWN;
+    if (!job_find(a->cell, task_job(task->id))->spec.is_alloc_set)
+        machine_left_add(a, machine, task);
+    event_add_task(a, killed ? EVENT_KILLED : EVENT_LOST, task, cause, 0, "machine down");
+    task_end(a, task, task_stopped_state(a->cell, task), cause, 0);
+}
+
+uint32_t machine_fall_silent(struct apply *a, struct machine *machine)
+{
+    machine->state = MACHINE_DOWN;
+    machine->rival = machine->rival_ms = 0;
+    a->cell->machines_up--;
+    machine_touch(a, machine);
+    event_add_machine(a, EVENT_MACHINE_DOWN, machine);
+    machine_forgive(a, machine);
+    CLEANUP(free_ptr) struct task **tasks = machine_tasks_by_id(machine);
+    uint32_t count = machine->task_count, lost = 0;
+    for (uint32_t i = 0; i < count; i++) { /* allocs first */
+        lost += !task_holds(tasks[i]);
+        task_lose(a, machine, tasks[i]);
+    }
+    ASSERT(machine->task_count == 0);
+    system_machine_changed(a, machine);
+    return lost;
+}
+
 void apply_machine_down(struct apply *a, const struct cmd_machine_down *body)
 {
     struct machine *machine = machine_find(a->cell, body->machine);
@@ -285,25 +385,12 @@ void apply_machine_down(struct apply *a, const struct cmd_machine_down *body)
         answer_refuse(a, ERR_NOT_FOUND, "no machine %u", body->machine.v);
         return;
     }
-    if (machine->state == MACHINE_DOWN) {
-        answer_refuse(a, ERR_STATE, "machine \"%s\" is down already", machine->name);
+    if (machine->state != MACHINE_UP) {
+        answer_refuse(a, ERR_STATE, "machine \"%s\" is %s already", machine->name,
+                      machine_state_text(machine->state));
         return;
     }
-    machine->state = MACHINE_DOWN;
-    a->cell->machines_up--;
-    machine_touch(a, machine);
-    event_add(a, EVENT_MACHINE_DOWN)->machine = machine->id;
-    CLEANUP(free_ptr) struct task **tasks = machine_tasks_by_id(machine);
-    uint32_t count = machine->task_count;
-    for (uint32_t i = 0; i < count; i++) {
-        struct task *task = tasks[i];
-        bool killed = task->stopping == CAUSE_KILLED;
-        enum cause cause = killed ? CAUSE_KILLED : CAUSE_MACHINE_DOWN;
-        event_add_task(a, killed ? EVENT_KILLED : EVENT_LOST, task, cause, 0, "machine down");
-        task_end(a, task, task_stopped_state(a->cell, task), cause, 0); /* allocs first */
-    }
-    ASSERT(machine->task_count == 0);
-    system_machine_changed(a, machine);
+    uint32_t count = machine_fall_silent(a, machine);
     answer_say(a, "machine \"%s\" is down (tasks lost: %u)", machine->name, count);
 }
 
@@ -364,8 +451,8 @@ void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body)
     }
     machine->draining = body->on;
     machine_touch(a, machine);
-    struct event *event = event_add(a, body->on ? EVENT_MACHINE_DRAINING : EVENT_MACHINE_UNDRAINED);
-    event->machine = machine->id;
+    struct event *event =
+        event_add_machine(a, body->on ? EVENT_MACHINE_DRAINING : EVENT_MACHINE_UNDRAINED, machine);
     event_by(a, event);
     uint32_t stopped = body->on ? drain_tasks(a, machine) : 0;
     system_machine_changed(a, machine);

@@ -49,12 +49,24 @@ static uint32_t count_state(const struct masters *masters, enum master_state sta
     return count;
 }
 
-/* "host:port" */
-static bool address_valid(const char *address)
+/* Only what names and numeric addresses are made of: it goes into messages and on terminals. */
+static bool host_valid(const char *host, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        char c = host[i];
+        bool is_word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!is_word && (c == '\0' || strchr(".-_:[]%", c) == NULL))
+            return false;
+    }
+    return size > 0;
+}
+
+bool address_valid(const char *address)
 {
     const char *colon = strrchr(address, ':');
     char *end = NULL;
-    if (colon == NULL || colon == address || colon[1] < '0' || colon[1] > '9')
+    if (colon == NULL || !host_valid(address, (size_t)(colon - address)) || colon[1] < '0' ||
+        colon[1] > '9')
         return false;
     long port = strtol(colon + 1, &end, 10);
     return *end == '\0' && port >= 1 && port <= 65535;
@@ -234,8 +246,8 @@ void apply_master_step(struct apply *a, const struct cmd_master_step *body)
         return;
     }
     if (body->gone && count_state(masters, MASTER_VOTES) == 0) {
-        answer_refuse(a, ERR_STATE, "without replica %" PRIu64 " there would be no member",
-                      row->id);
+        answer_refuse(a, ERR_STATE, "replica %" PRIu64 " cannot be gone: no other is a member",
+                      body->id);
         return;
     }
     note(a, body->gone ? EVENT_REPLICA_GONE : EVENT_REPLICA_JOINED, row);

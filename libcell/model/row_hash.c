@@ -65,21 +65,29 @@ uint64_t attributes_row_hash(const struct words *attributes)
 
 uint64_t machine_row_hash(const struct machine *machine)
 {
-    const uint64_t values[] = {machine->id.v,       machine->state,      machine->draining,
-                               machine->task_count, machine->changed_ms, machine->attributes_hash};
+    const uint64_t values[] = {
+        machine->id.v,       machine->state,           machine->draining,      machine->task_count,
+        machine->changed_ms, machine->attributes_hash, machine->instance,      machine->rival,
+        machine->rival_ms,   machine->sick_rounds,     machine->sick_until_ms, machine->left_count,
+        machine->directory,  machine->left_foreign};
     uint64_t hash = hash_text(hash_text(2, machine->name), machine->addr);
     hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &machine->capacity);
     hash = add_resources(add_resources(hash, &machine->reserved), &machine->stopping);
     for (int r = 0; r < RECLAIM_COUNT; r++)
         hash =
             hash_add(hash_add(hash, (uint64_t)machine->reclaimed[r]), (uint64_t)machine->used[r]);
+    for (int i = 0; i < MACHINE_FAULTS_MAX; i++)
+        hash = hash_add(hash, machine->faults[i].v);
+    for (uint32_t i = 0; i < machine->left_count; i++)
+        hash = hash_add(hash_add(hash, machine->left[i].task.v), machine->left[i].attempt);
     return add_resources(hash, &machine->promised);
 }
 
 uint64_t job_row_hash(const struct job *job)
 {
-    const uint64_t values[] = {job->id.v,         job->spec_hash,  job->killed,    job->stopping,
-                               job->submitted_ms, job->changed_ms, job->task_count};
+    const uint64_t values[] = {job->id.v,       job->spec_hash,    job->killed,
+                               job->stopping,   job->submitted_ms, job->changed_ms,
+                               job->task_count, job->unconfirmed};
     uint64_t hash = add_all(3, values, ARRAY_SIZE(values));
     for (int s = 0; s < TASK_STATE_COUNT; s++)
         hash = hash_add(hash, job->counts[s]);
@@ -95,7 +103,8 @@ uint64_t task_row_hash(const struct task *task)
                                task->machine.v,     task->cause,         task->stopping,
                                task->failures,      (uint64_t)task->pid, (uint64_t)task->exit_code,
                                task->not_before_ms, task->started_ms,    task->changed_ms,
-                               task->alloc.v,       task->devices,       task->shape};
+                               task->alloc.v,       task->devices,       task->shape,
+                               task->misstarts,     task->by_eviction};
     uint64_t hash = add_all(4, values, ARRAY_SIZE(values));
     for (int i = 0; i < TASK_CRASHES_MAX; i++)
         hash = hash_add(hash, task->crashed_on[i].v);

@@ -52,6 +52,11 @@ void machine_set_attributes(struct machine *machine, const struct words *attribu
 void job_touch(struct apply *a, struct job *job)
 {
     job->changed_ms = a->cell->now_ms;
+    job_note(a, job);
+}
+
+void job_note(struct apply *a, struct job *job)
+{
     if (a->job == job)
         return;
     if (a->job != NULL)
@@ -124,9 +129,30 @@ static void job_account(struct apply *a, struct job *job, const struct task *was
 
 static struct list *list_of(struct cell *cell, const struct task *task)
 {
-    if (task_is_live(task))
-        return &machine_find(cell, task->machine)->tasks;
-    return task->not_before_ms != 0 ? &cell->backing_off : NULL;
+    return task_is_live(task) ? &machine_find(cell, task->machine)->tasks : NULL;
+}
+
+/* The links of a row stay what they are when the row becomes another. */
+static void task_become(struct cell *cell, struct task *task, const struct task *next)
+{
+    struct list *from = list_of(cell, task), *to = list_of(cell, next);
+    bool waited = task->not_before_ms != 0, waits = next->not_before_ms != 0;
+    if (from != to && from != NULL)
+        list_remove(&task->link);
+    if (waited && !waits)
+        list_remove(&task->waiting);
+    struct list link = task->link, waiting = task->waiting;
+    *task = *next;
+    task->link = link;
+    task->waiting = waiting;
+    if (from != to)
+        list_init(&task->link);
+    if (from != to && to != NULL)
+        list_push(to, &task->link);
+    if (waited != waits)
+        list_init(&task->waiting);
+    if (waits && !waited)
+        list_push(&cell->backing_off, &task->waiting);
 }
 
 void task_set(struct apply *a, struct task *task, const struct task *next)
@@ -141,27 +167,34 @@ void task_set(struct apply *a, struct task *task, const struct task *next)
     ASSERT(devices_mask_valid(next->devices,
                               task_is_live(next) ? task_limit(job, next)->v[RES_GPU] : 0));
     ASSERT_IMPLIES(next->shape != 0, task_is_live(next));
-    ASSERT_IMPLIES(next->not_before_ms != 0, next->state == TASK_PENDING);
+    ASSERT_IMPLIES(next->not_before_ms != 0,
+                   next->state == TASK_PENDING || next->state == TASK_ASSIGNED);
+    ASSERT_IMPLIES(task_holds(next), next->stopping == CAUSE_NONE && next->alloc.v == 0);
     ASSERT_IMPLIES(next->alloc.v != 0, task_is_live(next));
     ASSERT_IMPLIES(task_is_live(&was) && task_is_live(next), was.machine.v == next->machine.v);
 
-    struct list *from = list_of(cell, &was);
-    struct list *to = list_of(cell, next);
-    if (from != to && from != NULL)
-        list_remove(&task->link);
-    struct list link = task->link;
-    *task = *next;
-    task->link = link;
-    if (from == NULL || from != to)
-        list_init(&task->link);
-    if (from != to && to != NULL)
-        list_push(to, &task->link);
+    task_become(cell, task, next);
     task->changed_ms = cell->now_ms;
     task->row_hash = task_row_hash(task);
     cell->digest_sum += task->row_hash - was.row_hash;
     changes_note_task(a->changes, task->id);
     machine_account(a, job, &was, task);
     job_account(a, job, &was, task);
+}
+
+/* Nothing of the attempt runs. */
+static void attempt_over(struct task *next, enum cause cause, int32_t exit_code)
+{
+    next->cause = cause;
+    next->stopping = CAUSE_NONE;
+    next->pid = 0;
+    next->exit_code = exit_code;
+    next->not_before_ms = 0;
+    next->started_ms = 0;
+    for (int i = 0; i < SPEC_PORTS_MAX; i++)
+        next->ports[i] = 0;
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        next->reserves[r] = (struct reserve){0};
 }
 
 void task_end(struct apply *a, struct task *task, enum task_state state, enum cause cause,
@@ -177,20 +210,39 @@ void task_end(struct apply *a, struct task *task, enum task_state state, enum ca
     next.machine = (machine_id){0};
     next.alloc = (task_id){0};
     next.shape = 0;
-    next.cause = cause;
-    next.stopping = CAUSE_NONE;
-    next.pid = 0;
-    next.exit_code = exit_code;
-    next.not_before_ms = 0;
-    next.started_ms = 0;
-    for (int i = 0; i < SPEC_PORTS_MAX; i++)
-        next.ports[i] = 0;
     next.devices = 0;
-    for (int r = 0; r < RECLAIM_COUNT; r++)
-        next.reserves[r] = (struct reserve){0};
+    attempt_over(&next, cause, exit_code);
     task_set(a, task, &next);
     if (alloc.v != 0)
         alloc_settle(a, alloc);
+}
+
+void task_hold(struct apply *a, struct task *task, enum cause cause, int32_t exit_code,
+               uint64_t not_before_ms)
+{
+    struct task next = *task;
+    next.state = TASK_ASSIGNED;
+    attempt_over(&next, cause, exit_code);
+    next.not_before_ms = not_before_ms;
+    task_set(a, task, &next);
+}
+
+void task_let_go(struct apply *a, struct task *task, enum cause why, uint64_t not_before_ms)
+{
+    const struct job *job = job_find(a->cell, task_job(task->id));
+    bool wanted = !job->killed && task_index(task->id) < job->spec.replicas;
+    ASSERT(task_holds(task));
+    if (why == CAUSE_KILLED && !wanted) {
+        event_add_task(a, EVENT_KILLED, task, CAUSE_KILLED, 0, "");
+        task_end(a, task, TASK_KILLED, CAUSE_KILLED, task->exit_code);
+        return;
+    }
+    task_end(a, task, TASK_PENDING, task->cause, task->exit_code);
+    if (task->state != TASK_PENDING || not_before_ms == 0)
+        return; /* not wanted there any more */
+    struct task next = *task;
+    next.not_before_ms = not_before_ms;
+    task_set(a, task, &next);
 }
 
 enum task_state task_stopped_state(const struct cell *cell, const struct task *task)
@@ -212,6 +264,10 @@ void task_stopped(struct apply *a, struct task *task, int32_t exit_code, const c
 void task_stop(struct apply *a, struct task *task, enum cause cause)
 {
     ASSERT(task_is_live(task));
+    if (task_holds(task)) { /* nothing to wait for */
+        task_let_go(a, task, cause, task->not_before_ms);
+        return;
+    }
     struct task next = *task;
     next.stopping = cause;
     task_set(a, task, &next);

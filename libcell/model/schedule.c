@@ -74,7 +74,7 @@ static int task_check(const struct task *task, const struct job *job, uint32_t a
 {
     if (job->killed)
         return err_set(err, ERR_STATE, "the job is killed");
-    if (task->state != TASK_PENDING)
+    if (task->state != TASK_PENDING && !task_holds(task))
         return err_set(err, ERR_STATE, "the task is %s", task_state_text(task->state));
     if (task->attempt != attempt)
         return err_set(err, ERR_STATE, "the decision is about attempt %u, the last one was %u",
@@ -142,7 +142,11 @@ static int placement_check(const struct cell *cell, const struct placement *p,
     if (machine == NULL)
         return err_set(err, ERR_NOT_FOUND, "no machine %u", p->machine.v);
     if (machine->state != MACHINE_UP)
-        return err_set(err, ERR_STATE, "machine \"%s\" is down", machine->name);
+        return err_set(err, ERR_STATE, "machine \"%s\" is %s", machine->name,
+                       machine_state_text(machine->state));
+    if (machine_is_sick(machine))
+        return err_set(err, ERR_STATE, "machine \"%s\" is sick: it could not start tasks",
+                       machine->name);
     if (machine->draining)
         return err_set(err, ERR_STATE, "machine \"%s\" is draining", machine->name);
     if (job->spec.every_machine && p->machine.v != task_index(task->id) + 1)
@@ -339,6 +343,7 @@ static void place(struct apply *a, const struct group *g, uint32_t i, struct und
     next.state = is_alloc ? TASK_RUNNING : TASK_ASSIGNED;
     next.started_ms = is_alloc ? a->cell->now_ms : 0;
     next.attempt++;
+    next.by_eviction |= victims > 0;
     next.machine = p->machine;
     next.alloc = p->alloc;
     next.shape = p->shape;

@@ -134,6 +134,23 @@ void system_machine_added(struct apply *a)
     a->cell->quota_eased = eased; /* what came goes again */
 }
 
+/* What has ended there has not on the machine that gets the row. */
+void system_machine_removed(struct apply *a, const struct machine *machine)
+{
+    LIST_EACH(l, &a->cell->system_jobs)
+    {
+        struct job *job = CONTAINER_OF(l, struct job, system);
+        struct task *task = &job->tasks[machine->id.v - 1];
+        struct task next = *task;
+        ASSERT(!task_is_live(task));
+        next.state = TASK_UNWANTED;
+        next.not_before_ms = 0;
+        next.misstarts = 0;
+        task_forgive(&next);
+        task_set(a, task, &next);
+    }
+}
+
 void system_machine_changed(struct apply *a, const struct machine *machine)
 {
     LIST_EACH(l, &a->cell->system_jobs)

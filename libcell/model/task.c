@@ -1,5 +1,5 @@
 /*
- * task.c - texts and predicates of the task table. The moves are made in task_set.c.
+ * task.c - texts and predicates of the task table. The moves are made in row_set.c.
  */
 #include "task.h"
 
@@ -27,8 +27,14 @@ bool task_is_live(const struct task *task)
     return task->state == TASK_ASSIGNED || task->state == TASK_RUNNING;
 }
 
+bool task_holds(const struct task *task)
+{
+    return task_is_live(task) && task->not_before_ms != 0;
+}
+
 void task_forgive(struct task *task)
 {
+    task->by_eviction = false;
     task->failures = 0;
     memset(task->crashed_on, 0, sizeof task->crashed_on);
 }
@@ -60,12 +66,16 @@ bool task_may_move(enum task_state from, enum task_state to)
 {
     static const uint32_t arrows[TASK_STATE_COUNT] = {
         [TASK_PENDING] =
-            BIT(TASK_ASSIGNED) | BIT(TASK_RUNNING) | BIT(TASK_KILLED) | BIT(TASK_UNWANTED),
+            BIT(TASK_ASSIGNED) | BIT(TASK_RUNNING) | BIT(TASK_KILLED) | BIT(TASK_UNWANTED) |
+            BIT(TASK_FINISHED), /* its attempt was lost with its machine, and is found ended */
         /* A short task may end before anybody saw it running. */
         [TASK_ASSIGNED] = BIT(TASK_PENDING) | BIT(TASK_RUNNING) | BIT(TASK_FINISHED) |
                           BIT(TASK_FAILED) | BIT(TASK_KILLED) | BIT(TASK_UNWANTED),
-        [TASK_RUNNING] = BIT(TASK_PENDING) | BIT(TASK_FINISHED) | BIT(TASK_FAILED) |
-                         BIT(TASK_KILLED) | BIT(TASK_UNWANTED),
+        [TASK_RUNNING] = BIT(TASK_PENDING) | BIT(TASK_ASSIGNED) | BIT(TASK_FINISHED) |
+                         BIT(TASK_FAILED) | BIT(TASK_KILLED) | BIT(TASK_UNWANTED),
+        /* Of a job on every machine, when its machine is removed. */
+        [TASK_FINISHED] = BIT(TASK_UNWANTED),
+        [TASK_FAILED] = BIT(TASK_UNWANTED),
         [TASK_KILLED] = BIT(TASK_PENDING),
         [TASK_UNWANTED] = BIT(TASK_PENDING),
     };

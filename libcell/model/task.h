@@ -9,9 +9,11 @@
  *                    exit or start error with attempts left, eviction, machine lost
  *
  *   any live state -- kill --> (stopping, then) KILLED           PENDING -- kill --> KILLED
- *   PENDING of an alloc, where nothing has to be started -- schedule --> RUNNING
- *   KILLED by an update to fewer replicas -- update to more --> PENDING
- *   of a job on every machine: PENDING, or an end that would lead there <-- machine --> UNWANTED
+ *   RUNNING or ASSIGNED -- failure --> ASSIGNED, backing off: the attempt is over, and the task
+ * keeps its place (task_holds()) -- wake, or told to stop --> PENDING PENDING of an alloc, where
+ * nothing has to be started -- schedule --> RUNNING KILLED by an update to fewer replicas -- update
+ * to more --> PENDING of a job on every machine: PENDING, or an end that would lead there <--
+ * machine --> UNWANTED
  *
  * An attempt that ends in an eviction or with its machine ends LOST or evicted in the events; the
  * task itself is PENDING again at once, with the cause. FINISHED, FAILED, KILLED are final, but for
@@ -33,6 +35,12 @@ typedef struct {
 typedef struct {
     uint64_t v;
 } task_id; /* job and index in one number; 0: none */
+
+/* One attempt, named exactly: a decision about an older one is refused. */
+struct attempt_ref {
+    task_id task;
+    uint32_t attempt;
+};
 
 enum { TASK_INDEX_BITS = 20 };
 _Static_assert(CELL_TASKS_PER_JOB_MAX <= 1 << TASK_INDEX_BITS, "an index must fit a task id");
@@ -92,23 +100,29 @@ struct task {
     enum cause stopping; /* live and told to stop: why; else CAUSE_NONE */
     uint32_t shape;      /* of the present attempt: task_limit(); 0 unless live */
     uint32_t failures;   /* attempts that ended by exit, signal or start error */
+    uint32_t misstarts;  /* starts in a row that failed by their machines' fault */
+    bool by_eviction;    /* others were evicted for it since it last was well */
     /* Where the last of those attempts were, the latest first, each machine once; 0: no more. */
     machine_id crashed_on[TASK_CRASHES_MAX];
     int32_t pid;            /* of the present attempt's process, 0 when unknown */
     int32_t exit_code;      /* of the last ended attempt: code, or -signal */
-    uint64_t not_before_ms; /* PENDING and backing off: when a new attempt may start; else 0 */
+    uint64_t not_before_ms; /* backing off, PENDING or task_holds(): when a new attempt may start */
     uint64_t started_ms;    /* when the present attempt was seen running; cell time */
     uint64_t changed_ms;    /* when this row last changed; cell time */
     uint16_t ports[SPEC_PORTS_MAX]; /* of the present attempt, in the order of the spec's names */
     uint32_t devices;               /* of the present attempt: a bit per gpu of its machine */
     struct reserve reserves[RECLAIM_COUNT]; /* of the present attempt, by enum resource */
     uint64_t row_hash;                      /* what this row adds to the cell's digest */
-    struct list link; /* live: in its machine's tasks; backing off: in cell.backing_off */
+    struct list link;                       /* live: in its machine's tasks */
+    struct list waiting;                    /* backing off: in cell.backing_off */
 };
 
 /* Forget the attempts that failed. */
 void task_forgive(struct task *task);
 bool task_is_live(const struct task *task); /* ASSIGNED or RUNNING: it holds a place */
+/* Live, and nothing of it runs: its last attempt failed, and while it backs off it keeps its place,
+ * so that nobody has to be evicted for it again and again. */
+bool task_holds(const struct task *task);
 /* Down because the cell wanted it so: evicted for other work, for a drain or an update, and not
  * running again yet. Machines that fail, and what a user kills, are not meant. */
 bool task_is_disrupted(const struct task *task);

@@ -11,11 +11,13 @@ enum { CMD_FORMAT = 1, ENVELOPE_HEAD_BYTES = 4 };
 
 static void machine_register_fields(struct pack *p, struct cmd_machine_register *r)
 {
-    pack_fields(p, 4);
+    pack_fields(p, 6);
     pack_text(p, r->name, sizeof r->name);
     pack_text(p, r->addr, sizeof r->addr);
     resources_fields(p, &r->capacity, &r->resource_names);
     words_fields(p, &r->attributes, MACHINE_ATTRIBUTES_MAX);
+    pack_u64(p, &r->instance);
+    pack_u64(p, &r->directory);
 }
 
 /* One flat list, for there are many: 9 bytes at most and 11 a score. */
@@ -200,10 +202,27 @@ static void number_fields(struct pack *p, uint64_t *number)
 }
 
 /* Of a command that names a machine and nothing else. */
-static void machine_fields(struct pack *p, machine_id *machine)
+static void machine_fields(struct pack *p, struct cmd *cmd)
 {
+    machine_id *machine = cmd->kind == CMD_MACHINE_DOWN      ? &cmd->machine_down.machine
+                          : cmd->kind == CMD_MACHINE_EVICT   ? &cmd->machine_evict.machine
+                          : cmd->kind == CMD_MACHINE_RECLAIM ? &cmd->machine_reclaim.machine
+                                                             : &cmd->machine_try.machine;
     pack_fields(p, 1);
     pack_u32(p, &machine->v);
+}
+
+static void machine_remove_fields(struct pack *p, struct cmd_machine_remove *r)
+{
+    pack_fields(p, 2);
+    pack_text(p, r->name, sizeof r->name);
+    pack_bool(p, &r->force);
+}
+
+static void policy_set_fields(struct pack *p, struct cmd_policy_set *s)
+{
+    pack_fields(p, 1);
+    pack_enum(p, &s->policy, POLICY_COUNT);
 }
 
 static void body_fields(struct pack *p, struct cmd *cmd)
@@ -213,7 +232,10 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         machine_register_fields(p, &cmd->machine_register);
         return;
     case CMD_MACHINE_DOWN:
-        machine_fields(p, &cmd->machine_down.machine);
+    case CMD_MACHINE_EVICT:
+    case CMD_MACHINE_RECLAIM:
+    case CMD_MACHINE_TRY:
+        machine_fields(p, cmd);
         return;
     case CMD_JOB_SUBMIT:
         spec_fields(p, &cmd->job_submit);
@@ -236,9 +258,6 @@ static void body_fields(struct pack *p, struct cmd *cmd)
     case CMD_QUOTA_SET:
         quota_set_fields(p, &cmd->quota_set);
         return;
-    case CMD_MACHINE_EVICT:
-        machine_fields(p, &cmd->machine_evict.machine);
-        return;
     case CMD_JOB_UPDATE:
         job_update_fields(p, &cmd->job_update);
         return;
@@ -246,17 +265,13 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         number_fields(p, &cmd->job_resize.job.v);
         return;
     case CMD_POLICY_SET:
-        pack_fields(p, 1);
-        pack_enum(p, &cmd->policy_set.policy, POLICY_COUNT);
+        policy_set_fields(p, &cmd->policy_set);
         return;
     case CMD_HOLD_SET:
         hold_set_fields(p, &cmd->hold_set);
         return;
     case CMD_USAGE:
         usage_fields(p, &cmd->usage);
-        return;
-    case CMD_MACHINE_RECLAIM:
-        machine_fields(p, &cmd->machine_reclaim.machine);
         return;
     case CMD_MASTERS_SET:
         masters_fields(p, &cmd->masters_set);
@@ -272,6 +287,9 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         return;
     case CMD_IDENTITY_SET:
         identity_set_fields(p, &cmd->identity_set);
+        return;
+    case CMD_MACHINE_REMOVE:
+        machine_remove_fields(p, &cmd->machine_remove);
         return;
     }
     pack_fail(p, "unknown kind of command");

@@ -51,7 +51,7 @@ static void ports_fields(struct pack *p, uint16_t *ports)
 void report_fields(struct pack *p, void *report)
 {
     struct report *r = report;
-    pack_fields(p, 8);
+    pack_fields(p, 9);
     attempt_ref_fields(p, &r->task);
     pack_enum(p, &r->kind, REPORT_KIND_COUNT);
     pack_i32(p, &r->pid);
@@ -60,6 +60,7 @@ void report_fields(struct pack *p, void *report)
     pack_text(p, r->detail, sizeof r->detail);
     pack_u32(p, &r->machine.v);
     pack_enum(p, &r->fault, REPORT_FAULT_COUNT);
+    pack_bool(p, &r->told_to_stop);
 }
 
 void task_usage_fields(struct pack *p, void *task_usage)

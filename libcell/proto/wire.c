@@ -178,7 +178,7 @@ int wire_unpack_shed(const void *bytes, size_t size, struct wire_shed *ret, stru
 static void hello_fields(struct pack *p, void *body)
 {
     struct wire_hello *h = body;
-    pack_fields(p, 6);
+    pack_fields(p, 8);
     pack_text(p, h->name, sizeof h->name);
     pack_text(p, h->addr, sizeof h->addr);
     resources_fields(p, &h->capacity, &h->resource_names);
@@ -186,6 +186,8 @@ static void hello_fields(struct pack *p, void *body)
     pack_list(p, &h->reports, &h->report_count, HELLO_REPORTS_MAX, sizeof *h->reports,
               report_fields);
     words_fields(p, &h->attributes, MACHINE_ATTRIBUTES_MAX);
+    pack_u64(p, &h->instance);
+    pack_u64(p, &h->directory);
 }
 
 void wire_pack_hello(struct buf *to, const struct wire_hello *h)

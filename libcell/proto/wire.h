@@ -136,6 +136,10 @@ struct wire_hello {
     struct report *reports; /* attempts it has, live and ended, HELLO_REPORTS_MAX; owned */
     uint32_t report_count;
     struct words attributes; /* of the machine; owned */
+    /* The same as long as it is the same directory on the same running host: a second borglet of
+     * the name, or one with a copy of the directory, has another. Never 0. */
+    uint64_t instance;
+    uint64_t directory; /* the same as long as it is that directory; never 0 */
 };
 struct wire_welcome {
     uint32_t machine;

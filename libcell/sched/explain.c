@@ -18,7 +18,9 @@ struct explanation {
 static int lacks_place(const struct view *view, const struct view_job *job, uint32_t machine)
 {
     if (!view->up[machine])
-        return view->draining[machine] ? LACKS_LEAVE : LACKS_MACHINE;
+        return view->draining[machine] ? LACKS_LEAVE
+               : view->sick[machine]   ? LACKS_HEALTH
+                                       : LACKS_MACHINE;
     if (places_allow(job, machine))
         return LACKS_NOTHING;
     uint32_t failing = places_failing(job, machine);
@@ -68,13 +70,14 @@ static void look_at_allocs(struct explanation *e, const struct view *view,
 static struct explanation look(const struct view *view, const struct view_job *job,
                                const struct resources *need, struct reach *reach)
 {
-    struct explanation e = {.count = job->inside != NULL ? allocs_count(job) : view->machine_count};
+    struct explanation e = {.count = job->inside != NULL ? allocs_count(job)
+                                                         : view->machine_count - view->gone_count};
     for (int r = 0; r < RES_COUNT; r++)
         e.enough[r] = -1;
     if (job->inside != NULL)
         look_at_allocs(&e, view, job, need);
-    for (uint32_t m = 0; job->inside == NULL && m < e.count; m++)
-        if (look_at_place(&e, view, job, m))
+    for (uint32_t m = 0; job->inside == NULL && m < view->machine_count; m++)
+        if (!view->gone[m] && look_at_place(&e, view, job, m))
             look_at_room(&e, need, reach_room(reach, view, job, need, m));
     return e;
 }
@@ -143,7 +146,7 @@ static bool print_none(struct buf *to, const struct view *view, const struct vie
 {
     if (job->inside != NULL && allocs_count(job) == 0)
         buf_printf(to, "alloc set \"%s\" is gone", strchr(job->inside->key, '/') + 1);
-    else if (job->inside == NULL && view->machine_count == 0)
+    else if (job->inside == NULL && view->machine_count == view->gone_count)
         buf_printf(to, "the cell has no machines yet");
     else
         return false;

@@ -70,6 +70,8 @@ void lack_print(struct buf *to, int lack, const struct lack_about *about, bool o
         buf_printf(to, "%s down", one ? "is" : "are");
     } else if (lack == LACKS_LEAVE) {
         buf_printf(to, "%s draining", one ? "is" : "are");
+    } else if (lack == LACKS_HEALTH) {
+        buf_printf(to, "%s sick", one ? "is" : "are");
     } else if (lack == LACKS_ALLOC) {
         buf_printf(to, "%s pending", one ? "is" : "are");
     } else if (lack == LACKS_ENDING) {

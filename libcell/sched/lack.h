@@ -13,6 +13,7 @@ enum {
     LACKS_NOTHING = RES_COUNT, /* below: that resource */
     LACKS_MACHINE,
     LACKS_LEAVE,  /* it is draining */
+    LACKS_HEALTH, /* it is sick */
     LACKS_ALLOC,  /* of an alloc: it is pending itself */
     LACKS_ENDING, /* of an alloc: it is being stopped */
     LACKS_CLAUSE,

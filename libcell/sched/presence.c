@@ -343,8 +343,10 @@ void presence_remove(struct view *view, struct view_job *job)
         struct crowd *other = keeper->watch.who;
         list_remove(&keeper->link);
         list_remove(&keeper->watch.link);
+        /* It leaves the sum of presence_eased() with all that it had ended: the sum must not come
+         * back to what it was. */
         if (other->job != NULL)
-            other->job->eased++;
+            other->job->eased += keeper->presence->ended + 1;
         presence_put(view, keeper->presence);
         flag(other);
         crowd_put(view, other);

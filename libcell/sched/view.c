@@ -111,6 +111,8 @@ static void machines_grow(struct view *view, uint32_t count)
                 resource_grow(view, r, old, now);
         grow_column(&view->up, old, now, sizeof(bool));
         grow_column(&view->draining, old, now, sizeof(bool));
+        grow_column(&view->sick, old, now, sizeof(bool));
+        grow_column(&view->gone, old, now, sizeof(bool));
         grow_column(&view->budgeted, old, now, sizeof(uint32_t));
         grow_column(&view->traits, old, now, sizeof(struct trait));
         grow_column(&view->stamp, old, now, sizeof(uint64_t));
@@ -191,15 +193,19 @@ static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
 {
     struct facts *facts = view->facts[m];
     bool is_new = facts == NULL; /* then nothing is there yet */
-    if (!is_new && words_same(&facts->attributes, &row->attributes))
+    bool is_named = !is_new && strcmp(facts->name, row->name) == 0;
+    if (is_named && words_same(&facts->attributes, &row->attributes))
         return false;
-    if (is_new) {
-        size_t name_size = strlen(row->name) + 1;
-        facts = view->facts[m] = xcalloc(1, sizeof *facts + name_size);
-        str_copy(facts->name, name_size, row->name); /* a machine keeps its name */
-    }
     if (!is_new)
         recount(view, m, -1);
+    if (!is_named) { /* the row of one that was removed is another machine's */
+        size_t name_size = strlen(row->name) + 1;
+        if (!is_new)
+            words_release(&facts->attributes);
+        free(facts);
+        facts = view->facts[m] = xcalloc(1, sizeof *facts + name_size);
+        str_copy(facts->name, name_size, row->name);
+    }
     words_release(&facts->attributes);
     facts->attributes = words_copy(&row->attributes);
     places_machine(view, m);
@@ -212,14 +218,17 @@ static bool take_facts(struct view *view, uint32_t m, const struct machine *row)
 static void take_machine(struct view *view, const struct machine *row)
 {
     uint32_t m = row->id.v - 1;
-    bool draining = row->state == MACHINE_UP && row->draining;
-    bool up = row->state == MACHINE_UP && !draining;
-    bool changed = m >= view->machine_count;
-    bool larger = false;
+    bool is_new = m >= view->machine_count, larger = false;
+    bool gone = row->state == MACHINE_REMOVED, draining = row->state == MACHINE_UP && row->draining;
+    bool sick = row->state == MACHINE_UP && !draining && machine_is_sick(row);
+    bool up = row->state == MACHINE_UP && !draining && !sick;
     machines_grow(view, row->id.v);
-    changed |= take_facts(view, m, row);
-    changed |= view->up[m] != up || view->draining[m] != draining;
+    bool changed = take_facts(view, m, row) || is_new || view->up[m] != up ||
+                   view->draining[m] != draining || view->sick[m] != sick || view->gone[m] != gone;
+    view->gone_count = view->gone_count - view->gone[m] + gone;
+    view->gone[m] = gone;
     view->up[m] = up;
+    view->sick[m] = sick;
     view->draining[m] = draining;
     for (enum resource r = 0; r < RES_COUNT; r++) {
         if (view->total[r] == NULL && row->capacity.v[r] == 0)
@@ -725,13 +734,14 @@ static bool is_resized(const struct view_job *job, const struct job_row *row)
 }
 
 /* Its place in the queue, who may evict it and how many tasks it has are all in the row: it begins
- * anew, with its tasks as they are; when its limit changed, without those that are live: their rows
- * come with this one. */
+ * anew, with its tasks as they are; without those that are live and whose limit has become another:
+ * their rows come with this one, those of the others perhaps not. */
 static struct view_job *job_renew(struct view *view, struct view_job *old,
                                   const struct job_row *row)
 {
     uint32_t count = old->task_count;
-    bool resized = is_resized(old, row);
+    struct resources limits[ARRAY_SIZE(old->limits)];
+    memcpy(limits, old->limits, sizeof limits);
     CLEANUP(free_ptr) struct view_task *tasks = xcalloc(count, sizeof *tasks);
     memcpy(tasks, old->tasks, count * sizeof *tasks);
     job_remove(view, old);
@@ -746,7 +756,9 @@ static struct view_job *job_renew(struct view *view, struct view_job *old,
         memcpy(task->reclaimed_percent, tasks[i].reclaimed_percent, sizeof task->reclaimed_percent);
         if (tasks[i].state == VIEW_STUCK) /* it may evict more, or ask for less now */
             tasks[i].state = VIEW_WAITING;
-        if (resized && tasks[i].state == VIEW_LIVE)
+        uint32_t shape = tasks[i].shape;
+        if (tasks[i].state == VIEW_LIVE &&
+            memcmp(&limits[shape], &job->limits[shape], sizeof limits[shape]) != 0)
             tasks[i].state = VIEW_OVER;
         task_enter(view, task, &tasks[i]);
     }
@@ -868,6 +880,8 @@ void view_release(struct view *view)
     free(view->facts);
     free(view->up);
     free(view->draining);
+    free(view->sick);
+    free(view->gone);
     free(view->budgeted);
     free(view->traits);
     free(view->stamp);

@@ -178,8 +178,11 @@ struct trait {
 struct view {
     uint32_t machine_count;
     uint32_t machine_capacity; /* of the columns */
-    bool *up;                  /* and not draining */
+    bool *up;                  /* and neither draining nor sick */
     bool *draining;
+    bool *sick; /* it could not start tasks */
+    bool *gone; /* it was removed: the row is nobody's */
+    uint32_t gone_count;
     struct resource_names resource_names;
     int64_t *total[RES_COUNT];
     int64_t *promised[RECLAIM_COUNT]; /* limits of production; NULL: nothing was reclaimed yet */

@@ -185,6 +185,8 @@ static int lacks_place(const struct inquiry *q, const struct machine *machine)
         return LACKS_MACHINE;
     if (machine->draining)
         return LACKS_LEAVE;
+    if (machine_is_sick(machine))
+        return LACKS_HEALTH;
     uint32_t failing = failing_clause(q, machine);
     if (failing < spec->constraints.count)
         return LACKS_CLAUSE + (int)failing;
@@ -372,7 +374,7 @@ static void look(struct inquiry *q, struct why *ret)
         look_at_allocs(q, ret);
     for (uint32_t m = 0; !ret->inside && m < q->cell->machine_count; m++) {
         const struct machine *machine = q->cell->machines[m];
-        if (!is_asked(q, m))
+        if (machine->state == MACHINE_REMOVED || !is_asked(q, m))
             continue;
         ret->machines++;
         struct why_reason *reason = &q->by_lack[look_at(q, machine, ret)];
@@ -417,6 +419,31 @@ static void count_pending(const struct job *job, int64_t index, struct why *ret)
     }
 }
 
+/* Tasks that back off may keep their places: then they are not pending, and do not run. */
+static int nothing_pending(const struct cell *cell, const struct job *job, int64_t index,
+                           struct err *err)
+{
+    uint32_t count = 0;
+    const struct task *first = NULL;
+    for (uint32_t i = 0; i < job->task_count; i++) {
+        const struct task *task = &job->tasks[i];
+        if ((index != WHY_INDEX_ANY && index != i) || !task_holds(task))
+            continue;
+        count++;
+        if (first == NULL || task->not_before_ms < first->not_before_ms)
+            first = task;
+    }
+    if (first == NULL)
+        return err_set(err, ERR_STATE, "job \"%s\" is %s: nothing of it is pending", job->spec.name,
+                       job_state_text(job));
+    return err_set(
+        err, ERR_STATE,
+        "job \"%s\": nothing of it is pending; %u of its tasks failed, back off and keep "
+        "their places: task %u on %.63s starts again in %" PRIu64 " s",
+        job->spec.name, count, task_index(first->id), cell_machine(cell, first->machine)->name,
+        (first->not_before_ms - MIN(cell->now_ms, first->not_before_ms) + 999) / 1000);
+}
+
 int why_job(const struct cell *cell, const char *name, int64_t index, uint32_t shape,
             struct why *ret, struct err *err)
 {
@@ -440,8 +467,7 @@ int why_job(const struct cell *cell, const char *name, int64_t index, uint32_t s
         return err_set(err, ERR_STATE, "job \"%s\": %u machine%s more want%s it: %s", name, missing,
                        missing == 1 ? "" : "s", missing == 1 ? "s" : "", over.msg);
     if (ret->pending == 0 && !unwanted)
-        return err_set(err, ERR_STATE, "job \"%s\" is %s: nothing of it is pending", name,
-                       job_state_text(job));
+        return nothing_pending(cell, job, index, err);
     ret->resource_names = cell->resource_names;
     struct inquiry q = {
         .cell = cell, .job = job, .index = index, .need = spec_shape(&job->spec, shape)};

@@ -101,6 +101,7 @@ static void sim_stop(struct sim *sim, struct attempt_ref ref)
         record = &gone;
     record->kind = REPORT_EXITED;
     record->exit_code = -SIGTERM;
+    record->told_to_stop = true;
     link_report(sim->link, record);
 }
 
@@ -159,6 +160,7 @@ static void on_hello(void *data, struct wire_hello *hello)
 {
     struct sim *sim = data;
     hello->seen_index = sim->seen_index;
+    hello->instance = hello->directory = 1;
     hello->reports = xcalloc(sim->record_count + 1, sizeof *hello->reports);
     if (sim->record_count > 0)
         memcpy(hello->reports, sim->records, sim->record_count * sizeof *sim->records);

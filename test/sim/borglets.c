@@ -32,6 +32,7 @@ enum {
 /* On a machine, from its start until it is forgotten: the shim, its record and its task in one. */
 struct shim {
     bool used;
+    bool told_to_stop; /* and so it ends */
     bool stopping;
     struct attempt_ref task;
     char job[CELL_NAME_MAX + 1];
@@ -122,6 +123,7 @@ static bool attempt_look(struct attempt *attempt, const struct shim *shim)
         attempt->phase = ATTEMPT_ENDED;
         attempt->report.kind = shim->end;
         attempt->report.exit_code = shim->exit_code;
+        attempt->report.told_to_stop = shim->told_to_stop;
         return true;
     }
     if (attempt->phase == ATTEMPT_STARTING && now_ms >= shim->runs_ms) {
@@ -300,6 +302,7 @@ void runner_stop(struct runner *runner, struct attempt *attempt, uint32_t grace_
     if (shim->ends_ms > world_now_ms() + takes_ms) {
         shim->ends_ms = world_now_ms() + takes_ms;
         shim->exit_code = exit_code;
+        shim->told_to_stop = true;
     }
     runner_arm(runner);
 }
@@ -428,6 +431,7 @@ void borglets_start(unsigned count)
     for (unsigned i = 0; i < count; i++) {
         struct borglet *borglet = &borglets[i];
         snprintf(borglet->name, sizeof borglet->name, "m%u", i + 1);
+        borglet->state.instance = borglet->state.directory = i + 1;
         attributes_put(&borglet->attributes, "rack", racks[i % ARRAY_SIZE(racks)]);
         if (i % 2 == 1)
             attributes_put(&borglet->attributes, "ssd", "yes");

@@ -19,10 +19,16 @@ static void job_rows_free(struct job_rows *job)
     free(job);
 }
 
+static void machine_release(struct machine *row)
+{
+    words_release(&row->attributes);
+    free(row->left);
+}
+
 void rows_clear(struct rows *rows)
 {
     for (size_t i = 0; i < rows->machine_count; i++)
-        words_release(&rows->machines[i].attributes);
+        machine_release(&rows->machines[i]);
     for (size_t i = 0; i < rows->job_count; i++)
         job_rows_free(rows->jobs[i]);
     free(rows->machines);
@@ -44,9 +50,12 @@ static void machine_put(struct rows *rows, const struct machine *machine)
         rows->machine_count = count;
     }
     struct machine *row = &rows->machines[count - 1];
-    words_release(&row->attributes);
+    machine_release(row);
     *row = *machine;
     row->attributes = words_copy(&machine->attributes);
+    row->left = xcalloc(machine->left_count, sizeof *row->left);
+    for (uint32_t i = 0; i < machine->left_count; i++)
+        row->left[i] = machine->left[i];
 }
 
 static struct job_rows *job_add(struct rows *rows, job_id id)
@@ -245,6 +254,8 @@ void rows_pack(const struct rows *rows, struct buf *to)
     for (size_t i = 0; i < rows->machine_count; i++) {
         PUT(to, rows->machines[i]);
         put_bytes(to, rows->machines[i].attributes.bytes, rows->machines[i].attributes.size);
+        put_bytes(to, rows->machines[i].left,
+                  rows->machines[i].left_count * sizeof *rows->machines[i].left);
     }
     PUT(to, rows->job_count);
     for (size_t i = 0; i < rows->job_count; i++) {
@@ -302,9 +313,12 @@ static void get_machine(struct reader *r, struct rows *rows)
     GET(r, machine);
     char *bytes = get_bytes(r, &size);
     machine.attributes.bytes = bytes;
+    machine.left = get_bytes(r, &size);
+    r->bad |= size != machine.left_count * sizeof *machine.left;
     if (!r->bad)
         machine_put(rows, &machine);
     free(bytes);
+    free(machine.left);
 }
 
 static void get_job(struct reader *r, struct rows *rows, struct err *err)

@@ -38,6 +38,8 @@ static const struct {
     {CMD_MASTER_REMOVE, "nnnyyy"},
     {CMD_MASTER_STEP, "nnnnny"},
     {CMD_IDENTITY_SET, "nnnyyy"},
+    {CMD_MACHINE_TRY, "nnnnny"},
+    {CMD_MACHINE_REMOVE, "nnnyyy"},
 };
 
 #define U BIT(ROLE_USER)

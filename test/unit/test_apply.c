@@ -28,7 +28,10 @@ START_TEST(a_machine_that_cannot_be_is_refused)
     } rows[] = {
         {"M1", "a:1", 1, "machine name \"M1\"", NULL},
         {"", "a:1", 1, "machine name \"\"", NULL},
-        {"m1", "", 1, "its address is missing", NULL},
+        {"m1", "", 1, "its address is not HOST:PORT", NULL},
+        {"m1", "h:0", 1, "its address is not HOST:PORT", NULL},
+        {"m1", "\x1b[31mRED\x1b]0;pwned\x07:1", 1, "its address is not HOST:PORT", NULL},
+        {"m1", "a:1", INT64_C(1000000000000000), "is not between 0 and 65536000 (65536)", NULL},
         {"m1", "a:1", -1, "cpu -1 is not between", NULL},
         {"m1", "a:1", RESOURCE_AMOUNT_MAX + 1, "is not between 0 and", NULL},
         {"m1", "a:1", 1, "machine \"m1\": attributes: \"Rack=r1\"", "Rack=r1"},

@@ -4,7 +4,7 @@
 #include "draw_cmd.h"
 
 enum {
-    SEEDS = 200,
+    SEEDS = 240,
     COMMANDS = 500,
     JOBS_MAX = COMMANDS + 1,
     TASKS_MAX = DRAW_REPLICAS_MAX + DRAW_MACHINES,
@@ -34,8 +34,12 @@ static void mirror_put(struct mirror *m, const struct delta *d)
     for (size_t i = 0; i < d->machine_count; i++) {
         struct machine *machine = &m->machines[d->machines[i].id.v - 1];
         words_release(&machine->attributes);
+        free(machine->left);
         *machine = d->machines[i];
         machine->attributes = words_copy(&d->machines[i].attributes);
+        machine->left = xcalloc(machine->left_count, sizeof *machine->left);
+        for (uint32_t k = 0; k < machine->left_count; k++)
+            machine->left[k] = d->machines[i].left[k];
         m->machine_count = MAX(m->machine_count, (size_t)d->machines[i].id.v);
     }
     for (size_t i = 0; i < d->job_count; i++) {
@@ -116,8 +120,10 @@ static struct cell *mirror_load(const struct mirror *m)
 
 static void mirror_release(struct mirror *m)
 {
-    for (size_t i = 0; i < m->machine_count; i++)
+    for (size_t i = 0; i < m->machine_count; i++) {
         words_release(&m->machines[i].attributes);
+        free(m->machines[i].left);
+    }
     for (size_t i = 0; i < JOBS_MAX; i++)
         spec_release(&m->jobs[i].spec);
 }

@@ -3,6 +3,8 @@
  */
 #include "cell_fixture.h"
 
+#include <string.h>
+
 enum { NOW_MS = 100000 };
 
 /* One task placed on m1, perhaps running since NOW_MS, perhaps told to stop. */
@@ -111,6 +113,7 @@ static void end_as_row(int row, bool running)
     struct report report = {.task = attempt_of(s.task),
                             .kind = ends[row].kind,
                             .exit_code = ends[row].exit_code,
+                            .told_to_stop = ends[row].stopping != CAUSE_NONE,
                             .detail = "so it was"};
     ck_assert(world_report(&s.w, s.m, report));
     ck_assert_int_eq(s.task->state, ends[row].state);
@@ -210,12 +213,145 @@ static void start_again(struct scene *s)
     ck_assert(world_running(&s->w, s->task, 1));
 }
 
+/* Told to stop, and ended by itself before it heard of that. */
+START_TEST(an_end_by_itself_counts_whatever_it_was_told_meanwhile)
+{
+    static const struct {
+        enum restart restart;
+        uint32_t failures_max;
+        enum cause stopping;
+        int32_t exit_code;
+        enum task_state state;
+        enum cause cause;
+        uint32_t failures;
+        uint64_t wait_ms;
+        enum event_kind event;
+    } rows[] = {
+        {RESTART_ON_FAILURE, 0, CAUSE_PREEMPTED, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0,
+         EVENT_FINISHED},
+        {RESTART_NEVER, 0, CAUSE_OUT_OF_RESOURCES, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0,
+         EVENT_FINISHED},
+        {RESTART_ALWAYS, 0, CAUSE_PREEMPTED, 0, TASK_PENDING, CAUSE_EXIT, 0, 1000, EVENT_FINISHED},
+        {RESTART_ON_FAILURE, 0, CAUSE_PREEMPTED, 7, TASK_PENDING, CAUSE_EXIT, 1, 1000,
+         EVENT_FAILED},
+        {RESTART_ON_FAILURE, 0, CAUSE_PREEMPTED, -11, TASK_PENDING, CAUSE_SIGNAL, 1, 1000,
+         EVENT_FAILED},
+        {RESTART_ON_FAILURE, 1, CAUSE_PREEMPTED, 7, TASK_FAILED, CAUSE_EXIT, 1, 0, EVENT_FAILED},
+        {RESTART_NEVER, 0, CAUSE_PREEMPTED, 7, TASK_FAILED, CAUSE_EXIT, 1, 0, EVENT_FAILED},
+        {RESTART_ON_FAILURE, 0, CAUSE_KILLED, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0, EVENT_FINISHED},
+        {RESTART_ALWAYS, 0, CAUSE_KILLED, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0, EVENT_FINISHED},
+        {RESTART_ON_FAILURE, 0, CAUSE_KILLED, 7, TASK_KILLED, CAUSE_KILLED, 1, 0, EVENT_FAILED},
+        {RESTART_NEVER, 0, CAUSE_KILLED, 7, TASK_FAILED, CAUSE_EXIT, 1, 0, EVENT_FAILED},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct scene s = one_task(rows[i].restart, rows[i].failures_max, true);
+        stop(&s, rows[i].stopping);
+        ck_assert(world_report(&s.w, s.m,
+                               (struct report){.task = attempt_of(s.task),
+                                               .kind = REPORT_EXITED,
+                                               .exit_code = rows[i].exit_code}));
+        ck_assert_msg(s.task->state == rows[i].state, "row %zu: %s", i,
+                      task_state_text(s.task->state));
+        ck_assert_msg(s.task->cause == rows[i].cause, "row %zu", i);
+        ck_assert_uint_eq(s.task->failures, rows[i].failures);
+        ck_assert_uint_eq(s.task->not_before_ms,
+                          rows[i].wait_ms == 0 ? 0 : NOW_MS + rows[i].wait_ms);
+        ck_assert_int_eq(s.w.changes.events[0].kind, rows[i].event);
+        cell_check(s.w.cell);
+        world_release(&s.w);
+    }
+}
+END_TEST
+
+static bool misstart(struct scene *s)
+{
+    return world_report(&s->w, s->m,
+                        (struct report){.task = attempt_of(s->task),
+                                        .kind = REPORT_START_ERROR,
+                                        .fault = FAULT_MACHINE,
+                                        .detail = "no 1 free ports"});
+}
+
+START_TEST(what_the_machine_could_not_start_never_fails_and_waits_longer_each_time)
+{
+    static const enum restart restarts[] = {RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS};
+    for (size_t i = 0; i < ARRAY_SIZE(restarts); i++) {
+        struct scene s = one_task(restarts[i], 1, false);
+        uint64_t wait_ms = 1000;
+        for (int k = 0; k < 12; k++) {
+            uint64_t now_ms = s.w.cell->now_ms;
+            ck_assert(misstart(&s));
+            ck_assert_int_eq(s.task->state, TASK_PENDING);
+            ck_assert_int_eq(s.task->cause, CAUSE_START_ERROR);
+            ck_assert_uint_eq(s.task->failures, 0);
+            ck_assert_uint_eq(s.task->not_before_ms, now_ms + wait_ms);
+            ck_assert_uint_eq(s.task->crashed_on[0].v, s.m.v);
+            ck_assert_ptr_nonnull(strstr(cell_job(s.w.cell, s.job)->reason, "no 1 free ports"));
+            wait_ms = MIN(2 * wait_ms, UINT64_C(300000));
+            world_wake(&s.w, s.task->id, s.task->not_before_ms);
+            ck_assert(world_place(&s.w, attempt_of(s.task), s.m, NULL, 0));
+        }
+        ck_assert(world_running(&s.w, s.task, 1));
+        ck_assert_uint_eq(s.task->misstarts, 0);
+        ck_assert_uint_eq(s.task->crashed_on[0].v, 0);
+        ck_assert(!machine_is_sick(cell_machine(s.w.cell, s.m))); /* one task says nothing of it */
+        world_release(&s.w);
+    }
+}
+END_TEST
+
+static void try_again(struct world *w, machine_id machine, uint64_t time_ms, enum err_code expected)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_TRY, .time_ms = time_ms, .machine_try = {machine}};
+    ck_assert_int_eq(world_apply(w, &cmd), expected);
+}
+
+START_TEST(a_machine_that_cannot_start_three_tasks_is_sick_for_ever_longer)
+{
+    struct world w = world_new();
+    machine_id m = world_machine(&w, "m1", amounts(9000, 900, 0, 0));
+    struct job_spec spec = spec_named("web", "ada", 100);
+    spec.replicas = 5;
+    struct scene s = {.w = w, .m = m, .job = world_job(&w, spec)};
+    s.w = w;
+    const struct machine *machine = cell_machine(s.w.cell, m);
+    for (uint32_t i = 0; i < 5; i++)
+        ck_assert(world_place(&s.w, attempt_of(world_task(&s.w, s.job, i)), m, NULL, 0));
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert(!machine_is_sick(machine));
+        s.task = world_task(&s.w, s.job, i);
+        ck_assert(misstart(&s));
+    }
+    ck_assert(machine_is_sick(machine));
+    ck_assert_uint_eq(machine->sick_until_ms, s.w.cell->now_ms + MACHINE_SICK_MS);
+    s.task = world_task(&s.w, s.job, 0);
+    world_wake(&s.w, s.task->id, s.task->not_before_ms);
+    ck_assert(!world_place(&s.w, attempt_of(s.task), m, NULL, 0));
+    for (uint64_t ms = 2 * MACHINE_SICK_MS; ms <= 4 * MACHINE_SICK_MS_MAX; ms *= 2) {
+        try_again(&s.w, m, machine->sick_until_ms - 1, ERR_STATE);
+        try_again(&s.w, m, machine->sick_until_ms, ERR_OK);
+        ck_assert(!machine_is_sick(machine));
+        world_wake(&s.w, s.task->id, MAX(s.task->not_before_ms, s.w.cell->now_ms));
+        ck_assert(world_place(&s.w, attempt_of(s.task), m, NULL, 0));
+        ck_assert(misstart(&s)); /* one is enough now */
+        ck_assert_uint_eq(machine->sick_until_ms,
+                          s.w.cell->now_ms + MIN(ms, (uint64_t)MACHINE_SICK_MS_MAX));
+    }
+    ck_assert(world_running(&s.w, world_task(&s.w, s.job, 3), 1));
+    ck_assert(!machine_is_sick(machine));
+    ck_assert_uint_eq(machine->sick_rounds, 0);
+    ck_assert_int_eq(s.w.changes.events[0].kind, EVENT_MACHINE_WELL);
+    cell_check(s.w.cell);
+    world_release(&s.w);
+}
+END_TEST
+
 START_TEST(waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives)
 {
-    struct scene s = one_task(RESTART_ON_FAILURE, 0, true);
+    struct scene s = one_task(RESTART_ALWAYS, 0, true);
     static const struct {
         uint64_t run_ms, wait_ms;
-    } runs[] = {{0, 1000}, {0, 2000}, {39999, 4000}, {0, 4000}, {40000, 1000}, {0, 2000}};
+    } runs[] = {{0, 1000}, {0, 2000}, {599999, 4000}, {0, 4000}, {600000, 1000}, {0, 2000}};
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
         uint64_t failed_ms = fail_after(&s, runs[i].run_ms);
         ck_assert_uint_eq(s.task->not_before_ms, failed_ms + runs[i].wait_ms);
@@ -225,9 +361,48 @@ START_TEST(waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives)
 }
 END_TEST
 
+START_TEST(only_services_forget_and_after_a_time_that_no_max_backoff_makes_short)
+{
+    static const struct {
+        enum restart restart;
+        enum appclass appclass;
+        uint32_t backoff_max_ms;
+        uint64_t run_ms;
+        uint32_t failures; /* after the third */
+    } rows[] = {
+        {RESTART_ALWAYS, APPCLASS_BATCH, 0, 599999, 3},
+        {RESTART_ALWAYS, APPCLASS_BATCH, 0, 600000, 1},
+        {RESTART_ALWAYS, APPCLASS_BATCH, 300000, 2999999, 3},
+        {RESTART_ALWAYS, APPCLASS_BATCH, 300000, 3000000, 1},
+        {RESTART_ON_FAILURE, APPCLASS_LATENCY_SENSITIVE, 1, 599999, 3},
+        {RESTART_ON_FAILURE, APPCLASS_LATENCY_SENSITIVE, 1, 600000, 1},
+        {RESTART_ON_FAILURE, APPCLASS_BATCH, 0, 600000, 3},
+        {RESTART_ON_FAILURE, APPCLASS_BATCH, 1000, UINT64_C(30) * 86400 * 1000, 3},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct world w = world_new();
+        machine_id m = world_machine(&w, "m1", amounts(1000, 100, 0, 0));
+        struct job_spec spec = spec_named("web", "ada", 100);
+        spec.restart = rows[i].restart;
+        spec.appclass = rows[i].appclass;
+        spec.backoff_ms = 0;
+        spec.backoff_max_ms = rows[i].backoff_max_ms;
+        const struct task *task = world_task(&w, world_job(&w, spec), 0);
+        for (int k = 0; k < 3; k++) {
+            ck_assert(world_place(&w, attempt_of(task), m, NULL, 0));
+            ck_assert(world_running(&w, task, 1));
+            world_wake(&w, (task_id){0}, w.cell->now_ms + (k == 2 ? rows[i].run_ms : 300));
+            ck_assert(world_exited(&w, task, 7));
+        }
+        ck_assert_msg(task->failures == rows[i].failures, "row %zu: %u", i, task->failures);
+        world_release(&w);
+    }
+}
+END_TEST
+
 START_TEST(the_last_machines_it_crashed_on_are_remembered_each_once)
 {
-    struct scene s = one_task(RESTART_ON_FAILURE, 0, true);
+    struct scene s = one_task(RESTART_ALWAYS, 0, true);
     uint32_t first = s.m.v;
     char name[8];
     for (int i = 2; i <= 5; i++) {
@@ -240,7 +415,7 @@ START_TEST(the_last_machines_it_crashed_on_are_remembered_each_once)
         uint32_t crashed_on[TASK_CRASHES_MAX]; /* the same, from 1 */
     } runs[] = {{0, 1, {1}},       {0, 0, {2, 1}},    {0, 2, {1, 2}},
                 {0, 3, {3, 1, 2}}, {0, 0, {4, 3, 1}}, {0, 3, {1, 4, 3}},
-                {0, 1, {4, 1, 3}}, {40000, 0, {2}},   {0, 0, {1, 2}}};
+                {0, 1, {4, 1, 3}}, {600000, 0, {2}},  {0, 0, {1, 2}}};
     for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
         fail_after(&s, runs[i].run_ms);
         for (int k = 0; k < TASK_CRASHES_MAX; k++)
@@ -259,11 +434,11 @@ START_TEST(a_healthy_run_that_ends_well_forgets_where_it_crashed)
     struct scene s = one_task(RESTART_ALWAYS, 0, true);
     fail_after(&s, 0);
     start_again(&s);
-    world_wake(&s.w, (task_id){0}, s.w.cell->now_ms + 39999);
+    world_wake(&s.w, (task_id){0}, s.w.cell->now_ms + 599999);
     ck_assert(world_exited(&s.w, s.task, 0));
     ck_assert_uint_eq(s.task->crashed_on[0].v, s.m.v);
     start_again(&s);
-    world_wake(&s.w, (task_id){0}, s.w.cell->now_ms + 40000);
+    world_wake(&s.w, (task_id){0}, s.w.cell->now_ms + 600000);
     ck_assert(world_exited(&s.w, s.task, 0));
     ck_assert_uint_eq(s.task->crashed_on[0].v, 0);
     ck_assert_uint_eq(s.task->failures, 0);
@@ -296,6 +471,10 @@ int main(void)
     tcase_add_test(tcase, a_report_about_another_attempt_changes_nothing);
     tcase_add_test(tcase, waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives);
     tcase_add_test(tcase, the_last_machines_it_crashed_on_are_remembered_each_once);
+    tcase_add_test(tcase, an_end_by_itself_counts_whatever_it_was_told_meanwhile);
+    tcase_add_test(tcase, what_the_machine_could_not_start_never_fails_and_waits_longer_each_time);
+    tcase_add_test(tcase, a_machine_that_cannot_start_three_tasks_is_sick_for_ever_longer);
+    tcase_add_test(tcase, only_services_forget_and_after_a_time_that_no_max_backoff_makes_short);
     tcase_add_test(tcase, a_healthy_run_that_ends_well_forgets_where_it_crashed);
     tcase_add_test(tcase, only_a_back_off_that_is_over_is_woken);
     suite_add_tcase(suite, tcase);

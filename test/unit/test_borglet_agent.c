@@ -1003,6 +1003,54 @@ START_TEST(a_directory_serves_one_borglet_of_one_cell)
 }
 END_TEST
 
+static void copy_file(const char *from, const char *to, const char *name)
+{
+    char path[2][400], bytes[64];
+    snprintf(path[0], sizeof path[0], "%s/%s", from, name);
+    snprintf(path[1], sizeof path[1], "%s/%s", to, name);
+    FILE *source = fopen(path[0], "re"), *target = fopen(path[1], "we");
+    ck_assert(source != NULL && target != NULL);
+    size_t size = fread(bytes, 1, sizeof bytes, source);
+    ck_assert_uint_eq(fwrite(bytes, 1, size, target), size);
+    fclose(source);
+    ck_assert_int_eq(fclose(target), 0);
+}
+
+START_TEST(a_directory_is_told_from_its_copies_and_a_copy_with_tasks_is_refused)
+{
+    struct state_dir again, other, copied;
+    struct rig r;
+
+    rig_init(&r);
+    struct state_dir first = r.state;
+    ck_assert_uint_ne(first.instance, 0);
+    ck_assert_uint_ne(first.directory, 0);
+    rig_release(&r);
+    T_OK(state_dir_open(r.dir, &r.cell, &again, &t_err)); /* started again */
+    ck_assert_uint_eq(again.instance, first.instance);
+    ck_assert_uint_eq(again.directory, first.directory);
+    state_dir_close(&again);
+    T_OK(state_dir_open(t_dir(), &r.cell, &other, &t_err));
+    ck_assert_uint_ne(other.instance, first.instance);
+    ck_assert_uint_ne(other.directory, first.directory);
+    state_dir_close(&other);
+    const char *copy = t_dir();
+    copy_file(r.dir, copy, "instance");
+    char tasks[400];
+    snprintf(tasks, sizeof tasks, "%s/tasks", copy);
+    ck_assert_int_eq(mkdir(tasks, 0700), 0);
+    snprintf(tasks, sizeof tasks, "%s/tasks/web.0.1", copy);
+    ck_assert_int_eq(mkdir(tasks, 0700), 0);
+    T_REFUSED(state_dir_open(copy, &r.cell, &copied, &t_err), ERR_STATE);
+    T_CONTAINS(t_err.msg, "is a copy of another borglet's directory");
+    ck_assert_int_eq(rmdir(tasks), 0);
+    T_OK(state_dir_open(copy, &r.cell, &copied, &t_err)); /* nothing in it can be mixed up */
+    ck_assert_uint_ne(copied.instance, first.instance);
+    ck_assert_uint_ne(copied.directory, first.directory);
+    state_dir_close(&copied);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("borglet_agent");
@@ -1018,6 +1066,7 @@ int main(void)
     tcase_add_test(work, what_is_larger_than_the_machine_or_unknown_is_told_at_once);
     tcase_add_test(work, what_the_cell_takes_for_running_and_is_not_there_is_lost);
     tcase_add_test(work, a_directory_serves_one_borglet_of_one_cell);
+    tcase_add_test(work, a_directory_is_told_from_its_copies_and_a_copy_with_tasks_is_refused);
     tcase_add_test(links, a_replica_that_is_not_ready_is_left_for_the_next);
     tcase_add_test(links, a_replica_that_stopped_answering_is_left_for_the_next);
     tcase_add_test(links, a_replica_that_asks_it_to_move_is_left_for_the_one_it_names);

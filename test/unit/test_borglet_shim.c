@@ -191,6 +191,9 @@ START_TEST(the_end_of_a_task_is_told_and_recorded)
     ck_assert_int_eq(recorded.phase, SHIM_ENDED);
     ck_assert_int_eq(end_code(&recorded), cases[_i].code);
     ck_assert_int_eq(r.last.state.recorded, 1);
+    struct report report;
+    shim_end_report(&recorded, "sh", &report);
+    ck_assert(!report.told_to_stop);
     rig_acknowledge(&r);
     rig_release(&r);
 }
@@ -410,6 +413,9 @@ START_TEST(stop_lets_a_task_end_by_itself)
     rig_ended(&r);
     ck_assert_int_eq(end_code(&r.last.state), 5);
     ck_assert_int_eq(r.last.state.stopping, 1);
+    struct report report;
+    shim_end_report(&r.last.state, "sh", &report);
+    ck_assert(report.told_to_stop);
     file_read(&r, "out.0", out, sizeof(out));
     ck_assert_str_eq(out, "ready\nbye\n");
     rig_release(&r);

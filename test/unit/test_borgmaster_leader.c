@@ -178,8 +178,10 @@ START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
     struct cmd drain = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.name = "m1", .on = true}};
     scene_apply(s, &drain); /* takes down the one that may go */
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
-    struct report report = {
-        .task = {task_id_of(answer.job, 0), 1}, .kind = REPORT_EXITED, .machine = {1}};
+    struct report report = {.task = {task_id_of(answer.job, 0), 1},
+                            .kind = REPORT_EXITED,
+                            .machine = {1},
+                            .told_to_stop = true};
     struct cmd reports = {.kind = CMD_REPORT, .report = {.reports = &report, .report_count = 1}};
     scene_apply(s, &reports);
     ck_assert_uint_eq(due_at(s, 0, 0), 0); /* it does not run again yet */
@@ -221,8 +223,10 @@ START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
     scene_apply(s, &update); /* takes down the one that may go */
     ck_assert_int_eq(cell_task(s->cell, task_id_of(answer.job, 0))->stopping, CAUSE_UPDATE);
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
-    struct report report = {
-        .task = {task_id_of(answer.job, 0), 1}, .kind = REPORT_EXITED, .machine = {1}};
+    struct report report = {.task = {task_id_of(answer.job, 0), 1},
+                            .kind = REPORT_EXITED,
+                            .machine = {1},
+                            .told_to_stop = true};
     struct cmd reports = {.kind = CMD_REPORT, .report = {.reports = &report, .report_count = 1}};
     scene_apply(s, &reports);
     ck_assert_uint_eq(due_at(s, 0, 0), 0); /* it does not run again yet */

@@ -280,7 +280,18 @@ START_TEST(a_full_set_names_what_has_ended_until_the_cell_knows)
 }
 END_TEST
 
-START_TEST(rescheduled_elsewhere_is_stopped_then_forgotten)
+/* Now the cell knows that it is over, and asks for nothing more. */
+static void expect_confirmed(struct scene *s, enum report_kind kind)
+{
+    ck_assert_uint_eq(s->todo.report_count, 1);
+    ck_assert_int_eq(s->todo.reports[0].kind, kind);
+    ck_assert(s->todo.unsettled);
+    ck_assert_uint_eq(cell_machine(s->cell, (machine_id){1})->left_count, 1);
+    scene_report(s, s->todo.reports[0]);
+    ck_assert_uint_eq(cell_machine(s->cell, (machine_id){1})->left_count, 0);
+}
+
+START_TEST(rescheduled_elsewhere_is_stopped_told_then_forgotten)
 {
     struct scene s = scene_assigned();
     struct cmd down = {.kind = CMD_MACHINE_DOWN, .time_ms = 9, .machine_down = {{1}}};
@@ -292,7 +303,72 @@ START_TEST(rescheduled_elsewhere_is_stopped_then_forgotten)
     ck_assert_int_eq(s.todo.intents[0].cause, CAUSE_LOST);
     hear(&s, exited);
     diff(&s);
+    ck_assert_uint_eq(s.todo.intent_count, 0);
+    expect_confirmed(&s, REPORT_EXITED);
+    diff(&s);
     expect_intent(&s, INTENT_FORGET);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(left_behind_and_unknown_to_its_borglet_is_told_as_lost)
+{
+    struct scene s = scene_assigned();
+    struct cmd down = {.kind = CMD_MACHINE_DOWN, .time_ms = 9, .machine_down = {{1}}};
+    scene_report(&s, running);
+    scene_apply(&s, &down);
+    diff_at(&s, true, NOW_MS);
+    ck_assert_uint_eq(s.todo.intent_count, 0);
+    diff(&s); /* not again so soon */
+    ck_assert_uint_eq(s.todo.report_count, 0);
+    diff_at(&s, false, NOW_MS + RESEND_MS);
+    expect_confirmed(&s, REPORT_LOST);
+    diff(&s);
+    ck_assert_uint_eq(s.todo.intent_count + s.todo.report_count, 0);
+    ck_assert_uint_eq(s.tasks.count, 0);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(left_behind_by_another_directory_is_not_told_of_by_who_does_not_know_it)
+{
+    struct scene s = scene_assigned();
+    struct cmd down = {.kind = CMD_MACHINE_DOWN, .time_ms = 9, .machine_down = {{1}}};
+    struct cmd other = {.kind = CMD_MACHINE_REGISTER,
+                        .time_ms = 10,
+                        .machine_register = {.addr = "h:1", .instance = 5, .directory = 6}};
+    str_copy(other.machine_register.name, sizeof other.machine_register.name,
+             cell_machine(s.cell, (machine_id){1})->name);
+    scene_report(&s, running);
+    scene_apply(&s, &down);
+    scene_apply(&s, &other);
+    ck_assert_uint_eq(cell_machine(s.cell, (machine_id){1})->left_foreign, 1);
+    diff_at(&s, true, NOW_MS);
+    ck_assert_uint_eq(s.todo.report_count, 0);
+    hear(&s, exited); /* it does know it: the directory was put back */
+    diff(&s);
+    expect_confirmed(&s, REPORT_EXITED);
+    ck_assert_uint_eq(cell_machine(s.cell, (machine_id){1})->left_foreign, 0);
+    scene_release(&s);
+}
+END_TEST
+
+START_TEST(what_keeps_its_place_only_is_not_run_and_its_record_is_dropped)
+{
+    struct scene s = scene_assigned();
+    scene_report(&s, running);
+    struct cmd update = {
+        .kind = CMD_JOB_UPDATE,
+        .time_ms = 5,
+        .job_update = {.name = "web", .priority = 200, .replicas = JOB_UPDATE_KEEP}};
+    scene_apply(&s, &update);
+    scene_report(&s, exited);
+    ck_assert(task_holds(cell_task(s.cell, s.ref.task)));
+    hear(&s, exited);
+    diff(&s);
+    expect_intent(&s, INTENT_FORGET);
+    diff_at(&s, true, NOW_MS);
+    ck_assert_uint_eq(s.todo.intent_count + s.todo.report_count, 0);
     scene_release(&s);
 }
 END_TEST
@@ -409,7 +485,10 @@ int main(void)
     tcase_add_test(tc, stopping_before_the_borglet_heard_of_it_is_stopped_too);
     tcase_add_test(tc, ended_is_reported_then_forgotten);
     tcase_add_test(tc, a_full_set_names_what_has_ended_until_the_cell_knows);
-    tcase_add_test(tc, rescheduled_elsewhere_is_stopped_then_forgotten);
+    tcase_add_test(tc, rescheduled_elsewhere_is_stopped_told_then_forgotten);
+    tcase_add_test(tc, left_behind_and_unknown_to_its_borglet_is_told_as_lost);
+    tcase_add_test(tc, left_behind_by_another_directory_is_not_told_of_by_who_does_not_know_it);
+    tcase_add_test(tc, what_keeps_its_place_only_is_not_run_and_its_record_is_dropped);
     tcase_add_test(tc, told_to_run_and_killed_before_it_said_a_word_is_stopped);
     tcase_add_test(tc, an_alloc_is_nothing_to_run_or_to_lose);
     tcase_add_test(tc, tasks_are_found_in_any_order_of_arrival);

@@ -16,6 +16,7 @@ START_TEST(the_views_speak_in_names)
          .job = {1},
          .task_index = 2,
          .machine = {1},
+         .machine_name = "m1",
          .cause = CAUSE_MACHINE_DOWN,
          .detail = "gone"},
         {.seq = 3, .time_ms = 1000, .kind = EVENT_MACHINE_UP, .task_index = -1, .machine = {1}},

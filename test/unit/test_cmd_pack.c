@@ -74,6 +74,11 @@ static bool same_bodies(const struct cmd *a, const struct cmd *b)
                a->identity_set.revoke == b->identity_set.revoke;
     case CMD_QUOTA_SET:
         return same_bytes(&a->quota_set, sizeof a->quota_set, &b->quota_set, sizeof b->quota_set);
+    case CMD_MACHINE_TRY:
+        return a->machine_try.machine.v == b->machine_try.machine.v;
+    case CMD_MACHINE_REMOVE:
+        return strcmp(a->machine_remove.name, b->machine_remove.name) == 0 &&
+               a->machine_remove.force == b->machine_remove.force;
     case CMD_MACHINE_DRAIN:
         return strcmp(a->machine_drain.name, b->machine_drain.name) == 0 &&
                a->machine_drain.on == b->machine_drain.on;

@@ -128,7 +128,7 @@ static void print_event(const struct story *s, const struct event *e)
     if (e->task_index >= 0)
         buf_printf(s->out, "/%" PRId64 " attempt=%u", e->task_index, e->attempt);
     if (e->machine.v != 0)
-        buf_printf(s->out, " machine=%s", cell_machine(s->w.cell, e->machine)->name);
+        buf_printf(s->out, " machine=%s", e->machine_name);
     if (e->cause != CAUSE_NONE)
         buf_printf(s->out, " cause=%s", cause_text(e->cause));
     if (e->exit_code != 0)
@@ -163,6 +163,7 @@ static void do_machine(struct story *s)
     str_copy(body->name, sizeof body->name, s->words[1]);
     snprintf(body->addr, sizeof body->addr, "%s:7700", s->words[1]);
     body->capacity = resources_of(s, &body->resource_names);
+    body->instance = body->directory = (uint64_t)number_of(s, "instance", "0");
     for (int i = 0; (i = next_of(s, "attr", i)) != 0;) {
         char key[CELL_NAME_MAX + 1];
         const char *value;
@@ -178,6 +179,21 @@ static void do_down(struct story *s)
     struct cmd cmd = {.kind = CMD_MACHINE_DOWN};
     ck_assert_ptr_nonnull(machine);
     cmd.machine_down.machine = machine->id;
+    apply(s, &cmd);
+}
+
+static void do_remove(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_REMOVE};
+    str_copy(cmd.machine_remove.name, sizeof cmd.machine_remove.name, s->words[1]);
+    cmd.machine_remove.force = number_of(s, "force", "0") != 0;
+    apply(s, &cmd);
+}
+
+static void do_try(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_MACHINE_TRY};
+    cmd.machine_try.machine = cell_machine_named(s->w.cell, s->words[1])->id;
     apply(s, &cmd);
 }
 
@@ -483,6 +499,9 @@ static void report(struct story *s, enum report_kind kind)
     r->kind = kind;
     r->pid = (int32_t)number_of(s, "pid", "0");
     r->exit_code = (int32_t)number_of(s, "code", "0");
+    r->fault = strcmp(value_of(s, "fault", "task"), "machine") == 0 ? FAULT_MACHINE : FAULT_TASK;
+    /* `told=0`: it ended before what it was told reached it. */
+    r->told_to_stop = number_of(s, "told", task->stopping != CAUSE_NONE ? "1" : "0") != 0;
     str_copy(r->detail, sizeof r->detail, value_of(s, "why", ""));
     apply(s, &cmd);
 }
@@ -549,7 +568,7 @@ static void do_wake(struct story *s)
     room++;
     cmd.wake.tasks = xcalloc(room, sizeof *cmd.wake.tasks);
     LIST_EACH(l, &s->w.cell->backing_off)
-    cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, link)->id;
+    cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, waiting)->id;
     apply(s, &cmd);
 }
 
@@ -606,6 +625,8 @@ static const struct {
     {"reclaim", 2, do_reclaim},
     {"machine", 2, do_machine},
     {"down", 2, do_down},
+    {"remove", 2, do_remove},
+    {"try", 2, do_try},
     {"submit", 2, do_submit},
     {"policy", 2, do_policy},
     {"hold", 2, do_hold},

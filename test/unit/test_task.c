@@ -7,8 +7,8 @@ START_TEST(only_the_arrows_of_the_table_are_there)
 {
     /* rows: from; columns: to. pending, assigned, running, finished, failed, killed, unwanted */
     static const bool table[TASK_STATE_COUNT][TASK_STATE_COUNT] = {
-        {0, 1, 1, 0, 0, 1, 1}, {1, 0, 1, 1, 1, 1, 1}, {1, 0, 0, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 0},
-        {0, 0, 0, 0, 0, 0, 0}, {1, 0, 0, 0, 0, 0, 0}, {1, 0, 0, 0, 0, 0, 0},
+        {0, 1, 1, 1, 0, 1, 1}, {1, 0, 1, 1, 1, 1, 1}, {1, 1, 0, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 1},
+        {0, 0, 0, 0, 0, 0, 1}, {1, 0, 0, 0, 0, 0, 0}, {1, 0, 0, 0, 0, 0, 0},
     };
     for (enum task_state from = 0; from < TASK_STATE_COUNT; from++)
         for (enum task_state to = 0; to < TASK_STATE_COUNT; to++)

@@ -280,7 +280,7 @@ START_TEST(back_off_is_told_and_what_is_not_pending_is_refused)
     struct why *why = xcalloc(1, sizeof *why);
     struct err err;
     machine_id m1 = machine(&w, "m1", amounts(9000, 10, 0, 0), "r1");
-    struct job_spec spec = spec_named("web", "ada", 200);
+    struct job_spec spec = spec_named("web", "ada", 100);
     spec.replicas = 2;
     spec.backoff_ms = spec.backoff_max_ms = 5000;
     job_id job = world_job(&w, spec);
@@ -293,6 +293,13 @@ START_TEST(back_off_is_told_and_what_is_not_pending_is_refused)
     ck_assert_uint_eq(why->pending, 2);
     ck_assert_uint_eq(why->backing_off, 1);
     ck_assert_uint_eq(why->not_before_ms, world_task(&w, job, 0)->not_before_ms);
+    struct job_spec keeps = spec_named("prod", "ada", 200); /* not pending: who asks is told why */
+    keeps.backoff_ms = keeps.backoff_max_ms = 5000;
+    job_id prod = world_job(&w, keeps);
+    ck_assert(world_place(&w, attempt_of(world_task(&w, prod, 0)), m1, NULL, 0));
+    ck_assert(world_exited(&w, world_task(&w, prod, 0), 1));
+    ck_assert_int_eq(why_job(w.cell, "prod", 0, 0, why, &err), -ERR_STATE);
+    ck_assert_ptr_nonnull(strstr(err.msg, "keep their places: task 0 on m1 starts again in 5 s"));
     ck_assert_int_eq(why_job(w.cell, "web", 2, 0, why, &err), -ERR_NOT_FOUND);
     ck_assert_int_eq(why_job(w.cell, "web", INT64_MIN, 0, why, &err), -ERR_NOT_FOUND);
     ck_assert_int_eq(why_job(w.cell, "nobody", WHY_INDEX_ANY, 0, why, &err), -ERR_NOT_FOUND);
@@ -353,7 +360,7 @@ static uint32_t oracle_fits(const struct cell *cell, const struct job *job,
         const struct machine *machine = cell->machines[m];
         struct oracle_space room = oracle_space_of(machine);
         bool may = machine->state == MACHINE_UP && !machine->draining &&
-                   may_be(cell, job, machine, matcher);
+                   !machine_is_sick(machine) && may_be(cell, job, machine, matcher);
         for (uint32_t s = 0; s < job->spec.spread_count; s++)
             may &= !value_is_full(cell, job, &job->spec.spreads[s], machine);
         LIST_EACH(l, &machine->tasks)
@@ -514,7 +521,8 @@ static void check_job(const struct cell *cell, const struct job *job, uint32_t s
         fits += why->reasons[i].lack == LACKS_NOTHING ? why->reasons[i].machines : 0;
     }
     ck_assert_uint_eq(why->pending, job->counts[TASK_PENDING]);
-    ck_assert_uint_eq(sum, job->spec.every_machine ? why->pending : cell->machine_count);
+    uint32_t machines = cell->machine_count - cell->machines_removed;
+    ck_assert_uint_eq(sum, job->spec.every_machine ? why->pending : machines);
     if (job->spec.every_machine)
         return; /* what the oracle counts is about all machines */
     ck_assert_uint_eq(fits, oracle_fits(cell, job, limit));

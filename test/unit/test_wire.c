@@ -155,12 +155,15 @@ static void random_hello(struct random *r, struct wire_hello *h)
     h->report_count = random_below(r, 12);
     h->reports = random_reports(r, h->report_count);
     random_words(r, &h->attributes, MACHINE_ATTRIBUTES_MAX);
+    h->instance = random_number(r);
+    h->directory = random_number(r);
 }
 
 static bool same_hello(const struct wire_hello *a, const struct wire_hello *b)
 {
     return same_bytes(a, offsetof(struct wire_hello, reports), b,
                       offsetof(struct wire_hello, reports)) &&
+           a->instance == b->instance && a->directory == b->directory &&
            words_same(&a->attributes, &b->attributes) &&
            SAME_LISTS(a->reports, a->report_count, b->reports, b->report_count);
 }
