@@ -118,7 +118,9 @@ static int pages_check(sqlite3 *db, const char *pragma, struct err *err)
         sqlite3_step(statement) != SQLITE_ROW)
         rv = said(db, "cannot be read", err);
     const char *says = rv == 0 ? (const char *)sqlite3_column_text(statement, 0) : "";
-    if (rv == 0 && (says == NULL || strcmp(says, "ok") != 0))
+    if (rv == 0 && store_vfs_damage_take())
+        rv = err_set(err, ERR_CORRUPT, "a page does not have the checksum it was given");
+    else if (rv == 0 && (says == NULL || strcmp(says, "ok") != 0))
         rv = err_set(err, ERR_CORRUPT, "%s", says == NULL ? "no memory to check it" : says);
     sqlite3_finalize(statement);
     return rv;

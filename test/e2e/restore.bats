@@ -107,7 +107,7 @@ empty empty.db: it is no database
 foreign foreign.db: it is a database, but not one of a cell
 torn torn.db: .*malformed
 changed changed.db: its first page is damaged
-flipped flipped.db: .* a page does not have the checksum
+flipped flipped.db: .*a page does not have the checksum
 END
     expect_exit 1 borgctl cell restore "$(file flipped)" --dir "$BATS_FILE_TMPDIR/fresh"
     [[ ! -e "$BATS_FILE_TMPDIR/fresh" ]]
