@@ -157,8 +157,8 @@ build/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(foreach d,base model sched proto,$(call 
 	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE \
 		$(addprefix -iquote ,libcell/base libcell/model libcell/sched libcell/proto test) $(filter %.c,$^) -o $@ \
 		$(shell pkg-config --libs msgpack check)
-fuzz: build/fuzz/fuzz_proto build/fuzz/fuzz_cell ## hostile bytes and commands, FUZZ_SECONDS long each
-	for f in proto cell; do (cd build/fuzz && ./fuzz_$$f -max_total_time=$(FUZZ_SECONDS) \
+fuzz: build/fuzz/fuzz_proto build/fuzz/fuzz_cell build/fuzz/fuzz_constraint ## hostile bytes and commands, FUZZ_SECONDS long each
+	for f in proto cell constraint; do (cd build/fuzz && ./fuzz_$$f -max_total_time=$(FUZZ_SECONDS) \
 		-malloc_limit_mb=256 -max_len=8192 -print_final_stats=1 corpus_$$f) || exit 1; done
 lint: all ## include table, purity, sizes, clang-format, cppcheck, shellcheck
 	scripts/lint --build $(B)

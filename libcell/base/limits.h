@@ -40,7 +40,8 @@ enum {
     SPEC_TERMS_MAX = 16,         /* alternatives in one */
     SPEC_TERM_VALUES_MAX = 32,   /* values after `in` */
     SPEC_REGEXES_MAX = 16,       /* regular expressions in all of them */
-    SPEC_REGEX_NODES_MAX = 1024, /* how large the C library makes one */
+    PATTERN_BYTES_MAX = 127,     /* bytes of one */
+    PATTERN_STATES_MAX = 256,    /* states of one (pattern.h); {m,n} counts as written out */
     SPEC_COMPANIES_MAX = 16,     /* near and apart in all of them */
     SPEC_SPREADS_MAX = 4,        /* attributes a job is spread over */
 

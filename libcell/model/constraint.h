@@ -7,7 +7,7 @@
  *     rack = r1          != < <= > >=     (the ordering ones compare whole numbers)
  *     zone in a,b        not-in
  *     ssd exists         not-exists
- *     kernel regex 6\..* POSIX extended, of the whole value
+ *     kernel regex 6\..* POSIX extended (pattern.h says which part), of the whole value
  *     rack near cache    on a machine of this rack a task of job cache lives; and: apart
  *
  * A machine without the attribute satisfies only !=, not-in and not-exists; so does a value that is
