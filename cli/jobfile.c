@@ -380,7 +380,7 @@ void jobfile_help(FILE *to)
         "  in not-in              a list: \"rack in r1,r2\"\n"
         "  exists not-exists      no value: \"ssd exists\"\n"
         "  regex                  POSIX extended, of the whole value: \"kernel regex 6\\..*\";\n"
-        "                         no back references, {m,n} at most what makes 256 states\n"
+        "                         no back references, at most 256 states, 2,048 in a job\n"
         "  near apart             tasks of a job: \"rack near cache\", \"machine apart noisy\"\n"
         "  A machine without the attribute satisfies only !=, not-in and not-exists;\n"
         "  \"machine = m1\" pins to a machine by its name. {prefer: TERM, weight: N} is a\n"

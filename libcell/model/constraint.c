@@ -148,21 +148,24 @@ static bool takes_integer(enum term_op op)
 }
 
 /* Values are of ASCII, so an expression of something else could only be a mistake. */
-static int regex_check(const char *regex, struct err *err)
+static int regex_check(const char *regex, uint32_t *ret_states, struct err *err)
 {
     for (const char *at = regex; *at != '\0'; at++)
         if (*at < ' ' || *at > '~')
             return err_set(err, ERR_INVALID, "a regular expression is of printable ASCII");
     struct pattern *pattern = pattern_new(regex, err);
+    if (pattern == NULL)
+        return -ERR_INVALID;
+    *ret_states += pattern_states(pattern);
     pattern_free(pattern);
-    return pattern == NULL ? -ERR_INVALID : 0;
+    return 0;
 }
 
-static int value_check(enum term_op op, const char *value, struct err *err)
+static int value_check(enum term_op op, const char *value, uint32_t *ret_states, struct err *err)
 {
     int64_t ignored;
     if (op == OP_REGEX)
-        return regex_check(value, err);
+        return regex_check(value, ret_states, err);
     if ((op == OP_NEAR || op == OP_APART) && !name_valid(value))
         return err_set(err, ERR_INVALID, "%s is of a job, \"%.80s\" is no name of one", ops[op],
                        value);
@@ -176,7 +179,8 @@ static int value_check(enum term_op op, const char *value, struct err *err)
     return 0;
 }
 
-static int term_check(const struct term *term, struct err *err)
+/* Adds the states of its expression. */
+static int term_check(const struct term *term, uint32_t *ret_states, struct err *err)
 {
     if (!name_valid(term->attribute))
         return err_set(err, ERR_INVALID,
@@ -199,7 +203,7 @@ static int term_check(const struct term *term, struct err *err)
         return err_set(err, ERR_INVALID, "%s %s: %u values are too many, at most %d",
                        term->attribute, ops[term->op], count, many ? SPEC_TERM_VALUES_MAX : 1);
     for (const char *w = words_first(&term->values); w != NULL; w = words_next(&term->values, w)) {
-        int rc = value_check(term->op, w, err);
+        int rc = value_check(term->op, w, ret_states, err);
         if (rc != 0)
             return rc;
     }
@@ -209,6 +213,7 @@ static int term_check(const struct term *term, struct err *err)
 /* What costs time or memory is counted over all clauses. */
 struct dear {
     uint32_t regexes;
+    uint32_t states; /* of those */
     uint32_t companies;
 };
 
@@ -229,9 +234,15 @@ static int clause_check(const struct clause *clause, struct dear *dear, struct e
         if (dear->companies > SPEC_COMPANIES_MAX)
             return err_set(err, ERR_INVALID, "more than %d times near and apart in a job",
                            SPEC_COMPANIES_MAX);
-        int rc = term_check(&clause->terms[i], err);
+        int rc = term_check(&clause->terms[i], &dear->states, err);
         if (rc != 0)
             return rc;
+        if (dear->states > SPEC_REGEX_STATES_MAX)
+            return err_set(err, ERR_INVALID,
+                           "the regular expressions of the job have %u states up to here, %u more "
+                           "than the %d that are allowed: shorten them, or ask by = or in",
+                           dear->states, dear->states - SPEC_REGEX_STATES_MAX,
+                           SPEC_REGEX_STATES_MAX);
     }
     return 0;
 }
@@ -298,7 +309,8 @@ int term_parse(const char *text, struct term *ret, struct err *err)
                        text, (int)MIN(length, (size_t)40), at);
     at += length;
     values_parse(at, ret->op == OP_IN || ret->op == OP_NOT_IN ? " \t," : blanks, &ret->values);
-    int rc = term_check(ret, err);
+    uint32_t states = 0;
+    int rc = term_check(ret, &states, err);
     if (rc != 0)
         words_release(&ret->values);
     return rc;
@@ -340,6 +352,14 @@ void matcher_free(struct matcher *matcher)
     free(matcher->regexes);
     free(matcher->regex_first);
     free(matcher);
+}
+
+uint32_t matcher_states(const struct matcher *matcher)
+{
+    uint32_t states = 0;
+    for (uint32_t i = 0; i < matcher->regex_count; i++)
+        states += pattern_states(matcher->regexes[i]);
+    return states;
 }
 
 const char *subject_get(const struct subject *subject, const char *attribute)

@@ -90,6 +90,8 @@ const char *clause_keeps_away(const struct clause *clause);
 struct matcher;
 struct matcher *matcher_new(const struct clauses *clauses);
 void matcher_free(struct matcher *matcher); /* NULL is fine */
+/* Of all its regular expressions: what it costs to judge a machine, in characters of its values. */
+uint32_t matcher_states(const struct matcher *matcher);
 
 /* What is judged. */
 struct subject {
