@@ -63,9 +63,10 @@ static void stage_fields(struct pack *p, void *stage)
 static void verdict_fields(struct pack *p, void *verdict)
 {
     struct verdict *v = verdict;
-    pack_fields(p, 2);
+    pack_fields(p, 3);
     pack_u64(p, &v->job.v);
     pack_text(p, v->reason, sizeof v->reason);
+    pack_bool(p, &v->is_news);
 }
 
 /* Counts that limits.h has no word for are bounded by the bytes of the command. */
