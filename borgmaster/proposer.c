@@ -39,6 +39,13 @@ struct proposer *proposer_new(void)
     return p;
 }
 
+void proposer_free(struct proposer *p)
+{
+    ASSERT(list_empty(&p->all));
+    idmap_release(&p->proposals);
+    free(p);
+}
+
 static void fail_all(struct list *commands, enum err_code code, const char *why)
 {
     struct err err;

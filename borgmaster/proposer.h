@@ -13,6 +13,7 @@
 struct proposer;
 
 struct proposer *proposer_new(void);
+void proposer_free(struct proposer *p); /* nothing is under way any more */
 
 /* Propose what waits in the inbox, as far as the limits of what is in flight allow: a number of
  * entries, and PROPOSALS_TASKS_MAX tasks that their commands touch, or one larger command. Once per

@@ -40,12 +40,17 @@ enum {
     SPEC_TERMS_MAX = 16,          /* alternatives in one */
     SPEC_TERM_VALUES_MAX = 32,    /* values after `in` */
     SPEC_REGEXES_MAX = 16,        /* regular expressions in all of them */
-    SPEC_REGEX_STATES_MAX = 2048, /* states of all of those: 16 of 127 letters */
+    SPEC_JUDGE_UNITS_MAX = 16384, /* what all constraints take to judge a machine: constraint.h */
+    SPEC_SYSTEM_UNITS_MAX = 1024, /* those of a job on every machine */
+    SYSTEM_UNITS_MAX = 33554432,  /* and on all machines there are */
     PATTERN_BYTES_MAX = 127,      /* bytes of one */
     PATTERN_STATES_MAX = 256,     /* states of one (pattern.h); {m,n} counts as written out */
     SPEC_COMPANIES_MAX = 16,      /* near and apart in all of them */
     SPEC_SPREADS_MAX = 4,         /* attributes a job is spread over */
 
+    RESIZE_TASKS_MAX = 16384,       /* tasks one command gives a new limit; then another one does */
+    RESIZE_LOOKS_MAX = 32768,       /* tasks looked at for that at once */
+    SHRINK_EVENTS_MAX = 1024,       /* events of tasks that an update to fewer replicas stops */
     CMD_BYTES_MAX = 110592,         /* one packed command */
     CMD_PLACEMENTS_MAX = 1024,      /* placements in one command */
     DECISION_SCORES_MAX = 6,        /* scores that explain one of them */

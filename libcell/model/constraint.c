@@ -210,11 +210,31 @@ static int term_check(const struct term *term, uint32_t *ret_states, struct err 
     return 0;
 }
 
+static uint64_t term_units(const struct term *term, uint32_t states)
+{
+    return 8 + (uint64_t)term->values.count + 16 * (uint64_t)states;
+}
+
+uint64_t clauses_units(const struct clauses *clauses)
+{
+    uint64_t units = 0;
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        for (uint32_t j = 0; j < clauses->items[i].term_count; j++) {
+            const struct term *term = &clauses->items[i].terms[j];
+            uint32_t states = 0;
+            if (term->op == OP_REGEX)
+                (void)regex_check(words_first(&term->values), &states, NULL);
+            units += term_units(term, states);
+        }
+    }
+    return units;
+}
+
 /* What costs time or memory is counted over all clauses. */
 struct dear {
     uint32_t regexes;
-    uint32_t states; /* of those */
     uint32_t companies;
+    uint64_t units;
 };
 
 static int clause_check(const struct clause *clause, struct dear *dear, struct err *err)
@@ -234,15 +254,17 @@ static int clause_check(const struct clause *clause, struct dear *dear, struct e
         if (dear->companies > SPEC_COMPANIES_MAX)
             return err_set(err, ERR_INVALID, "more than %d times near and apart in a job",
                            SPEC_COMPANIES_MAX);
-        int rc = term_check(&clause->terms[i], &dear->states, err);
+        uint32_t states = 0;
+        int rc = term_check(&clause->terms[i], &states, err);
         if (rc != 0)
             return rc;
-        if (dear->states > SPEC_REGEX_STATES_MAX)
+        dear->units += term_units(&clause->terms[i], states);
+        if (dear->units > SPEC_JUDGE_UNITS_MAX)
             return err_set(err, ERR_INVALID,
-                           "the regular expressions of the job have %u states up to here, %u more "
-                           "than the %d that are allowed: shorten them, or ask by = or in",
-                           dear->states, dear->states - SPEC_REGEX_STATES_MAX,
-                           SPEC_REGEX_STATES_MAX);
+                           "the constraints up to here take %" PRIu64 " units to judge a machine, "
+                           "%" PRIu64 " more than the %d that are allowed (a term takes 8, a value "
+                           "1, a state of a regular expression 16): ask for less",
+                           dear->units, dear->units - SPEC_JUDGE_UNITS_MAX, SPEC_JUDGE_UNITS_MAX);
     }
     return 0;
 }

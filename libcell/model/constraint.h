@@ -69,6 +69,10 @@ struct clause *clauses_add(struct clauses *clauses, uint32_t weight);
 void clause_add(struct clause *clause, struct term term);
 /* Tells the first mistake with its path ("task.constraints[2]: ..."). */
 int clauses_valid(const struct clauses *clauses, struct err *err) MUST_USE;
+/* What it takes to judge a machine by valid ones, at most, in units of about 4 ns: 8 a term, 1 a
+ * value, 16 a state of a regular expression (a step for each of 16 characters). Commands that judge
+ * many machines are bounded by it. */
+uint64_t clauses_units(const struct clauses *clauses);
 /* Bytes it takes when packed, at most. */
 uint64_t clauses_size(const struct clauses *clauses);
 /* Equal texts, equal clauses: for hashing and for finding. Not for people. */

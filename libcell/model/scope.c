@@ -69,7 +69,9 @@ uint32_t cmd_scope_tasks(const struct cmd_scope *scope, const struct cell *cell)
                                         ? cell_machine_named(cell, scope->machine)
                                         : cell_machine(cell, scope->machine_id);
     uint32_t tasks = scope->every_machine ? cell->machine_count : scope->tasks;
-    if (job != NULL && !job_is_dead(job))
+    if (job != NULL && scope->job_id.v != 0)
+        tasks = MIN(job->outdated, (uint32_t)RESIZE_TASKS_MAX);
+    else if (job != NULL && !job_is_dead(job))
         tasks = MAX(tasks, job->task_count);
     if (machine != NULL)
         tasks = MAX(tasks, machine->task_count);

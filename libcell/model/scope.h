@@ -11,7 +11,7 @@
 
 struct cmd_scope {
     char job[CELL_NAME_MAX + 1];     /* all of its tasks; "": of none by name */
-    job_id job_id;                   /* the same by number; 0: none */
+    job_id job_id;                   /* those that wait for a new limit; 0: of none */
     char machine[CELL_NAME_MAX + 1]; /* what runs there; "": on none by name */
     machine_id machine_id;           /* the same by number; 0: none */
     bool every_machine;              /* a task on each */

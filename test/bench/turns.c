@@ -135,7 +135,7 @@ static void why_all(struct turns *t)
     spread.job_submit.spreads[0] = (struct spread){.by = "rack", .max = 1};
     system.job_submit.every_machine = true;
     for (int i = 0; i < SPEC_REGEXES_MAX; i++)
-        clause(&regex, "machine regex (.?){63}", 0);
+        clause(&regex, "machine regex (.?){31}", 0);
     for (int i = 0; i < SPEC_COMPANIES_MAX; i++)
         clause(&near, "rack near many", 0);
     static const char *const whats[] = {"fits nowhere",
@@ -164,7 +164,7 @@ static void place_all(struct turns *t, const char *name)
     const struct job *job = cell_job_named(t->cell, name);
     static struct placement placements[CMD_PLACEMENTS_MAX];
     uint32_t next = 0;
-    bool timed = false;
+    bool timed = strcmp(name, "live") != 0;
     while (next < job->task_count) {
         struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = {.placements = placements}};
         for (; cmd.schedule.placement_count < CMD_PLACEMENTS_MAX && next < job->task_count; next++)
@@ -186,6 +186,35 @@ static void update(struct turns *t, const char *what, const char *name, int64_t 
     body->resized = cpu == 0 ? 0 : BIT(RES_CPU);
     body->limit.v[RES_CPU] = cpu;
     apply(t, what, &cmd);
+}
+
+/* Ten times a second on the leader's loop. */
+static void tick(struct turns *t, const char *what)
+{
+    static task_id wake[LEADER_WAKE_MAX];
+    static struct cmd due[LEADER_DUE_MAX];
+    struct loss loss = {0};
+    uint64_t *heard_ms = xcalloc(t->cell->machine_count, sizeof *heard_ms);
+    double began = cpu_now();
+    leader_due(t->cell, heard_ms, &loss, 1, 1, wake, due);
+    double took = cpu_now() - began;
+    say(what, took, took);
+    free(heard_ms);
+}
+
+/* All tasks of a job want a limit for which there is no room, and its budget lets none go. */
+static void tick_stuck(struct turns *t)
+{
+    struct cmd stuck = job_cmd("stuck", JOB_TASKS);
+    stuck.job_submit.limit.v[RES_CPU] = 1;
+    stuck.job_submit.limit.v[RES_RAM] = 1 << 20;
+    stuck.job_submit.disruptions_max = 1;
+    apply(t, NULL, &stuck);
+    place_all(t, "stuck");
+    update(t, NULL, "stuck", JOB_UPDATE_KEEP, JOB_UPDATE_KEEP, 64000);
+    tick(t, "leader's tick, 262,144 tasks cannot get their new limit");
+    kill_job(t, NULL, "stuck");
+    cmd_release(&stuck);
 }
 
 static void commands_all(struct turns *t)
@@ -226,20 +255,6 @@ static void register_machine(struct turns *t)
     cmd_release(&cmd);
 }
 
-/* Ten times a second on the leader's loop. */
-static void tick(struct turns *t, const char *what)
-{
-    static task_id wake[LEADER_WAKE_MAX];
-    static struct cmd due[LEADER_DUE_MAX];
-    struct loss loss = {0};
-    uint64_t *heard_ms = xcalloc(t->cell->machine_count, sizeof *heard_ms);
-    double began = cpu_now();
-    leader_due(t->cell, heard_ms, &loss, 1, 1, wake, due);
-    double took = cpu_now() - began;
-    say(what, took, took);
-    free(heard_ms);
-}
-
 int main(int argc, char **argv)
 {
     struct turns t = {.cell = cell_new()};
@@ -257,6 +272,7 @@ int main(int argc, char **argv)
     why_all(&t);
     register_machine(&t);
     commands_all(&t);
+    tick_stuck(&t);
     changes_release(&t.changes);
     cell_free(t.cell);
     return 0;

@@ -56,6 +56,13 @@ static struct scene scene_new(void)
     return s;
 }
 
+static void scene_release(struct scene *s)
+{
+    fair_release(&s->inbox.queue);
+    proposer_free(s->proposer);
+    world_release(&s->w);
+}
+
 static void flush(struct scene *s)
 {
     proposer_flush(s->proposer, &s->inbox, s->w.cell, NULL);
@@ -135,7 +142,7 @@ START_TEST(a_command_that_touches_many_tasks_is_under_way_alone)
     flush(&s);
     ck_assert_uint_eq(fake.count, 0);
     ck_assert(job_is_dead(cell_job_named(s.w.cell, "large")));
-    world_release(&s.w);
+    scene_release(&s);
 }
 END_TEST
 
@@ -155,7 +162,7 @@ START_TEST(small_commands_share_entries_and_entries_the_way)
     }
     ck_assert_uint_eq(s.told.count, 3 * ENVELOPE_COMMANDS_MAX);
     ck_assert_int_eq(s.told.code, ERR_NOT_FOUND);
-    world_release(&s.w);
+    scene_release(&s);
 }
 END_TEST
 
@@ -175,7 +182,7 @@ START_TEST(what_is_committed_is_answered_when_it_is_applied)
     ck_assert_uint_eq(apply_first(&s), 2); /* it is not ours any more: nobody waits */
     ck_assert_uint_eq(s.told.count, 2);
     forget_first();
-    world_release(&s.w);
+    scene_release(&s);
 }
 END_TEST
 
@@ -200,7 +207,7 @@ START_TEST(what_a_snapshot_brings_has_an_unknown_outcome)
     ck_assert_uint_eq(apply_first(&s), 1);
     ck_assert_uint_eq(s.told.count, 2);
     forget_first();
-    world_release(&s.w);
+    scene_release(&s);
 }
 END_TEST
 
