@@ -36,16 +36,23 @@ enum {
     RESOURCES_NAMED_MAX = 3, /* resources that a cell names itself */
     RESOURCE_NAME_MAX = 31,  /* bytes of the name of one */
 
-    MACHINE_ATTRIBUTES_MAX = 32, /* attributes of a machine */
-    ATTRIBUTE_VALUE_MAX = 127,   /* bytes of the value of one; a key is a name */
-    SPEC_CLAUSES_MAX = 32,       /* constraints of a job */
-    SPEC_TERMS_MAX = 16,         /* alternatives in one */
-    SPEC_TERM_VALUES_MAX = 32,   /* values after `in` */
-    SPEC_REGEXES_MAX = 16,       /* regular expressions in all of them */
-    SPEC_REGEX_NODES_MAX = 1024, /* how large the C library makes one */
-    SPEC_COMPANIES_MAX = 16,     /* near and apart in all of them */
-    SPEC_SPREADS_MAX = 4,        /* attributes a job is spread over */
+    MACHINE_ATTRIBUTES_MAX = 32,  /* attributes of a machine */
+    ATTRIBUTE_VALUE_MAX = 127,    /* bytes of the value of one; a key is a name */
+    SPEC_CLAUSES_MAX = 32,        /* constraints of a job */
+    SPEC_TERMS_MAX = 16,          /* alternatives in one */
+    SPEC_TERM_VALUES_MAX = 32,    /* values after `in` */
+    SPEC_REGEXES_MAX = 16,        /* regular expressions in all of them */
+    SPEC_JUDGE_UNITS_MAX = 16384, /* what all constraints take to judge a machine: constraint.h */
+    SPEC_SYSTEM_UNITS_MAX = 1024, /* those of a job on every machine */
+    SYSTEM_UNITS_MAX = 33554432,  /* and on all machines there are */
+    PATTERN_BYTES_MAX = 127,      /* bytes of one */
+    PATTERN_STATES_MAX = 256,     /* states of one (pattern.h); {m,n} counts as written out */
+    SPEC_COMPANIES_MAX = 16,      /* near and apart in all of them */
+    SPEC_SPREADS_MAX = 4,         /* attributes a job is spread over */
 
+    RESIZE_TASKS_MAX = 16384,       /* tasks one command gives a new limit; then another one does */
+    RESIZE_LOOKS_MAX = 32768,       /* tasks looked at for that at once */
+    SHRINK_EVENTS_MAX = 1024,       /* events of tasks that an update to fewer replicas stops */
     CMD_BYTES_MAX = 110592,         /* one packed command */
     CMD_PLACEMENTS_MAX = 1024,      /* placements in one command */
     DECISION_SCORES_MAX = 6,        /* scores that explain one of them */
@@ -58,6 +65,7 @@ enum {
     ENVELOPE_COMMANDS_MAX = 64,     /* commands in one Raft entry */
     ENVELOPE_BYTES_MAX = 131072,    /* one Raft entry */
     PROPOSALS_IN_FLIGHT_MAX = 16,   /* Raft entries proposed and not yet committed */
+    PROPOSALS_TASKS_MAX = 65536,    /* tasks all of them touch, but for one larger command */
     FORWARDS_IN_FLIGHT_MAX = 256,   /* commands a follower has sent to the leader */
     FORWARDS_BYTES_MAX = 1048576,   /* and their bytes */
     INBOX_BYTES_MAX = 16777216,     /* commands of users that wait on a replica */
