@@ -121,7 +121,7 @@ $(FUZZ_BINS): $(B)/test/fuzz/fuzz_%: $(B)/obj/test/fuzz/fuzz_%.o $(if $(filter f
 $(B)/bench.a: $(call obj,$(call src,test/bench/lib))
 $(BENCH_BINS): $(B)/bench.a
 # They measure the store by itself.
-$(B)/test/bench/big_cell $(B)/test/bench/cell_parts: $(B)/borgmaster.a
+$(B)/test/bench/big_cell $(B)/test/bench/cell_parts $(B)/test/bench/turns: $(B)/borgmaster.a
 # They measure through the simulator.
 $(B)/test/bench/sched $(B)/test/bench/sched_pack: $(B)/borgctl.a
 # Its machines have the borglet's own links.

@@ -61,6 +61,7 @@ void inbox_put(struct inbox *inbox, const struct cmd *cmd, bool by_operator, rep
     struct inbox_cmd *waiting = xcalloc(1, sizeof *waiting);
     waiting->cb = cb;
     waiting->data = data;
+    waiting->scope = cmd_scope_of(cmd);
     list_init(&waiting->link);
     if (cmd_pack(cmd, &waiting->packed, &err) != 0) {
         inbox_cmd_done(waiting, &err, NULL);

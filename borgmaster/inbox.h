@@ -11,6 +11,7 @@
 
 #include "fair.h"
 #include "replica.h"
+#include "scope.h"
 
 enum inbox_lane {
     INBOX_CELL,     /* what replicas propose: reports, machines, placements, timers */
@@ -28,6 +29,7 @@ struct inbox_cmd {
     struct fair_item item;
     struct list link; /* the holder's, once it has left the inbox */
     struct buf packed;
+    struct cmd_scope scope;
     replica_answer_cb cb;
     void *data;
 };

@@ -4,6 +4,7 @@
 #include "leader.h"
 
 #include "clock.h"
+#include "hash.h"
 #include "log.h"
 #include "shares.h"
 
@@ -98,6 +99,28 @@ static size_t tries_due(const struct cell *cell, uint64_t cell_ms, struct cmd *r
     return count;
 }
 
+/* Of those with tasks that have an old limit. What may be looked at in a tick is bounded: when
+ * there is more, each job has its turn in one of several ticks. */
+static size_t jobs_due(const struct cell *cell, uint64_t mono_ms, struct cmd *ret_cmds, size_t max)
+{
+    uint64_t tick = mono_ms / LEADER_TICK_MS, looks = 0;
+    size_t count = 0;
+    LIST_EACH(l, &cell->updating)
+    {
+        looks += MIN(CONTAINER_OF(l, struct job, updating)->outdated, (uint32_t)RESIZE_LOOKS_MAX);
+    }
+    uint64_t turns = looks / LEADER_LOOKS_MAX + 1;
+    LIST_EACH(l, &cell->updating)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, updating);
+        if (count == max)
+            break;
+        if ((hash_u64(job->id.v) + tick) % turns == 0 && cell_resize_due(cell, job, tick))
+            ret_cmds[count++] = (struct cmd){.kind = CMD_JOB_RESIZE, .job_resize = {job->id}};
+    }
+    return count;
+}
+
 size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss, uint64_t mono_ms,
                   uint64_t cell_ms, task_id *wake_scratch, struct cmd *ret_cmds)
 {
@@ -119,13 +142,7 @@ size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss
     }
     count += machines_due(cell, heard_ms, mono_ms, ret_cmds + count, LEADER_DUE_MAX - count);
     count += tries_due(cell, cell_ms, ret_cmds + count, LEADER_DUE_MAX - count);
-    LIST_EACH(l, &cell->updating)
-    {
-        const struct job *job = CONTAINER_OF(l, struct job, updating);
-        if (count < LEADER_DUE_MAX && cell_resize_due(cell, job))
-            ret_cmds[count++] = (struct cmd){.kind = CMD_JOB_RESIZE, .job_resize = {job->id}};
-    }
-    return count;
+    return count + jobs_due(cell, mono_ms, ret_cmds + count, LEADER_DUE_MAX - count);
 }
 
 /* A machine we never heard of counts as heard when it is first seen in the cell. */

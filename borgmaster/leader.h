@@ -12,13 +12,14 @@
 
 enum {
     LEADER_TICK_MS = 100,
-    LEADER_ALIVE_MS = 1000,  /* shards tell the leader this often whom they hear */
-    LEADER_SILENT_MS = 8000, /* DESIGN: unreachable after this, whatever the size of the cell */
-    LEADER_FRESH_MS = 2000,  /* a machine heard of within this need not be looked at */
-    LEADER_LAG_MAX = 1000,   /* entries that a replica may be behind and be given borglets */
-    LEADER_DUE_MAX = 1024,   /* commands decided per tick: loss.h, not this, says how many machines
-                                may be declared down */
-    LEADER_WAKE_MAX = 1024,  /* tasks in one wake command */
+    LEADER_ALIVE_MS = 1000,   /* shards tell the leader this often whom they hear */
+    LEADER_SILENT_MS = 8000,  /* DESIGN: unreachable after this, whatever the size of the cell */
+    LEADER_FRESH_MS = 2000,   /* a machine heard of within this need not be looked at */
+    LEADER_LAG_MAX = 1000,    /* entries that a replica may be behind and be given borglets */
+    LEADER_DUE_MAX = 1024,    /* commands decided per tick: loss.h, not this, says how many machines
+                                 may be declared down */
+    LEADER_WAKE_MAX = 1024,   /* tasks in one wake command */
+    LEADER_LOOKS_MAX = 65536, /* tasks with an old limit that are looked at in a tick */
 };
 
 struct leader;

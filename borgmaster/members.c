@@ -315,10 +315,9 @@ void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_
     if (rv == 0 && strcmp(rpc_peer(conn)->name, name) != 0)
         rv = err_set(&err, ERR_DENIED, "the certificate is of replica %s", rpc_peer(conn)->name);
     if (rv == 0)
-        rv =
-            replica_leads(members->replica)
-                ? raftlog_barrier(replica_log(members->replica), &j->barrier, on_join_barrier, &err)
-                : err_set(&err, ERR_NOT_LEADER, "this replica does not lead");
+        rv = replica_leads(members->replica)
+                 ? replica_barrier(members->replica, &j->barrier, on_join_barrier, &err)
+                 : err_set(&err, ERR_NOT_LEADER, "this replica does not lead");
     if (rv == 0)
         return;
     rpc_refuse(call, &err);

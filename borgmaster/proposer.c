@@ -13,15 +13,20 @@ enum { TAG_BYTES = 8 };
 
 /* One Raft entry under way. */
 struct proposal {
+    struct list link; /* in the proposer's all */
     struct raftlog_proposal req;
     struct proposer *proposer;
     struct list commands; /* inbox_cmd.link, in the order of the envelope, popped as answered */
     uint64_t tag;
+    uint32_t tasks; /* that its commands may touch */
+    bool committed; /* the log is done with it */
 };
 
 struct proposer {
     uint64_t next_tag;      /* random start: entries of an earlier life must not match */
     struct idmap proposals; /* tag -> struct proposal */
+    struct list all;        /* of them */
+    uint64_t tasks;         /* of all of them */
 };
 
 struct proposer *proposer_new(void)
@@ -30,7 +35,15 @@ struct proposer *proposer_new(void)
     uint64_t id[2];
     random_id(id);
     p->next_tag = id[0] | 1;
+    list_init(&p->all);
     return p;
+}
+
+void proposer_free(struct proposer *p)
+{
+    ASSERT(list_empty(&p->all));
+    idmap_release(&p->proposals);
+    free(p);
 }
 
 static void fail_all(struct list *commands, enum err_code code, const char *why)
@@ -41,33 +54,62 @@ static void fail_all(struct list *commands, enum err_code code, const char *why)
         inbox_cmd_done(CONTAINER_OF(l, struct inbox_cmd, link), &err, NULL);
 }
 
-static void on_proposed(struct raftlog_proposal *req, int status)
+static void proposal_free(struct proposal *proposal)
 {
-    struct proposal *proposal = req->data;
-    /* On success all commands were answered while the entry was applied. */
-    ASSERT_IMPLIES(status == 0, list_empty(&proposal->commands));
+    proposal->proposer->tasks -= proposal->tasks;
+    list_remove(&proposal->link);
     idmap_remove(&proposal->proposer->proposals, proposal->tag);
-    if (status != 0)
-        fail_all(&proposal->commands, ERR_UNKNOWN_OUTCOME,
-                 "leadership was lost while the command was being committed");
     free(proposal);
 }
 
+static void on_proposed(struct raftlog_proposal *req, int status)
+{
+    struct proposal *proposal = req->data;
+    proposal->committed = true;
+    if (status != 0)
+        fail_all(&proposal->commands, ERR_UNKNOWN_OUTCOME,
+                 "leadership was lost while the command was being committed");
+    /* Else its commands are answered as they are applied, which may be in a later turn. */
+    if (list_empty(&proposal->commands))
+        proposal_free(proposal);
+}
+
+/* A command that touches many tasks is applied in a turn of its own, and what is under way together
+ * touches no more than the largest command alone. */
+static bool may_join(const struct proposer *p, uint32_t tasks)
+{
+    return p->tasks == 0 || p->tasks + tasks <= PROPOSALS_TASKS_MAX;
+}
+
+static bool may_propose(const struct proposer *p, const struct inbox *inbox,
+                        const struct cell *cell, const struct raftlog *log)
+{
+    const struct inbox_cmd *next = inbox_next(inbox);
+    return next != NULL && raftlog_status(log).in_flight < PROPOSALS_IN_FLIGHT_MAX &&
+           may_join(p, cmd_scope_tasks(&next->scope, cell));
+}
+
 /* Move commands from the inbox into an envelope until it is full. */
-static struct proposal *proposal_fill(struct proposer *p, struct inbox *inbox, struct buf *envelope)
+static struct proposal *proposal_fill(struct proposer *p, struct inbox *inbox,
+                                      const struct cell *cell, struct buf *envelope)
 {
     struct proposal *proposal = xcalloc(1, sizeof *proposal);
     proposal->proposer = p;
     proposal->req.data = proposal;
     proposal->tag = p->next_tag++;
     list_init(&proposal->commands);
+    list_push(&p->all, &proposal->link);
     buf_clear(envelope);
     buf_append(envelope, &proposal->tag, TAG_BYTES);
     for (size_t count = 0; count < ENVELOPE_COMMANDS_MAX; count++) {
         const struct inbox_cmd *next = inbox_next(inbox);
+        uint32_t tasks = next == NULL ? 0 : cmd_scope_tasks(&next->scope, cell);
         if (next == NULL ||
-            (count > 0 && envelope->size + next->packed.size + 4 > ENVELOPE_BYTES_MAX / 2))
+            (count > 0 && envelope->size + next->packed.size + 4 > ENVELOPE_BYTES_MAX / 2) ||
+            !may_join(p, tasks))
             break;
+        proposal->tasks += tasks;
+        p->tasks += tasks;
         struct inbox_cmd *cmd = inbox_take(inbox);
         envelope_add(envelope, cmd->packed.bytes, cmd->packed.size);
         buf_release(&cmd->packed);
@@ -76,20 +118,38 @@ static struct proposal *proposal_fill(struct proposer *p, struct inbox *inbox, s
     return proposal;
 }
 
-void proposer_flush(struct proposer *p, struct inbox *inbox, struct raftlog *log)
+void proposer_flush(struct proposer *p, struct inbox *inbox, const struct cell *cell,
+                    struct raftlog *log)
 {
     struct buf CLEANUP(buf_release) envelope = {0};
-    while (inbox_next(inbox) != NULL && raftlog_status(log).in_flight < PROPOSALS_IN_FLIGHT_MAX) {
+    while (may_propose(p, inbox, cell, log)) {
         struct err err;
-        struct proposal *proposal = proposal_fill(p, inbox, &envelope);
+        struct proposal *proposal = proposal_fill(p, inbox, cell, &envelope);
         idmap_put(&p->proposals, proposal->tag, proposal);
         int rv =
             raftlog_propose(log, &proposal->req, envelope.bytes, envelope.size, on_proposed, &err);
         if (rv == 0)
             continue;
-        idmap_remove(&p->proposals, proposal->tag);
         fail_all(&proposal->commands, err.code, err.msg);
-        free(proposal);
+        proposal_free(proposal);
+    }
+}
+
+void proposer_lose(struct proposer *p)
+{
+    struct list lost;
+    list_init(&lost);
+    for (struct list *l = p->all.next, *next = l->next; l != &p->all; l = next, next = l->next) {
+        if (!CONTAINER_OF(l, struct proposal, link)->committed)
+            continue;
+        list_remove(l);
+        list_push(&lost, l);
+    }
+    while (!list_empty(&lost)) {
+        struct proposal *proposal = CONTAINER_OF(lost.next, struct proposal, link);
+        fail_all(&proposal->commands, ERR_UNKNOWN_OUTCOME,
+                 "this replica was brought up to date by a snapshot that has the command");
+        proposal_free(proposal);
     }
 }
 
@@ -116,4 +176,6 @@ void proposer_answer(struct proposal *ours, const struct answer *answer, uint64_
                                .index = index};
     str_copy(wire.msg, sizeof wire.msg, answer->msg);
     inbox_cmd_done(CONTAINER_OF(l, struct inbox_cmd, link), NULL, &wire);
+    if (ours->committed && list_empty(&ours->commands))
+        proposal_free(ours);
 }

@@ -13,9 +13,16 @@
 struct proposer;
 
 struct proposer *proposer_new(void);
+void proposer_free(struct proposer *p); /* nothing is under way any more */
 
-/* Propose what waits in the inbox, as far as the in-flight limit allows. Once per loop turn. */
-void proposer_flush(struct proposer *p, struct inbox *inbox, struct raftlog *log);
+/* Propose what waits in the inbox, as far as the limits of what is in flight allow: a number of
+ * entries, and PROPOSALS_TASKS_MAX tasks that their commands touch, or one larger command. Once per
+ * loop turn. */
+void proposer_flush(struct proposer *p, struct inbox *inbox, const struct cell *cell,
+                    struct raftlog *log);
+/* The cell was replaced by a newer one: what had been committed and not yet applied is in it, and
+ * its answers are not known. */
+void proposer_lose(struct proposer *p);
 
 /*
  * Walk a committed entry: proposer_open() checks the tag and says whether it is one of ours still

@@ -1,8 +1,11 @@
 /*
  * reads.c - queries, their barriers, and why.
+ *
+ * The latter is answered from the cell on the loop, a few milliseconds in a turn: commands pass.
  */
 #include "reads.h"
 
+#include "clock.h"
 #include "fair.h"
 #include "hash.h"
 #include "peers.h"
@@ -11,6 +14,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+enum {
+    WHY_TURN_US = 4000,
+    WHY_TURN_UNITS = 400, /* between two looks at the clock */
+};
 
 /* Unanswered ones are bounded by their connections; of one user's these. */
 static const struct fair_limits why_limits[] = {
@@ -22,10 +30,12 @@ static const struct fair_limits why_limits[] = {
 
 struct reads {
     struct replica *replica;
-    struct list fresh; /* struct query: the next question to the leader is for them */
-    bool asking;       /* one is under way */
-    struct fair whys;  /* struct why_call */
-    uv_idle_t idle;    /* runs while there are some */
+    struct list fresh;     /* struct query: the next question to the leader is for them */
+    bool asking;           /* one is under way */
+    struct fair whys;      /* struct why_call */
+    struct why_call *why;  /* the one that is being answered; NULL: none */
+    struct why_rows *rows; /* its answer */
+    uv_idle_t idle;        /* runs while there are some */
 };
 
 struct query {
@@ -147,7 +157,7 @@ static void query_fresh(struct query *query)
     int rv = 0;
     query->barrier.data = query;
     if (replica_leads(replica)) {
-        rv = raftlog_barrier(replica_log(replica), &query->barrier, on_own_barrier, &err);
+        rv = replica_barrier(replica, &query->barrier, on_own_barrier, &err);
     } else if (replica_leader_id(replica) != 0) {
         list_push(&query->reads->fresh, &query->link);
         ask_leader(query->reads);
@@ -200,7 +210,7 @@ void reads_on_barrier(struct reads *reads, struct rpc_call *call)
     *asked = (struct index_call){.replica = replica, .call = call};
     asked->barrier.data = asked;
     int rv = replica_leads(replica)
-                 ? raftlog_barrier(replica_log(replica), &asked->barrier, on_index_barrier, &err)
+                 ? replica_barrier(replica, &asked->barrier, on_index_barrier, &err)
                  : err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " does not lead (yet)",
                            replica_opts(replica)->self->id);
     if (rv != 0) {
@@ -209,28 +219,57 @@ void reads_on_barrier(struct reads *reads, struct rpc_call *call)
     }
 }
 
-static void why_answer(struct reads *reads, const struct why_call *why)
+static void why_free(struct reads *reads)
+{
+    why_rows_abandon(reads->rows);
+    reads->rows = NULL;
+    free(reads->why);
+    reads->why = NULL;
+}
+
+static void why_answer(struct reads *reads)
 {
     struct err err;
     struct buf CLEANUP(buf_release) packed = {0};
     struct wire_rows CLEANUP(wire_rows_release) rows = {0};
-    bool gone = rpc_call_conn(why->call) == NULL; /* nobody waits: not worth the time */
-    if (gone)
-        err_set(&err, ERR_CLOSED, "the connection has closed");
-    if (gone || why_rows(replica_cell(reads->replica), &why->asked, &rows, &err) != 0) {
-        rpc_refuse(why->call, &err);
+    struct why_rows *made = reads->rows;
+    reads->rows = NULL;
+    if (why_rows_end(made, &rows, &err) != 0) {
+        rpc_refuse(reads->why->call, &err);
         return;
     }
     wire_pack_rows(&packed, &rows);
-    rpc_reply(why->call, packed.bytes, packed.size);
+    rpc_reply(reads->why->call, packed.bytes, packed.size);
 }
 
+/* Part of the present answer. True: it is given, or nobody waits for it any more. */
+static bool why_go_on(struct reads *reads)
+{
+    struct err err;
+    uint64_t until = clock_mono_us() + WHY_TURN_US;
+    if (rpc_call_conn(reads->why->call) == NULL) {
+        err_set(&err, ERR_CLOSED, "the connection has closed");
+        rpc_refuse(reads->why->call, &err);
+        return true;
+    }
+    while (!why_rows_go_on(reads->rows, replica_cell(reads->replica), WHY_TURN_UNITS))
+        if (clock_mono_us() >= until)
+            return false;
+    why_answer(reads);
+    return true;
+}
+
+/* One answer after the other, users taking turns, and a piece of one in a turn of the loop. */
 static void on_idle(uv_idle_t *idle)
 {
     struct reads *reads = idle->data;
-    struct why_call *why = CONTAINER_OF(fair_pop(&reads->whys), struct why_call, item);
-    why_answer(reads, why);
-    free(why);
+    if (reads->why == NULL) {
+        reads->why = CONTAINER_OF(fair_pop(&reads->whys), struct why_call, item);
+        reads->rows = why_rows_begin(&reads->why->asked);
+    }
+    if (!why_go_on(reads))
+        return;
+    why_free(reads);
     if (reads->whys.count == 0)
         uv_idle_stop(idle);
 }

@@ -3,6 +3,7 @@
  */
 #include "replica.h"
 
+#include "applier.h"
 #include "cell_clock.h"
 #include "clock.h"
 #include "cmd_pack.h"
@@ -57,6 +58,7 @@ struct replica {
     struct raftlog_barrier barrier; /* of this leadership */
     bool barrier_pending;
 
+    struct applier applier; /* what is committed, on its way into the cell */
     struct changes changes; /* since the last flush */
     uint64_t flushed_index;
     uint64_t mark_index; /* a multiple of WIRE_MARK_ENTRIES, 0: none yet */
@@ -163,7 +165,7 @@ static void mark_take(struct replica *r, uint64_t index)
     r->mark_digest = cell_digest(r->cell);
 }
 
-static void on_apply(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
+static void apply_entry(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
 {
     struct replica *r = data;
     if (index <= r->cell->applied_index)
@@ -174,6 +176,55 @@ static void on_apply(void *data, uint64_t index, uint64_t term, const void *byte
     apply_envelope(r, index, bytes, size);
     if (r->changes.task_count >= FLUSH_TASKS_MAX)
         replica_flush(r);
+}
+
+static void on_apply(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
+{
+    struct replica *r = data;
+    applier_put(&r->applier, index, term, bytes, size);
+}
+
+/* A barrier of the log that is kept until the cell, too, has what was committed before it. */
+struct barrier {
+    struct raftlog_barrier log;
+    struct applier_wait wait;
+    struct replica *replica;
+    struct raftlog_barrier *request; /* the caller's */
+};
+
+static void barrier_end(struct barrier *b, int status)
+{
+    struct raftlog_barrier *request = b->request;
+    free(b);
+    request->cb(request, status);
+}
+
+static void on_barrier_applied(struct applier_wait *wait)
+{
+    barrier_end(CONTAINER_OF(wait, struct barrier, wait), 0);
+}
+
+static void on_log_barrier(struct raftlog_barrier *req, int status)
+{
+    struct barrier *b = req->data;
+    if (status != 0)
+        barrier_end(b, status);
+    else
+        applier_after(&b->replica->applier, &b->wait, on_barrier_applied);
+}
+
+int replica_barrier(struct replica *r, struct raftlog_barrier *req, raftlog_barrier_cb cb,
+                    struct err *err)
+{
+    struct barrier *b = xcalloc(1, sizeof *b);
+    b->replica = r;
+    b->request = req;
+    b->log.data = b;
+    req->cb = cb;
+    int rv = raftlog_barrier(r->log, &b->log, on_log_barrier, err);
+    if (rv != 0)
+        free(b);
+    return rv;
 }
 
 static void on_barrier(struct raftlog_barrier *req, int status)
@@ -196,7 +247,7 @@ static void try_lead(struct replica *r)
     if (r->role != RAFTLOG_LEADER || r->leads || r->barrier_pending)
         return;
     r->barrier.data = r;
-    r->barrier_pending = raftlog_barrier(r->log, &r->barrier, on_barrier, &err) == 0;
+    r->barrier_pending = replica_barrier(r, &r->barrier, on_barrier, &err) == 0;
 }
 
 static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t leader_id)
@@ -227,8 +278,9 @@ static void send_commands(struct replica *r)
     struct err err;
     links_flush(r->links);
     if (r->role == RAFTLOG_LEADER) {
-        if (store_backlog(r->store) < STORE_BACKLOG_MAX && !raftlog_status(r->log).transferring)
-            proposer_flush(r->proposer, &r->inbox, r->log);
+        if (store_backlog(r->store) < STORE_BACKLOG_MAX && applier_is_empty(&r->applier) &&
+            !raftlog_status(r->log).transferring)
+            proposer_flush(r->proposer, &r->inbox, r->cell, r->log);
     } else if (r->leader_id != 0) {
         forward_flush(&r->forward, &r->inbox, r->leader_id);
     } else if (inbox_next(&r->inbox) != NULL) {
@@ -268,6 +320,7 @@ static void on_check(uv_check_t *check)
     replica_flush(r);
     store_look(r);
     send_commands(r);
+    applier_turn_end(&r->applier);
 }
 
 /* Commands that timers submitted must not wait for the next event. */
@@ -281,8 +334,8 @@ static void *on_snapshot_begin(void *data, uint64_t index, uint64_t term)
     struct replica *r = data;
     /* After a restart the database is ahead until the log has caught up: its image would then hold
      * more than `index` says, and be applied twice by who restores it. */
-    if (r->cell->applied_index > index)
-        return NULL;
+    if (r->cell->applied_index > index || !applier_is_empty(&r->applier))
+        return NULL; /* it is asked for again */
     replica_flush(r);
     log_info("snapshot.begin index=%" PRIu64 " term=%" PRIu64, index, term);
     return store_snapshot_begin(r->store);
@@ -312,6 +365,8 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     }
     cell_free(r->cell);
     r->cell = cell;
+    applier_clear(&r->applier);
+    proposer_lose(r->proposer);
     /* The image may name an older index than the snapshot has: barriers have one and change
      * nothing. The cell keeps to the image's, as on the replica it comes from. */
     ASSERT(cell->applied_index <= index);
@@ -453,6 +508,7 @@ int replica_open(const struct replica_options *options, struct replica **ret, st
     r->flushed_index = r->cell->applied_index;
     r->readable = r->cell->applied_index > 0; /* perhaps old, but whole */
     inbox_init(&r->inbox);
+    applier_init(&r->applier, options->loop, apply_entry, r);
     r->store_goal_ms = uv_now(options->loop);
     r->proposer = proposer_new();
     r->peers = peers_new(&r->options);
@@ -490,6 +546,7 @@ static void replica_stop(struct replica *r)
     scheduler_on_role(r->scheduler, false);
     uv_check_stop(&r->check);
     uv_prepare_stop(&r->prepare);
+    applier_drain(&r->applier);
     replica_flush(r);
     scheduler_stop(r->scheduler);
     if (r->log != NULL)
@@ -582,7 +639,7 @@ bool replica_ready(const struct replica *r)
     if (r->log == NULL || r->leader_id == 0)
         return false;
     struct raftlog_status status = raftlog_status(r->log);
-    return status.applied_index >= status.commit_index;
+    return status.applied_index >= status.commit_index && applier_is_empty(&r->applier);
 }
 
 int replica_readable(struct replica *r, struct err *err)

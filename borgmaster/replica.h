@@ -74,6 +74,9 @@ void replica_flush(struct replica *replica);
  * not caught up yet: a cell with nothing in it is an answer that nobody may get. */
 int replica_readable(struct replica *replica, struct err *err) MUST_USE;
 struct wire_status replica_status(struct replica *replica);
+/* As raftlog_barrier(), and this replica's cell has all that was committed before, too. */
+int replica_barrier(struct replica *replica, struct raftlog_barrier *req, raftlog_barrier_cb cb,
+                    struct err *err) MUST_USE;
 
 /*
  * Have a command committed: by ourselves when leading, else through the leader. The command is

@@ -235,6 +235,8 @@ static int load_limit_old(struct cell *cell, struct columns *c, struct err *err)
 {
     job_id job = {take_u64(c)};
     struct resources limit;
+    if (take_u32(c) <= SPEC_SHAPES_MAX)
+        return 0; /* of the spec, which says it */
     take_resources(c, &limit);
     return cell_load_limit_old(cell, job, &limit, err);
 }
@@ -322,7 +324,7 @@ static int load_request(struct cell *cell, struct columns *c, struct err *err)
     row.request_id[1] = take_u64(c);
     row.index = take_u64(c);
     uint64_t code = take_u64(c);
-    if (code > ERR_EXPIRED)
+    if (code >= ERR_CODE_COUNT)
         return err_set(err, ERR_CORRUPT, "request %" PRIu64 ": no such answer", seq);
     row.code = (enum err_code)code;
     row.job.v = take_u64(c);
@@ -378,8 +380,8 @@ static const struct table {
      "cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, named3, spec "
      "FROM jobs LEFT JOIN job_specs_private_rows ON job_id = id ORDER BY id",
      load_job},
-    {"SELECT job_id, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, named3 "
-     "FROM job_limits WHERE shape > 4 ORDER BY job_id, shape",
+    {"SELECT job_id, shape, cpu_milli, ram_bytes, disk_bytes, ports, gpu_milli, named1, named2, "
+     "named3 FROM job_limits ORDER BY job_id, shape",
      load_limit_old},
     {"SELECT job_id, idx, state, attempt, machine_id, cause, stopping, failures, pid, exit_code, "
      "ports, not_before_ms, started_ms, changed_ms, alloc_job_id, alloc_idx, gpus, crashed_on_1, "

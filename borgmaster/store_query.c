@@ -186,7 +186,8 @@ static enum transfer exchange(struct store_reader *reader, const struct store_re
     enum transfer t = transfer(reader->fd, POLLOUT, out.bytes, out.size, deadline_ns);
     if (t == TRANSFER_DONE)
         t = transfer(reader->fd, POLLIN, reply, sizeof *reply, deadline_ns);
-    if (t == TRANSFER_DONE && (reply->size > READER_REPLY_BYTES_MAX || reply->code > ERR_CLOSED))
+    if (t == TRANSFER_DONE &&
+        (reply->size > READER_REPLY_BYTES_MAX || reply->code >= ERR_CODE_COUNT))
         t = TRANSFER_ENDED;
     if (t != TRANSFER_DONE)
         return t;

@@ -198,6 +198,7 @@ static inline void draw_schedule(uint64_t *seed, const struct cell *cell, struct
         body->verdicts[i].job.v = draw_below(seed, (uint32_t)cell->next_job + 1);
         snprintf(body->verdicts[i].reason, sizeof body->verdicts[i].reason, "reason %u",
                  draw_below(seed, 3));
+        body->verdicts[i].is_news = body->verdicts[i].reason[7] == '0';
     }
 }
 

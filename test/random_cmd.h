@@ -207,6 +207,7 @@ static inline void random_schedule(struct random *r, struct cmd_schedule *s)
     for (uint32_t i = 0; i < s->verdict_count; i++) {
         s->verdicts[i].job.v = random_number(r);
         random_text(r, s->verdicts[i].reason, sizeof s->verdicts[i].reason);
+        s->verdicts[i].is_news = random_below(r, 2) == 1;
     }
 }
 

@@ -50,6 +50,12 @@ int err_wrap(struct err *err, const char *fmt, ...)
     return -(int)err->code;
 }
 
+#define X(name, number, text) \
+    _Static_assert((number) < ERR_CODE_COUNT, \
+                   "codes have no gaps: their count is one above the last");
+ERR_CODES(X)
+#undef X
+
 const char *err_code_text(enum err_code code)
 {
     switch (code) {

@@ -33,6 +33,12 @@ enum err_code {
 #undef X
 };
 
+enum {
+#define X(name, number, text) +1
+    ERR_CODE_COUNT = 0 ERR_CODES(X) /* one more than the last */
+#undef X
+};
+
 enum { ERR_MSG_MAX = 512 };
 
 struct err {

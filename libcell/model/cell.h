@@ -297,8 +297,9 @@ bool cell_reclaim_due(const struct cell *cell, const struct machine *machine);
 /* Is there a task that has to leave this draining machine and may be told so now? */
 bool cell_drain_due(const struct cell *cell, const struct machine *machine);
 /* Is there an outdated task that may get the new limit of its job now, or be told to stop for it?
+ * RESIZE_LOOKS_MAX of them are looked at; of more, those that `draw` says: ask again with another.
  */
-bool cell_resize_due(const struct cell *cell, const struct job *job);
+bool cell_resize_due(const struct cell *cell, const struct job *job, uint64_t draw);
 /* The user's own row (not everybody's), NULL: none. All rows, by user and band: the caller frees.
  */
 const struct quota *cell_quota(const struct cell *cell, const char *user, enum band band);

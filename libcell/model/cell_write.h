@@ -132,9 +132,12 @@ void alloc_settle(struct apply *a, task_id alloc); /* a task that was inside has
 const char *alloc_wrong(const struct cell *cell, const struct task *task);
 /* system.c: jobs that run on every machine */
 bool system_wants(struct job *job, const struct machine *machine);
-uint32_t system_count(const struct cell *cell, const struct job_spec *spec); /* tasks wanted now */
+/* Would it take too long to ask each machine? ERR_LIMIT. */
+int system_check(const struct cell *cell, const struct job_spec *spec, struct err *err) MUST_USE;
+/* Tasks wanted now; on which machines, by id - 1. */
+uint32_t system_count(const struct cell *cell, const struct job_spec *spec, bool *ret_wanted);
 uint32_t system_job_count(const struct cell *cell);
-void system_start(struct apply *a, struct job *job);
+void system_start(struct apply *a, struct job *job, const bool *wanted); /* of system_count() */
 /* Does the quota of its user pay for one task more? */
 bool system_may_grow(const struct cell *cell, const struct job *job, struct err *err);
 /* After a command: what waited for the quota and now may be there. */
@@ -215,8 +218,6 @@ void event_add_task(struct apply *a, enum event_kind kind, const struct task *ta
  * the scores an object per rank, the one that decides first first, winner and runner-up. */
 void decision_print(struct buf *to, const struct cell *cell, const struct cmd_schedule *body,
                     const struct placement *p, uint32_t victims);
-/* Do two reasons say the same, but for the numbers in them? */
-bool reason_is_alike(const char *a, const char *b);
 
 /* apply.c: the answer; the first message stands */
 void answer_refuse(struct apply *a, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);

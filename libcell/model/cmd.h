@@ -162,6 +162,7 @@ struct placement {
 struct verdict {
     job_id job;
     char reason[CELL_REASON_MAX + 1];
+    bool is_news; /* more than numbers differ from what was told before: it goes into the history */
 };
 
 /* Each placement is accepted or refused by itself, against the cell as it then is. Those of a gang

@@ -1,16 +1,15 @@
 /*
  * constraint.c - clauses about attributes: their shape, whether they may be, whether they hold.
  *
- * Regular expressions are the C library's, in the C locale, which no program that applies commands
- * leaves. They come from users and are compiled on every replica, so regex_check() first refuses
- * what could take long: back references, and quantifiers that multiply it beyond a bound.
+ * Regular expressions come from users and are compiled and matched on every replica: pattern.h
+ * bounds what that costs.
  */
 #include "constraint.h"
 
 #include "attributes.h"
+#include "pattern.h"
 #include "spec.h"
 
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,106 +147,25 @@ static bool takes_integer(enum term_op op)
     return op >= OP_LESS && op <= OP_AT_LEAST;
 }
 
-/* Behind a bracket expression, whose [ stands before `at`. */
-static const char *bracket_skip(const char *at)
+/* Values are of ASCII, so an expression of something else could only be a mistake. */
+static int regex_check(const char *regex, uint32_t *ret_states, struct err *err)
 {
-    at += *at == '^';
-    at += *at == ']';
-    return at + strcspn(at, "]");
-}
-
-/* What {n,m} makes of one; `at` is behind the brace. */
-static uint64_t times_of(const char *at)
-{
-    uint64_t most = 1;
-    while (*at != '\0' && strchr("0123456789,", *at) != NULL) {
-        char *end = (char *)(uintptr_t)at + 1;
-        uint64_t n = *at == ',' ? 0 : strtoul(at, &end, 10);
-        most = MAX(most, MIN(n, (uint64_t)SPEC_REGEX_NODES_MAX));
-        at = end;
-    }
-    return most + 1;
-}
-
-/* The C library writes out a{3} as aaa and a+ as aa*: how large that makes the expression. */
-static bool regex_is_small(const char *regex)
-{
-    uint64_t sums[ATTRIBUTE_VALUE_MAX + 2] = {0}; /* of each group that is open */
-    uint64_t last = 0;                            /* what a quantifier would repeat */
-    uint32_t depth = 0;
-    for (const char *at = regex; *at != '\0'; at++) {
-        uint64_t times = *at == '+' ? 2 : *at == '{' ? times_of(at + 1) : 1;
-        if (*at == '(') {
-            sums[depth++] += last;
-            sums[depth] = last = 0;
-        } else if (*at == ')' && depth > 0) {
-            last += sums[depth--] + 1;
-        } else if (times > 1 || *at == '*' || *at == '?') {
-            last = MIN(last * times, (uint64_t)2 * SPEC_REGEX_NODES_MAX);
-        } else {
-            sums[depth] += last;
-            last = 1;
-            if (*at == '\\' && at[1] != '\0')
-                at++;
-            else if (*at == '[')
-                at = bracket_skip(at + 1);
-            if (*at == '\0')
-                break; /* an open bracket: for regcomp() to refuse */
-        }
-        if (last + sums[depth] > SPEC_REGEX_NODES_MAX)
-            return false;
-    }
-    return true;
-}
-
-/* `regex` of the whole value, without remembering where its parts matched. */
-static int regex_compile(const char *regex, regex_t *ret)
-{
-    char whole[ATTRIBUTE_VALUE_MAX + 8];
-    snprintf(whole, sizeof whole, "^(%s)$", regex);
-    return regcomp(ret, whole, REG_EXTENDED | REG_NOSUB);
-}
-
-static int regex_check(const char *regex, struct err *err)
-{
-    char why[128];
-    regex_t compiled;
-    size_t length = strnlen(regex, ATTRIBUTE_VALUE_MAX + 1);
-    if (length == 0 || length > ATTRIBUTE_VALUE_MAX)
-        return err_set(err, ERR_INVALID, "a regular expression has 1 to %d bytes",
-                       ATTRIBUTE_VALUE_MAX);
-    for (const char *at = regex; *at != '\0'; at++) {
+    for (const char *at = regex; *at != '\0'; at++)
         if (*at < ' ' || *at > '~')
             return err_set(err, ERR_INVALID, "a regular expression is of printable ASCII");
-        if (*at != '\\')
-            continue;
-        at++;
-        if (*at == '\0' || strchr("^.[$()|*+?{}\\-", *at) == NULL)
-            return err_set(err, ERR_INVALID,
-                           "\"%s\": \\ stands only before one of ^ . [ $ ( ) | * + ? { } \\ -",
-                           regex);
-    }
-    if (!regex_is_small(regex))
-        return err_set(err, ERR_INVALID, "\"%s\": its {n,m} and + make it too large", regex);
-    /* Alone first: "a)(b" would be right only inside the parentheses that anchoring adds. */
-    int rc = regcomp(&compiled, regex, REG_EXTENDED | REG_NOSUB);
-    if (rc == 0) {
-        regfree(&compiled);
-        rc = regex_compile(regex, &compiled);
-    }
-    if (rc == 0) {
-        regfree(&compiled);
-        return 0;
-    }
-    regerror(rc, NULL, why, sizeof why);
-    return err_set(err, ERR_INVALID, "\"%s\" is no regular expression: %s", regex, why);
+    struct pattern *pattern = pattern_new(regex, err);
+    if (pattern == NULL)
+        return -ERR_INVALID;
+    *ret_states += pattern_states(pattern);
+    pattern_free(pattern);
+    return 0;
 }
 
-static int value_check(enum term_op op, const char *value, struct err *err)
+static int value_check(enum term_op op, const char *value, uint32_t *ret_states, struct err *err)
 {
     int64_t ignored;
     if (op == OP_REGEX)
-        return regex_check(value, err);
+        return regex_check(value, ret_states, err);
     if ((op == OP_NEAR || op == OP_APART) && !name_valid(value))
         return err_set(err, ERR_INVALID, "%s is of a job, \"%.80s\" is no name of one", ops[op],
                        value);
@@ -261,7 +179,8 @@ static int value_check(enum term_op op, const char *value, struct err *err)
     return 0;
 }
 
-static int term_check(const struct term *term, struct err *err)
+/* Adds the states of its expression. */
+static int term_check(const struct term *term, uint32_t *ret_states, struct err *err)
 {
     if (!name_valid(term->attribute))
         return err_set(err, ERR_INVALID,
@@ -284,17 +203,38 @@ static int term_check(const struct term *term, struct err *err)
         return err_set(err, ERR_INVALID, "%s %s: %u values are too many, at most %d",
                        term->attribute, ops[term->op], count, many ? SPEC_TERM_VALUES_MAX : 1);
     for (const char *w = words_first(&term->values); w != NULL; w = words_next(&term->values, w)) {
-        int rc = value_check(term->op, w, err);
+        int rc = value_check(term->op, w, ret_states, err);
         if (rc != 0)
             return rc;
     }
     return 0;
 }
 
+static uint64_t term_units(const struct term *term, uint32_t states)
+{
+    return 8 + (uint64_t)term->values.count + 16 * (uint64_t)states;
+}
+
+uint64_t clauses_units(const struct clauses *clauses)
+{
+    uint64_t units = 0;
+    for (uint32_t i = 0; i < clauses->count; i++) {
+        for (uint32_t j = 0; j < clauses->items[i].term_count; j++) {
+            const struct term *term = &clauses->items[i].terms[j];
+            uint32_t states = 0;
+            if (term->op == OP_REGEX)
+                (void)regex_check(words_first(&term->values), &states, NULL);
+            units += term_units(term, states);
+        }
+    }
+    return units;
+}
+
 /* What costs time or memory is counted over all clauses. */
 struct dear {
     uint32_t regexes;
     uint32_t companies;
+    uint64_t units;
 };
 
 static int clause_check(const struct clause *clause, struct dear *dear, struct err *err)
@@ -314,9 +254,17 @@ static int clause_check(const struct clause *clause, struct dear *dear, struct e
         if (dear->companies > SPEC_COMPANIES_MAX)
             return err_set(err, ERR_INVALID, "more than %d times near and apart in a job",
                            SPEC_COMPANIES_MAX);
-        int rc = term_check(&clause->terms[i], err);
+        uint32_t states = 0;
+        int rc = term_check(&clause->terms[i], &states, err);
         if (rc != 0)
             return rc;
+        dear->units += term_units(&clause->terms[i], states);
+        if (dear->units > SPEC_JUDGE_UNITS_MAX)
+            return err_set(err, ERR_INVALID,
+                           "the constraints up to here take %" PRIu64 " units to judge a machine, "
+                           "%" PRIu64 " more than the %d that are allowed (a term takes 8, a value "
+                           "1, a state of a regular expression 16): ask for less",
+                           dear->units, dear->units - SPEC_JUDGE_UNITS_MAX, SPEC_JUDGE_UNITS_MAX);
     }
     return 0;
 }
@@ -383,7 +331,8 @@ int term_parse(const char *text, struct term *ret, struct err *err)
                        text, (int)MIN(length, (size_t)40), at);
     at += length;
     values_parse(at, ret->op == OP_IN || ret->op == OP_NOT_IN ? " \t," : blanks, &ret->values);
-    int rc = term_check(ret, err);
+    uint32_t states = 0;
+    int rc = term_check(ret, &states, err);
     if (rc != 0)
         words_release(&ret->values);
     return rc;
@@ -391,7 +340,7 @@ int term_parse(const char *text, struct term *ret, struct err *err)
 
 struct matcher {
     const struct clauses *clauses;
-    regex_t *regexes; /* in the order of the terms */
+    struct pattern **regexes; /* in the order of the terms */
     uint32_t regex_count;
     uint32_t *regex_first; /* of each clause */
 };
@@ -409,8 +358,8 @@ struct matcher *matcher_new(const struct clauses *clauses)
                 continue;
             uint32_t at = matcher->regex_count++;
             matcher->regexes = xrealloc(matcher->regexes, at + 1, sizeof *matcher->regexes);
-            int rc = regex_compile(words_first(&clause->terms[j].values), &matcher->regexes[at]);
-            ASSERT(rc == 0); /* clauses_valid() has tried */
+            matcher->regexes[at] = pattern_new(words_first(&clause->terms[j].values), NULL);
+            ASSERT(matcher->regexes[at] != NULL); /* clauses_valid() has tried */
         }
     }
     return matcher;
@@ -421,10 +370,18 @@ void matcher_free(struct matcher *matcher)
     if (matcher == NULL)
         return;
     for (uint32_t i = 0; i < matcher->regex_count; i++)
-        regfree(&matcher->regexes[i]);
+        pattern_free(matcher->regexes[i]);
     free(matcher->regexes);
     free(matcher->regex_first);
     free(matcher);
+}
+
+uint32_t matcher_states(const struct matcher *matcher)
+{
+    uint32_t states = 0;
+    for (uint32_t i = 0; i < matcher->regex_count; i++)
+        states += pattern_states(matcher->regexes[i]);
+    return states;
 }
 
 const char *subject_get(const struct subject *subject, const char *attribute)
@@ -450,7 +407,7 @@ static bool compare(enum term_op op, const char *value, const char *with)
     return op == OP_LESS ? a < b : op == OP_AT_MOST ? a <= b : op == OP_MORE ? a > b : a >= b;
 }
 
-static bool term_holds(const struct term *term, const regex_t *regex, const char *value)
+static bool term_holds(const struct term *term, const struct pattern *regex, const char *value)
 {
     switch (term->op) {
     case OP_EXISTS:
@@ -469,7 +426,7 @@ static bool term_holds(const struct term *term, const regex_t *regex, const char
     case OP_AT_LEAST:
         return value != NULL && compare(term->op, value, words_first(&term->values));
     case OP_REGEX:
-        return value != NULL && regexec(regex, value, 0, NULL, 0) == 0;
+        return value != NULL && pattern_matches(regex, value);
     case OP_NEAR:
     case OP_APART:
         return false;
@@ -485,7 +442,7 @@ bool matcher_holds(const struct matcher *matcher, uint32_t at, const struct subj
     uint32_t regex = matcher->regex_first[at];
     for (uint32_t i = 0; i < clause->term_count; i++) {
         const struct term *term = &clause->terms[i];
-        const regex_t *compiled = term->op == OP_REGEX ? &matcher->regexes[regex++] : NULL;
+        const struct pattern *compiled = term->op == OP_REGEX ? matcher->regexes[regex++] : NULL;
         if (term_holds(term, compiled, subject_get(subject, term->attribute)))
             return true;
     }

@@ -7,7 +7,7 @@
  *     rack = r1          != < <= > >=     (the ordering ones compare whole numbers)
  *     zone in a,b        not-in
  *     ssd exists         not-exists
- *     kernel regex 6\..* POSIX extended, of the whole value
+ *     kernel regex 6\..* POSIX extended (pattern.h says which part), of the whole value
  *     rack near cache    on a machine of this rack a task of job cache lives; and: apart
  *
  * A machine without the attribute satisfies only !=, not-in and not-exists; so does a value that is
@@ -69,6 +69,10 @@ struct clause *clauses_add(struct clauses *clauses, uint32_t weight);
 void clause_add(struct clause *clause, struct term term);
 /* Tells the first mistake with its path ("task.constraints[2]: ..."). */
 int clauses_valid(const struct clauses *clauses, struct err *err) MUST_USE;
+/* What it takes to judge a machine by valid ones, at most, in units of about 4 ns: 8 a term, 1 a
+ * value, 16 a state of a regular expression (a step for each of 16 characters). Commands that judge
+ * many machines are bounded by it. */
+uint64_t clauses_units(const struct clauses *clauses);
 /* Bytes it takes when packed, at most. */
 uint64_t clauses_size(const struct clauses *clauses);
 /* Equal texts, equal clauses: for hashing and for finding. Not for people. */
@@ -91,6 +95,8 @@ const char *clause_keeps_away(const struct clause *clause);
 struct matcher;
 struct matcher *matcher_new(const struct clauses *clauses);
 void matcher_free(struct matcher *matcher); /* NULL is fine */
+/* Of all its regular expressions: what it costs to judge a machine, in characters of its values. */
+uint32_t matcher_states(const struct matcher *matcher);
 
 /* What is judged. */
 struct subject {

@@ -1,5 +1,5 @@
 /*
- * decision.c - what the history says of decisions: how a machine was chosen, why a job waits.
+ * decision.c - what the history says of a decision: how a machine was chosen.
  */
 #include "cell_write.h"
 
@@ -87,48 +87,4 @@ void decision_print(struct buf *to, const struct cell *cell, const struct cmd_sc
     }
     put_scores(to, body, d);
     put(to, "}");
-}
-
-static bool is_said_anyway(const char *word, size_t size)
-{
-    static const char *const words[] = {"is", "are", "of"};
-    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-        if (strlen(words[i]) == size && memcmp(word, words[i], size) == 0)
-            return true;
-    return size > 0 && word[0] >= '0' && word[0] <= '9';
-}
-
-/* Of the words of one part of a reason, without numbers and without what goes by them. */
-static uint64_t part_hash(const char *part, size_t size)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-    for (const char *end = part + size, *word = part; word < end;) {
-        const char *space = memchr(word, ' ', (size_t)(end - word));
-        size_t length = (size_t)((space == NULL ? end : space) - word);
-        size_t stem = length > 1 && word[length - 1] == 's' ? length - 1 : length; /* "lacks" */
-        for (size_t i = 0; i < stem && !is_said_anyway(word, length); i++)
-            hash = (hash ^ (unsigned char)word[i]) * UINT64_C(0x100000001b3);
-        word += length + 1;
-    }
-    return hash;
-}
-
-/* A sum over its parts: counts that change put them in another order. */
-static uint64_t reason_class(const char *reason)
-{
-    static const char change[] = "would fit with ";
-    uint64_t sum = 0;
-    while (*reason != '\0') {
-        size_t size = strcspn(reason, ",;:");
-        if (strncmp(reason, change, strlen(change)) != 0)
-            sum += part_hash(reason, size);
-        reason += size;
-        reason += strspn(reason, ",;: ");
-    }
-    return sum;
-}
-
-bool reason_is_alike(const char *a, const char *b)
-{
-    return reason_class(a) == reason_class(b);
 }

@@ -143,9 +143,13 @@ static int by_value(const void *x, const void *y)
 static uint64_t *ids_sorted(const uint64_t *ids, size_t count, size_t *ret_count)
 {
     uint64_t *sorted = xcalloc(count, sizeof *sorted);
-    for (size_t i = 0; i < count; i++)
+    bool ascends = true; /* as those of one large job do */
+    for (size_t i = 0; i < count; i++) {
         sorted[i] = ids[i];
-    qsort(sorted, count, sizeof *sorted, by_value);
+        ascends &= i == 0 || ids[i - 1] <= ids[i];
+    }
+    if (!ascends)
+        qsort(sorted, count, sizeof *sorted, by_value);
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
         if (kept == 0 || sorted[kept - 1] != sorted[i])
@@ -233,10 +237,16 @@ static void collect_tasks(struct delta *delta, const struct cell *cell,
     size_t count;
     CLEANUP(free_ptr) uint64_t *ids = ids_sorted(changes->tasks, changes->task_count, &count);
     delta->tasks = xcalloc(count, sizeof *delta->tasks);
+    const struct job *job = NULL; /* of the task before: mostly it is that of the next */
+    job_id last = {0};
     for (size_t i = 0; i < count; i++) {
-        const struct task *task = cell_task(cell, (task_id){ids[i]});
-        if (task != NULL)
-            delta->tasks[delta->task_count++] = *task;
+        task_id id = {ids[i]};
+        if (task_job(id).v != last.v) {
+            last = task_job(id);
+            job = cell_job(cell, last);
+        }
+        if (job != NULL && task_index(id) < job->task_count)
+            delta->tasks[delta->task_count++] = job->tasks[task_index(id)];
     }
 }
 

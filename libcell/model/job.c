@@ -120,9 +120,10 @@ static void names_forget(struct apply *a, const struct job_spec *spec)
     }
 }
 
-/* Settles the spec; user `by` submits it, or the cell itself. */
+/* Settles the spec; user `by` submits it, or the cell itself. `wanted`: for one on every machine,
+ * on which it is. */
 static int job_submit_valid(const struct cell *cell, const char *by, struct job_spec *spec,
-                            struct err *err)
+                            bool *wanted, struct err *err)
 {
     int rc = spec_valid(spec, err);
     if (rc == 0)
@@ -142,7 +143,9 @@ static int job_submit_valid(const struct cell *cell, const char *by, struct job_
     if (cell->job_count >= CELL_JOBS_MAX)
         return err_set(err, ERR_LIMIT, "job \"%s\": the cell has %d jobs, no more are allowed",
                        spec->name, CELL_JOBS_MAX);
-    uint32_t tasks = spec->every_machine ? system_count(cell, spec) : spec->replicas;
+    if (spec->every_machine && system_check(cell, spec, err) != 0)
+        return -ERR_LIMIT;
+    uint32_t tasks = spec->every_machine ? system_count(cell, spec, wanted) : spec->replicas;
     int over = alloc_set_check(cell, spec, err);
     if (over == 0)
         over = band_check(cell, by, spec, err);
@@ -174,7 +177,9 @@ void apply_job_submit(struct apply *a, const struct job_spec *body)
     if (spec.every_machine)
         spec.replicas = cell->machine_count;
     struct err err;
-    if (job_submit_valid(cell, a->cmd->user, &spec, &err) != 0) {
+    CLEANUP(free_ptr)
+    bool *wanted = spec.every_machine ? xcalloc((size_t)cell->machine_count + 1, 1) : NULL;
+    if (job_submit_valid(cell, a->cmd->user, &spec, wanted, &err) != 0) {
         answer_refuse(a, err.code, "%s", err.msg);
         return;
     }
@@ -184,7 +189,7 @@ void apply_job_submit(struct apply *a, const struct job_spec *body)
     job_touch(a, job);
     tasks_start(a, job, 0);
     if (spec.every_machine)
-        system_start(a, job);
+        system_start(a, job, wanted);
     struct event *event = event_add(a, EVENT_SUBMITTED);
     event->job = job->id;
     event_by(a, event);
@@ -402,7 +407,8 @@ static uint32_t job_shrink(struct apply *a, struct job *job, uint32_t to)
         if (task->state == TASK_PENDING) {
             task_end(a, task, TASK_KILLED, CAUSE_KILLED, task->exit_code);
         } else if (task_is_live(task) && task->stopping != CAUSE_KILLED) {
-            event_add_task(a, EVENT_KILLING, task, CAUSE_KILLED, 0, "fewer replicas");
+            if (told < SHRINK_EVENTS_MAX) /* that of the update stands for the others */
+                event_add_task(a, EVENT_KILLING, task, CAUSE_KILLED, 0, "fewer replicas");
             task_stop(a, task, CAUSE_KILLED);
             told++;
         }
@@ -455,9 +461,11 @@ static void job_update(struct apply *a, struct job *job, const struct job_spec *
     uint32_t told = job_shrink(a, job, MAX(replicas, next->replicas));
     struct resized done = resize_go_on(a, job);
     buf_printf(&text, " (told to stop: %u", told + done.told);
+    const char *for_what =
+        job->outdated > RESIZE_LOOKS_MAX ? "their turn" : "the disruption budget";
     if (resized)
-        buf_printf(&text, ", resized in place: %u, waiting for the disruption budget: %u",
-                   done.in_place, job->outdated);
+        buf_printf(&text, ", resized in place: %u, waiting for %s: %u", done.in_place, for_what,
+                   job->outdated);
     answer_say(a, "job \"%s\" is updated: %s)", job->spec.name, buf_text(&text));
 }
 

@@ -4,10 +4,12 @@
  * An update makes all live tasks of the job outdated: they hold what they held, remembered in
  * job.limits_old. Whoever has room for the new limit where he is has it at once, and goes on. The
  * others are told to stop as far as the disruption budget allows, and come back with the new limit;
- * the leader asks again for those that are left. Gpus are told to a task at its start, so these
+ * the leader asks again for those that are left, also of a job with more tasks than one command
+ * changes. Gpus are told to a task at its start, so these
  * never change in place. Borg paper, section 2.3.
  */
 #include "cell_write.h"
+#include "hash.h"
 
 #include <string.h>
 
@@ -82,12 +84,23 @@ static bool may_stop(const struct cell *cell, const struct task *task)
     return leaving_add(&leaving, cell, task) == NULL;
 }
 
-bool cell_resize_due(const struct cell *cell, const struct job *job)
+/* Where to begin to look: of more tasks than are looked at, now here and now there. */
+static uint32_t looks_from(const struct job *job, uint64_t draw)
 {
-    for (uint32_t i = 0; job->outdated > 0 && i < job->task_count; i++)
-        if (task_is_outdated(&job->tasks[i]) &&
-            (fits_in_place(cell, job, &job->tasks[i]) || may_stop(cell, &job->tasks[i])))
+    return job->outdated > RESIZE_LOOKS_MAX ? (uint32_t)(hash_u64(draw) % job->task_count) : 0;
+}
+
+bool cell_resize_due(const struct cell *cell, const struct job *job, uint64_t draw)
+{
+    uint32_t at = looks_from(job, draw), looks = MIN(job->outdated, (uint32_t)RESIZE_LOOKS_MAX);
+    for (uint32_t i = 0; looks > 0 && i < job->task_count; i++) {
+        const struct task *task = &job->tasks[(at + i) % job->task_count];
+        if (!task_is_outdated(task))
+            continue;
+        if (fits_in_place(cell, job, task) || may_stop(cell, task))
             return true;
+        looks--;
+    }
     return false;
 }
 
@@ -172,11 +185,16 @@ void resize_begin(struct apply *a, struct job *job, const struct resources *limi
 struct resized resize_go_on(struct apply *a, struct job *job)
 {
     struct resized resized = {0};
-    for (uint32_t i = 0; job->outdated > 0 && i < job->task_count; i++) {
-        struct task *task = &job->tasks[i];
+    uint32_t at = looks_from(job, a->cell->now_ms);
+    uint32_t looks = MIN(job->outdated, (uint32_t)RESIZE_LOOKS_MAX);
+    for (uint32_t i = 0; looks > 0 && i < job->task_count; i++) {
+        struct task *task = &job->tasks[(at + i) % job->task_count];
         struct task next = *task;
         if (!task_is_outdated(task))
             continue;
+        looks--;
+        if (resized.in_place + resized.told == RESIZE_TASKS_MAX)
+            break;
         if (fits_in_place(a->cell, job, task)) {
             next.shape = 0;
             task_set(a, task, &next);

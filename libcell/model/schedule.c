@@ -179,7 +179,7 @@ static void take_verdict(struct apply *a, const struct verdict *verdict)
     struct job *job = job_find(a->cell, verdict->job);
     if (job == NULL || job->counts[TASK_PENDING] == 0 || strcmp(job->reason, verdict->reason) == 0)
         return;
-    if (!reason_is_alike(job->reason, verdict->reason)) {
+    if (verdict->is_news) {
         struct event *event = event_add(a, EVENT_WAITING);
         event->job = job->id;
         str_copy(event->detail, sizeof event->detail, verdict->reason);

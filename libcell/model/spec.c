@@ -421,7 +421,16 @@ static int every_machine_check(const struct job_spec *spec, struct err *err)
                                                     : NULL;
     for (uint32_t i = 0; path == NULL && i < spec->constraints.count; i++)
         path = clause_has_company(&spec->constraints.items[i]) ? "task.constraints: company" : NULL;
-    if (!spec->every_machine || path == NULL)
+    if (!spec->every_machine)
+        return 0;
+    uint64_t units = clauses_units(&spec->constraints);
+    if (path == NULL && units > SPEC_SYSTEM_UNITS_MAX)
+        return err_set(err, ERR_INVALID,
+                       "task.constraints: take %" PRIu64 " units to judge a machine, at most %d in "
+                       "a job that runs on every machine (a term takes 8, a value 1, a state of a "
+                       "regular expression 16): ask for less",
+                       units, SPEC_SYSTEM_UNITS_MAX);
+    if (path == NULL)
         return 0;
     return err_set(err, ERR_INVALID,
                    "%s: has no meaning in a job that runs on every machine; leave it out", path);

@@ -22,12 +22,27 @@ bool system_wants(struct job *job, const struct machine *machine)
     return matcher_failing(job_matcher(job), &subject) == clauses->count;
 }
 
-uint32_t system_count(const struct cell *cell, const struct job_spec *spec)
+int system_check(const struct cell *cell, const struct job_spec *spec, struct err *err)
+{
+    uint64_t units = clauses_units(&spec->constraints), machines = cell->machine_count;
+    if (units * machines <= SYSTEM_UNITS_MAX)
+        return 0;
+    return err_set(err, ERR_LIMIT,
+                   "job \"%s\": its constraints take %" PRIu64
+                   " units to judge a machine, and with "
+                   "%" PRIu64 " machines a job on every machine may have %" PRIu64
+                   " (a term takes 8, a value 1, a state of a regular expression 16): ask for less",
+                   spec->name, units, machines, SYSTEM_UNITS_MAX / machines);
+}
+
+uint32_t system_count(const struct cell *cell, const struct job_spec *spec, bool *ret_wanted)
 {
     struct job job = {.spec = *spec}; /* only to ask */
     uint32_t count = 0;
-    for (uint32_t m = 0; m < cell->machine_count; m++)
-        count += system_wants(&job, cell->machines[m]);
+    for (uint32_t m = 0; m < cell->machine_count; m++) {
+        ret_wanted[m] = system_wants(&job, cell->machines[m]);
+        count += ret_wanted[m];
+    }
     matcher_free(job.matcher);
     return count;
 }
@@ -57,10 +72,9 @@ static void refuse(struct apply *a, struct job *job, const struct machine *machi
     job->over_quota = true;
 }
 
-static void review(struct apply *a, struct job *job, const struct machine *machine)
+static void review(struct apply *a, struct job *job, const struct machine *machine, bool wanted)
 {
     struct task *task = &job->tasks[machine->id.v - 1];
-    bool wanted = system_wants(job, machine);
     struct err why;
     if (task->state != (wanted ? TASK_UNWANTED : TASK_PENDING))
         return;
@@ -106,11 +120,11 @@ uint32_t cell_over_quota(const struct cell *cell, const struct job *job, struct 
     return count;
 }
 
-void system_start(struct apply *a, struct job *job)
+void system_start(struct apply *a, struct job *job, const bool *wanted)
 {
     list_push(&a->cell->system_jobs, &job->system);
     for (uint32_t m = 0; m < a->cell->machine_count; m++)
-        review(a, job, a->cell->machines[m]);
+        review(a, job, a->cell->machines[m], wanted[m]);
 }
 
 uint32_t system_job_count(const struct cell *cell)
@@ -154,5 +168,8 @@ void system_machine_removed(struct apply *a, const struct machine *machine)
 void system_machine_changed(struct apply *a, const struct machine *machine)
 {
     LIST_EACH(l, &a->cell->system_jobs)
-    review(a, CONTAINER_OF(l, struct job, system), machine);
+    {
+        struct job *job = CONTAINER_OF(l, struct job, system);
+        review(a, job, machine, system_wants(job, machine));
+    }
 }

@@ -33,8 +33,6 @@ size_t pack_position(const struct pack *p)
 
 void pack_fail(struct pack *p, const char *why)
 {
-    if (!p->reading)
-        PANIC("cannot be packed: %s", why);
     if (p->wrong != NULL)
         return;
     p->wrong = why;
@@ -43,7 +41,8 @@ void pack_fail(struct pack *p, const char *why)
 
 int pack_end(const struct pack *p, const char *what, struct err *err)
 {
-    ASSERT(p->reading);
+    if (!p->reading)
+        return p->wrong == NULL ? 0 : err_set(err, ERR_LIMIT, "%s: %s", what, p->wrong);
     if (p->wrong != NULL)
         return err_set(err, ERR_CORRUPT, "%s: %s at byte %zu of %zu", what, p->wrong,
                        (size_t)(p->mistake - p->start), (size_t)(p->end - p->start));
@@ -183,7 +182,8 @@ void pack_fields(struct pack *p, uint32_t count)
 void pack_count(struct pack *p, uint32_t *count, size_t max)
 {
     if (!p->reading) {
-        ASSERT(*count <= max);
+        if (*count > max)
+            pack_fail(p, "list too long");
         msgpack_pack_array(&p->packer, *count);
         return;
     }
@@ -237,14 +237,15 @@ void pack_i64(struct pack *p, int64_t *value)
         msgpack_pack_int64(&p->packer, *value);
 }
 
-void pack_enum(struct pack *p, unsigned *value, unsigned count)
+void pack_below(struct pack *p, unsigned *value, unsigned count)
 {
     ASSERT(count > 0);
     if (p->reading) {
         *value = (unsigned)take_unsigned(p, count - 1);
         return;
     }
-    ASSERT(*value < count);
+    if (*value >= count)
+        pack_fail(p, "number out of range");
     msgpack_pack_uint32(&p->packer, *value);
 }
 
@@ -330,11 +331,14 @@ void pack_text(struct pack *p, char *text, size_t size)
 
 void pack_string(struct pack *p, char **text, size_t max)
 {
+    size_t length;
     if (!p->reading) {
-        msgpack_pack_str_with_body(&p->packer, *text, strlen(*text));
+        length = strlen(*text);
+        if (length > max)
+            pack_fail(p, "text too long");
+        msgpack_pack_str_with_body(&p->packer, *text, length);
         return;
     }
-    size_t length;
     const char *from = pack_text_view(p, &length, max);
     if (from == NULL)
         return;
@@ -345,7 +349,6 @@ void pack_string(struct pack *p, char **text, size_t max)
 void pack_bytes(struct pack *p, const void **bytes, size_t *size)
 {
     if (!p->reading) {
-        ASSERT(*size <= UINT32_MAX);
         msgpack_pack_bin_with_body(&p->packer, *bytes, *size);
         return;
     }

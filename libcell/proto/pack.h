@@ -7,7 +7,9 @@
  * and never changes the struct when writing.
  *
  * Errors stick: after the first mistake every further read does nothing, and pack_end() tells it.
- * So field functions need no checks, but must not trust a value they read unless pack_ok().
+ * So field functions need no checks, but must not trust a value they read unless pack_ok(). Writing
+ * has the same limits as reading and fails in the same way; it never dies of a value. Who cannot
+ * refuse any more (an answer) sends what was written, and who reads it refuses it.
  * What is read into has to be zeroed before.
  */
 #ifndef CELL_PACK_H
@@ -25,7 +27,7 @@ struct pack {
     const uint8_t *start;   /* reading: the first byte */
     const uint8_t *at;      /* reading: the next byte */
     const uint8_t *end;     /* reading: behind the last byte */
-    const char *wrong;      /* reading: the first mistake; NULL so far */
+    const char *wrong;      /* the first mistake; NULL so far */
     const uint8_t *mistake; /* reading: where it is */
 };
 
@@ -37,14 +39,15 @@ static inline bool pack_ok(const struct pack *p)
 }
 /* Bytes written to the buffer or read so far. */
 size_t pack_position(const struct pack *p);
-/* Reading: note a mistake unless there is one already. Writing: a panic, it is the program's. */
+/* Note a mistake unless there is one already. What is written after one is of no use. */
 void pack_fail(struct pack *p, const char *why);
-/* Reading: everything was read and right, or ERR_CORRUPT naming `what`. */
+/* Reading: everything was read and right, or ERR_CORRUPT naming `what`. Writing: everything is
+ * within its limits, or ERR_LIMIT. */
 int pack_end(const struct pack *p, const char *what, struct err *err) MUST_USE;
 
 /* The head of an array of exactly `count` fields. */
 void pack_fields(struct pack *p, uint32_t count);
-/* The head of a list: how many there are; reading refuses more than `max` or than bytes left. */
+/* The head of a list: how many there are, at most `max`; reading refuses more than bytes left. */
 void pack_count(struct pack *p, uint32_t *count, size_t max);
 
 void pack_u16(struct pack *p, uint16_t *value);
@@ -54,8 +57,8 @@ void pack_i32(struct pack *p, int32_t *value);
 void pack_i64(struct pack *p, int64_t *value);
 void pack_bool(struct pack *p, bool *value);
 void pack_real(struct pack *p, double *value);
-/* Of an enumeration 0, 1, ... count - 1. */
-void pack_enum(struct pack *p, unsigned *value, unsigned count);
+/* 0, 1, ... count - 1: for pack_enum(), which knows the count (pack_enum.h). */
+void pack_below(struct pack *p, unsigned *value, unsigned count);
 /* Text in an array of `size` bytes, NUL included; `pack_text(p, x.name, sizeof x.name)`. */
 void pack_text(struct pack *p, char *text, size_t size);
 /* Text of at most `max` bytes on the heap. */

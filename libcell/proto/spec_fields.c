@@ -5,6 +5,8 @@
  */
 #include "spec_fields.h"
 
+#include "pack_enum.h"
+
 #include <string.h>
 
 /* Those everybody knows, then the slots in use, each with its name; read ones are in the first
@@ -53,13 +55,13 @@ void report_fields(struct pack *p, void *report)
     struct report *r = report;
     pack_fields(p, 9);
     attempt_ref_fields(p, &r->task);
-    pack_enum(p, &r->kind, REPORT_KIND_COUNT);
+    pack_enum(p, &r->kind);
     pack_i32(p, &r->pid);
     pack_i32(p, &r->exit_code);
     ports_fields(p, r->ports);
     pack_text(p, r->detail, sizeof r->detail);
     pack_u32(p, &r->machine.v);
-    pack_enum(p, &r->fault, REPORT_FAULT_COUNT);
+    pack_enum(p, &r->fault);
     pack_bool(p, &r->told_to_stop);
 }
 
@@ -114,7 +116,7 @@ static void term_fields(struct pack *p, void *term)
     struct term *t = term;
     pack_fields(p, 3);
     pack_text(p, t->attribute, sizeof t->attribute);
-    pack_enum(p, &t->op, OP_COUNT);
+    pack_enum(p, &t->op);
     words_fields(p, &t->values, SPEC_TERM_VALUES_MAX);
 }
 
@@ -158,14 +160,14 @@ void spec_fields(struct pack *p, void *job_spec)
     pack_text(p, s->name, sizeof s->name);
     pack_text(p, s->user, sizeof s->user);
     pack_u32(p, &s->priority);
-    pack_enum(p, &s->appclass, APPCLASS_COUNT);
-    pack_enum(p, &s->policy, POLICY_SPEC_COUNT);
+    pack_enum(p, &s->appclass);
+    pack_enum(p, &s->policy);
     pack_u32(p, &s->replicas);
     resources_fields(p, &s->limit, &s->resource_names);
     words_fields(p, &s->argv, SPEC_ARGS_MAX);
     words_fields(p, &s->env, SPEC_ENV_MAX);
     words_fields(p, &s->ports, SPEC_PORTS_MAX);
-    pack_enum(p, &s->restart, RESTART_COUNT);
+    pack_enum(p, &s->restart);
     pack_u32(p, &s->failures_max);
     pack_u32(p, &s->backoff_ms);
     pack_u32(p, &s->backoff_max_ms);

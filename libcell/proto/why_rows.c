@@ -200,22 +200,81 @@ static struct wire_rows table_take(struct table *t, uint64_t applied_index)
     return *rows;
 }
 
+struct why_rows {
+    struct wire_why asked;
+    struct table table;
+    uint32_t shape;          /* the one that is asked about */
+    struct inquiry *inquiry; /* NULL: it has not begun */
+    uint64_t applied_index;
+    int rv; /* of the whole */
+    struct err err;
+    struct why why; /* of the last shape */
+};
+
+struct why_rows *why_rows_begin(const struct wire_why *asked)
+{
+    struct why_rows *w = xcalloc(1, sizeof *w);
+    w->asked = *asked;
+    return w;
+}
+
+/* What the inquiry found. True: there is no other shape. */
+static bool shape_tell(struct why_rows *w, const struct cell *cell)
+{
+    w->rv = why_end(w->inquiry, &w->why, &w->err);
+    w->inquiry = NULL;
+    if (w->rv != 0)
+        return true;
+    const struct job *job = cell_job(cell, w->why.job);
+    uint32_t shapes = spec_shape_count(&job->spec);
+    w->table.shape = shapes > 1 ? w->shape + 1 : 0;
+    rows_reasons(&w->table, cell, job, &w->why, w->asked.want_names);
+    rows_summary(&w->table, cell, job, &w->why);
+    w->applied_index = cell->applied_index;
+    return ++w->shape == shapes;
+}
+
+bool why_rows_go_on(struct why_rows *w, const struct cell *cell, uint64_t units)
+{
+    if (w->inquiry == NULL) {
+        w->rv = why_begin(cell, w->asked.job, w->asked.index, w->shape, &w->inquiry, &w->err);
+        if (w->rv != 0)
+            return true;
+    }
+    return why_go_on(w->inquiry, cell, units) && shape_tell(w, cell);
+}
+
+int why_rows_end(struct why_rows *w, struct wire_rows *ret, struct err *err)
+{
+    int rv = w->rv;
+    ASSERT(w->inquiry == NULL);
+    *ret = (struct wire_rows){0};
+    if (rv == 0)
+        *ret = table_take(&w->table, w->applied_index);
+    else if (err != NULL)
+        *err = w->err;
+    if (rv == 0)
+        free(w);
+    else
+        why_rows_abandon(w);
+    return rv;
+}
+
+void why_rows_abandon(struct why_rows *w)
+{
+    if (w == NULL)
+        return;
+    why_abandon(w->inquiry);
+    free(w->table.rows.values);
+    buf_release(&w->table.texts);
+    free(w);
+}
+
 int why_rows(const struct cell *cell, const struct wire_why *asked, struct wire_rows *ret,
              struct err *err)
 {
-    CLEANUP(free_ptr) struct why *why = xcalloc(1, sizeof *why);
-    struct table t = {0};
-    uint32_t shape = 0, shapes;
-    do {
-        int rv = why_job(cell, asked->job, asked->index, shape, why, err);
-        if (rv != 0)
-            return rv; /* the first time, if ever */
-        const struct job *job = cell_job(cell, why->job);
-        shapes = spec_shape_count(&job->spec);
-        t.shape = shapes > 1 ? shape + 1 : 0;
-        rows_reasons(&t, cell, job, why, asked->want_names);
-        rows_summary(&t, cell, job, why);
-    } while (++shape < shapes);
-    *ret = table_take(&t, cell->applied_index);
-    return 0;
+    struct why_rows *w = why_rows_begin(asked);
+    while (!why_rows_go_on(w, cell, UINT64_MAX))
+        ;
+    return why_rows_end(w, ret, err);
 }

@@ -21,4 +21,13 @@
 int why_rows(const struct cell *cell, const struct wire_why *asked, struct wire_rows *ret,
              struct err *err) MUST_USE;
 
+/* The same in turns of about so many units (why.h), between which the cell may change. */
+struct why_rows;
+struct why_rows *why_rows_begin(const struct wire_why *asked);
+/* True: it is answered, or refused. */
+bool why_rows_go_on(struct why_rows *why, const struct cell *cell, uint64_t units) MUST_USE;
+/* Afterwards: the rows, or why not; frees `why`. */
+int why_rows_end(struct why_rows *why, struct wire_rows *ret, struct err *err) MUST_USE;
+void why_rows_abandon(struct why_rows *why); /* at any time; NULL is fine */
+
 #endif

@@ -5,7 +5,7 @@
  * are bounded by the bytes of their message: RPC_FRAME_BYTES_MAX is the bound of the stream.
  */
 #include "wire.h"
-#include "pack.h"
+#include "pack_enum.h"
 #include "spec_fields.h"
 
 #include <stdlib.h>
@@ -34,7 +34,7 @@ static void answer_fields(struct pack *p, void *body)
 {
     struct wire_answer *a = body;
     pack_fields(p, 6);
-    pack_enum(p, &a->code, ERR_CLOSED + 1);
+    pack_enum(p, &a->code);
     pack_u64(p, &a->job);
     pack_u32(p, &a->accepted);
     pack_u32(p, &a->refused);
@@ -394,8 +394,8 @@ static void intent_fields(struct pack *p, void *item)
     struct intent *i = item;
     pack_fields(p, 8 + RECLAIM_COUNT);
     attempt_ref_fields(p, &i->task);
-    pack_enum(p, &i->action, INTENT_ACTION_COUNT);
-    pack_enum(p, &i->cause, CAUSE_COUNT);
+    pack_enum(p, &i->action);
+    pack_enum(p, &i->cause);
     pack_u32(p, &i->grace_ms);
     pack_u64(p, &i->assigned_seq);
     if (i->action == INTENT_RUN)

@@ -5,7 +5,10 @@
 #ifndef CELL_CHOOSE_H
 #define CELL_CHOOSE_H
 
+#include "buf.h"
 #include "grid.h"
+#include "hash.h"
+#include "lack.h"
 
 /* feasible.c: is there room? Whether the job may be there at all: places_allow() in view.h. */
 bool feasible_fits(const struct view *view, const struct view_job *job,
@@ -131,13 +134,41 @@ struct choice preempt_best_alloc(struct preempt *preempt, const struct view *vie
                                  const struct view_job *job, const struct resources *need,
                                  uint32_t victims_max);
 
+/* Why a job waits, in words, and what kind of reason it is: equal for reasons that differ in their
+ * numbers only, and in the change that would help. The kind is made of the lacks, not of words. */
+struct reason {
+    struct buf text;
+    uint64_t kind;
+};
+static inline void reason_release(struct reason *reason)
+{
+    buf_release(&reason->text);
+}
+/* What it is about beside the lacks. */
+enum reason_part {
+    REASON_NO_MACHINE = LACKS_COUNT,
+    REASON_NO_CHANGE,
+    REASON_NO_SET,
+    REASON_EMPTY,
+    REASON_NOTHING_FITS,
+    REASON_GANG,
+    REASON_EVICTIONS,
+    REASON_SHAPE,
+    REASON_SYSTEM
+};
+/* In any order: counts that change put the parts of a reason in another one. */
+static inline void reason_note(struct reason *reason, uint64_t part)
+{
+    reason->kind += hash_u64(part + 1);
+}
+
 /* explain.c: true when it does fit somewhere. */
 bool explain_job(const struct view *view, const struct view_job *job, struct reach *reach,
-                 struct buf *to);
+                 struct reason *to);
 /* The same of the tasks of a job on every machine. */
-bool explain_system(const struct view *view, const struct view_job *job, struct buf *to);
+bool explain_system(const struct view *view, const struct view_job *job, struct reason *to);
 /* The same of the next task of a gang, `fitting` of `waiting` being placed in the view. */
 void explain_gang(const struct view *view, const struct view_job *job, const struct resources *need,
-                  struct reach *reach, uint32_t fitting, uint32_t waiting, struct buf *to);
+                  struct reach *reach, uint32_t fitting, uint32_t waiting, struct reason *to);
 
 #endif

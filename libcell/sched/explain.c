@@ -2,7 +2,6 @@
  * explain.c - why a task of a job does not fit, in counts and in the smallest change that helps.
  */
 #include "allocs.h"
-#include "lack.h"
 #include "places.h"
 
 #include <string.h>
@@ -82,7 +81,7 @@ static struct explanation look(const struct view *view, const struct view_job *j
     return e;
 }
 
-static void print_lack(struct buf *to, const struct view *view, const struct view_job *job,
+static void print_lack(struct reason *to, const struct view *view, const struct view_job *job,
                        const struct explanation *e, int lack)
 {
     struct lack_about about = {.clauses = job->match != NULL ? &job->match->clauses : NULL,
@@ -92,11 +91,11 @@ static void print_lack(struct buf *to, const struct view *view, const struct vie
         about.by = job->spreads[lack - LACKS_SPREAD].axis->by;
         about.max = job->spreads[lack - LACKS_SPREAD].max;
     }
-    lack_print(to, lack, &about, e->counts[lack] == 1);
+    lack_print(&to->text, lack, &about, e->counts[lack] == 1);
 }
 
 /* Most machines first, else as they stand. */
-static void print_counts(struct buf *to, const struct view *view, const struct view_job *job,
+static void print_counts(struct reason *to, const struct view *view, const struct view_job *job,
                          const struct explanation *e)
 {
     const char *before = "";
@@ -110,7 +109,10 @@ static void print_counts(struct buf *to, const struct view *view, const struct v
         if (most == LACKS_NOTHING)
             return;
         said[most] = true;
-        buf_printf(to, "%s%u of %u ", before, e->counts[most], e->count);
+        reason_note(to, (uint64_t)most);
+        if (most == LACKS_KEPT && e->keeper != NULL)
+            reason_note(to, hash_text(0, e->keeper));
+        buf_printf(&to->text, "%s%u of %u ", before, e->counts[most], e->count);
         print_lack(to, view, job, e, most);
         before = ", ";
     }
@@ -125,36 +127,40 @@ static uint32_t count_lacks(const struct explanation *e, int from, int to)
     return count;
 }
 
-static void print_change(struct buf *to, const struct view *view, const struct view_job *job,
+static void print_change(struct reason *to, const struct view *view, const struct view_job *job,
                          const struct explanation *e, const struct resources *need)
 {
     int best = lack_best_change(e->enough, need);
     bool lacks_resources = count_lacks(e, 0, RES_COUNT) > 0;
     bool lacks_places = count_lacks(e, LACKS_CLAUSE, LACKS_COUNT) > 0;
     if (best >= 0) {
-        buf_printf(to, "; would fit with ");
-        lack_change_print(to, best, e->enough[best], need, &view->resource_names);
+        buf_printf(&to->text, "; would fit with ");
+        lack_change_print(&to->text, best, e->enough[best], need, &view->resource_names);
     } else if (lacks_places && !lacks_resources) {
-        buf_printf(to, "; no machine meets what it asks for");
+        reason_note(to, REASON_NO_MACHINE);
+        buf_printf(&to->text, "; no machine meets what it asks for");
     } else if (lacks_resources || job->inside == NULL) { /* else allocs have to come first */
-        buf_printf(to, "; no change of one resource would do");
+        reason_note(to, REASON_NO_CHANGE);
+        buf_printf(&to->text, "; no change of one resource would do");
     }
 }
 
 /* There is none to look at. */
-static bool print_none(struct buf *to, const struct view *view, const struct view_job *job)
+static bool print_none(struct reason *to, const struct view *view, const struct view_job *job)
 {
-    if (job->inside != NULL && allocs_count(job) == 0)
-        buf_printf(to, "alloc set \"%s\" is gone", strchr(job->inside->key, '/') + 1);
-    else if (job->inside == NULL && view->machine_count == view->gone_count)
-        buf_printf(to, "the cell has no machines yet");
-    else
-        return false;
-    return true;
+    bool no_set = job->inside != NULL && allocs_count(job) == 0;
+    bool is_empty = job->inside == NULL && view->machine_count == view->gone_count;
+    if (no_set)
+        buf_printf(&to->text, "alloc set \"%s\" is gone", strchr(job->inside->key, '/') + 1);
+    else if (is_empty)
+        buf_printf(&to->text, "the cell has no machines yet");
+    if (no_set || is_empty)
+        reason_note(to, no_set ? REASON_NO_SET : REASON_EMPTY);
+    return no_set || is_empty;
 }
 
 bool explain_job(const struct view *view, const struct view_job *job, struct reach *reach,
-                 struct buf *to)
+                 struct reason *to)
 {
     const char *noun = job->inside != NULL ? "alloc" : "machine";
     struct explanation shapes[SPEC_SHAPES_MAX];
@@ -162,17 +168,20 @@ bool explain_job(const struct view *view, const struct view_job *job, struct rea
         shapes[i] = look(view, job, &job->limits[i], reach);
         uint32_t fits = shapes[i].counts[LACKS_NOTHING];
         if (fits > 0) {
-            buf_printf(to, "fits %u of %u %ss now", fits, shapes[i].count, noun);
+            buf_printf(&to->text, "fits %u of %u %ss now", fits, shapes[i].count, noun);
             return true;
         }
     }
+    reason_note(to, REASON_NOTHING_FITS);
     if (shapes[0].count > 0 || job->inside == NULL)
-        buf_printf(to, "no %s fits: ", noun);
+        buf_printf(&to->text, "no %s fits: ", noun);
     if (print_none(to, view, job))
         return false;
     for (uint32_t i = 0; i < job->shape_count; i++) {
-        if (i > 0)
-            buf_printf(to, "; in shape %u: ", i + 1);
+        if (i > 0) {
+            reason_note(to, REASON_SHAPE);
+            buf_printf(&to->text, "; in shape %u: ", i + 1);
+        }
         print_counts(to, view, job, &shapes[i]);
         print_change(to, view, job, &shapes[i], &job->limits[i]);
     }
@@ -180,9 +189,10 @@ bool explain_job(const struct view *view, const struct view_job *job, struct rea
 }
 
 void explain_gang(const struct view *view, const struct view_job *job, const struct resources *need,
-                  struct reach *reach, uint32_t fitting, uint32_t waiting, struct buf *to)
+                  struct reach *reach, uint32_t fitting, uint32_t waiting, struct reason *to)
 {
-    buf_printf(to, "%u of %u tasks would fit; the gang waits for all: ", fitting, waiting);
+    reason_note(to, REASON_GANG);
+    buf_printf(&to->text, "%u of %u tasks would fit; the gang waits for all: ", fitting, waiting);
     if (print_none(to, view, job))
         return;
     struct explanation e = look(view, job, need, reach);
@@ -203,7 +213,7 @@ static int lacks_on(const struct view *view, const struct view_job *job, uint32_
     return lack_of_room(&job->limits[0], &room, &lacking);
 }
 
-bool explain_system(const struct view *view, const struct view_job *job, struct buf *to)
+bool explain_system(const struct view *view, const struct view_job *job, struct reason *to)
 {
     struct explanation e = {0};
     for (uint32_t m = 0; m < job->task_count && m < view->machine_count; m++) {
@@ -214,10 +224,11 @@ bool explain_system(const struct view *view, const struct view_job *job, struct 
     }
     uint32_t stuck = e.count - e.counts[LACKS_NOTHING];
     if (stuck == 0) {
-        buf_printf(to, "each task that waits fits its machine");
+        buf_printf(&to->text, "each task that waits fits its machine");
         return true;
     }
-    buf_printf(to, "no room for %u task%s on %s machine%s: ", stuck, stuck == 1 ? "" : "s",
+    reason_note(to, REASON_SYSTEM);
+    buf_printf(&to->text, "no room for %u task%s on %s machine%s: ", stuck, stuck == 1 ? "" : "s",
                stuck == 1 ? "its" : "their", stuck == 1 ? "" : "s");
     print_counts(to, view, job, &e);
     return false;

@@ -165,36 +165,42 @@ bool gang_may_fit(struct sched *sched, struct view_job *job)
 }
 
 /* What keeps it from fitting in this shape; true when it does. The view stays as it is. */
-static bool explain_shape(struct sched *sched, struct view_job *job, uint32_t shape, struct buf *to)
+static bool explain_shape(struct sched *sched, struct view_job *job, uint32_t shape,
+                          struct reason *to)
 {
     struct mark start = mark_now(sched);
     uint32_t waiting = job->waiting;
     enum pick pick = place_all(sched, job, shape, /* evict= */ true, VICTIMS_MAX);
     uint32_t fitting = sched->placement_count - start.placements;
-    if (shape > 0)
-        buf_printf(to, "; in shape %u: ", shape + 1);
-    if (pick == PICK_WITH_MORE_VICTIMS)
-        buf_printf(to,
+    if (shape > 0) {
+        reason_note(to, REASON_SHAPE);
+        buf_printf(&to->text, "; in shape %u: ", shape + 1);
+    }
+    if (pick == PICK_WITH_MORE_VICTIMS) {
+        reason_note(to, REASON_EVICTIONS);
+        buf_printf(&to->text,
                    "%u of %u tasks would fit; the gang waits for all: the others would take more "
                    "than %d evictions at once",
                    fitting, waiting, VICTIMS_MAX);
-    else if (pick == PICK_NONE)
+    } else if (pick == PICK_NONE) {
         explain_gang(&sched->view, job, &job->limits[shape], &sched->reach, fitting, waiting, to);
+    }
     put_back(sched, start);
     return pick == PICK_FOUND;
 }
 
-bool gang_explain(struct sched *sched, struct view_job *job, struct buf *to)
+bool gang_explain(struct sched *sched, struct view_job *job, struct reason *to)
 {
-    CLEANUP(buf_release) struct buf why = {0};
+    CLEANUP(reason_release) struct reason why = {0};
     if (job->waiting == 1)
         return explain_job(&sched->view, job, &sched->reach, to);
     for (uint32_t shape = 0; shape < job->shape_count; shape++) {
         if (explain_shape(sched, job, shape, &why)) {
-            buf_printf(to, "all %u tasks would fit now", job->waiting);
+            buf_printf(&to->text, "all %u tasks would fit now", job->waiting);
             return true;
         }
     }
-    buf_printf(to, "%s", buf_text(&why));
+    buf_printf(&to->text, "%s", buf_text(&why.text));
+    to->kind = why.kind;
     return false;
 }

@@ -275,7 +275,7 @@ static void place_all(struct sched *sched)
 }
 
 /* True when it does fit. */
-static bool explain(struct sched *sched, struct view_job *job, struct buf *to)
+static bool explain(struct sched *sched, struct view_job *job, struct reason *to)
 {
     if (job->every_machine)
         return explain_system(&sched->view, job, to);
@@ -286,25 +286,29 @@ static bool explain(struct sched *sched, struct view_job *job, struct buf *to)
 static void say(struct sched *sched)
 {
     struct view *view = &sched->view;
-    CLEANUP(buf_release) struct buf text = {0};
+    CLEANUP(reason_release) struct reason why = {0};
     while (sched->verdict_count < VERDICTS_MAX && !list_empty(&view->unsaid)) {
         struct view_job *job = CONTAINER_OF(list_pop(&view->unsaid), struct view_job, unsaid);
         char reason[CELL_REASON_MAX + 1];
-        buf_clear(&text);
+        buf_clear(&why.text);
+        why.kind = 0;
         sched->stats.machines_scanned += view->machine_count;
         /* An eviction of this very pass may have left room: the next pass wakes the job then. A
          * gang that fits after all (it has been tried) is ready again. */
-        if (explain(sched, job, &text)) {
+        if (explain(sched, job, &why)) {
             sched->again |= job->gang && job->waiting > 0 && !job->blocked;
             continue;
         }
-        str_copy(reason, sizeof reason, buf_text(&text));
+        str_copy(reason, sizeof reason, buf_text(&why.text));
         if (strcmp(reason, job->reason) == 0)
             continue;
         str_copy(job->reason, sizeof job->reason, reason);
         struct verdict *verdict = &sched->verdicts[sched->verdict_count++];
         verdict->job = job->id;
         str_copy(verdict->reason, sizeof verdict->reason, reason);
+        /* Of a reason that another leader told only the words are known, and they differ. */
+        verdict->is_news = job->reason_kind != why.kind;
+        job->reason_kind = why.kind;
     }
 }
 
@@ -352,9 +356,11 @@ struct sched_stats sched_stats(const struct sched *sched)
 
 void sched_explain(struct sched *sched, job_id id, struct buf *to)
 {
+    CLEANUP(reason_release) struct reason reason = {0};
     struct view_job *job = view_job_find(&sched->view, id);
     if (job == NULL)
         buf_printf(to, "no live job %" PRIu64, id.v);
     else
-        explain(sched, job, to);
+        explain(sched, job, &reason);
+    buf_printf(to, "%s", buf_text(&reason.text));
 }

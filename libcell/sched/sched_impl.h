@@ -7,13 +7,13 @@
 #include "choose.h"
 #include "sched.h"
 
-/* Packed sizes at most: 50 bytes a placement and 11 a score of it, 16 a victim, 525 a verdict, 40 a
+/* Packed sizes at most: 50 bytes a placement and 11 a score of it, 16 a victim, 526 a verdict, 40 a
  * stage. */
 enum { VICTIMS_MAX = 1024, VERDICTS_MAX = 22 };
 /* Fewer candidates than this are looked at one by one. */
 enum { CANDIDATES_MAX = 32 };
 _Static_assert(CMD_PLACEMENTS_MAX * 50 + CMD_SCORES_MAX * 11 + VICTIMS_MAX * 16 +
-                       VERDICTS_MAX * 525 + STAGES_MAX * 40 + 256 <=
+                       VERDICTS_MAX * 526 + STAGES_MAX * 40 + 256 <=
                    CMD_BYTES_MAX,
                "a full batch must fit a command");
 
@@ -70,6 +70,6 @@ uint32_t gang_places(const struct view *view, const struct view_job *job, uint32
 /* Have the candidate machines as many places more as the blocked gang lacked? */
 bool gang_may_fit(struct sched *sched, struct view_job *job);
 /* True when it does fit. */
-bool gang_explain(struct sched *sched, struct view_job *job, struct buf *to);
+bool gang_explain(struct sched *sched, struct view_job *job, struct reason *to);
 
 #endif

@@ -786,6 +786,8 @@ static void take_job(struct view *view, const struct job_row *row)
     bool lost = row->reason[0] == '\0' || strcmp(job->reason, row->reason) != 0;
     if ((job->blocked || job->stuck > 0) && lost && list_empty(&job->unsaid))
         list_push(&view->unsaid, &job->unsaid);
+    if (strcmp(job->reason, row->reason) != 0)
+        job->reason_kind = 0;
     str_copy(job->reason, sizeof job->reason, row->reason);
     allocs_take(view, job, row);
 }

@@ -96,7 +96,8 @@ struct view_job {
     bool blocked;          /* did not fit, and nothing changed that may help */
     bool woken;            /* was blocked: only the candidate machines can have room for it */
     char reason[CELL_REASON_MAX + 1];
-    struct match *match; /* NULL: no constraints */
+    uint64_t reason_kind; /* struct reason's; 0: not known, the reason was told by another leader */
+    struct match *match;  /* NULL: no constraints */
     struct view_spread spreads[SPEC_SPREADS_MAX];
     uint32_t spread_count;
     bool has_wishes;     /* soft clauses or weighted spreads */

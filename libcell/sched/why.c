@@ -6,12 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A value of an attribute and how many tasks are there. */
+struct tally_value {
+    struct tally_value *next;
+    uint64_t count;
+    char text[];
+};
+
 /* The live tasks of a job at the values of an attribute; stopping tasks count: they are there until
- * they are gone. */
+ * they are gone. Owns its texts: between two turns machines and jobs may change or go. */
 struct tally {
-    const struct job *of; /* NULL: there is no such job */
-    const char *by;
-    struct namemap counts; /* value to count */
+    job_id of; /* 0: there is no such job */
+    char by[CELL_NAME_MAX + 1];
+    char job[CELL_NAME_MAX + 1]; /* the name of that job */
+    struct namemap values;       /* to tally_value */
+    struct tally_value *first;
 };
 
 /* The smaller key is nearer; of equal ones the lower id, which comes first. */
@@ -20,24 +29,62 @@ struct rank {
     uint64_t key;
 };
 
-/* One question being answered. */
+/* What is done in turns, one after the other. */
+enum phase {
+    PHASE_KEEPERS, /* find the jobs that keep this one apart: job by job */
+    PHASE_TALLIES, /* count what spreads, companies and keepers ask for: task by task */
+    PHASE_PLACES,  /* machine by machine, or alloc by alloc */
+    PHASE_GANG,    /* task by task */
+    PHASE_TELL,
+    PHASE_DONE
+};
+
+/* One question being answered. No pointer into the cell outlives a turn. */
 struct inquiry {
-    const struct cell *cell;
+    const struct cell *cell; /* during a turn */
     const struct job *job;
+    job_id id;
+    char name[CELL_NAME_MAX + 1];
     int64_t index; /* of the task in question, or WHY_INDEX_ANY */
-    const struct resources *need;
-    struct matcher *matcher; /* NULL: no constraints */
-    struct tally spreads[SPEC_SPREADS_MAX];
-    struct tally companies[SPEC_COMPANIES_MAX]; /* of near and apart, as they stand */
-    uint32_t company_count;
-    struct tally *keepers; /* jobs that keep this one apart */
-    uint32_t keeper_count;
+    enum phase phase;
+    uint64_t left; /* of the units of this turn */
+    int rv;        /* of the whole */
+    struct err err;
+
+    struct resources need;
+    struct clauses constraints; /* of the job, and what else is asked of each machine */
+    struct spread spread_rules[SPEC_SPREADS_MAX];
+    uint32_t spread_count;
+    struct matcher *matcher;
+    uint32_t place_units; /* what it costs to judge whether it may be there */
+
+    struct tally *tallies; /* spreads, then near and apart as they stand, then keepers */
+    uint32_t tally_count;
+    uint32_t company_first, company_count;
+    uint32_t keeper_first, keeper_count;
+
+    job_id keeper_cursor;  /* the last job that was looked at */
+    uint32_t tally_at;     /* the tally that is being made */
+    uint32_t cursor;       /* task, machine, alloc: the next one */
+    struct room gang_room; /* of the machine at the cursor */
+    bool gang_entered;     /* it has been taken */
+
     int64_t enough[RES_COUNT]; /* see lack_best_change() */
     uint32_t enough_machines[RES_COUNT];
     struct rank near[WHY_NEAR_MAX];       /* by the share they lack */
     struct rank evict[WHY_EVICTIONS_MAX]; /* by what bars the way, then the same */
-    struct why_reason *by_lack;           /* LACKS_COUNT */
+    struct why_reason by_lack[LACKS_COUNT];
+    struct why why;
 };
+
+/* Take `units` of the turn's; false: it is over. */
+static bool turn_has(struct inquiry *q, uint64_t units)
+{
+    if (q->left == 0)
+        return false;
+    q->left -= MIN(q->left, units);
+    return true;
+}
 
 static const char *value_of(const struct machine *machine, const char *by)
 {
@@ -46,92 +93,119 @@ static const char *value_of(const struct machine *machine, const char *by)
     return value != NULL ? value : "";
 }
 
-static void tally_add(struct tally *tally, const struct machine *machine)
+static void tally_count_at(struct tally *tally, const struct machine *machine)
 {
-    const char *value = value_of(machine, tally->by);
-    uintptr_t count = (uintptr_t)namemap_get(&tally->counts, value);
-    namemap_put(&tally->counts, value, (void *)(count + 1));
-}
-
-static struct tally tally_make(const struct cell *cell, const struct job *of, const char *by)
-{
-    struct tally tally = {.of = of, .by = by};
-    for (uint32_t i = 0; of != NULL && i < of->task_count; i++)
-        if (task_is_live(&of->tasks[i]))
-            tally_add(&tally, cell_machine(cell, of->tasks[i].machine));
-    return tally;
+    const char *text = value_of(machine, tally->by);
+    struct tally_value *value = namemap_get(&tally->values, text);
+    if (value == NULL) {
+        size_t size = strlen(text) + 1;
+        value = xcalloc(1, sizeof *value + size);
+        memcpy(value->text, text, size);
+        value->next = tally->first;
+        tally->first = value;
+        namemap_put(&tally->values, value->text, value);
+    }
+    value->count++;
 }
 
 static uint64_t tally_at(const struct tally *tally, const struct machine *machine)
 {
-    return (uintptr_t)namemap_get(&tally->counts, value_of(machine, tally->by));
+    const struct tally_value *value = namemap_get(&tally->values, value_of(machine, tally->by));
+    return value == NULL ? 0 : value->count;
+}
+
+static void tally_release(struct tally *tally)
+{
+    namemap_release(&tally->values);
+    while (tally->first != NULL) {
+        struct tally_value *value = tally->first;
+        tally->first = value->next;
+        free(value);
+    }
+}
+
+static void tally_add(struct inquiry *q, const struct job *of, const char *by)
+{
+    if ((q->tally_count & (q->tally_count - 1)) == 0)
+        q->tallies = xrealloc(q->tallies, MAX(1, 2 * (size_t)q->tally_count), sizeof *q->tallies);
+    struct tally *tally = &q->tallies[q->tally_count++];
+    *tally = (struct tally){.of = of == NULL ? (job_id){0} : of->id};
+    str_copy(tally->by, sizeof tally->by, by);
+    if (of != NULL)
+        str_copy(tally->job, sizeof tally->job, of->spec.name);
 }
 
 /* Think of one more task of the job there. */
-static void tallies_add(struct inquiry *q, const struct machine *machine)
+static void tallies_note(struct inquiry *q, const struct machine *machine)
 {
-    for (uint32_t s = 0; s < q->job->spec.spread_count; s++)
-        tally_add(&q->spreads[s], machine);
-    for (uint32_t i = 0; i < q->company_count; i++)
-        if (q->companies[i].of == q->job)
-            tally_add(&q->companies[i], machine);
+    for (uint32_t i = 0; i < q->keeper_first; i++)
+        if (q->tallies[i].of.v == q->id.v)
+            tally_count_at(&q->tallies[i], machine);
 }
 
-static void companies_count(struct inquiry *q)
+static void companies_add(struct inquiry *q)
 {
-    const struct clauses *clauses = &q->job->spec.constraints;
-    for (uint32_t i = 0; i < clauses->count; i++) {
-        for (uint32_t j = 0; j < clauses->items[i].term_count; j++) {
-            const struct term *term = &clauses->items[i].terms[j];
+    q->company_first = q->tally_count;
+    for (uint32_t i = 0; i < q->constraints.count; i++) {
+        for (uint32_t j = 0; j < q->constraints.items[i].term_count; j++) {
+            const struct term *term = &q->constraints.items[i].terms[j];
             if (term_is_company(term))
-                q->companies[q->company_count++] = tally_make(
-                    q->cell, cell_job_named(q->cell, words_first(&term->values)), term->attribute);
+                tally_add(q, cell_job_named(q->cell, words_first(&term->values)), term->attribute);
         }
     }
+    q->company_count = q->tally_count - q->company_first;
+    q->keeper_first = q->tally_count;
 }
 
 /* A job that keeps itself apart says so with its own constraint. */
-static void keepers_count(struct inquiry *q)
+static void keepers_add(struct inquiry *q, const struct job *other)
 {
-    LIST_EACH(l, &q->cell->jobs)
-    {
-        const struct job *other = CONTAINER_OF(l, struct job, link);
-        const struct clauses *clauses = &other->spec.constraints;
-        bool binds = other != q->job && !job_is_dead(other) && job_binds(other, q->job);
-        for (uint32_t i = 0; i < clauses->count && binds; i++) {
-            const char *whom = clause_keeps_away(&clauses->items[i]);
-            if (whom == NULL || strcmp(whom, q->job->spec.name) != 0)
-                continue;
-            q->keepers = xrealloc(q->keepers, q->keeper_count + 1, sizeof *q->keepers);
-            q->keepers[q->keeper_count++] =
-                tally_make(q->cell, other, clauses->items[i].terms[0].attribute);
-        }
+    const struct clauses *clauses = &other->spec.constraints;
+    bool binds = other != q->job && !job_is_dead(other) && job_binds(other, q->job);
+    for (uint32_t i = 0; i < clauses->count && binds; i++) {
+        const char *whom = clause_keeps_away(&clauses->items[i]);
+        if (whom != NULL && strcmp(whom, q->name) == 0)
+            tally_add(q, other, clauses->items[i].terms[0].attribute);
     }
+    q->keeper_count = q->tally_count - q->keeper_first;
 }
 
-static void inquiry_begin(struct inquiry *q)
+/* The job after the one that was looked at last. It may have gone since: then from the start. */
+static const struct job *keeper_next(const struct inquiry *q)
 {
-    const struct job_spec *spec = &q->job->spec;
-    if (spec->constraints.count > 0)
-        q->matcher = matcher_new(&spec->constraints);
-    q->by_lack = xcalloc(LACKS_COUNT, sizeof *q->by_lack);
-    for (uint32_t s = 0; s < spec->spread_count; s++)
-        q->spreads[s] = tally_make(q->cell, q->job, spec->spreads[s].by);
-    companies_count(q);
-    keepers_count(q);
+    const struct job *last = cell_job(q->cell, q->keeper_cursor);
+    const struct list *l = last != NULL ? last->link.next : q->cell->jobs.next;
+    while (l != &q->cell->jobs && CONTAINER_OF(l, struct job, link)->id.v <= q->keeper_cursor.v)
+        l = l->next;
+    return l == &q->cell->jobs ? NULL : CONTAINER_OF(l, struct job, link);
 }
 
-static void inquiry_release(struct inquiry *q)
+static void keepers_go_on(struct inquiry *q)
 {
-    matcher_free(q->matcher);
-    for (int s = 0; s < SPEC_SPREADS_MAX; s++)
-        namemap_release(&q->spreads[s].counts);
-    for (uint32_t i = 0; i < q->company_count; i++)
-        namemap_release(&q->companies[i].counts);
-    for (uint32_t i = 0; i < q->keeper_count; i++)
-        namemap_release(&q->keepers[i].counts);
-    free(q->keepers);
-    free(q->by_lack);
+    const struct job *other = keeper_next(q);
+    for (; other != NULL && turn_has(q, 1); other = keeper_next(q)) {
+        keepers_add(q, other);
+        q->keeper_cursor = other->id;
+    }
+    if (other == NULL)
+        q->phase = PHASE_TALLIES;
+}
+
+static void tallies_go_on(struct inquiry *q)
+{
+    while (q->tally_at < q->tally_count) {
+        struct tally *tally = &q->tallies[q->tally_at];
+        const struct job *of = cell_job(q->cell, tally->of);
+        for (; of != NULL && q->cursor < of->task_count; q->cursor++) {
+            if (!turn_has(q, 1))
+                return;
+            if (task_is_live(&of->tasks[q->cursor]))
+                tally_count_at(tally, cell_machine(q->cell, of->tasks[q->cursor].machine));
+        }
+        q->cursor = 0;
+        q->tally_at++;
+    }
+    q->phase = PHASE_PLACES;
 }
 
 /* `tally` is of the first of its terms that is about company. */
@@ -143,7 +217,7 @@ static bool company_holds(const struct inquiry *q, const struct clause *clause,
         if (!term_is_company(term))
             continue;
         bool is_there = tally_at(tally, machine) > 0;
-        bool is_unbegun = tally->of == q->job && tally->counts.count == 0;
+        bool is_unbegun = tally->of.v == q->id.v && tally->values.count == 0;
         if (term->op == OP_APART ? !is_there : is_there || is_unbegun)
             return true;
         tally++;
@@ -154,8 +228,8 @@ static bool company_holds(const struct inquiry *q, const struct clause *clause,
 /* The first hard clause that the machine fails, or their number. */
 static uint32_t failing_clause(const struct inquiry *q, const struct machine *machine)
 {
-    const struct clauses *clauses = &q->job->spec.constraints;
-    const struct tally *tally = q->companies;
+    const struct clauses *clauses = &q->constraints;
+    const struct tally *tally = q->tallies + q->company_first;
     struct subject subject = machine_subject(machine);
     for (uint32_t i = 0; i < clauses->count; i++) {
         const struct clause *clause = &clauses->items[i];
@@ -169,18 +243,17 @@ static uint32_t failing_clause(const struct inquiry *q, const struct machine *ma
 }
 
 /* The first job that keeps this one away from the machine, or NULL. */
-static const struct job *keeper_at(const struct inquiry *q, const struct machine *machine)
+static const struct tally *keeper_at(const struct inquiry *q, const struct machine *machine)
 {
     for (uint32_t i = 0; i < q->keeper_count; i++)
-        if (tally_at(&q->keepers[i], machine) > 0)
-            return q->keepers[i].of;
+        if (tally_at(&q->tallies[q->keeper_first + i], machine) > 0)
+            return &q->tallies[q->keeper_first + i];
     return NULL;
 }
 
 /* Why the job may not be there whatever the room, or LACKS_NOTHING. */
 static int lacks_place(const struct inquiry *q, const struct machine *machine)
 {
-    const struct job_spec *spec = &q->job->spec;
     if (machine->state != MACHINE_UP)
         return LACKS_MACHINE;
     if (machine->draining)
@@ -188,12 +261,13 @@ static int lacks_place(const struct inquiry *q, const struct machine *machine)
     if (machine_is_sick(machine))
         return LACKS_HEALTH;
     uint32_t failing = failing_clause(q, machine);
-    if (failing < spec->constraints.count)
+    if (failing < q->constraints.count)
         return LACKS_CLAUSE + (int)failing;
     if (keeper_at(q, machine) != NULL)
         return LACKS_KEPT;
-    for (uint32_t s = 0; s < spec->spread_count; s++)
-        if (spec->spreads[s].max > 0 && tally_at(&q->spreads[s], machine) >= spec->spreads[s].max)
+    for (uint32_t s = 0; s < q->spread_count; s++)
+        if (q->spread_rules[s].max > 0 &&
+            tally_at(&q->tallies[s], machine) >= q->spread_rules[s].max)
             return LACKS_SPREAD + (int)s;
     return LACKS_NOTHING;
 }
@@ -230,41 +304,45 @@ static void rank_add(struct rank *ranks, uint32_t *count, uint32_t max, struct r
 }
 
 /* A machine that has no room now. */
-static void look_beyond(struct inquiry *q, const struct machine *machine, const struct room *room,
-                        struct why *ret)
+static void look_beyond(struct inquiry *q, const struct machine *machine, const struct room *room)
 {
     struct resources missing;
     struct resources free = why_free(q->job, machine, room);
-    uint64_t share = share_missing(q->need, &free, &missing);
-    enum why_bar bar = why_bar_of(q->cell, q->job, q->need, machine, *room);
-    ret->bars[bar]++;
-    rank_add(q->near, &ret->near_count, WHY_NEAR_MAX, (struct rank){machine->id, share});
+    uint64_t share = share_missing(&q->need, &free, &missing);
+    enum why_bar bar = why_bar_of(q->cell, q->job, &q->need, machine, *room);
+    q->why.bars[bar]++;
+    rank_add(q->near, &q->why.near_count, WHY_NEAR_MAX, (struct rank){machine->id, share});
     if (bar != BAR_SIZE)
-        rank_add(q->evict, &ret->eviction_count, WHY_EVICTIONS_MAX,
+        rank_add(q->evict, &q->why.eviction_count, WHY_EVICTIONS_MAX,
                  (struct rank){machine->id, (uint64_t)bar << 56 | share});
 }
 
-/* Say more of the machines that came out first. */
-static void ranks_tell(const struct inquiry *q, struct why *ret)
+/* Say more of the machines that came out first. They may have changed since. */
+static void ranks_tell(struct inquiry *q)
 {
-    for (uint32_t i = 0; i < ret->near_count; i++) {
+    struct why *why = &q->why;
+    uint32_t evictions = why->eviction_count;
+    why->eviction_count = 0;
+    for (uint32_t i = 0; i < why->near_count; i++) {
         const struct machine *machine = cell_machine(q->cell, q->near[i].machine);
         struct room room = cell_room(q->cell, machine);
         struct resources free = why_free(q->job, machine, &room);
-        ret->near[i].machine = q->near[i].machine;
-        share_missing(q->need, &free, &ret->near[i].missing);
+        why->near[i].machine = q->near[i].machine;
+        share_missing(&q->need, &free, &why->near[i].missing);
     }
-    for (uint32_t i = 0; i < ret->eviction_count; i++) {
+    for (uint32_t i = 0; i < evictions; i++) {
         const struct machine *machine = cell_machine(q->cell, q->evict[i].machine);
-        ret->evictions[i] =
-            why_eviction_of(q->cell, q->job, q->need, machine, cell_room(q->cell, machine));
+        struct room room = cell_room(q->cell, machine);
+        if (why_bar_of(q->cell, q->job, &q->need, machine, room) != BAR_SIZE)
+            why->evictions[why->eviction_count++] =
+                why_eviction_of(q->cell, q->job, &q->need, machine, room);
     }
 }
 
 static int look_at_room(struct inquiry *q, const struct resources *free)
 {
     uint32_t lacking;
-    int first = lack_of_room(q->need, free, &lacking);
+    int first = lack_of_room(&q->need, free, &lacking);
     if (first != LACKS_NOTHING && lacking == 1 && free->v[first] >= q->enough[first]) {
         if (free->v[first] > q->enough[first])
             q->enough_machines[first] = 0;
@@ -274,7 +352,7 @@ static int look_at_room(struct inquiry *q, const struct resources *free)
     return first;
 }
 
-static int look_at(struct inquiry *q, const struct machine *machine, struct why *ret)
+static int look_at(struct inquiry *q, const struct machine *machine)
 {
     int place = lacks_place(q, machine);
     if (place != LACKS_NOTHING)
@@ -283,7 +361,7 @@ static int look_at(struct inquiry *q, const struct machine *machine, struct why 
     struct resources free = why_free(q->job, machine, &room);
     int first = look_at_room(q, &free);
     if (first != LACKS_NOTHING)
-        look_beyond(q, machine, &room, ret);
+        look_beyond(q, machine, &room);
     return first;
 }
 
@@ -306,33 +384,25 @@ static int by_machines(const void *x, const void *y)
     return a->lack < b->lack ? -1 : a->lack > b->lack;
 }
 
-static void reasons_sum(const struct inquiry *q, struct why *ret)
+static void reasons_sum(struct inquiry *q)
 {
+    struct why *why = &q->why;
     uint32_t sum = 0;
     for (int lack = 0; lack < LACKS_COUNT; lack++) {
         sum += q->by_lack[lack].machines;
         if (q->by_lack[lack].machines > 0)
-            ret->reasons[ret->reason_count++] = q->by_lack[lack];
+            why->reasons[why->reason_count++] = q->by_lack[lack];
     }
-    ASSERT(sum == ret->machines);
-    qsort(ret->reasons, ret->reason_count, sizeof *ret->reasons, by_machines);
-    ret->change = -1;
+    ASSERT(sum == why->machines);
+    qsort(why->reasons, why->reason_count, sizeof *why->reasons, by_machines);
+    why->change = -1;
     if (q->by_lack[LACKS_NOTHING].machines > 0)
         return;
-    ret->change = lack_best_change(q->enough, q->need);
-    if (ret->change >= 0) {
-        ret->change_amount = q->enough[ret->change];
-        ret->change_machines = q->enough_machines[ret->change];
+    why->change = lack_best_change(q->enough, &q->need);
+    if (why->change >= 0) {
+        why->change_amount = q->enough[why->change];
+        why->change_machines = q->enough_machines[why->change];
     }
-}
-
-/* Its name, as long as it is always the same. */
-static void keeper_note(struct why *ret, const struct job *keeper, bool is_first)
-{
-    if (is_first)
-        str_copy(ret->keeper, sizeof ret->keeper, keeper->spec.name);
-    else if (strcmp(ret->keeper, keeper->spec.name) != 0)
-        ret->keeper[0] = '\0';
 }
 
 /* Of a job on every machine only the machines of the tasks in question matter. */
@@ -345,63 +415,75 @@ static bool is_asked(const struct inquiry *q, uint32_t m)
     return m < q->job->task_count && q->job->tasks[m].state == TASK_PENDING;
 }
 
-static void reason_add(struct why_reason *reason, uint32_t place)
+static void place_count(struct inquiry *q, int lack, const struct machine *machine, uint32_t place)
 {
+    struct why_reason *reason = &q->by_lack[lack];
+    if (lack == LACKS_KEPT) { /* a name, as long as it is always the same */
+        const char *keeper = keeper_at(q, machine)->job;
+        if (reason->machines == 0)
+            str_copy(q->why.keeper, sizeof q->why.keeper, keeper);
+        else if (strcmp(q->why.keeper, keeper) != 0)
+            q->why.keeper[0] = '\0';
+    }
     if (reason->machines < WHY_NAMES_MAX)
         reason->first[reason->machines] = place;
     reason->machines++;
+    q->why.machines++;
 }
 
-static void look_at_allocs(struct inquiry *q, struct why *ret)
+static void allocs_go_on(struct inquiry *q)
 {
     const struct job *set = cell_alloc_set(q->cell, &q->job->spec);
-    ret->machines = set == NULL ? 0 : set->spec.replicas;
-    for (uint32_t i = 0; i < ret->machines; i++) {
-        int lack = look_at_alloc(q, &set->tasks[i]);
-        if (lack == LACKS_KEPT)
-            keeper_note(ret, keeper_at(q, cell_machine(q->cell, set->tasks[i].machine)),
-                        q->by_lack[lack].machines == 0);
-        reason_add(&q->by_lack[lack], i);
+    for (; set != NULL && q->cursor < set->spec.replicas; q->cursor++) {
+        const struct task *alloc = &set->tasks[q->cursor];
+        if (!turn_has(q, q->place_units))
+            return;
+        place_count(q, look_at_alloc(q, alloc), cell_machine(q->cell, alloc->machine), q->cursor);
     }
+    q->phase = PHASE_TELL;
 }
 
-static void look(struct inquiry *q, struct why *ret)
+static void places_go_on(struct inquiry *q)
 {
-    ret->inside = q->job->spec.alloc_set[0] != '\0';
-    for (int lack = 0; lack < LACKS_COUNT; lack++)
-        q->by_lack[lack].lack = lack;
-    if (ret->inside)
-        look_at_allocs(q, ret);
-    for (uint32_t m = 0; !ret->inside && m < q->cell->machine_count; m++) {
-        const struct machine *machine = q->cell->machines[m];
-        if (machine->state == MACHINE_REMOVED || !is_asked(q, m))
-            continue;
-        ret->machines++;
-        struct why_reason *reason = &q->by_lack[look_at(q, machine, ret)];
-        if (reason->lack == LACKS_KEPT)
-            keeper_note(ret, keeper_at(q, machine), reason->machines == 0);
-        reason_add(reason, machine->id.v);
+    if (q->why.inside) {
+        allocs_go_on(q);
+        return;
     }
-    ranks_tell(q, ret);
-    reasons_sum(q, ret);
+    for (; q->cursor < q->cell->machine_count; q->cursor++) {
+        const struct machine *machine = q->cell->machines[q->cursor];
+        if (!turn_has(q, q->place_units + machine->task_count))
+            return;
+        if (machine->state != MACHINE_REMOVED && is_asked(q, q->cursor))
+            place_count(q, look_at(q, machine), machine, machine->id.v);
+    }
+    q->cursor = 0;
+    q->phase = q->why.gang ? PHASE_GANG : PHASE_TELL;
 }
 
 /* Of a gang, how many would have room at once: machine after machine takes what it can. */
-static void gang_count(struct inquiry *q, struct why *ret)
+static void gang_go_on(struct inquiry *q)
 {
-    ret->gang = q->job->spec.gang && !ret->inside;
-    ret->gang_waiting = ret->gang ? ret->pending - ret->backing_off : 0;
-    for (uint32_t m = 0; m < q->cell->machine_count; m++) {
-        const struct machine *machine = q->cell->machines[m];
-        struct room room = cell_room(q->cell, machine);
-        room.free = why_free(q->job, machine, &room);
-        while (ret->gang_fitting < ret->gang_waiting && lacks_place(q, machine) == LACKS_NOTHING &&
-               resources_fit(q->need, &room.free)) {
-            room_take(&room, q->need, devices_choose(&room.devices, q->need->v[RES_GPU]));
-            tallies_add(q, machine);
-            ret->gang_fitting++;
+    struct why *why = &q->why;
+    while (q->cursor < q->cell->machine_count && why->gang_fitting < why->gang_waiting) {
+        const struct machine *machine = q->cell->machines[q->cursor];
+        if (!turn_has(q, q->place_units))
+            return;
+        if (!q->gang_entered) {
+            q->gang_room = cell_room(q->cell, machine);
+            q->gang_room.free = why_free(q->job, machine, &q->gang_room);
         }
+        q->gang_entered =
+            resources_fit(&q->need, &q->gang_room.free) && lacks_place(q, machine) == LACKS_NOTHING;
+        if (!q->gang_entered) {
+            q->cursor++;
+            continue;
+        }
+        room_take(&q->gang_room, &q->need,
+                  devices_choose(&q->gang_room.devices, q->need.v[RES_GPU]));
+        tallies_note(q, machine);
+        why->gang_fitting++;
     }
+    q->phase = PHASE_TELL;
 }
 
 static void count_pending(const struct job *job, int64_t index, struct why *ret)
@@ -444,11 +526,20 @@ static int nothing_pending(const struct cell *cell, const struct job *job, int64
         (first->not_before_ms - MIN(cell->now_ms, first->not_before_ms) + 999) / 1000);
 }
 
-int why_job(const struct cell *cell, const char *name, int64_t index, uint32_t shape,
-            struct why *ret, struct err *err)
+static void inquiry_free(struct inquiry *q)
+{
+    matcher_free(q->matcher);
+    clauses_release(&q->constraints);
+    for (uint32_t i = 0; i < q->tally_count; i++)
+        tally_release(&q->tallies[i]);
+    free(q->tallies);
+    free(q);
+}
+
+static int job_check(const struct cell *cell, const char *name, int64_t index, uint32_t shape,
+                     struct err *err)
 {
     const struct job *job = cell_job_named(cell, name);
-    *ret = (struct why){0};
     if (job == NULL)
         return err_set(err, ERR_NOT_FOUND, "no job \"%s\"; `borgctl jobs` lists them", name);
     if (index != WHY_INDEX_ANY && (index < 0 || index >= job->task_count))
@@ -457,27 +548,134 @@ int why_job(const struct cell *cell, const char *name, int64_t index, uint32_t s
     if (shape >= spec_shape_count(&job->spec))
         return err_set(err, ERR_NOT_FOUND, "job \"%s\" has no shape %u, it has %u", name, shape + 1,
                        spec_shape_count(&job->spec));
-    ret->job = job->id;
-    ret->shape = shape;
-    count_pending(job, index, ret);
+    return 0;
+}
+
+static struct inquiry *inquiry_new(const struct cell *cell, const struct job *job, int64_t index,
+                                   uint32_t shape)
+{
+    struct inquiry *q = xcalloc(1, sizeof *q);
+    const struct job_spec *spec = &job->spec;
+    q->cell = cell;
+    q->job = job;
+    q->id = job->id;
+    q->index = index;
+    str_copy(q->name, sizeof q->name, spec->name);
+    q->need = *spec_shape(spec, shape);
+    q->constraints = clauses_copy(&spec->constraints);
+    q->matcher = matcher_new(&q->constraints);
+    q->place_units = 4 + matcher_states(q->matcher) / 16;
+    q->spread_count = spec->spread_count;
+    memcpy(q->spread_rules, spec->spreads, sizeof q->spread_rules);
+    for (int r = 0; r < RES_COUNT; r++)
+        q->enough[r] = -1;
+    for (int lack = 0; lack < LACKS_COUNT; lack++)
+        q->by_lack[lack].lack = lack;
+    for (uint32_t s = 0; s < spec->spread_count; s++)
+        tally_add(q, job, spec->spreads[s].by);
+    companies_add(q);
+    q->why.job = job->id;
+    q->why.shape = shape;
+    q->why.resource_names = cell->resource_names;
+    q->why.inside = spec->alloc_set[0] != '\0';
+    return q;
+}
+
+int why_begin(const struct cell *cell, const char *name, int64_t index, uint32_t shape,
+              struct inquiry **ret, struct err *err)
+{
+    int rv = job_check(cell, name, index, shape, err);
+    if (rv != 0)
+        return rv;
+    const struct job *job = cell_job_named(cell, name);
+    struct inquiry *q = inquiry_new(cell, job, index, shape);
+    count_pending(job, index, &q->why);
     bool unwanted = index != WHY_INDEX_ANY && job->tasks[index].state == TASK_UNWANTED;
     struct err over;
-    uint32_t missing = ret->pending == 0 && !unwanted ? cell_over_quota(cell, job, &over) : 0;
-    if (missing > 0)
+    uint32_t missing = q->why.pending == 0 && !unwanted ? cell_over_quota(cell, job, &over) : 0;
+    if (missing > 0) {
+        inquiry_free(q);
         return err_set(err, ERR_STATE, "job \"%s\": %u machine%s more want%s it: %s", name, missing,
                        missing == 1 ? "" : "s", missing == 1 ? "s" : "", over.msg);
-    if (ret->pending == 0 && !unwanted)
+    }
+    if (q->why.pending == 0 && !unwanted) {
+        inquiry_free(q);
         return nothing_pending(cell, job, index, err);
-    ret->resource_names = cell->resource_names;
-    struct inquiry q = {
-        .cell = cell, .job = job, .index = index, .need = spec_shape(&job->spec, shape)};
-    for (int r = 0; r < RES_COUNT; r++)
-        q.enough[r] = -1;
-    inquiry_begin(&q);
-    look(&q, ret);
-    gang_count(&q, ret);
-    inquiry_release(&q);
+    }
+    q->why.gang = job->spec.gang && !q->why.inside;
+    q->why.gang_waiting = q->why.gang ? q->why.pending - q->why.backing_off : 0;
+    *ret = q;
     return 0;
+}
+
+static void phase_go_on(struct inquiry *q)
+{
+    switch (q->phase) {
+    case PHASE_KEEPERS:
+        keepers_go_on(q);
+        return;
+    case PHASE_TALLIES:
+        tallies_go_on(q);
+        return;
+    case PHASE_PLACES:
+        places_go_on(q);
+        return;
+    case PHASE_GANG:
+        gang_go_on(q);
+        return;
+    case PHASE_TELL:
+        ranks_tell(q);
+        reasons_sum(q);
+        q->phase = PHASE_DONE;
+        return;
+    case PHASE_DONE:
+        break;
+    }
+    UNREACHABLE("phase of a question");
+}
+
+bool why_go_on(struct inquiry *q, const struct cell *cell, uint64_t units)
+{
+    q->cell = cell;
+    q->job = cell_job(cell, q->id);
+    q->left = units;
+    if (q->job == NULL || strcmp(q->job->spec.name, q->name) != 0 || job_is_dead(q->job)) {
+        q->rv = err_set(&q->err, ERR_STATE, "job \"%s\" has ended meanwhile", q->name);
+        q->phase = PHASE_DONE;
+    }
+    while (q->phase != PHASE_DONE && q->left > 0)
+        phase_go_on(q);
+    return q->phase == PHASE_DONE;
+}
+
+int why_end(struct inquiry *q, struct why *ret, struct err *err)
+{
+    int rv = q->rv;
+    ASSERT(q->phase == PHASE_DONE);
+    if (rv == 0)
+        *ret = q->why;
+    else if (err != NULL)
+        *err = q->err;
+    inquiry_free(q);
+    return rv;
+}
+
+void why_abandon(struct inquiry *q)
+{
+    if (q != NULL)
+        inquiry_free(q);
+}
+
+int why_job(const struct cell *cell, const char *name, int64_t index, uint32_t shape,
+            struct why *ret, struct err *err)
+{
+    struct inquiry *q;
+    int rv = why_begin(cell, name, index, shape, &q, err);
+    if (rv != 0)
+        return rv;
+    while (!why_go_on(q, cell, UINT64_MAX))
+        ;
+    return why_end(q, ret, err);
 }
 
 void why_place_print(struct buf *to, const struct cell *cell, const struct why *why, uint32_t place)

@@ -58,9 +58,25 @@ struct why {
     uint32_t change_machines; /* it would fit there */
 };
 
+/*
+ * A question is answered in turns, for it takes O(machines + tasks that lie on them + jobs + tasks
+ * of the jobs it is near, apart from or kept away by): in a cell of 100,000 machines, longer than
+ * a replica may do nothing else. Each turn takes about `units`, of which a machine takes a few and
+ * each of its tasks one; the cell may change between two turns, and each machine counts as it was
+ * when it was looked at. A small cell is answered in one turn, exactly.
+ */
+struct inquiry;
 /* `index` of one task or WHY_INDEX_ANY; in a shape the job has, spec_shape(). ERR_NOT_FOUND;
  * ERR_STATE when nothing asked for is pending (one task that is not wanted on its machine is told
- * of). O(machines + tasks that lie on them + jobs). */
+ * of). */
+int why_begin(const struct cell *cell, const char *job, int64_t index, uint32_t shape,
+              struct inquiry **ret, struct err *err) MUST_USE;
+/* True: it is answered. */
+bool why_go_on(struct inquiry *inquiry, const struct cell *cell, uint64_t units) MUST_USE;
+/* Afterwards: the answer, or ERR_STATE when the job has ended meanwhile. Frees the inquiry. */
+int why_end(struct inquiry *inquiry, struct why *ret, struct err *err) MUST_USE;
+void why_abandon(struct inquiry *inquiry); /* at any time; NULL is fine */
+/* In one turn. */
 int why_job(const struct cell *cell, const char *job, int64_t index, uint32_t shape,
             struct why *ret, struct err *err) MUST_USE;
 /* The name of one of `first`. */

@@ -169,11 +169,13 @@ static uint32_t candidates_reduce(struct candidate *all, uint32_t count, struct 
         if (!space_fits(&without))
             continue;
         space = without;
-        taken--;
-        for (uint32_t j = i; j < taken; j++)
-            all[j] = all[j + 1];
+        all[i].task = NULL; /* it may stay */
     }
-    return taken;
+    uint32_t going = 0;
+    for (uint32_t i = 0; i < taken; i++)
+        if (all[i].task != NULL)
+            all[going++] = all[i];
+    return going;
 }
 
 struct why_eviction why_eviction_of(const struct cell *cell, const struct job *job,

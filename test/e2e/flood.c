@@ -1,12 +1,13 @@
 /*
  * flood.c - a user who asks for more than his share.
  *
- *     flood DIR USER command|query|why CONNECTIONS DEPTH SECONDS
+ *     flood DIR USER command|late|query|why CONNECTIONS DEPTH SECONDS
  *
  * Keeps DEPTH calls unanswered on each connection, spread over the replicas of the cell in DIR,
  * until the time is over; says `flooding` when all connections do. `command` kills a job that does
- * not exist (an entry of the log all the same), `query` makes SQLite count for a while, `why` asks
- * about the job "web". Prints `answered N refused N closed N`, and the last refusal.
+ * not exist (an entry of the log all the same), `late` does so with a request that may be older
+ * than what the cell remembers, `query` makes SQLite count for a while, `why` asks about the job
+ * "web". Prints `answered N expired N refused N closed N`, and the last refusal.
  */
 #include "cell_file.h"
 #include "clock.h"
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char usage[] = "flood DIR USER command|query|why CONNECTIONS DEPTH SECONDS";
+static const char usage[] = "flood DIR USER command|late|query|why CONNECTIONS DEPTH SECONDS";
 static const char slow_sql[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
                                "WHERE i < 300000) SELECT count(*) FROM n";
 
@@ -32,7 +33,7 @@ struct flood {
     uint32_t method;
     size_t depth;
     size_t open, connections;
-    uint64_t sent, answered, refused, closed;
+    uint64_t sent, answered, expired, refused, closed;
     bool over;
     struct err last;
 };
@@ -51,6 +52,7 @@ static void request_pack(struct buf *to)
     if (flood.method == WIRE_COMMAND) {
         struct cmd cmd = {.kind = CMD_JOB_KILL};
         random_id(cmd.request_id);
+        cmd.known_index = strcmp(flood.kind, "late") == 0;
         str_copy(cmd.job_kill.name, sizeof cmd.job_kill.name, "nobody-submitted-this");
         if (cmd_pack(&cmd, to, &err) != 0)
             die(err.msg);
@@ -74,11 +76,18 @@ static bool send_one(struct rpc_conn *conn)
     return rpc_request(conn, flood.method, body.bytes, body.size, 0, on_answer, conn, &err) == 0;
 }
 
-static void on_answer(void *data, const struct err *err, const void *body UNUSED,
-                      size_t size UNUSED)
+static bool is_expired(const void *body, size_t size)
+{
+    struct wire_answer answer;
+    return flood.method == WIRE_COMMAND && wire_unpack_answer(body, size, &answer, NULL) == 0 &&
+           answer.code == ERR_EXPIRED;
+}
+
+static void on_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     if (err == NULL) {
         flood.answered++;
+        flood.expired += is_expired(body, size);
     } else if (err->code == ERR_CLOSED) {
         flood.closed++;
         return;
@@ -138,6 +147,7 @@ int main(int argc, char **argv)
         die(usage);
     flood.kind = argv[3];
     flood.method = strcmp(flood.kind, "command") == 0 ? WIRE_COMMAND
+                   : strcmp(flood.kind, "late") == 0  ? WIRE_COMMAND
                    : strcmp(flood.kind, "query") == 0 ? WIRE_QUERY
                    : strcmp(flood.kind, "why") == 0   ? WIRE_WHY
                                                       : 0;
@@ -152,8 +162,9 @@ int main(int argc, char **argv)
     uv_timer_start(&flood.end, on_end, seconds * 1000, 0);
     open_all(argv[1], argv[2]);
     uv_run(&flood.loop, UV_RUN_DEFAULT);
-    printf("answered %" PRIu64 " refused %" PRIu64 " closed %" PRIu64 "%s%s\n", flood.answered,
-           flood.refused, flood.closed, flood.last.code != ERR_OK ? " last: " : "",
+    printf("answered %" PRIu64 " expired %" PRIu64 " refused %" PRIu64 " closed %" PRIu64 "%s%s\n",
+           flood.answered, flood.expired, flood.refused, flood.closed,
+           flood.last.code != ERR_OK ? " last: " : "",
            flood.last.code != ERR_OK ? flood.last.msg : "");
     return 0;
 }

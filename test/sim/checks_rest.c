@@ -124,7 +124,7 @@ static bool tasks_rest(const struct cell *cell)
         for (uint32_t i = 0; i < job->task_count; i++)
             if (!task_rests(cell, job, &job->tasks[i]))
                 return false;
-        if (cell_resize_due(cell, job))
+        if (cell_resize_due(cell, job, 0))
             return restless("a task of %s may get its new limit", job->spec.name);
     }
     for (uint32_t i = 0; i < cell->machine_count; i++)

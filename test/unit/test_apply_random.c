@@ -130,7 +130,7 @@ static void mirror_release(struct mirror *m)
 
 /* Which outcomes a run saw: random input that never gets anywhere proves nothing. */
 static uint64_t events_seen[EVENT_KIND_COUNT];
-static uint64_t codes_seen[ERR_CLOSED + 1];
+static uint64_t codes_seen[ERR_CODE_COUNT];
 static uint64_t inside_seen, leaving_seen; /* tasks in allocs, those of them told to leave */
 
 static void see_tasks(const struct delta *delta)

@@ -121,7 +121,7 @@ START_TEST(what_waits_for_its_turn_keeps_its_limit_through_later_updates)
     ck_assert_int_eq(resize(&s, "web", 3500, 10), ERR_OK);
     ck_assert_int_eq(world_task(&s.w, s.web, 0)->stopping, CAUSE_UPDATE);
     ck_assert_uint_eq(cell_job(s.w.cell, s.web)->outdated, 2);
-    ck_assert(!cell_resize_due(s.w.cell, cell_job(s.w.cell, s.web)));
+    ck_assert(!cell_resize_due(s.w.cell, cell_job(s.w.cell, s.web), 0));
     ck_assert_uint_eq(go_on(&s), 0);
     ck_assert_int_eq(resize(&s, "web", 3600, 10), ERR_OK);
     ck_assert_int_eq(cpu_of(&s, 1), 1000);
@@ -215,6 +215,77 @@ START_TEST(a_job_that_is_not_there_is_not_resized)
 }
 END_TEST
 
+/* What one command does is bounded, and the others go on until all is done. */
+START_TEST(a_large_job_is_resized_in_pieces_and_shrunk_with_few_events)
+{
+    enum { TASKS = RESIZE_TASKS_MAX + 2000 };
+    struct job_spec spec = web_spec(TASKS, 0);
+    spec.limit = amounts(1, 1, 0, 0);
+    struct world w = world_new();
+    struct scene s = {.w = w, .m1 = world_machine(&w, "m1", amounts(4 * TASKS, 4 * TASKS, 10, 4))};
+    s.w = w;
+    s.web = world_job(&s.w, spec);
+    for (uint32_t i = 0; i < TASKS;) {
+        struct cmd cmd = {.kind = CMD_SCHEDULE};
+        struct cmd_schedule *body = &cmd.schedule;
+        body->placements = xcalloc(CMD_PLACEMENTS_MAX, sizeof *body->placements);
+        for (; i < TASKS && body->placement_count < CMD_PLACEMENTS_MAX; i++)
+            body->placements[body->placement_count++] =
+                (struct placement){.task = {task_id_of(s.web, i), 0}, .machine = s.m1};
+        ck_assert_int_eq(world_apply(&s.w, &cmd), ERR_OK);
+        ck_assert_uint_eq(s.w.answer.refused, 0);
+    }
+    const struct job *web = cell_job(s.w.cell, s.web);
+    ck_assert_int_eq(resize(&s, "web", 2, 2), ERR_OK);
+    ck_assert_uint_eq(web->outdated, TASKS - RESIZE_TASKS_MAX);
+    ck_assert_uint_le(s.w.changes.event_count, RESIZE_TASKS_MAX + 1);
+    ck_assert(cell_resize_due(s.w.cell, web, 0));
+    ck_assert_uint_eq(go_on(&s), TASKS - RESIZE_TASKS_MAX);
+    ck_assert_uint_eq(web->outdated, 0);
+    ck_assert(!cell_resize_due(s.w.cell, web, 0));
+    ck_assert_int_eq(cpu_of(&s, 0), 2);
+    ck_assert_int_eq(cpu_of(&s, TASKS - 1), 2);
+    ck_assert_int_eq(world_update(&s.w, "web", 1, JOB_UPDATE_KEEP), ERR_OK);
+    ck_assert_uint_eq(web->stopping, TASKS - 1);
+    ck_assert_uint_eq(s.w.changes.event_count, SHRINK_EVENTS_MAX + 1);
+    world_release(&s.w);
+}
+END_TEST
+
+/* Of more tasks than are looked at, each has its turn: `draw` says whose. */
+START_TEST(the_only_task_that_may_have_the_new_limit_is_found)
+{
+    enum { TASKS = RESIZE_LOOKS_MAX + 10000, MOVES = TASKS - 5 };
+    struct job_spec spec = web_spec(TASKS, 1);
+    spec.limit = amounts(1, 1, 0, 0);
+    struct world w = world_new();
+    struct scene s = {.m1 = world_machine(&w, "m1", amounts(TASKS, TASKS, 10, 4)),
+                      .m2 = world_machine(&w, "m2", amounts(10, 10, 10, 4))};
+    s.w = w;
+    s.web = world_job(&s.w, spec);
+    for (uint32_t i = 0; i < TASKS;) {
+        struct cmd cmd = {.kind = CMD_SCHEDULE};
+        struct cmd_schedule *body = &cmd.schedule;
+        body->placements = xcalloc(CMD_PLACEMENTS_MAX, sizeof *body->placements);
+        for (; i < TASKS && body->placement_count < CMD_PLACEMENTS_MAX; i++)
+            body->placements[body->placement_count++] = (struct placement){
+                .task = {task_id_of(s.web, i), 0}, .machine = i == MOVES ? s.m2 : s.m1};
+        ck_assert_int_eq(world_apply(&s.w, &cmd), ERR_OK);
+    }
+    const struct job *web = cell_job(s.w.cell, s.web);
+    /* m1 has 1 cpu free, and only one task may be stopped. */
+    ck_assert_int_eq(resize(&s, "web", 6, 1), ERR_OK);
+    ck_assert_uint_ge(web->outdated, TASKS - 2);
+    for (int i = 0; i < 100 && world_task(&s.w, s.web, MOVES)->shape != 0; i++) {
+        struct cmd cmd = {.kind = CMD_JOB_RESIZE, .time_ms = s.w.cell->now_ms + 100};
+        cmd.job_resize.job = s.web;
+        ck_assert_int_eq(world_apply(&s.w, &cmd), ERR_OK);
+    }
+    ck_assert_int_eq(cpu_of(&s, MOVES), 6);
+    world_release(&s.w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("apply_resize");
@@ -227,6 +298,9 @@ int main(void)
     tcase_add_test(tcase, a_task_inside_an_alloc_grows_as_far_as_the_alloc);
     tcase_add_test(tcase, a_job_on_every_machine_goes_on_where_it_fits);
     tcase_add_test(tcase, a_job_that_is_not_there_is_not_resized);
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, a_large_job_is_resized_in_pieces_and_shrunk_with_few_events);
+    tcase_add_test(tcase, the_only_task_that_may_have_the_new_limit_is_found);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -207,12 +207,13 @@ START_TEST(each_placement_of_a_batch_stands_for_itself)
 }
 END_TEST
 
-static void give_reason(struct world *w, job_id job, const char *reason)
+static void give_reason(struct world *w, job_id job, const char *reason, bool is_news)
 {
     struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = {.verdict_count = 1}};
     cmd.schedule.verdicts = xcalloc(1, sizeof *cmd.schedule.verdicts);
     cmd.schedule.verdicts[0].job = job;
     str_copy(cmd.schedule.verdicts[0].reason, CELL_REASON_MAX, reason);
+    cmd.schedule.verdicts[0].is_news = is_news;
     ck_assert_int_eq(world_apply(w, &cmd), ERR_OK);
 }
 
@@ -220,18 +221,41 @@ START_TEST(a_reason_stays_while_something_is_pending)
 {
     struct scene s = two_jobs();
     const struct job *web = cell_job(s.w.cell, s.web);
-    give_reason(&s.w, s.web, "no room");
+    give_reason(&s.w, s.web, "no room", true);
     ck_assert_str_eq(web->reason, "no room");
     ck_assert_uint_eq(s.w.changes.job_count, 1);
-    give_reason(&s.w, s.web, "no room");
+    give_reason(&s.w, s.web, "no room", true);
     ck_assert(changes_empty(&s.w.changes));
     ck_assert(world_place(&s.w, next_of(&s, s.web, 0), s.m1, NULL, 0));
     ck_assert_str_eq(web->reason, "no room");
     ck_assert(world_place(&s.w, next_of(&s, s.web, 1), s.m1, NULL, 0));
     ck_assert_str_eq(web->reason, "");
-    give_reason(&s.w, s.web, "late");
+    give_reason(&s.w, s.web, "late", true);
     ck_assert_str_eq(web->reason, "");
-    give_reason(&s.w, (job_id){99}, "of nobody");
+    give_reason(&s.w, (job_id){99}, "of nobody", true);
+    world_release(&s.w);
+}
+END_TEST
+
+/* It is who decided that says so: the words mean nothing here. */
+START_TEST(a_reason_goes_into_the_history_when_it_is_said_to_be_news)
+{
+    static const struct {
+        const char *reason;
+        bool is_news, tells;
+    } told[] = {
+        {"1 of 2 machines lacks cpu", true, true},  {"2 of 2 machines lack cpu", false, false},
+        {"quite another one", false, false},        {"1 of 2 machines lacks ram", true, true},
+        {"1 of 2 machines lacks ram", true, false}, /* nothing has changed */
+        {"2 of 2 machines lack ram", true, true},
+    };
+    struct scene s = two_jobs();
+    for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
+        uint64_t events = s.w.cell->event_seq;
+        give_reason(&s.w, s.web, told[i].reason, told[i].is_news);
+        ck_assert_uint_eq(s.w.cell->event_seq, events + told[i].tells);
+        ck_assert_str_eq(cell_job(s.w.cell, s.web)->reason, told[i].reason);
+    }
     world_release(&s.w);
 }
 END_TEST
@@ -248,6 +272,7 @@ int main(void)
     tcase_add_test(tcase, who_may_not_evict_is_refused);
     tcase_add_test(tcase, each_placement_of_a_batch_stands_for_itself);
     tcase_add_test(tcase, a_reason_stays_while_something_is_pending);
+    tcase_add_test(tcase, a_reason_goes_into_the_history_when_it_is_said_to_be_news);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

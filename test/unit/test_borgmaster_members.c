@@ -240,6 +240,18 @@ START_TEST(steps_lead_to_what_is_wanted)
 }
 END_TEST
 
+/* Also where nobody asks why. */
+START_TEST(an_address_that_is_none_is_refused)
+{
+    static const char *const addresses[] = {"", "r1", "r1:", "r1:0", "r1:65536", ":1", "r1:2"};
+    struct situation *s = situation_new("1 2 3", "1 2 3");
+    snprintf(s->wanted.rows[0].rpc, sizeof s->wanted.rows[0].rpc, "%s", addresses[_i]);
+    T_REFUSED(masters_valid(&s->wanted, &t_err), ERR_INVALID);
+    ck_assert_int_eq(masters_valid(&s->wanted, NULL), -ERR_INVALID);
+    free(s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("members");
@@ -247,6 +259,7 @@ int main(void)
     tcase_add_loop_test(t, one_step_follows, 0, ARRAY_SIZE(next_cases));
     tcase_add_loop_test(t, what_would_cost_the_quorum_is_refused, 0, ARRAY_SIZE(may_cases));
     tcase_add_loop_test(t, steps_lead_to_what_is_wanted, 0, 6);
+    tcase_add_loop_test(t, an_address_that_is_none_is_refused, 0, 7);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

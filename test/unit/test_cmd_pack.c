@@ -324,6 +324,25 @@ START_TEST(commands_over_their_limits_are_not_packed)
 }
 END_TEST
 
+/* Also what a user's program could not fill in: an encoder refuses, it does not die. */
+START_TEST(commands_with_values_that_are_none_are_not_packed)
+{
+    struct err err = {0};
+    struct buf to = {0};
+    struct cmd policy = {.kind = CMD_POLICY_SET, .policy_set.policy = POLICY_SPEC_COUNT};
+    struct cmd quota = {.kind = CMD_QUOTA_SET, .quota_set.quota.band = BAND_COUNT};
+    struct cmd masters = {.kind = CMD_MASTERS_SET, .masters_set.count = MASTER_ROWS_MAX};
+    struct cmd kind = {.kind = (enum cmd_kind)CMD_KIND_COUNT};
+    const struct cmd *cmds[] = {&policy, &quota, &masters, &kind};
+    for (size_t i = 0; i < ARRAY_SIZE(cmds); i++) {
+        ck_assert_int_eq(cmd_pack(cmds[i], &to, &err), -ERR_LIMIT);
+        ck_assert_uint_eq(to.size, 0);
+    }
+    ck_assert_str_eq(err.msg, "unknown: number out of range");
+    buf_release(&to);
+}
+END_TEST
+
 START_TEST(a_spec_may_take_so_many_bytes_and_no_more)
 {
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT}, back;
@@ -425,6 +444,7 @@ int main(void)
     suite_add_tcase(suite, bad);
     TCase *limits = tcase_create("limits");
     tcase_add_test(limits, commands_over_their_limits_are_not_packed);
+    tcase_add_test(limits, commands_with_values_that_are_none_are_not_packed);
     tcase_add_test(limits, a_spec_may_take_so_many_bytes_and_no_more);
     suite_add_tcase(suite, limits);
     SRunner *runner = srunner_create(suite);

@@ -270,6 +270,54 @@ START_TEST(a_thousand_machines_come_one_by_one)
 }
 END_TEST
 
+static struct job_spec dear_spec(const char *need)
+{
+    struct job_spec spec = spec_named("dear", "ada", 100);
+    struct term term;
+    spec.every_machine = true;
+    ck_assert_int_eq(term_parse(need, &term, NULL), 0);
+    clause_add(clauses_add(&spec.constraints, 0), term);
+    return spec;
+}
+
+/* It is judged for all machines in one command, and again whenever one of them changes. */
+START_TEST(what_its_constraints_take_is_bounded)
+{
+    struct err err = {0};
+    struct job_spec spec = dear_spec("os regex (.?){31}");
+    ck_assert_uint_eq(clauses_units(&spec.constraints), 9 + 16 * 63);
+    ck_assert_int_eq(spec_valid(&spec, &err), 0);
+    spec_release(&spec);
+    spec = dear_spec("os regex (.?){32}");
+    ck_assert_int_eq(spec_valid(&spec, &err), -ERR_INVALID);
+    ck_assert_msg(strncmp(err.msg,
+                          "task.constraints: take 1049 units to judge a machine, at most "
+                          "1024 in a job that runs on every machine",
+                          100) == 0,
+                  "%s", err.msg);
+    spec_release(&spec);
+    struct world w = world_new();
+    for (uint32_t i = 0; i < SYSTEM_UNITS_MAX / 1017; i++) {
+        struct cmd cmd = {.kind = CMD_MACHINE_REGISTER};
+        struct answer answer = {0}; /* the checks of world_apply() would take too long */
+        snprintf(cmd.machine_register.name, sizeof cmd.machine_register.name, "m%u", i);
+        str_copy(cmd.machine_register.addr, sizeof cmd.machine_register.addr, "a:1");
+        cmd.machine_register.capacity = amounts(1, 1, 0, 0);
+        cell_apply(w.cell, &cmd, &w.changes, &answer);
+        ck_assert_int_eq(answer.code, ERR_OK);
+    }
+    ck_assert_int_eq(world_submit(&w, dear_spec("machine regex (.?){31}")), ERR_OK);
+    ck_assert_int_eq(world_kill(&w, "dear"), ERR_OK);
+    machine(&w, "one-more", 1, "linux");
+    ck_assert_int_eq(world_submit(&w, dear_spec("machine regex (.?){31}")), ERR_LIMIT);
+    ck_assert_msg(strstr(w.answer.msg, "take 1017 units to judge a machine, and with 32994 "
+                                       "machines a job on every machine may have 1016") != NULL,
+                  "%s", w.answer.msg);
+    ck_assert_int_eq(world_submit(&w, dear_spec("machine regex m[0-9]+")), ERR_OK);
+    world_release(&w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("system");
@@ -285,6 +333,8 @@ int main(void)
     tcase_add_test(tcase, machines_that_come_do_not_make_it_outgrow_its_quota);
     tcase_add_test(tcase, what_other_jobs_give_back_lets_it_grow);
     tcase_add_test(tcase, a_thousand_machines_come_one_by_one);
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, what_its_constraints_take_is_bounded);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -1,7 +1,7 @@
 /*
  * test_wire.c - every message survives the way; nothing else gets in.
  */
-#include "wire.h"
+#include "pack_enum.h"
 #include "hostile.h"
 
 #include <check.h>
@@ -19,7 +19,7 @@ const char *__asan_default_options(void)
 static void random_answer(struct random *r, struct wire_answer *a)
 {
     memset(a, 0, sizeof *a);
-    a->code = random_below(r, ERR_CLOSED + 1);
+    a->code = random_below(r, ERR_CODE_COUNT);
     a->job = random_number(r);
     a->accepted = (uint32_t)random_number(r);
     a->refused = (uint32_t)random_number(r);
@@ -524,6 +524,64 @@ START_TEST(damaged_messages_never_crash)
 }
 END_TEST
 
+/* One walk for each enumeration: all of its values, and the first that is none. */
+#define EVERY_VALUE(name, count) \
+    for (unsigned number = 0; number <= (unsigned)(count); number++) { \
+        struct buf bytes = {0}; \
+        struct pack p; \
+        enum name value = (enum name)number, back = (enum name)0; \
+        bool is_one = number < (unsigned)(count); \
+        pack_to(&p, &bytes); \
+        pack_enum_##name(&p, &value); \
+        ck_assert_int_eq(pack_end(&p, #name, NULL), is_one ? 0 : -ERR_LIMIT); \
+        pack_from(&p, bytes.bytes, bytes.size); \
+        pack_enum_##name(&p, &back); \
+        ck_assert_int_eq(pack_end(&p, #name, NULL), is_one ? 0 : -ERR_CORRUPT); \
+        ck_assert_uint_eq((unsigned)back, is_one ? number : 0); \
+        buf_release(&bytes); \
+    }
+
+START_TEST(every_value_of_every_enumeration_survives_the_way){PACK_ENUMS(EVERY_VALUE)} END_TEST
+
+    /* Also those that only one end has: a code that was appended must be told. */
+    START_TEST(every_error_code_is_answered){
+#define X(name, number, text) \
+    { \
+        struct wire_answer answer = {.code = ERR_##name, .msg = text}, back; \
+        struct buf bytes = {0}; \
+        wire_pack_answer(&bytes, &answer); \
+        ck_assert_int_eq(wire_unpack_answer(bytes.bytes, bytes.size, &back, NULL), 0); \
+        ck_assert_int_eq(back.code, (number)); \
+        ck_assert_str_eq(back.msg, err_code_text(back.code)); \
+        buf_release(&bytes); \
+    }
+        ERR_CODES(X)
+#undef X
+    } END_TEST
+
+    START_TEST(a_message_beyond_its_limits_is_refused_by_who_reads_it)
+{
+    struct wire_answer answer = {.code = (enum err_code)ERR_CODE_COUNT}, answered;
+    struct wire_replicas replicas = {.address_count = MASTER_ROWS_MAX + 1}, told;
+    struct wire_hello hello = {0}, said;
+    struct buf bytes = {0};
+    wire_pack_answer(&bytes, &answer);
+    ck_assert_int_eq(wire_unpack_answer(bytes.bytes, bytes.size, &answered, NULL), -ERR_CORRUPT);
+    buf_clear(&bytes);
+    replicas.addresses = xcalloc(replicas.address_count, sizeof *replicas.addresses);
+    wire_pack_replicas(&bytes, &replicas);
+    ck_assert_int_eq(wire_unpack_replicas(bytes.bytes, bytes.size, &told, NULL), -ERR_CORRUPT);
+    buf_clear(&bytes);
+    for (int i = 0; i <= MACHINE_ATTRIBUTES_MAX; i++)
+        words_add(&hello.attributes, "a=b");
+    wire_pack_hello(&bytes, &hello);
+    ck_assert_int_eq(wire_unpack_hello(bytes.bytes, bytes.size, &said, NULL), -ERR_CORRUPT);
+    wire_replicas_release(&replicas);
+    wire_hello_release(&hello);
+    buf_release(&bytes);
+}
+END_TEST
+
 START_TEST(a_query_longer_than_its_limit_is_refused)
 {
     struct wire_query query = {.sql = xcalloc(QUERY_SQL_MAX + 2, 1)}, back;
@@ -577,6 +635,9 @@ int main(void)
 {
     Suite *suite = suite_create("wire");
     TCase *way = tcase_create("way");
+    tcase_add_test(way, every_value_of_every_enumeration_survives_the_way);
+    tcase_add_test(way, every_error_code_is_answered);
+    tcase_add_test(way, a_message_beyond_its_limits_is_refused_by_who_reads_it);
     tcase_add_loop_test(way, every_message_survives_the_way, 0, ARRAY_SIZE(messages));
     suite_add_tcase(suite, way);
     TCase *bad = tcase_create("bad");

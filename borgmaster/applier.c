@@ -1,0 +1,122 @@
+/*
+ * applier.c - committed entries, some of them in each turn.
+ */
+#include "applier.h"
+
+#include "clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+    struct list link;
+    uint64_t index, term;
+    size_t size;
+    char bytes[];
+};
+
+static bool turn_has_time(struct applier *a)
+{
+    if (a->until_us == 0)
+        a->until_us = clock_mono_us() + APPLIER_TURN_US;
+    return a->done < APPLIER_TURN_ENTRIES && (a->done == 0 || clock_mono_us() < a->until_us);
+}
+
+static void tell(struct applier *a, uint64_t applied)
+{
+    while (!list_empty(&a->waiting)) {
+        struct applier_wait *wait = CONTAINER_OF(a->waiting.next, struct applier_wait, link);
+        if (wait->index > applied)
+            return;
+        list_remove(&wait->link);
+        wait->cb(wait);
+    }
+}
+
+static void apply_first(struct applier *a)
+{
+    struct entry *entry = CONTAINER_OF(list_pop(&a->entries), struct entry, link);
+    a->bytes -= entry->size;
+    a->done++;
+    a->apply(a->data, entry->index, entry->term, entry->bytes, entry->size);
+    tell(a, entry->index);
+    free(entry);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    struct applier *a = idle->data;
+    while (!list_empty(&a->entries) && turn_has_time(a))
+        apply_first(a);
+    if (list_empty(&a->entries))
+        uv_idle_stop(idle);
+}
+
+void applier_init(struct applier *a, uv_loop_t *loop,
+                  void (*apply)(void *data, uint64_t index, uint64_t term, const void *bytes,
+                                size_t size),
+                  void *data)
+{
+    *a = (struct applier){.apply = apply, .data = data};
+    list_init(&a->entries);
+    list_init(&a->waiting);
+    uv_idle_init(loop, &a->idle);
+    a->idle.data = a;
+}
+
+void applier_put(struct applier *a, uint64_t index, uint64_t term, const void *bytes, size_t size)
+{
+    a->last_index = index;
+    if (list_empty(&a->entries) && turn_has_time(a)) {
+        a->done++;
+        a->apply(a->data, index, term, bytes, size);
+        return;
+    }
+    struct entry *entry = xcalloc(1, sizeof *entry + size);
+    *entry = (struct entry){.index = index, .term = term, .size = size};
+    memcpy(entry->bytes, bytes, size);
+    list_push(&a->entries, &entry->link);
+    a->bytes += size;
+    while (a->bytes > APPLIER_BYTES_MAX)
+        apply_first(a);
+    uv_idle_start(&a->idle, on_idle);
+}
+
+void applier_turn_end(struct applier *a)
+{
+    a->until_us = 0;
+    a->done = 0;
+}
+
+bool applier_is_empty(const struct applier *a)
+{
+    return list_empty(&a->entries);
+}
+
+void applier_after(struct applier *a, struct applier_wait *wait,
+                   void (*cb)(struct applier_wait *wait))
+{
+    wait->cb = cb;
+    wait->index = a->last_index;
+    list_init(&wait->link);
+    if (list_empty(&a->entries))
+        cb(wait);
+    else
+        list_push(&a->waiting, &wait->link);
+}
+
+void applier_drain(struct applier *a)
+{
+    while (!list_empty(&a->entries))
+        apply_first(a);
+    uv_idle_stop(&a->idle);
+}
+
+void applier_clear(struct applier *a)
+{
+    for (struct list *l; (l = list_pop(&a->entries)) != NULL;)
+        free(CONTAINER_OF(l, struct entry, link));
+    a->bytes = 0;
+    uv_idle_stop(&a->idle);
+    tell(a, UINT64_MAX);
+}

@@ -1,0 +1,178 @@
+/*
+ * test_borgmaster_applier.c - many committed entries at once: in order, and a piece in a turn.
+ */
+#include "applier.h"
+#include "cell_fixture.h"
+#include "clock.h"
+
+enum { ENTRIES = 5000 };
+
+struct scene {
+    uv_loop_t loop;
+    struct applier applier;
+    uint64_t applied; /* the last index */
+    uint64_t each_us; /* what one takes */
+    uint64_t told;    /* the index of the wait that was told last */
+    uint32_t told_count;
+};
+
+struct wait {
+    struct applier_wait wait;
+    struct scene *scene;
+    uint64_t index;
+};
+
+static void on_apply(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
+{
+    struct scene *s = data;
+    char expected[32];
+    snprintf(expected, sizeof expected, "entry %" PRIu64, index);
+    ck_assert_uint_eq(index, s->applied + 1);
+    ck_assert_uint_eq(term, index / 100);
+    ck_assert_uint_eq(size, strlen(expected));
+    ck_assert_int_eq(memcmp(bytes, expected, size), 0);
+    s->applied = index;
+    for (uint64_t until = clock_mono_us() + s->each_us; clock_mono_us() < until;)
+        ;
+}
+
+static void on_told(struct applier_wait *wait)
+{
+    struct wait *w = CONTAINER_OF(wait, struct wait, wait);
+    ck_assert_uint_ge(w->scene->applied, w->index);
+    ck_assert_uint_ge(w->index, w->scene->told);
+    w->scene->told = w->index;
+    w->scene->told_count++;
+}
+
+static void scene_begin(struct scene *s, uint64_t each_us)
+{
+    memset(s, 0, sizeof *s);
+    uv_loop_init(&s->loop);
+    applier_init(&s->applier, &s->loop, on_apply, s);
+    s->each_us = each_us;
+}
+
+static void hand_over(struct scene *s, uint64_t from, uint64_t to)
+{
+    for (uint64_t index = from; index <= to; index++) {
+        char text[32];
+        snprintf(text, sizeof text, "entry %" PRIu64, index);
+        applier_put(&s->applier, index, index / 100, text, strlen(text));
+        memset(text, 'x', sizeof text); /* whoever keeps them has copied them */
+    }
+}
+
+static void scene_end(struct scene *s)
+{
+    uv_close((uv_handle_t *)&s->applier.idle, NULL);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&s->loop), 0);
+}
+
+START_TEST(a_turn_applies_a_bounded_number_and_all_come_in_order)
+{
+    struct scene s;
+    struct wait waits[3] = {{.scene = &s, .index = 100}, {.scene = &s, .index = ENTRIES}};
+    scene_begin(&s, 0);
+    hand_over(&s, 1, 100);
+    ck_assert_uint_eq(s.applied, 100); /* few are applied at once */
+    applier_after(&s.applier, &waits[0].wait, on_told);
+    ck_assert_uint_eq(s.told, 100);
+    hand_over(&s, 101, ENTRIES);
+    ck_assert_uint_le(s.applied, APPLIER_TURN_ENTRIES);
+    ck_assert(!applier_is_empty(&s.applier));
+    applier_after(&s.applier, &waits[1].wait, on_told);
+    applier_turn_end(&s.applier);
+    int turns = 0;
+    for (uint64_t before = s.applied; s.applied < ENTRIES; before = s.applied, turns++) {
+        ck_assert_uint_eq(s.told_count, 1);
+        uv_run(&s.loop, UV_RUN_NOWAIT);
+        ck_assert_uint_gt(s.applied, before);
+        ck_assert_uint_le(s.applied - before, APPLIER_TURN_ENTRIES);
+        applier_turn_end(&s.applier);
+    }
+    ck_assert_int_ge(turns, (ENTRIES - APPLIER_TURN_ENTRIES) / APPLIER_TURN_ENTRIES);
+    ck_assert_uint_eq(s.told, ENTRIES);
+    ck_assert(applier_is_empty(&s.applier));
+    hand_over(&s, ENTRIES + 1, ENTRIES + 1); /* at once again */
+    ck_assert_uint_eq(s.applied, ENTRIES + 1);
+    scene_end(&s);
+}
+END_TEST
+
+/* Of what each takes 3 ms a turn begins as many as fit into its time. */
+START_TEST(a_turn_applies_what_fits_into_its_time)
+{
+    struct scene s;
+    scene_begin(&s, 3000);
+    hand_over(&s, 1, 40);
+    ck_assert_uint_ge(s.applied, 1);
+    ck_assert_uint_le(s.applied, APPLIER_TURN_US / 3000 + 1);
+    applier_turn_end(&s.applier);
+    while (s.applied < 40) {
+        uint64_t before = s.applied;
+        uv_run(&s.loop, UV_RUN_NOWAIT);
+        ck_assert_uint_ge(s.applied, before + 1); /* one always is, however long it takes */
+        ck_assert_uint_le(s.applied, before + APPLIER_TURN_US / 3000 + 1);
+        applier_turn_end(&s.applier);
+    }
+    scene_end(&s);
+}
+END_TEST
+
+START_TEST(what_waits_can_be_applied_at_once_or_forgotten)
+{
+    struct scene s;
+    struct wait wait = {.scene = &s, .index = 2000};
+    scene_begin(&s, 0);
+    hand_over(&s, 1, 2000);
+    applier_after(&s.applier, &wait.wait, on_told);
+    applier_drain(&s.applier);
+    ck_assert_uint_eq(s.applied, 2000);
+    ck_assert_uint_eq(s.told, 2000);
+    hand_over(&s, 2001, 4000);
+    struct wait again = {.scene = &s, .index = 2000};
+    applier_after(&s.applier, &again.wait, on_told);
+    ck_assert_uint_eq(s.told_count, 1);
+    applier_clear(&s.applier); /* the cell is of a snapshot now: it has them */
+    ck_assert_uint_eq(s.told_count, 2);
+    ck_assert(applier_is_empty(&s.applier));
+    s.applied = 4000;
+    applier_turn_end(&s.applier);
+    hand_over(&s, 4001, 4001);
+    ck_assert_uint_eq(s.applied, 4001);
+    scene_end(&s);
+}
+END_TEST
+
+START_TEST(what_is_kept_is_bounded)
+{
+    struct scene s;
+    static char bytes[131072];
+    scene_begin(&s, 0);
+    applier_put(&s.applier, 1, 0, "entry 1", 7);
+    s.applier.done = APPLIER_TURN_ENTRIES;
+    /* Their text is not what on_apply() expects: only that none is begun before the bound counts.
+     */
+    for (uint64_t i = 2; i * sizeof bytes <= APPLIER_BYTES_MAX; i++)
+        applier_put(&s.applier, i, 0, bytes, sizeof bytes);
+    ck_assert_uint_eq(s.applied, 1);
+    ck_assert_uint_le(s.applier.bytes, APPLIER_BYTES_MAX);
+    applier_clear(&s.applier);
+    ck_assert_uint_eq(s.applier.bytes, 0);
+    scene_end(&s);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("borgmaster_applier");
+    TCase *tcase = tcase_create("applier");
+    tcase_add_test(tcase, a_turn_applies_a_bounded_number_and_all_come_in_order);
+    tcase_add_test(tcase, a_turn_applies_what_fits_into_its_time);
+    tcase_add_test(tcase, what_waits_can_be_applied_at_once_or_forgotten);
+    tcase_add_test(tcase, what_is_kept_is_bounded);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
