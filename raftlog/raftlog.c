@@ -123,7 +123,7 @@ static void raftlog_on_idle(uv_idle_t *idle);
 
 void raftlog_kick(struct raftlog *log)
 {
-    if (log->handles > 0 && !uv_is_closing((uv_handle_t *)&log->idle))
+    if (log->started && !uv_is_closing((uv_handle_t *)&log->idle))
         ASSERT(uv_idle_start(&log->idle, raftlog_on_idle) == 0);
 }
 
@@ -288,15 +288,29 @@ static void raftlog_free(struct raftlog *log)
 static void raftlog_on_handle_closed(uv_handle_t *handle)
 {
     struct raftlog *log = handle->data;
-    if (--log->handles == 0)
-        raftlog_free(log);
+    if (--log->handles > 0)
+        return;
+    raft_uv_close(&log->io);
+    raftlog_free(log);
 }
 
-/* The library is gone, and with it everybody who could still answer. */
+/*
+ * The library's memory outlives its close callback by two closings: it calls that when its last
+ * file has been finished, and the handles with which it was written, closed in this turn of the
+ * loop or the one before, look at that memory when they are gone.
+ */
+static void raftlog_on_idle_closed(uv_handle_t *handle)
+{
+    struct raftlog *log = handle->data;
+    uv_close((uv_handle_t *)&log->prepare, raftlog_on_handle_closed);
+    uv_close((uv_handle_t *)&log->watch, raftlog_on_handle_closed);
+    uv_close((uv_handle_t *)&log->tell, raftlog_on_handle_closed);
+}
+
+/* The library is done, and with it everybody who could still answer. */
 static void raftlog_on_raft_closed(struct raft *r)
 {
     struct raftlog *log = r->data;
-    raft_uv_close(&log->io);
     raftlog_guard_release(&log->guard);
     raftlog_submit_proposals(log); /* nobody leads any more: all fail */
     while (!list_empty(&log->barriers_waiting))
@@ -308,14 +322,7 @@ static void raftlog_on_raft_closed(struct raft *r)
     raftlog_transfer_answer(log);
     raftlog_answer_proposals(log);
     raftlog_answer_barriers(log);
-    if (log->handles == 0) {
-        raftlog_free(log);
-        return;
-    }
-    uv_close((uv_handle_t *)&log->prepare, raftlog_on_handle_closed);
-    uv_close((uv_handle_t *)&log->idle, raftlog_on_handle_closed);
-    uv_close((uv_handle_t *)&log->watch, raftlog_on_handle_closed);
-    uv_close((uv_handle_t *)&log->tell, raftlog_on_handle_closed);
+    uv_close((uv_handle_t *)&log->idle, raftlog_on_idle_closed);
 }
 
 static void raftlog_on_idle(uv_idle_t *idle)
@@ -614,6 +621,26 @@ static void raftlog_on_init_failed(struct raft_uv_transport *uv)
     raftlog_free(log);
 }
 
+static void raftlog_init_handles(struct raftlog *log)
+{
+    ASSERT(uv_prepare_init(log->loop, &log->prepare) == 0);
+    ASSERT(uv_idle_init(log->loop, &log->idle) == 0);
+    ASSERT(uv_timer_init(log->loop, &log->watch) == 0);
+    ASSERT(uv_timer_init(log->loop, &log->tell) == 0);
+    log->prepare.data = log;
+    log->idle.data = log;
+    log->watch.data = log;
+    log->tell.data = log;
+    log->handles = 3; /* beside idle, which closes before them */
+}
+
+static void raftlog_start_handles(struct raftlog *log)
+{
+    log->stored_ms = log->looked_ms = uv_now(log->loop);
+    ASSERT(uv_prepare_start(&log->prepare, raftlog_on_prepare) == 0);
+    ASSERT(uv_timer_start(&log->watch, raftlog_on_watch, WATCH_MS, WATCH_MS) == 0);
+}
+
 /* The library with our transport, our state machine and the guard; not started. */
 static int raftlog_init_library(struct raftlog *log, struct err *err)
 {
@@ -638,6 +665,7 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
         return -(int)err->code;
     }
     log->raft.data = log;
+    raftlog_init_handles(log);
     raftlog_guard_install(&log->guard, &log->raft, 0,
                           &(struct guard_owner){.fatal = raftlog_on_guard_fatal,
                                                 .loaded = raftlog_on_loaded,
@@ -653,22 +681,6 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
     raft_uv_set_connect_retry_delay(&log->io, CONNECT_RETRY_MS);
     raft_uv_set_auto_recovery(&log->io, false); /* would cut a corrupt log short in silence */
     return 0;
-}
-
-static void raftlog_start_handles(struct raftlog *log)
-{
-    ASSERT(uv_prepare_init(log->loop, &log->prepare) == 0);
-    ASSERT(uv_idle_init(log->loop, &log->idle) == 0);
-    ASSERT(uv_timer_init(log->loop, &log->watch) == 0);
-    ASSERT(uv_timer_init(log->loop, &log->tell) == 0);
-    log->prepare.data = log;
-    log->idle.data = log;
-    log->watch.data = log;
-    log->tell.data = log;
-    log->handles = 4;
-    log->stored_ms = log->looked_ms = uv_now(log->loop);
-    ASSERT(uv_prepare_start(&log->prepare, raftlog_on_prepare) == 0);
-    ASSERT(uv_timer_start(&log->watch, raftlog_on_watch, WATCH_MS, WATCH_MS) == 0);
 }
 
 static struct raftlog *raftlog_new(const struct raftlog_options *options)

@@ -576,9 +576,16 @@ static int guard_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
     return g->inner->start(g->inner, msecs, guard_tick, guard_recv);
 }
 
+/*
+ * The library says that it is closed when its files are, which may be before the handles of the
+ * last one are: it says so again when those have closed (raftlog.c frees nothing before that).
+ */
 static void guard_on_close(struct raft_io *inner)
 {
     struct raftlog_guard *g = inner->data;
+    if (g->closed)
+        return;
+    g->closed = true;
     guard_disk_close(g);
     g->close_cb(&g->io);
 }

@@ -71,6 +71,7 @@ struct raftlog_guard {
     uint32_t off; /* BIT(rule): rules switched off, for tests that prove that a rule is needed */
     bool dead;    /* after a fatal failure: nothing passes any more */
     bool closing; /* what waits to be stored is not begun any more */
+    bool closed;  /* and the library has been told that it is done */
     struct guard_owner owner;
 
     raft_io_tick_cb tick; /* the library's callbacks */

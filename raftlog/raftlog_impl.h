@@ -38,7 +38,7 @@ struct raftlog {
     uv_timer_t watch;     /* looks at the disk */
     uv_timer_t tell;      /* followers that do not know what is committed will be told */
     uint64_t tell_index;
-    unsigned handles; /* of the four, those that are open */
+    unsigned handles; /* of these, those that close last and are open */
 
     enum raftlog_role role; /* as last told by on_role */
     uint64_t term;
