@@ -592,7 +592,10 @@ struct wire_status replica_status(struct replica *r)
                                  .disk_silent_ms = disk_silent_ms(r->disk),
                                  .disk_free_bytes = disk.free_bytes,
                                  .disk_bytes = disk.bytes,
-                                 .state_bytes = disk.used_bytes};
+                                 .state_bytes = disk.used_bytes,
+                                 .wall_ms = clock_wall_ms(),
+                                 .cell_ms = replica_time_ms(r),
+                                 .masters = r->cell->settings.masters};
     str_copy(status.addr, sizeof status.addr, r->options.self->rpc);
     str_copy(status.role, sizeof status.role, r->log != NULL ? names[log.role] : "new");
     str_copy(status.change, sizeof status.change, members_waiting(r->members));

@@ -102,6 +102,7 @@ void client_settle(struct client *client);
 struct client_status {
     bool reachable;
     struct wire_status status; /* when reachable */
+    uint64_t heard_ms;         /* then, and when, by our own clock */
     struct err why;            /* when not */
 };
 /* Ask every replica at once; ret[i] belongs to cell.replicas[i]. */

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "health.h"
 #include "listing.h"
+#include "replicas.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -227,7 +228,7 @@ int cmd_cell_status(struct cli *cli)
         return cli_fail(&err);
     CLEANUP(free_ptr) struct table *table = xcalloc(1, sizeof *table);
     CLEANUP(free_ptr) struct health *health = xcalloc(1, sizeof *health);
-    client_statuses(client, all);
+    replicas_ask(client, all);
     health_look(&client->cell, all, health);
     table_fill(table, client, all, health);
     int rv = cli->output == OUTPUT_JSON ? status_json(client, table, health, &err)

@@ -110,7 +110,7 @@ static void status_fields(struct pack *p, void *body)
                            &s->mark_digest,    &s->store_behind_ms, &s->disk_wait_ms,
                            &s->disk_silent_ms, &s->disk_free_bytes, &s->disk_bytes,
                            &s->state_bytes};
-    pack_fields(p, 8 + ARRAY_SIZE(numbers));
+    pack_fields(p, 12 + ARRAY_SIZE(numbers));
     pack_u64(p, &s->id);
     pack_text(p, s->addr, sizeof s->addr);
     pack_i64(p, &s->pid);
@@ -121,6 +121,10 @@ static void status_fields(struct pack *p, void *body)
     pack_text(p, s->policy, sizeof s->policy);
     pack_text(p, s->hold, sizeof s->hold);
     pack_text(p, s->change, sizeof s->change);
+    pack_u64(p, &s->wall_ms);
+    pack_u64(p, &s->cell_ms);
+    masters_fields(p, &s->masters, MASTER_ROWS_MAX);
+    pack_u64(p, &s->masters.next_id);
 }
 
 void wire_pack_status(struct buf *to, const struct wire_status *s)

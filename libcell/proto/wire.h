@@ -103,9 +103,12 @@ struct wire_status {
     uint64_t disk_free_bytes, disk_bytes;
     uint64_t state_bytes; /* of this replica's directory */
     char version[32];
-    char policy[16];  /* the cell's */
-    char hold[16];    /* hold_text() */
-    char change[192]; /* of the leader: what a change of the replicas waits for */
+    char policy[16];        /* the cell's */
+    char hold[16];          /* hold_text() */
+    char change[192];       /* of the leader: what a change of the replicas waits for */
+    uint64_t wall_ms;       /* its clock when it answered */
+    uint64_t cell_ms;       /* the time of the cell then, as it would stamp it */
+    struct masters masters; /* who the replicas are, for all it has applied; next_id 0: unknown */
 };
 
 /* What a replica tells the leader every second of the borglets it drives. */

@@ -109,6 +109,17 @@ static void random_status(struct random *r, struct wire_status *s)
     for (uint64_t *n = &s->term; n <= &s->state_bytes; n++)
         *n = random_number(r);
     random_text(r, s->version, sizeof s->version);
+    s->wall_ms = random_number(r);
+    s->cell_ms = random_number(r);
+    s->masters.count = (uint32_t)random_below(r, MASTER_ROWS_MAX + 1);
+    s->masters.next_id = random_number(r);
+    for (uint32_t i = 0; i < s->masters.count; i++) {
+        struct master *row = &s->masters.rows[i];
+        row->id = random_number(r);
+        row->state = (enum master_state)random_below(r, MASTER_STATE_COUNT);
+        random_text(r, row->rpc, sizeof row->rpc);
+        random_text(r, row->raft, sizeof row->raft);
+    }
 }
 
 static void random_alive(struct random *r, struct wire_alive *a)
