@@ -14,8 +14,31 @@
 
 enum {
     TICK_MS = 100,
+    ROUND_MS = 10,        /* between two looks at who has answered a question */
     ASK_MS = 500,         /* between two questions to the same replica */
     LEADERLESS_MS = 3000, /* without a leader for so long: are we still a member? */
+};
+
+/*
+ * A question to all members: an entry of the log, a barrier. Who has stored it has answered after
+ * the question was asked. How long somebody has been silent says nothing of the last second, and a
+ * step that needs one who died in it is one that nobody can commit or take back.
+ */
+struct round {
+    struct members *members;
+    struct raftlog_barrier barrier;
+    bool asking;         /* until the barrier is answered */
+    uint64_t index;      /* of an entry after the question; 0: the barrier failed */
+    uint64_t started_ms; /* 0: there is none */
+};
+
+/* A command that changes the replicas, until the members have answered. */
+struct asked_change {
+    struct round round;
+    struct cmd cmd; /* its bodies own nothing */
+    replica_answer_cb cb;
+    void *data;
+    bool waits;
 };
 
 struct members {
@@ -25,8 +48,10 @@ struct members {
     bool telling;      /* a command of ours is under way */
     bool transferring; /* the same for a transfer, because we are to leave */
     char waiting[192];
-    uint64_t led_ms;   /* when a leader was last known */
-    uint64_t asked_ms; /* when the others were last asked */
+    uint64_t led_ms;    /* when a leader was last known */
+    uint64_t asked_ms;  /* when the others were last asked */
+    struct round round; /* before a step */
+    struct asked_change change;
 };
 
 static void answer(struct rpc_call *call, const struct err *err, const struct wire_answer *a)
@@ -69,8 +94,13 @@ static int transfer_begin(struct members *members, struct rpc_call *call,
                           const struct wire_transfer *asked, struct err *err)
 {
     struct wire_answer a = {0};
-    int rv = raftlog_transfer(replica_log(members->replica), asked->replica, on_transferred,
-                              members, err);
+    struct raftlog *log = replica_log(members->replica);
+    if (log == NULL)
+        return err_set(err, ERR_NOT_LEADER,
+                       "replica %" PRIu64 " is new and waits until the others let it join; no "
+                       "leader is known to it",
+                       replica_opts(members->replica)->self->id);
+    int rv = raftlog_transfer(log, asked->replica, on_transferred, members, err);
     if (rv == -ERR_EXISTS) { /* as asked */
         str_copy(a.msg, sizeof a.msg, err->msg);
         answer(call, NULL, &a);
@@ -120,23 +150,104 @@ static struct members_seen look(const struct members *members,
                                  .last_index = raftlog_status(log).last_index};
 }
 
-int members_check(const struct members *members, const struct cmd *cmd, struct err *err)
+static void on_tick(uv_timer_t *timer);
+
+static void tick_soon(struct members *members)
 {
-    struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
-    if (cmd->kind != CMD_MASTER_ADD && cmd->kind != CMD_MASTER_REMOVE)
-        return 0;
-    if (!replica_leads(members->replica))
-        return err_set(err, ERR_UNAVAILABLE, "the leader has only just taken over; try again");
-    struct members_seen seen = look(members, peers);
-    const struct masters *wanted = seen.wanted;
+    uv_timer_start(&members->tick, on_tick, ROUND_MS, TICK_MS);
+}
+
+static void on_round_barrier(struct raftlog_barrier *req, int status)
+{
+    struct round *round = req->data;
+    round->asking = false;
+    round->index =
+        status == 0 ? raftlog_status(replica_log(round->members->replica)).commit_index : 0;
+}
+
+/* None may be under way. */
+static int round_start(struct members *members, struct round *round, struct err *err)
+{
+    ASSERT(!round->asking);
+    round->members = members;
+    round->barrier.data = round;
+    round->index = 0;
+    round->started_ms = 0;
+    int rv = raftlog_barrier(replica_log(members->replica), &round->barrier, on_round_barrier, err);
+    if (rv != 0)
+        return rv;
+    round->asking = true;
+    round->started_ms = clock_mono_ms();
+    tick_soon(members);
+    return 0;
+}
+
+/* Is it answered by all, or by all who will? `seen` gets what was asked. */
+static bool round_is_over(const struct round *round, struct members_seen *seen)
+{
+    seen->asked_index = round->index;
+    return !round->asking &&
+           (members_all_answered(seen) || clock_mono_ms() - round->started_ms >= MEMBERS_SILENT_MS);
+}
+
+static int change_check(const struct members *members, const struct members_seen *seen,
+                        const struct cmd *cmd, struct err *err)
+{
+    const struct masters *wanted = seen->wanted;
     uint64_t id = cmd->kind == CMD_MASTER_ADD ? cmd->master_add.replaces : cmd->master_remove.id;
+    if (!replica_leads(members->replica))
+        return err_set(err, ERR_UNAVAILABLE, "leadership was lost meanwhile; try again");
+    if (members->change.round.index == 0)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "a majority of the replicas does not answer the leader; try again");
     if (id != 0 && masters_find(wanted, id) == NULL)
         return 0; /* the cell refuses it better */
     for (uint32_t i = 0; i < wanted->count; i++)
         if (wanted->rows[i].state != MASTER_VOTES)
             return 0; /* the same */
-    return cmd->kind == CMD_MASTER_ADD ? members_may_add(&seen, id, err)
-                                       : members_may_remove(&seen, id, err);
+    return cmd->kind == CMD_MASTER_ADD ? members_may_add(seen, id, err)
+                                       : members_may_remove(seen, id, err);
+}
+
+/* The members have answered, or do not. */
+static void change_tick(struct members *members)
+{
+    struct asked_change *change = &members->change;
+    struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
+    struct members_seen seen = look(members, peers);
+    struct err err;
+    if (!round_is_over(&change->round, &seen))
+        return;
+    change->waits = false;
+    int rv = change_check(members, &seen, &change->cmd, &err);
+    if (rv == 0)
+        replica_propose(members->replica, &change->cmd, change->cb, change->data);
+    else if (change->cb != NULL)
+        change->cb(change->data, &err, NULL);
+}
+
+bool members_take(struct members *members, const struct cmd *cmd, replica_answer_cb cb, void *data)
+{
+    struct asked_change *change = &members->change;
+    struct err err;
+    int rv = 0;
+    if (cmd->kind != CMD_MASTER_ADD && cmd->kind != CMD_MASTER_REMOVE)
+        return false;
+    if (!replica_leads(members->replica))
+        rv = err_set(&err, ERR_UNAVAILABLE, "the leader has only just taken over; try again");
+    else if (change->waits)
+        rv = err_set(&err, ERR_UNAVAILABLE, "another change of the replicas is being looked at");
+    if (rv == 0)
+        rv = round_start(members, &change->round, &err);
+    if (rv == 0) {
+        change->cmd = *cmd;
+        change->cb = cb;
+        change->data = data;
+        change->waits = true;
+    } else if (cb != NULL) {
+        cb(data, &err, NULL);
+    }
+    return true;
 }
 
 const char *members_waiting(const struct members *members)
@@ -205,6 +316,26 @@ static void take_step(struct members *members, const struct members_step *step)
     str_copy(members->waiting, sizeof members->waiting, rv != 0 ? err.msg : step->why);
 }
 
+/* Asks all members first; `seen` is then what their answers say. */
+static bool step_may_be_taken(struct members *members, struct members_seen *seen)
+{
+    struct round *round = &members->round;
+    struct err err;
+    if (round->asking)
+        return false;
+    if (round->started_ms == 0) {
+        if (round_start(members, round, &err) != 0)
+            str_copy(members->waiting, sizeof members->waiting, err.msg);
+        return false;
+    }
+    if (!round_is_over(round, seen))
+        return false;
+    if (round->index != 0)
+        return true;
+    round->started_ms = 0; /* again */
+    return false;
+}
+
 static void lead_tick(struct members *members)
 {
     struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
@@ -216,6 +347,12 @@ static void lead_tick(struct members *members)
     }
     struct members_seen seen = look(members, peers);
     struct members_step step = members_next(&seen);
+    if (step.action == MEMBERS_CHANGE || step.action == MEMBERS_TRANSFER) {
+        if (!step_may_be_taken(members, &seen))
+            return;
+        step = members_next(&seen);
+    }
+    members->round.started_ms = 0;
     take_step(members, &step);
 }
 
@@ -332,12 +469,17 @@ void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_
 static void on_tick(uv_timer_t *timer)
 {
     struct members *members = timer->data;
+    if (members->change.waits)
+        change_tick(members);
+    if (members->change.waits || members->round.asking || members->round.started_ms != 0)
+        tick_soon(members);
     if (replica_leads(members->replica)) {
         lead_tick(members);
         members->led_ms = clock_mono_ms();
         return;
     }
     members->waiting[0] = '\0';
+    members->round.started_ms = 0;
     ask_tick(members);
 }
 

@@ -15,9 +15,10 @@ struct members;
 
 struct members *members_new(struct replica *replica);
 
-/* On the leader, before a command is proposed: would it cost the quorum? 0 for all that do not
- * change the replicas. */
-int members_check(const struct members *members, const struct cmd *cmd, struct err *err) MUST_USE;
+/* On the leader: take a command that changes the replicas, if it is one, as replica_command() does.
+ * It is proposed when all members have been asked and a majority of those who will be left has
+ * answered; else it is refused, and why. */
+bool members_take(struct members *members, const struct cmd *cmd, replica_answer_cb cb, void *data);
 /* What the change under way waits for; "" for nothing. */
 const char *members_waiting(const struct members *members);
 

@@ -605,15 +605,15 @@ struct wire_status replica_status(struct replica *r)
     return status;
 }
 
-void replica_command(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
+void replica_propose(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
 {
-    struct err err;
-    if (r->role == RAFTLOG_LEADER && members_check(r->members, cmd, &err) != 0) {
-        if (cb != NULL)
-            cb(data, &err, NULL);
-        return;
-    }
     struct cmd stamped = *cmd; /* borrows what it points to */
     stamped.time_ms = replica_time_ms(r);
     inbox_put(&r->inbox, &stamped, cb, data);
+}
+
+void replica_command(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
+{
+    if (r->role != RAFTLOG_LEADER || !members_take(r->members, cmd, cb, data))
+        replica_propose(r, cmd, cb, data);
 }

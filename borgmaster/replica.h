@@ -86,5 +86,8 @@ typedef void (*replica_answer_cb)(void *data, const struct err *err,
                                   const struct wire_answer *answer);
 void replica_command(struct replica *replica, const struct cmd *cmd, replica_answer_cb cb,
                      void *data);
+/* The same without asking the members before the replicas are changed: members.c has done so. */
+void replica_propose(struct replica *replica, const struct cmd *cmd, replica_answer_cb cb,
+                     void *data);
 
 #endif
