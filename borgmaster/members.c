@@ -84,8 +84,13 @@ static void on_transferred(void *data, int status)
         answer(call, NULL, &a);
         return;
     }
-    err_set(&err, ERR_STATE, "no other replica took over in time: replica %" PRIu64 " %s", leader,
-            leader != 0 ? "leads still" : "is none");
+    if (leader != 0)
+        err_set(&err, ERR_STATE,
+                "no other replica took over in time: replica %" PRIu64 " leads still", leader);
+    else
+        err_set(&err, ERR_STATE,
+                "no replica leads yet, an election is under way: `borgctl cell "
+                "status` shows who wins it");
     log_warn("leader.not-handed-over leader=%" PRIu64, leader);
     answer(call, &err, NULL);
 }

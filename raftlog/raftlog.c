@@ -28,8 +28,13 @@ enum {
     STUCK_DISK_MS = 10000,
     SLOW_DISK_MS = 1000,
     DISK_WINDOW_MS = 5000,
-    GIVE_WAY_MS = 2000,
+    GIVE_WAY_MS = 900,      /* a write that takes so much longer here than on another replica is
+                               enough to hand leadership over; */
+    GIVE_WAY_EACH_MS = 250, /* or GIVE_WAY_WRITES that take so much longer, none quick among them */
+    GIVE_WAY_WRITES = 3,
+    GIVE_WAY_QUICK_MS = 100,
     GIVE_WAY_AGAIN_MS = 60000,
+    GIVE_WAY_RETRY_MS = 3000, /* when nobody took over */
     CONNECT_RETRY_MS = 100,
     INSTALL_TIMEOUT_MS = 30000, /* a snapshot that was lost with its connection is sent again; of a
                                    million tasks it takes seconds to put in place */
@@ -336,15 +341,17 @@ static void raftlog_on_idle(uv_idle_t *idle)
         return;
     }
     raftlog_transfer_send(log);
-    if (!log->transfer.wanted) {
+    if (!log->transfer.wanted || log->transfer.done) { /* done: it is refused, or goes on */
         raftlog_submit_proposals(log);
         raftlog_submit_barriers(log);
     }
     raftlog_answer_proposals(log);
     raftlog_answer_barriers(log);
     raftlog_transfer_answer(log);
-    bool more = log->closing || (!log->transfer.wanted && !list_empty(&log->proposals_waiting)) ||
-                !list_empty(&log->proposals_done) || !list_empty(&log->barriers_done);
+    bool more =
+        log->closing ||
+        ((!log->transfer.wanted || log->transfer.done) && !list_empty(&log->proposals_waiting)) ||
+        !list_empty(&log->proposals_done) || !list_empty(&log->barriers_done);
     if (!more)
         uv_idle_stop(idle);
 }
@@ -376,6 +383,38 @@ static void raftlog_tell_soon(struct raftlog *log)
     ASSERT(uv_timer_start(&log->tell, raftlog_on_tell, TELL_MS, 0) == 0);
 }
 
+/* Has another voter stored what our disk keeps waiting? */
+static bool another_is_ahead(const struct raftlog *log)
+{
+    const struct raft_configuration *conf = &log->raft.configuration;
+    for (unsigned i = 0; i < conf->n && log->raft.state == RAFT_LEADER; i++) {
+        const struct guard_peer *peer = raftlog_guard_peer(&log->guard, conf->servers[i].id);
+        if (conf->servers[i].role == RAFT_VOTER && peer != NULL &&
+            peer->acked > log->raft.last_stored)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * How much longer than another replica's does our disk take? On a disk that all share none is
+ * better. Once a write is done it counts as slow or quick; one quick one and the disk is well.
+ */
+static void disk_compare(struct raftlog *log, uint64_t now_ms)
+{
+    bool done = log->raft.last_stored != log->stored_index;
+    log->disk_behind_ms = log->ahead_ms != 0 ? now_ms - log->ahead_ms : 0;
+    if (done && log->disk_behind_ms >= GIVE_WAY_EACH_MS)
+        log->slow_writes++;
+    else if (done && log->disk_behind_ms < GIVE_WAY_QUICK_MS)
+        log->slow_writes = 0;
+    if (done || !log->disk_waits)
+        log->ahead_ms = log->disk_behind_ms = 0;
+    if (log->ahead_ms == 0 && raft_last_index(&log->raft) > log->raft.last_stored &&
+        another_is_ahead(log))
+        log->ahead_ms = now_ms;
+}
+
 /* How long does the disk keep us waiting? */
 static void disk_look(struct raftlog *log)
 {
@@ -383,7 +422,10 @@ static void disk_look(struct raftlog *log)
     uint64_t now_ms = uv_now(log->loop);
     bool waits = raft_last_index(r) > r->last_stored;
     if (now_ms - log->looked_ms >= HELD_UP_MS) /* what was stored meanwhile nobody has seen */
+    {
         log->stored_ms += now_ms - log->looked_ms;
+        log->ahead_ms += log->ahead_ms != 0 ? now_ms - log->looked_ms : 0;
+    }
     log->looked_ms = now_ms;
     if (now_ms - log->disk_window_ms >= DISK_WINDOW_MS) {
         log->disk_window_ms = now_ms;
@@ -392,6 +434,7 @@ static void disk_look(struct raftlog *log)
     }
     if (log->disk_waits)
         log->disk_wait_ms = MAX(log->disk_wait_ms, now_ms - log->stored_ms);
+    disk_compare(log, now_ms);
     if (!log->disk_waits || !waits || r->last_stored != log->stored_index)
         log->stored_ms = now_ms;
     log->stored_index = r->last_stored;
@@ -407,24 +450,28 @@ static void on_gave_way(void *data, int status)
 {
     struct raftlog *log = data;
     log_info("disk.gave-way dir=%s done=%s", log_quoted(log->dir), status == 0 ? "yes" : "no");
+    if (status != 0)
+        log->gave_way_ms = uv_now(log->loop) + GIVE_WAY_RETRY_MS - GIVE_WAY_AGAIN_MS;
 }
 
 /*
- * Every command waits for the disks of a majority, but barriers of a new term, and all that the
- * leader alone writes, for its own. Another replica does better then; should its disk be no better,
- * it is not handed on for a while.
+ * No command is committed before it is on the leader's own disk, so all wait for it; another
+ * replica does better then. Should its disk be no better, it is not handed on for a while.
  */
 static void disk_give_way(struct raftlog *log)
 {
     uint64_t now_ms = uv_now(log->loop);
     bool lately = log->gave_way_ms != 0 && now_ms - log->gave_way_ms < GIVE_WAY_AGAIN_MS;
-    if (log->raft.state != RAFT_LEADER || disk_wait_ms(log) < GIVE_WAY_MS || lately)
+    bool is_slow = log->disk_behind_ms >= GIVE_WAY_MS || log->slow_writes >= GIVE_WAY_WRITES;
+    if (log->raft.state != RAFT_LEADER || !is_slow || lately || log->transfer.wanted)
         return;
     log->gave_way_ms = now_ms;
     struct err err; /* alone, or nobody is near enough: then we go on */
     int rv = raftlog_transfer(log, 0, on_gave_way, log, &err);
-    log_warn("disk.slow-leader dir=%s waited_ms=%" PRIu64 " %s", log_quoted(log->dir),
-             disk_wait_ms(log), rv == 0 ? "handing leadership over" : "going on");
+    log_warn("disk.slow-leader dir=%s waited_ms=%" PRIu64 " slow_writes=%u %s",
+             log_quoted(log->dir), disk_wait_ms(log), log->slow_writes,
+             rv == 0 ? "handing leadership over" : "going on");
+    log->slow_writes = 0;
 }
 
 /* Every loop turn. The term is compared too: leader, follower, leader may happen in one. */
@@ -440,6 +487,7 @@ static void raftlog_on_prepare(uv_prepare_t *prepare)
         return;
     }
     disk_look(log);
+    disk_give_way(log);
     raftlog_tell_soon(log);
     raftlog_transfer_watch(log);
     enum raftlog_role role = raftlog_role_of(r->state);

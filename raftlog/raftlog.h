@@ -129,8 +129,8 @@ int raftlog_barrier(struct raftlog *log, struct raftlog_barrier *req, raftlog_ba
 
 /*
  * Hand leadership to a follower that answers; 0: to the one that is furthest. New proposals wait,
- * those under way are finished first, so that none of them has an unknown outcome; a follower that
- * is not there in time leaves us the leader. `cb` comes exactly once, in a later loop turn:
+ * those under way are finished first, so that none of them has an unknown outcome, unless our disk
+ * takes long for them; a follower that is not there in time leaves us the leader. `cb` comes exactly once, in a later loop turn:
  *   0             another replica leads
  *   -ERR_TIMEOUT  we still do, or nobody is known to
  * Refuses with a reason a person can act on. One at a time.

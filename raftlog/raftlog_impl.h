@@ -64,7 +64,8 @@ struct raftlog {
         bool sent;   /* the library knows */
         bool done;   /* it knows no more */
         uint64_t to;
-        uint64_t deadline_ms; /* of what is under way, before it is sent */
+        uint64_t
+            deadline_ms; /* of what is under way, before it is sent; of the next leader, after */
         raftlog_transfer_cb cb;
         void *data;
         struct raft_transfer req;
@@ -81,6 +82,9 @@ struct raftlog {
     uint64_t looked_ms;                         /* when we last looked */
     bool disk_waits;                            /* entries were waiting when we last looked */
     uint64_t disk_wait_ms, disk_wait_ms_before; /* the longest in this window, in the one before */
+    uint64_t ahead_ms;       /* another has had what waits since then; 0: nobody has */
+    uint64_t disk_behind_ms; /* for so long */
+    unsigned slow_writes;    /* one after the other, as in GIVE_WAY_EACH_MS */
     uint64_t gave_way_ms;    /* when we last wanted to hand over because of it; 0: never */
     uint64_t disk_window_ms; /* when this one began */
     bool disk_slow;          /* and we have said so */
