@@ -28,6 +28,8 @@ enum {
     FLUSH_TASKS_MAX = 65536,  /* tasks touched before a delta is made, also within one loop turn */
     STORE_BACKLOG_MAX = 4096, /* deltas SQLite may be behind before the leader stops proposing */
     STORE_BEHIND_MS = 5000,   /* longer: we say so */
+    CLOCK_WAIT_MS = 3000,     /* for the others' clocks, before the first command of a new cell */
+    CLOCK_AWAY_MS = 60000,    /* between two attempts to have one lead whose clock is right */
 };
 
 struct replica {
@@ -66,6 +68,9 @@ struct replica {
     uv_prepare_t prepare;
     uint64_t started_ms;
     struct cell_clock clock;
+    bool clock_off;         /* our clock is far off the others', and we have said so */
+    uint64_t clock_away_ms; /* when leadership was last handed over because of that; 0: never */
+    uint64_t role_ms;       /* when the role last changed */
     void (*close_cb)(void *data);
     void *close_data;
 };
@@ -185,10 +190,14 @@ static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t 
     static const char *const names[] = {"follower", "candidate", "leader"};
     struct replica *r = data;
     log_info("role.changed role=%s term=%" PRIu64 " leader=%" PRIu64, names[role], term, leader_id);
+    bool news = leader_id != 0 && leader_id != r->leader_id;
     bool lost = r->leads && (role != RAFTLOG_LEADER || term != r->term);
     r->role = role;
     r->term = term;
     r->leader_id = leader_id;
+    r->role_ms = clock_mono_ms();
+    if (news)
+        service_on_leader(r->service);
     if (lost) {
         r->leads = false;
         scheduler_on_role(r->scheduler, false);
@@ -544,6 +553,61 @@ uint64_t replica_time_ms(struct replica *r)
     return cell_clock_read(&r->clock, r->cell->now_ms, clock_wall_ms(), clock_mono_ms());
 }
 
+void replica_clock_heard(struct replica *r, uint64_t id, uint64_t wall_ms)
+{
+    if (id != r->options.self->id)
+        cell_clock_heard(&r->clock, id, wall_ms, clock_mono_ms());
+}
+
+void replica_clock_told(struct replica *r, uint64_t median_ms)
+{
+    cell_clock_told(&r->clock, median_ms, clock_mono_ms());
+}
+
+static void on_clock_away(void *data UNUSED, int status)
+{
+    log_info("clock.handed-over done=%s", status == 0 ? "yes" : "no");
+}
+
+/* A leader whose clock is wrong does no harm, but another one needs none of this. */
+static void clock_go_away(struct replica *r, uint64_t now_ms)
+{
+    struct err err;
+    if (!r->leads || r->clock.right_id == 0 ||
+        (r->clock_away_ms != 0 && now_ms - r->clock_away_ms < CLOCK_AWAY_MS))
+        return;
+    r->clock_away_ms = now_ms;
+    if (raftlog_transfer(r->log, r->clock.right_id, on_clock_away, r, &err) != 0)
+        log_warn("clock.not-handed-over reason=%s", log_quoted(err.msg));
+}
+
+uint64_t replica_clock_look(struct replica *r)
+{
+    uint64_t now_ms = clock_mono_ms(), wall_ms = clock_wall_ms();
+    cell_clock_look(&r->clock, r->masters.count, wall_ms, now_ms);
+    bool is_off = cell_clock_is_off(&r->clock, wall_ms, now_ms);
+    if (is_off && !r->clock_off)
+        log_warn("clock.off ahead_ms=%" PRId64 ", the time of the cell does not follow it",
+                 cell_clock_ahead(&r->clock, wall_ms, now_ms));
+    if (!is_off && r->clock_off)
+        log_info("clock.right");
+    r->clock_off = is_off;
+    if (is_off)
+        clock_go_away(r, now_ms);
+    return cell_clock_median(&r->clock, now_ms);
+}
+
+/* The first command of a cell begins its time: a wrong one would stay. Not for long: of those that
+ * elected us a majority is there. */
+static int clock_check(const struct replica *r, struct err *err)
+{
+    if (r->role != RAFTLOG_LEADER || r->cell->now_ms != 0 || r->clock.known ||
+        r->masters.count == 1 || clock_mono_ms() - r->role_ms >= CLOCK_WAIT_MS)
+        return 0;
+    return err_set(err, ERR_UNAVAILABLE,
+                   "the leader of this new cell compares its clock with the others'; try again");
+}
+
 bool replica_ready(const struct replica *r)
 {
     if (r->log == NULL || r->leader_id == 0)
@@ -608,6 +672,12 @@ struct wire_status replica_status(struct replica *r)
 void replica_propose(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
 {
     struct cmd stamped = *cmd; /* borrows what it points to */
+    struct err err;
+    if (clock_check(r, &err) != 0) {
+        if (cb != NULL)
+            cb(data, &err, NULL);
+        return;
+    }
     stamped.time_ms = replica_time_ms(r);
     inbox_put(&r->inbox, &stamped, cb, data);
 }

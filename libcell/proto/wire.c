@@ -140,10 +140,11 @@ int wire_unpack_status(const void *bytes, size_t size, struct wire_status *ret, 
 static void alive_fields(struct pack *p, void *body)
 {
     struct wire_alive *a = body;
-    pack_fields(p, 3);
+    pack_fields(p, 4);
     pack_bytes(p, &a->bits, &a->size);
     pack_u32(p, &a->links);
     pack_u64(p, &a->applied_index);
+    pack_u64(p, &a->wall_ms);
     if (a->size > CELL_MACHINES_MAX / 8)
         pack_fail(p, "more machines than a cell has");
 }
@@ -161,9 +162,10 @@ int wire_unpack_alive(const void *bytes, size_t size, struct wire_alive *ret, st
 static void shed_fields(struct pack *p, void *body)
 {
     struct wire_shed *s = body;
-    pack_fields(p, 2);
+    pack_fields(p, 3);
     pack_u64(p, &s->to);
     pack_u32(p, &s->count);
+    pack_u64(p, &s->median_ms);
 }
 
 void wire_pack_shed(struct buf *to, const struct wire_shed *s)

@@ -117,11 +117,13 @@ struct wire_alive {
     size_t size;      /* in bytes */
     uint32_t links;   /* how many it drives */
     uint64_t applied_index;
+    uint64_t wall_ms; /* what its clock shows */
 };
 /* If it drives more than its share, `count` of them should go to replica `to`. */
 struct wire_shed {
     uint64_t to;
     uint32_t count;
+    uint64_t median_ms; /* of the masters' clocks, when this was sent; 0: not known */
 };
 
 struct wire_hello {

@@ -132,12 +132,13 @@ static void random_alive(struct random *r, struct wire_alive *a)
     a->bits = bits;
     a->links = (uint32_t)random_number(r);
     a->applied_index = random_number(r);
+    a->wall_ms = random_number(r);
 }
 
 static bool same_alive(const struct wire_alive *a, const struct wire_alive *b)
 {
     return a->size == b->size && memcmp(a->bits, b->bits, a->size) == 0 && a->links == b->links &&
-           a->applied_index == b->applied_index;
+           a->applied_index == b->applied_index && a->wall_ms == b->wall_ms;
 }
 
 static void random_shed(struct random *r, struct wire_shed *s)
@@ -145,6 +146,7 @@ static void random_shed(struct random *r, struct wire_shed *s)
     memset(s, 0, sizeof *s);
     s->to = random_number(r);
     s->count = (uint32_t)random_number(r);
+    s->median_ms = random_number(r);
 }
 
 static void random_move(struct random *r, struct wire_move *m)
