@@ -16,6 +16,7 @@ enum {
     TICK_MS = 100,
     ROUND_MS = 10,        /* between two looks at who has answered a question */
     ASK_MS = 500,         /* between two questions to the same replica */
+    HOLD_MS = 500,        /* for the others to say that our log has lost nothing */
     LEADERLESS_MS = 3000, /* without a leader for so long: are we still a member? */
 };
 
@@ -48,8 +49,13 @@ struct members {
     bool telling;      /* a command of ours is under way */
     bool transferring; /* the same for a transfer, because we are to leave */
     char waiting[192];
-    uint64_t led_ms;    /* when a leader was last known */
-    uint64_t asked_ms;  /* when the others were last asked */
+    uint64_t led_ms;     /* when a leader was last known */
+    uint64_t asked_ms;   /* when the others were last asked */
+    bool checking;       /* our log was opened: the others are asked what they know of it */
+    uint64_t opened_ms;  /* when */
+    uint64_t last_index; /* its last entry then */
+    uint64_t checked[MASTER_ROWS_MAX]; /* the others that have answered */
+    size_t checked_count;
     struct round round; /* before a step */
     struct asked_change change;
 };
@@ -378,10 +384,19 @@ static void on_join_answer(void *data, const struct err *err, const struct wire_
     }
 }
 
+static void ask(struct members *members, uint64_t to, bool is_new, replica_answer_cb cb, void *data)
+{
+    const struct cell_replica *self = replica_opts(members->replica)->self;
+    struct wire_join join = {.id = self->id, .is_new = is_new, .last_index = members->last_index};
+    struct buf CLEANUP(buf_release) body = {0};
+    str_copy(join.raft, sizeof join.raft, self->raft);
+    wire_pack_join(&body, &join);
+    peers_request(replica_peers(members->replica), to, WIRE_JOIN, &body, cb, data);
+}
+
 static void ask_tick(struct members *members)
 {
     struct replica *replica = members->replica;
-    const struct cell_replica *self = replica_opts(replica)->self;
     const struct masters *masters = replica_masters(replica);
     uint64_t now_ms = clock_mono_ms();
     bool is_new = replica_log(replica) == NULL;
@@ -391,14 +406,75 @@ static void ask_tick(struct members *members)
         now_ms - members->asked_ms < ASK_MS)
         return;
     members->asked_ms = now_ms;
-    struct wire_join join = {.id = self->id, .is_new = is_new};
-    struct buf CLEANUP(buf_release) body = {0};
-    str_copy(join.raft, sizeof join.raft, self->raft);
-    wire_pack_join(&body, &join);
     for (uint32_t i = 0; i < masters->count; i++)
-        if (masters->rows[i].id != self->id)
-            peers_request(replica_peers(replica), masters->rows[i].id, WIRE_JOIN, &body,
-                          on_join_answer, members);
+        if (masters->rows[i].id != replica_opts(replica)->self->id)
+            ask(members, masters->rows[i].id, is_new, on_join_answer, members);
+}
+
+/* A log that was there before us: has it all that we acknowledged? */
+
+struct check {
+    struct members *members;
+    uint64_t id; /* who is asked */
+};
+
+static bool is_checked(const struct members *members, uint64_t id)
+{
+    for (size_t i = 0; i < members->checked_count; i++)
+        if (members->checked[i] == id)
+            return true;
+    return false;
+}
+
+static void on_check_answer(void *data, const struct err *err, const struct wire_answer *a)
+{
+    struct check *check = data;
+    struct members *members = check->members;
+    bool answered =
+        err == NULL || (err->code != ERR_UNAVAILABLE && err->code != ERR_UNKNOWN_OUTCOME);
+    if (answered && !is_checked(members, check->id) && members->checked_count < MASTER_ROWS_MAX)
+        members->checked[members->checked_count++] = check->id;
+    free(check);
+    if (answered)
+        on_join_answer(members, err, a);
+}
+
+/* Those who are not there now are asked as soon as they are, but not waited for. */
+static void check_tick(struct members *members)
+{
+    struct replica *replica = members->replica;
+    const struct masters *masters = replica_masters(replica);
+    uint64_t self = replica_opts(replica)->self->id, now_ms = clock_mono_ms();
+    size_t missing = 0;
+    for (uint32_t i = 0; i < masters->count; i++)
+        missing += masters->rows[i].id != self && !is_checked(members, masters->rows[i].id);
+    bool is_held = raftlog_is_held(replica_log(replica));
+    if (is_held && (missing == 0 || now_ms - members->opened_ms >= HOLD_MS)) {
+        log_info("members.checked index=%" PRIu64 " answers=%zu", members->last_index,
+                 members->checked_count);
+        raftlog_go(replica_log(replica));
+    }
+    members->checking = missing > 0;
+    if (!is_held && now_ms - members->asked_ms < ASK_MS)
+        return;
+    members->asked_ms = now_ms;
+    for (uint32_t i = 0; i < masters->count && missing > 0; i++) {
+        uint64_t id = masters->rows[i].id;
+        if (id == self || is_checked(members, id))
+            continue;
+        struct check *check = xcalloc(1, sizeof *check);
+        *check = (struct check){members, id};
+        ask(members, id, false, on_check_answer, check);
+    }
+}
+
+void members_on_opened(struct members *members)
+{
+    members->checking = raftlog_is_held(replica_log(members->replica));
+    members->opened_ms = clock_mono_ms();
+    members->last_index = raftlog_status(replica_log(members->replica)).last_index;
+    if (members->checking)
+        tick_soon(members);
 }
 
 struct joining {
@@ -448,6 +524,25 @@ static void on_join_barrier(struct raftlog_barrier *req, int status)
     free(j);
 }
 
+/* Has it what it once acknowledged to us? What is acknowledged is on its disk, whatever happens to
+ * its power, so less of it is always a loss. */
+static int acked_check(const struct members *members, const struct wire_join *asked,
+                       struct err *err)
+{
+    const struct raftlog *log = replica_log(members->replica);
+    uint64_t acked = log != NULL && !asked->is_new ? raftlog_acked(log, asked->id) : 0;
+    if (asked->last_index >= acked)
+        return 0;
+    err_set(err, ERR_STATE,
+            "the log of replica %" PRIu64 " ends with entry %" PRIu64 ", but it has told replica "
+            "%" PRIu64 " that it had stored entry %" PRIu64 ": it is an old copy, or has lost what "
+            "others count on, and must not vote: borgctl cell replace-replica %" PRIu64,
+            asked->id, asked->last_index, replica_opts(members->replica)->self->id, acked,
+            asked->id);
+    log_warn("members.refused replica=%" PRIu64 " reason=%s", asked->id, log_quoted(err->msg));
+    return -(int)err->code;
+}
+
 void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_call *call,
                      const void *body, size_t size)
 {
@@ -460,6 +555,8 @@ void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_
     snprintf(name, sizeof name, "%" PRIu64, j->asked.id);
     if (rv == 0 && strcmp(rpc_peer(conn)->name, name) != 0)
         rv = err_set(&err, ERR_DENIED, "the certificate is of replica %s", rpc_peer(conn)->name);
+    if (rv == 0)
+        rv = acked_check(members, &j->asked, &err);
     if (rv == 0)
         rv =
             replica_leads(members->replica)
@@ -476,7 +573,10 @@ static void on_tick(uv_timer_t *timer)
     struct members *members = timer->data;
     if (members->change.waits)
         change_tick(members);
-    if (members->change.waits || members->round.asking || members->round.started_ms != 0)
+    if (members->checking && replica_log(members->replica) != NULL)
+        check_tick(members);
+    if (members->change.waits || members->round.asking || members->round.started_ms != 0 ||
+        (members->checking && raftlog_is_held(replica_log(members->replica))))
         tick_soon(members);
     if (replica_leads(members->replica)) {
         lead_tick(members);

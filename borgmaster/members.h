@@ -19,6 +19,9 @@ struct members *members_new(struct replica *replica);
  * It is proposed when all members have been asked and a majority of those who will be left has
  * answered; else it is refused, and why. */
 bool members_take(struct members *members, const struct cmd *cmd, replica_answer_cb cb, void *data);
+/* The log has been opened. Is it held back, the others are asked first whether it has all that it
+ * once acknowledged. */
+void members_on_opened(struct members *members);
 /* What the change under way waits for; "" for nothing. */
 const char *members_waiting(const struct members *members);
 

@@ -349,6 +349,8 @@ int replica_join(struct replica *r, struct err *err)
                                       .id = o->self->id,
                                       .member_count = o->file->replica_count,
                                       .bootstrap = o->bootstrap,
+                                      .hold = !o->bootstrap && !raftlog_disk_is_new(dir) &&
+                                              r->masters.count > 1,
                                       .election_timeout_ms = o->election_timeout_ms,
                                       .heartbeat_ms = o->heartbeat_ms,
                                       .snapshot_threshold = o->snapshot_threshold,
@@ -360,7 +362,10 @@ int replica_join(struct replica *r, struct err *err)
         str_copy(options.members[i].address, sizeof options.members[i].address,
                  o->file->replicas[i].raft);
     }
-    return raftlog_open(&options, &r->log, err);
+    int rv = raftlog_open(&options, &r->log, err);
+    if (rv == 0)
+        members_on_opened(r->members);
+    return rv;
 }
 
 /* A damaged file has been set aside: the next start finds none, and fills a new one. */

@@ -284,6 +284,7 @@ static void raftlog_free(struct raftlog *log)
     void *data = log->close_data;
     raftlog_disk_release(log->dir_fd);
     raftlog_seal_close(&log->seal);
+    raftlog_acked_close(&log->acked);
     free(log->dir);
     free(log);
     if (cb != NULL)
@@ -474,6 +475,38 @@ static void disk_give_way(struct raftlog *log)
     log->slow_writes = 0;
 }
 
+/*
+ * Only what is committed: the rest a follower may have to give up. A leader has on its own disk
+ * what it says is committed: it counts no entry before, and was elected with all that was committed
+ * before its time (G1, G3).
+ */
+static void acked_note(struct raftlog *log)
+{
+    const struct raft_configuration *conf = &log->raft.configuration;
+    if (log->raft.state == RAFT_FOLLOWER && raftlog_leader(log) != 0)
+        raftlog_acked_note(&log->acked, raftlog_leader(log), log->raft.commit_index);
+    for (unsigned i = 0; i < conf->n && log->raft.state == RAFT_LEADER; i++) {
+        const struct guard_peer *peer = raftlog_guard_peer(&log->guard, conf->servers[i].id);
+        if (peer != NULL)
+            raftlog_acked_note(&log->acked, peer->id, MIN(peer->acked, log->raft.commit_index));
+    }
+}
+
+void raftlog_go(struct raftlog *log)
+{
+    log->guard.held_back = false;
+}
+
+bool raftlog_is_held(const struct raftlog *log)
+{
+    return log->guard.held_back;
+}
+
+uint64_t raftlog_acked(const struct raftlog *log, uint64_t id)
+{
+    return raftlog_acked_find(&log->acked, id);
+}
+
 /* Every loop turn. The term is compared too: leader, follower, leader may happen in one. */
 static void raftlog_on_prepare(uv_prepare_t *prepare)
 {
@@ -488,6 +521,7 @@ static void raftlog_on_prepare(uv_prepare_t *prepare)
     }
     disk_look(log);
     disk_give_way(log);
+    acked_note(log);
     raftlog_tell_soon(log);
     raftlog_transfer_watch(log);
     enum raftlog_role role = raftlog_role_of(r->state);
@@ -512,6 +546,7 @@ static void raftlog_on_watch(uv_timer_t *timer)
         raftlog_fail(log, err.code, "%s", err.msg);
         return;
     }
+    raftlog_acked_save(&log->acked);
     disk_look(log);
     if (uv_now(log->loop) - log->stored_ms > STUCK_DISK_MS) {
         raftlog_fail(log, ERR_IO,
@@ -609,6 +644,7 @@ static int raftlog_take_dir(struct raftlog *log, struct err *err)
     if (raftlog_files_check(log->dir, err) != 0 ||
         raftlog_seal_open(&log->seal, log->dir, o->id, raftlog_cell(o->cell), err) != 0)
         return raftlog_remedy(log, err);
+    raftlog_acked_open(&log->acked, log->dir);
     return 0;
 }
 
@@ -720,6 +756,7 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
                                                 .image_ok = raftlog_image_ok,
                                                 .seal = &log->seal,
                                                 .data = log});
+    log->guard.held_back = o->hold;
     raft_set_election_timeout(&log->raft, o->election_timeout_ms);
     raft_set_heartbeat_timeout(&log->raft, o->heartbeat_ms);
     raft_set_pre_vote(&log->raft, true); /* safer, and failover is faster */
@@ -740,6 +777,7 @@ static struct raftlog *raftlog_new(const struct raftlog_options *options)
     log->dir = xstrdup(options->dir);
     log->dir_fd = -1;
     log->seal.fd = -1;
+    log->acked.fd = -1;
     o->dir = log->dir;
     o->election_timeout_ms =
         o->election_timeout_ms > 0 ? o->election_timeout_ms : ELECTION_TIMEOUT_MS;

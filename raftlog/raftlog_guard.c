@@ -538,7 +538,7 @@ void guard_settle(struct raftlog_guard *g)
 static void guard_recv(struct raft_io *inner, struct raft_message *m)
 {
     struct raftlog_guard *g = inner->data;
-    if (g->dead || guard_conflict_in_write(g, m) || guard_second_vote(g, m) ||
+    if (g->dead || g->held_back || guard_conflict_in_write(g, m) || guard_second_vote(g, m) ||
         guard_snapshot_conflict(g, m) || guard_bad_image(g, m)) {
         message_release(m);
         return;
@@ -557,7 +557,7 @@ static void guard_recv(struct raft_io *inner, struct raft_message *m)
 static void guard_tick(struct raft_io *inner)
 {
     struct raftlog_guard *g = inner->data;
-    if (g->dead || guard_skip_tick(g))
+    if (g->dead || g->held_back || guard_skip_tick(g))
         return;
     g->tick(&g->io);
     /* Only here: in the callback of the disk the disk is not ready for another snapshot. */

@@ -68,10 +68,11 @@ struct raftlog_guard {
     struct raft_io io;     /* what the library sees */
     struct raft_io *inner; /* what does the work; its data points to us */
     struct raft *raft;
-    uint32_t off; /* BIT(rule): rules switched off, for tests that prove that a rule is needed */
-    bool dead;    /* after a fatal failure: nothing passes any more */
-    bool closing; /* what waits to be stored is not begun any more */
-    bool closed;  /* and the library has been told that it is done */
+    uint32_t off;   /* BIT(rule): rules switched off, for tests that prove that a rule is needed */
+    bool held_back; /* hears nobody and stands for nothing, until the owner lets it go */
+    bool dead;      /* after a fatal failure: nothing passes any more */
+    bool closing;   /* what waits to be stored is not begun any more */
+    bool closed;    /* and the library has been told that it is done */
     struct guard_owner owner;
 
     raft_io_tick_cb tick; /* the library's callbacks */

@@ -6,6 +6,7 @@
 
 #include "raftlog.h"
 
+#include "raftlog_acked.h"
 #include "raftlog_guard.h"
 #include "raftlog_seal.h"
 #include "raftlog_transport.h"
@@ -27,6 +28,7 @@ struct raftlog {
     char *dir;
     int dir_fd; /* holds the lock on the directory */
     struct raftlog_seal seal;
+    struct raftlog_acked acked;
     struct raft raft;
     struct raft_io io;
     struct raft_fsm fsm;

@@ -23,7 +23,7 @@ enum { WIRE_MARK_ENTRIES = 1024 };
     X(ALIVE, 11)     /* replica -> leader: wire_alive; answer: wire_shed */ \
     X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that has \
                         everything   acknowledged before */ \
-    X(JOIN, 14)      /* replica -> leader: wire_join; answer: wire_answer, or why not */ \
+    X(JOIN, 14)      /* replica -> any other: wire_join; answer: wire_answer, or why not */ \
     X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
     X(REPORT, 21)    /* borglet -> replica: wire_reports; as an empty call, answered empty, it is \
                         the heartbeat: a replica that is stopped keeps its sockets, but is mute */ \
@@ -159,7 +159,8 @@ struct wire_replicas {
 struct wire_join {
     uint64_t id;
     char raft[CELL_ADDR_MAX + 1];
-    bool is_new; /* its directory is empty */
+    bool is_new;         /* its directory is empty */
+    uint64_t last_index; /* of its log when it started; it has stored that much */
 };
 
 struct wire_reports {

@@ -16,6 +16,7 @@
 #include "hash.h"
 #include "raftlog_disk.h"
 #include "raftlog_files.h"
+#include "raftlog_acked.h"
 #include "raftlog_seal.h"
 
 #include <errno.h>
@@ -68,6 +69,7 @@ struct disk {
     raft_id vote;
     raft_index mark_index; /* of the seal */
     raft_term mark_term;
+    struct raftlog_acked acked;
     struct record *records; /* of entries first to first + count - 1 */
     size_t count, capacity;
     raft_index first;
@@ -667,6 +669,38 @@ int raftlog_seal_mark(struct raftlog_seal *seal, uint64_t index, uint64_t term, 
     seal->mark_index = d->mark_index = index;
     seal->mark_term = d->mark_term = term;
     return 0;
+}
+
+void raftlog_acked_open(struct raftlog_acked *acked, const char *dir UNUSED)
+{
+    *acked = disk_of_node()->acked;
+    acked->fd = -1;
+}
+
+void raftlog_acked_close(struct raftlog_acked *acked UNUSED)
+{
+}
+
+void raftlog_acked_note(struct raftlog_acked *acked, uint64_t id, uint64_t index)
+{
+    size_t at = 0;
+    while (at < ACKED_ROWS - 1 && acked->rows[at].id != id && acked->rows[at].id != 0)
+        at++;
+    if (acked->rows[at].index < index)
+        acked->rows[at] = (struct acked_row){id, index};
+}
+
+uint64_t raftlog_acked_find(const struct raftlog_acked *acked, uint64_t id)
+{
+    for (size_t i = 0; i < ACKED_ROWS; i++)
+        if (acked->rows[i].id == id)
+            return acked->rows[i].index;
+    return 0;
+}
+
+void raftlog_acked_save(struct raftlog_acked *acked)
+{
+    disk_of_node()->acked = *acked;
 }
 
 /* For checkers and faults */

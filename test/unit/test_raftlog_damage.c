@@ -6,6 +6,7 @@
  * One replica, which applies its whole log while it opens. Each case has a process of its own.
  */
 #include "raftlog_cell.h"
+#include "raftlog_acked.h"
 #include "raftlog_seal.h"
 
 #include <dirent.h>
@@ -410,6 +411,31 @@ START_TEST(seal_remembers_and_abstains)
 }
 END_TEST
 
+START_TEST(what_others_acknowledged_is_remembered)
+{
+    struct raftlog_acked acked;
+    const char *dir = t_dir();
+    raftlog_acked_open(&acked, dir);
+    ck_assert_uint_eq(raftlog_acked_find(&acked, 2), 0);
+    raftlog_acked_note(&acked, 2, 100);
+    raftlog_acked_note(&acked, 3, 90);
+    raftlog_acked_note(&acked, 2, 80);                       /* never less */
+    for (uint64_t id = 100; id < 100 + 2 * ACKED_ROWS; id++) /* old numbers make room */
+        raftlog_acked_note(&acked, id, id);
+    raftlog_acked_note(&acked, 200, 70);
+    raftlog_acked_close(&acked);
+    raftlog_acked_open(&acked, dir);
+    ck_assert_uint_eq(raftlog_acked_find(&acked, 2), 0);
+    ck_assert_uint_eq(raftlog_acked_find(&acked, 200), 70);
+    ck_assert_uint_eq(raftlog_acked_find(&acked, 131), 131);
+    ck_assert_int_eq(pwrite(acked.fd, "?", 1, 20), 1); /* then it says nothing, and nothing wrong */
+    raftlog_acked_close(&acked);
+    raftlog_acked_open(&acked, dir);
+    ck_assert_uint_eq(raftlog_acked_find(&acked, 200), 0);
+    raftlog_acked_close(&acked);
+}
+END_TEST
+
 int main(void)
 {
     log_open(LOG_ERROR, "test");
@@ -421,6 +447,7 @@ int main(void)
     tcase_add_test(t, torn_write_opens_without_it);
     tcase_add_test(t, files_of_another_cell_are_refused);
     tcase_add_test(t, seal_remembers_and_abstains);
+    tcase_add_test(t, what_others_acknowledged_is_remembered);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

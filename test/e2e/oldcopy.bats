@@ -1,0 +1,116 @@
+#!/usr/bin/env bats
+# oldcopy.bats - an old copy of a master's directory is put back: it has forgotten its votes and what
+# it acknowledged, and is not let in.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 3 --borglets 1
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+stop_replica() # ID
+{
+    local pid
+    pid="$(pid_of_replica "$1")"
+    kill -TERM "$pid"
+    wait_until 10 is_gone "$pid"
+}
+
+work() # NAME
+{
+    local i
+    for ((i = 0; i < 10; i++)); do
+        submit "$1$i" 50 1 1000 'exit 0'
+    done
+    wait_until 10 replicas_agree 3
+}
+
+copy_taken() # ID
+{
+    stop_replica "$1"
+    rm -rf "$BORG_CELL/copy"
+    cp -r "$BORG_CELL/master$1" "$BORG_CELL/copy"
+    cell_up
+    wait_until 10 replicas_agree 3
+}
+
+copy_put_back() # ID
+{
+    rm -r "$BORG_CELL/master$1"
+    mv "$BORG_CELL/copy" "$BORG_CELL/master$1"
+}
+
+is_refused() # ID
+{
+    grep -q "master.fatal reason=.*it is an old copy, or has lost what others count on.*borgctl cell replace-replica $1" \
+        "$BORG_CELL/log/master$1.log" &&
+        is_gone "$(cut -d' ' -f1 "$BORG_CELL/run/master$1.pid")"
+}
+
+# It is named with the reason, and the remedy works.
+is_replaced() # ID
+{
+    expect_exit 6 borgctl cell status
+    expect_text "replica $1 .* cannot be reached"
+    expect_exit 0 borgctl cell replace-replica "$1"
+    wait_until 20 replicas_agree 3
+    expect_exit 0 borgctl cell status
+}
+
+@test "an old copy of a follower is refused by the leader" {
+    local id
+    wait_until 20 replicas_agree 3
+    id="$(live_replica_ids | grep -vx "$(leader_id)" | head -n 1)"
+    copy_taken "$id"
+    work one
+    stop_replica "$id"
+    copy_put_back "$id"
+    borgctl --timeout 4 cell up --dir "$BORG_CELL" || true
+    wait_until 10 is_refused "$id"
+    is_replaced "$id"
+}
+
+@test "when all start together its former leader remembers" {
+    local id
+    id="$(live_replica_ids | grep -vx "$(leader_id)" | head -n 1)"
+    copy_taken "$id"
+    work two
+    sleep 1.2 # what is acknowledged is written down each second
+    borgctl cell down
+    copy_put_back "$id"
+    borgctl --timeout 4 cell up --dir "$BORG_CELL" || true
+    wait_until 10 is_refused "$id"
+    is_replaced "$id"
+}
+
+@test "an old copy of the leader is refused by those who followed it" {
+    local id
+    id="$(leader_id)"
+    copy_taken "$id"
+    borgctl cell transfer-leader "$id"
+    work three
+    stop_replica "$id"
+    copy_put_back "$id"
+    borgctl --timeout 4 cell up --dir "$BORG_CELL" || true
+    wait_until 10 is_refused "$id"
+    is_replaced "$id"
+}
+
+@test "who was killed comes back, again and again" {
+    local id pid round
+    for round in 1 2 3; do
+        for id in $(live_replica_ids); do
+            pid="$(pid_of_replica "$id")"
+            submit "kill$round-$id" 50 1 1000 'exit 0'
+            kill -KILL "$pid"
+            wait_until 5 is_gone "$pid"
+            cell_up
+        done
+    done
+    wait_until 20 replicas_agree 3
+}
