@@ -147,8 +147,32 @@ static struct flags flags_parse(int argc, char **argv)
     return flags;
 }
 
+/* DIR/ended: why the master ended, for `borgctl cell status`; blank while it runs. The block is
+ * there from the start, so that a full disk can be told of, too. */
+enum { ENDED_BYTES = 1024 };
+static int ended_fd = -1;
+
+static void ended_write(const char *reason)
+{
+    char text[ENDED_BYTES];
+    memset(text, ' ', sizeof text);
+    memcpy(text, reason, MIN(strlen(reason), sizeof text - 1));
+    text[sizeof text - 1] = '\n';
+    if (ended_fd >= 0)
+        (void)!pwrite(ended_fd, text, sizeof text, 0);
+}
+
+static void ended_open(const char *dir)
+{
+    char path[CELL_PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s/ended", dir);
+    ended_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ended_write("");
+}
+
 _Noreturn static void die(const struct err *err)
 {
+    ended_write(err->msg);
     log_error("master.failed reason=%s", log_quoted(err->msg));
     exit(1);
 }
@@ -157,6 +181,7 @@ _Noreturn static void die(const struct err *err)
 static void on_fatal(void *data, const struct err *err)
 {
     (void)data;
+    ended_write(err->msg);
     log_error("master.fatal reason=%s, exiting", log_quoted(err->msg));
     _exit(3);
 }
@@ -257,6 +282,7 @@ int main(int argc, char **argv)
     if (cell_file_load(flags.cell, &file, &err) != 0 || dir_lock(flags.dir, &err) != 0 ||
         tls_context_open(file.ca_path, flags.cert, flags.key, &tls, &err) != 0)
         die(&err);
+    ended_open(flags.dir);
     struct replica_options options = {.loop = uv_default_loop(),
                                       .file = &file,
                                       .self = find_self(&file, flags.id),

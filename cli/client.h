@@ -104,6 +104,7 @@ struct client_status {
     struct wire_status status; /* when reachable */
     uint64_t heard_ms;         /* then, and when, by our own clock */
     struct err why;            /* when not */
+    char ended[ERR_MSG_MAX];   /* when not, and it said why it ended; "" else (replicas.h) */
 };
 /* Ask every replica at once; ret[i] belongs to cell.replicas[i]. */
 void client_statuses(struct client *client, struct client_status ret[CELL_REPLICAS_MAX]);

@@ -248,6 +248,7 @@ int cmd_cell_status(struct cli *cli)
     CLEANUP(free_ptr) struct table *table = xcalloc(1, sizeof *table);
     CLEANUP(free_ptr) struct health *health = xcalloc(1, sizeof *health);
     replicas_ask(client, all);
+    replicas_read_ended(client, all);
     health_look(&client->cell, all, health);
     table_fill(table, client, all, health);
     int rv = cli->output == OUTPUT_JSON ? status_json(client, table, health, &err)

@@ -203,14 +203,36 @@ static void look_at_clocks(struct health *h, const struct client_status *all, si
                     span_text(cell_ms, &span));
 }
 
-static void look_at_quorum(struct health *h, const struct cell_file *cell)
+/* Those that run and have no log: their directories are empty. */
+static size_t count_new(const struct client_status *all, size_t count)
 {
-    size_t count = cell->replica_count, needed = count / 2 + 1;
-    if (h->reachable < needed)
-        problem_add(h, 0, "start the others: `borgctl cell up`, or borgmaster on their hosts",
-                    "%zu of %zu masters answer, %zu are needed: nothing can be changed, what runs "
-                    "goes on",
-                    h->reachable, count, needed);
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        n += all[i].reachable && strcmp(all[i].status.role, "new") == 0;
+    return n;
+}
+
+static void look_at_quorum(struct health *h, const struct cell_file *cell,
+                           const struct client_status *all)
+{
+    size_t count = cell->replica_count, needed = count / 2 + 1, empty = count_new(all, count);
+    if (h->leader == NULL && h->reachable >= needed && h->reachable - empty < needed)
+        problem_add(
+            h, 0,
+            "put the lost directories back if you can; else save what is left with `borgctl "
+            "cell checkpoint FILE` and begin anew from it with `borgctl cell restore FILE` "
+            "in another --dir: what runs goes on",
+            "%zu of %zu masters have a log, %zu are needed: the directories of %zu are "
+            "empty",
+            h->reachable - empty, count, needed, empty);
+    else if (h->reachable < needed)
+        problem_add(
+            h, 0,
+            "start the others: `borgctl cell up`, or borgmaster on their hosts; if they are "
+            "lost for good: `borgctl cell checkpoint FILE`, `borgctl cell restore FILE`",
+            "%zu of %zu masters answer, %zu are needed: nothing can be changed, what runs "
+            "goes on",
+            h->reachable, count, needed);
     else if (h->leader == NULL)
         problem_add(h, 0, "an election takes less than a second: look again, then at their logs",
                     "no master leads");
@@ -228,6 +250,11 @@ static void look_at_reach(struct health *h, const struct cell_replica *replica,
     if (strncmp(why, replica->rpc, n) == 0 && strncmp(why + n, ": ", 2) == 0)
         why += n + 2;
     bool refused = strstr(why, "refused") != NULL;
+    if (refused && s->ended[0] != '\0') {
+        problem_add(h, replica->id, "mend that, then `borgctl cell up`, or borgmaster on its host",
+                    "replica %" PRIu64 " (%s) has ended: %s", replica->id, replica->rpc, s->ended);
+        return;
+    }
     problem_add(h, replica->id,
                 refused
                     ? "it is not running: `borgctl cell up`, or borgmaster on its host; its log "
@@ -253,7 +280,7 @@ void health_look(const struct cell_file *cell, const struct client_status *all, 
     size_t count = cell->replica_count;
     *h = (struct health){0};
     find_best(h, all, count);
-    look_at_quorum(h, cell);
+    look_at_quorum(h, cell, all);
     for (size_t i = 0; i < count; i++)
         if (all[i].reachable)
             look_at_digest(h, all, count, i);

@@ -3,8 +3,10 @@
  */
 #include "replicas.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ROUNDS_MAX = 3 };
 
@@ -75,6 +77,29 @@ bool replicas_ask(struct client *client, struct client_status ret[CELL_REPLICAS_
         client_statuses(client, ret);
     }
     return changed;
+}
+
+static void read_ended(const char *cell_path, uint64_t id, char to[ERR_MSG_MAX])
+{
+    char path[CELL_PATH_MAX + 64];
+    const char *slash = strrchr(cell_path, '/');
+    int n = slash != NULL ? (int)(slash - cell_path) : 1;
+    snprintf(path, sizeof path, "%.*s/master%" PRIu64 "/ended", n, slash != NULL ? cell_path : ".",
+             id);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t size = fd >= 0 ? read(fd, to, ERR_MSG_MAX - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    for (size = MAX(size, 0); size > 0 && (to[size - 1] == ' ' || to[size - 1] == '\n');)
+        size--;
+    to[size] = '\0';
+}
+
+void replicas_read_ended(const struct client *client, struct client_status all[CELL_REPLICAS_MAX])
+{
+    for (size_t i = 0; i < client->cell.replica_count; i++)
+        if (!all[i].reachable)
+            read_ended(client->cell_path, client->cell.replicas[i].id, all[i].ended);
 }
 
 static int forget(struct embed *embed, size_t at, struct err *err)

@@ -19,6 +19,10 @@ bool replicas_follow(struct cell_file *cell, const struct masters *told, bool by
  * far as they know. Returns whether that changed it; cell.json is not written. */
 bool replicas_ask(struct client *client, struct client_status ret[CELL_REPLICAS_MAX]);
 
+/* Of those who cannot be reached: what they wrote when they ended, if their directories are beside
+ * cell.json. */
+void replicas_read_ended(const struct client *client, struct client_status all[CELL_REPLICAS_MAX]);
+
 /*
  * In the embedded cell: cell.json becomes `now`. Who is in it no more is stopped and loses its
  * directory, who is new gets one, with a certificate, and can be started.

@@ -645,7 +645,7 @@ static int raftlog_take_dir(struct raftlog *log, struct err *err)
         raftlog_seal_open(&log->seal, log->dir, o->id, raftlog_cell(o->cell), err) != 0)
         return raftlog_remedy(log, err);
     raftlog_acked_open(&log->acked, log->dir);
-    return 0;
+    return log->seal.term != 0 ? raftlog_files_metadata(log->dir, err) : 0;
 }
 
 static int raftlog_library_err(struct raftlog *log, int rv, const char *doing, struct err *err)

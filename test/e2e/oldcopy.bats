@@ -52,11 +52,16 @@ is_refused() # ID
         is_gone "$(cut -d' ' -f1 "$BORG_CELL/run/master$1.pid")"
 }
 
+is_named() # ID
+{
+    expect_exit 6 borgctl cell status &&
+        expect_text "replica $1 .* has ended: the log of replica $1 ends with entry"
+}
+
 # It is named with the reason, and the remedy works.
 is_replaced() # ID
 {
-    expect_exit 6 borgctl cell status
-    expect_text "replica $1 .* cannot be reached"
+    wait_until 10 is_named "$1"
     expect_exit 0 borgctl cell replace-replica "$1"
     wait_until 20 replicas_agree 3
     expect_exit 0 borgctl cell status
@@ -113,4 +118,27 @@ is_replaced() # ID
         done
     done
     wait_until 20 replicas_agree 3
+}
+
+@test "three directories of five are lost: status says so, and the way out works" {
+    local id from
+    expect_exit 0 borgctl cell add-replica
+    expect_exit 0 borgctl cell add-replica
+    wait_until 20 replicas_agree 5
+    submit kept 200 1 10m 'exec sleep 1000'
+    wait_until 20 job_runs kept 1
+    borgctl cell down
+    for id in $(jq -r '.replicas[0:3][].id' "$BORG_CELL/cell.json"); do
+        rm -r "$BORG_CELL/master$id"
+    done
+    borgctl --timeout 3 cell up --dir "$BORG_CELL" || true
+    lost_is_told()
+    {
+        expect_exit 3 borgctl cell status
+        expect_text '2 of 5 masters have a log, 3 are needed: the directories of 3 are empty'
+        expect_text 'borgctl cell checkpoint FILE'
+    }
+    wait_until 10 lost_is_told
+    expect_exit 0 borgctl cell checkpoint "$SPECS/left.db"
+    sqlite3 -readonly "$SPECS/left.db" 'SELECT name FROM jobs' | grep -qx kept
 }

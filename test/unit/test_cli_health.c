@@ -192,6 +192,25 @@ static void upgrading(struct bed *bed)
     str_copy(bed->all[0].status.version, sizeof bed->all[0].status.version, "1.1");
 }
 
+static void a_full_disk_ended_it(struct bed *bed)
+{
+    gone(bed, 3);
+    str_copy(bed->all[3].ended, sizeof bed->all[3].ended, "raft log in /x: 60 MiB free");
+}
+
+static void three_wiped(struct bed *bed)
+{
+    for (size_t i = 0; i < MASTERS; i++) {
+        struct wire_status *s = &bed->all[i].status;
+        bool wiped = i < 3;
+        s->leader = 0;
+        str_copy(s->role, sizeof s->role, wiped ? "new" : "follower");
+        s->applied_index = wiped ? 0 : s->applied_index;
+        s->mark_index = wiped ? 0 : s->mark_index;
+        s->commit_index = wiped ? 0 : s->commit_index;
+    }
+}
+
 static void a_clock_ahead(struct bed *bed)
 {
     for (size_t i = 0; i < MASTERS; i++) {
@@ -252,6 +271,11 @@ static const struct {
     {disk_not_asked_yet, 2, 0, 0, NULL, NULL},
     {slow_database, 2, 1, 5, "the database of replica 5 is 7000 ms and 42 entries behind", "old"},
     {holds, 2, 1, 0, "it holds still", "cell release"},
+    {a_full_disk_ended_it, 2, 1, 4, "replica 4 (host4:1) has ended: raft log in /x: 60 MiB free",
+     "mend that, then `borgctl cell up`"},
+    {three_wiped, 0, 1, 0,
+     "2 of 5 masters have a log, 3 are needed: the directories of 3 are empty",
+     "`borgctl cell checkpoint FILE`"},
     {a_clock_ahead, 2, 1, 4,
      "the clock of replica 4 is 400 days ahead of the other masters' clocks", "set it right"},
     {a_clock_behind, 2, 1, 4, "the clock of replica 4 is 7 s behind the other", "set it right"},

@@ -265,6 +265,34 @@ START_TEST(damage_is_repaired_or_refused)
 }
 END_TEST
 
+/* Once the seal has a term the library's own copy of it is of no use, and of no harm. */
+START_TEST(damaged_metadata_costs_nothing)
+{
+    static const char *const names[] = {"metadata1", "metadata2"};
+    struct scene s = scene_new("test");
+    struct replica *r = &s.cell->replicas[0];
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        char path[512];
+        for (size_t at = 0; at < 32; at++) {
+            copy_dir(s.saved, r->dir);
+            path_of(&s, names[i], path);
+            int fd = open(path, O_RDWR | O_CREAT, 0600);
+            ck_assert_int_ge(fd, 0);
+            ck_assert_int_eq(pwrite(fd, "\xff", 1, (off_t)at), 1);
+            close(fd);
+            struct outcome o = try_open(&s);
+            ck_assert_msg(is_same(&s, &o), "%s at %zu: %s", names[i], at, o.message);
+        }
+        copy_dir(s.saved, r->dir);
+        path_of(&s, "metadata1", path);
+        ck_assert_int_eq(truncate(path, (off_t)i * 16), 0);
+        struct outcome o = try_open(&s);
+        ck_assert_msg(is_same(&s, &o), "cut: %s", o.message);
+    }
+    scene_free(&s);
+}
+END_TEST
+
 static uint8_t *read_file(const char *dir, const char *name, size_t *ret_size)
 {
     char path[512];
@@ -444,6 +472,7 @@ int main(void)
     TCase *t = tcase_create("directories");
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, damage_is_repaired_or_refused, 0, (int)ARRAY_SIZE(damages));
+    tcase_add_test(t, damaged_metadata_costs_nothing);
     tcase_add_test(t, torn_write_opens_without_it);
     tcase_add_test(t, files_of_another_cell_are_refused);
     tcase_add_test(t, seal_remembers_and_abstains);
