@@ -282,7 +282,6 @@ int main(int argc, char **argv)
     if (cell_file_load(flags.cell, &file, &err) != 0 || dir_lock(flags.dir, &err) != 0 ||
         tls_context_open(file.ca_path, flags.cert, flags.key, &tls, &err) != 0)
         die(&err);
-    ended_open(flags.dir);
     struct replica_options options = {.loop = uv_default_loop(),
                                       .file = &file,
                                       .self = find_self(&file, flags.id),
@@ -303,6 +302,7 @@ int main(int argc, char **argv)
         die(&err);
     if (flags.restore != NULL)
         restore_and_end(&flags, &file);
+    ended_open(flags.dir);
     if (replica_open(&options, &replica, &err) != 0)
         die(&err);
     stop_on(&sigterm, replica, SIGTERM);

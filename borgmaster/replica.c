@@ -37,6 +37,7 @@ struct replica {
     struct cell *cell;
     struct store *store;
     struct raftlog *log;
+    struct prepared *prepared; /* NULL: no snapshot waits */
     struct inbox inbox;
     struct proposer *proposer; /* out of it, while we lead */
     struct forward forward;    /* and while another does */
@@ -282,9 +283,93 @@ static void on_snapshot_end(void *data, void *token)
     store_snapshot_end(r->store, token);
 }
 
+/* A leader's snapshot that is being loaded, or is and waits to take the place of everything. */
+struct prepared {
+    struct replica *replica;
+    const void *bytes; /* the log's: only to be compared */
+    size_t size;
+    struct cell *cell;
+    struct delta *full; /* of it, for the scheduler */
+    int rv;
+    struct err err;
+};
+
+static void prepared_drop(struct replica *r)
+{
+    struct prepared *p = r->prepared;
+    r->prepared = NULL;
+    if (p == NULL)
+        return;
+    store_unprepare(r->store);
+    if (p->full != NULL)
+        delta_unref(p->full);
+    cell_free(p->cell);
+    free(p);
+}
+
+static void *on_restore_begin(void *data, const void *bytes, size_t size)
+{
+    struct replica *r = data;
+    prepared_drop(r); /* the log has gone on without it */
+    struct prepared *p = xcalloc(1, sizeof *p);
+    *p = (struct prepared){.replica = r, .bytes = bytes, .size = size, .cell = cell_new()};
+    return p;
+}
+
+/* Pool thread: nobody else knows the new cell. */
+static void on_restore_load(void *token)
+{
+    struct prepared *p = token;
+    p->rv = store_prepare(p->replica->store, p->bytes, p->size, p->cell, &p->err);
+    if (p->rv == 0)
+        p->full = delta_full(p->cell);
+}
+
+static void on_restore_end(void *data, void *token)
+{
+    struct replica *r = data;
+    r->prepared = token;
+}
+
+/* The old cell is taken apart elsewhere: a million tasks are a million pieces. */
+struct old_cell {
+    uv_work_t work;
+    struct cell *cell;
+};
+
+static void old_cell_free(uv_work_t *work)
+{
+    cell_free(CONTAINER_OF(work, struct old_cell, work)->cell);
+}
+
+static void old_cell_freed(uv_work_t *work, int status UNUSED)
+{
+    free(CONTAINER_OF(work, struct old_cell, work));
+}
+
+/* A new cell with the database of it in place; *ret_full: for the scheduler, NULL: to be made. */
+static int restore_take(struct replica *r, const void *bytes, size_t size, struct cell **ret_cell,
+                        struct delta **ret_full, struct err *err)
+{
+    struct prepared *p = r->prepared;
+    *ret_full = NULL;
+    if (p == NULL || p->bytes != bytes || p->size != size || p->rv != 0) {
+        prepared_drop(r);
+        *ret_cell = cell_new();
+        return store_replace(r->store, bytes, size, *ret_cell, err);
+    }
+    r->prepared = NULL;
+    *ret_cell = p->cell;
+    *ret_full = p->full;
+    free(p);
+    return store_replace_prepared(r->store, *ret_cell, bytes, size, err);
+}
+
 static int on_restore(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
 {
     struct replica *r = data;
+    struct cell *cell;
+    struct delta *full;
     struct err err;
     (void)term;
     if (index <= r->cell->applied_index) {
@@ -292,22 +377,27 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
                  r->cell->applied_index);
         return 0;
     }
-    struct cell *cell = cell_new();
-    if (store_replace(r->store, bytes, size, cell, &err) != 0) {
+    if (restore_take(r, bytes, size, &cell, &full, &err) != 0) {
         log_error("snapshot.unusable index=%" PRIu64 " reason=%s", index, log_quoted(err.msg));
         cell_free(cell);
         return -(int)err.code;
     }
-    cell_free(r->cell);
+    struct old_cell *old = xcalloc(1, sizeof *old);
+    old->cell = r->cell;
     r->cell = cell;
     /* The image may name an older index than the snapshot has: barriers have one and change
      * nothing. The cell keeps to the image's, as on the replica it comes from. */
     ASSERT(cell->applied_index <= index);
     r->flushed_index = cell->applied_index;
     changes_clear(&r->changes);
-    scheduler_reset(r->scheduler);
+    if (full != NULL)
+        scheduler_reset_to(r->scheduler, full);
+    else
+        scheduler_reset(r->scheduler);
     links_reset(r->links);
     replica_tell_masters(r);
+    if (uv_queue_work(r->options.loop, &old->work, old_cell_free, old_cell_freed) != 0)
+        PANIC("no thread to free a cell");
     log_info("snapshot.restored index=%" PRIu64 " bytes=%zu", index, size);
     return 0;
 }
@@ -332,6 +422,9 @@ static const struct raftlog_handlers raftlog_handlers = {
     .snapshot_begin = on_snapshot_begin,
     .snapshot_write = store_snapshot_write,
     .snapshot_end = on_snapshot_end,
+    .restore_begin = on_restore_begin,
+    .restore_load = on_restore_load,
+    .restore_end = on_restore_end,
     .on_restore = on_restore,
     .on_fatal = on_raftlog_fatal,
     .may_connect = may_connect,

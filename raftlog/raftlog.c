@@ -317,6 +317,13 @@ static void raftlog_on_idle_closed(uv_handle_t *handle)
 static void raftlog_on_raft_closed(struct raft *r)
 {
     struct raftlog *log = r->data;
+    log->raft_closed = true;
+    if (!log->prepare_image.busy)
+        raftlog_closed(log);
+}
+
+void raftlog_closed(struct raftlog *log)
+{
     raftlog_guard_release(&log->guard);
     raftlog_submit_proposals(log); /* nobody leads any more: all fail */
     while (!list_empty(&log->barriers_waiting))
@@ -754,6 +761,7 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
                           &(struct guard_owner){.fatal = raftlog_on_guard_fatal,
                                                 .loaded = raftlog_on_loaded,
                                                 .image_ok = raftlog_image_ok,
+                                                .prepare = raftlog_image_prepare,
                                                 .seal = &log->seal,
                                                 .data = log});
     log->guard.held_back = o->hold;

@@ -43,6 +43,13 @@ struct raftlog_handlers {
     void *(*snapshot_begin)(void *data, uint64_t index, uint64_t term);
     int (*snapshot_write)(void *token, void **ret_bytes, size_t *ret_size);
     void (*snapshot_end)(void *data, void *token);
+    /* A snapshot of the leader is to take the place of everything; on_restore comes with the same
+     * bytes, or another one does. Beforehand, and so that heartbeats go on, in three steps; NULL:
+     * it is loaded in on_restore. begin (loop): a token, or NULL; load (pool thread): may block;
+     * end (loop): it is loaded. */
+    void *(*restore_begin)(void *data, const void *bytes, size_t size);
+    void (*restore_load)(void *token);
+    void (*restore_end)(void *data, void *token);
     /* A snapshot was loaded at start or came from the leader: `index` is the last entry in it.
      * Bytes are borrowed. Returns 0, or an error (fatal). */
     int (*on_restore)(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size);

@@ -59,6 +59,14 @@ struct raftlog {
     void *snapshot_token;   /* of the snapshot being written */
     uint64_t snapshot_index;
     uint64_t snapshot_term;
+    struct raftlog_prepare {
+        uv_work_t work;
+        struct raft_buffer image; /* the guard's */
+        void *token;
+        bool ok;
+        bool busy;
+    } prepare_image;
+    bool raft_closed;       /* while an image was being prepared: the rest follows */
     struct err restore_err; /* why what the disk had was refused */
 
     struct raftlog_transfer {
@@ -129,5 +137,8 @@ void raftlog_frame_address(struct raft_buffer *frame, uint64_t index, uint64_t c
 int raftlog_on_loaded(void *data, const struct raft_snapshot *snapshot, raft_index start_index,
                       const struct raft_entry *entries, size_t n);
 bool raftlog_image_ok(void *data, const struct raft_buffer *image);
+void raftlog_image_prepare(void *data, const struct raft_buffer *image);
+/* raftlog.c: what waited for the image that was being prepared. */
+void raftlog_closed(struct raftlog *log);
 
 #endif
