@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# oldcopy.bats - an old copy of a master's directory is put back: it has forgotten its votes and what
-# it acknowledged, and is not let in.
+# oldcopy.bats - an old copy of a master's directory is put back: it has forgotten its votes and
+# what it acknowledged, and is not let in.
 load lib.bash
 
 setup_file()
@@ -47,7 +47,8 @@ copy_put_back() # ID
 
 is_refused() # ID
 {
-    grep -q "master.fatal reason=.*it is an old copy, or has lost what others count on.*borgctl cell replace-replica $1" \
+    local why="it is an old copy, or has lost what others count on"
+    grep -q "master.fatal reason=.*$why.*borgctl cell replace-replica $1" \
         "$BORG_CELL/log/master$1.log" &&
         is_gone "$(cut -d' ' -f1 "$BORG_CELL/run/master$1.pid")"
 }
