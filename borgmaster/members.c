@@ -387,7 +387,12 @@ static void on_join_answer(void *data, const struct err *err, const struct wire_
 static void ask(struct members *members, uint64_t to, bool is_new, replica_answer_cb cb, void *data)
 {
     const struct cell_replica *self = replica_opts(members->replica)->self;
-    struct wire_join join = {.id = self->id, .is_new = is_new, .last_index = members->last_index};
+    struct raftlog *log = replica_log(members->replica);
+    struct wire_join join = {.id = self->id,
+                             .is_new = is_new,
+                             .last_index = members->last_index,
+                             .now_index = log != NULL ? raftlog_status(log).last_index : 0,
+                             .open_ms = clock_mono_ms() - members->opened_ms};
     struct buf CLEANUP(buf_release) body = {0};
     str_copy(join.raft, sizeof join.raft, self->raft);
     wire_pack_join(&body, &join);
@@ -524,14 +529,24 @@ static void on_join_barrier(struct raftlog_barrier *req, int status)
     free(j);
 }
 
-/* Has it what it once acknowledged to us? What is acknowledged is on its disk, whatever happens to
- * its power, so less of it is always a loss. */
+/*
+ * Has it what it once acknowledged to us? What is acknowledged is on its disk, whatever happens to
+ * its power, so less of it is always a loss. It has acknowledged more since it was opened, perhaps:
+ * only what we know from before that counts, unless it has not got so far yet. An answer that is
+ * late by more than the time-out of the question is not heard.
+ */
+bool members_is_old_copy(const struct wire_join *asked, uint64_t acked_index, uint64_t acked_age_ms)
+{
+    return !asked->is_new && acked_index > asked->last_index &&
+           (acked_index > asked->now_index || acked_age_ms > asked->open_ms + PEER_TIMEOUT_MS);
+}
+
 static int acked_check(const struct members *members, const struct wire_join *asked,
                        struct err *err)
 {
     const struct raftlog *log = replica_log(members->replica);
-    uint64_t acked = log != NULL && !asked->is_new ? raftlog_acked(log, asked->id) : 0;
-    if (asked->last_index >= acked)
+    uint64_t age_ms = 0, acked = log != NULL ? raftlog_acked(log, asked->id, &age_ms) : 0;
+    if (!members_is_old_copy(asked, acked, age_ms))
         return 0;
     err_set(err, ERR_STATE,
             "the log of replica %" PRIu64 " ends with entry %" PRIu64 ", but it has told replica "

@@ -8,6 +8,7 @@
  */
 #include "raftlog_impl.h"
 
+#include "clock.h"
 #include "log.h"
 #include "raftlog_disk.h"
 #include "raftlog_files.h"
@@ -489,13 +490,15 @@ static void disk_give_way(struct raftlog *log)
  */
 static void acked_note(struct raftlog *log)
 {
+    uint64_t now_ms = clock_mono_ms();
     const struct raft_configuration *conf = &log->raft.configuration;
     if (log->raft.state == RAFT_FOLLOWER && raftlog_leader(log) != 0)
-        raftlog_acked_note(&log->acked, raftlog_leader(log), log->raft.commit_index);
+        raftlog_acked_note(&log->acked, raftlog_leader(log), log->raft.commit_index, now_ms);
     for (unsigned i = 0; i < conf->n && log->raft.state == RAFT_LEADER; i++) {
         const struct guard_peer *peer = raftlog_guard_peer(&log->guard, conf->servers[i].id);
         if (peer != NULL)
-            raftlog_acked_note(&log->acked, peer->id, MIN(peer->acked, log->raft.commit_index));
+            raftlog_acked_note(&log->acked, peer->id, MIN(peer->acked, log->raft.commit_index),
+                               now_ms);
     }
 }
 
@@ -509,9 +512,11 @@ bool raftlog_is_held(const struct raftlog *log)
     return log->guard.held_back;
 }
 
-uint64_t raftlog_acked(const struct raftlog *log, uint64_t id)
+uint64_t raftlog_acked(const struct raftlog *log, uint64_t id, uint64_t *ret_age_ms)
 {
-    return raftlog_acked_find(&log->acked, id);
+    const struct acked_row *row = raftlog_acked_find(&log->acked, id);
+    *ret_age_ms = row != NULL ? clock_mono_ms() - row->noted_ms : 0;
+    return row != NULL ? row->index : 0;
 }
 
 /* Every loop turn. The term is compared too: leader, follower, leader may happen in one. */

@@ -187,9 +187,9 @@ struct raftlog_status raftlog_status(const struct raftlog *log);
 /* The others have nothing against it (options.hold). */
 void raftlog_go(struct raftlog *log);
 bool raftlog_is_held(const struct raftlog *log);
-/* How far replica `id` had stored what was committed, as we knew it when we led, in this life or an
- * earlier one. 0: we do not know. */
-uint64_t raftlog_acked(const struct raftlog *log, uint64_t id);
+/* How far replica `id` had stored what was committed, for all we know, in this life or an earlier
+ * one (0: nothing is known), and since when we know no more than that. */
+uint64_t raftlog_acked(const struct raftlog *log, uint64_t id, uint64_t *ret_age_ms);
 
 /* Pending requests get ERR_UNKNOWN_OUTCOME; `cb` comes when the memory is gone. Any handler may
  * call it, on_fatal too. */

@@ -3,6 +3,7 @@
  */
 #include "raftlog_acked.h"
 
+#include "clock.h"
 #include "hash.h"
 #include "log.h"
 
@@ -42,8 +43,8 @@ void raftlog_acked_open(struct raftlog_acked *acked, const char *dir)
         be64toh(b.hash) != block_hash(&b))
         return;
     for (size_t i = 0; i < ACKED_ROWS; i++)
-        acked->rows[i] =
-            (struct acked_row){be64toh(b.numbers[2 * i]), be64toh(b.numbers[2 * i + 1])};
+        acked->rows[i] = (struct acked_row){be64toh(b.numbers[2 * i]),
+                                            be64toh(b.numbers[2 * i + 1]), clock_mono_ms()};
 }
 
 void raftlog_acked_close(struct raftlog_acked *acked)
@@ -68,20 +69,23 @@ static struct acked_row *row_of(struct raftlog_acked *acked, uint64_t id)
     return best;
 }
 
-void raftlog_acked_note(struct raftlog_acked *acked, uint64_t id, uint64_t index)
+void raftlog_acked_note(struct raftlog_acked *acked, uint64_t id, uint64_t index, uint64_t now_ms)
 {
-    if (index == 0 || raftlog_acked_find(acked, id) >= index)
+    const struct acked_row *known = raftlog_acked_find(acked, id);
+    if (index == 0 || (known != NULL && known->index >= index))
         return;
-    row_of(acked, id)->index = index;
+    struct acked_row *row = row_of(acked, id);
+    row->index = index;
+    row->noted_ms = now_ms;
     acked->changed = true;
 }
 
-uint64_t raftlog_acked_find(const struct raftlog_acked *acked, uint64_t id)
+const struct acked_row *raftlog_acked_find(const struct raftlog_acked *acked, uint64_t id)
 {
     for (size_t i = 0; i < ACKED_ROWS; i++)
-        if (acked->rows[i].id == id)
-            return acked->rows[i].index;
-    return 0;
+        if (acked->rows[i].id == id && id != 0)
+            return &acked->rows[i];
+    return NULL;
 }
 
 void raftlog_acked_save(struct raftlog_acked *acked)

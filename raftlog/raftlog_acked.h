@@ -18,6 +18,8 @@ struct raftlog_acked {
     struct acked_row {
         uint64_t id; /* 0: free. A number is never given again, so rows are never wrong, but old */
         uint64_t index;
+        uint64_t
+            noted_ms; /* monotonic: when it last grew; of what the file had, when it was read */
     } rows[ACKED_ROWS];
     bool changed; /* since it was saved */
 };
@@ -25,8 +27,9 @@ struct raftlog_acked {
 void raftlog_acked_open(struct raftlog_acked *acked, const char *dir);
 void raftlog_acked_close(struct raftlog_acked *acked);
 /* Replica `id` has stored all up to `index`, which is committed. */
-void raftlog_acked_note(struct raftlog_acked *acked, uint64_t id, uint64_t index);
-uint64_t raftlog_acked_find(const struct raftlog_acked *acked, uint64_t id); /* 0: nothing known */
+void raftlog_acked_note(struct raftlog_acked *acked, uint64_t id, uint64_t index, uint64_t now_ms);
+const struct acked_row *raftlog_acked_find(const struct raftlog_acked *acked,
+                                           uint64_t id); /* NULL: nothing is known */
 /* One small write, when something has changed. */
 void raftlog_acked_save(struct raftlog_acked *acked);
 

@@ -121,6 +121,23 @@ is_replaced() # ID
     wait_until 20 replicas_agree 3
 }
 
+@test "who has worked for a while and loses the others is asked, and goes on" {
+    local id pid left
+    left="$(leader_id)"
+    work four
+    pid="$(pid_of_replica "$left")"
+    for id in $(live_replica_ids); do
+        [[ "$id" == "$left" ]] || kill -KILL "$(pid_of_replica "$id")"
+    done
+    sleep 4 # without a leader for 3 s it asks the others whether it may be here
+    cell_up
+    wait_until 20 replicas_agree 3
+    sleep 4
+    replicas_agree 3
+    same "its process" "$pid" "$(pid_of_replica "$left")"
+    ! grep -q 'it is an old copy' "$BORG_CELL/log/master$left.log"
+}
+
 @test "three directories of five are lost: status says so, and the way out works" {
     local id from
     expect_exit 0 borgctl cell add-replica

@@ -16,6 +16,7 @@
 #include "hash.h"
 #include "raftlog_disk.h"
 #include "raftlog_files.h"
+#include "clock.h"
 #include "raftlog_acked.h"
 #include "raftlog_seal.h"
 
@@ -680,27 +681,29 @@ void raftlog_acked_open(struct raftlog_acked *acked, const char *dir UNUSED)
 {
     *acked = disk_of_node()->acked;
     acked->fd = -1;
+    for (size_t i = 0; i < ACKED_ROWS; i++)
+        acked->rows[i].noted_ms = clock_mono_ms();
 }
 
 void raftlog_acked_close(struct raftlog_acked *acked UNUSED)
 {
 }
 
-void raftlog_acked_note(struct raftlog_acked *acked, uint64_t id, uint64_t index)
+void raftlog_acked_note(struct raftlog_acked *acked, uint64_t id, uint64_t index, uint64_t now_ms)
 {
     size_t at = 0;
     while (at < ACKED_ROWS - 1 && acked->rows[at].id != id && acked->rows[at].id != 0)
         at++;
     if (acked->rows[at].index < index)
-        acked->rows[at] = (struct acked_row){id, index};
+        acked->rows[at] = (struct acked_row){id, index, now_ms};
 }
 
-uint64_t raftlog_acked_find(const struct raftlog_acked *acked, uint64_t id)
+const struct acked_row *raftlog_acked_find(const struct raftlog_acked *acked, uint64_t id)
 {
     for (size_t i = 0; i < ACKED_ROWS; i++)
         if (acked->rows[i].id == id)
-            return acked->rows[i].index;
-    return 0;
+            return &acked->rows[i];
+    return NULL;
 }
 
 void raftlog_acked_save(struct raftlog_acked *acked)

@@ -2,6 +2,7 @@
  * test_borgmaster_members.c - from the members there are to those that are wanted: each case is a
  * line of who is wanted, a line of what the log has, and the one step that follows.
  */
+#include "members.h"
 #include "members_next.h"
 #include "testlib.h"
 
@@ -222,6 +223,31 @@ START_TEST(all_have_answered_when_nobody_is_waited_for)
 }
 END_TEST
 
+START_TEST(an_old_copy_is_told_from_one_that_has_worked_since)
+{
+    static const struct {
+        struct wire_join asked;
+        uint64_t acked, age_ms;
+        bool is_old;
+    } cases[] = {
+        {{.last_index = 100, .now_index = 100, .open_ms = 50}, 100, 9000, false},
+        {{.last_index = 100, .now_index = 100, .open_ms = 50}, 101, 60, true},
+        {{.last_index = 100, .now_index = 100, .open_ms = 50}, 0, 0, false}, /* nothing is known */
+        {{.is_new = true}, 500, 9000, false}, /* the cell says more of that */
+        /* It has been working for a minute, and has acknowledged on. */
+        {{.last_index = 100, .now_index = 900, .open_ms = 60000}, 880, 40, false},
+        {{.last_index = 100, .now_index = 900, .open_ms = 60000}, 880, 59000, false},
+        {{.last_index = 100, .now_index = 900, .open_ms = 60000}, 880, 64000, false}, /* late */
+        {{.last_index = 100, .now_index = 900, .open_ms = 60000}, 880, 66000, true},
+        {{.last_index = 100, .now_index = 870, .open_ms = 60000}, 880, 40, true},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        ck_assert_msg(members_is_old_copy(&cases[i].asked, cases[i].acked, cases[i].age_ms) ==
+                          cases[i].is_old,
+                      "case %zu", i);
+}
+END_TEST
+
 /* Every step as if it were taken at once: all ends where it was to go. */
 START_TEST(steps_lead_to_what_is_wanted)
 {
@@ -270,6 +296,7 @@ int main(void)
 {
     Suite *suite = suite_create("members");
     TCase *t = tcase_create("members");
+    tcase_add_test(t, an_old_copy_is_told_from_one_that_has_worked_since);
     tcase_add_test(t, all_have_answered_when_nobody_is_waited_for);
     tcase_add_loop_test(t, one_step_follows, 0, ARRAY_SIZE(next_cases));
     tcase_add_loop_test(t, what_would_cost_the_quorum_is_refused, 0, ARRAY_SIZE(may_cases));

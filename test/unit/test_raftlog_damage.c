@@ -439,27 +439,36 @@ START_TEST(seal_remembers_and_abstains)
 }
 END_TEST
 
+static uint64_t acked_of(const struct raftlog_acked *acked, uint64_t id)
+{
+    const struct acked_row *row = raftlog_acked_find(acked, id);
+    return row != NULL ? row->index : 0;
+}
+
 START_TEST(what_others_acknowledged_is_remembered)
 {
     struct raftlog_acked acked;
     const char *dir = t_dir();
     raftlog_acked_open(&acked, dir);
-    ck_assert_uint_eq(raftlog_acked_find(&acked, 2), 0);
-    raftlog_acked_note(&acked, 2, 100);
-    raftlog_acked_note(&acked, 3, 90);
-    raftlog_acked_note(&acked, 2, 80);                       /* never less */
+    ck_assert_uint_eq(acked_of(&acked, 2), 0);
+    raftlog_acked_note(&acked, 2, 100, 7);
+    raftlog_acked_note(&acked, 3, 90, 8);
+    raftlog_acked_note(&acked, 2, 80, 9); /* never less */
+    ck_assert_uint_eq(acked_of(&acked, 2), 100);
+    ck_assert_uint_eq(raftlog_acked_find(&acked, 2)->noted_ms, 7);
     for (uint64_t id = 100; id < 100 + 2 * ACKED_ROWS; id++) /* old numbers make room */
-        raftlog_acked_note(&acked, id, id);
-    raftlog_acked_note(&acked, 200, 70);
+        raftlog_acked_note(&acked, id, id, 10);
+    raftlog_acked_note(&acked, 200, 70, 10);
     raftlog_acked_close(&acked);
     raftlog_acked_open(&acked, dir);
-    ck_assert_uint_eq(raftlog_acked_find(&acked, 2), 0);
-    ck_assert_uint_eq(raftlog_acked_find(&acked, 200), 70);
-    ck_assert_uint_eq(raftlog_acked_find(&acked, 131), 131);
+    ck_assert_uint_eq(acked_of(&acked, 2), 0);
+    ck_assert_uint_eq(acked_of(&acked, 200), 70);
+    ck_assert_uint_eq(acked_of(&acked, 131), 131);
+    ck_assert_uint_gt(raftlog_acked_find(&acked, 131)->noted_ms, 10); /* when it was read */
     ck_assert_int_eq(pwrite(acked.fd, "?", 1, 20), 1); /* then it says nothing, and nothing wrong */
     raftlog_acked_close(&acked);
     raftlog_acked_open(&acked, dir);
-    ck_assert_uint_eq(raftlog_acked_find(&acked, 200), 0);
+    ck_assert_uint_eq(acked_of(&acked, 200), 0);
     raftlog_acked_close(&acked);
 }
 END_TEST
