@@ -387,11 +387,9 @@ static void on_join_answer(void *data, const struct err *err, const struct wire_
 static void ask(struct members *members, uint64_t to, bool is_new, replica_answer_cb cb, void *data)
 {
     const struct cell_replica *self = replica_opts(members->replica)->self;
-    struct raftlog *log = replica_log(members->replica);
     struct wire_join join = {.id = self->id,
                              .is_new = is_new,
                              .last_index = members->last_index,
-                             .now_index = log != NULL ? raftlog_status(log).last_index : 0,
                              .open_ms = clock_mono_ms() - members->opened_ms};
     struct buf CLEANUP(buf_release) body = {0};
     str_copy(join.raft, sizeof join.raft, self->raft);
@@ -421,6 +419,7 @@ static void ask_tick(struct members *members)
 struct check {
     struct members *members;
     uint64_t id; /* who is asked */
+    uint64_t asked_ms;
 };
 
 static bool is_checked(const struct members *members, uint64_t id)
@@ -435,12 +434,17 @@ static void on_check_answer(void *data, const struct err *err, const struct wire
 {
     struct check *check = data;
     struct members *members = check->members;
+    const struct replica_options *options = replica_opts(members->replica);
+    bool is_old = err != NULL && err->code == ERR_CORRUPT;
     bool answered =
-        err == NULL || (err->code != ERR_UNAVAILABLE && err->code != ERR_UNKNOWN_OUTCOME);
+        err == NULL || (is_old ? clock_mono_ms() - check->asked_ms <= MEMBERS_ANSWER_MS
+                               : err->code != ERR_UNAVAILABLE && err->code != ERR_UNKNOWN_OUTCOME);
     if (answered && !is_checked(members, check->id) && members->checked_count < MASTER_ROWS_MAX)
         members->checked[members->checked_count++] = check->id;
     free(check);
-    if (answered)
+    if (answered && is_old)
+        options->on_fatal(options->data, err);
+    else if (answered)
         on_join_answer(members, err, a);
 }
 
@@ -468,7 +472,7 @@ static void check_tick(struct members *members)
         if (id == self || is_checked(members, id))
             continue;
         struct check *check = xcalloc(1, sizeof *check);
-        *check = (struct check){members, id};
+        *check = (struct check){members, id, now_ms};
         ask(members, id, false, on_check_answer, check);
     }
 }
@@ -531,14 +535,14 @@ static void on_join_barrier(struct raftlog_barrier *req, int status)
 
 /*
  * Has it what it once acknowledged to us? What is acknowledged is on its disk, whatever happens to
- * its power, so less of it is always a loss. It has acknowledged more since it was opened, perhaps:
- * only what we know from before that counts, unless it has not got so far yet. An answer that is
- * late by more than the time-out of the question is not heard.
+ * its power, so less of it is always a loss. It may have acknowledged more since it was opened:
+ * only what we know from before that counts. The question is not older than MEMBERS_ANSWER_MS, or
+ * the answer is not heard.
  */
 bool members_is_old_copy(const struct wire_join *asked, uint64_t acked_index, uint64_t acked_age_ms)
 {
     return !asked->is_new && acked_index > asked->last_index &&
-           (acked_index > asked->now_index || acked_age_ms > asked->open_ms + PEER_TIMEOUT_MS);
+           acked_age_ms > asked->open_ms + MEMBERS_ANSWER_MS;
 }
 
 static int acked_check(const struct members *members, const struct wire_join *asked,
@@ -548,7 +552,7 @@ static int acked_check(const struct members *members, const struct wire_join *as
     uint64_t age_ms = 0, acked = log != NULL ? raftlog_acked(log, asked->id, &age_ms) : 0;
     if (!members_is_old_copy(asked, acked, age_ms))
         return 0;
-    err_set(err, ERR_STATE,
+    err_set(err, ERR_CORRUPT,
             "the log of replica %" PRIu64 " ends with entry %" PRIu64 ", but it has told replica "
             "%" PRIu64 " that it had stored entry %" PRIu64 ": it is an old copy, or has lost what "
             "others count on, and must not vote: borgctl cell replace-replica %" PRIu64,

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PEER_RETRY_MS = 100 };
+enum { PEER_RETRY_MS = 100, PEER_TIMEOUT_MS = 5000 };
 
 struct peer {
     struct peers *peers;

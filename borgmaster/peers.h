@@ -9,8 +9,6 @@
 #include "replica.h"
 #include "rpc.h"
 
-enum { PEER_TIMEOUT_MS = 5000 }; /* of a request */
-
 struct peers;
 
 struct peers *peers_new(const struct replica_options *options);

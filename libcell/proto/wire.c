@@ -284,12 +284,11 @@ void wire_replicas_release(struct wire_replicas *r)
 static void join_fields(struct pack *p, void *body)
 {
     struct wire_join *j = body;
-    pack_fields(p, 6);
+    pack_fields(p, 5);
     pack_u64(p, &j->id);
     pack_text(p, j->raft, sizeof j->raft);
     pack_bool(p, &j->is_new);
     pack_u64(p, &j->last_index);
-    pack_u64(p, &j->now_index);
     pack_u64(p, &j->open_ms);
 }
 

@@ -160,8 +160,7 @@ struct wire_join {
     uint64_t id;
     char raft[CELL_ADDR_MAX + 1];
     bool is_new;         /* its directory is empty */
-    uint64_t last_index; /* of its log when it was opened, open_ms ago: so much it has stored, */
-    uint64_t now_index;  /* and what it has acknowledged since is not beyond this */
+    uint64_t last_index; /* of its log when it was opened, open_ms ago: so much it has stored */
     uint64_t open_ms;
 };
 

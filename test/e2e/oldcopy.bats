@@ -135,7 +135,7 @@ is_replaced() # ID
     sleep 4
     replicas_agree 3
     same "its process" "$pid" "$(pid_of_replica "$left")"
-    ! grep -q 'it is an old copy' "$BORG_CELL/log/master$left.log"
+    ! grep -q 'master.fatal' "$BORG_CELL/log/master$left.log"
 }
 
 @test "three directories of five are lost: status says so, and the way out works" {

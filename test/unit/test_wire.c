@@ -209,7 +209,6 @@ static void random_join(struct random *r, struct wire_join *j)
     random_text(r, j->raft, sizeof j->raft);
     j->is_new = random_below(r, 2);
     j->last_index = random_number(r);
-    j->now_index = random_number(r);
     j->open_ms = random_number(r);
 }
 
