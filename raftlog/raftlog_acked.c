@@ -19,6 +19,7 @@
 /* All big-endian. */
 struct block {
     uint64_t magic;
+    uint64_t wall_ms;                 /* when it was written, by our own clock */
     uint64_t numbers[2 * ACKED_ROWS]; /* id and index in turn */
     uint64_t hash;                    /* of what comes before */
 };
@@ -42,9 +43,11 @@ void raftlog_acked_open(struct raftlog_acked *acked, const char *dir)
     if (pread(acked->fd, &b, sizeof b, 0) != sizeof b || be64toh(b.magic) != ACKED_MAGIC ||
         be64toh(b.hash) != block_hash(&b))
         return;
+    uint64_t now_ms = clock_mono_ms(), wall_ms = clock_wall_ms(), then_ms = be64toh(b.wall_ms);
+    uint64_t age_ms = wall_ms > then_ms ? MIN(wall_ms - then_ms, now_ms) : 0;
     for (size_t i = 0; i < ACKED_ROWS; i++)
         acked->rows[i] = (struct acked_row){be64toh(b.numbers[2 * i]),
-                                            be64toh(b.numbers[2 * i + 1]), clock_mono_ms()};
+                                            be64toh(b.numbers[2 * i + 1]), now_ms - age_ms};
 }
 
 void raftlog_acked_close(struct raftlog_acked *acked)
@@ -90,7 +93,7 @@ const struct acked_row *raftlog_acked_find(const struct raftlog_acked *acked, ui
 
 void raftlog_acked_save(struct raftlog_acked *acked)
 {
-    struct block b = {.magic = htobe64(ACKED_MAGIC)};
+    struct block b = {.magic = htobe64(ACKED_MAGIC), .wall_ms = htobe64(clock_wall_ms())};
     if (!acked->changed || acked->fd < 0)
         return;
     for (size_t i = 0; i < ACKED_ROWS; i++) {

@@ -18,8 +18,8 @@ struct raftlog_acked {
     struct acked_row {
         uint64_t id; /* 0: free. A number is never given again, so rows are never wrong, but old */
         uint64_t index;
-        uint64_t
-            noted_ms; /* monotonic: when it last grew; of what the file had, when it was read */
+        uint64_t noted_ms; /* monotonic: when it last grew; of what the file had, when that was
+                              written */
     } rows[ACKED_ROWS];
     bool changed; /* since it was saved */
 };

@@ -464,7 +464,7 @@ START_TEST(what_others_acknowledged_is_remembered)
     ck_assert_uint_eq(acked_of(&acked, 2), 0);
     ck_assert_uint_eq(acked_of(&acked, 200), 70);
     ck_assert_uint_eq(acked_of(&acked, 131), 131);
-    ck_assert_uint_gt(raftlog_acked_find(&acked, 131)->noted_ms, 10); /* when it was read */
+    ck_assert_uint_gt(raftlog_acked_find(&acked, 131)->noted_ms, 10);
     ck_assert_int_eq(pwrite(acked.fd, "?", 1, 20), 1); /* then it says nothing, and nothing wrong */
     raftlog_acked_close(&acked);
     raftlog_acked_open(&acked, dir);
