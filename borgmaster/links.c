@@ -627,9 +627,10 @@ void links_on_usage(struct rpc_conn *conn, struct rpc_call *call, const void *bo
         return;
     }
     struct batch *b = &link->links->batch;
+    uint64_t now_ms = replica_time_ms(link->links->replica);
     for (uint32_t i = 0; i < usages.task_count && b->usage_count < LINKS_BATCH_MAX; i++) {
         usages.tasks[i].machine = link->machine;
-        if (link->state == LINK_UP && cell_usage_is_news(cell, &usages.tasks[i], clock_wall_ms()))
+        if (link->state == LINK_UP && cell_usage_is_news(cell, &usages.tasks[i], now_ms))
             b->usages[b->usage_count++] = usages.tasks[i];
     }
     wire_usages_release(&usages);
@@ -718,7 +719,8 @@ void links_shed(struct links *links, uint64_t to, size_t count)
 struct wire_alive links_alive(struct links *links, struct buf *bits)
 {
     struct wire_alive alive = {.links = (uint32_t)links->count,
-                               .applied_index = replica_cell(links->replica)->applied_index};
+                               .applied_index = replica_cell(links->replica)->applied_index,
+                               .wall_ms = clock_wall_ms()};
     alive.size = (replica_cell(links->replica)->machine_count + 7) / 8;
     buf_clear(bits);
     uint8_t *heard = (uint8_t *)buf_reserve(bits, alive.size + 1);
