@@ -189,7 +189,7 @@ static struct wire_shed share_out(struct leader *leader, const struct told *from
     struct share_move move = shares_move(shares, leader->told_count, from->share.id);
     if (move.count > 0)
         told_by(leader, move.to)->share.links += move.count;
-    return (struct wire_shed){move.to, move.count};
+    return (struct wire_shed){.to = move.to, .count = move.count};
 }
 
 struct wire_shed leader_heard(struct leader *leader, uint64_t from, const struct wire_alive *alive)
@@ -201,14 +201,18 @@ struct wire_shed leader_heard(struct leader *leader, uint64_t from, const struct
     for (size_t i = 0; i < MIN(alive->size * 8, leader->heard_count); i++)
         if ((bits[i / 8] & 1U << i % 8) != 0)
             leader->heard_ms[i] = now_ms;
+    replica_clock_heard(leader->replica, from, alive->wall_ms);
+    uint64_t median_ms = replica_clock_look(leader->replica);
     if (told == NULL)
-        return (struct wire_shed){0};
+        return (struct wire_shed){.median_ms = median_ms};
     if (now_ms - told->last_ms > LEADER_ALIVE_MS * 5 / 2)
         told->since_ms = now_ms;
     told->last_ms = now_ms;
     told->applied_index = alive->applied_index;
     told->share.links = alive->links;
-    return leader->leads ? share_out(leader, told, now_ms) : (struct wire_shed){0};
+    struct wire_shed shed = leader->leads ? share_out(leader, told, now_ms) : (struct wire_shed){0};
+    shed.median_ms = median_ms;
+    return shed;
 }
 
 static void on_answer(void *data, const struct err *err, const struct wire_answer *answer)

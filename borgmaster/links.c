@@ -727,7 +727,8 @@ void links_shed(struct links *links, uint64_t to, size_t count)
 struct wire_alive links_alive(struct links *links, struct buf *bits)
 {
     struct wire_alive alive = {.links = (uint32_t)links->count,
-                               .applied_index = replica_cell(links->replica)->applied_index};
+                               .applied_index = replica_cell(links->replica)->applied_index,
+                               .wall_ms = clock_wall_ms()};
     alive.size = (replica_cell(links->replica)->machine_count + 7) / 8;
     buf_clear(bits);
     uint8_t *heard = (uint8_t *)buf_reserve(bits, alive.size + 1);

@@ -158,8 +158,32 @@ static struct flags flags_parse(int argc, char **argv)
     return flags;
 }
 
+/* DIR/ended: why the master ended, for `borgctl cell status`; blank while it runs. The block is
+ * there from the start, so that a full disk can be told of, too. */
+enum { ENDED_BYTES = 1024 };
+static int ended_fd = -1;
+
+static void ended_write(const char *reason)
+{
+    char text[ENDED_BYTES];
+    memset(text, ' ', sizeof text);
+    memcpy(text, reason, MIN(strlen(reason), sizeof text - 1));
+    text[sizeof text - 1] = '\n';
+    if (ended_fd >= 0)
+        (void)!pwrite(ended_fd, text, sizeof text, 0);
+}
+
+static void ended_open(const char *dir)
+{
+    char path[CELL_PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s/ended", dir);
+    ended_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ended_write("");
+}
+
 _Noreturn static void die(const struct err *err)
 {
+    ended_write(err->msg);
     log_error("master.failed reason=%s", log_quoted(err->msg));
     exit(1);
 }
@@ -168,6 +192,7 @@ _Noreturn static void die(const struct err *err)
 static void on_fatal(void *data, const struct err *err)
 {
     (void)data;
+    ended_write(err->msg);
     log_error("master.fatal reason=%s, exiting", log_quoted(err->msg));
     _exit(3);
 }
@@ -293,6 +318,7 @@ int main(int argc, char **argv)
         die(&err);
     if (flags.restore != NULL)
         restore_and_end(&flags, &file);
+    ended_open(flags.dir);
     if (replica_open(&options, &replica, &err) != 0)
         die(&err);
     stop_on(&sigterm, replica, SIGTERM);

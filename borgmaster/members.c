@@ -14,8 +14,32 @@
 
 enum {
     TICK_MS = 100,
+    ROUND_MS = 10,        /* between two looks at who has answered a question */
     ASK_MS = 500,         /* between two questions to the same replica */
+    HOLD_MS = 500,        /* for the others to say that our log has lost nothing */
     LEADERLESS_MS = 3000, /* without a leader for so long: are we still a member? */
+};
+
+/*
+ * A question to all members: an entry of the log, a barrier. Who has stored it has answered after
+ * the question was asked. How long somebody has been silent says nothing of the last second, and a
+ * step that needs one who died in it is one that nobody can commit or take back.
+ */
+struct round {
+    struct members *members;
+    struct raftlog_barrier barrier;
+    bool asking;         /* until the barrier is answered */
+    uint64_t index;      /* of an entry after the question; 0: the barrier failed */
+    uint64_t started_ms; /* 0: there is none */
+};
+
+/* A command that changes the replicas, until the members have answered. */
+struct asked_change {
+    struct round round;
+    struct cmd cmd; /* its bodies own nothing */
+    replica_answer_cb cb;
+    void *data;
+    bool waits;
 };
 
 struct members {
@@ -25,8 +49,15 @@ struct members {
     bool telling;      /* a command of ours is under way */
     bool transferring; /* the same for a transfer, because we are to leave */
     char waiting[192];
-    uint64_t led_ms;   /* when a leader was last known */
-    uint64_t asked_ms; /* when the others were last asked */
+    uint64_t led_ms;     /* when a leader was last known */
+    uint64_t asked_ms;   /* when the others were last asked */
+    bool checking;       /* our log was opened: the others are asked what they know of it */
+    uint64_t opened_ms;  /* when */
+    uint64_t last_index; /* its last entry then */
+    uint64_t checked[MASTER_ROWS_MAX]; /* the others that have answered */
+    size_t checked_count;
+    struct round round; /* before a step */
+    struct asked_change change;
 };
 
 static void answer(struct rpc_call *call, const struct err *err, const struct wire_answer *a)
@@ -59,8 +90,13 @@ static void on_transferred(void *data, int status)
         answer(call, NULL, &a);
         return;
     }
-    err_set(&err, ERR_STATE, "no other replica took over in time: replica %" PRIu64 " %s", leader,
-            leader != 0 ? "leads still" : "is none");
+    if (leader != 0)
+        err_set(&err, ERR_STATE,
+                "no other replica took over in time: replica %" PRIu64 " leads still", leader);
+    else
+        err_set(&err, ERR_STATE,
+                "no replica leads yet, an election is under way: `borgctl cell "
+                "status` shows who wins it");
     log_warn("leader.not-handed-over leader=%" PRIu64, leader);
     answer(call, &err, NULL);
 }
@@ -69,8 +105,13 @@ static int transfer_begin(struct members *members, struct rpc_call *call,
                           const struct wire_transfer *asked, struct err *err)
 {
     struct wire_answer a = {0};
-    int rv = raftlog_transfer(replica_log(members->replica), asked->replica, on_transferred,
-                              members, err);
+    struct raftlog *log = replica_log(members->replica);
+    if (log == NULL)
+        return err_set(err, ERR_NOT_LEADER,
+                       "replica %" PRIu64 " is new and waits until the others let it join; no "
+                       "leader is known to it",
+                       replica_opts(members->replica)->self->id);
+    int rv = raftlog_transfer(log, asked->replica, on_transferred, members, err);
     if (rv == -ERR_EXISTS) { /* as asked */
         str_copy(a.msg, sizeof a.msg, err->msg);
         answer(call, NULL, &a);
@@ -116,23 +157,104 @@ static struct members_seen look(const struct members *members,
                                  .last_index = raftlog_status(log).last_index};
 }
 
-int members_check(const struct members *members, const struct cmd *cmd, struct err *err)
+static void on_tick(uv_timer_t *timer);
+
+static void tick_soon(struct members *members)
 {
-    struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
-    if (cmd->kind != CMD_MASTER_ADD && cmd->kind != CMD_MASTER_REMOVE)
-        return 0;
-    if (!replica_leads(members->replica))
-        return err_set(err, ERR_UNAVAILABLE, "the leader has only just taken over; try again");
-    struct members_seen seen = look(members, peers);
-    const struct masters *wanted = seen.wanted;
+    uv_timer_start(&members->tick, on_tick, ROUND_MS, TICK_MS);
+}
+
+static void on_round_barrier(struct raftlog_barrier *req, int status)
+{
+    struct round *round = req->data;
+    round->asking = false;
+    round->index =
+        status == 0 ? raftlog_status(replica_log(round->members->replica)).commit_index : 0;
+}
+
+/* None may be under way. */
+static int round_start(struct members *members, struct round *round, struct err *err)
+{
+    ASSERT(!round->asking);
+    round->members = members;
+    round->barrier.data = round;
+    round->index = 0;
+    round->started_ms = 0;
+    int rv = replica_barrier(members->replica, &round->barrier, on_round_barrier, err);
+    if (rv != 0)
+        return rv;
+    round->asking = true;
+    round->started_ms = clock_mono_ms();
+    tick_soon(members);
+    return 0;
+}
+
+/* Is it answered by all, or by all who will? `seen` gets what was asked. */
+static bool round_is_over(const struct round *round, struct members_seen *seen)
+{
+    seen->asked_index = round->index;
+    return !round->asking &&
+           (members_all_answered(seen) || clock_mono_ms() - round->started_ms >= MEMBERS_SILENT_MS);
+}
+
+static int change_check(const struct members *members, const struct members_seen *seen,
+                        const struct cmd *cmd, struct err *err)
+{
+    const struct masters *wanted = seen->wanted;
     uint64_t id = cmd->kind == CMD_MASTER_ADD ? cmd->master_add.replaces : cmd->master_remove.id;
+    if (!replica_leads(members->replica))
+        return err_set(err, ERR_UNAVAILABLE, "leadership was lost meanwhile; try again");
+    if (members->change.round.index == 0)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "a majority of the replicas does not answer the leader; try again");
     if (id != 0 && masters_find(wanted, id) == NULL)
         return 0; /* the cell refuses it better */
     for (uint32_t i = 0; i < wanted->count; i++)
         if (wanted->rows[i].state != MASTER_VOTES)
             return 0; /* the same */
-    return cmd->kind == CMD_MASTER_ADD ? members_may_add(&seen, id, err)
-                                       : members_may_remove(&seen, id, err);
+    return cmd->kind == CMD_MASTER_ADD ? members_may_add(seen, id, err)
+                                       : members_may_remove(seen, id, err);
+}
+
+/* The members have answered, or do not. */
+static void change_tick(struct members *members)
+{
+    struct asked_change *change = &members->change;
+    struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
+    struct members_seen seen = look(members, peers);
+    struct err err;
+    if (!round_is_over(&change->round, &seen))
+        return;
+    change->waits = false;
+    int rv = change_check(members, &seen, &change->cmd, &err);
+    if (rv == 0)
+        replica_propose(members->replica, &change->cmd, change->cb, change->data);
+    else if (change->cb != NULL)
+        change->cb(change->data, &err, NULL);
+}
+
+bool members_take(struct members *members, const struct cmd *cmd, replica_answer_cb cb, void *data)
+{
+    struct asked_change *change = &members->change;
+    struct err err;
+    int rv = 0;
+    if (cmd->kind != CMD_MASTER_ADD && cmd->kind != CMD_MASTER_REMOVE)
+        return false;
+    if (!replica_leads(members->replica))
+        rv = err_set(&err, ERR_UNAVAILABLE, "the leader has only just taken over; try again");
+    else if (change->waits)
+        rv = err_set(&err, ERR_UNAVAILABLE, "another change of the replicas is being looked at");
+    if (rv == 0)
+        rv = round_start(members, &change->round, &err);
+    if (rv == 0) {
+        change->cmd = *cmd;
+        change->cb = cb;
+        change->data = data;
+        change->waits = true;
+    } else if (cb != NULL) {
+        cb(data, &err, NULL);
+    }
+    return true;
 }
 
 const char *members_waiting(const struct members *members)
@@ -201,6 +323,26 @@ static void take_step(struct members *members, const struct members_step *step)
     str_copy(members->waiting, sizeof members->waiting, rv != 0 ? err.msg : step->why);
 }
 
+/* Asks all members first; `seen` is then what their answers say. */
+static bool step_may_be_taken(struct members *members, struct members_seen *seen)
+{
+    struct round *round = &members->round;
+    struct err err;
+    if (round->asking)
+        return false;
+    if (round->started_ms == 0) {
+        if (round_start(members, round, &err) != 0)
+            str_copy(members->waiting, sizeof members->waiting, err.msg);
+        return false;
+    }
+    if (!round_is_over(round, seen))
+        return false;
+    if (round->index != 0)
+        return true;
+    round->started_ms = 0; /* again */
+    return false;
+}
+
 static void lead_tick(struct members *members)
 {
     struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
@@ -212,6 +354,12 @@ static void lead_tick(struct members *members)
     }
     struct members_seen seen = look(members, peers);
     struct members_step step = members_next(&seen);
+    if (step.action == MEMBERS_CHANGE || step.action == MEMBERS_TRANSFER) {
+        if (!step_may_be_taken(members, &seen))
+            return;
+        step = members_next(&seen);
+    }
+    members->round.started_ms = 0;
     take_step(members, &step);
 }
 
@@ -232,10 +380,22 @@ static void on_join_answer(void *data, const struct err *err, const struct wire_
     }
 }
 
+static void ask(struct members *members, uint64_t to, bool is_new, replica_answer_cb cb, void *data)
+{
+    const struct cell_replica *self = replica_opts(members->replica)->self;
+    struct wire_join join = {.id = self->id,
+                             .is_new = is_new,
+                             .last_index = members->last_index,
+                             .open_ms = clock_mono_ms() - members->opened_ms};
+    struct buf CLEANUP(buf_release) body = {0};
+    str_copy(join.raft, sizeof join.raft, self->raft);
+    wire_pack_join(&body, &join);
+    peers_request(replica_peers(members->replica), to, WIRE_JOIN, &body, cb, data);
+}
+
 static void ask_tick(struct members *members)
 {
     struct replica *replica = members->replica;
-    const struct cell_replica *self = replica_opts(replica)->self;
     const struct masters *masters = replica_masters(replica);
     uint64_t now_ms = clock_mono_ms();
     bool is_new = replica_log(replica) == NULL;
@@ -245,14 +405,81 @@ static void ask_tick(struct members *members)
         now_ms - members->asked_ms < ASK_MS)
         return;
     members->asked_ms = now_ms;
-    struct wire_join join = {.id = self->id, .is_new = is_new};
-    struct buf CLEANUP(buf_release) body = {0};
-    str_copy(join.raft, sizeof join.raft, self->raft);
-    wire_pack_join(&body, &join);
     for (uint32_t i = 0; i < masters->count; i++)
-        if (masters->rows[i].id != self->id)
-            peers_request(replica_peers(replica), masters->rows[i].id, WIRE_JOIN, &body,
-                          on_join_answer, members);
+        if (masters->rows[i].id != replica_opts(replica)->self->id)
+            ask(members, masters->rows[i].id, is_new, on_join_answer, members);
+}
+
+/* A log that was there before us: has it all that we acknowledged? */
+
+struct check {
+    struct members *members;
+    uint64_t id; /* who is asked */
+    uint64_t asked_ms;
+};
+
+static bool is_checked(const struct members *members, uint64_t id)
+{
+    for (size_t i = 0; i < members->checked_count; i++)
+        if (members->checked[i] == id)
+            return true;
+    return false;
+}
+
+static void on_check_answer(void *data, const struct err *err, const struct wire_answer *a)
+{
+    struct check *check = data;
+    struct members *members = check->members;
+    const struct replica_options *options = replica_opts(members->replica);
+    bool is_old = err != NULL && err->code == ERR_CORRUPT;
+    bool answered =
+        err == NULL || (is_old ? clock_mono_ms() - check->asked_ms <= MEMBERS_ANSWER_MS
+                               : err->code != ERR_UNAVAILABLE && err->code != ERR_UNKNOWN_OUTCOME);
+    if (answered && !is_checked(members, check->id) && members->checked_count < MASTER_ROWS_MAX)
+        members->checked[members->checked_count++] = check->id;
+    free(check);
+    if (answered && is_old)
+        options->on_fatal(options->data, err);
+    else if (answered)
+        on_join_answer(members, err, a);
+}
+
+/* Those who are not there now are asked as soon as they are, but not waited for. */
+static void check_tick(struct members *members)
+{
+    struct replica *replica = members->replica;
+    const struct masters *masters = replica_masters(replica);
+    uint64_t self = replica_opts(replica)->self->id, now_ms = clock_mono_ms();
+    size_t missing = 0;
+    for (uint32_t i = 0; i < masters->count; i++)
+        missing += masters->rows[i].id != self && !is_checked(members, masters->rows[i].id);
+    bool is_held = raftlog_is_held(replica_log(replica));
+    if (is_held && (missing == 0 || now_ms - members->opened_ms >= HOLD_MS)) {
+        log_info("members.checked index=%" PRIu64 " answers=%zu", members->last_index,
+                 members->checked_count);
+        raftlog_go(replica_log(replica));
+    }
+    members->checking = missing > 0;
+    if (!is_held && now_ms - members->asked_ms < ASK_MS)
+        return;
+    members->asked_ms = now_ms;
+    for (uint32_t i = 0; i < masters->count && missing > 0; i++) {
+        uint64_t id = masters->rows[i].id;
+        if (id == self || is_checked(members, id))
+            continue;
+        struct check *check = xcalloc(1, sizeof *check);
+        *check = (struct check){members, id, now_ms};
+        ask(members, id, false, on_check_answer, check);
+    }
+}
+
+void members_on_opened(struct members *members)
+{
+    members->checking = raftlog_is_held(replica_log(members->replica));
+    members->opened_ms = clock_mono_ms();
+    members->last_index = raftlog_status(replica_log(members->replica)).last_index;
+    if (members->checking)
+        tick_soon(members);
 }
 
 struct joining {
@@ -302,6 +529,35 @@ static void on_join_barrier(struct raftlog_barrier *req, int status)
     free(j);
 }
 
+/*
+ * Has it what it once acknowledged to us? What is acknowledged is on its disk, whatever happens to
+ * its power, so less of it is always a loss. It may have acknowledged more since it was opened:
+ * only what we know from before that counts. The question is not older than MEMBERS_ANSWER_MS, or
+ * the answer is not heard.
+ */
+bool members_is_old_copy(const struct wire_join *asked, uint64_t acked_index, uint64_t acked_age_ms)
+{
+    return !asked->is_new && acked_index > asked->last_index &&
+           acked_age_ms > asked->open_ms + MEMBERS_ANSWER_MS;
+}
+
+static int acked_check(const struct members *members, const struct wire_join *asked,
+                       struct err *err)
+{
+    const struct raftlog *log = replica_log(members->replica);
+    uint64_t age_ms = 0, acked = log != NULL ? raftlog_acked(log, asked->id, &age_ms) : 0;
+    if (!members_is_old_copy(asked, acked, age_ms))
+        return 0;
+    err_set(err, ERR_CORRUPT,
+            "the log of replica %" PRIu64 " ends with entry %" PRIu64 ", but it has told replica "
+            "%" PRIu64 " that it had stored entry %" PRIu64 ": it is an old copy, or has lost what "
+            "others count on, and must not vote: borgctl cell replace-replica %" PRIu64,
+            asked->id, asked->last_index, replica_opts(members->replica)->self->id, acked,
+            asked->id);
+    log_warn("members.refused replica=%" PRIu64 " reason=%s", asked->id, log_quoted(err->msg));
+    return -(int)err->code;
+}
+
 void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_call *call,
                      const void *body, size_t size)
 {
@@ -315,6 +571,8 @@ void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_
     if (rv == 0 && strcmp(rpc_peer(conn)->name, name) != 0)
         rv = err_set(&err, ERR_DENIED, "the certificate is of replica %s", rpc_peer(conn)->name);
     if (rv == 0)
+        rv = acked_check(members, &j->asked, &err);
+    if (rv == 0)
         rv = replica_leads(members->replica)
                  ? replica_barrier(members->replica, &j->barrier, on_join_barrier, &err)
                  : err_set(&err, ERR_NOT_LEADER, "this replica does not lead");
@@ -327,12 +585,20 @@ void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_
 static void on_tick(uv_timer_t *timer)
 {
     struct members *members = timer->data;
+    if (members->change.waits)
+        change_tick(members);
+    if (members->checking && replica_log(members->replica) != NULL)
+        check_tick(members);
+    if (members->change.waits || members->round.asking || members->round.started_ms != 0 ||
+        (members->checking && raftlog_is_held(replica_log(members->replica))))
+        tick_soon(members);
     if (replica_leads(members->replica)) {
         lead_tick(members);
         members->led_ms = clock_mono_ms();
         return;
     }
     members->waiting[0] = '\0';
+    members->round.started_ms = 0;
     ask_tick(members);
 }
 

@@ -40,6 +40,9 @@ static int sound_check(const struct members_seen *seen, const struct raftlog_pee
         return err_set(err, ERR_UNAVAILABLE,
                        "replica %" PRIu64 " is %" PRIu64 " entries of the log behind", peer->id,
                        behind(seen, peer));
+    if (peer->stored_index < seen->asked_index)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "replica %" PRIu64 " does not answer the leader any more", peer->id);
     return 0;
 }
 
@@ -71,6 +74,18 @@ static struct electorate electorate(const struct members_seen *seen, uint64_t wi
 static bool has_quorum(struct electorate e)
 {
     return e.sound > e.count / 2;
+}
+
+bool members_all_answered(const struct members_seen *seen)
+{
+    struct members_seen before = *seen;
+    before.asked_index = 0;
+    for (size_t i = 0; i < seen->peer_count; i++) {
+        const struct raftlog_peer *peer = &seen->peers[i];
+        if (sound_check(&before, peer, NULL) == 0 && sound_check(seen, peer, NULL) != 0)
+            return false;
+    }
+    return true;
 }
 
 static struct members_step wait_for(const char *what, const struct err *err)

@@ -22,6 +22,9 @@ struct members_seen {
     size_t peer_count;
     uint64_t self;
     uint64_t last_index; /* of the leader's log */
+    /* Only who has stored this entry answers: it was written after the question was asked. A
+     * replica that died a moment ago would seem to be there otherwise. 0: no question was asked. */
+    uint64_t asked_index;
 };
 
 enum members_action {
@@ -41,10 +44,14 @@ struct members_step {
     char why[192];
 };
 
+/* Have all who seemed to be there stored `asked_index`? Else wait a little. */
+bool members_all_answered(const struct members_seen *seen);
+
 struct members_step members_next(const struct members_seen *seen);
 
 /* Would the log go on whatever happens while this is carried out? Else a reason to refuse it.
- * Asked before a command is proposed; the cell itself does not know who answers. */
+ * Asked after a question to all (asked_index), before a command is proposed; the cell itself does
+ * not know who answers. */
 int members_may_add(const struct members_seen *seen, uint64_t replaces, struct err *err) MUST_USE;
 int members_may_remove(const struct members_seen *seen, uint64_t id, struct err *err) MUST_USE;
 

@@ -31,6 +31,8 @@ enum {
     STORE_BACKLOG_MAX = 4096, /* deltas SQLite may be behind before the leader stops proposing */
     STORE_BEHIND_MS = 5000,   /* longer: we say so */
     LEADERLESS_MS = 3000,     /* longer than any election */
+    CLOCK_WAIT_MS = 3000,     /* for the others' clocks, before the first command of a new cell */
+    CLOCK_AWAY_MS = 60000,    /* between two attempts to have one lead whose clock is right */
 };
 
 struct replica {
@@ -38,6 +40,7 @@ struct replica {
     struct cell *cell;
     struct store *store;
     struct raftlog *log;
+    struct prepared *prepared; /* NULL: no snapshot waits */
     struct inbox inbox;
     struct proposer *proposer; /* out of it, while we lead */
     struct forward forward;    /* and while another does */
@@ -72,6 +75,9 @@ struct replica {
     uv_prepare_t prepare;
     uint64_t started_ms;
     struct cell_clock clock;
+    bool clock_off;         /* our clock is far off the others', and we have said so */
+    uint64_t clock_away_ms; /* when leadership was last handed over because of that; 0: never */
+    uint64_t role_ms;       /* when the role last changed */
     void (*close_cb)(void *data);
     void *close_data;
 };
@@ -255,12 +261,16 @@ static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t 
     static const char *const names[] = {"follower", "candidate", "leader"};
     struct replica *r = data;
     log_info("role.changed role=%s term=%" PRIu64 " leader=%" PRIu64, names[role], term, leader_id);
+    bool news = leader_id != 0 && leader_id != r->leader_id;
     bool lost = r->leads && (role != RAFTLOG_LEADER || term != r->term);
     if (r->leader_id != 0 && leader_id == 0)
         r->led_ms = clock_mono_ms();
     r->role = role;
     r->term = term;
     r->leader_id = leader_id;
+    r->role_ms = clock_mono_ms();
+    if (news)
+        service_on_leader(r->service);
     if (lost) {
         r->leads = false;
         scheduler_on_role(r->scheduler, false);
@@ -347,9 +357,93 @@ static void on_snapshot_end(void *data, void *token)
     store_snapshot_end(r->store, token);
 }
 
+/* A leader's snapshot that is being loaded, or is and waits to take the place of everything. */
+struct prepared {
+    struct replica *replica;
+    const void *bytes; /* the log's: only to be compared */
+    size_t size;
+    struct cell *cell;
+    struct delta *full; /* of it, for the scheduler */
+    int rv;
+    struct err err;
+};
+
+static void prepared_drop(struct replica *r)
+{
+    struct prepared *p = r->prepared;
+    r->prepared = NULL;
+    if (p == NULL)
+        return;
+    store_unprepare(r->store);
+    if (p->full != NULL)
+        delta_unref(p->full);
+    cell_free(p->cell);
+    free(p);
+}
+
+static void *on_restore_begin(void *data, const void *bytes, size_t size)
+{
+    struct replica *r = data;
+    prepared_drop(r); /* the log has gone on without it */
+    struct prepared *p = xcalloc(1, sizeof *p);
+    *p = (struct prepared){.replica = r, .bytes = bytes, .size = size, .cell = cell_new()};
+    return p;
+}
+
+/* Pool thread: nobody else knows the new cell. */
+static void on_restore_load(void *token)
+{
+    struct prepared *p = token;
+    p->rv = store_prepare(p->replica->store, p->bytes, p->size, p->cell, &p->err);
+    if (p->rv == 0)
+        p->full = delta_full(p->cell);
+}
+
+static void on_restore_end(void *data, void *token)
+{
+    struct replica *r = data;
+    r->prepared = token;
+}
+
+/* The old cell is taken apart elsewhere: a million tasks are a million pieces. */
+struct old_cell {
+    uv_work_t work;
+    struct cell *cell;
+};
+
+static void old_cell_free(uv_work_t *work)
+{
+    cell_free(CONTAINER_OF(work, struct old_cell, work)->cell);
+}
+
+static void old_cell_freed(uv_work_t *work, int status UNUSED)
+{
+    free(CONTAINER_OF(work, struct old_cell, work));
+}
+
+/* A new cell with the database of it in place; *ret_full: for the scheduler, NULL: to be made. */
+static int restore_take(struct replica *r, const void *bytes, size_t size, struct cell **ret_cell,
+                        struct delta **ret_full, struct err *err)
+{
+    struct prepared *p = r->prepared;
+    *ret_full = NULL;
+    if (p == NULL || p->bytes != bytes || p->size != size || p->rv != 0) {
+        prepared_drop(r);
+        *ret_cell = cell_new();
+        return store_replace(r->store, bytes, size, *ret_cell, err);
+    }
+    r->prepared = NULL;
+    *ret_cell = p->cell;
+    *ret_full = p->full;
+    free(p);
+    return store_replace_prepared(r->store, *ret_cell, bytes, size, err);
+}
+
 static int on_restore(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
 {
     struct replica *r = data;
+    struct cell *cell;
+    struct delta *full;
     struct err err;
     (void)term;
     if (index <= r->cell->applied_index) {
@@ -357,13 +451,13 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
                  r->cell->applied_index);
         return 0;
     }
-    struct cell *cell = cell_new();
-    if (store_replace(r->store, bytes, size, cell, &err) != 0) {
+    if (restore_take(r, bytes, size, &cell, &full, &err) != 0) {
         log_error("snapshot.unusable index=%" PRIu64 " reason=%s", index, log_quoted(err.msg));
         cell_free(cell);
         return -(int)err.code;
     }
-    cell_free(r->cell);
+    struct old_cell *old = xcalloc(1, sizeof *old);
+    old->cell = r->cell;
     r->cell = cell;
     applier_clear(&r->applier);
     proposer_lose(r->proposer);
@@ -372,10 +466,15 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     ASSERT(cell->applied_index <= index);
     r->flushed_index = cell->applied_index;
     changes_clear(&r->changes);
-    scheduler_reset(r->scheduler);
+    if (full != NULL)
+        scheduler_reset_to(r->scheduler, full);
+    else
+        scheduler_reset(r->scheduler);
     links_reset(r->links);
     replica_tell_identities(r);
     replica_tell_masters(r);
+    if (uv_queue_work(r->options.loop, &old->work, old_cell_free, old_cell_freed) != 0)
+        PANIC("no thread to free a cell");
     log_info("snapshot.restored index=%" PRIu64 " bytes=%zu", index, size);
     return 0;
 }
@@ -408,6 +507,9 @@ static const struct raftlog_handlers raftlog_handlers = {
     .snapshot_begin = on_snapshot_begin,
     .snapshot_write = store_snapshot_write,
     .snapshot_end = on_snapshot_end,
+    .restore_begin = on_restore_begin,
+    .restore_load = on_restore_load,
+    .restore_end = on_restore_end,
     .on_restore = on_restore,
     .on_fatal = on_raftlog_fatal,
     .may_connect = may_connect,
@@ -425,6 +527,8 @@ int replica_join(struct replica *r, struct err *err)
                                       .id = o->self->id,
                                       .member_count = o->file->replica_count,
                                       .bootstrap = o->bootstrap,
+                                      .hold = !o->bootstrap && !raftlog_disk_is_new(dir) &&
+                                              r->masters.count > 1,
                                       .election_timeout_ms = o->election_timeout_ms,
                                       .heartbeat_ms = o->heartbeat_ms,
                                       .snapshot_threshold = o->snapshot_threshold,
@@ -436,7 +540,10 @@ int replica_join(struct replica *r, struct err *err)
         str_copy(options.members[i].address, sizeof options.members[i].address,
                  o->file->replicas[i].raft);
     }
-    return raftlog_open(&options, &r->log, err);
+    int rv = raftlog_open(&options, &r->log, err);
+    if (rv == 0)
+        members_on_opened(r->members);
+    return rv;
 }
 
 /* A damaged file has been set aside: the next start finds none, and fills a new one. */
@@ -634,6 +741,61 @@ uint64_t replica_time_ms(struct replica *r)
     return cell_clock_read(&r->clock, r->cell->now_ms, clock_wall_ms(), clock_mono_ms());
 }
 
+void replica_clock_heard(struct replica *r, uint64_t id, uint64_t wall_ms)
+{
+    if (id != r->options.self->id)
+        cell_clock_heard(&r->clock, id, wall_ms, clock_mono_ms());
+}
+
+void replica_clock_told(struct replica *r, uint64_t median_ms)
+{
+    cell_clock_told(&r->clock, median_ms, clock_mono_ms());
+}
+
+static void on_clock_away(void *data UNUSED, int status)
+{
+    log_info("clock.handed-over done=%s", status == 0 ? "yes" : "no");
+}
+
+/* A leader whose clock is wrong does no harm, but another one needs none of this. */
+static void clock_go_away(struct replica *r, uint64_t now_ms)
+{
+    struct err err;
+    if (!r->leads || r->clock.right_id == 0 ||
+        (r->clock_away_ms != 0 && now_ms - r->clock_away_ms < CLOCK_AWAY_MS))
+        return;
+    r->clock_away_ms = now_ms;
+    if (raftlog_transfer(r->log, r->clock.right_id, on_clock_away, r, &err) != 0)
+        log_warn("clock.not-handed-over reason=%s", log_quoted(err.msg));
+}
+
+uint64_t replica_clock_look(struct replica *r)
+{
+    uint64_t now_ms = clock_mono_ms(), wall_ms = clock_wall_ms();
+    cell_clock_look(&r->clock, r->masters.count, wall_ms, now_ms);
+    bool is_off = cell_clock_is_off(&r->clock, wall_ms, now_ms);
+    if (is_off && !r->clock_off)
+        log_warn("clock.off ahead_ms=%" PRId64 ", the time of the cell does not follow it",
+                 cell_clock_ahead(&r->clock, wall_ms, now_ms));
+    if (!is_off && r->clock_off)
+        log_info("clock.right");
+    r->clock_off = is_off;
+    if (is_off)
+        clock_go_away(r, now_ms);
+    return cell_clock_median(&r->clock, now_ms);
+}
+
+/* The first command of a cell begins its time: a wrong one would stay. Not for long: of those that
+ * elected us a majority is there. */
+static int clock_check(const struct replica *r, struct err *err)
+{
+    if (r->role != RAFTLOG_LEADER || r->cell->now_ms != 0 || r->clock.known ||
+        r->masters.count == 1 || clock_mono_ms() - r->role_ms >= CLOCK_WAIT_MS)
+        return 0;
+    return err_set(err, ERR_UNAVAILABLE,
+                   "the leader of this new cell compares its clock with the others'; try again");
+}
+
 bool replica_ready(const struct replica *r)
 {
     if (r->log == NULL || r->leader_id == 0)
@@ -682,7 +844,10 @@ struct wire_status replica_status(struct replica *r)
                                  .disk_silent_ms = disk_silent_ms(r->disk),
                                  .disk_free_bytes = disk.free_bytes,
                                  .disk_bytes = disk.bytes,
-                                 .state_bytes = disk.used_bytes};
+                                 .state_bytes = disk.used_bytes,
+                                 .wall_ms = clock_wall_ms(),
+                                 .cell_ms = replica_time_ms(r),
+                                 .masters = r->cell->settings.masters};
     const struct links_certs *certs = links_certs(r->links);
     status.certs_soon = certs->soon;
     status.cert_first_ms = certs->first_ms;
@@ -696,15 +861,21 @@ struct wire_status replica_status(struct replica *r)
     return status;
 }
 
-void replica_command(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
+void replica_propose(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
 {
+    struct cmd stamped = *cmd; /* borrows what it points to */
     struct err err;
-    if (r->role == RAFTLOG_LEADER && members_check(r->members, cmd, &err) != 0) {
+    if (clock_check(r, &err) != 0) {
         if (cb != NULL)
             cb(data, &err, NULL);
         return;
     }
-    struct cmd stamped = *cmd; /* borrows what it points to */
     stamped.time_ms = replica_time_ms(r);
     inbox_put(&r->inbox, &stamped, cell_user_is(r->cell, cmd->user, RIGHT_OPERATOR), cb, data);
+}
+
+void replica_command(struct replica *r, const struct cmd *cmd, replica_answer_cb cb, void *data)
+{
+    if (r->role != RAFTLOG_LEADER || !members_take(r->members, cmd, cb, data))
+        replica_propose(r, cmd, cb, data);
 }

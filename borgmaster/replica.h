@@ -62,6 +62,13 @@ struct members *replica_members(struct replica *replica);
 uint64_t replica_leader_id(const struct replica *replica);
 /* The time of the cell, for stamping and for what is due (cell_clock.h). */
 uint64_t replica_time_ms(struct replica *replica);
+/* On the leader: master `id` has told what its clock shows. */
+void replica_clock_heard(struct replica *replica, uint64_t id, uint64_t wall_ms);
+/* On the leader, each second: what do all the clocks come to? Hands leadership over when our own is
+ * wrong and another's is not. Returns the median, 0 when it is not known. */
+uint64_t replica_clock_look(struct replica *replica);
+/* On a follower: the leader says what they come to. */
+void replica_clock_told(struct replica *replica, uint64_t median_ms);
 /* True while this replica is the leader and has applied everything of earlier terms. */
 bool replica_leads(const struct replica *replica);
 /* Follows or leads, and has applied all it knew to be committed when it found its leader: before
@@ -88,6 +95,9 @@ int replica_barrier(struct replica *replica, struct raftlog_barrier *req, raftlo
 typedef void (*replica_answer_cb)(void *data, const struct err *err,
                                   const struct wire_answer *answer);
 void replica_command(struct replica *replica, const struct cmd *cmd, replica_answer_cb cb,
+                     void *data);
+/* The same without asking the members before the replicas are changed: members.c has done so. */
+void replica_propose(struct replica *replica, const struct cmd *cmd, replica_answer_cb cb,
                      void *data);
 
 #endif

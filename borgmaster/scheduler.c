@@ -224,6 +224,11 @@ void scheduler_reset(struct scheduler *s)
     enqueue(s, delta_full(replica_cell(s->replica)));
 }
 
+void scheduler_reset_to(struct scheduler *s, struct delta *full)
+{
+    enqueue(s, full);
+}
+
 void scheduler_put(struct scheduler *s, struct delta *delta)
 {
     enqueue(s, delta_ref(delta));

@@ -20,6 +20,8 @@ struct scheduler;
 struct scheduler *scheduler_new(struct replica *replica);
 /* The replica has another cell now: begin anew with that. */
 void scheduler_reset(struct scheduler *scheduler);
+/* The same with the delta_full() of it, which it takes. */
+void scheduler_reset_to(struct scheduler *scheduler, struct delta *full);
 /* Leadership came or went. */
 void scheduler_on_role(struct scheduler *scheduler, bool leads);
 /* What changed. Takes a reference of its own. */

@@ -228,6 +228,8 @@ static void on_alive(struct rpc_conn *conn, struct rpc_call *call, const void *b
 static void take_shed(struct replica *replica, const struct wire_shed *shed)
 {
     links_answered(replica_links(replica));
+    if (shed->median_ms != 0 && replica_leader_id(replica) != replica_opts(replica)->self->id)
+        replica_clock_told(replica, shed->median_ms);
     if (shed->count > 0)
         links_shed(replica_links(replica), shed->to, shed->count);
 }
@@ -257,6 +259,11 @@ static void on_alive_timer(uv_timer_t *timer)
         peers_call(replica_peers(replica), leader, WIRE_ALIVE, &body, LINKS_UNANSWERED_MS,
                    on_alive_answer, replica);
     }
+}
+
+void service_on_leader(struct service *service)
+{
+    uv_timer_start(&service->alive, on_alive_timer, 0, LEADER_ALIVE_MS);
 }
 
 static void on_open(struct rpc_conn *conn)

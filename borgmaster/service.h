@@ -10,5 +10,7 @@ struct service;
 
 /* Listen on the replica's rpc address. */
 int service_open(struct replica *replica, struct service **ret, struct err *err) MUST_USE;
+/* A leader has become known: tell it at once what we hear, and what our clock shows. */
+void service_on_leader(struct service *service);
 
 #endif

@@ -285,36 +285,62 @@ void store_close(struct store *store)
     free(store);
 }
 
-/* With writer and readers at rest. When the image is refused, all is as it was. */
-static int replace_file(struct store *store, const void *bytes, size_t size, struct cell *cell,
-                        struct err *err)
+static void temporary_path(const struct store *store, char to[1040])
+{
+    snprintf(to, 1040, "%s.new", store->path);
+}
+
+int store_prepare(const struct store *store, const void *bytes, size_t size, struct cell *cell,
+                  struct err *err)
 {
     char temporary[1040];
-    snprintf(temporary, sizeof temporary, "%s.new", store->path);
+    temporary_path(store, temporary);
     int rv = store_image_check(temporary, bytes, size, STORE_BY_MASTER, cell, err);
-    if (rv != 0)
-        return err_wrap(err, "image of %zu bytes", size);
+    return rv != 0 ? err_wrap(err, "image of %zu bytes", size) : 0;
+}
+
+void store_unprepare(const struct store *store)
+{
+    char temporary[1040];
+    temporary_path(store, temporary);
+    store_image_remove(temporary);
+}
+
+/* With writer and readers at rest. */
+static int install(struct store *store, const struct cell *cell, struct err *err)
+{
+    char temporary[1040];
+    temporary_path(store, temporary);
     store_rows_close(&store->rows);
-    rv = store_image_install(temporary, store->path, err);
+    int rv = store_image_install(temporary, store->path, err);
     if (rv == 0)
         rv = store_rows_open(&store->rows, store->path, store->identity, err);
-    if (rv == 0) {
+    if (rv == 0)
         set_index(store, cell->applied_index);
-        return 0;
-    }
-    /* Halfway: no database is open, nothing more can be written. */
-    store->failed = true;
-    cell_clear(cell);
+    else /* halfway: no database is open, nothing more can be written */
+        store->failed = true;
+    return rv;
+}
+
+int store_replace_prepared(struct store *store, const struct cell *cell, const void *bytes UNUSED,
+                           size_t size UNUSED, struct err *err)
+{
+    store_readers_pause(store);
+    writer_stop(store);
+    int rv = install(store, cell, err);
+    writer_start(store);
+    store_readers_resume(store);
     return rv;
 }
 
 int store_replace(struct store *store, const void *bytes, size_t size, struct cell *cell,
                   struct err *err)
 {
-    store_readers_pause(store);
-    writer_stop(store);
-    int rv = replace_file(store, bytes, size, cell, err);
-    writer_start(store);
-    store_readers_resume(store);
+    int rv = store_prepare(store, bytes, size, cell, err);
+    if (rv != 0)
+        return rv;
+    rv = store_replace_prepared(store, cell, bytes, size, err);
+    if (rv != 0)
+        cell_clear(cell);
     return rv;
 }

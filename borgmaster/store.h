@@ -51,6 +51,13 @@ void store_snapshot_end(struct store *store, void *token);
  * thread; waits. */
 int store_replace(struct store *store, const void *bytes, size_t size, struct cell *cell,
                   struct err *err) MUST_USE;
+/* The same in two steps: the first, which takes long, on any thread, one at a time; the second on
+ * the loop, or store_unprepare(). What runs goes on with the old database meanwhile. */
+int store_prepare(const struct store *store, const void *bytes, size_t size, struct cell *cell,
+                  struct err *err) MUST_USE;
+int store_replace_prepared(struct store *store, const struct cell *cell, const void *bytes,
+                           size_t size, struct err *err) MUST_USE;
+void store_unprepare(const struct store *store);
 
 /*
  * A checkpoint made the beginning of a new cell: checked as store_replace() does, then moved on by

@@ -591,6 +591,7 @@ static void client_on_status(void *data, const struct err *err, const void *body
         a->result->cert_expires_ms = rpc_peer_expires_ms(a->attempt->conn);
     if (err == NULL && wire_unpack_status(body, size, &a->result->status, &a->result->why) == 0)
         a->result->reachable = true;
+    a->result->heard_ms = clock_wall_ms();
 }
 
 /* True when this one needs no more waiting. */

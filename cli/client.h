@@ -104,8 +104,10 @@ void client_settle(struct client *client);
 struct client_status {
     bool reachable;
     struct wire_status status; /* when reachable */
+    uint64_t heard_ms;         /* then, and when, by our own clock */
     struct err why;            /* when not */
     uint64_t cert_expires_ms;  /* of its certificate; 0: it was not seen */
+    char ended[ERR_MSG_MAX];   /* when not, and it said why it ended; "" else (replicas.h) */
 };
 /* Ask every replica at once; ret[i] belongs to cell.replicas[i]. */
 void client_statuses(struct client *client, struct client_status ret[CELL_REPLICAS_MAX]);

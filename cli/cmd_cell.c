@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "embed.h"
 #include "listing.h"
+#include "replicas.h"
 #include "spec.h"
 #include "text.h"
 
@@ -53,11 +54,25 @@ static int embed_client(const struct cli *cli, const struct embed *e, const char
     return r;
 }
 
+/* Who was removed meanwhile is not started: ask those masters that run, if any do. */
+static int members_learn(const struct cli *cli, struct embed *e, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct client_status all[CELL_REPLICAS_MAX];
+    struct err why; /* without a certificate to ask with, cell.json has to do */
+    if (e->is_new || !embed_has(e, "cell.json") || embed_client(cli, e, NULL, &client, &why) != 0 ||
+        !replicas_ask(client, all))
+        return 0;
+    return replicas_settle(e, &client->cell, err);
+}
+
 struct readiness {
     uint64_t leader; /* id, 0: none */
     uint64_t links;
     int64_t machines_up;
     const struct embed_process *dead; /* one that has ended */
+    unsigned dead_looks;              /* how often that was seen */
+    bool changed;                     /* the replicas are others than cell.json says */
 };
 
 static bool is_ready(const struct embed *e, const struct readiness *r)
@@ -71,7 +86,7 @@ static void readiness_look(struct client *client, struct readiness *r)
     struct client_status all[CELL_REPLICAS_MAX];
     struct wire_rows rows;
     struct err err; /* not ready is not an error: the next look may see more */
-    client_statuses(client, all);
+    r->changed = replicas_ask(client, all);
     const struct client_status *leader = client_leader(all, client->cell.replica_count);
     r->leader = leader != NULL ? leader->status.id : 0;
     r->links = 0;
@@ -123,7 +138,26 @@ static int not_ready(const struct embed *e, const struct readiness *r, uint64_t 
                    e->dir);
 }
 
-static int ready_wait(const struct cli *cli, const struct embed *e, struct err *err)
+/* One that was removed ends by itself when the others tell it: so look twice, they tell us too. */
+static void processes_look(const struct embed *e, struct embed_process *all, struct readiness *r)
+{
+    size_t count = embed_processes(e, all);
+    r->dead = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (!all[i].alive)
+            r->dead = &all[i];
+    r->dead_looks = r->dead != NULL ? r->dead_looks + 1 : 0;
+}
+
+/* The replicas became others while nobody of cell.json could be asked. */
+static int members_change(struct embed *e, const struct client *client, struct err *err)
+{
+    size_t started = 0;
+    int r = replicas_settle(e, &client->cell, err);
+    return r == 0 ? embed_start(e, &started, err) : r;
+}
+
+static int ready_wait(const struct cli *cli, struct embed *e, struct err *err)
 {
     CLEANUP(client_close_ptr) struct client *client = NULL;
     struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
@@ -133,14 +167,12 @@ static int ready_wait(const struct cli *cli, const struct embed *e, struct err *
     int rc = embed_client(cli, e, NULL, &client, err);
     while (rc == 0) {
         readiness_look(client, &r);
-        size_t count = embed_processes(e, all);
-        for (size_t i = 0; i < count; i++) {
-            if (!all[i].alive)
-                r.dead = &all[i];
-        }
+        if (r.changed && (rc = members_change(e, client, err)) != 0)
+            break;
+        processes_look(e, all, &r);
         if (r.dead == NULL && is_ready(e, &r))
             break;
-        if (r.dead != NULL || clock_mono_ms() >= deadline)
+        if (r.dead_looks > 2 || clock_mono_ms() >= deadline)
             rc = not_ready(e, &r, wait_ms, err);
         else
             client_turn(client, READY_POLL_MS);
@@ -302,7 +334,9 @@ static int up(struct cli *cli, const char *checkpoint)
     cell_dir(cli, dir);
     int r = embed_open(dir, true, cli->timeout_ms, e, &err);
     if (r == 0) {
-        r = cell_make(e, &wish, checkpoint, &err);
+        r = members_learn(cli, e, &err);
+        if (r == 0)
+            r = cell_make(e, &wish, checkpoint, &err);
         if (r == 0)
             start_tell(cli, e);
         if (r == 0)

@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "embed.h"
 #include "listing.h"
+#include "replicas.h"
 #include "text.h"
 #include "tls.h"
 
@@ -67,6 +68,7 @@ struct change {
     struct embed *embed; /* NULL: not an embedded cell */
     struct cell_replica added;
     uint64_t removed; /* 0: none */
+    bool was_gone;    /* the cell had removed it already, cell.json did not know */
     uint64_t deadline_ms;
     char told[192]; /* what it was last said to wait for */
 };
@@ -99,11 +101,38 @@ static int addresses_parse(const char *text, struct cell_replica *ret, struct er
     return 0;
 }
 
-/* The embedded cell when cell.json is that of one. */
-static int change_open(struct change *c, struct cli *cli, struct err *err)
+static size_t place_of(const struct cell_file *cell, uint64_t id)
+{
+    size_t at = 0;
+    while (at < cell->replica_count && cell->replicas[at].id != id)
+        at++;
+    return at;
+}
+
+/* cell.json becomes what we know. */
+static int save_cell(struct change *c, struct err *err)
+{
+    return c->embed != NULL ? replicas_settle(c->embed, &c->client->cell, err)
+                            : cell_file_save(c->client->cell_path, &c->client->cell, err);
+}
+
+/* Somebody may have changed the replicas and not told cell.json. */
+static int change_catch_up(struct change *c, struct err *err)
+{
+    struct client_status all[CELL_REPLICAS_MAX];
+    struct cell_file before = c->client->cell;
+    if (!replicas_ask(c->client, all))
+        return 0;
+    c->was_gone = place_of(&before, c->removed) < before.replica_count &&
+                  place_of(&c->client->cell, c->removed) == c->client->cell.replica_count;
+    return save_cell(c, err);
+}
+
+/* The embedded cell when cell.json is that of one. `removed`: who is to go, 0 for none. */
+static int change_open(struct change *c, struct cli *cli, uint64_t removed, struct err *err)
 {
     char dir[CELL_PATH_MAX + 1], marker[CELL_PATH_MAX + 32];
-    *c = (struct change){.cli = cli};
+    *c = (struct change){.cli = cli, .removed = removed};
     c->deadline_ms = clock_mono_ms() + (cli_flag(cli, OPT_TIMEOUT) ? cli->timeout_ms : CHANGE_MS);
     client_cell_path(cli, dir);
     char *slash = strrchr(dir, '/');
@@ -117,16 +146,8 @@ static int change_open(struct change *c, struct cli *cli, struct err *err)
             return -(int)err->code;
         }
     }
-    return client_open(cli, &c->client, err);
-}
-
-static int save_cell(struct change *c, struct err *err)
-{
-    if (c->embed == NULL)
-        return cell_file_save(c->client->cell_path, &c->client->cell, err);
-    c->embed->cell = c->client->cell;
-    c->embed->replica_count = (uint32_t)c->client->cell.replica_count;
-    return embed_save_cell(c->embed, err);
+    int r = client_open(cli, &c->client, err);
+    return r == 0 ? change_catch_up(c, err) : r;
 }
 
 /* What the leader says that the change waits for. */
@@ -170,32 +191,18 @@ static int change_wait(struct change *c, uint64_t id, const char *state, struct 
     }
 }
 
-static size_t place_of(const struct cell_file *cell, uint64_t id)
-{
-    size_t at = 0;
-    while (at < cell->replica_count && cell->replicas[at].id != id)
-        at++;
-    return at;
-}
-
 /* It is gone: out of cell.json, and in the embedded cell with all it had. */
 static int forget(struct change *c, struct err *err)
 {
     struct cell_file *cell = &c->client->cell;
-    char name[32];
     size_t at = place_of(cell, c->removed);
     if (at == cell->replica_count)
         return 0;
-    if (c->embed != NULL)
-        embed_stop_one(c->embed, at);
-    snprintf(name, sizeof name, "master%" PRIu64, c->removed);
     memmove(&cell->replicas[at], &cell->replicas[at + 1],
             (cell->replica_count - at - 1) * sizeof cell->replicas[0]);
     cell->replica_count--;
     client_forget(c->client);
-    if (save_cell(c, err) != 0)
-        return -(int)err->code;
-    return c->embed != NULL ? embed_remove(c->embed, name, err) : 0;
+    return save_cell(c, err);
 }
 
 /* The number that the cell has given it. */
@@ -243,11 +250,7 @@ static int added_start(struct change *c, struct err *err)
     }
     if (save_cell(c, err) != 0 || certificate_make(c, err) != 0)
         return -(int)err->code;
-    if (c->embed == NULL)
-        return 0;
-    if (embed_make_master(c->embed, c->added.id, err) != 0)
-        return -(int)err->code;
-    return embed_start(c->embed, &started, err);
+    return c->embed != NULL ? embed_start(c->embed, &started, err) : 0;
 }
 
 static void added_explain(const struct change *c)
@@ -329,7 +332,7 @@ int cmd_cell_add_replica(struct cli *cli)
 {
     struct change c;
     struct err err;
-    int r = change_open(&c, cli, &err);
+    int r = change_open(&c, cli, 0, &err);
     return change_end(&c, r == 0 ? add_run(&c, cli_value(cli, OPT_ADDR), &err) : r, &err);
 }
 
@@ -343,9 +346,19 @@ int cmd_cell_replace_replica(struct cli *cli)
         cli_fail(&err);
         return CLI_USAGE;
     }
-    r = change_open(&c, cli, &err);
-    c.removed = id;
+    r = change_open(&c, cli, id, &err);
+    if (r == 0 && c.was_gone)
+        r = err_set(&err, ERR_NOT_FOUND,
+                    "replica %" PRIu64 " is gone already; `borgctl cell add-replica` adds another",
+                    id);
     return change_end(&c, r == 0 ? add_run(&c, cli_value(cli, OPT_ADDR), &err) : r, &err);
+}
+
+static int remove_run(struct change *c, struct cmd *cmd, struct err *err)
+{
+    if (change_send(c, cmd, err) != 0 || change_wait(c, c->removed, "", err) != 0)
+        return -(int)err->code;
+    return forget(c, err);
 }
 
 int cmd_cell_remove_replica(struct cli *cli)
@@ -358,14 +371,9 @@ int cmd_cell_remove_replica(struct cli *cli)
         cli_fail(&err);
         return CLI_USAGE;
     }
-    r = change_open(&c, cli, &err);
-    c.removed = cmd.master_remove.id;
-    if (r == 0)
-        r = change_send(&c, &cmd, &err);
-    if (r == 0)
-        r = change_wait(&c, c.removed, "", &err);
-    if (r == 0)
-        r = forget(&c, &err);
+    r = change_open(&c, cli, cmd.master_remove.id, &err);
+    if (r == 0 && !c.was_gone)
+        r = remove_run(&c, &cmd, &err);
     if (r == 0)
         change_told(&c);
     return change_end(&c, r, &err);
@@ -451,6 +459,6 @@ int cmd_cell_restart(struct cli *cli)
 {
     struct change c;
     struct err err;
-    int r = change_open(&c, cli, &err);
+    int r = change_open(&c, cli, 0, &err);
     return change_end(&c, r == 0 ? restart_run(&c, &err) : r, &err);
 }

@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "health.h"
 #include "listing.h"
+#include "replicas.h"
 #include "text.h"
 
 #include <stdlib.h>
@@ -23,6 +24,7 @@ enum field {
     FIELD_FREE,
     FIELD_SIZE,
     FIELD_STARTED,
+    FIELD_CLOCK,
     FIELD_PID,
     FIELD_VERSION,
     FIELD_ERROR,
@@ -42,6 +44,7 @@ static const struct render_column kinds[FIELD_NUMBERS] = {
     [FIELD_FREE] = {"disk_free_bytes", "DISK FREE", RENDER_BYTES},
     [FIELD_SIZE] = {"state_bytes", "SIZE", RENDER_BYTES},
     [FIELD_STARTED] = {"started_ms", "UP", RENDER_AGE},
+    [FIELD_CLOCK] = {"clock", "CLOCK", RENDER_TEXT}, /* ahead of the others' */
     [FIELD_PID] = {"pid", "PID", RENDER_INTEGER},
     [FIELD_VERSION] = {"version", NULL, RENDER_TEXT},
     [FIELD_ERROR] = {"error", NULL, RENDER_TEXT},
@@ -64,6 +67,8 @@ static const struct {
     {"disk_wait_ms", offsetof(struct wire_status, disk_wait_ms)},
     {"disk_silent_ms", offsetof(struct wire_status, disk_silent_ms)},
     {"disk_bytes", offsetof(struct wire_status, disk_bytes)},
+    {"clock_ms", offsetof(struct wire_status, wall_ms)},
+    {"cell_ms", offsetof(struct wire_status, cell_ms)},
 };
 
 enum { FIELD_COUNT = FIELD_NUMBERS + ARRAY_SIZE(numbers) };
@@ -75,6 +80,7 @@ struct table {
     struct render_column columns[FIELD_COUNT];
     struct wire_value values[CELL_REPLICAS_MAX * FIELD_COUNT];
     char digests[CELL_REPLICAS_MAX][2][24];
+    char clocks[CELL_REPLICAS_MAX][24];
 };
 
 static struct wire_value integer(uint64_t n)
@@ -117,6 +123,17 @@ static void row_fill(struct table *t, size_t at, const struct wire_status *s, ui
     }
 }
 
+static void clock_text(int64_t ahead_ms, char to[24])
+{
+    int64_t s = ahead_ms / 1000;
+    if (s >= 2 * 86400 || s <= -2 * 86400)
+        snprintf(to, 24, "%+" PRId64 "d", s / 86400);
+    else if (s >= 7200 || s <= -7200)
+        snprintf(to, 24, "%+" PRId64 "h", s / 3600);
+    else
+        snprintf(to, 24, "%+.1fs", (double)ahead_ms / 1000);
+}
+
 static void table_fill(struct table *t, const struct client *c, const struct client_status *all,
                        const struct health *health)
 {
@@ -135,10 +152,13 @@ static void table_fill(struct table *t, const struct client *c, const struct cli
         v[FIELD_ID] = integer(c->cell.replicas[i].id);
         v[FIELD_ADDR] = text(c->cell.replicas[i].rpc);
         v[FIELD_ROLE] = text(all[i].reachable ? all[i].status.role : "unreachable");
-        if (all[i].reachable)
-            row_fill(t, i, &all[i].status, health_lag(health, &all[i].status));
-        else
+        if (!all[i].reachable) {
             v[FIELD_ERROR] = text(all[i].why.msg);
+            continue;
+        }
+        row_fill(t, i, &all[i].status, health_lag(health, &all[i].status));
+        clock_text(health_clock_ahead(all, c->cell.replica_count, i), t->clocks[i]);
+        v[FIELD_CLOCK] = text(t->clocks[i]);
     }
 }
 
@@ -315,7 +335,8 @@ int cmd_cell_status(struct cli *cli)
         return cli_fail(&err);
     CLEANUP(free_ptr) struct table *table = xcalloc(1, sizeof *table);
     CLEANUP(free_ptr) struct health *health = xcalloc(1, sizeof *health);
-    client_statuses(client, all);
+    replicas_ask(client, all);
+    replicas_read_ended(client, all);
     health_look(&client->cell, all, health);
     certs_look(client, all, health);
     look_at_machines(client, health);

@@ -45,7 +45,9 @@ const struct command cli_commands[] = {
             "First what needs attention (!!) with what to do about it, then each master: LAG is "
             "in\n"
             "entries behind the leader, DIGEST a hash of the whole cell (those at the same index\n"
-            "must be equal), BORGLETS those it drives, SIZE what its directory takes of the disk.\n"
+            "must be equal), BORGLETS those it drives, SIZE what its directory takes of the disk,\n"
+            "CLOCK what its clock is ahead of the others'. Who the masters are the cell says, not\n"
+            "cell.json. Why one ended is read from its directory when that is beside cell.json.\n"
             "-o json has more: what is on its disk and in its database, how long entries waited\n"
             "for the disk. Exit code 0: all is well; 6: the cell works, but look; 3: no leader.",
         .examples = "  borgctl cell status\n"
@@ -124,8 +126,9 @@ const struct command cli_commands[] = {
         .args_max = 1,
         .summary = "let another replica lead: this one, or who is furthest (operators only)",
         .details =
-            "What is under way is finished first and new commands wait, a few milliseconds; no\n"
-            "task, borglet or user notices more. A replica that does not answer is refused. A\n"
+            "What is under way is finished first, for a quarter of a second at most, and new\n"
+            "commands wait; no task, borglet or user notices more. A replica that does not answer "
+            "is refused. A\n"
             "borgmaster that is told to stop (SIGTERM) does the same by itself.",
         .examples = "  borgctl cell transfer-leader\n"
                     "  borgctl cell transfer-leader 3",
@@ -141,7 +144,9 @@ const struct command cli_commands[] = {
             "counted when it has caught up. Its certificate is made where the CA's key is, and\n"
             "the command that starts it is printed; in a cell of `cell up` it is started. All\n"
             "other replicas must answer: what is under way could not be committed without them.\n"
-            "cell.json is brought up to date; borglets learn of it from the replicas.",
+            "cell.json is brought up to date; borglets learn of it from the replicas. "
+            "Interrupted,\n"
+            "the cell goes on with it; `borgctl cell up` starts what is to be started.",
         .examples = "  borgctl cell add-replica\n"
                     "  borgctl cell add-replica --addr 10.0.0.6:7100,10.0.0.6:7200",
         .run = cmd_cell_add_replica,
@@ -153,7 +158,8 @@ const struct command cli_commands[] = {
         .args_max = 1,
         .summary = "one replica of the masters less (operators only)",
         .details =
-            "Refused when fewer would answer than are needed for a majority of those that stay.\n"
+            "Refused when fewer would answer than are needed for a majority of those that stay:\n"
+            "all are asked first, which takes a second when one of them has just died.\n"
             "A leader hands leadership over first. Its number is never used again, and what is in\n"
             "its directory is of no use any more. One that has not joined yet is given up.",
         .examples = "  borgctl cell remove-replica 5",

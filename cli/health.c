@@ -132,20 +132,120 @@ static void look_at_disk(struct health *h, const struct wire_status *s)
                     bytes_text(s->disk_bytes, &all_text));
 }
 
+static int compare(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Ahead of borgctl's own clock, which need not be right: it is where they were read. */
+static int64_t ahead_of_ours(const struct client_status *s)
+{
+    return (int64_t)(s->status.wall_ms - s->heard_ms);
+}
+
+/* Of those who answered; how many they are. */
+static size_t clocks_median(const struct client_status *all, size_t count, int64_t *ret)
+{
+    int64_t offsets[CELL_REPLICAS_MAX] = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (all[i].reachable)
+            offsets[n++] = ahead_of_ours(&all[i]);
+    qsort(offsets, n, sizeof *offsets, compare);
+    *ret = n > 0 ? offsets[(n - 1) / 2] : 0;
+    return n;
+}
+
+int64_t health_clock_ahead(const struct client_status *all, size_t count, size_t at)
+{
+    int64_t median_ms;
+    clocks_median(all, count, &median_ms);
+    return ahead_of_ours(&all[at]) - median_ms;
+}
+
+static const char *span_text(int64_t ms, struct buf *to)
+{
+    uint64_t s = ((uint64_t)(ms < 0 ? -ms : ms) + 500) / 1000;
+    buf_clear(to);
+    buf_printf(to,
+               s >= 2 * 86400 ? "%" PRIu64 " days"
+               : s >= 7200    ? "%" PRIu64 " hours"
+                              : "%" PRIu64 " s",
+               s >= 2 * 86400 ? s / 86400
+               : s >= 7200    ? s / 3600
+                              : s);
+    return buf_text(to);
+}
+
+static void look_at_clocks(struct health *h, const struct client_status *all, size_t count)
+{
+    CLEANUP(buf_release) struct buf span = {0};
+    int64_t median_ms;
+    size_t n = clocks_median(all, count, &median_ms);
+    for (size_t i = 0; i < count; i++) {
+        int64_t ahead_ms = all[i].reachable ? health_clock_ahead(all, count, i) : 0;
+        if (ahead_ms > HEALTH_CLOCK_MS || ahead_ms < -HEALTH_CLOCK_MS)
+            problem_add(h, all[i].status.id,
+                        "set it right (chrony, ntpd); the time of the cell does not follow it",
+                        "the clock of replica %" PRIu64 " is %s %s %s", all[i].status.id,
+                        span_text(ahead_ms, &span), ahead_ms > 0 ? "ahead of" : "behind",
+                        n > 2 ? "the other masters' clocks"
+                              : "the other master's, or that is wrong");
+    }
+    if (h->leader == NULL)
+        return;
+    int64_t cell_ms = (int64_t)(h->leader->status.cell_ms - h->leader->heard_ms) - median_ms;
+    if (h->leader->status.cell_ms != 0 && cell_ms > 2 * HEALTH_CLOCK_MS)
+        problem_add(h, 0,
+                    "a master's clock was wrong: dates of events are wrong by that, durations are "
+                    "right",
+                    "the time of the cell is %s ahead of its masters' clocks",
+                    span_text(cell_ms, &span));
+}
+
+/* Those that run and have no log: their directories are empty. */
+static size_t count_new(const struct client_status *all, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        n += all[i].reachable && strcmp(all[i].status.role, "new") == 0;
+    return n;
+}
+
+/* They run, and do not accept our certificate or we not theirs. */
+static size_t count_denied(const struct client_status *all, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        n += !all[i].reachable && all[i].why.code == ERR_DENIED;
+    return n;
+}
+
 static void look_at_quorum(struct health *h, const struct cell_file *cell,
                            const struct client_status *all)
 {
-    size_t count = cell->replica_count, needed = count / 2 + 1, denied = 0;
-    for (size_t i = 0; i < count; i++)
-        denied += !all[i].reachable && all[i].why.code == ERR_DENIED;
-    if (h->reachable < needed)
-        problem_add(h, 0,
-                    denied > 0
-                        ? "mend the certificates that are told of below, nothing has to be started"
-                        : "start the others: `borgctl cell up`, or borgmaster on their hosts",
-                    "%zu of %zu masters answer, %zu are needed: nothing can be changed, what runs "
-                    "goes on",
-                    h->reachable, count, needed);
+    size_t count = cell->replica_count, needed = count / 2 + 1, empty = count_new(all, count);
+    size_t denied = count_denied(all, count);
+    if (h->leader == NULL && h->reachable >= needed && h->reachable - empty < needed)
+        problem_add(
+            h, 0,
+            "put the lost directories back if you can; else save what is left with `borgctl "
+            "cell checkpoint FILE` and begin anew from it with `borgctl cell restore FILE` "
+            "in another --dir: what runs goes on",
+            "%zu of %zu masters have a log, %zu are needed: the directories of %zu are "
+            "empty",
+            h->reachable - empty, count, needed, empty);
+    else if (h->reachable < needed)
+        problem_add(
+            h, 0,
+            denied > 0
+                ? "mend the certificates that are told of below, nothing has to be started"
+                : "start the others: `borgctl cell up`, or borgmaster on their hosts; if they are "
+                  "lost for good: `borgctl cell checkpoint FILE`, `borgctl cell restore FILE`",
+            "%zu of %zu masters answer, %zu are needed: nothing can be changed, what runs "
+            "goes on",
+            h->reachable, count, needed);
     else if (h->leader == NULL)
         problem_add(h, 0, "an election takes less than a second: look again, then at their logs",
                     "no master leads");
@@ -162,11 +262,17 @@ static void look_at_reach(struct health *h, const struct cell_replica *replica,
     size_t n = strlen(replica->rpc); /* the message may begin with it */
     if (strncmp(why, replica->rpc, n) == 0 && strncmp(why + n, ": ", 2) == 0)
         why += n + 2;
+    bool refused = strstr(why, "connection refused") != NULL;
+    if (refused && s->ended[0] != '\0') {
+        problem_add(h, replica->id, "mend that, then `borgctl cell up`, or borgmaster on its host",
+                    "replica %" PRIu64 " (%s) has ended: %s", replica->id, replica->rpc, s->ended);
+        return;
+    }
     const char *todo = "its host or the network is away, or the process hangs: look there";
     if (s->why.code == ERR_DENIED)
         todo = "it runs; its certificate or yours is not accepted: `borgctl pki list` where the CA "
                "is, and its log, say why";
-    else if (strstr(why, "connection refused") != NULL)
+    else if (refused)
         todo = "it is not running: `borgctl cell up`, or borgmaster on its host; its log says why "
                "it ended";
     problem_add(h, replica->id, todo, "replica %" PRIu64 " (%s) cannot be reached: %s", replica->id,
@@ -207,6 +313,7 @@ void health_look(const struct cell_file *cell, const struct client_status *all, 
         look_at_disk(h, &all[i].status);
         look_at_log(h, &all[i].status);
     }
+    look_at_clocks(h, all, count);
     look_at_versions(h, all, count);
 }
 

@@ -10,12 +10,13 @@
 #include "client.h"
 
 enum {
-    HEALTH_PROBLEMS_MAX = 8 * CELL_REPLICAS_MAX + 32,
+    HEALTH_PROBLEMS_MAX = 9 * CELL_REPLICAS_MAX + 32,
     HEALTH_CERTS_MAX = 16,  /* told one by one */
     HEALTH_LAG_MAX = 10000, /* entries; more than a second's worth of a busy cell */
     HEALTH_STORE_MS = 5000,
     HEALTH_DISK_MS = 1000,
     HEALTH_DISK_SILENT_MS = 20000,
+    HEALTH_CLOCK_MS = 5000, /* clocks that are further apart, and the cell's time from them */
 };
 
 #define HEALTH_FREE_MIN (INT64_C(1) << 30)
@@ -36,6 +37,8 @@ struct health {
 
 /* `all[i]` is of `cell->replicas[i]`. */
 void health_look(const struct cell_file *cell, const struct client_status *all, struct health *ret);
+/* What the clock of all[at] is ahead of the median of those who answered (of two the earlier). */
+int64_t health_clock_ahead(const struct client_status *all, size_t count, size_t at);
 /* What is known of certificates, that of the CA first; of an identity that is there twice the first
  * counts. */
 struct health_cert {

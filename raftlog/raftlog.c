@@ -8,6 +8,7 @@
  */
 #include "raftlog_impl.h"
 
+#include "clock.h"
 #include "log.h"
 #include "raftlog_disk.h"
 #include "raftlog_files.h"
@@ -28,8 +29,13 @@ enum {
     STUCK_DISK_MS = 10000,
     SLOW_DISK_MS = 1000,
     DISK_WINDOW_MS = 5000,
-    GIVE_WAY_MS = 2000,
+    GIVE_WAY_MS = 900,      /* a write that takes so much longer here than on another replica is
+                               enough to hand leadership over; */
+    GIVE_WAY_EACH_MS = 250, /* or GIVE_WAY_WRITES that take so much longer, none quick among them */
+    GIVE_WAY_WRITES = 3,
+    GIVE_WAY_QUICK_MS = 100,
     GIVE_WAY_AGAIN_MS = 60000,
+    GIVE_WAY_RETRY_MS = 3000, /* when nobody took over */
     CONNECT_RETRY_MS = 100,
     INSTALL_TIMEOUT_MS = 30000, /* a snapshot that was lost with its connection is sent again; of a
                                    million tasks it takes seconds to put in place */
@@ -123,7 +129,7 @@ static void raftlog_on_idle(uv_idle_t *idle);
 
 void raftlog_kick(struct raftlog *log)
 {
-    if (log->handles > 0 && !uv_is_closing((uv_handle_t *)&log->idle))
+    if (log->started && !uv_is_closing((uv_handle_t *)&log->idle))
         ASSERT(uv_idle_start(&log->idle, raftlog_on_idle) == 0);
 }
 
@@ -279,6 +285,7 @@ static void raftlog_free(struct raftlog *log)
     void *data = log->close_data;
     raftlog_disk_release(log->dir_fd);
     raftlog_seal_close(&log->seal);
+    raftlog_acked_close(&log->acked);
     free(log->dir);
     free(log);
     if (cb != NULL)
@@ -288,15 +295,36 @@ static void raftlog_free(struct raftlog *log)
 static void raftlog_on_handle_closed(uv_handle_t *handle)
 {
     struct raftlog *log = handle->data;
-    if (--log->handles == 0)
-        raftlog_free(log);
+    if (--log->handles > 0)
+        return;
+    raft_uv_close(&log->io);
+    raftlog_free(log);
 }
 
-/* The library is gone, and with it everybody who could still answer. */
+/*
+ * The library's memory outlives its close callback by two closings: it calls that when its last
+ * file has been finished, and the handles with which it was written, closed in this turn of the
+ * loop or the one before, look at that memory when they are gone.
+ */
+static void raftlog_on_idle_closed(uv_handle_t *handle)
+{
+    struct raftlog *log = handle->data;
+    uv_close((uv_handle_t *)&log->prepare, raftlog_on_handle_closed);
+    uv_close((uv_handle_t *)&log->watch, raftlog_on_handle_closed);
+    uv_close((uv_handle_t *)&log->tell, raftlog_on_handle_closed);
+}
+
+/* The library is done, and with it everybody who could still answer. */
 static void raftlog_on_raft_closed(struct raft *r)
 {
     struct raftlog *log = r->data;
-    raft_uv_close(&log->io);
+    log->raft_closed = true;
+    if (!log->prepare_image.busy)
+        raftlog_closed(log);
+}
+
+void raftlog_closed(struct raftlog *log)
+{
     raftlog_guard_release(&log->guard);
     raftlog_submit_proposals(log); /* nobody leads any more: all fail */
     while (!list_empty(&log->barriers_waiting))
@@ -308,14 +336,7 @@ static void raftlog_on_raft_closed(struct raft *r)
     raftlog_transfer_answer(log);
     raftlog_answer_proposals(log);
     raftlog_answer_barriers(log);
-    if (log->handles == 0) {
-        raftlog_free(log);
-        return;
-    }
-    uv_close((uv_handle_t *)&log->prepare, raftlog_on_handle_closed);
-    uv_close((uv_handle_t *)&log->idle, raftlog_on_handle_closed);
-    uv_close((uv_handle_t *)&log->watch, raftlog_on_handle_closed);
-    uv_close((uv_handle_t *)&log->tell, raftlog_on_handle_closed);
+    uv_close((uv_handle_t *)&log->idle, raftlog_on_idle_closed);
 }
 
 static void raftlog_on_idle(uv_idle_t *idle)
@@ -329,15 +350,17 @@ static void raftlog_on_idle(uv_idle_t *idle)
         return;
     }
     raftlog_transfer_send(log);
-    if (!log->transfer.wanted) {
+    if (!log->transfer.wanted || log->transfer.done) { /* done: it is refused, or goes on */
         raftlog_submit_proposals(log);
         raftlog_submit_barriers(log);
     }
     raftlog_answer_proposals(log);
     raftlog_answer_barriers(log);
     raftlog_transfer_answer(log);
-    bool more = log->closing || (!log->transfer.wanted && !list_empty(&log->proposals_waiting)) ||
-                !list_empty(&log->proposals_done) || !list_empty(&log->barriers_done);
+    bool more =
+        log->closing ||
+        ((!log->transfer.wanted || log->transfer.done) && !list_empty(&log->proposals_waiting)) ||
+        !list_empty(&log->proposals_done) || !list_empty(&log->barriers_done);
     if (!more)
         uv_idle_stop(idle);
 }
@@ -369,6 +392,38 @@ static void raftlog_tell_soon(struct raftlog *log)
     ASSERT(uv_timer_start(&log->tell, raftlog_on_tell, TELL_MS, 0) == 0);
 }
 
+/* Has another voter stored what our disk keeps waiting? */
+static bool another_is_ahead(const struct raftlog *log)
+{
+    const struct raft_configuration *conf = &log->raft.configuration;
+    for (unsigned i = 0; i < conf->n && log->raft.state == RAFT_LEADER; i++) {
+        const struct guard_peer *peer = raftlog_guard_peer(&log->guard, conf->servers[i].id);
+        if (conf->servers[i].role == RAFT_VOTER && peer != NULL &&
+            peer->acked > log->raft.last_stored)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * How much longer than another replica's does our disk take? On a disk that all share none is
+ * better. Once a write is done it counts as slow or quick; one quick one and the disk is well.
+ */
+static void disk_compare(struct raftlog *log, uint64_t now_ms)
+{
+    bool done = log->raft.last_stored != log->stored_index;
+    log->disk_behind_ms = log->ahead_ms != 0 ? now_ms - log->ahead_ms : 0;
+    if (done && log->disk_behind_ms >= GIVE_WAY_EACH_MS)
+        log->slow_writes++;
+    else if (done && log->disk_behind_ms < GIVE_WAY_QUICK_MS)
+        log->slow_writes = 0;
+    if (done || !log->disk_waits)
+        log->ahead_ms = log->disk_behind_ms = 0;
+    if (log->ahead_ms == 0 && raft_last_index(&log->raft) > log->raft.last_stored &&
+        another_is_ahead(log))
+        log->ahead_ms = now_ms;
+}
+
 /* How long does the disk keep us waiting? */
 static void disk_look(struct raftlog *log)
 {
@@ -376,7 +431,10 @@ static void disk_look(struct raftlog *log)
     uint64_t now_ms = uv_now(log->loop);
     bool waits = raft_last_index(r) > r->last_stored;
     if (now_ms - log->looked_ms >= HELD_UP_MS) /* what was stored meanwhile nobody has seen */
+    {
         log->stored_ms += now_ms - log->looked_ms;
+        log->ahead_ms += log->ahead_ms != 0 ? now_ms - log->looked_ms : 0;
+    }
     log->looked_ms = now_ms;
     if (now_ms - log->disk_window_ms >= DISK_WINDOW_MS) {
         log->disk_window_ms = now_ms;
@@ -385,6 +443,7 @@ static void disk_look(struct raftlog *log)
     }
     if (log->disk_waits)
         log->disk_wait_ms = MAX(log->disk_wait_ms, now_ms - log->stored_ms);
+    disk_compare(log, now_ms);
     if (!log->disk_waits || !waits || r->last_stored != log->stored_index)
         log->stored_ms = now_ms;
     log->stored_index = r->last_stored;
@@ -400,24 +459,64 @@ static void on_gave_way(void *data, int status)
 {
     struct raftlog *log = data;
     log_info("disk.gave-way dir=%s done=%s", log_quoted(log->dir), status == 0 ? "yes" : "no");
+    if (status != 0)
+        log->gave_way_ms = uv_now(log->loop) + GIVE_WAY_RETRY_MS - GIVE_WAY_AGAIN_MS;
 }
 
 /*
- * Every command waits for the disks of a majority, but barriers of a new term, and all that the
- * leader alone writes, for its own. Another replica does better then; should its disk be no better,
- * it is not handed on for a while.
+ * No command is committed before it is on the leader's own disk, so all wait for it; another
+ * replica does better then. Should its disk be no better, it is not handed on for a while.
  */
 static void disk_give_way(struct raftlog *log)
 {
     uint64_t now_ms = uv_now(log->loop);
     bool lately = log->gave_way_ms != 0 && now_ms - log->gave_way_ms < GIVE_WAY_AGAIN_MS;
-    if (log->raft.state != RAFT_LEADER || disk_wait_ms(log) < GIVE_WAY_MS || lately)
+    bool is_slow = log->disk_behind_ms >= GIVE_WAY_MS || log->slow_writes >= GIVE_WAY_WRITES;
+    if (log->raft.state != RAFT_LEADER || !is_slow || lately || log->transfer.wanted)
         return;
     log->gave_way_ms = now_ms;
     struct err err; /* alone, or nobody is near enough: then we go on */
     int rv = raftlog_transfer(log, 0, on_gave_way, log, &err);
-    log_warn("disk.slow-leader dir=%s waited_ms=%" PRIu64 " %s", log_quoted(log->dir),
-             disk_wait_ms(log), rv == 0 ? "handing leadership over" : "going on");
+    log_warn("disk.slow-leader dir=%s waited_ms=%" PRIu64 " slow_writes=%u %s",
+             log_quoted(log->dir), disk_wait_ms(log), log->slow_writes,
+             rv == 0 ? "handing leadership over" : "going on");
+    log->slow_writes = 0;
+}
+
+/*
+ * Only what is committed: the rest a follower may have to give up. A leader has on its own disk
+ * what it says is committed: it counts no entry before, and was elected with all that was committed
+ * before its time (G1, G3).
+ */
+static void acked_note(struct raftlog *log)
+{
+    uint64_t now_ms = clock_mono_ms();
+    const struct raft_configuration *conf = &log->raft.configuration;
+    if (log->raft.state == RAFT_FOLLOWER && raftlog_leader(log) != 0)
+        raftlog_acked_note(&log->acked, raftlog_leader(log), log->raft.commit_index, now_ms);
+    for (unsigned i = 0; i < conf->n && log->raft.state == RAFT_LEADER; i++) {
+        const struct guard_peer *peer = raftlog_guard_peer(&log->guard, conf->servers[i].id);
+        if (peer != NULL)
+            raftlog_acked_note(&log->acked, peer->id, MIN(peer->acked, log->raft.commit_index),
+                               now_ms);
+    }
+}
+
+void raftlog_go(struct raftlog *log)
+{
+    log->guard.held_back = false;
+}
+
+bool raftlog_is_held(const struct raftlog *log)
+{
+    return log->guard.held_back;
+}
+
+uint64_t raftlog_acked(const struct raftlog *log, uint64_t id, uint64_t *ret_age_ms)
+{
+    const struct acked_row *row = raftlog_acked_find(&log->acked, id);
+    *ret_age_ms = row != NULL ? clock_mono_ms() - row->noted_ms : 0;
+    return row != NULL ? row->index : 0;
 }
 
 /* Every loop turn. The term is compared too: leader, follower, leader may happen in one. */
@@ -433,6 +532,8 @@ static void raftlog_on_prepare(uv_prepare_t *prepare)
         return;
     }
     disk_look(log);
+    disk_give_way(log);
+    acked_note(log);
     raftlog_tell_soon(log);
     raftlog_transfer_watch(log);
     enum raftlog_role role = raftlog_role_of(r->state);
@@ -457,6 +558,7 @@ static void raftlog_on_watch(uv_timer_t *timer)
         raftlog_fail(log, err.code, "%s", err.msg);
         return;
     }
+    raftlog_acked_save(&log->acked);
     disk_look(log);
     if (uv_now(log->loop) - log->stored_ms > STUCK_DISK_MS) {
         raftlog_fail(log, ERR_IO,
@@ -554,7 +656,8 @@ static int raftlog_take_dir(struct raftlog *log, struct err *err)
     if (raftlog_files_check(log->dir, err) != 0 ||
         raftlog_seal_open(&log->seal, log->dir, o->id, raftlog_cell(o->cell), err) != 0)
         return raftlog_remedy(log, err);
-    return 0;
+    raftlog_acked_open(&log->acked, log->dir);
+    return log->seal.term != 0 ? raftlog_files_metadata(log->dir, err) : 0;
 }
 
 static int raftlog_library_err(struct raftlog *log, int rv, const char *doing, struct err *err)
@@ -614,6 +717,26 @@ static void raftlog_on_init_failed(struct raft_uv_transport *uv)
     raftlog_free(log);
 }
 
+static void raftlog_init_handles(struct raftlog *log)
+{
+    ASSERT(uv_prepare_init(log->loop, &log->prepare) == 0);
+    ASSERT(uv_idle_init(log->loop, &log->idle) == 0);
+    ASSERT(uv_timer_init(log->loop, &log->watch) == 0);
+    ASSERT(uv_timer_init(log->loop, &log->tell) == 0);
+    log->prepare.data = log;
+    log->idle.data = log;
+    log->watch.data = log;
+    log->tell.data = log;
+    log->handles = 3; /* beside idle, which closes before them */
+}
+
+static void raftlog_start_handles(struct raftlog *log)
+{
+    log->stored_ms = log->looked_ms = uv_now(log->loop);
+    ASSERT(uv_prepare_start(&log->prepare, raftlog_on_prepare) == 0);
+    ASSERT(uv_timer_start(&log->watch, raftlog_on_watch, WATCH_MS, WATCH_MS) == 0);
+}
+
 /* The library with our transport, our state machine and the guard; not started. */
 static int raftlog_init_library(struct raftlog *log, struct err *err)
 {
@@ -638,12 +761,15 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
         return -(int)err->code;
     }
     log->raft.data = log;
+    raftlog_init_handles(log);
     raftlog_guard_install(&log->guard, &log->raft, 0,
                           &(struct guard_owner){.fatal = raftlog_on_guard_fatal,
                                                 .loaded = raftlog_on_loaded,
                                                 .image_ok = raftlog_image_ok,
+                                                .prepare = raftlog_image_prepare,
                                                 .seal = &log->seal,
                                                 .data = log});
+    log->guard.held_back = o->hold;
     raft_set_election_timeout(&log->raft, o->election_timeout_ms);
     raft_set_heartbeat_timeout(&log->raft, o->heartbeat_ms);
     raft_set_pre_vote(&log->raft, true); /* safer, and failover is faster */
@@ -655,22 +781,6 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
     return 0;
 }
 
-static void raftlog_start_handles(struct raftlog *log)
-{
-    ASSERT(uv_prepare_init(log->loop, &log->prepare) == 0);
-    ASSERT(uv_idle_init(log->loop, &log->idle) == 0);
-    ASSERT(uv_timer_init(log->loop, &log->watch) == 0);
-    ASSERT(uv_timer_init(log->loop, &log->tell) == 0);
-    log->prepare.data = log;
-    log->idle.data = log;
-    log->watch.data = log;
-    log->tell.data = log;
-    log->handles = 4;
-    log->stored_ms = log->looked_ms = uv_now(log->loop);
-    ASSERT(uv_prepare_start(&log->prepare, raftlog_on_prepare) == 0);
-    ASSERT(uv_timer_start(&log->watch, raftlog_on_watch, WATCH_MS, WATCH_MS) == 0);
-}
-
 static struct raftlog *raftlog_new(const struct raftlog_options *options)
 {
     struct raftlog *log = xcalloc(1, sizeof *log);
@@ -680,6 +790,7 @@ static struct raftlog *raftlog_new(const struct raftlog_options *options)
     log->dir = xstrdup(options->dir);
     log->dir_fd = -1;
     log->seal.fd = -1;
+    log->acked.fd = -1;
     o->dir = log->dir;
     o->election_timeout_ms =
         o->election_timeout_ms > 0 ? o->election_timeout_ms : ELECTION_TIMEOUT_MS;

@@ -43,6 +43,13 @@ struct raftlog_handlers {
     void *(*snapshot_begin)(void *data, uint64_t index, uint64_t term);
     int (*snapshot_write)(void *token, void **ret_bytes, size_t *ret_size);
     void (*snapshot_end)(void *data, void *token);
+    /* A snapshot of the leader is to take the place of everything; on_restore comes with the same
+     * bytes, or another one does. Beforehand, and so that heartbeats go on, in three steps; NULL:
+     * it is loaded in on_restore. begin (loop): a token, or NULL; load (pool thread): may block;
+     * end (loop): it is loaded. */
+    void *(*restore_begin)(void *data, const void *bytes, size_t size);
+    void (*restore_load)(void *token);
+    void (*restore_end)(void *data, void *token);
     /* A snapshot was loaded at start or came from the leader: `index` is the last entry in it.
      * Bytes are borrowed. Returns 0, or an error (fatal). */
     int (*on_restore)(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size);
@@ -64,6 +71,7 @@ struct raftlog_options {
     struct raftlog_member members[RAFTLOG_MEMBERS_MAX]; /* initial voters, ourselves included */
     size_t member_count;
     bool bootstrap; /* a new directory begins the group; else it waits until it is added to one */
+    bool hold;      /* it neither votes nor acknowledges nor leads before raftlog_go() */
     unsigned election_timeout_ms;            /* 0: default 300 */
     unsigned heartbeat_ms;                   /* 0: default 50 */
     unsigned snapshot_threshold;             /* entries between snapshots; 0: default 16384 */
@@ -130,11 +138,10 @@ int raftlog_barrier(struct raftlog *log, struct raftlog_barrier *req, raftlog_ba
 
 /*
  * Hand leadership to a follower that answers; 0: to the one that is furthest. New proposals wait,
- * those under way are finished first, so that none of them has an unknown outcome; a follower that
- * is not there in time leaves us the leader. `cb` comes exactly once, in a later loop turn:
- *   0             another replica leads
- *   -ERR_TIMEOUT  we still do, or nobody is known to
- * Refuses with a reason a person can act on. One at a time.
+ * those under way are finished first, so that none of them has an unknown outcome, unless our disk
+ * takes long for them; a follower that is not there in time leaves us the leader. `cb` comes
+ * exactly once, in a later loop turn: 0             another replica leads -ERR_TIMEOUT  we still
+ * do, or nobody is known to Refuses with a reason a person can act on. One at a time.
  */
 typedef void (*raftlog_transfer_cb)(void *data, int status);
 int raftlog_transfer(struct raftlog *log, uint64_t id, raftlog_transfer_cb cb, void *data,
@@ -177,6 +184,13 @@ struct raftlog_status {
     uint64_t disk_wait_ms; /* the longest that the disk kept entries waiting in the last seconds */
 };
 struct raftlog_status raftlog_status(const struct raftlog *log);
+
+/* The others have nothing against it (options.hold). */
+void raftlog_go(struct raftlog *log);
+bool raftlog_is_held(const struct raftlog *log);
+/* How far replica `id` had stored what was committed, for all we know, in this life or an earlier
+ * one (0: nothing is known), and since when we know no more than that. */
+uint64_t raftlog_acked(const struct raftlog *log, uint64_t id, uint64_t *ret_age_ms);
 
 /* Pending requests get ERR_UNKNOWN_OUTCOME; `cb` comes when the memory is gone. Any handler may
  * call it, on_fatal too. */

@@ -312,3 +312,41 @@ int raftlog_files_check(const char *dir, struct err *err)
     names_free(names, count);
     return rv != 0 ? rv : snapshot_check(dir, err);
 }
+
+/* Four numbers: format, version (odd ones are in metadata1), term, vote. */
+static void metadata_canonical(uint64_t words[4])
+{
+    words[0] = words[1] = words[2] = htole64(1);
+    words[3] = 0;
+}
+
+static bool metadata_is_canonical(const char *first, const char *second)
+{
+    uint64_t words[4], wanted[4];
+    metadata_canonical(wanted);
+    int fd = open(first, O_RDONLY | O_CLOEXEC);
+    bool same = fd >= 0 && read(fd, words, sizeof words) == (ssize_t)sizeof words &&
+                memcmp(words, wanted, sizeof words) == 0;
+    if (fd >= 0)
+        close(fd);
+    return same && access(second, F_OK) != 0;
+}
+
+int raftlog_files_metadata(const char *dir, struct err *err)
+{
+    char first[PATH_BYTES], second[PATH_BYTES], temporary[PATH_BYTES];
+    uint64_t words[4];
+    snprintf(first, sizeof first, "%s/metadata1", dir);
+    snprintf(second, sizeof second, "%s/metadata2", dir);
+    snprintf(temporary, sizeof temporary, "%s/metadata.tmp", dir);
+    if (metadata_is_canonical(first, second))
+        return 0;
+    metadata_canonical(words);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool ok = fd >= 0 && write(fd, words, sizeof words) == (ssize_t)sizeof words && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    if (!ok || rename(temporary, first) != 0 || (unlink(second) != 0 && errno != ENOENT))
+        return err_errno(err, errno, "cannot write %s", first);
+    return 0;
+}

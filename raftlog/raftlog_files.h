@@ -17,4 +17,10 @@ bool raftlog_files_any(const char *dir);
  */
 int raftlog_files_check(const char *dir, struct err *err) MUST_USE;
 
+/*
+ * The library does not start without its metadata, which it keeps without a checksum and we do not
+ * use once the seal has a term: make it what its first start would have written, if it is not.
+ */
+int raftlog_files_metadata(const char *dir, struct err *err) MUST_USE;
+
 #endif

@@ -21,7 +21,11 @@
 #include <string.h>
 
 #define IMAGE_MAGIC UINT64_C(0x424f52474c4f4732) /* "BORGLOG2" */
-enum { FRAME_FORMAT = 2 };
+enum {
+    FRAME_FORMAT = 2,
+    INSTALL_WAIT_MS = 60000, /* for a follower that installs, no longer, and no more entries */
+    INSTALL_WAIT_ENTRIES = 1048576,
+};
 
 struct frame_head {
     uint32_t size; /* of the bytes that follow, without the zeros */
@@ -199,6 +203,17 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
     return 0;
 }
 
+/*
+ * A snapshot cuts the log. A follower that puts the last one in place would find what it needs next
+ * gone, and get another one, and so on for as long as entries come quickly enough.
+ */
+static bool snapshot_waits(const struct raftlog *log)
+{
+    return raftlog_guard_follower_installs(&log->guard, INSTALL_WAIT_MS) &&
+           log->applied_bytes < log->options.snapshot_bytes &&
+           log->raft.last_applied - log->raft.log.snapshot.last_index < INSTALL_WAIT_ENTRIES;
+}
+
 static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
 {
     struct raftlog *log = fsm->data;
@@ -206,8 +221,8 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
     ASSERT(log->snapshot_token == NULL);
     *bufs = NULL;
     *n_bufs = 0;
-    if (log->failed || log->closing)
-        return RAFT_BUSY;
+    if (log->failed || log->closing || snapshot_waits(log))
+        return RAFT_BUSY; /* it tries again with the next entry */
     log->snapshot_index = log->raft.last_applied;
     log->snapshot_term = raftlog_guard_term_of(&log->raft.log, log->snapshot_index);
     log->snapshot_token =
@@ -271,6 +286,43 @@ static int fsm_snapshot_finalize(struct raft_fsm *fsm, struct raft_buffer *bufs[
     if (token != NULL)
         log->options.handlers->snapshot_end(log->options.data, token);
     return 0;
+}
+
+static void image_load(uv_work_t *work)
+{
+    struct raftlog *log = work->data;
+    struct raftlog_prepare *p = &log->prepare_image;
+    p->ok = raftlog_image_ok(log, &p->image);
+    if (p->ok && p->token != NULL)
+        log->options.handlers->restore_load(p->token);
+}
+
+static void image_loaded(uv_work_t *work, int status UNUSED)
+{
+    struct raftlog *log = work->data;
+    struct raftlog_prepare *p = &log->prepare_image;
+    p->busy = false;
+    if (p->token != NULL)
+        log->options.handlers->restore_end(log->options.data, p->token);
+    raftlog_guard_prepared(&log->guard, p->ok);
+    if (log->raft_closed)
+        raftlog_closed(log);
+}
+
+void raftlog_image_prepare(void *data, const struct raft_buffer *image)
+{
+    struct raftlog *log = data;
+    struct raftlog_prepare *p = &log->prepare_image;
+    const struct raftlog_handlers *h = log->options.handlers;
+    ASSERT(!p->busy);
+    *p = (struct raftlog_prepare){.image = *image, .busy = true};
+    p->work.data = log;
+    if (h->restore_begin != NULL && image->len > sizeof(struct image_head))
+        p->token = h->restore_begin(log->options.data,
+                                    (const char *)image->base + sizeof(struct image_head),
+                                    image->len - sizeof(struct image_head));
+    if (uv_queue_work(log->loop, &p->work, image_load, image_loaded) != 0)
+        PANIC("no thread for a snapshot");
 }
 
 /* The guard has asked raftlog_image_ok() before, when it was loaded or came from the leader. */

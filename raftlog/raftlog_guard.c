@@ -342,7 +342,7 @@ static bool guard_snapshot_conflict(struct raftlog_guard *g, const struct raft_m
 static bool guard_bad_image(struct raftlog_guard *g, const struct raft_message *m)
 {
     return m->type == RAFT_IO_INSTALL_SNAPSHOT && g->owner.image_ok != NULL &&
-           !g->owner.image_ok(g->owner.data, &m->install_snapshot.data);
+           g->owner.prepare == NULL && !g->owner.image_ok(g->owner.data, &m->install_snapshot.data);
 }
 
 /*
@@ -358,6 +358,26 @@ static bool guard_keep_snapshot(struct raftlog_guard *g, const struct raft_messa
     g->used[GUARD_KEEP_SNAPSHOT]++;
     kept_drop(&g->snapshot);
     g->snapshot = held_new(m);
+    return true;
+}
+
+/*
+ * A snapshot takes seconds to be looked at and loaded. That happens elsewhere before the library
+ * hears of it, so that heartbeats go on; then it waits for our own as in G11. Another one that
+ * comes meanwhile waits, too.
+ */
+static bool guard_prepare_snapshot(struct raftlog_guard *g, const struct raft_message *m)
+{
+    if (m->type != RAFT_IO_INSTALL_SNAPSHOT || g->owner.prepare == NULL)
+        return false;
+    if (g->snapshot != NULL) {
+        kept_drop(&g->snapshot_next);
+        g->snapshot_next = held_new(m);
+        return true;
+    }
+    g->snapshot = held_new(m);
+    g->preparing = true;
+    g->owner.prepare(g->owner.data, &g->snapshot->message.install_snapshot.data);
     return true;
 }
 
@@ -384,7 +404,7 @@ static struct guard_peer *guard_peer(struct raftlog_guard *g, raft_id id)
     if (peer == NULL)
         return NULL;
     if (peer->term != g->raft->current_term)
-        peer->acked = peer->told = peer->heard_ms = 0;
+        peer->acked = peer->told = peer->heard_ms = peer->snapshot_index = 0;
     peer->term = g->raft->current_term;
     return peer;
 }
@@ -515,6 +535,34 @@ static void guard_deliver_kept(struct raftlog_guard *g, struct guard_held **kept
     free(h);
 }
 
+/* When our own snapshot is done. */
+static void guard_deliver_snapshot(struct raftlog_guard *g)
+{
+    if (g->dead || g->preparing || g->snapshot == NULL || g->raft->snapshot.pending.term != 0)
+        return;
+    if (guard_snapshot_conflict(g, &g->snapshot->message)) { /* the log has gone on */
+        kept_drop(&g->snapshot);
+        return;
+    }
+    guard_deliver_kept(g, &g->snapshot);
+    struct guard_held *next = g->snapshot_next;
+    g->snapshot_next = NULL;
+    if (next != NULL)
+        (void)guard_prepare_snapshot(g, &next->message);
+    free(next);
+}
+
+void raftlog_guard_prepared(struct raftlog_guard *g, bool ok)
+{
+    g->preparing = false;
+    if (!ok)
+        kept_drop(&g->snapshot);
+    if (g->dead || g->closing)
+        return;
+    guard_deliver_snapshot(g);
+    guard_settle(g);
+}
+
 void guard_settle(struct raftlog_guard *g)
 {
     const struct raft *r = g->raft;
@@ -538,12 +586,13 @@ void guard_settle(struct raftlog_guard *g)
 static void guard_recv(struct raft_io *inner, struct raft_message *m)
 {
     struct raftlog_guard *g = inner->data;
-    if (g->dead || guard_conflict_in_write(g, m) || guard_second_vote(g, m) ||
+    if (g->dead || g->held_back || guard_conflict_in_write(g, m) || guard_second_vote(g, m) ||
         guard_snapshot_conflict(g, m) || guard_bad_image(g, m)) {
         message_release(m);
         return;
     }
-    if (guard_hold_result(g, m) || guard_delay_timeout_now(g, m) || guard_keep_snapshot(g, m))
+    if (guard_hold_result(g, m) || guard_delay_timeout_now(g, m) || guard_prepare_snapshot(g, m) ||
+        guard_keep_snapshot(g, m))
         return;
     guard_forget_leader(g, m);
     guard_expect_cut(g, m);
@@ -557,12 +606,11 @@ static void guard_recv(struct raft_io *inner, struct raft_message *m)
 static void guard_tick(struct raft_io *inner)
 {
     struct raftlog_guard *g = inner->data;
-    if (g->dead || guard_skip_tick(g))
+    if (g->dead || g->held_back || guard_skip_tick(g))
         return;
     g->tick(&g->io);
     /* Only here: in the callback of the disk the disk is not ready for another snapshot. */
-    if (!g->dead && g->raft->snapshot.pending.term == 0)
-        guard_deliver_kept(g, &g->snapshot);
+    guard_deliver_snapshot(g);
     guard_settle(g);
 }
 
@@ -576,9 +624,16 @@ static int guard_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
     return g->inner->start(g->inner, msecs, guard_tick, guard_recv);
 }
 
+/*
+ * The library says that it is closed when its files are, which may be before the handles of the
+ * last one are: it says so again when those have closed (raftlog.c frees nothing before that).
+ */
 static void guard_on_close(struct raft_io *inner)
 {
     struct raftlog_guard *g = inner->data;
+    if (g->closed)
+        return;
+    g->closed = true;
     guard_disk_close(g);
     g->close_cb(&g->io);
 }
@@ -683,6 +738,31 @@ static int guard_send_timeout_now(struct raftlog_guard *g, const struct raft_mes
     return rv;
 }
 
+static void guard_note_snapshot(struct raftlog_guard *g, const struct raft_message *m)
+{
+    struct guard_peer *peer = guard_peer(g, m->server_id);
+    g->snapshots_sent++;
+    if (peer == NULL)
+        return;
+    peer->snapshot_index = m->install_snapshot.last_index;
+    peer->snapshot_ms = g->inner->time(g->inner);
+}
+
+/* Until it has come so far that what a snapshot leaves in the log is enough for it. */
+bool raftlog_guard_follower_installs(const struct raftlog_guard *g, unsigned max_ms)
+{
+    const struct raft *r = g->raft;
+    for (size_t i = 0; i < GUARD_PEERS_MAX && r->state == RAFT_LEADER; i++) {
+        const struct guard_peer *peer = &g->peers[i];
+        raft_index needs = MAX(peer->acked, peer->snapshot_index) + r->snapshot.trailing / 2;
+        if (peer->id != 0 && peer->term == r->current_term && peer->snapshot_index != 0 &&
+            g->inner->time(g->inner) - peer->snapshot_ms < max_ms && guard_is_member(g, peer->id) &&
+            (peer->acked < peer->snapshot_index || needs < r->last_applied))
+            return true;
+    }
+    return false;
+}
+
 static int guard_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
                       raft_io_send_cb cb)
 {
@@ -691,7 +771,8 @@ static int guard_send(struct raft_io *io, struct raft_io_send *req, const struct
         return RAFT_NOCONNECTION;
     if (m->type == RAFT_IO_APPEND_ENTRIES)
         return guard_send_entries(g, req, m, cb);
-    g->snapshots_sent += m->type == RAFT_IO_INSTALL_SNAPSHOT;
+    if (m->type == RAFT_IO_INSTALL_SNAPSHOT)
+        guard_note_snapshot(g, m);
     if (m->type == RAFT_IO_TIMEOUT_NOW)
         return guard_send_timeout_now(g, m);
     if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
@@ -735,5 +816,6 @@ void raftlog_guard_release(struct raftlog_guard *g)
     guard_held_drop(g);
     kept_drop(&g->timeout_now);
     kept_drop(&g->snapshot);
+    kept_drop(&g->snapshot_next);
     guard_conf_release(g);
 }

@@ -51,6 +51,9 @@ struct guard_owner {
                   const struct raft_entry *entries, size_t n);
     /* Is it an image that we wrote, every byte of it? */
     bool (*image_ok)(void *data, const struct raft_buffer *image);
+    /* Look at an image and load it, elsewhere; raftlog_guard_prepared() when that is done. Until
+     * then the bytes stay. NULL: image_ok is asked at once. */
+    void (*prepare)(void *data, const struct raft_buffer *image);
     struct raftlog_seal *seal; /* term, vote and the end of the log; NULL: the inner raft_io's */
     void *data;
 };
@@ -61,16 +64,21 @@ struct guard_peer {
     raft_term term;       /* of the next two, which are 0 in any other term */
     raft_index acked;     /* it has stored our log up to here */
     raft_index told;      /* it has been sent that so much is committed, and the entries */
-    raft_time heard_ms;   /* when it last answered, by the clock of raft_io; 0: not in `term` */
+    raft_index
+        snapshot_index; /* the last that it was sent ends here, sent at snapshot_ms; 0: none */
+    raft_time snapshot_ms;
+    raft_time heard_ms; /* when it last answered, by the clock of raft_io; 0: not in `term` */
 };
 
 struct raftlog_guard {
     struct raft_io io;     /* what the library sees */
     struct raft_io *inner; /* what does the work; its data points to us */
     struct raft *raft;
-    uint32_t off; /* BIT(rule): rules switched off, for tests that prove that a rule is needed */
-    bool dead;    /* after a fatal failure: nothing passes any more */
-    bool closing; /* what waits to be stored is not begun any more */
+    uint32_t off;   /* BIT(rule): rules switched off, for tests that prove that a rule is needed */
+    bool held_back; /* hears nobody and stands for nothing, until the owner lets it go */
+    bool dead;      /* after a fatal failure: nothing passes any more */
+    bool closing;   /* what waits to be stored is not begun any more */
+    bool closed;    /* and the library has been told that it is done */
     struct guard_owner owner;
 
     raft_io_tick_cb tick; /* the library's callbacks */
@@ -94,8 +102,10 @@ struct raftlog_guard {
     raft_index answer_max; /* an answer may acknowledge this much if it accepts the message */
     bool answer_stored;    /* and no more than is on our disk (G9) */
 
-    struct guard_held *timeout_now; /* G3: waits for our disk */
-    struct guard_held *snapshot;    /* G11: waits for our own snapshot */
+    struct guard_held *timeout_now;   /* G3: waits for our disk */
+    struct guard_held *snapshot;      /* G11: waits for our own snapshot, or is being prepared */
+    struct guard_held *snapshot_next; /* one that came meanwhile */
+    bool preparing;
     struct guard_peer peers[GUARD_PEERS_MAX];
     struct raft_fsm fsm;             /* G13: what the library sees */
     struct raft_fsm *inner_fsm;      /* the owner's */
@@ -118,8 +128,15 @@ void raftlog_guard_release(struct raftlog_guard *g);
  * Safe at any time, a leader's or not: it is the message that a heartbeat would be.
  */
 void raftlog_guard_tell(struct raftlog_guard *g, raft_index index);
+/* The image is what we wrote (`ok`), and loaded: the library gets it. */
+void raftlog_guard_prepared(struct raftlog_guard *g, bool ok);
+
 /* Would raftlog_guard_tell() have something to tell? */
 bool raftlog_guard_untold(struct raftlog_guard *g, raft_index index);
+
+/* Does a follower put a snapshot of ours in place, for less than `max_ms`, and needs what comes
+ * after it? The log must not be cut shorter than that meanwhile: it would need the next one. */
+bool raftlog_guard_follower_installs(const struct raftlog_guard *g, unsigned max_ms);
 
 /* What a leader knows of a follower; NULL: it has not heard of it in this term. */
 const struct guard_peer *raftlog_guard_peer(const struct raftlog_guard *g, raft_id id);

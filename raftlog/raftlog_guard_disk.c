@@ -301,13 +301,15 @@ static void loaded_release(struct raft_snapshot *snapshot, struct raft_entry *en
     raft_free(snapshot);
 }
 
-/* Our term and vote, not those of the library's files; never a term older than the log's. */
-static void guard_load_term(struct raftlog_guard *g, raft_term log_term, raft_term *term,
-                            raft_id *voted_for)
+/* Our term and vote, not those of the library's files; never a term older than the log's. The seal
+ * has a term from the first start on: then the library's files do not matter any more. */
+static int guard_load_term(struct raftlog_guard *g, raft_term log_term, raft_term *term,
+                           raft_id *voted_for)
 {
     struct raftlog_seal *seal = g->owner.seal;
     if (seal == NULL)
-        return;
+        return 0;
+    uint64_t sealed = seal->term;
     if (seal->term != 0) {
         *term = seal->term;
         *voted_for = seal->vote;
@@ -318,6 +320,8 @@ static void guard_load_term(struct raftlog_guard *g, raft_term log_term, raft_te
     }
     seal->term = *term;
     seal->vote = *voted_for;
+    return sealed == 0 && *term != 0 ? seal_status(g, raftlog_seal_vote(seal, *term, *voted_for))
+                                     : 0;
 }
 
 static int guard_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
@@ -331,9 +335,10 @@ static int guard_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     raft_term log_term = *n > 0 ? (*entries)[*n - 1].term : 0;
     if (*snapshot != NULL)
         log_term = MAX(log_term, (*snapshot)->term);
-    guard_load_term(g, log_term, term, voted_for);
-    if (g->owner.loaded != NULL &&
-        (rv = g->owner.loaded(g->owner.data, *snapshot, *start_index, *entries, *n)) != 0) {
+    rv = guard_load_term(g, log_term, term, voted_for);
+    if (rv == 0 && g->owner.loaded != NULL)
+        rv = g->owner.loaded(g->owner.data, *snapshot, *start_index, *entries, *n);
+    if (rv != 0) {
         loaded_release(*snapshot, *entries, *n);
         return rv;
     }

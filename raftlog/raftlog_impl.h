@@ -6,6 +6,7 @@
 
 #include "raftlog.h"
 
+#include "raftlog_acked.h"
 #include "raftlog_guard.h"
 #include "raftlog_seal.h"
 #include "raftlog_transport.h"
@@ -27,6 +28,7 @@ struct raftlog {
     char *dir;
     int dir_fd; /* holds the lock on the directory */
     struct raftlog_seal seal;
+    struct raftlog_acked acked;
     struct raft raft;
     struct raft_io io;
     struct raft_fsm fsm;
@@ -38,7 +40,7 @@ struct raftlog {
     uv_timer_t watch;     /* looks at the disk */
     uv_timer_t tell;      /* followers that do not know what is committed will be told */
     uint64_t tell_index;
-    unsigned handles; /* of the four, those that are open */
+    unsigned handles; /* of these, those that close last and are open */
 
     enum raftlog_role role; /* as last told by on_role */
     uint64_t term;
@@ -57,6 +59,14 @@ struct raftlog {
     void *snapshot_token;   /* of the snapshot being written */
     uint64_t snapshot_index;
     uint64_t snapshot_term;
+    struct raftlog_prepare {
+        uv_work_t work;
+        struct raft_buffer image; /* the guard's */
+        void *token;
+        bool ok;
+        bool busy;
+    } prepare_image;
+    bool raft_closed;       /* while an image was being prepared: the rest follows */
     struct err restore_err; /* why what the disk had was refused */
 
     struct raftlog_transfer {
@@ -64,7 +74,8 @@ struct raftlog {
         bool sent;   /* the library knows */
         bool done;   /* it knows no more */
         uint64_t to;
-        uint64_t deadline_ms; /* of what is under way, before it is sent */
+        uint64_t
+            deadline_ms; /* of what is under way, before it is sent; of the next leader, after */
         raftlog_transfer_cb cb;
         void *data;
         struct raft_transfer req;
@@ -81,6 +92,9 @@ struct raftlog {
     uint64_t looked_ms;                         /* when we last looked */
     bool disk_waits;                            /* entries were waiting when we last looked */
     uint64_t disk_wait_ms, disk_wait_ms_before; /* the longest in this window, in the one before */
+    uint64_t ahead_ms;       /* another has had what waits since then; 0: nobody has */
+    uint64_t disk_behind_ms; /* for so long */
+    unsigned slow_writes;    /* one after the other, as in GIVE_WAY_EACH_MS */
     uint64_t gave_way_ms;    /* when we last wanted to hand over because of it; 0: never */
     uint64_t disk_window_ms; /* when this one began */
     bool disk_slow;          /* and we have said so */
@@ -123,5 +137,8 @@ void raftlog_frame_address(struct raft_buffer *frame, uint64_t index, uint64_t c
 int raftlog_on_loaded(void *data, const struct raft_snapshot *snapshot, raft_index start_index,
                       const struct raft_entry *entries, size_t n);
 bool raftlog_image_ok(void *data, const struct raft_buffer *image);
+void raftlog_image_prepare(void *data, const struct raft_buffer *image);
+/* raftlog.c: what waited for the image that was being prepared. */
+void raftlog_closed(struct raftlog *log);
 
 #endif

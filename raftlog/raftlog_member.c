@@ -4,10 +4,12 @@
  * Members change one at a time and step by step, each step an entry of the log: added as a spare,
  * which gets nothing; a stand-by, which gets the log and does not count; a voter.
  *
- * A transfer goes: wanted (new requests wait) -> sent (all of ours are finished; the library waits
- * for the follower to have our log, then tells it to stand for election) -> done (another leader is
- * known, or an election timeout has passed) -> answered. The request of the library lives in the
- * log, because 0.15.0 may look at it after it has called back (#396, #398).
+ * A transfer goes: wanted (new requests wait) -> sent (all of ours are finished, or the disk takes
+ * too long; the library waits for the follower to have our log, then tells it to stand for
+ * election)
+ * -> done (we lead no more, or an election timeout has passed) -> answered (another leader is
+ * known, or there is none in time). The request of the library lives in the log, because 0.15.0 may
+ * look at it after it has called back (#396, #398).
  */
 #include "raftlog_impl.h"
 
@@ -16,7 +18,11 @@
 
 #include <string.h>
 
-enum { TRANSFER_DRAIN_MS = 1000 }; /* for what is under way to be finished */
+enum {
+    TRANSFER_DRAIN_MS =
+        250, /* for what is under way to be finished; a slow disk never gets there */
+    TRANSFER_KNOWN_MS = 1500, /* for the new leader to be known, after we have ceased to be it */
+};
 
 static enum raftlog_part part_of(int role)
 {
@@ -121,14 +127,20 @@ static void raftlog_on_transferred(struct raft_transfer *req)
 {
     struct raftlog *log = req->data;
     log->transfer.done = true;
+    log->transfer.deadline_ms = clock_mono_ms() + TRANSFER_KNOWN_MS;
     raftlog_kick(log);
 }
 
+/*
+ * What is not finished when the time is over goes with us: the next leader has it, if it was
+ * acknowledged or could have been, but we cannot tell who proposed it. A disk that takes seconds
+ * for a write is what we are to leave, and would keep us here.
+ */
 void raftlog_transfer_send(struct raftlog *log)
 {
     struct raftlog_transfer *t = &log->transfer;
-    if (!t->wanted || t->sent || t->done || !list_empty(&log->proposals_sent) ||
-        log->barrier_groups > 0)
+    bool idle = list_empty(&log->proposals_sent) && log->barrier_groups == 0;
+    if (!t->wanted || t->sent || t->done || (!idle && clock_mono_ms() < t->deadline_ms))
         return;
     t->req = (struct raft_transfer){.data = log};
     t->sent = raftlog_leads(log) &&
@@ -136,20 +148,29 @@ void raftlog_transfer_send(struct raftlog *log)
     t->done = !t->sent;
 }
 
+/* Nobody to wait for: another one leads, we lead still, or nobody came in time. */
+static bool transfer_is_over(const struct raftlog *log)
+{
+    const struct raftlog_transfer *t = &log->transfer;
+    return t->done && (log->closing || raftlog_leader(log) != 0 || !t->sent ||
+                       clock_mono_ms() >= t->deadline_ms);
+}
+
 void raftlog_transfer_watch(struct raftlog *log)
 {
     struct raftlog_transfer *t = &log->transfer;
-    if (!t->wanted || t->sent || t->done)
+    if (!t->wanted)
         return;
-    t->done = !raftlog_leads(log) || clock_mono_ms() >= t->deadline_ms;
-    if (t->done)
+    if (!t->sent && !t->done)
+        t->done = !raftlog_leads(log);
+    if (transfer_is_over(log) || (!t->sent && clock_mono_ms() >= t->deadline_ms))
         raftlog_kick(log);
 }
 
 void raftlog_transfer_answer(struct raftlog *log)
 {
     struct raftlog_transfer *t = &log->transfer;
-    if (!t->wanted || !t->done)
+    if (!t->wanted || !transfer_is_over(log))
         return;
     uint64_t leader_id = raftlog_leader(log);
     t->wanted = false;

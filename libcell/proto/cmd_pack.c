@@ -145,9 +145,9 @@ static void usage_fields(struct pack *p, struct cmd_usage *u)
     pack_list(p, &u->tasks, &u->task_count, CMD_USAGES_MAX, sizeof *u->tasks, task_usage_fields);
 }
 
-static void masters_fields(struct pack *p, struct masters *m)
+void masters_fields(struct pack *p, struct masters *m, uint32_t max)
 {
-    pack_count(p, &m->count, CELL_MASTERS_MAX);
+    pack_count(p, &m->count, max);
     for (uint32_t i = 0; i < m->count && pack_ok(p); i++) {
         pack_fields(p, 4);
         pack_u64(p, &m->rows[i].id);
@@ -275,7 +275,7 @@ static void body_fields(struct pack *p, struct cmd *cmd)
         usage_fields(p, &cmd->usage);
         return;
     case CMD_MASTERS_SET:
-        masters_fields(p, &cmd->masters_set);
+        masters_fields(p, &cmd->masters_set, CELL_MASTERS_MAX);
         return;
     case CMD_MASTER_ADD:
         master_add_fields(p, &cmd->master_add);

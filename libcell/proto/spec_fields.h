@@ -13,6 +13,8 @@ void resources_fields(struct pack *p, struct resources *r, struct resource_names
 void attempt_ref_fields(struct pack *p, void *attempt_ref);
 void words_fields(struct pack *p, struct words *words, uint32_t max);
 void report_fields(struct pack *p, void *report);
+/* Without next_id, which only the cell gives. */
+void masters_fields(struct pack *p, struct masters *masters, uint32_t max);
 void task_usage_fields(struct pack *p, void *task_usage);
 /* Reading refuses a spec that takes more than SPEC_BYTES_MAX. */
 void spec_fields(struct pack *p, void *job_spec);

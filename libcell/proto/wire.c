@@ -110,7 +110,7 @@ static void status_fields(struct pack *p, void *body)
                            &s->mark_digest,    &s->store_behind_ms, &s->disk_wait_ms,
                            &s->disk_silent_ms, &s->disk_free_bytes, &s->disk_bytes,
                            &s->state_bytes};
-    pack_fields(p, 11 + ARRAY_SIZE(numbers));
+    pack_fields(p, 15 + ARRAY_SIZE(numbers));
     pack_u64(p, &s->id);
     pack_text(p, s->addr, sizeof s->addr);
     pack_i64(p, &s->pid);
@@ -124,6 +124,10 @@ static void status_fields(struct pack *p, void *body)
     pack_u64(p, &s->certs_soon);
     pack_u64(p, &s->cert_first_ms);
     pack_text(p, s->cert_first, sizeof s->cert_first);
+    pack_u64(p, &s->wall_ms);
+    pack_u64(p, &s->cell_ms);
+    masters_fields(p, &s->masters, MASTER_ROWS_MAX);
+    pack_u64(p, &s->masters.next_id);
 }
 
 void wire_pack_status(struct buf *to, const struct wire_status *s)
@@ -139,10 +143,11 @@ int wire_unpack_status(const void *bytes, size_t size, struct wire_status *ret, 
 static void alive_fields(struct pack *p, void *body)
 {
     struct wire_alive *a = body;
-    pack_fields(p, 3);
+    pack_fields(p, 4);
     pack_bytes(p, &a->bits, &a->size);
     pack_u32(p, &a->links);
     pack_u64(p, &a->applied_index);
+    pack_u64(p, &a->wall_ms);
     if (a->size > CELL_MACHINES_MAX / 8)
         pack_fail(p, "more machines than a cell has");
 }
@@ -160,9 +165,10 @@ int wire_unpack_alive(const void *bytes, size_t size, struct wire_alive *ret, st
 static void shed_fields(struct pack *p, void *body)
 {
     struct wire_shed *s = body;
-    pack_fields(p, 2);
+    pack_fields(p, 3);
     pack_u64(p, &s->to);
     pack_u32(p, &s->count);
+    pack_u64(p, &s->median_ms);
 }
 
 void wire_pack_shed(struct buf *to, const struct wire_shed *s)
@@ -321,10 +327,12 @@ void wire_identities_release(struct wire_identities *i)
 static void join_fields(struct pack *p, void *body)
 {
     struct wire_join *j = body;
-    pack_fields(p, 3);
+    pack_fields(p, 5);
     pack_u64(p, &j->id);
     pack_text(p, j->raft, sizeof j->raft);
     pack_bool(p, &j->is_new);
+    pack_u64(p, &j->last_index);
+    pack_u64(p, &j->open_ms);
 }
 
 void wire_pack_join(struct buf *to, const struct wire_join *j)

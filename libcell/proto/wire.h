@@ -23,7 +23,7 @@ enum { WIRE_MARK_ENTRIES = 1024 };
     X(ALIVE, 11)     /* replica -> leader: wire_alive; answer: wire_shed */ \
     X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that has \
                         everything   acknowledged before */ \
-    X(JOIN, 14)      /* replica -> leader: wire_join; answer: wire_answer, or why not */ \
+    X(JOIN, 14)      /* replica -> any other: wire_join; answer: wire_answer, or why not */ \
     X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
     X(REPORT, 21)    /* borglet -> replica: wire_reports; as an empty call, answered empty, it is \
                         the heartbeat: a replica that is stopped keeps its sockets, but is mute */ \
@@ -112,6 +112,9 @@ struct wire_status {
      */
     uint64_t certs_soon, cert_first_ms;
     char cert_first[CELL_NAME_MAX + 1];
+    uint64_t wall_ms;       /* its clock when it answered */
+    uint64_t cell_ms;       /* the time of the cell then, as it would stamp it */
+    struct masters masters; /* who the replicas are, for all it has applied; next_id 0: unknown */
 };
 
 /* What a replica tells the leader every second of the borglets it drives. */
@@ -120,11 +123,13 @@ struct wire_alive {
     size_t size;      /* in bytes */
     uint32_t links;   /* how many it drives */
     uint64_t applied_index;
+    uint64_t wall_ms; /* what its clock shows */
 };
 /* If it drives more than its share, `count` of them should go to replica `to`. */
 struct wire_shed {
     uint64_t to;
     uint32_t count;
+    uint64_t median_ms; /* of the masters' clocks, when this was sent; 0: not known */
 };
 
 struct wire_hello {
@@ -176,7 +181,9 @@ struct wire_identities {
 struct wire_join {
     uint64_t id;
     char raft[CELL_ADDR_MAX + 1];
-    bool is_new; /* its directory is empty */
+    bool is_new;         /* its directory is empty */
+    uint64_t last_index; /* of its log when it was opened, open_ms ago: so much it has stored */
+    uint64_t open_ms;
 };
 
 struct wire_reports {

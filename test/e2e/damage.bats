@@ -111,6 +111,6 @@ ask_victim()
     wait_until 10 says_why
     wait_until 10 is_gone "$(cut -d' ' -f1 "$BORG_CELL/run/master$(victim).pid")"
     expect_exit 6 borgctl cell status
-    expect_text "replica $(victim) .* cannot be reached"
+    expect_text "replica $(victim) .* has ended: the raft log .*it has lost entries"
     wait_until 10 job_runs web 2
 }

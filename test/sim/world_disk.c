@@ -16,6 +16,8 @@
 #include "hash.h"
 #include "raftlog_disk.h"
 #include "raftlog_files.h"
+#include "clock.h"
+#include "raftlog_acked.h"
 #include "raftlog_seal.h"
 
 #include <errno.h>
@@ -68,6 +70,7 @@ struct disk {
     raft_id vote;
     raft_index mark_index; /* of the seal */
     raft_term mark_term;
+    struct raftlog_acked acked;
     struct record *records; /* of entries first to first + count - 1 */
     size_t count, capacity;
     raft_index first;
@@ -623,6 +626,11 @@ int raftlog_files_check(const char *dir UNUSED, struct err *err UNUSED)
     return 0; /* nothing rots here */
 }
 
+int raftlog_files_metadata(const char *dir UNUSED, struct err *err UNUSED)
+{
+    return 0;
+}
+
 static struct disk *disk_of_node(void)
 {
     return &disks[world_current()->replica];
@@ -667,6 +675,40 @@ int raftlog_seal_mark(struct raftlog_seal *seal, uint64_t index, uint64_t term, 
     seal->mark_index = d->mark_index = index;
     seal->mark_term = d->mark_term = term;
     return 0;
+}
+
+void raftlog_acked_open(struct raftlog_acked *acked, const char *dir UNUSED)
+{
+    *acked = disk_of_node()->acked;
+    acked->fd = -1;
+    for (size_t i = 0; i < ACKED_ROWS; i++)
+        acked->rows[i].noted_ms = clock_mono_ms();
+}
+
+void raftlog_acked_close(struct raftlog_acked *acked UNUSED)
+{
+}
+
+void raftlog_acked_note(struct raftlog_acked *acked, uint64_t id, uint64_t index, uint64_t now_ms)
+{
+    size_t at = 0;
+    while (at < ACKED_ROWS - 1 && acked->rows[at].id != id && acked->rows[at].id != 0)
+        at++;
+    if (acked->rows[at].index < index)
+        acked->rows[at] = (struct acked_row){id, index, now_ms};
+}
+
+const struct acked_row *raftlog_acked_find(const struct raftlog_acked *acked, uint64_t id)
+{
+    for (size_t i = 0; i < ACKED_ROWS; i++)
+        if (acked->rows[i].id == id)
+            return &acked->rows[i];
+    return NULL;
+}
+
+void raftlog_acked_save(struct raftlog_acked *acked)
+{
+    disk_of_node()->acked = *acked;
 }
 
 /* For checkers and faults */

@@ -233,8 +233,30 @@ void store_snapshot_end(struct store *store, void *token)
     store->image = NULL;
 }
 
+int store_prepare(const struct store *store UNUSED, const void *bytes, size_t size,
+                  struct cell *cell, struct err *err)
+{
+    struct rows rows = {0};
+    if (rows_unpack(&rows, bytes, size, err) != 0)
+        return -ERR_CORRUPT;
+    rows_load(&rows, cell);
+    rows_clear(&rows);
+    return 0;
+}
+
+void store_unprepare(const struct store *store UNUSED)
+{
+}
+
 int store_replace(struct store *store, const void *bytes, size_t size, struct cell *cell,
                   struct err *err)
+{
+    int rv = store_prepare(store, bytes, size, cell, err);
+    return rv != 0 ? rv : store_replace_prepared(store, cell, bytes, size, err);
+}
+
+int store_replace_prepared(struct store *store, const struct cell *cell, const void *bytes,
+                           size_t size, struct err *err)
 {
     struct rows rows = {0};
     if (rows_unpack(&rows, bytes, size, err) != 0)
@@ -245,7 +267,6 @@ int store_replace(struct store *store, const void *bytes, size_t size, struct ce
     store->db->committed_count = 0;
     rows_clear(&store->db->rows);
     store->db->rows = rows;
-    rows_load(&rows, cell);
     store->index = cell->applied_index;
     world_watch_restored(store->node, cell);
     queries_look(store);

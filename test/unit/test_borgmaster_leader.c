@@ -1,7 +1,6 @@
 /*
  * test_borgmaster_leader.c - what the leader's timer finds due.
  */
-#include "cell_clock.h"
 #include "leader.h"
 #include "testlib.h"
 
@@ -251,31 +250,6 @@ START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
 }
 END_TEST
 
-/* One reading after another: what the cell has seen, the wall clock, the monotonic clock; the time.
- */
-static const struct {
-    uint64_t cell_ms, wall_ms, mono_ms, time_ms;
-} readings[] = {
-    {0, 100000, 10, 100000},        {100000, 100500, 510, 100500},  /* the wall clock's */
-    {100500, 700000, 1010, 700000},                                 /* it jumps ahead */
-    {700000, 101500, 1510, 700250},                                 /* and back: half its pace, */
-    {700250, 101501, 1511, 700250},                                 /* however often it is read */
-    {700250, 101502, 1512, 700251}, {700251, 800000, 2000, 800000}, /* until it has caught up */
-    {900000, 800100, 2100, 900000}, /* another led, whose clock is ahead */
-    {900000, 801100, 3100, 900500},
-};
-
-START_TEST(the_clock_of_a_cell_goes_on_whatever_those_of_its_leaders_do)
-{
-    struct cell_clock clock = {0};
-    for (size_t i = 0; i < ARRAY_SIZE(readings); i++) {
-        uint64_t time_ms =
-            cell_clock_read(&clock, readings[i].cell_ms, readings[i].wall_ms, readings[i].mono_ms);
-        ck_assert_msg(time_ms == readings[i].time_ms, "reading %zu: %" PRIu64, i, time_ms);
-    }
-}
-END_TEST
-
 enum { MANY = 100000, ONE_PERCENT = MANY / 100 };
 
 /* A cell of a hundred thousand, of which the leader hears every second, but for some. */
@@ -376,7 +350,6 @@ int main(void)
     tcase_add_test(tc, a_back_off_is_over_when_it_is_over);
     tcase_add_test(tc, a_draining_machine_is_asked_again_when_a_budget_has_room);
     tcase_add_test(tc, a_resized_job_is_asked_again_when_a_budget_has_room);
-    tcase_add_test(tc, the_clock_of_a_cell_goes_on_whatever_those_of_its_leaders_do);
     TCase *many = tcase_create("many");
     tcase_set_timeout(many, 120);
     tcase_add_test(many,

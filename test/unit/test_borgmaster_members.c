@@ -2,6 +2,7 @@
  * test_borgmaster_members.c - from the members there are to those that are wanted: each case is a
  * line of who is wanted, a line of what the log has, and the one step that follows.
  */
+#include "members.h"
 #include "members_next.h"
 #include "testlib.h"
 
@@ -40,8 +41,8 @@ static void read_wanted(struct situation *s, const char *text)
     free(copy);
 }
 
-/* "1 2 3! 4? 5b 6s 7y": voters; 3 is silent, 4 was never heard, 5 is behind; 6 is a spare, 7 a
- * stand-by. The first leads. */
+/* "1 2 3! 4? 5b 6s 7y 8d": voters; 3 is silent, 4 was never heard, 5 is behind; 6 is a spare, 7
+ * a stand-by; 8 has answered lately, but not the last question. The first leads. */
 static void read_peers(struct situation *s, const char *text)
 {
     char *copy = xstrdup(text), *rest = NULL;
@@ -59,6 +60,8 @@ static void read_peers(struct situation *s, const char *text)
                 peer->silent_ms = UINT64_MAX;
             else if (*marks == 'b')
                 peer->stored_index = LAST_INDEX - MEMBERS_BEHIND_MAX - 1;
+            else if (*marks == 'd')
+                peer->stored_index = (s->seen.asked_index = LAST_INDEX) - 1;
             else
                 peer->part = *marks == 's' ? RAFTLOG_SPARE : RAFTLOG_STANDBY;
         }
@@ -126,6 +129,10 @@ static const struct next_case {
     {"1 2 -3", "1 2 3", "log: 3 at r3:2 gone"},
     {"1 2 -3", "1 2 3!", "log: 3 at r3:2 gone"},
     {"1 2 -3", "1 2! 3", "wait: 1 of 2 voters answer and have caught up, 2 are needed"},
+    {"1 2 -3", "1 2d 3", "wait: 1 of 2 voters answer and have caught up, 2 are needed"},
+    {"1 2 -3", "1 2 3d", "log: 3 at r3:2 gone"},
+    {"1 2 3 4", "1 2d 3d 4y", "wait: 2 of 4 voters answer and have caught up, 3 are needed"},
+    {"1 +2", "1 2yd", "wait: replica 2 does not answer the leader any more"},
     {"1 2 -3", "1 2", "cell: 3 gone"},
     {"-1 2 3", "1 2 3", "transfer"},
     {"-1 2 3", "2 1 3", "log: 1 at r1:2 gone"},
@@ -172,6 +179,10 @@ static const struct may_case {
     {"1 2 3 4 5!", "-4", "replica 5 has not answered the leader for 1000 ms: bring it back, or"},
     {"1 2 3! 4! 5", "+3", NULL},
     {"1 2 3! 4! 5", "+5", "without replica 5 2 of 4 replicas would answer, 3 are needed"},
+    {"1 2 3d 4d 5", "-5", "without replica 5 2 of 4 replicas would answer, 3 are needed"},
+    {"1 2 3d 4d 5", "-3", NULL},
+    {"1 2 3 4 5d", "-4", "replica 5 does not answer the leader any more: bring it back, or"},
+    {"1 2 3d", "+", "replica 3 does not answer the leader any more: bring it back or replace"},
     {"1", "+", NULL},
     {"1", "+1", NULL}, /* the new one comes first */
     {"1 2", "-2", NULL},
@@ -193,6 +204,47 @@ START_TEST(what_would_cost_the_quorum_is_refused)
         ck_assert_msg(rv == -ERR_STATE && strstr(err.msg, c->refusal) != NULL, "%s, %s: %s",
                       c->peers, c->what, err.msg);
     free(s);
+}
+END_TEST
+
+/* Who seems to be there is waited for, not who is known to be away. */
+START_TEST(all_have_answered_when_nobody_is_waited_for)
+{
+    static const struct {
+        const char *peers;
+        bool all;
+    } cases[] = {{"1 2 3", true},   {"1 2d 3", false}, {"1 2d! 3", true},
+                 {"1 2 3d", false}, {"1 2db", true},   {"1 2sd?", true}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct situation *s = situation_new("1", cases[i].peers);
+        ck_assert_msg(members_all_answered(&s->seen) == cases[i].all, "%s", cases[i].peers);
+        free(s);
+    }
+}
+END_TEST
+
+START_TEST(an_old_copy_is_told_from_one_that_has_worked_since)
+{
+    static const struct {
+        struct wire_join asked;
+        uint64_t acked, age_ms;
+        bool is_old;
+    } cases[] = {
+        {{.last_index = 100, .open_ms = 50}, 100, 9000, false},
+        {{.last_index = 100, .open_ms = 50}, 101, 9000, true},
+        {{.last_index = 100, .open_ms = 50}, 101, 301, true},
+        {{.last_index = 100, .open_ms = 50}, 101, 300, false}, /* perhaps since it was opened */
+        {{.last_index = 100, .open_ms = 50}, 0, 0, false},     /* nothing is known */
+        {{.is_new = true}, 500, 9000, false},                  /* the cell says more of that */
+        /* It has been working for a minute, and has acknowledged on. */
+        {{.last_index = 100, .open_ms = 60000}, 880, 40, false},
+        {{.last_index = 100, .open_ms = 60000}, 880, 60200, false},
+        {{.last_index = 100, .open_ms = 60000}, 880, 61000, true},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        ck_assert_msg(members_is_old_copy(&cases[i].asked, cases[i].acked, cases[i].age_ms) ==
+                          cases[i].is_old,
+                      "case %zu", i);
 }
 END_TEST
 
@@ -256,6 +308,8 @@ int main(void)
 {
     Suite *suite = suite_create("members");
     TCase *t = tcase_create("members");
+    tcase_add_test(t, an_old_copy_is_told_from_one_that_has_worked_since);
+    tcase_add_test(t, all_have_answered_when_nobody_is_waited_for);
     tcase_add_loop_test(t, one_step_follows, 0, ARRAY_SIZE(next_cases));
     tcase_add_loop_test(t, what_would_cost_the_quorum_is_refused, 0, ARRAY_SIZE(may_cases));
     tcase_add_loop_test(t, steps_lead_to_what_is_wanted, 0, 6);

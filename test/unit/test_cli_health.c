@@ -192,6 +192,53 @@ static void upgrading(struct bed *bed)
     str_copy(bed->all[0].status.version, sizeof bed->all[0].status.version, "1.1");
 }
 
+static void a_full_disk_ended_it(struct bed *bed)
+{
+    gone(bed, 3);
+    str_copy(bed->all[3].ended, sizeof bed->all[3].ended, "raft log in /x: 60 MiB free");
+}
+
+static void three_wiped(struct bed *bed)
+{
+    for (size_t i = 0; i < MASTERS; i++) {
+        struct wire_status *s = &bed->all[i].status;
+        bool wiped = i < 3;
+        s->leader = 0;
+        str_copy(s->role, sizeof s->role, wiped ? "new" : "follower");
+        s->applied_index = wiped ? 0 : s->applied_index;
+        s->mark_index = wiped ? 0 : s->mark_index;
+        s->commit_index = wiped ? 0 : s->commit_index;
+    }
+}
+
+static void a_clock_ahead(struct bed *bed)
+{
+    for (size_t i = 0; i < MASTERS; i++) {
+        bed->all[i].heard_ms = UINT64_C(1700000000000) + i * 700;    /* asked one after the other */
+        bed->all[i].status.wall_ms = bed->all[i].heard_ms - 3600000; /* borgctl's own is wrong */
+        bed->all[i].status.cell_ms = bed->all[i].status.wall_ms + 3000;
+    }
+    bed->all[3].status.wall_ms += UINT64_C(400) * 86400000;
+}
+
+static void a_clock_behind(struct bed *bed)
+{
+    a_clock_ahead(bed);
+    bed->all[3].status.wall_ms -= UINT64_C(400) * 86400000 + 7000;
+}
+
+static void clocks_a_little_apart(struct bed *bed)
+{
+    a_clock_behind(bed);
+    bed->all[3].status.wall_ms += 3000;
+}
+
+static void cell_ahead(struct bed *bed)
+{
+    clocks_a_little_apart(bed);
+    bed->all[1].status.cell_ms += 3 * 3600000;
+}
+
 static const struct {
     void (*change)(struct bed *bed);
     uint64_t leader;
@@ -224,6 +271,16 @@ static const struct {
     {disk_not_asked_yet, 2, 0, 0, NULL, NULL},
     {slow_database, 2, 1, 5, "the database of replica 5 is 7000 ms and 42 entries behind", "old"},
     {holds, 2, 1, 0, "it holds still", "cell release"},
+    {a_full_disk_ended_it, 2, 1, 4, "replica 4 (host4:1) has ended: raft log in /x: 60 MiB free",
+     "mend that, then `borgctl cell up`"},
+    {three_wiped, 0, 1, 0,
+     "2 of 5 masters have a log, 3 are needed: the directories of 3 are empty",
+     "`borgctl cell checkpoint FILE`"},
+    {a_clock_ahead, 2, 1, 4,
+     "the clock of replica 4 is 400 days ahead of the other masters' clocks", "set it right"},
+    {a_clock_behind, 2, 1, 4, "the clock of replica 4 is 7 s behind the other", "set it right"},
+    {clocks_a_little_apart, 2, 0, 0, NULL, NULL},
+    {cell_ahead, 2, 1, 0, "the time of the cell is 3 hours ahead of its masters' clocks", "dates"},
     {upgrading, 2, 1, 1, "replica 1 is version 1.1, 2 is 1.0", "finish the upgrade"},
 };
 

@@ -6,6 +6,7 @@
  * One replica, which applies its whole log while it opens. Each case has a process of its own.
  */
 #include "raftlog_cell.h"
+#include "raftlog_acked.h"
 #include "raftlog_seal.h"
 
 #include <dirent.h>
@@ -264,6 +265,34 @@ START_TEST(damage_is_repaired_or_refused)
 }
 END_TEST
 
+/* Once the seal has a term the library's own copy of it is of no use, and of no harm. */
+START_TEST(damaged_metadata_costs_nothing)
+{
+    static const char *const names[] = {"metadata1", "metadata2"};
+    struct scene s = scene_new("test");
+    struct replica *r = &s.cell->replicas[0];
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        char path[512];
+        for (size_t at = 0; at < 32; at++) {
+            copy_dir(s.saved, r->dir);
+            path_of(&s, names[i], path);
+            int fd = open(path, O_RDWR | O_CREAT, 0600);
+            ck_assert_int_ge(fd, 0);
+            ck_assert_int_eq(pwrite(fd, "\xff", 1, (off_t)at), 1);
+            close(fd);
+            struct outcome o = try_open(&s);
+            ck_assert_msg(is_same(&s, &o), "%s at %zu: %s", names[i], at, o.message);
+        }
+        copy_dir(s.saved, r->dir);
+        path_of(&s, "metadata1", path);
+        ck_assert_int_eq(truncate(path, (off_t)i * 16), 0);
+        struct outcome o = try_open(&s);
+        ck_assert_msg(is_same(&s, &o), "cut: %s", o.message);
+    }
+    scene_free(&s);
+}
+END_TEST
+
 static uint8_t *read_file(const char *dir, const char *name, size_t *ret_size)
 {
     char path[512];
@@ -410,6 +439,40 @@ START_TEST(seal_remembers_and_abstains)
 }
 END_TEST
 
+static uint64_t acked_of(const struct raftlog_acked *acked, uint64_t id)
+{
+    const struct acked_row *row = raftlog_acked_find(acked, id);
+    return row != NULL ? row->index : 0;
+}
+
+START_TEST(what_others_acknowledged_is_remembered)
+{
+    struct raftlog_acked acked;
+    const char *dir = t_dir();
+    raftlog_acked_open(&acked, dir);
+    ck_assert_uint_eq(acked_of(&acked, 2), 0);
+    raftlog_acked_note(&acked, 2, 100, 7);
+    raftlog_acked_note(&acked, 3, 90, 8);
+    raftlog_acked_note(&acked, 2, 80, 9); /* never less */
+    ck_assert_uint_eq(acked_of(&acked, 2), 100);
+    ck_assert_uint_eq(raftlog_acked_find(&acked, 2)->noted_ms, 7);
+    for (uint64_t id = 100; id < 100 + 2 * ACKED_ROWS; id++) /* old numbers make room */
+        raftlog_acked_note(&acked, id, id, 10);
+    raftlog_acked_note(&acked, 200, 70, 10);
+    raftlog_acked_close(&acked);
+    raftlog_acked_open(&acked, dir);
+    ck_assert_uint_eq(acked_of(&acked, 2), 0);
+    ck_assert_uint_eq(acked_of(&acked, 200), 70);
+    ck_assert_uint_eq(acked_of(&acked, 131), 131);
+    ck_assert_uint_gt(raftlog_acked_find(&acked, 131)->noted_ms, 10);
+    ck_assert_int_eq(pwrite(acked.fd, "?", 1, 20), 1); /* then it says nothing, and nothing wrong */
+    raftlog_acked_close(&acked);
+    raftlog_acked_open(&acked, dir);
+    ck_assert_uint_eq(acked_of(&acked, 200), 0);
+    raftlog_acked_close(&acked);
+}
+END_TEST
+
 int main(void)
 {
     log_open(LOG_ERROR, "test");
@@ -418,9 +481,11 @@ int main(void)
     TCase *t = tcase_create("directories");
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, damage_is_repaired_or_refused, 0, (int)ARRAY_SIZE(damages));
+    tcase_add_test(t, damaged_metadata_costs_nothing);
     tcase_add_test(t, torn_write_opens_without_it);
     tcase_add_test(t, files_of_another_cell_are_refused);
     tcase_add_test(t, seal_remembers_and_abstains);
+    tcase_add_test(t, what_others_acknowledged_is_remembered);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -112,6 +112,17 @@ static void random_status(struct random *r, struct wire_status *s)
     s->certs_soon = random_number(r);
     s->cert_first_ms = random_number(r);
     random_text(r, s->cert_first, sizeof s->cert_first);
+    s->wall_ms = random_number(r);
+    s->cell_ms = random_number(r);
+    s->masters.count = (uint32_t)random_below(r, MASTER_ROWS_MAX + 1);
+    s->masters.next_id = random_number(r);
+    for (uint32_t i = 0; i < s->masters.count; i++) {
+        struct master *row = &s->masters.rows[i];
+        row->id = random_number(r);
+        row->state = (enum master_state)random_below(r, MASTER_STATE_COUNT);
+        random_text(r, row->rpc, sizeof row->rpc);
+        random_text(r, row->raft, sizeof row->raft);
+    }
 }
 
 static void random_alive(struct random *r, struct wire_alive *a)
@@ -124,12 +135,13 @@ static void random_alive(struct random *r, struct wire_alive *a)
     a->bits = bits;
     a->links = (uint32_t)random_number(r);
     a->applied_index = random_number(r);
+    a->wall_ms = random_number(r);
 }
 
 static bool same_alive(const struct wire_alive *a, const struct wire_alive *b)
 {
     return a->size == b->size && memcmp(a->bits, b->bits, a->size) == 0 && a->links == b->links &&
-           a->applied_index == b->applied_index;
+           a->applied_index == b->applied_index && a->wall_ms == b->wall_ms;
 }
 
 static void random_shed(struct random *r, struct wire_shed *s)
@@ -137,6 +149,7 @@ static void random_shed(struct random *r, struct wire_shed *s)
     memset(s, 0, sizeof *s);
     s->to = random_number(r);
     s->count = (uint32_t)random_number(r);
+    s->median_ms = random_number(r);
 }
 
 static void random_move(struct random *r, struct wire_move *m)
@@ -224,6 +237,8 @@ static void random_join(struct random *r, struct wire_join *j)
     j->id = random_number(r);
     random_text(r, j->raft, sizeof j->raft);
     j->is_new = random_below(r, 2);
+    j->last_index = random_number(r);
+    j->open_ms = random_number(r);
 }
 
 static void random_wire_reports(struct random *r, struct wire_reports *w)

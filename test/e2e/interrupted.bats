@@ -1,0 +1,156 @@
+#!/usr/bin/env bats
+# interrupted.bats - changes of the replicas that nobody sees the end of: borgctl is stopped with ^C
+# or killed, masters die in the middle. cell.json follows the cell, and the cell goes on.
+load lib.bash
+
+setup_file()
+{
+    cell_up --replicas 5 --borglets 1
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+ids_of_file()
+{
+    jq -r '[.replicas[].id] | sort | map(tostring) | join(" ")' "$BORG_CELL/cell.json"
+}
+
+ids_of_cell()
+{
+    ask "SELECT group_concat(id, ' ') FROM (SELECT id FROM replicas ORDER BY id)"
+}
+
+# `cell up` as often as needed: cell.json and the processes become what the cell says.
+settled() # COUNT
+{
+    cell_up || return 1
+    [[ "$(ids_of_file)" == "$(ids_of_cell)" ]] &&
+        sql_is "$1" "SELECT count(*) FROM replicas WHERE state = 'member'" &&
+        sql_is 0 "SELECT count(*) FROM replicas WHERE state <> 'member'"
+}
+
+# A follower, by the leader's word.
+follower_id()
+{
+    live_replica_ids | grep -vx "$(leader_id)" | head -n 1
+}
+
+no_ghosts()
+{
+    local id
+    for id in $(ls "$BORG_CELL" | sed -n 's/^master//p'); do
+        grep -qw "$id" <<<"$(ids_of_file)" || {
+            echo "the directory of replica $id is still there"
+            return 1
+        }
+    done
+    expect_exit 0 borgctl cell status
+}
+
+@test "^C in replace-replica, at several moments, leaves no ghost" {
+    local after old
+    for after in 0.05 0.15 0.3 0.6 0.9; do
+        old="$(follower_id)"
+        timeout -s INT "$after" "$BUILD/borgctl" cell replace-replica "$old" \
+            </dev/null 3>&- 4>&- || true
+        # Whatever was begun is carried out, by the cell and by `cell up`.
+        wait_until 40 settled 5
+        wait_until 20 replicas_agree 5
+        no_ghosts
+    done
+}
+
+@test "status and remove-replica know who is a member, whatever cell.json says" {
+    local old before
+    expect_exit 0 borgctl cell add-replica
+    wait_until 20 replicas_agree 6
+    old="$(follower_id)"
+    before="$(cat "$BORG_CELL/cell.json")"
+    expect_exit 0 borgctl cell remove-replica "$old"
+    echo "$before" >"$BORG_CELL/cell.json" # who wrote it was killed before
+    expect_exit 0 borgctl cell status
+    expect_text '5 of 5 masters answer'
+    expect_exit 0 borgctl cell remove-replica "$old"
+    expect_text "replica $old is gone"
+    same "cell.json" "$(ids_of_cell)" "$(ids_of_file)"
+    echo "$before" >"$BORG_CELL/cell.json"
+    expect_exit 1 borgctl cell replace-replica "$old"
+    expect_text "replica $old is gone already"
+    echo "$before" >"$BORG_CELL/cell.json"
+    cell_up
+    grep -q '5 masters' "$SPECS/up.out"
+    same "cell.json" "$(ids_of_cell)" "$(ids_of_file)"
+    [[ ! -e "$BORG_CELL/master$old" ]]
+}
+
+@test "a removed replica does not come back when all start from an old cell.json" {
+    local old before
+    expect_exit 0 borgctl cell add-replica
+    wait_until 20 replicas_agree 6
+    old="$(follower_id)"
+    cp -r "$BORG_CELL/master$old" "$BORG_CELL/log/kept"
+    before="$(cat "$BORG_CELL/cell.json")"
+    expect_exit 0 borgctl cell remove-replica "$old"
+    borgctl cell down
+    echo "$before" >"$BORG_CELL/cell.json"
+    mv "$BORG_CELL/log/kept" "$BORG_CELL/master$old"
+    wait_until 40 settled 5
+    no_ghosts
+}
+
+# Two followers die; a third is removed SECONDS later.
+remove_after() # SECONDS
+{
+    local leader pid id count=0 third="" pids=()
+    leader="$(leader_id)"
+    for id in $(live_replica_ids); do
+        [[ "$id" != "$leader" ]] || continue
+        ((count++)) || true
+        if ((count <= 2)); then
+            pids+=("$(pid_of_replica "$id")")
+        else
+            third="$id"
+        fi
+    done
+    kill -KILL "${pids[@]}"
+    sleep "$1"
+    expect_exit 1 borgctl cell remove-replica "$third"
+    expect_text "without replica $third 2 of 4 replicas would answer, 3 are needed"
+    # The cell goes on, with all five.
+    submit "after-$third-${1/./-}" 200 1 10m 'exit 0'
+    sql_is 5 "SELECT count(*) FROM replicas WHERE state = 'member'"
+    cell_up
+    wait_until 20 replicas_agree 5
+}
+
+@test "a removal that comes a moment after two deaths is refused" {
+    local seconds
+    for seconds in 0 0.3 0.6 0.8; do
+        remove_after "$seconds"
+    done
+}
+
+@test "a replica that waits to be let in refuses to hand leadership over, and lives" {
+    local id log
+    cell_file="$SPECS/alone.json"
+    mkdir -p "$SPECS/alone"
+    borgctl cell down
+    id="$(jq -r '.replicas[0].id' "$BORG_CELL/cell.json")"
+    cp "$BORG_CELL/cell.json" "$cell_file"
+    jq --arg ca "$BORG_CELL/pki/ca.crt" '.ca = $ca' "$BORG_CELL/cell.json" >"$cell_file"
+    "$BUILD/borgmaster" --cell "$cell_file" --id "$id" --dir "$SPECS/alone" \
+        --cert "$BORG_CELL/pki/master-$id.crt" --key "$BORG_CELL/pki/master-$id.key" \
+        >"$SPECS/alone.log" 2>&1 3>&- 4>&- &
+    local pid=$!
+    wait_until 10 grep -q master.started "$SPECS/alone.log"
+    expect_exit 3 borgctl --timeout 2 cell transfer-leader
+    expect_text "replica $id is new and waits until the others let it join"
+    kill -0 "$pid"
+    kill -TERM "$pid"
+    wait "$pid"
+    cell_up
+    wait_until 20 replicas_agree 5
+}
