@@ -34,7 +34,7 @@ static const struct refusal refusals[] = {
     {"frobnicate", "there is no command `frobnicate`; see borgctl help"},
     {"jbos", "there is no command `jbos`; did you mean `jobs`?"},
     {"submti x", "there is no command `submti`; did you mean `submit`?"},
-    {"cell", "`cell` needs one of up, down, status"},
+    {"cell", "`cell` needs one more word; see borgctl help cell"},
     {"cell upp", "there is no command `cell upp`; did you mean `cell up`?"},
     {"jobs --frobnicate", "there is no option --frobnicate; see borgctl help"},
     {"jobs --tiemout 3", "there is no option --tiemout; did you mean --timeout?"},
