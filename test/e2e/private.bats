@@ -46,7 +46,7 @@ teardown_file()
 
 @test "a checkpoint, which has everything in it, is for the operator" {
     expect_exit 1 borgctl --user bob cell checkpoint "$SPECS/bob.db"
-    expect_text 'user "bob" may not have a checkpoint'
+    expect_text 'user "bob" may not take a checkpoint'
     [[ ! -e "$SPECS/bob.db" ]]
     (umask 0 && borgctl --user root cell checkpoint "$SPECS/root.db")
     same "mode" 600 "$(stat -c %a "$SPECS/root.db")"
