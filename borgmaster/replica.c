@@ -764,9 +764,10 @@ static void clock_go_away(struct replica *r, uint64_t now_ms)
     if (!r->leads || r->clock.right_id == 0 ||
         (r->clock_away_ms != 0 && now_ms - r->clock_away_ms < CLOCK_AWAY_MS))
         return;
-    r->clock_away_ms = now_ms;
-    if (raftlog_transfer(r->log, r->clock.right_id, on_clock_away, r, &err) != 0)
-        log_warn("clock.not-handed-over reason=%s", log_quoted(err.msg));
+    if (raftlog_transfer(r->log, r->clock.right_id, on_clock_away, r, &err) == 0)
+        r->clock_away_ms = now_ms;
+    else /* nothing has begun, as in our first moments as leader: again in a second */
+        log_info("clock.not-handed-over reason=%s", log_quoted(err.msg));
 }
 
 uint64_t replica_clock_look(struct replica *r)
