@@ -307,8 +307,12 @@ static inline void random_machine_cmd(struct random *r, struct cmd *cmd)
         cmd->machine_evict.machine = machine;
     else if (cmd->kind == CMD_MACHINE_RECLAIM)
         cmd->machine_reclaim.machine = machine;
-    else
+    else if (cmd->kind == CMD_MACHINE_TRY)
         cmd->machine_try.machine = machine;
+    else {
+        random_text(r, cmd->machine_remove.name, sizeof cmd->machine_remove.name);
+        cmd->machine_remove.force = random_below(r, 2);
+    }
 }
 
 static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *cmd)
@@ -327,6 +331,7 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_MACHINE_EVICT:
     case CMD_MACHINE_RECLAIM:
     case CMD_MACHINE_TRY:
+    case CMD_MACHINE_REMOVE:
         random_machine_cmd(r, cmd);
         return;
     case CMD_JOB_SUBMIT:
@@ -353,10 +358,6 @@ static inline void random_cmd(struct random *r, enum cmd_kind kind, struct cmd *
     case CMD_MASTER_REMOVE:
     case CMD_MASTER_STEP:
         random_master_cmd(r, cmd);
-        return;
-    case CMD_MACHINE_REMOVE:
-        random_text(r, cmd->machine_remove.name, sizeof cmd->machine_remove.name);
-        cmd->machine_remove.force = random_below(r, 2);
         return;
     case CMD_JOB_UPDATE:
         random_update(r, &cmd->job_update);

@@ -352,3 +352,21 @@ int64_t places_spread_cost(const struct view_job *job, uint32_t machine)
         cost += (int64_t)job->spreads[i].weight * count_of(&job->spreads[i], machine);
     return cost;
 }
+
+bool view_avoids(const struct view_job *job, uint32_t machine)
+{
+    const struct view_task *task = &job->tasks[job->waiting_from];
+    bool avoids = false;
+    for (int i = 0; i < TASK_CRASHES_MAX; i++)
+        avoids |= task->crashed_on[i].v == machine + 1;
+    return avoids;
+}
+
+uint32_t view_avoided(const struct view_job *job)
+{
+    const struct view_task *task = &job->tasks[job->waiting_from];
+    uint32_t count = 0;
+    while (count < TASK_CRASHES_MAX && task->crashed_on[count].v != 0)
+        count++;
+    return count;
+}

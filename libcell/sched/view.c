@@ -597,24 +597,6 @@ struct view_task *view_first_waiting(struct view_job *job)
     return &job->tasks[job->waiting_from];
 }
 
-bool view_avoids(const struct view_job *job, uint32_t machine)
-{
-    const struct view_task *task = &job->tasks[job->waiting_from];
-    bool avoids = false;
-    for (int i = 0; i < TASK_CRASHES_MAX; i++)
-        avoids |= task->crashed_on[i].v == machine + 1;
-    return avoids;
-}
-
-uint32_t view_avoided(const struct view_job *job)
-{
-    const struct view_task *task = &job->tasks[job->waiting_from];
-    uint32_t count = 0;
-    while (count < TASK_CRASHES_MAX && task->crashed_on[count].v != 0)
-        count++;
-    return count;
-}
-
 struct view_job *view_job_find(const struct view *view, job_id id)
 {
     return id.v == 0 ? NULL : idmap_get(&view->jobs_by_id, id.v);
