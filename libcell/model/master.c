@@ -96,8 +96,9 @@ int masters_valid(const struct masters *masters, struct err *err)
             return err_set(err, ERR_INVALID, "replica %" PRIu64 " is out of order", row->id);
         /* While one takes the place of another both may be at the same address. */
         bool pair = row->state == MASTER_JOINING || count_state(masters, MASTER_LEAVING) > 0;
-        if (!pair && addresses_check(&seen, row->rpc, row->raft, 0, err) != 0)
-            return -(int)err->code;
+        int rv = pair ? 0 : addresses_check(&seen, row->rpc, row->raft, 0, err);
+        if (rv != 0)
+            return rv;
         seen.rows[seen.count++] = *row;
         last = row->id;
     }
