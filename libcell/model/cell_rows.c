@@ -269,6 +269,8 @@ int cell_scalars_check(const struct cell *cell, struct err *err)
 {
     if (cell->settings.policy >= POLICY_COUNT || cell->settings.hold >= HOLD_COUNT)
         return err_set(err, ERR_CORRUPT, "the cell's policy or hold is none");
+    if (!cell_can_begin_again(cell))
+        return err_set(err, ERR_CORRUPT, "its time, or a number it counts with, is too large");
     if (masters_valid(&cell->settings.masters, NULL) != 0)
         return err_set(err, ERR_CORRUPT, "its replicas contradict each other");
     if (resource_names_valid(&cell->resource_names, NULL) != 0)

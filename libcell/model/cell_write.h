@@ -90,6 +90,8 @@ int machine_tasks_check(const struct cell *cell, const struct machine *machine,
                         struct err *err) MUST_USE;
 int quota_row_check(const struct cell *cell, const struct quota *quota, struct err *err) MUST_USE;
 int cell_scalars_check(const struct cell *cell, struct err *err) MUST_USE;
+/* Are its numbers so small that cell_begin_again() finds larger ones? No cell counts so far. */
+bool cell_can_begin_again(const struct cell *cell);
 
 /* quota.c */
 void account_add(struct cell *cell, const struct job_spec *spec, uint32_t tasks);

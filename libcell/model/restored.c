@@ -17,6 +17,14 @@ enum { INDEX_BITS = 20, JOB_BITS = 8 };
 _Static_assert(32 + JOB_BITS + TASK_INDEX_BITS <= 63, "a task id must hold it, also signed");
 _Static_assert(32 + INDEX_BITS <= 53, "JSON holds it as a number");
 
+bool cell_can_begin_again(const struct cell *cell)
+{
+    const uint64_t end_s = UINT32_MAX; /* in the year 2106 */
+    return cell->applied_term < end_s && cell->applied_index >> INDEX_BITS < end_s &&
+           cell->next_job >> JOB_BITS < end_s && cell->now_ms / 1000 < end_s &&
+           cell->event_seq <= INT64_MAX / 2;
+}
+
 void cell_begin_again(struct cell *cell, uint64_t at_s, struct changes *changes)
 {
     struct cmd cmd = {0};

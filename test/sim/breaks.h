@@ -18,7 +18,7 @@
     X(STALE_READ, "stale-read", "fresh reads are served as any other", "fresh", 5) \
     X(LYING_READ, "lying-read", "reads name a later index than they show", "read", 5) \
     X(OLD_REGISTER, "old-register", "reads of some jobs are old, and name a later index", \
-      "linear", 10) \
+      "linear", 40) \
     X(OTHER_COMMAND, "other-command", "one replica applies another command", "history", 5) \
     X(EARLY_WRITE, "early-write", "writes of the log are said to be done when they begin", \
       "quorum", 1) \

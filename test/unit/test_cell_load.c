@@ -357,6 +357,44 @@ START_TEST(quotas_that_cannot_be_are_refused)
 }
 END_TEST
 
+/* What counts on from a checkpoint must not come round to 0. */
+START_TEST(numbers_that_leave_no_room_to_count_are_refused)
+{
+    struct err err = {0};
+    struct cell *cell = empty_cell();
+    uint64_t *const numbers[] = {&cell->applied_index, &cell->applied_term, &cell->now_ms,
+                                 &cell->event_seq, &cell->next_job};
+    ck_assert_int_eq(cell_load_done(cell, &err), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        uint64_t before = *numbers[i];
+        *numbers[i] = UINT64_MAX;
+        ck_assert_int_eq(cell_load_done(cell, &err), -ERR_CORRUPT);
+        ck_assert(strstr(err.msg, "too large") != NULL);
+        *numbers[i] = before;
+    }
+    cell_free(cell);
+}
+END_TEST
+
+START_TEST(replicas_that_share_an_address_are_refused)
+{
+    struct err err = {0};
+    struct cell *cell = empty_cell();
+    struct masters *masters = &cell->settings.masters;
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct master *row = &masters->rows[masters->count++];
+        *row = (struct master){.id = id, .state = MASTER_VOTES};
+        snprintf(row->rpc, sizeof row->rpc, "a:%d", (int)(2 * id));
+        snprintf(row->raft, sizeof row->raft, "a:%d", (int)(2 * id + 1));
+    }
+    masters->next_id = 3;
+    ck_assert_int_eq(cell_load_done(cell, &err), 0);
+    str_copy(masters->rows[1].raft, sizeof masters->rows[1].raft, masters->rows[0].rpc);
+    ck_assert_int_eq(cell_load_done(cell, &err), -ERR_CORRUPT);
+    cell_free(cell);
+}
+END_TEST
+
 START_TEST(jobs_and_machines_come_in_order_and_once)
 {
     struct cell *cell = empty_cell();
@@ -440,6 +478,8 @@ int main(void)
     tcase_add_loop_test(tcase, rows_that_contradict_each_other_are_refused, 0,
                         ARRAY_SIZE(refusals));
     tcase_add_test(tcase, jobs_and_machines_come_in_order_and_once);
+    tcase_add_test(tcase, numbers_that_leave_no_room_to_count_are_refused);
+    tcase_add_test(tcase, replicas_that_share_an_address_are_refused);
     tcase_add_test(tcase, more_may_be_disrupted_than_the_budget_allows);
     tcase_add_test(tcase, quotas_that_cannot_be_are_refused);
     tcase_add_test(tcase, only_the_newest_job_of_a_name_may_live);
