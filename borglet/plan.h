@@ -4,10 +4,11 @@
  * The borglet does not obey messages, it keeps what they ask for as wishes and compares them with
  * the attempts that exist, again after every change:
  *
- *     RUN     waits until there is room, then PLAN_START; once the attempt is there PLAN_RESIZE
- * when it has another limit, else void STOP    PLAN_STOP; an attempt that is not there is told to
- * have ended FORGET  PLAN_STOP when it still runs, PLAN_FORGET once it has ended
- *     SHOW    PLAN_LOST when it is not there
+ *   - RUN: waits until there is room, then PLAN_START; once the attempt is there, PLAN_RESIZE when
+ *     it has another limit, else nothing.
+ *   - STOP: PLAN_STOP; an attempt that is not there is told to have ended.
+ *   - FORGET: PLAN_STOP when it still runs, PLAN_FORGET once it has ended.
+ *   - SHOW: PLAN_LOST when it is not there.
  *
  * Room is the machine's capacity minus the limits of every attempt that still has processes, those
  * that are being stopped included: a preemptor waits for its victims. What the cell says is

@@ -58,9 +58,9 @@ void links_tell_replicas(struct links *links);
 void links_tell_identities(struct links *links);
 /* The cell was replaced as a whole. */
 void links_reset(struct links *links);
-/* Ask `count` borglets to go to another replica: those that came last. */
 /* The leader has answered, or we are it. */
 void links_answered(struct links *links);
+/* Ask `count` borglets to go to another replica: those that came last. */
 void links_shed(struct links *links, uint64_t to, size_t count);
 /* Whom we have heard of since the last call, for the leader; `bits` keeps it. */
 struct wire_alive links_alive(struct links *links, struct buf *bits);

@@ -187,9 +187,10 @@ const struct command cli_commands[] = {
         .summary = "restart the masters of your own cell one by one, the leader last",
         .details =
             "With the borgmaster that is beside this borgctl: so a cell is brought to another\n"
-            "version. Each is stopped when all others have caught up; a leader that is stopped\n"
-            "hands leadership over, so commands wait some milliseconds. The masters of other\n"
-            "cells are restarted in the same way by their supervisor (SIGTERM).",
+            "build. One whose database has another format refuses to start, and says so. Each is\n"
+            "stopped when all others have caught up; a leader that is stopped hands leadership\n"
+            "over, so commands wait some milliseconds. The masters of other cells are restarted\n"
+            "in the same way by their supervisor (SIGTERM).",
         .examples = "  borgctl cell restart",
         .run = cmd_cell_restart,
     },

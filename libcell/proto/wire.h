@@ -21,8 +21,8 @@ enum { WIRE_MARK_ENTRIES = 1024 };
     X(TRANSFER, 6)   /* user, master -> any replica: wire_transfer; answer: wire_answer */ \
     X(FORWARD, 10)   /* replica -> leader: packed cmd; answer: wire_answer */ \
     X(ALIVE, 11)     /* replica -> leader: wire_alive; answer: wire_shed */ \
-    X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that has \
-                        everything   acknowledged before */ \
+    X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that \
+                        has everything acknowledged before */ \
     X(JOIN, 14)      /* replica -> any other: wire_join; answer: wire_answer, or why not */ \
     X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
     X(REPORT, 21)    /* borglet -> replica: wire_reports; as an empty call, answered empty, it is \
