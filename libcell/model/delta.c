@@ -3,6 +3,7 @@
  */
 #include "cell_write.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,9 +95,19 @@ struct event *event_add(struct apply *a, enum event_kind kind)
         c->events = xrealloc(c->events, c->event_capacity, sizeof *c->events);
     }
     struct event *event = &c->events[c->event_count++];
-    *event = (struct event){
-        .seq = ++a->cell->event_seq, .time_ms = a->cell->now_ms, .kind = kind, .task_index = -1};
+    memset(event, 0, offsetof(struct event, detail) + 1);
+    event->seq = ++a->cell->event_seq;
+    event->time_ms = a->cell->now_ms;
+    event->kind = kind;
+    event->task_index = -1;
     return event;
+}
+
+/* Most details are short, and there is one for each task that is placed: no more is copied. */
+static void event_copy(struct event *to, const struct event *from)
+{
+    memcpy(to, from, offsetof(struct event, detail));
+    str_copy(to->detail, sizeof to->detail, from->detail);
 }
 
 void event_by(const struct apply *a, struct event *event)
@@ -139,17 +150,51 @@ static int by_value(const void *x, const void *y)
     return a < b ? -1 : a > b;
 }
 
+/* Memory for rows that are written as a whole: it is not cleared before. */
+static void *rows_new(size_t count, size_t size)
+{
+    return xrealloc(NULL, count, size);
+}
+
+enum { RADIX_COUNT_MIN = 64, RADIX = 256 };
+
+/* Sort many ids by the bytes in which they `differ`, the lowest first; takes the array. */
+static uint64_t *ids_sort_many(uint64_t *ids, size_t count, uint64_t differ)
+{
+    uint64_t *other = rows_new(count, sizeof *other);
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+        size_t ends[RADIX + 1] = {0};
+        if ((differ >> shift) % RADIX == 0)
+            continue;
+        for (size_t i = 0; i < count; i++)
+            ends[(ids[i] >> shift) % RADIX + 1]++;
+        for (size_t b = 1; b < RADIX; b++)
+            ends[b] += ends[b - 1];
+        for (size_t i = 0; i < count; i++)
+            other[ends[(ids[i] >> shift) % RADIX]++] = ids[i];
+        uint64_t *from = ids;
+        ids = other;
+        other = from;
+    }
+    free(other);
+    return ids;
+}
+
 /* A copy of the ids, ascending, each once. */
 static uint64_t *ids_sorted(const uint64_t *ids, size_t count, size_t *ret_count)
 {
-    uint64_t *sorted = xcalloc(count, sizeof *sorted);
+    uint64_t *sorted = rows_new(count, sizeof *sorted);
+    uint64_t differ = 0;
     bool ascends = true; /* as those of one large job do */
     for (size_t i = 0; i < count; i++) {
         sorted[i] = ids[i];
+        differ |= ids[i] ^ ids[0];
         ascends &= i == 0 || ids[i - 1] <= ids[i];
     }
-    if (!ascends)
+    if (!ascends && count < RADIX_COUNT_MIN)
         qsort(sorted, count, sizeof *sorted, by_value);
+    else if (!ascends)
+        sorted = ids_sort_many(sorted, count, differ);
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
         if (kept == 0 || sorted[kept - 1] != sorted[i])
@@ -200,8 +245,10 @@ static void machine_row_fill(struct machine *row, const struct machine *machine)
 {
     *row = *machine;
     row->attributes = words_copy(&machine->attributes);
-    row->left = xcalloc(machine->left_count, sizeof *row->left);
+    row->left = NULL;
     row->left_capacity = machine->left_count;
+    if (machine->left_count > 0)
+        row->left = rows_new(machine->left_count, sizeof *row->left);
     for (uint32_t i = 0; i < machine->left_count; i++)
         row->left[i] = machine->left[i];
 }
@@ -212,7 +259,7 @@ static void collect_machines(struct delta *delta, const struct cell *cell,
     size_t count;
     CLEANUP(free_ptr)
     uint64_t *ids = ids_sorted(changes->machines, changes->machine_count, &count);
-    delta->machines = xcalloc(count, sizeof *delta->machines);
+    delta->machines = rows_new(count, sizeof *delta->machines);
     for (size_t i = 0; i < count; i++)
         machine_row_fill(&delta->machines[delta->machine_count++],
                          cell_machine(cell, (machine_id){(uint32_t)ids[i]}));
@@ -223,7 +270,7 @@ static void collect_jobs(struct delta *delta, const struct cell *cell,
 {
     size_t count;
     CLEANUP(free_ptr) uint64_t *ids = ids_sorted(changes->jobs, changes->job_count, &count);
-    delta->jobs = xcalloc(count, sizeof *delta->jobs);
+    delta->jobs = rows_new(count, sizeof *delta->jobs);
     for (size_t i = 0; i < count; i++) {
         const struct job *job = cell_job(cell, (job_id){ids[i]});
         if (job != NULL) /* else forgotten since */
@@ -236,7 +283,7 @@ static void collect_tasks(struct delta *delta, const struct cell *cell,
 {
     size_t count;
     CLEANUP(free_ptr) uint64_t *ids = ids_sorted(changes->tasks, changes->task_count, &count);
-    delta->tasks = xcalloc(count, sizeof *delta->tasks);
+    delta->tasks = rows_new(count, sizeof *delta->tasks);
     const struct job *job = NULL; /* of the task before: mostly it is that of the next */
     job_id last = {0};
     for (size_t i = 0; i < count; i++) {
@@ -253,7 +300,7 @@ static void collect_tasks(struct delta *delta, const struct cell *cell,
 static void collect_requests(struct delta *delta, const struct cell *cell,
                              const struct changes *changes)
 {
-    delta->requests = xcalloc(changes->request_count, sizeof *delta->requests);
+    delta->requests = rows_new(changes->request_count, sizeof *delta->requests);
     for (size_t i = 0; i < changes->request_count; i++) {
         uint64_t seq = changes->requests[i];
         if (cell->request_seq - seq >= CELL_REQUESTS_MAX)
@@ -290,9 +337,9 @@ struct delta *delta_collect(const struct cell *cell, const struct changes *chang
     if (changes->identities)
         collect_identities(delta, cell);
     delta->event_count = changes->event_count;
-    delta->events = xcalloc(changes->event_count, sizeof *delta->events);
+    delta->events = rows_new(changes->event_count, sizeof *delta->events);
     for (size_t i = 0; i < changes->event_count; i++)
-        delta->events[i] = changes->events[i];
+        event_copy(&delta->events[i], &changes->events[i]);
     return delta;
 }
 
@@ -302,14 +349,14 @@ struct delta *delta_full(const struct cell *cell)
     delta->full = true;
     collect_quotas(delta, cell);
     collect_identities(delta, cell);
-    delta->machines = xcalloc(cell->machine_count, sizeof *delta->machines);
+    delta->machines = rows_new(cell->machine_count, sizeof *delta->machines);
     for (uint32_t i = 0; i < cell->machine_count; i++)
         machine_row_fill(&delta->machines[delta->machine_count++], cell->machines[i]);
     size_t tasks = 0;
     LIST_EACH(l, &cell->jobs)
     tasks += CONTAINER_OF(l, struct job, link)->task_count;
-    delta->jobs = xcalloc(cell->job_count, sizeof *delta->jobs);
-    delta->tasks = xcalloc(tasks, sizeof *delta->tasks);
+    delta->jobs = rows_new(cell->job_count, sizeof *delta->jobs);
+    delta->tasks = rows_new(tasks, sizeof *delta->tasks);
     LIST_EACH(l, &cell->jobs)
     {
         const struct job *job = CONTAINER_OF(l, struct job, link);

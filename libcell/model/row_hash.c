@@ -2,7 +2,9 @@
  * row_hash.c - what each row adds to the digest of its cell.
  *
  * Every field that a checkpoint stores goes in, in a fixed order; pointers, list links and
- * structs as bytes (padding) never do.
+ * structs as bytes (padding) never do. Rows of machines and tasks are hashed at each placement, so
+ * their small fields share words, and what is long is hashed by itself and the result added: the
+ * processor then computes these chains side by side.
  */
 #include "cell_write.h"
 
@@ -13,6 +15,11 @@ static uint64_t add_all(uint64_t hash, const uint64_t *values, size_t count)
     for (size_t i = 0; i < count; i++)
         hash = hash_add(hash, values[i]);
     return hash;
+}
+
+static uint64_t two(uint32_t a, uint32_t b)
+{
+    return (uint64_t)a << 32 | b;
 }
 
 static uint64_t add_resources(uint64_t hash, const struct resources *r)
@@ -63,24 +70,49 @@ uint64_t attributes_row_hash(const struct words *attributes)
     return add_words(6, attributes);
 }
 
-uint64_t machine_row_hash(const struct machine *machine)
+static uint64_t resources_row_hash(const struct resources *r)
 {
-    const uint64_t values[] = {
-        machine->id.v,       machine->state,           machine->draining,      machine->task_count,
-        machine->changed_ms, machine->attributes_hash, machine->instance,      machine->rival,
-        machine->rival_ms,   machine->sick_rounds,     machine->sick_until_ms, machine->left_count,
-        machine->directory,  machine->left_foreign};
-    uint64_t hash = hash_text(hash_text(2, machine->name), machine->addr);
-    hash = add_resources(add_all(hash, values, ARRAY_SIZE(values)), &machine->capacity);
-    hash = add_resources(add_resources(hash, &machine->reserved), &machine->stopping);
-    for (int r = 0; r < RECLAIM_COUNT; r++)
-        hash =
-            hash_add(hash_add(hash, (uint64_t)machine->reclaimed[r]), (uint64_t)machine->used[r]);
+    return add_resources(8, r);
+}
+
+/* Of its faults, its rivals and what it left: mostly there is nothing. */
+static uint64_t machine_trouble_hash(const struct machine *machine)
+{
+    const uint64_t values[] = {machine->rival,         machine->rival_ms,   machine->sick_rounds,
+                               machine->sick_until_ms, machine->left_count, machine->left_foreign};
+    uint64_t any = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+        any |= values[i];
+    for (int i = 0; i < MACHINE_FAULTS_MAX; i++)
+        any |= machine->faults[i].v;
+    if (any == 0)
+        return 0;
+    uint64_t hash = add_all(9, values, ARRAY_SIZE(values));
     for (int i = 0; i < MACHINE_FAULTS_MAX; i++)
         hash = hash_add(hash, machine->faults[i].v);
     for (uint32_t i = 0; i < machine->left_count; i++)
         hash = hash_add(hash_add(hash, machine->left[i].task.v), machine->left[i].attempt);
-    return add_resources(hash, &machine->promised);
+    return hash;
+}
+
+uint64_t machine_row_hash(const struct machine *machine)
+{
+    const uint64_t values[] = {two(machine->id.v, machine->task_count),
+                               two(machine->state, machine->draining),
+                               machine->changed_ms,
+                               machine->attributes_hash,
+                               machine->instance,
+                               machine->directory,
+                               machine_trouble_hash(machine),
+                               resources_row_hash(&machine->capacity),
+                               resources_row_hash(&machine->reserved),
+                               resources_row_hash(&machine->stopping),
+                               resources_row_hash(&machine->promised)};
+    uint64_t hash = hash_text(hash_text(2, machine->name), machine->addr);
+    for (int r = 0; r < RECLAIM_COUNT; r++)
+        hash =
+            hash_add(hash_add(hash, (uint64_t)machine->reclaimed[r]), (uint64_t)machine->used[r]);
+    return add_all(hash, values, ARRAY_SIZE(values));
 }
 
 uint64_t job_row_hash(const struct job *job)
@@ -99,22 +131,28 @@ uint64_t job_row_hash(const struct job *job)
 
 uint64_t task_row_hash(const struct task *task)
 {
-    const uint64_t values[] = {task->id.v,          task->state,         task->attempt,
-                               task->machine.v,     task->cause,         task->stopping,
-                               task->failures,      (uint64_t)task->pid, (uint64_t)task->exit_code,
-                               task->not_before_ms, task->started_ms,    task->changed_ms,
-                               task->alloc.v,       task->devices,       task->shape,
-                               task->misstarts,     task->by_eviction};
-    uint64_t hash = add_all(4, values, ARRAY_SIZE(values));
+    const uint64_t values[] = {task->id.v,
+                               two(task->state, task->cause),
+                               two(task->stopping, task->shape),
+                               two(task->attempt, task->machine.v),
+                               two(task->failures, task->misstarts),
+                               two((uint32_t)task->pid, (uint32_t)task->exit_code),
+                               two(task->devices, task->by_eviction),
+                               task->not_before_ms,
+                               task->started_ms,
+                               task->changed_ms,
+                               task->alloc.v};
+    uint64_t own = add_all(4, values, ARRAY_SIZE(values));
+    uint64_t rest = 10;
     for (int i = 0; i < TASK_CRASHES_MAX; i++)
-        hash = hash_add(hash, task->crashed_on[i].v);
+        rest = hash_add(rest, task->crashed_on[i].v);
     for (int r = 0; r < RECLAIM_COUNT; r++) {
         const struct reserve *reserve = &task->reserves[r];
         const uint64_t parts[] = {(uint64_t)reserve->used, reserve->since_ms,
                                   reserve->reclaimed_percent};
-        hash = add_all(hash, parts, ARRAY_SIZE(parts));
+        rest = add_all(rest, parts, ARRAY_SIZE(parts));
     }
-    return hash_bytes(hash, task->ports, sizeof task->ports);
+    return hash_add(own, hash_bytes(rest, task->ports, sizeof task->ports));
 }
 
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row)

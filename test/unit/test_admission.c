@@ -66,8 +66,8 @@ START_TEST(one_identity_gets_its_part_and_is_told_so)
         size_t most;
     } cases[] = {
         {ROLE_USER, 20000, 2048}, {ROLE_USER, 2000, 209},   {ROLE_USER, 1024, 92},
-        {ROLE_USER, 64, 5},      {ROLE_USER, 2, 1},        {ROLE_BORGLET, 20000, 4},
-        {ROLE_BORGLET, 2000, 4}, {ROLE_MASTER, 20000, 32}, {ROLE_MASTER, 1024, 32},
+        {ROLE_USER, 64, 5},       {ROLE_USER, 2, 1},        {ROLE_BORGLET, 20000, 4},
+        {ROLE_BORGLET, 2000, 4},  {ROLE_MASTER, 20000, 32}, {ROLE_MASTER, 1024, 32},
         {ROLE_MASTER, 64, 5},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -250,6 +250,26 @@ START_TEST(a_turn_has_so_many_frames_and_so_much_time_for_each)
 }
 END_TEST
 
+/* What comes together is then committed together: a batch costs the disk as much as one command. */
+START_TEST(a_turn_serves_the_quick_calls_of_many_clients_of_one_user)
+{
+    enum { CLIENTS = 512, QUICK_US = 15, SLOW_US = 1000 };
+    crowd = (struct crowd){.admission = admission_new(&admission_rpc, 65536)};
+    for (unsigned i = 0; i < CLIENTS; i++)
+        ck_assert(crowd_join(&crowd, who_of(ROLE_USER, 1)));
+    struct admission_account *account = crowd.accounts[0];
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        ck_assert(account_may_serve(account, 1));
+        account_served(account, QUICK_US);
+    }
+    unsigned slow = 0;
+    for (; account_may_serve(account, 2); slow++)
+        account_served(account, SLOW_US);
+    ck_assert_uint_eq(slow, admission_rpc.roles[ROLE_USER].turn_us / SLOW_US);
+    crowd_release(&crowd);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("admission");
@@ -262,6 +282,7 @@ int main(void)
     tcase_add_test(tc, what_all_connections_of_an_identity_hold_is_one_sum);
     tcase_add_test(tc, a_call_counts_after_its_connection_has_gone);
     tcase_add_test(tc, a_turn_has_so_many_frames_and_so_much_time_for_each);
+    tcase_add_test(tc, a_turn_serves_the_quick_calls_of_many_clients_of_one_user);
     suite_add_tcase(suite, tc);
     return t_main(suite);
 }
