@@ -117,6 +117,8 @@ $(FUZZ_BINS): $(B)/test/fuzz/fuzz_%: $(B)/obj/test/fuzz/fuzz_%.o $(if $(filter f
 		$(B)/borgctl.a $(B)/borglet.a $(B)/borgmaster.a $(B)/raftlog.a $(B)/libcell.a
 	@mkdir -p $(@D)
 	$(call run,LD $@,$(CC) $(CFLAGS) $(if $(filter fuzz,$(BUILD)),-fsanitize=fuzzer) $^ -o $@ $(CHECK_LIBS) $(LDLIBS))
+# Writes the inputs that fuzz_proto begins with.
+FUZZ_BINS += $(B)/test/fuzz/seeds
 # What the benches share.
 $(B)/bench.a: $(call obj,$(call src,test/bench/lib))
 $(BENCH_BINS): $(B)/bench.a

@@ -129,7 +129,8 @@ static void request_serve(struct shim *s, struct client *c, const struct shim_re
 void control_read(struct shim *s, struct client *client)
 {
     struct shim_request request;
-    ssize_t n = recv(client->fd, &request, sizeof(request), MSG_DONTWAIT);
+    /* The whole length: a longer one is no request that begins well. */
+    ssize_t n = recv(client->fd, &request, sizeof(request), MSG_DONTWAIT | MSG_TRUNC);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;

@@ -45,17 +45,18 @@ static int address_split(const char *address, char host[CELL_ADDR_MAX + 1], uint
 int address_read(const char *address, struct sockaddr_storage *ret, char host[CELL_ADDR_MAX + 1],
                  uint16_t *ret_port, struct err *err)
 {
-    if (address_split(address, host, ret_port) != 0)
-        return err_set(err, ERR_INVALID,
-                       "\"%.80s\" is no address: expected HOST:PORT or [IPV6]:PORT, %d bytes at "
-                       "most",
-                       address, CELL_ADDR_MAX);
-    *ret = (struct sockaddr_storage){0};
     struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)ret;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)ret;
-    if (uv_ip4_addr(host, *ret_port, v4) == 0 || uv_ip6_addr(host, *ret_port, v6) == 0)
-        host[0] = '\0';
-    return 0;
+    *ret = (struct sockaddr_storage){0};
+    if (address_split(address, host, ret_port) == 0) {
+        if (uv_ip4_addr(host, *ret_port, v4) == 0 || uv_ip6_addr(host, *ret_port, v6) == 0)
+            host[0] = '\0';
+        if (strchr(host, ':') == NULL) /* no name has one: it is not looked up */
+            return 0;
+    }
+    return err_set(err, ERR_INVALID,
+                   "\"%.80s\" is no address: expected HOST:PORT or [IPV6]:PORT, %d bytes at most",
+                   address, CELL_ADDR_MAX);
 }
 
 void address_set_port(struct sockaddr_storage *address, uint16_t port)

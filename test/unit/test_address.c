@@ -21,6 +21,7 @@ START_TEST(addresses_are_read_and_printed)
         {"[]:80", NULL},
         {"::1:80", NULL},
         {"[127.0.0.1]:80", NULL},
+        {"[:z1]:80", NULL},
         {"127.0.0.1:65536", NULL},
         {"127.0.0.1:-1", NULL},
         {"127.0.0.1:8o", NULL},

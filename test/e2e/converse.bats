@@ -1,0 +1,74 @@
+#!/usr/bin/env bats
+# converse.bats - whole conversations, right and damaged ones, leave masters and borglets at work.
+#
+# CONVERSE_SECONDS: how long each identity talks, here 5; CONVERSE_SEED: what it says.
+load lib.bash
+
+# What another user waits for an answer at the most; a master that a member has made leader by
+# force needs an election.
+PATIENCE_S=15
+
+setup_file()
+{
+    cell_up --replicas 3 --borglets 1 --user ada
+    cell_up --user bob
+    wait_until 30 replicas_agree 3
+    wait_sql 30 1 "SELECT count(*) FROM machines WHERE state = 'up'"
+    "$TOOLS/frames" pki "$BORG_CELL/pki" borglet-evil borglet/evil
+    export CONVERSE_SECONDS="${CONVERSE_SECONDS:-5}"
+    export CONVERSE_SEED="${CONVERSE_SEED:-$((RANDOM * 32768 + RANDOM))}"
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+# Everything that went wrong in a program leaves one of these in its log.
+logs_are_clean()
+{
+    local found
+    found="$(find "$BORG_CELL" -name '*.log' -exec grep -HE \
+        '^panic |AddressSanitizer|LeakSanitizer|runtime error:' {} + || true)"
+    [[ -z "$found" ]] || echo "$found" | head -40
+    [[ -z "$found" ]]
+}
+
+converse() # CERT
+{
+    local pids borglets rc=0
+    pids="$(pids_of_programs)"
+    borglets="$(ask "SELECT addr FROM machines WHERE state = 'up' AND name <> 'evil'")"
+    [[ "$borglets" == *:* ]]
+    # shellcheck disable=SC2086 # a list
+    timeout -k 5 $((CONVERSE_SECONDS + 60)) "$TOOLS/converse" "$BORG_CELL" "$1" user-ada \
+        "$CONVERSE_SEED" "$CONVERSE_SECONDS" "$PATIENCE_S" $borglets \
+        </dev/null >"$SPECS/converse.$1" 2>&1 3>&- 4>&- || rc=$?
+    figure "converse as $1: seed $CONVERSE_SEED, $CONVERSE_SECONDS s: $(cat "$SPECS/converse.$1")"
+    ((rc == 0)) || last_logs
+    ((rc == 0))
+    logs_are_clean
+    same "masters and borglets" "$pids" "$(pids_of_programs)"
+    wait_until 60 replicas_agree 3
+    wait_sql 60 up "SELECT state FROM machines WHERE name <> 'evil'"
+    submit "after-$1" 100 1 50m 'exec sleep 1000'
+    wait_until 60 job_runs "after-$1" 1
+    borgctl kill --wait "after-$1"
+}
+
+@test "a user who says everything that can be said" {
+    converse user-bob
+}
+
+@test "a borglet" {
+    converse borglet-evil
+}
+
+@test "a master that is a member" {
+    converse master-2
+}
+
+@test "what ends afterwards has lost no memory, where that is looked at" {
+    timeout -k 5 60 "$BUILD/borgctl" cell down --dir "$BORG_CELL" --tasks </dev/null 3>&- 4>&-
+    logs_are_clean
+}
