@@ -384,7 +384,7 @@ static void prepared_drop(struct replica *r)
 static void *on_restore_begin(void *data, const void *bytes, size_t size)
 {
     struct replica *r = data;
-    prepared_drop(r); /* the log has gone on without it */
+    ASSERT(r->prepared == NULL);
     struct prepared *p = xcalloc(1, sizeof *p);
     *p = (struct prepared){.replica = r, .bytes = bytes, .size = size, .cell = cell_new()};
     return p;
@@ -403,6 +403,11 @@ static void on_restore_end(void *data, void *token)
 {
     struct replica *r = data;
     r->prepared = token;
+}
+
+static void on_restore_drop(void *data, void *token UNUSED)
+{
+    prepared_drop(data);
 }
 
 /* The old cell is taken apart elsewhere: a million tasks are a million pieces. */
@@ -449,6 +454,7 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     if (index <= r->cell->applied_index) {
         log_info("snapshot.older index=%" PRIu64 " database=%" PRIu64 ", ignored", index,
                  r->cell->applied_index);
+        prepared_drop(r);
         return 0;
     }
     if (restore_take(r, bytes, size, &cell, &full, &err) != 0) {
@@ -510,6 +516,7 @@ static const struct raftlog_handlers raftlog_handlers = {
     .restore_begin = on_restore_begin,
     .restore_load = on_restore_load,
     .restore_end = on_restore_end,
+    .restore_drop = on_restore_drop,
     .on_restore = on_restore,
     .on_fatal = on_raftlog_fatal,
     .may_connect = may_connect,

@@ -326,6 +326,7 @@ static void raftlog_on_raft_closed(struct raft *r)
 void raftlog_closed(struct raftlog *log)
 {
     raftlog_guard_release(&log->guard);
+    raftlog_image_unprepare(log);
     raftlog_submit_proposals(log); /* nobody leads any more: all fail */
     while (!list_empty(&log->barriers_waiting))
         raftlog_submit_barriers(log);
@@ -767,6 +768,7 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
                                                 .loaded = raftlog_on_loaded,
                                                 .image_ok = raftlog_image_ok,
                                                 .prepare = raftlog_image_prepare,
+                                                .unprepare = raftlog_image_unprepare,
                                                 .seal = &log->seal,
                                                 .data = log});
     log->guard.held_back = o->hold;

@@ -4,7 +4,7 @@
  * Hides canonical/raft 0.15.0 (nobody else includes raft.h), holds it behind the guard
  * (raftlog_guard.c, why: README.md) and under our own TLS transport. Knows nothing of cells.
  *
- * Everything runs on the loop's thread; only `snapshot_write` runs in the libuv pool. An entry may
+ * Everything runs on the loop's thread; only `snapshot_write` and `restore_load` run in the libuv pool. An entry may
  * have any size up to RAFTLOG_ENTRY_BYTES_MAX; the log frames and pads it (the library loses
  * entries whose length is no multiple of 8).
  *
@@ -43,13 +43,16 @@ struct raftlog_handlers {
     void *(*snapshot_begin)(void *data, uint64_t index, uint64_t term);
     int (*snapshot_write)(void *token, void **ret_bytes, size_t *ret_size);
     void (*snapshot_end)(void *data, void *token);
-    /* A snapshot of the leader is to take the place of everything; on_restore comes with the same
-     * bytes, or another one does. Beforehand, and so that heartbeats go on, in three steps; NULL:
-     * it is loaded in on_restore. begin (loop): a token, or NULL; load (pool thread): may block;
-     * end (loop): it is loaded. */
+    /* A snapshot of the leader, newer than what the log has, is to take the place of everything.
+     * Beforehand, and so that heartbeats go on, in three steps; NULL, all four: it is loaded in
+     * on_restore. begin (loop): a token, or NULL; load (pool thread, not for a damaged one): may
+     * block; end (loop): it is loaded. Then on_restore comes with the same bytes, or drop (loop):
+     * it was damaged, entries that came meanwhile go further, or the log is closed. One at a time:
+     * no other is begun before that. */
     void *(*restore_begin)(void *data, const void *bytes, size_t size);
     void (*restore_load)(void *token);
     void (*restore_end)(void *data, void *token);
+    void (*restore_drop)(void *data, void *token);
     /* A snapshot was loaded at start or came from the leader: `index` is the last entry in it.
      * Bytes are borrowed. Returns 0, or an error (fatal). */
     int (*on_restore)(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size);

@@ -309,12 +309,22 @@ static void image_loaded(uv_work_t *work, int status UNUSED)
         raftlog_closed(log);
 }
 
+void raftlog_image_unprepare(void *data)
+{
+    struct raftlog *log = data;
+    void *token = log->prepare_image.token;
+    ASSERT(!log->prepare_image.busy);
+    log->prepare_image.token = NULL;
+    if (token != NULL)
+        log->options.handlers->restore_drop(log->options.data, token);
+}
+
 void raftlog_image_prepare(void *data, const struct raft_buffer *image)
 {
     struct raftlog *log = data;
     struct raftlog_prepare *p = &log->prepare_image;
     const struct raftlog_handlers *h = log->options.handlers;
-    ASSERT(!p->busy);
+    ASSERT(!p->busy && p->token == NULL);
     *p = (struct raftlog_prepare){.image = *image, .busy = true};
     p->work.data = log;
     if (h->restore_begin != NULL && image->len > sizeof(struct image_head))
@@ -334,6 +344,7 @@ static int image_restore(struct raftlog *log, const struct raft_buffer *buf, str
     int rv = log->options.handlers->on_restore(log->options.data, index, be64toh(head.term),
                                                (const char *)buf->base + sizeof head,
                                                buf->len - sizeof head);
+    log->prepare_image.token = NULL;
     if (rv != 0)
         return err_set(err, ERR_CORRUPT, "snapshot up to entry %" PRIu64 " cannot be restored",
                        index);

@@ -18,6 +18,7 @@ struct guard_send {
     struct raft_io_send *request; /* the library's */
     struct guard_peer *peer;
     size_t bytes;
+    uint64_t snapshot_number; /* of the last snapshot that was sent before it */
 };
 
 raft_term raftlog_guard_term_of(const struct raft_log *log, raft_index index)
@@ -36,7 +37,7 @@ bool raftlog_guard_writing(const struct raftlog_guard *g)
     return g->appends > 0 || guard_installing(g->raft);
 }
 
-static struct guard_held *held_new(const struct raft_message *m)
+struct guard_held *guard_held_new(const struct raft_message *m)
 {
     const char *address = m->server_address != NULL ? m->server_address : "";
     size_t size = strlen(address) + 1;
@@ -56,7 +57,7 @@ void guard_held_drop(struct raftlog_guard *g)
 }
 
 /* The receiver of a message owns its entries or its snapshot; that is us when we drop it. */
-static void message_release(struct raft_message *m)
+void guard_message_release(struct raft_message *m)
 {
     if (m->type == RAFT_IO_APPEND_ENTRIES) {
         if (m->append_entries.n_entries > 0)
@@ -69,10 +70,10 @@ static void message_release(struct raft_message *m)
 }
 
 /* Forget a message that waits alone, with what it carries. */
-static void kept_drop(struct guard_held **kept)
+void guard_kept_drop(struct guard_held **kept)
 {
     if (*kept != NULL)
-        message_release(&(*kept)->message);
+        guard_message_release(&(*kept)->message);
     free(*kept);
     *kept = NULL;
 }
@@ -99,7 +100,7 @@ static bool guard_hold_result(struct raftlog_guard *g, const struct raft_message
     g->used[GUARD_OWN_TERM]++;
     if (g->held_count >= GUARD_HELD_MAX) /* like a message lost: the next heartbeat asks again */
         return true;
-    list_push(&g->held, &held_new(m)->link);
+    list_push(&g->held, &guard_held_new(m)->link);
     g->held_count++;
     return true;
 }
@@ -183,12 +184,12 @@ static bool guard_delay_timeout_now(struct raftlog_guard *g, const struct raft_m
         !raftlog_guard_writing(g))
         return false;
     g->used[GUARD_STABLE_LOG]++;
-    kept_drop(&g->timeout_now);
-    g->timeout_now = held_new(m);
+    guard_kept_drop(&g->timeout_now);
+    g->timeout_now = guard_held_new(m);
     return true;
 }
 
-static bool guard_is_member(const struct raftlog_guard *g, raft_id id)
+bool guard_is_member(const struct raftlog_guard *g, raft_id id)
 {
     const struct raft_configuration *conf = &g->raft->configuration;
     for (unsigned i = 0; i < conf->n; i++) {
@@ -313,74 +314,6 @@ static bool guard_second_vote(struct raftlog_guard *g, const struct raft_message
     return true;
 }
 
-/*
- * G9. "We have all entries of this snapshot" is also answered when they are not on disk yet, and
- * when our entry at its last index is another one, of a higher term (cowsql e514f78f af243f81). The
- * first is cut in guard_send. The second needs more entries that were never committed than a leader
- * keeps behind its snapshot, which leaders with 16 proposals under way do not write, and cannot be
- * repaired from outside: the replica stops and is to be replaced.
- */
-static bool guard_snapshot_conflict(struct raftlog_guard *g, const struct raft_message *m)
-{
-    const struct raft *r = g->raft;
-    const struct raft_install_snapshot *args = &m->install_snapshot;
-    if (!guard_on(g, GUARD_ACK_STORED) || m->type != RAFT_IO_INSTALL_SNAPSHOT ||
-        args->term < r->current_term || args->last_index <= r->commit_index)
-        return false;
-    raft_term ours = raftlog_guard_term_of(&r->log, args->last_index);
-    if (ours <= args->last_term)
-        return false;
-    g->used[GUARD_ACK_STORED]++;
-    guard_fatal(g, true,
-                "our entry %llu has term %llu, in the cell's snapshot it has %llu: this log cannot "
-                "be repaired",
-                args->last_index, ours, args->last_term);
-    return true;
-}
-
-/* A snapshot that was damaged on the leader's disk would take the place of our log. */
-static bool guard_bad_image(struct raftlog_guard *g, const struct raft_message *m)
-{
-    return m->type == RAFT_IO_INSTALL_SNAPSHOT && g->owner.image_ok != NULL &&
-           g->owner.prepare == NULL && !g->owner.image_ok(g->owner.data, &m->install_snapshot.data);
-}
-
-/*
- * G11. The library ignores an InstallSnapshot while it takes a snapshot of its own, which a
- * follower that catches up often does, and the leader waits for the whole install time-out (30 s by
- * default) before it sends another. Keep the last one until ours is done.
- */
-static bool guard_keep_snapshot(struct raftlog_guard *g, const struct raft_message *m)
-{
-    if (!guard_on(g, GUARD_KEEP_SNAPSHOT) || m->type != RAFT_IO_INSTALL_SNAPSHOT ||
-        g->raft->snapshot.pending.term == 0)
-        return false;
-    g->used[GUARD_KEEP_SNAPSHOT]++;
-    kept_drop(&g->snapshot);
-    g->snapshot = held_new(m);
-    return true;
-}
-
-/*
- * A snapshot takes seconds to be looked at and loaded. That happens elsewhere before the library
- * hears of it, so that heartbeats go on; then it waits for our own as in G11. Another one that
- * comes meanwhile waits, too.
- */
-static bool guard_prepare_snapshot(struct raftlog_guard *g, const struct raft_message *m)
-{
-    if (m->type != RAFT_IO_INSTALL_SNAPSHOT || g->owner.prepare == NULL)
-        return false;
-    if (g->snapshot != NULL) {
-        kept_drop(&g->snapshot_next);
-        g->snapshot_next = held_new(m);
-        return true;
-    }
-    g->snapshot = held_new(m);
-    g->preparing = true;
-    g->owner.prepare(g->owner.data, &g->snapshot->message.install_snapshot.data);
-    return true;
-}
-
 /* Its row, or one that is free: never used, or of a server that was removed. */
 static struct guard_peer *guard_peer_row(struct raftlog_guard *g, raft_id id)
 {
@@ -398,7 +331,7 @@ static struct guard_peer *guard_peer_row(struct raftlog_guard *g, raft_id id)
     return row;
 }
 
-static struct guard_peer *guard_peer(struct raftlog_guard *g, raft_id id)
+struct guard_peer *guard_peer(struct raftlog_guard *g, raft_id id)
 {
     struct guard_peer *peer = guard_peer_row(g, id);
     if (peer == NULL)
@@ -495,7 +428,7 @@ bool raftlog_guard_untold(struct raftlog_guard *g, raft_index index)
 }
 
 /* Give a message to the library and note what it may acknowledge in its answer. */
-static void guard_deliver(struct raftlog_guard *g, struct raft_message *m)
+void guard_deliver(struct raftlog_guard *g, struct raft_message *m)
 {
     raft_term leader_term = 0;
     raft_term entry_term = 0;
@@ -535,34 +468,6 @@ static void guard_deliver_kept(struct raftlog_guard *g, struct guard_held **kept
     free(h);
 }
 
-/* When our own snapshot is done. */
-static void guard_deliver_snapshot(struct raftlog_guard *g)
-{
-    if (g->dead || g->preparing || g->snapshot == NULL || g->raft->snapshot.pending.term != 0)
-        return;
-    if (guard_snapshot_conflict(g, &g->snapshot->message)) { /* the log has gone on */
-        kept_drop(&g->snapshot);
-        return;
-    }
-    guard_deliver_kept(g, &g->snapshot);
-    struct guard_held *next = g->snapshot_next;
-    g->snapshot_next = NULL;
-    if (next != NULL)
-        (void)guard_prepare_snapshot(g, &next->message);
-    free(next);
-}
-
-void raftlog_guard_prepared(struct raftlog_guard *g, bool ok)
-{
-    g->preparing = false;
-    if (!ok)
-        kept_drop(&g->snapshot);
-    if (g->dead || g->closing)
-        return;
-    guard_deliver_snapshot(g);
-    guard_settle(g);
-}
-
 void guard_settle(struct raftlog_guard *g)
 {
     const struct raft *r = g->raft;
@@ -587,17 +492,20 @@ static void guard_recv(struct raft_io *inner, struct raft_message *m)
 {
     struct raftlog_guard *g = inner->data;
     if (g->dead || g->held_back || guard_conflict_in_write(g, m) || guard_second_vote(g, m) ||
-        guard_snapshot_conflict(g, m) || guard_bad_image(g, m)) {
-        message_release(m);
+        guard_snapshot_conflict(g, m) || guard_bad_image(g, m) || guard_still_installs(g, m)) {
+        guard_message_release(m);
         return;
     }
-    if (guard_hold_result(g, m) || guard_delay_timeout_now(g, m) || guard_prepare_snapshot(g, m) ||
-        guard_keep_snapshot(g, m))
+    if (guard_hold_result(g, m) || guard_delay_timeout_now(g, m))
         return;
     guard_forget_leader(g, m);
     guard_expect_cut(g, m);
+    if (guard_take_snapshot(g, m)) {
+        guard_settle(g);
+        return;
+    }
     if (g->dead)
-        message_release(m);
+        guard_message_release(m);
     else
         guard_deliver(g, m);
     guard_settle(g);
@@ -610,7 +518,8 @@ static void guard_tick(struct raft_io *inner)
         return;
     g->tick(&g->io);
     /* Only here: in the callback of the disk the disk is not ready for another snapshot. */
-    guard_deliver_snapshot(g);
+    guard_snapshots_step(g);
+    guard_gets_begin(g);
     guard_settle(g);
 }
 
@@ -667,6 +576,8 @@ static void guard_on_sent(struct raft_io_send *req, int status)
     struct guard_send *s = req->data;
     struct raft_io_send *request = s->request;
     s->peer->sending_bytes -= s->bytes;
+    if (status != 0 && s->snapshot_number == s->peer->snapshot_number)
+        s->peer->snapshot_asked = 0; /* what was sent before may be lost, too */
     if (guard_keeps_place(s, status)) {
         s->guard->used[GUARD_KEEP_PLACE]++;
         status = 0;
@@ -699,7 +610,7 @@ static int guard_send_entries(struct raftlog_guard *g, struct raft_io_send *req,
         bytes += m->append_entries.entries[i].buf.len;
     if (peer != NULL)
         guard_note_told(g, peer, &m->append_entries);
-    if (peer == NULL || (bytes == 0 && peer->acked > 0))
+    if (peer == NULL || (bytes == 0 && peer->acked > 0 && peer->snapshot_asked == 0))
         return g->inner->send(g->inner, req, m, cb);
     if (guard_on(g, GUARD_BOUNDED_SENDS) && bytes > 0 && peer->sending_bytes > 0 &&
         peer->sending_bytes + bytes > GUARD_SEND_BYTES_MAX) {
@@ -709,7 +620,11 @@ static int guard_send_entries(struct raftlog_guard *g, struct raft_io_send *req,
     struct guard_send *s = raft_malloc(sizeof *s);
     if (s == NULL)
         PANIC("out of memory");
-    *s = (struct guard_send){.guard = g, .request = req, .peer = peer, .bytes = bytes};
+    *s = (struct guard_send){.guard = g,
+                             .request = req,
+                             .peer = peer,
+                             .bytes = bytes,
+                             .snapshot_number = peer->snapshot_number};
     s->req.data = s;
     req->cb = cb;
     peer->sending_bytes += bytes;
@@ -738,31 +653,6 @@ static int guard_send_timeout_now(struct raftlog_guard *g, const struct raft_mes
     return rv;
 }
 
-static void guard_note_snapshot(struct raftlog_guard *g, const struct raft_message *m)
-{
-    struct guard_peer *peer = guard_peer(g, m->server_id);
-    g->snapshots_sent++;
-    if (peer == NULL)
-        return;
-    peer->snapshot_index = m->install_snapshot.last_index;
-    peer->snapshot_ms = g->inner->time(g->inner);
-}
-
-/* Until it has come so far that what a snapshot leaves in the log is enough for it. */
-bool raftlog_guard_follower_installs(const struct raftlog_guard *g, unsigned max_ms)
-{
-    const struct raft *r = g->raft;
-    for (size_t i = 0; i < GUARD_PEERS_MAX && r->state == RAFT_LEADER; i++) {
-        const struct guard_peer *peer = &g->peers[i];
-        raft_index needs = MAX(peer->acked, peer->snapshot_index) + r->snapshot.trailing / 2;
-        if (peer->id != 0 && peer->term == r->current_term && peer->snapshot_index != 0 &&
-            g->inner->time(g->inner) - peer->snapshot_ms < max_ms && guard_is_member(g, peer->id) &&
-            (peer->acked < peer->snapshot_index || needs < r->last_applied))
-            return true;
-    }
-    return false;
-}
-
 static int guard_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
                       raft_io_send_cb cb)
 {
@@ -772,7 +662,7 @@ static int guard_send(struct raft_io *io, struct raft_io_send *req, const struct
     if (m->type == RAFT_IO_APPEND_ENTRIES)
         return guard_send_entries(g, req, m, cb);
     if (m->type == RAFT_IO_INSTALL_SNAPSHOT)
-        guard_note_snapshot(g, m);
+        return guard_send_snapshot(g, req, m, cb);
     if (m->type == RAFT_IO_TIMEOUT_NOW)
         return guard_send_timeout_now(g, m);
     if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
@@ -814,8 +704,8 @@ void raftlog_guard_install(struct raftlog_guard *g, struct raft *r, uint32_t off
 void raftlog_guard_release(struct raftlog_guard *g)
 {
     guard_held_drop(g);
-    kept_drop(&g->timeout_now);
-    kept_drop(&g->snapshot);
-    kept_drop(&g->snapshot_next);
+    guard_kept_drop(&g->timeout_now);
+    guard_kept_drop(&g->snapshot);
+    guard_kept_drop(&g->snapshot_next);
     guard_conf_release(g);
 }

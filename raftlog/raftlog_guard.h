@@ -33,6 +33,7 @@ enum guard_rule {
     GUARD_ONE_WRITE,     /* G12 one write of entries at a time, one batch in it */
     GUARD_KEEP_MEMBERS,  /* G13 a change of members that is void is rolled back */
     GUARD_KEEP_PLACE,    /* G14 what could not be sent says nothing of what a follower has */
+    GUARD_ONE_SNAPSHOT,  /* G15 a snapshot is sent once, and no log is cut that comes after it */
     GUARD_RULE_COUNT
 };
 
@@ -52,8 +53,10 @@ struct guard_owner {
     /* Is it an image that we wrote, every byte of it? */
     bool (*image_ok)(void *data, const struct raft_buffer *image);
     /* Look at an image and load it, elsewhere; raftlog_guard_prepared() when that is done. Until
-     * then the bytes stay. NULL: image_ok is asked at once. */
+     * then the bytes stay. One at a time: the library restores it, or it is unprepared, before the
+     * next. NULL, both: image_ok is asked at once. */
     void (*prepare)(void *data, const struct raft_buffer *image);
+    void (*unprepare)(void *data);
     struct raftlog_seal *seal; /* term, vote and the end of the log; NULL: the inner raft_io's */
     void *data;
 };
@@ -66,6 +69,8 @@ struct guard_peer {
     raft_index told;      /* it has been sent that so much is committed, and the entries */
     raft_index
         snapshot_index; /* the last that it was sent ends here, sent at snapshot_ms; 0: none */
+    raft_index snapshot_asked; /* where the library believes that it ends; 0: it may be lost */
+    uint64_t snapshot_number;  /* how many had been sent then */
     raft_time snapshot_ms;
     raft_time heard_ms; /* when it last answered, by the clock of raft_io; 0: not in `term` */
 };
@@ -106,6 +111,10 @@ struct raftlog_guard {
     struct guard_held *snapshot;      /* G11: waits for our own snapshot, or is being prepared */
     struct guard_held *snapshot_next; /* one that came meanwhile */
     bool preparing;
+    bool prepared;            /* or being prepared: it is restored or unprepared */
+    unsigned gets;            /* G15: reads of our snapshot, to be sent */
+    struct list gets_waiting; /* those that wait for our next one */
+    raft_index get_asked;     /* in the callback of one: where the library believes it ends */
     struct guard_peer peers[GUARD_PEERS_MAX];
     struct raft_fsm fsm;             /* G13: what the library sees */
     struct raft_fsm *inner_fsm;      /* the owner's */

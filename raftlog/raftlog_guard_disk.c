@@ -34,6 +34,8 @@ struct guard_write {
 };
 
 struct guard_get {
+    struct list link;
+    raft_index asked; /* where our snapshot ended when the library wanted it */
     struct raft_io_snapshot_get req;
     struct raftlog_guard *guard;
     struct raft_io_snapshot_get *request; /* the library's */
@@ -385,7 +387,9 @@ static void guard_on_got(struct raft_io_snapshot_get *req, struct raft_snapshot 
     struct raftlog_guard *g = get->guard;
     struct raft_io_snapshot_get *request = get->request;
     raft_io_snapshot_get_cb cb = get->cb;
+    raft_index asked = get->asked;
     free(get);
+    g->gets--;
     if (g->dead || guard_disk_failed(g, status, "cannot read our snapshot"))
         return;
     if (status == 0 && g->owner.image_ok != NULL &&
@@ -393,9 +397,25 @@ static void guard_on_got(struct raft_io_snapshot_get *req, struct raft_snapshot 
         guard_fatal(g, true, "our snapshot up to entry %llu is damaged", snapshot->index);
         return;
     }
+    g->get_asked = asked;
     cb(request, snapshot, status);
 }
 
+static int guard_get_begin(struct raftlog_guard *g, struct guard_get *get)
+{
+    int rv = g->inner->snapshot_get(g->inner, &get->req, guard_on_got);
+    if (rv != 0) {
+        g->gets--;
+        free(get);
+    }
+    return rv;
+}
+
+/*
+ * G15. A leader that is taking a snapshot cuts its log when that is done. A follower that was sent
+ * the one before would find what it needs next gone, and get another one: so it is sent the new
+ * one. None is begun while one is read or installed (raftlog_guard_follower_installs).
+ */
 static int guard_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *req,
                               raft_io_snapshot_get_cb cb)
 {
@@ -403,16 +423,38 @@ static int guard_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *r
     if (g->dead)
         return RAFT_CANCELED;
     struct guard_get *get = xcalloc(1, sizeof *get);
-    *get = (struct guard_get){.guard = g, .request = req, .cb = cb};
-    int rv = g->inner->snapshot_get(g->inner, &get->req, guard_on_got);
-    if (rv != 0)
-        free(get);
-    return rv;
+    *get = (struct guard_get){
+        .asked = g->raft->log.snapshot.last_index, .guard = g, .request = req, .cb = cb};
+    g->gets++;
+    if (!guard_on(g, GUARD_ONE_SNAPSHOT) || g->raft->snapshot.pending.term == 0)
+        return guard_get_begin(g, get);
+    g->used[GUARD_ONE_SNAPSHOT]++;
+    list_push(&g->gets_waiting, &get->link);
+    return 0;
+}
+
+static void guard_get_refuse(struct guard_get *get)
+{
+    struct raft_io_snapshot_get *request = get->request;
+    raft_io_snapshot_get_cb cb = get->cb;
+    free(get);
+    cb(request, NULL, RAFT_CANCELED);
+}
+
+void guard_gets_begin(struct raftlog_guard *g)
+{
+    if (g->dead || g->closing || g->raft->snapshot.pending.term != 0)
+        return;
+    for (struct list *l; !g->dead && (l = list_pop(&g->gets_waiting)) != NULL;) {
+        struct guard_get *get = CONTAINER_OF(l, struct guard_get, link);
+        guard_disk_failed(g, guard_get_begin(g, get), "cannot start to read our snapshot");
+    }
 }
 
 void guard_disk_install(struct raftlog_guard *g)
 {
     list_init(&g->appends_waiting);
+    list_init(&g->gets_waiting);
     g->io.append = guard_append;
     g->io.truncate = guard_truncate;
     g->io.set_term = guard_set_term;
@@ -430,5 +472,9 @@ void guard_disk_close(struct raftlog_guard *g)
         free(a);
         if (!g->dead)
             request->cb(request, guard_told(g, RAFT_CANCELED));
+    }
+    for (struct list *l; (l = list_pop(&g->gets_waiting)) != NULL;) {
+        g->gets--;
+        guard_get_refuse(CONTAINER_OF(l, struct guard_get, link));
     }
 }

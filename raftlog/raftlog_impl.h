@@ -62,7 +62,7 @@ struct raftlog {
     struct raftlog_prepare {
         uv_work_t work;
         struct raft_buffer image; /* the guard's */
-        void *token;
+        void *token;              /* the handlers', until it is restored or dropped */
         bool ok;
         bool busy;
     } prepare_image;
@@ -138,6 +138,8 @@ int raftlog_on_loaded(void *data, const struct raft_snapshot *snapshot, raft_ind
                       const struct raft_entry *entries, size_t n);
 bool raftlog_image_ok(void *data, const struct raft_buffer *image);
 void raftlog_image_prepare(void *data, const struct raft_buffer *image);
+/* What was prepared, if anything, will not be restored. */
+void raftlog_image_unprepare(void *data);
 /* raftlog.c: what waited for the image that was being prepared. */
 void raftlog_closed(struct raftlog *log);
 

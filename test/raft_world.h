@@ -379,6 +379,75 @@ static UNUSED void heal(struct world *w)
 
 enum { DIVERGED = 1, STOPPED = 2, LOST = 4, NO_LEADER = 8, LAGGING = 16 };
 
+/* Server `i` hears nobody but the test. */
+static UNUSED void isolate(struct world *w, unsigned i)
+{
+    for (unsigned k = 0; k < SERVERS; k++) {
+        if (k != i)
+            cut(w, i, k);
+    }
+}
+
+/* Give server `i` a message as if server `from` had sent it. */
+static UNUSED void inject(struct world *w, unsigned i, unsigned from, struct raft_message *m)
+{
+    m->server_id = w->f.servers[from].id;
+    m->server_address = w->f.servers[from].address;
+    w->spies[i].recv(w->spies[i].io, m);
+}
+
+/* AppendEntries with one entry after `prev`, or none when `entry_term` is 0. `buf` is taken. */
+static UNUSED void inject_bytes(struct world *w, unsigned i, unsigned from, raft_term term,
+                                raft_index prev, raft_term entry_term, unsigned short type,
+                                struct raft_buffer buf)
+{
+    struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES};
+    m.append_entries.term = term;
+    m.append_entries.prev_log_index = prev;
+    m.append_entries.prev_log_term = raftlog_guard_term_of(&raft_at(w, i)->log, prev);
+    if (entry_term != 0) {
+        struct raft_entry *entry = raft_calloc(1, sizeof *entry);
+        *entry =
+            (struct raft_entry){.term = entry_term, .type = type, .buf = buf, .batch = buf.base};
+        m.append_entries.entries = entry;
+        m.append_entries.n_entries = 1;
+    }
+    inject(w, i, from, &m);
+}
+
+static UNUSED void inject_entry(struct world *w, unsigned i, unsigned from, raft_term term,
+                                raft_index prev, raft_term entry_term)
+{
+    struct raft_buffer buf = {.len = 8};
+    if (entry_term != 0)
+        buf.base = raft_calloc(1, buf.len);
+    inject_bytes(w, i, from, term, prev, entry_term, RAFT_COMMAND, buf);
+}
+
+static UNUSED void inject_snapshot(struct world *w, unsigned i, unsigned from, raft_term term,
+                                   raft_index last_index, raft_term last_term)
+{
+    struct raft_message m = {.type = RAFT_IO_INSTALL_SNAPSHOT};
+    struct raft_install_snapshot *args = &m.install_snapshot;
+    args->term = term;
+    args->last_index = last_index;
+    args->last_term = last_term;
+    args->conf_index = 1;
+    ck_assert_int_eq(raft_fixture_configuration(&w->f, SERVERS, &args->conf), 0);
+    args->data = (struct raft_buffer){.base = raft_calloc(1, 8), .len = 8};
+    inject(w, i, from, &m);
+}
+
+/* Follower 4, cut off, with a disk that needs `disk_ms`. */
+static UNUSED struct world *world_of_follower_4(uint32_t off, unsigned disk_ms)
+{
+    struct world *w = world_led_by_0(off);
+    isolate(w, 4);
+    run(w, 100);
+    raft_fixture_set_disk_latency(&w->f, 4, disk_ms);
+    return w;
+}
+
 /* What is wrong after heal(), 0 when all agree and nothing acknowledged is lost. */
 static UNUSED int verdict(struct world *w)
 {

@@ -178,11 +178,11 @@ static void forget_vote(void *data)
 }
 
 WRAP(void, raftlog_guard_install, struct raftlog_guard *g, struct raft *r, uint32_t off,
-     void (*fatal)(void *data, const char *what), void *data)
+     const struct guard_owner *owner)
 {
     if (broken(BREAK_FORGET_VOTES))
         off |= BIT(GUARD_ONE_VOTE);
-    __real_raftlog_guard_install(g, r, off, fatal, data);
+    __real_raftlog_guard_install(g, r, off, owner);
     if (broken(BREAK_FORGET_VOTES)) {
         g->inner->set_vote = vote_unwritten;
         node_post(world_current(), 1, forget_vote, r);
