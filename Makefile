@@ -13,7 +13,8 @@ else ifeq ($(BUILD),fuzz)
 B := build/fuzz
 # clang has the fuzzer that follows coverage.
 CC := clang
-OPT := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+# The macro by which sources know the sanitizer is gcc's.
+OPT := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -D__SANITIZE_ADDRESS__
 else
 B := build
 OPT := -O2 -fno-plt -fno-omit-frame-pointer

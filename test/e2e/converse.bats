@@ -14,6 +14,12 @@ setup_file()
     cell_up --user bob
     wait_until 30 replicas_agree 3
     wait_sql 30 1 "SELECT count(*) FROM machines WHERE state = 'up'"
+    borgctl grant bob reader
+    borgctl --user bob submit \
+        "$(spec talker 100 1 50m 'while sleep 0.1; do echo out; echo err >&2; done')"
+    wait_until 30 job_runs talker 1
+    TALKER="$(ask "SELECT id FROM jobs WHERE name = 'talker'")"
+    export TALKER
     "$TOOLS/frames" pki "$BORG_CELL/pki" borglet-evil borglet/evil
     export CONVERSE_SECONDS="${CONVERSE_SECONDS:-5}"
     export CONVERSE_SEED="${CONVERSE_SEED:-$((RANDOM * 32768 + RANDOM))}"
@@ -42,7 +48,7 @@ converse() # CERT
     [[ "$borglets" == *:* ]]
     # shellcheck disable=SC2086 # a list
     timeout -k 5 $((CONVERSE_SECONDS + 60)) "$TOOLS/converse" "$BORG_CELL" "$1" user-ada \
-        "$CONVERSE_SEED" "$CONVERSE_SECONDS" "$PATIENCE_S" $borglets \
+        "$CONVERSE_SEED" "$CONVERSE_SECONDS" "$PATIENCE_S" talker "$TALKER" $borglets \
         </dev/null >"$SPECS/converse.$1" 2>&1 3>&- 4>&- || rc=$?
     figure "converse as $1: seed $CONVERSE_SEED, $CONVERSE_SECONDS s: $(cat "$SPECS/converse.$1")"
     ((rc == 0)) || last_logs

@@ -1,14 +1,15 @@
 /*
  * converse.c - whole conversations with the replicas of a cell, right ones and damaged ones.
  *
- *     converse DIR CERT WATCHER SEED SECONDS PATIENCE [ADDR...]
+ *     converse DIR CERT WATCHER SEED SECONDS PATIENCE JOB ID [ADDR...]
  *
  * Talks for SECONDS to the replicas of the cell in DIR, and to the borglets at ADDR, as the holder
  * of the certificate DIR/pki/CERT.crt: a user sends commands, queries and asks for checkpoints and
- * logs; a borglet says hello, then reports; a master joins, forwards and says who is alive. All are
- * drawn from SEED: contents that make sense and any others, now and then methods of another role.
- * One in 2 to 64 of a connection is damaged: bits flipped, cut, counts that are huge, sent twice,
- * as another kind of frame; one in eight comes in pieces. A connection that is cut is opened again.
+ * logs (of the first task of JOB, whose id is ID); a borglet says hello, then reports; a
+ * master joins, forwards and says who is alive. All are drawn from SEED: contents that make sense
+ * and any others, now and then methods of another role. One in 2 to 64 of a connection is damaged:
+ * bits flipped, cut, counts that are huge, sent twice, as another kind of frame; one in eight comes
+ * in pieces. A connection that is cut is opened again.
  *
  * Meanwhile the holder of DIR/pki/WATCHER.crt asks every replica for its status and for a command,
  * again and again. Prints `sent N damaged N answered N refused N cut N; WATCHER: answered N, the
@@ -42,6 +43,7 @@ struct peer {
     struct stream *s;
     const char *to;
     bool open, greeted;
+    bool heard; /* the first answer has come */
     uint64_t last_id;
     uint32_t
         damage_one_in; /* so many of its messages: much is said only after much that is right */
@@ -62,6 +64,8 @@ static struct {
     struct cell_file cell;
     struct tls_context *tls, *watcher_tls;
     enum role role;
+    const char *job;
+    task_id task;
     struct random random;
     struct peer peers[PEERS_MAX];
     struct watch watches[PEERS_MAX];
@@ -154,11 +158,21 @@ static void hello_sensible(struct wire_hello *h)
     memset(h, 0, sizeof *h);
     str_copy(h->name, sizeof h->name, tls_context_identity(talk.tls)->name);
     str_copy(h->addr, sizeof h->addr, "127.0.0.1:9");
-    h->capacity = (struct resources){{1, 1 << 20, 1 << 20, 1}}; /* no place for anybody's task */
-    h->instance = 1 + below(2);
+    h->capacity = (struct resources){{30, 64 << 20, 64 << 20, 1}}; /* for our own tasks */
+    h->instance = 1 + (below(20) == 0);
     h->directory = 1;
     h->report_count = below(4);
     h->reports = random_reports(&talk.random, h->report_count);
+}
+
+/* Of tasks that may well be there. */
+static void reports_sensible(struct wire_reports *w)
+{
+    w->report_count = 1 + below(3);
+    w->reports = random_reports(&talk.random, w->report_count);
+    for (uint32_t i = 0; i < w->report_count; i++)
+        w->reports[i].task =
+            (struct attempt_ref){task_id_of((job_id){1 + below(20)}, below(3)), 1 + below(2)};
 }
 
 /* Half of some bodies ask for what is there. */
@@ -174,9 +188,12 @@ static bool body_sensible(enum wire_body_kind kind, union wire_body *body)
     } else if (kind == WIRE_BODY_why) {
         name_draw(body->why.job, sizeof body->why.job);
         body->why.index = (int64_t)below(3) - 1;
+    } else if (kind == WIRE_BODY_reports) {
+        reports_sensible(&body->reports);
     } else if (kind == WIRE_BODY_logs) {
-        name_draw(body->logs.job, sizeof body->logs.job);
-        body->logs.task = task_id_of((job_id){1 + below(20)}, below(3)).v;
+        str_copy(body->logs.job, sizeof body->logs.job, talk.job);
+        body->logs.task = talk.task.v;
+        body->logs.err = below(4) == 0;
         body->logs.follow = below(2);
     } else if (kind != WIRE_BODY_checkpoint) {
         return false;
@@ -355,7 +372,9 @@ static void peer_go_on(struct peer *p)
 {
     if (!p->open || stream_queued(p->s) > QUEUE_BYTES_LOW)
         return;
-    if (p->out.size == 0 || below(2) == 0)
+    /* Who says hello waits for the welcome, mostly. */
+    bool waits = talk.role == ROLE_BORGLET && p->greeted && !p->heard && below(50) > 0;
+    if (!waits && (p->out.size == 0 || below(2) == 0))
         message_add(p);
     size_t size = below(8) == 0 ? below((uint32_t)p->out.size + 1) : p->out.size;
     if (stream_write(p->s, p->out.bytes, size) == 0)
@@ -373,7 +392,7 @@ static void on_open(struct stream *s UNUSED, void *data)
 {
     struct peer *p = data;
     p->open = true;
-    p->greeted = false;
+    p->greeted = p->heard = false;
     p->damage_one_in = 2U << below(6);
     buf_clear(&p->out);
     buf_clear(&p->in);
@@ -393,6 +412,7 @@ static bool frame_next(struct peer *p)
         return false;
     if (rpc_frame_unpack(p->in.bytes + RPC_LENGTH_BYTES, size, &frame, &err) != 0)
         die(err.msg);
+    p->heard |= frame.kind == RPC_ANSWER;
     talk.answered += frame.kind == RPC_ANSWER && frame.code == 0;
     talk.refused += frame.kind == RPC_ANSWER && frame.code != 0;
     buf_consume(&p->in, RPC_LENGTH_BYTES + size);
@@ -535,11 +555,13 @@ int main(int argc, char **argv)
 {
     char path[CELL_PATH_MAX + 1];
     struct err err;
-    if (argc < 7)
-        die("DIR CERT WATCHER SEED SECONDS PATIENCE [ADDR...]");
+    if (argc < 9)
+        die("DIR CERT WATCHER SEED SECONDS PATIENCE JOB ID [ADDR...]");
     unsigned long seconds = strtoul(argv[5], NULL, 10);
     talk.random.state = strtoull(argv[4], NULL, 10);
     talk.patience_ms = strtoull(argv[6], NULL, 10) * 1000;
+    talk.job = argv[7];
+    talk.task = task_id_of((job_id){strtoull(argv[8], NULL, 10)}, 0);
     if (seconds == 0 || talk.patience_ms == 0)
         die("SECONDS and PATIENCE are numbers");
     signal(SIGPIPE, SIG_IGN);
@@ -554,7 +576,7 @@ int main(int argc, char **argv)
         peer_add(talk.cell.replicas[i].rpc);
         watch_open(&talk.watches[talk.watch_count++], talk.cell.replicas[i].rpc);
     }
-    for (int i = 7; i < argc; i++)
+    for (int i = 9; i < argc; i++)
         peer_add(argv[i]);
     uv_timer_init(&talk.loop, &talk.end);
     uv_timer_init(&talk.loop, &talk.pump);
