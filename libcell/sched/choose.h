@@ -29,9 +29,10 @@ struct reach {
     int64_t (*rooms)[RES_GPU];
 };
 void reach_release(struct reach *reach);
+/* Before the first machine is looked at for this job. */
+void reach_begin(struct reach *reach, const struct view *view, const struct view_job *job);
 struct resources reach_room(struct reach *reach, const struct view *view,
-                            const struct view_job *job, const struct resources *need,
-                            uint32_t machine);
+                            const struct view_job *job, uint32_t machine);
 /* Would the job have room there in one of its shapes if what it may evict were gone, and may it be
  * there? */
 bool feasible_evicting(const struct view *view, const struct view_job *job, uint32_t machine);

@@ -73,11 +73,17 @@ static struct explanation look(const struct view *view, const struct view_job *j
                                                          : view->machine_count - view->gone_count};
     for (int r = 0; r < RES_COUNT; r++)
         e.enough[r] = -1;
-    if (job->inside != NULL)
+    if (job->inside != NULL) {
         look_at_allocs(&e, view, job, need);
-    for (uint32_t m = 0; job->inside == NULL && m < view->machine_count; m++)
+        return e;
+    }
+    bool is_rare = resources_rare(need);
+    if (!is_rare)
+        reach_begin(reach, view, job);
+    for (uint32_t m = 0; m < view->machine_count; m++)
         if (!view->gone[m] && look_at_place(&e, view, job, m))
-            look_at_room(&e, need, reach_room(reach, view, job, need, m));
+            look_at_room(&e, need,
+                         is_rare ? feasible_room(view, job, m) : reach_room(reach, view, job, m));
     return e;
 }
 

@@ -81,7 +81,7 @@ void reach_release(struct reach *reach)
     *reach = (struct reach){0};
 }
 
-static void reach_begin(struct reach *reach, const struct view *view, const struct view_job *job)
+void reach_begin(struct reach *reach, const struct view *view, const struct view_job *job)
 {
     uint64_t budgets = owner_budgets(job->owner);
     if (reach->machine_count == view->machine_count && reach->priority == job->priority &&
@@ -98,13 +98,9 @@ static void reach_begin(struct reach *reach, const struct view *view, const stru
 }
 
 struct resources reach_room(struct reach *reach, const struct view *view,
-                            const struct view_job *job, const struct resources *need,
-                            uint32_t machine)
+                            const struct view_job *job, uint32_t machine)
 {
     struct resources room = {0};
-    if (resources_rare(need))
-        return feasible_room(view, job, machine);
-    reach_begin(reach, view, job);
     if (reach->stamps[machine] != view->stamp[machine]) { /* no machine ever has stamp 0 */
         room = feasible_room(view, job, machine);
         memcpy(reach->rooms[machine], room.v, sizeof reach->rooms[machine]);

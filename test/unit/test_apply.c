@@ -383,6 +383,34 @@ START_TEST(dead_jobs_are_forgotten_oldest_first)
 }
 END_TEST
 
+/* Ids of one byte and of two, few and many, in an order that is none, each noted twice. */
+START_TEST(a_delta_has_each_row_once_by_id)
+{
+    enum { MACHINES = 700 };
+    struct world w = world_new();
+    char name[16];
+    for (int i = 0; i < MACHINES; i++) {
+        snprintf(name, sizeof name, "m%d", i);
+        world_machine(&w, name, (struct resources){{1000, 1024, 1024}});
+    }
+    for (uint64_t count = 1; count <= MACHINES; count = count * 3 + 1) {
+        uint64_t ids[2 * MACHINES];
+        for (uint64_t i = 0; i < 2 * count; i++)
+            ids[i] = i * 367 % count + MACHINES - count + 1; /* 367 is a prime */
+        struct changes changes = {.machines = ids, .machine_count = 2 * count};
+        struct delta *delta = delta_collect(w.cell, &changes);
+        ck_assert_uint_eq(delta->machine_count, count);
+        for (uint64_t i = 0; i < count; i++) {
+            ck_assert_uint_eq(delta->machines[i].id.v, MACHINES - count + 1 + i);
+            snprintf(name, sizeof name, "m%" PRIu64, MACHINES - count + i);
+            ck_assert_str_eq(delta->machines[i].name, name);
+        }
+        delta_unref(delta);
+    }
+    world_release(&w);
+}
+END_TEST
+
 START_TEST(a_command_of_an_unknown_kind_is_refused)
 {
     struct world w = world_new();
@@ -412,6 +440,7 @@ int main(void)
     tcase_add_test(tcase, the_oldest_answer_is_forgotten_when_the_ring_is_full);
     tcase_add_test(tcase, what_may_be_forgotten_is_refused);
     tcase_add_test(tcase, dead_jobs_are_forgotten_oldest_first);
+    tcase_add_test(tcase, a_delta_has_each_row_once_by_id);
     tcase_add_test(tcase, a_command_of_an_unknown_kind_is_refused);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
