@@ -44,7 +44,8 @@ no_room()
     for pid in $(pids_of_masters); do
         prlimit --pid "$pid" --fsize=65536:
     done
-    borgctl --timeout 10 submit "$(spec refused 200 1 10m 'exit 0')" || true # there is something to write
+    # Something to write, whatever becomes of it.
+    borgctl --timeout 10 submit "$(spec refused 200 1 10m 'exit 0')" || true
 }
 
 @test "all masters end when the disk is full, and status says why" {
