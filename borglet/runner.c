@@ -428,6 +428,7 @@ int runner_open(const struct runner_options *options, struct runner **ret, struc
     runner->on_child.data = runner;
     runner->handles = 1;
     uv_signal_start(&runner->on_child, runner_on_child, SIGCHLD);
+    attic_reap(&runner->attic); /* cleaners that ended before there was anybody to be told */
     uv_timer_init(options->loop, &runner->tick);
     runner->tick.data = runner;
     runner->handles++;

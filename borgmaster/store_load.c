@@ -28,7 +28,11 @@ int store_sqlite_err(sqlite3 *db, const char *what, struct err *err)
     case SQLITE_MISMATCH:
         code = ERR_CORRUPT;
     }
-    return err_set(err, code, "%s: %s", what, msg);
+    /* "disk I/O error" alone would not tell a full disk from a broken one. */
+    int error =
+        db != NULL && (sqlite3_errcode(db) & 0xff) == SQLITE_IOERR ? sqlite3_system_errno(db) : 0;
+    return err_set(err, code, "%s: %s%s%s", what, msg, error != 0 ? ": " : "",
+                   error != 0 ? strerror(error) : "");
 }
 
 static void statement_release(sqlite3_stmt **statement)

@@ -91,7 +91,7 @@ static bool rpc_has_room(const struct rpc_conn *conn)
 {
     return stream_queued(conn->stream) < RPC_QUEUE_BYTES_MAX / 2 &&
            conn->call_count <= rpc_calls_max(conn) / 2 &&
-           conn->call_bytes <= RPC_CALLS_BYTES_MAX / 2 && conn->slow_until_ms == 0;
+           conn->call_bytes <= RPC_CALLS_BYTES_MAX / 2;
 }
 
 bool rpc_frames_full(const struct rpc_conn *conn)
@@ -130,8 +130,18 @@ static void rpc_pause_if_full(struct rpc_conn *conn)
     if (conn->paused || conn->closing || conn->closed || !rpc_is_full(conn))
         return;
     rpc_pause(conn);
+    conn->full = true;
     if (!account_has_room(conn->account))
         rpc_wait_for_room(conn);
+}
+
+/* Half of what it may have must be free again when it was full. Who only waited for his turn, or
+ * for other reasons, goes on up to the limit. */
+static bool rpc_waits_for_answers(struct rpc_conn *conn)
+{
+    conn->full =
+        conn->full ? !rpc_has_room(conn) || !account_has_room(conn->account) : rpc_is_full(conn);
+    return conn->full;
 }
 
 static void rpc_take_kept(struct rpc_conn *conn);
@@ -142,11 +152,16 @@ void rpc_resume(struct rpc_conn *conn)
     if (!conn->paused || conn->closing || conn->closed)
         return;
     list_remove(&conn->turn_link);
-    if (!account_has_room(conn->account) || (conn->frames_wait && rpc_frames_full(conn))) {
+    if (conn->frames_wait && rpc_frames_full(conn)) {
         rpc_wait_for_room(conn);
         return;
     }
-    if (!rpc_has_room(conn))
+    if (rpc_waits_for_answers(conn)) {
+        if (!account_has_room(conn->account))
+            rpc_wait_for_room(conn);
+        return;
+    }
+    if (conn->slow_until_ms != 0)
         return;
     conn->paused = false;
     conn->frames_wait = false;

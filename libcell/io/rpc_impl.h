@@ -25,6 +25,7 @@ struct rpc_conn {
     uint64_t heard_ms;      /* when anything came last */
     struct buf head;        /* of the frame being sent */
     bool paused;            /* what the peer sends waits, see above */
+    bool full;              /* for it had too much unanswered; half of that must go first */
     bool frames_wait;       /* for its identity has too much in frames that are not whole */
     struct list turn_link;  /* in server->ready or ->waiting */
     uint64_t slow_until_ms; /* 0: it is not slowed down */
