@@ -91,7 +91,8 @@ void reach_begin(struct reach *reach, const struct view *view, const struct view
         reach->stamps = xrealloc(reach->stamps, view->machine_count, sizeof *reach->stamps);
         reach->rooms = xrealloc(reach->rooms, view->machine_count, sizeof *reach->rooms);
     }
-    memset(reach->stamps, 0, view->machine_count * sizeof *reach->stamps);
+    if (view->machine_count > 0) /* else there is no memory yet */
+        memset(reach->stamps, 0, view->machine_count * sizeof *reach->stamps);
     reach->machine_count = view->machine_count;
     reach->priority = job->priority;
     reach->budgets = budgets;
