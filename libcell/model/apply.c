@@ -164,7 +164,8 @@ void cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *change
             return;
         }
     }
-    cell->now_ms = MAX(cell->now_ms, cmd->time_ms);
+    if (cmd->time_ms / 1000 < CELL_END_S)
+        cell->now_ms = MAX(cell->now_ms, cmd->time_ms);
     struct apply a = {.cell = cell, .cmd = cmd, .changes = changes, .answer = ret};
     struct err err;
     if (cmd_access_check(cell, cmd, &err) == 0)

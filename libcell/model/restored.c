@@ -19,9 +19,8 @@ _Static_assert(32 + INDEX_BITS <= 53, "JSON holds it as a number");
 
 bool cell_can_begin_again(const struct cell *cell)
 {
-    const uint64_t end_s = UINT32_MAX; /* in the year 2106 */
-    return cell->applied_term < end_s && cell->applied_index >> INDEX_BITS < end_s &&
-           cell->next_job >> JOB_BITS < end_s && cell->now_ms / 1000 < end_s &&
+    return cell->applied_term < CELL_END_S && cell->applied_index >> INDEX_BITS < CELL_END_S &&
+           cell->next_job >> JOB_BITS < CELL_END_S && cell->now_ms / 1000 < CELL_END_S &&
            cell->event_seq <= INT64_MAX / 2;
 }
 

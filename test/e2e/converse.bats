@@ -74,7 +74,21 @@ converse() # CERT
     converse master-2
 }
 
+@test "who watches meanwhile notices a replica that has no answers" {
+    local pid rc=0
+    pid="$(pid_of_replica 3)"
+    kill -STOP "$pid"
+    timeout -k 5 60 "$TOOLS/converse" "$BORG_CELL" user-bob user-ada 1 30 2 talker "$TALKER" \
+        </dev/null >"$SPECS/stopped" 2>&1 3>&- 4>&- || rc=$?
+    kill -CONT "$pid"
+    cat "$SPECS/stopped"
+    same "exit code" 1 "$rc"
+    grep -q "^$(status_json | jq -r '.replicas[] | select(.id == 3) | .addr'): " "$SPECS/stopped"
+    wait_until 60 replicas_agree 3
+}
+
 @test "what ends afterwards has lost no memory, where that is looked at" {
+    find "$BORG_CELL" -name '*.log' -size +0 | grep -q .
     timeout -k 5 60 "$BUILD/borgctl" cell down --dir "$BORG_CELL" --tasks </dev/null 3>&- 4>&-
     logs_are_clean
 }

@@ -40,6 +40,7 @@ static size_t input_count;
 static uint8_t present[INPUT_BYTES_MAX]; /* what runs now */
 static size_t present_size;
 static char crash_path[256];
+static pid_t own_pid;
 static uint64_t draws;
 
 static uint64_t draw(uint64_t below)
@@ -50,11 +51,13 @@ static uint64_t draw(uint64_t below)
     return below == 0 ? 0 : draws % below;
 }
 
-/* Keep the input for whoever looks into it, then die as we would have. */
+/* Keep the input for whoever looks into it, then die as we would have. A child that is meant to
+ * die keeps nothing. */
 static void on_death(int sig)
 {
     static const char told[] = "fuzz: the input that did it is kept as ";
-    int fd = open(crash_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd =
+        getpid() == own_pid ? open(crash_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
     bool kept = fd >= 0 && write(fd, present, present_size) == (ssize_t)present_size;
     if (kept && write(STDERR_FILENO, told, sizeof told - 1) > 0 &&
         write(STDERR_FILENO, crash_path, strlen(crash_path)) > 0 &&
@@ -68,6 +71,7 @@ static void watch_death(const char *program)
 {
     static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGVTALRM};
     const char *name = strrchr(program, '/');
+    own_pid = getpid();
     snprintf(crash_path, sizeof crash_path, "crash-%s", name != NULL ? name + 1 : program);
     for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
         signal(signals[i], on_death);

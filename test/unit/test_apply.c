@@ -266,6 +266,19 @@ START_TEST(cell_time_never_goes_back)
 }
 END_TEST
 
+START_TEST(cell_time_never_goes_where_no_new_life_could_follow)
+{
+    struct world w = world_new();
+    world_wake(&w, (task_id){0}, 5000);
+    world_wake(&w, (task_id){0}, UINT64_MAX);
+    world_wake(&w, (task_id){0}, (uint64_t)UINT32_MAX * 1000);
+    ck_assert_uint_eq(w.cell->now_ms, 5000);
+    world_wake(&w, (task_id){0}, (uint64_t)UINT32_MAX * 1000 - 1);
+    ck_assert_uint_eq(w.cell->now_ms, (uint64_t)UINT32_MAX * 1000 - 1);
+    world_release(&w);
+}
+END_TEST
+
 static enum err_code submit_as(struct world *w, uint64_t request_id, const char *name)
 {
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_named(name, "ada", 100)};
@@ -436,6 +449,7 @@ int main(void)
     tcase_add_test(tcase, a_cell_takes_no_more_tasks_than_its_limit);
     tcase_add_test(tcase, a_kill_reaches_pending_live_and_stopping_tasks);
     tcase_add_test(tcase, cell_time_never_goes_back);
+    tcase_add_test(tcase, cell_time_never_goes_where_no_new_life_could_follow);
     tcase_add_test(tcase, a_repeated_request_is_answered_as_before_and_changes_nothing);
     tcase_add_test(tcase, the_oldest_answer_is_forgotten_when_the_ring_is_full);
     tcase_add_test(tcase, what_may_be_forgotten_is_refused);
