@@ -571,6 +571,16 @@ static bool guard_keeps_place(const struct guard_send *s, int status)
            s->peer->acked == 0;
 }
 
+/* G15. Nor does it say that a snapshot which was sent after it is lost: the library would send one
+ * more, and both would wait for the same connection. */
+static bool guard_sent_before_snapshot(const struct guard_send *s, int status)
+{
+    const struct raftlog_guard *g = s->guard;
+    return status != 0 && !g->closing && guard_on(g, GUARD_ONE_SNAPSHOT) &&
+           g->raft->state == RAFT_LEADER && s->peer->term == g->raft->current_term &&
+           s->peer->snapshot_index != 0 && s->snapshot_number != s->peer->snapshot_number;
+}
+
 static void guard_on_sent(struct raft_io_send *req, int status)
 {
     struct guard_send *s = req->data;
@@ -580,6 +590,10 @@ static void guard_on_sent(struct raft_io_send *req, int status)
         s->peer->snapshot_asked = 0; /* what was sent before may be lost, too */
     if (guard_keeps_place(s, status)) {
         s->guard->used[GUARD_KEEP_PLACE]++;
+        status = 0;
+    }
+    if (guard_sent_before_snapshot(s, status)) {
+        s->guard->used[GUARD_ONE_SNAPSHOT]++;
         status = 0;
     }
     raft_free(s);

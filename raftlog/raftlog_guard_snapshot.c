@@ -145,7 +145,7 @@ struct snapshot_send {
     struct raftlog_guard *guard;
     struct raft_io_send *request; /* the library's */
     raft_id to;
-    raft_index index;
+    uint64_t number;
 };
 
 /* It is not coming: nobody installs it. */
@@ -154,7 +154,7 @@ static void on_snapshot_sent(struct raft_io_send *req, int status)
     struct snapshot_send *s = CONTAINER_OF(req, struct snapshot_send, req);
     struct raft_io_send *request = s->request;
     struct guard_peer *peer = status != 0 ? guard_peer(s->guard, s->to) : NULL;
-    if (peer != NULL && peer->snapshot_index == s->index)
+    if (peer != NULL && peer->snapshot_number == s->number)
         peer->snapshot_index = 0;
     free(s);
     request->cb(request, status);
@@ -166,7 +166,7 @@ int guard_send_snapshot(struct raftlog_guard *g, struct raft_io_send *req,
     struct guard_peer *peer = guard_peer(g, m->server_id);
     struct snapshot_send *s = xcalloc(1, sizeof *s);
     *s = (struct snapshot_send){
-        .guard = g, .request = req, .to = m->server_id, .index = m->install_snapshot.last_index};
+        .guard = g, .request = req, .to = m->server_id, .number = g->snapshots_sent + 1};
     req->cb = cb;
     int rv = g->inner->send(g->inner, &s->req, m, on_snapshot_sent);
     if (rv != 0) {
