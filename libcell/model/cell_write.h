@@ -90,8 +90,8 @@ int machine_tasks_check(const struct cell *cell, const struct machine *machine,
                         struct err *err) MUST_USE;
 int quota_row_check(const struct cell *cell, const struct quota *quota, struct err *err) MUST_USE;
 int cell_scalars_check(const struct cell *cell, struct err *err) MUST_USE;
-/* In seconds since 1970, in the year 2106: the cell's time stays before it, so that a new life of the
- * cell finds room behind it. A command that says a later one does not move it. */
+/* In seconds since 1970, in the year 2106: the cell's time stays before it, so that a new life of
+ * the cell finds room behind it. A command that says a later one does not move it. */
 #define CELL_END_S UINT32_MAX
 /* Are its numbers so small that cell_begin_again() finds larger ones? No cell counts so far. */
 bool cell_can_begin_again(const struct cell *cell);
