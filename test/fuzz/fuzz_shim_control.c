@@ -21,9 +21,11 @@ static int first_fd;
 
 #include "scratch.h"
 
+#include <poll.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-enum { CLIENTS_MAX = SHIM_CLIENTS_MAX + 4, TASK_PID = 4711, TELLS = 50 };
+enum { CLIENTS_MAX = SHIM_CLIENTS_MAX + 4, TASK_PID = 4711, TELLS = 50, END_WAIT_MS = 5000 };
 
 static struct shim shim;
 static int ends[CLIENTS_MAX];          /* the clients' side; -1: none */
@@ -96,14 +98,23 @@ static void drain(size_t which)
         continue;
 }
 
+/* The other end was closed. Who looks at our descriptors in /proc at that moment puts it off. */
+static void end_await(int fd)
+{
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    ASSERT(poll(&end, 1, END_WAIT_MS) == 1);
+}
+
 static void client_end(size_t which)
 {
     if (ends[which] < 0)
         return;
     close(ends[which]);
     ends[which] = -1;
-    if (is_connected(which))
-        control_read(&shim, at[which]); /* it reads the end */
+    if (is_connected(which)) {
+        end_await(at[which]->fd);
+        control_read(&shim, at[which]);
+    }
     ASSERT(!is_connected(which));
     at[which] = NULL;
 }
@@ -128,6 +139,7 @@ static void client_come(size_t which)
     if (free_at != NULL) {
         placed(which, free_at);
     } else {
+        end_await(ends[which]);
         ASSERT(receive(which, &message) == 0);
         close(ends[which]);
         ends[which] = -1;
