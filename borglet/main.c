@@ -319,6 +319,7 @@ int main(int argc, char **argv)
     log_open(f.log_level, f.name);
     core_dumps_allow(f.core_dumps);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* beyond `ulimit -f` a write fails, which says why */
     umask(077);
     descriptors_raise();
     if (borglet_prepare(&b, &f, &options, &err) != 0 || borglet_run(&b, &f, &options, &err) != 0) {

@@ -293,6 +293,7 @@ int main(int argc, char **argv)
     log_open((enum log_level)flags.log_level, who);
     core_dumps_allow(flags.core_dumps);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* beyond `ulimit -f` a write fails, which says why */
     /* Queries, snapshots and the log's own disk work share libuv's pool. */
     setenv("UV_THREADPOOL_SIZE", "16", /* overwrite= */ 0);
     if (cell_file_load(flags.cell, &file, &err) != 0 || dir_lock(flags.dir, &err) != 0 ||

@@ -182,7 +182,12 @@ static void on_join(struct rpc_conn *conn, struct rpc_call *call, const void *bo
 
 static void on_transfer(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    if (!is_stranger(conn, call) && !denies(conn, call, WIRE_TRANSFER, NULL))
+    if (is_stranger(conn, call))
+        return;
+    /* One that waits to join does not know who may. It does nothing for anybody, and says why. */
+    struct replica *replica = service_of(conn)->replica;
+    bool joins = replica_log(replica) == NULL && replica_leader_id(replica) == 0;
+    if (joins || !denies(conn, call, WIRE_TRANSFER, NULL))
         members_on_transfer(replica_members(service_of(conn)->replica), conn, call, body, size);
 }
 
