@@ -60,7 +60,7 @@ attack()
     date -u +%Y-%m-%dT%H:%M:%S >"$SPECS/began"
     "$TOOLS/abuse" "$BORG_CELL" "$1" "$2" "$3" "$4" >"$SPECS/abuse.$2" 2>&1 3>&- 4>&- &
     attacker=$!
-    wait_until 8 grep -q attacking "$SPECS/abuse.$2"
+    wait_until 20 grep -q attacking "$SPECS/abuse.$2"
     for what in "kill bobs-1" "jobs" "kill bobs-2" "machines" "kill bobs-3" "kill bobs-4"; do
         start="$(now_ms)"
         # shellcheck disable=SC2086 # words

@@ -36,7 +36,7 @@ alloc_is() # STATE TASKS CPU_USED_MILLI
     alloc_is running 0 0
     sql_is 1500 "SELECT sum(reserved_cpu_milli) FROM machines"
     sql_is 0 "SELECT pid FROM task_list WHERE task = 'room/0'"
-    borgctl allocs room | grep -E '^room/0 +[a-z]+ +200 +running +m[12]'
+    borgctl allocs room | grep -E '^room/0 +[^ ]+ +200 +running +m[12]'
 }
 
 @test "two jobs run inside, beside nothing else" {

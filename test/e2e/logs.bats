@@ -72,7 +72,7 @@ two" "$(borgctl logs small/0 --tail 9 2>&1)"
 @test "a followed log has every byte, across the hand-over from its tail" {
     submit quick 200 1 100m \
         'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); echo "line $i of many"; done'
-    wait_until 20 job_runs quick 1 || true
+    wait_sql 20 1 "SELECT state IN ('running', 'finished') FROM job_list WHERE job = 'quick'"
     borgctl logs quick/0 -f >"$SPECS/out" 2>/dev/null
     same "lines" 200000 "$(wc -l <"$SPECS/out")"
     same "the last" "line 200000 of many" "$(tail -1 "$SPECS/out")"

@@ -215,41 +215,61 @@ static const struct {
 };
 
 /* One that nobody has, out of the range that systems choose from, and of this test's own. */
-static uint16_t port_unused(void)
+static uint16_t port_unused(uint32_t number)
 {
     struct ports ports;
     uint16_t got = 0;
 
     T_OK(ports_parse("10000-18999", &ports, &t_err));
-    ports.next = (uint32_t)getpid() * 13 % ports_count(&ports);
+    ports.next = ((uint32_t)getpid() * 13 + number * 101) % ports_count(&ports);
     T_OK(ports_take(&ports, 1, &got, &t_err));
     return got;
 }
 
+/* Hold one in that way, -1: this machine has no such addresses. Another program may take a port
+ * that nobody had a moment ago, or a connection of it may not be forgotten yet: then another. */
+static int port_hold(int family, int type, bool loopback, bool only_v6, uint16_t *ret_port)
+{
+    enum { TRIES = 100 };
+    int only = only_v6, error = EADDRINUSE;
+
+    for (uint32_t i = 0; i < TRIES && error == EADDRINUSE; i++) {
+        uint16_t port = port_unused(i);
+        struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+        struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+        bool is_v6 = family == AF_INET6;
+        v4.sin_addr.s_addr = htonl(loopback ? INADDR_LOOPBACK : INADDR_ANY);
+        v6.sin6_addr = loopback ? in6addr_loopback : in6addr_any;
+        int fd = socket(family, type | SOCK_CLOEXEC, 0);
+        if (fd < 0 && errno == EAFNOSUPPORT)
+            return -1;
+        if (is_v6)
+            ck_assert_int_eq(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)), 0);
+        int rc = is_v6 ? bind(fd, (struct sockaddr *)&v6, sizeof(v6))
+                       : bind(fd, (struct sockaddr *)&v4, sizeof(v4));
+        if (rc == 0 && type == SOCK_STREAM)
+            rc = listen(fd, 1);
+        if (rc == 0) {
+            *ret_port = port;
+            return fd;
+        }
+        error = errno;
+        close(fd);
+    }
+    ck_assert_int_eq(error, EADDRNOTAVAIL); /* IPv6 is switched off */
+    return -1;
+}
+
 START_TEST(a_port_that_anybody_has_is_not_given_out)
 {
-    bool is_v6 = holders[_i].family == AF_INET6, loopback = holders[_i].loopback;
-    uint16_t port = port_unused(), got[1];
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int only = holders[_i].only_v6;
+    uint16_t port, got[1];
     struct ports ports;
     char range[32];
 
-    v4.sin_addr.s_addr = htonl(loopback ? INADDR_LOOPBACK : INADDR_ANY);
-    v6.sin6_addr = loopback ? in6addr_loopback : in6addr_any;
-    int fd = socket(holders[_i].family, holders[_i].type | SOCK_CLOEXEC, 0);
-    if (fd < 0 && errno == EAFNOSUPPORT)
+    int fd = port_hold(holders[_i].family, holders[_i].type, holders[_i].loopback,
+                       holders[_i].only_v6, &port);
+    if (fd < 0)
         return;
-    if (is_v6)
-        ck_assert_int_eq(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)), 0);
-    int rc = is_v6 ? bind(fd, (struct sockaddr *)&v6, sizeof(v6))
-                   : bind(fd, (struct sockaddr *)&v4, sizeof(v4));
-    if (rc < 0 && errno == EADDRNOTAVAIL)
-        return; /* IPv6 is switched off */
-    ck_assert_int_eq(rc, 0);
-    if (holders[_i].type == SOCK_STREAM)
-        ck_assert_int_eq(listen(fd, 1), 0);
     snprintf(range, sizeof(range), "%u-%u", port, port);
     T_OK(ports_parse(range, &ports, &t_err));
     T_REFUSED(ports_take(&ports, 1, got, &t_err), ERR_UNAVAILABLE);
