@@ -4,9 +4,9 @@
  * Hides canonical/raft 0.15.0 (nobody else includes raft.h), holds it behind the guard
  * (raftlog_guard.c, why: README.md) and under our own TLS transport. Knows nothing of cells.
  *
- * Everything runs on the loop's thread; only `snapshot_write` and `restore_load` run in the libuv pool. An entry may
- * have any size up to RAFTLOG_ENTRY_BYTES_MAX; the log frames and pads it (the library loses
- * entries whose length is no multiple of 8).
+ * Everything runs on the loop's thread; only `snapshot_write` and `restore_load` run in the libuv
+ * pool. An entry may have any size up to RAFTLOG_ENTRY_BYTES_MAX; the log frames and pads it (the
+ * library loses entries whose length is no multiple of 8).
  *
  * Every failure that the library cannot survive (failed disk write, RAFT_UNAVAILABLE, disk nearly
  * full, stuck disk) calls on_fatal once, after which the process should exit: four replicas remain.
