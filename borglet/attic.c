@@ -166,8 +166,8 @@ static void attic_prune(struct attic *attic, task_id task)
 }
 
 /*
- * What the files of an entry take. Returns whether there are others than spec and logs. The task
- * may have left any number of files of any size: neither is believed.
+ * Adds up the bytes of an entry's spec and logs. Returns whether the entry has other files. A task
+ * may leave any number of files of any size, so FILES_MAX and ATTIC_ENTRY_BYTES_MAX bound both.
  */
 static bool entry_measure(const struct attic *attic, struct attic_entry *entry)
 {

@@ -9,7 +9,7 @@
  * attempts that have a successor here go first, then the oldest: the newest attempt of a task is
  * kept as long as possible.
  *
- * What is to be removed is removed by processes (borg-shim --clear-...), a few at a time.
+ * Child processes (borg-shim --clear-...) remove the entries, a few at a time.
  */
 #ifndef BORGLET_ATTIC_H
 #define BORGLET_ATTIC_H

@@ -13,7 +13,7 @@
 
 struct identities;
 
-/* What DIR keeps; a file that is not there or damaged is as good as none. */
+/* Loads the rows that DIR keeps. Without a file, or with a damaged one, there are no rows. */
 struct identities *identities_open(const char *dir);
 void identities_close(struct identities *identities); /* NULL is fine */
 /* Moves the rows out of `in`, unless they are older than what is known. */

@@ -69,7 +69,7 @@ static const struct wire_address *link_find(const struct link *link, const char 
     return NULL;
 }
 
-/* Who must answer there: no other master, that of a removed replica least of all. */
+/* The identity that the peer must prove: the master whose address the link has dialled. */
 static struct identity link_expect(const struct link *link)
 {
     const struct wire_address *to = link_find(link, link_address(link));

@@ -43,7 +43,7 @@ struct link_options {
     void (*on_hello)(void *data, struct wire_hello *hello);
     /* What the cell wants; `in` is the link's, specs may be moved out. */
     void (*on_intents)(void *data, struct wire_intents *in);
-    /* Who may do what here; `in` is the link's, the rows may be moved out. */
+    /* The cell's rows of identities; `in` is the link's, the rows may be moved out. */
     void (*on_identities)(void *data, struct wire_identities *in);
 };
 
