@@ -109,7 +109,7 @@ died_of() # ID REGEX
     expect_text 'replica 6 at .* is a member'
     wait_until 20 job_runs more 2
     wait_until 20 replicas_agree 5
-    ! jq -e --argjson id "$down" '.replicas[] | select(.id == $id)' "$BORG_CELL/cell.json"
+    jq -e --argjson id "$down" 'all(.replicas[]; .id != $id)' "$BORG_CELL/cell.json"
     [[ ! -e "$BORG_CELL/master$down" ]]
     same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks | grep '^steady/')"
 }
