@@ -53,6 +53,7 @@ struct members {
     uint64_t asked_ms;   /* when the others were last asked */
     bool checking;       /* our log was opened: the others are asked what they know of it */
     uint64_t opened_ms;  /* when */
+    uint64_t went_ms;    /* when it was no longer held back; 0: it is */
     uint64_t last_index; /* its last entry then */
     uint64_t checked[MASTER_ROWS_MAX]; /* the others that have answered */
     size_t checked_count;
@@ -380,13 +381,18 @@ static void on_join_answer(void *data, const struct err *err, const struct wire_
     }
 }
 
+static uint64_t worked_ms(const struct members *members)
+{
+    return members->went_ms == 0 ? 0 : clock_mono_ms() - members->went_ms + 1;
+}
+
 static void ask(struct members *members, uint64_t to, bool is_new, replica_answer_cb cb, void *data)
 {
     const struct cell_replica *self = replica_opts(members->replica)->self;
     struct wire_join join = {.id = self->id,
                              .is_new = is_new,
                              .last_index = members->last_index,
-                             .open_ms = clock_mono_ms() - members->opened_ms};
+                             .worked_ms = worked_ms(members)};
     struct buf CLEANUP(buf_release) body = {0};
     str_copy(join.raft, sizeof join.raft, self->raft);
     wire_pack_join(&body, &join);
@@ -416,6 +422,7 @@ struct check {
     struct members *members;
     uint64_t id; /* who is asked */
     uint64_t asked_ms;
+    bool is_held; /* we were then */
 };
 
 static bool is_checked(const struct members *members, uint64_t id)
@@ -426,6 +433,14 @@ static bool is_checked(const struct members *members, uint64_t id)
     return false;
 }
 
+/* Was the question still true when it was answered? */
+static bool verdict_counts(const struct check *check)
+{
+    if (check->is_held)
+        return raftlog_is_held(replica_log(check->members->replica));
+    return clock_mono_ms() - check->asked_ms <= MEMBERS_ANSWER_MS;
+}
+
 static void on_check_answer(void *data, const struct err *err, const struct wire_answer *a)
 {
     struct check *check = data;
@@ -433,7 +448,7 @@ static void on_check_answer(void *data, const struct err *err, const struct wire
     const struct replica_options *options = replica_opts(members->replica);
     bool is_old = err != NULL && err->code == ERR_CORRUPT;
     bool answered =
-        err == NULL || (is_old ? clock_mono_ms() - check->asked_ms <= MEMBERS_ANSWER_MS
+        err == NULL || (is_old ? verdict_counts(check)
                                : err->code != ERR_UNAVAILABLE && err->code != ERR_UNKNOWN_OUTCOME);
     if (answered && !is_checked(members, check->id) && members->checked_count < MASTER_ROWS_MAX)
         members->checked[members->checked_count++] = check->id;
@@ -458,6 +473,8 @@ static void check_tick(struct members *members)
         log_info("members.checked index=%" PRIu64 " answers=%zu", members->last_index,
                  members->checked_count);
         raftlog_go(replica_log(replica));
+        members->went_ms = now_ms;
+        is_held = false;
     }
     members->checking = missing > 0;
     if (!is_held && now_ms - members->asked_ms < ASK_MS)
@@ -468,7 +485,7 @@ static void check_tick(struct members *members)
         if (id == self || is_checked(members, id))
             continue;
         struct check *check = xcalloc(1, sizeof *check);
-        *check = (struct check){members, id, now_ms};
+        *check = (struct check){members, id, now_ms, is_held};
         ask(members, id, false, on_check_answer, check);
     }
 }
@@ -477,6 +494,7 @@ void members_on_opened(struct members *members)
 {
     members->checking = raftlog_is_held(replica_log(members->replica));
     members->opened_ms = clock_mono_ms();
+    members->went_ms = members->checking ? 0 : members->opened_ms;
     members->last_index = raftlog_status(replica_log(members->replica)).last_index;
     if (members->checking)
         tick_soon(members);
@@ -531,14 +549,15 @@ static void on_join_barrier(struct raftlog_barrier *req, int status)
 
 /*
  * Has it what it once acknowledged to us? What is acknowledged is on its disk, whatever happens to
- * its power, so less of it is always a loss. It may have acknowledged more since it was opened:
- * only what we know from before that counts. The question is not older than MEMBERS_ANSWER_MS, or
- * the answer is not heard.
+ * its power, so less of it is always a loss. While it is held back it acknowledges nothing, so all
+ * that we know is of before. Later it may have acknowledged more: then only what we know from
+ * before it was let go counts. Such a question is not older than MEMBERS_ANSWER_MS, or the answer
+ * is not heard.
  */
 bool members_is_old_copy(const struct wire_join *asked, uint64_t acked_index, uint64_t acked_age_ms)
 {
     return !asked->is_new && acked_index > asked->last_index &&
-           acked_age_ms > asked->open_ms + MEMBERS_ANSWER_MS;
+           (asked->worked_ms == 0 || acked_age_ms > asked->worked_ms + MEMBERS_ANSWER_MS);
 }
 
 static int acked_check(const struct members *members, const struct wire_join *asked,

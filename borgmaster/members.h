@@ -28,7 +28,8 @@ const char *members_waiting(const struct members *members);
 /* rpc handler: WIRE_TRANSFER. Answered when another replica leads, or none does in time. */
 void members_on_transfer(struct members *members, struct rpc_conn *conn, struct rpc_call *call,
                          const void *body, size_t size);
-/* An answer to the question whether we are an old copy counts when it comes within so long. */
+/* An answer to the question whether we are an old copy counts when it comes within so long, or
+ * while we are still held back. */
 enum { MEMBERS_ANSWER_MS = 250 };
 /* Pure: is it an old copy of itself that asks, when we know since acked_age_ms that it had stored
  * acked_index? */

@@ -173,7 +173,7 @@ static inline void random_wire_join(struct random *r, struct wire_join *j)
     random_text(r, j->raft, sizeof j->raft);
     j->is_new = random_below(r, 2);
     j->last_index = random_number(r);
-    j->open_ms = random_number(r);
+    j->worked_ms = random_number(r);
 }
 
 static inline void random_wire_reports(struct random *r, struct wire_reports *w)

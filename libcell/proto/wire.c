@@ -332,7 +332,7 @@ static void join_fields(struct pack *p, void *body)
     pack_text(p, j->raft, sizeof j->raft);
     pack_bool(p, &j->is_new);
     pack_u64(p, &j->last_index);
-    pack_u64(p, &j->open_ms);
+    pack_u64(p, &j->worked_ms);
 }
 
 void wire_pack_join(struct buf *to, const struct wire_join *j)

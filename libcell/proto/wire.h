@@ -182,8 +182,8 @@ struct wire_join {
     uint64_t id;
     char raft[CELL_ADDR_MAX + 1];
     bool is_new;         /* its directory is empty */
-    uint64_t last_index; /* of its log when it was opened, open_ms ago: so much it has stored */
-    uint64_t open_ms;
+    uint64_t last_index; /* of its log when it was opened: so much it had stored */
+    uint64_t worked_ms;  /* for so long it has answered others; 0: not since its log was opened */
 };
 
 struct wire_reports {

@@ -230,16 +230,18 @@ START_TEST(an_old_copy_is_told_from_one_that_has_worked_since)
         uint64_t acked, age_ms;
         bool is_old;
     } cases[] = {
-        {{.last_index = 100, .open_ms = 50}, 100, 9000, false},
-        {{.last_index = 100, .open_ms = 50}, 101, 9000, true},
-        {{.last_index = 100, .open_ms = 50}, 101, 301, true},
-        {{.last_index = 100, .open_ms = 50}, 101, 300, false}, /* perhaps since it was opened */
-        {{.last_index = 100, .open_ms = 50}, 0, 0, false},     /* nothing is known */
-        {{.is_new = true}, 500, 9000, false},                  /* the cell says more of that */
+        {{.last_index = 100, .worked_ms = 50}, 100, 9000, false},
+        {{.last_index = 100, .worked_ms = 50}, 101, 9000, true},
+        {{.last_index = 100, .worked_ms = 50}, 101, 301, true},
+        {{.last_index = 100, .worked_ms = 50}, 101, 300, false}, /* perhaps since it was let go */
+        {{.last_index = 100, .worked_ms = 50}, 0, 0, false},     /* nothing is known */
+        {{.last_index = 100}, 101, 0, true}, /* it is held back: all is of before */
+        {{.last_index = 100}, 100, 0, false},
+        {{.is_new = true}, 500, 9000, false}, /* the cell says more of that */
         /* It has been working for a minute, and has acknowledged on. */
-        {{.last_index = 100, .open_ms = 60000}, 880, 40, false},
-        {{.last_index = 100, .open_ms = 60000}, 880, 60200, false},
-        {{.last_index = 100, .open_ms = 60000}, 880, 61000, true},
+        {{.last_index = 100, .worked_ms = 60000}, 880, 40, false},
+        {{.last_index = 100, .worked_ms = 60000}, 880, 60200, false},
+        {{.last_index = 100, .worked_ms = 60000}, 880, 61000, true},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
         ck_assert_msg(members_is_old_copy(&cases[i].asked, cases[i].acked, cases[i].age_ms) ==
