@@ -50,27 +50,30 @@ static struct loss_seen look(const struct cell *cell, uint64_t *heard_ms, uint64
 static size_t wake_due(const struct cell *cell, uint64_t cell_ms, task_id *wake_scratch,
                        struct cmd *ret_cmd)
 {
-    uint32_t count = 0;
-    LIST_EACH(l, &cell->backing_off)
-    {
-        const struct task *task = CONTAINER_OF(l, struct task, waiting);
-        if (task->not_before_ms <= cell_ms && count < LEADER_WAKE_MAX)
-            wake_scratch[count++] = task->id;
-    }
+    uint32_t count = cell_wake_due(cell, cell_ms, wake_scratch, LEADER_WAKE_MAX);
     *ret_cmd = (struct cmd){.kind = CMD_WAKE, .wake = {.tasks = wake_scratch, .task_count = count}};
     return count > 0;
 }
 
-/* Of those that drain or lack ram. */
+/* Of those that drain or lack ram. What may be looked at in a tick is bounded: when there is more,
+ * each machine has its turn in one of several ticks. */
 static size_t machines_due(const struct cell *cell, const uint64_t *heard_ms, uint64_t mono_ms,
                            struct cmd *ret_cmds, size_t max)
 {
+    uint64_t tick = mono_ms / LEADER_TICK_MS, looks = 0;
     size_t count = 0;
+    LIST_EACH(l, &cell->uneasy)
+    {
+        looks += CONTAINER_OF(l, struct machine, uneasy)->task_count + 1;
+    }
+    uint64_t turns = looks / LEADER_LOOKS_MAX + 1;
     LIST_EACH(l, &cell->uneasy)
     {
         const struct machine *machine = CONTAINER_OF(l, struct machine, uneasy);
         if (count == max)
             break;
+        if ((machine->id.v + tick) % turns != 0)
+            continue;
         if (mono_ms - heard_ms[machine->id.v - 1] > LEADER_SILENT_MS)
             continue;
         if (cell_drain_due(cell, machine))

@@ -19,7 +19,8 @@ enum {
     LEADER_DUE_MAX = 1024,    /* commands decided per tick: loss.h, not this, says how many machines
                                  may be declared down */
     LEADER_WAKE_MAX = 1024,   /* tasks in one wake command */
-    LEADER_LOOKS_MAX = 65536, /* tasks with an old limit that are looked at in a tick */
+    LEADER_LOOKS_MAX = 65536, /* tasks with an old limit, or where work is to go, that are looked at
+                                 in a tick */
 };
 
 struct leader;

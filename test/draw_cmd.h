@@ -260,9 +260,7 @@ static inline void draw_wake(uint64_t *seed, const struct cell *cell, struct cmd
     cmd->kind = CMD_WAKE;
     cmd->wake.tasks = xcalloc(64, sizeof *cmd->wake.tasks);
     cmd->wake.tasks[cmd->wake.task_count++] = draw_attempt(seed, cell).task;
-    LIST_EACH(l, &cell->backing_off)
-    if (cmd->wake.task_count < 64)
-        cmd->wake.tasks[cmd->wake.task_count++] = CONTAINER_OF(l, struct task, waiting)->id;
+    cmd->wake.task_count += cell_wake_due(cell, UINT64_MAX, cmd->wake.tasks + 1, 63);
 }
 
 static inline void draw_quota(uint64_t *seed, struct cmd *cmd)

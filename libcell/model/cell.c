@@ -28,9 +28,31 @@ static void cell_init(struct cell *cell)
     list_init(&cell->updating);
     list_init(&cell->uneasy);
     list_init(&cell->dead_jobs);
-    list_init(&cell->backing_off);
+    for (size_t i = 0; i < BACKOFF_SLOTS; i++)
+        list_init(&cell->backing_off[i]);
     list_init(&cell->accounts);
     list_init(&cell->identities);
+}
+
+struct list *cell_backoff_slot(struct cell *cell, uint64_t not_before_ms)
+{
+    return &cell->backing_off[not_before_ms / BACKOFF_SLOT_MS % BACKOFF_SLOTS];
+}
+
+uint32_t cell_wake_due(const struct cell *cell, uint64_t now_ms, task_id *ret, uint32_t max)
+{
+    uint64_t last = now_ms / BACKOFF_SLOT_MS, slot = last - MIN(last, (uint64_t)BACKOFF_SLOTS - 1);
+    uint32_t count = 0;
+    for (; slot <= last; slot++)
+        LIST_EACH(l, &cell->backing_off[slot % BACKOFF_SLOTS])
+        {
+            const struct task *task = CONTAINER_OF(l, struct task, waiting);
+            if (count == max)
+                return count;
+            if (task->not_before_ms <= now_ms)
+                ret[count++] = task->id;
+        }
+    return count;
 }
 
 struct cell *cell_new(void)

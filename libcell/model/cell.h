@@ -211,6 +211,10 @@ struct remembered {
     char msg[CELL_REASON_MAX + 1];
 };
 
+/* Tasks that back off are kept by when that ends, so that nobody looks at all of them to find those
+ * for whom it has ended: together the slots cover more than BACKOFF_MS_MAX. */
+enum { BACKOFF_SLOTS = 4096, BACKOFF_SLOT_MS = 1024 };
+
 struct cell {
     uint64_t applied_index; /* of the Raft entry last applied; kept by the caller of cell_apply */
     uint64_t applied_term;
@@ -239,7 +243,8 @@ struct cell {
     struct list updating;        /* in no order */
     struct list dead_jobs;
     uint64_t dead_job_count;
-    struct list backing_off; /* task.waiting of tasks with not_before_ms != 0 */
+    struct list backing_off[BACKOFF_SLOTS]; /* task.waiting of tasks with not_before_ms != 0, by
+                                               cell_backoff_slot() */
 
     struct list accounts; /* by name */
     struct namemap accounts_by_user;
@@ -293,6 +298,9 @@ struct resources machine_unpromised(const struct machine *machine);
 /* Is more of its ram reserved or used than there is? Then cell_reclaim_due() is worth asking. */
 bool machine_lacks_ram(const struct machine *machine);
 /* Does somebody have to go from this machine, because usage or reservations outgrew its ram? */
+/* Up to `max` tasks whose back-off has ended at now_ms, to a slot those first for whom it ended
+ * first; returns how many. */
+uint32_t cell_wake_due(const struct cell *cell, uint64_t now_ms, task_id *ret, uint32_t max);
 bool cell_reclaim_due(const struct cell *cell, const struct machine *machine);
 /* Is there a task that has to leave this draining machine and may be told so now? */
 bool cell_drain_due(const struct cell *cell, const struct machine *machine);

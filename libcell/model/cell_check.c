@@ -228,11 +228,14 @@ void cell_check(const struct cell *cell)
         ASSERT(cell->machines[i]->id.v == i + 1);
         check_machine(cell, cell->machines[i], &sums);
     }
-    LIST_EACH(l, &cell->backing_off)
-    {
-        ASSERT(CONTAINER_OF(l, struct task, waiting)->not_before_ms != 0);
-        sums.backing_off--;
-    }
+    for (size_t i = 0; i < BACKOFF_SLOTS; i++)
+        LIST_EACH(l, &cell->backing_off[i])
+        {
+            uint64_t not_before_ms = CONTAINER_OF(l, struct task, waiting)->not_before_ms;
+            ASSERT(not_before_ms != 0);
+            ASSERT(not_before_ms / BACKOFF_SLOT_MS % BACKOFF_SLOTS == i);
+            sums.backing_off--;
+        }
     check_dead_jobs(cell);
     check_requests(cell, &sums);
     check_accounts(cell, &sums);

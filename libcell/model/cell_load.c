@@ -134,7 +134,7 @@ static int derive_task(struct cell *cell, struct job *job, struct task *task, st
     task->row_hash = task_row_hash(task);
     cell->digest_sum += task->row_hash;
     if (task->not_before_ms != 0)
-        list_push(&cell->backing_off, &task->waiting);
+        list_push(cell_backoff_slot(cell, task->not_before_ms), &task->waiting);
     if (task_is_live(task)) {
         struct machine *machine = machine_find(cell, task->machine);
         list_push(&machine->tasks, &task->link);

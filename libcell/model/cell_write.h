@@ -33,6 +33,8 @@ void cell_name_machine(struct cell *cell, struct machine *machine, const char *n
 struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *spec);
 /* More rows of tasks, PENDING and without hashes; their addresses change. */
 void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count);
+/* Where a task that backs off until then is kept. */
+struct list *cell_backoff_slot(struct cell *cell, uint64_t not_before_ms);
 /* What it asks of machines, ready to judge them. */
 const struct matcher *job_matcher(struct job *job);
 void cell_add_dead(struct cell *cell, struct job *job); /* keeps dead_jobs in order */

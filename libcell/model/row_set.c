@@ -136,10 +136,10 @@ static struct list *list_of(struct cell *cell, const struct task *task)
 static void task_become(struct cell *cell, struct task *task, const struct task *next)
 {
     struct list *from = list_of(cell, task), *to = list_of(cell, next);
-    bool waited = task->not_before_ms != 0, waits = next->not_before_ms != 0;
+    bool waits_anew = task->not_before_ms != next->not_before_ms;
     if (from != to && from != NULL)
         list_remove(&task->link);
-    if (waited && !waits)
+    if (waits_anew)
         list_remove(&task->waiting);
     struct list link = task->link, waiting = task->waiting;
     *task = *next;
@@ -149,10 +149,10 @@ static void task_become(struct cell *cell, struct task *task, const struct task 
         list_init(&task->link);
     if (from != to && to != NULL)
         list_push(to, &task->link);
-    if (waited != waits)
+    if (waits_anew)
         list_init(&task->waiting);
-    if (waits && !waited)
-        list_push(&cell->backing_off, &task->waiting);
+    if (waits_anew && next->not_before_ms != 0)
+        list_push(cell_backoff_slot(cell, next->not_before_ms), &task->waiting);
 }
 
 void task_set(struct apply *a, struct task *task, const struct task *next)

@@ -189,14 +189,14 @@ static void update(struct turns *t, const char *what, const char *name, int64_t 
 }
 
 /* Ten times a second on the leader's loop. */
-static void tick(struct turns *t, const char *what)
+static void tick(struct turns *t, const char *what, uint64_t cell_ms)
 {
     static task_id wake[LEADER_WAKE_MAX];
     static struct cmd due[LEADER_DUE_MAX];
     struct loss loss = {0};
     uint64_t *heard_ms = xcalloc(t->cell->machine_count, sizeof *heard_ms);
     double began = cpu_now();
-    leader_due(t->cell, heard_ms, &loss, 1, 1, wake, due);
+    leader_due(t->cell, heard_ms, &loss, 1, cell_ms, wake, due);
     double took = cpu_now() - began;
     say(what, took, took);
     free(heard_ms);
@@ -212,9 +212,54 @@ static void tick_stuck(struct turns *t)
     apply(t, NULL, &stuck);
     place_all(t, "stuck");
     update(t, NULL, "stuck", JOB_UPDATE_KEEP, JOB_UPDATE_KEEP, 64000);
-    tick(t, "leader's tick, 262,144 tasks cannot get their new limit");
+    tick(t, "leader's tick, 262,144 tasks cannot get their new limit", 1);
     kill_job(t, NULL, "stuck");
     cmd_release(&stuck);
+}
+
+/* All tasks of a job fail, one after the other, and wait for their next attempt. */
+static void tick_backing_off(struct turns *t)
+{
+    struct cmd fails = job_cmd("fails", JOB_TASKS);
+    static struct report reports[CMD_REPORTS_MAX];
+    fails.job_submit.limit.v[RES_CPU] = 1;
+    fails.job_submit.limit.v[RES_RAM] = 1 << 20;
+    fails.job_submit.backoff_ms = fails.job_submit.backoff_max_ms = 300000;
+    apply(t, NULL, &fails);
+    place_all(t, "fails");
+    const struct job *job = cell_job_named(t->cell, "fails");
+    for (uint32_t next = 0; next < job->task_count;) {
+        struct cmd cmd = {.kind = CMD_REPORT, .report = {.reports = reports}};
+        for (; cmd.report.report_count < CMD_REPORTS_MAX && next < job->task_count; next++) {
+            const struct task *task = &job->tasks[next];
+            struct report *report = &reports[cmd.report.report_count++];
+            *report = (struct report){.task = {task->id, task->attempt}, .kind = REPORT_EXITED};
+            report->exit_code = 1;
+            report->machine = task->machine;
+        }
+        apply(t, NULL, &cmd);
+    }
+    tick(t, "leader's tick, 262,144 tasks back off", t->cell->now_ms);
+    kill_job(t, NULL, "fails");
+    cmd_release(&fails);
+}
+
+/* Every machine is to be emptied, and the budgets of the jobs let no task go. */
+static void tick_draining(struct turns *t)
+{
+    struct cmd held = job_cmd("held", JOB_TASKS);
+    held.job_submit.limit.v[RES_CPU] = 1;
+    held.job_submit.limit.v[RES_RAM] = 1 << 20;
+    held.job_submit.disruptions_max = 1;
+    apply(t, NULL, &held);
+    place_all(t, "held");
+    for (uint32_t i = 0; i < t->cell->machine_count; i++) {
+        struct cmd cmd = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.on = true}};
+        str_copy(cmd.machine_drain.name, sizeof cmd.machine_drain.name, t->cell->machines[i]->name);
+        apply(t, NULL, &cmd);
+    }
+    tick(t, "leader's tick, all machines drain and no task may go", 1);
+    cmd_release(&held);
 }
 
 static void commands_all(struct turns *t)
@@ -268,11 +313,13 @@ int main(int argc, char **argv)
     double began = cpu_now();
     uint64_t digest = cell_digest(t.cell);
     say(digest == 0 ? "digest of nothing" : "cell_digest", cpu_now() - began, cpu_now() - began);
-    tick(&t, "leader's tick at rest");
+    tick(&t, "leader's tick at rest", 1);
     why_all(&t);
     register_machine(&t);
     commands_all(&t);
     tick_stuck(&t);
+    tick_backing_off(&t);
+    tick_draining(&t);
     changes_release(&t.changes);
     cell_free(t.cell);
     return 0;

@@ -54,13 +54,14 @@ static size_t due_at(struct scene *s, uint64_t mono_ms, uint64_t wall_ms)
 }
 
 /* A job whose only task has failed once and backs off; returns when that ends. */
-static uint64_t scene_back_off(struct scene *s)
+static uint64_t scene_back_off(struct scene *s, const char *name, uint32_t backoff_ms)
 {
     struct cmd submit = {.kind = CMD_JOB_SUBMIT, .time_ms = 2};
     spec_init(&submit.job_submit);
-    str_copy(submit.job_submit.name, sizeof submit.job_submit.name, "web");
+    str_copy(submit.job_submit.name, sizeof submit.job_submit.name, name);
     str_copy(submit.job_submit.user, sizeof submit.job_submit.user, "ada");
     submit.job_submit.limit = (struct resources){{1000, 1 << 20, 0, 0}};
+    submit.job_submit.backoff_ms = submit.job_submit.backoff_max_ms = backoff_ms;
     words_add(&submit.job_submit.argv, "false");
     struct answer answer = scene_apply(s, &submit);
     cmd_release(&submit);
@@ -135,7 +136,7 @@ END_TEST
 START_TEST(a_back_off_is_over_when_it_is_over)
 {
     struct scene *s = scene_new();
-    uint64_t end_ms = scene_back_off(s);
+    uint64_t end_ms = scene_back_off(s, "web", 1000);
     ck_assert_uint_gt(end_ms, 1000);
     ck_assert_uint_eq(due_at(s, 0, end_ms - 1), 0);
     ck_assert_uint_eq(due_at(s, 0, end_ms), 1);
@@ -144,6 +145,33 @@ START_TEST(a_back_off_is_over_when_it_is_over)
     s->due[0].time_ms = end_ms;
     scene_apply(s, &s->due[0]);
     ck_assert_uint_eq(due_at(s, 0, end_ms), 0);
+    scene_free(s);
+}
+END_TEST
+
+/* Whatever the order in which they began, and however long they last. */
+START_TEST(back_offs_that_end_first_are_woken_first)
+{
+    static const uint32_t lasts_ms[] = {BACKOFF_MS_MAX, 1, 5000, BACKOFF_MS_MAX - 2000, 60000};
+    static const uint32_t order[] = {1, 2, 4, 3, 0};
+    enum { COUNT = ARRAY_SIZE(lasts_ms) };
+    struct scene *s = scene_new();
+    uint64_t ends_ms[COUNT];
+    for (uint32_t i = 0; i < COUNT; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "j%u", i);
+        ends_ms[i] = scene_back_off(s, name, lasts_ms[i]);
+    }
+    for (uint32_t i = 0; i < COUNT; i++) {
+        task_id due[COUNT];
+        ck_assert_uint_eq(cell_wake_due(s->cell, ends_ms[order[i]] - 1, due, COUNT), i);
+        ck_assert_uint_eq(cell_wake_due(s->cell, ends_ms[order[i]], due, COUNT), i + 1);
+        for (uint32_t k = 0; k <= i; k++)
+            ck_assert_uint_eq(task_job(due[k]).v, order[k] + 1);
+        ck_assert_uint_eq(cell_wake_due(s->cell, UINT64_MAX, due, i), i); /* no more than that */
+        if (i > 0)
+            ck_assert_uint_eq(task_job(due[i - 1]).v, order[i - 1] + 1);
+    }
     scene_free(s);
 }
 END_TEST
@@ -340,6 +368,70 @@ START_TEST(a_third_of_a_hundred_thousand_makes_the_cell_hold_still)
 }
 END_TEST
 
+/* A task on each machine, of which one may go: `replicas` are placed in turn from machine 1 on. */
+static struct answer large_place(struct large *large, const char *name, uint32_t replicas,
+                                 uint32_t step)
+{
+    struct scene *s = &large->scene;
+    struct cmd submit = {.kind = CMD_JOB_SUBMIT};
+    static struct placement placements[CMD_PLACEMENTS_MAX];
+    spec_init(&submit.job_submit);
+    str_copy(submit.job_submit.name, sizeof submit.job_submit.name, name);
+    str_copy(submit.job_submit.user, sizeof submit.job_submit.user, "ada");
+    submit.job_submit.replicas = replicas;
+    submit.job_submit.disruptions_max = 1;
+    submit.job_submit.limit = (struct resources){{1, 1 << 20, 0, 0}};
+    words_add(&submit.job_submit.argv, "true");
+    struct answer answer = scene_apply(s, &submit);
+    cmd_release(&submit);
+    for (uint32_t next = 0; next < replicas;) {
+        struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = {.placements = placements}};
+        uint32_t *count = &cmd.schedule.placement_count;
+        for (; *count < CMD_PLACEMENTS_MAX && next < replicas; next++)
+            placements[(*count)++] = (struct placement){.task = {task_id_of(answer.job, next), 0},
+                                                        .machine = {1 + next * step}};
+        scene_apply(s, &cmd);
+    }
+    return answer;
+}
+
+START_TEST(each_of_a_hundred_thousand_that_drain_has_its_turn)
+{
+    struct large *large = large_new();
+    struct scene *s = &large->scene;
+    uint32_t ticks = 0;
+    large_place(large, "held", MANY, 1);
+    job_id pair = large_place(large, "pair", 2, MANY - 1).job;
+    for (int i = 1; i <= MANY; i++) {
+        struct cmd drain = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.on = true}};
+        snprintf(drain.machine_drain.name, sizeof drain.machine_drain.name, "m%d", i);
+        if (i != 2)
+            scene_apply(s, &drain);
+    }
+    /* The one on machine 1 has gone to machine 2, so that the one on the last may go, too. */
+    struct report report = {.task = {task_id_of(pair, 0), 1},
+                            .kind = REPORT_EXITED,
+                            .machine = {1},
+                            .told_to_stop = true};
+    struct cmd reports = {.kind = CMD_REPORT, .report = {.reports = &report, .report_count = 1}};
+    scene_apply(s, &reports);
+    struct placement placement = {.task = {task_id_of(pair, 0), 1}, .machine = {2}};
+    struct cmd schedule = {.kind = CMD_SCHEDULE,
+                           .schedule = {.placements = &placement, .placement_count = 1}};
+    scene_apply(s, &schedule);
+    report =
+        (struct report){.task = {task_id_of(pair, 0), 2}, .kind = REPORT_RUNNING, .machine = {2}};
+    scene_apply(s, &reports);
+    const struct task *last = cell_task(s->cell, task_id_of(pair, 1));
+    for (; last->stopping == CAUSE_NONE; ticks++) {
+        ck_assert_uint_le(ticks, 2 * MANY / LEADER_LOOKS_MAX + 1);
+        large_tick(large);
+    }
+    ck_assert_int_eq(last->stopping, CAUSE_DRAIN);
+    large_free(large);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("leader");
@@ -348,6 +440,7 @@ int main(void)
     tcase_add_test(tc, a_small_cell_loses_two_of_three_at_once_unless_it_holds_still);
     tcase_add_test(tc, silence_counts_from_when_a_machine_is_back);
     tcase_add_test(tc, a_back_off_is_over_when_it_is_over);
+    tcase_add_test(tc, back_offs_that_end_first_are_woken_first);
     tcase_add_test(tc, a_draining_machine_is_asked_again_when_a_budget_has_room);
     tcase_add_test(tc, a_resized_job_is_asked_again_when_a_budget_has_room);
     TCase *many = tcase_create("many");
@@ -355,6 +448,7 @@ int main(void)
     tcase_add_test(many,
                    one_in_a_hundred_of_a_hundred_thousand_is_declared_down_within_ten_seconds);
     tcase_add_test(many, a_third_of_a_hundred_thousand_makes_the_cell_hold_still);
+    tcase_add_test(many, each_of_a_hundred_thousand_that_drain_has_its_turn);
     suite_add_tcase(suite, tc);
     suite_add_tcase(suite, many);
     return t_main(suite);

@@ -562,13 +562,10 @@ static void do_wait(struct story *s)
 
 static void do_wake(struct story *s)
 {
+    enum { WAKE_MAX = 1024 };
     struct cmd cmd = {.kind = CMD_WAKE};
-    uint32_t room = 0;
-    LIST_EACH(l, &s->w.cell->backing_off)
-    room++;
-    cmd.wake.tasks = xcalloc(room, sizeof *cmd.wake.tasks);
-    LIST_EACH(l, &s->w.cell->backing_off)
-    cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, waiting)->id;
+    cmd.wake.tasks = xcalloc(WAKE_MAX, sizeof *cmd.wake.tasks);
+    cmd.wake.task_count = cell_wake_due(s->w.cell, UINT64_MAX, cmd.wake.tasks, WAKE_MAX);
     apply(s, &cmd);
 }
 

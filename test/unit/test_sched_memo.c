@@ -105,9 +105,7 @@ static struct cmd draw_command(uint64_t *seed, const struct cell *cell)
         cmd = draw_reports(seed, cell);
     } else {
         cmd = (struct cmd){.kind = CMD_WAKE, .wake = {xcalloc(64, sizeof(task_id)), 0}};
-        LIST_EACH(l, &cell->backing_off)
-        if (cmd.wake.task_count < 64)
-            cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, waiting)->id;
+        cmd.wake.task_count = cell_wake_due(cell, UINT64_MAX, cmd.wake.tasks, 64);
     }
     cmd.time_ms = cell->now_ms + draw_below(seed, 1000);
     return cmd;

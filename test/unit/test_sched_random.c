@@ -753,9 +753,7 @@ static struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
     } else {
         cmd = (struct cmd){.kind = CMD_WAKE};
         cmd.wake.tasks = xcalloc(8, sizeof *cmd.wake.tasks);
-        LIST_EACH(l, &cell->backing_off)
-        if (cmd.wake.task_count < 8)
-            cmd.wake.tasks[cmd.wake.task_count++] = CONTAINER_OF(l, struct task, waiting)->id;
+        cmd.wake.task_count = cell_wake_due(cell, UINT64_MAX, cmd.wake.tasks, 8);
     }
     cmd.time_ms = cell->now_ms + draw_below(seed, 2000);
     return cmd;
