@@ -2,8 +2,8 @@
  * checkpoint.h - the replica's database as a file, handed out piece by piece.
  *
  * Who asks for offset 0 has an image made, of the moment (store_snapshot_begin); the answer is its
- * first piece. He asks for the next when he has that, so a slow reader fills no queue. Only who may
- * read everything gets one (user_reads_all): what is private to users is in it.
+ * first piece. He asks for the next when he has that, so a slow reader fills no queue. What is
+ * private to users is in it: wire_access.h says who may have one, service.c asks.
  *
  * One image at a time: it is dropped with the last piece, with its connection, when its reader has
  * not asked for CHECKPOINT_IDLE_MS, or when he has not got all of it in CHECKPOINT_MS_MAX. Then

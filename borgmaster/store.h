@@ -74,7 +74,7 @@ int store_restore(const char *checkpoint, const char *temporary, uint64_t identi
 /* Who asks. */
 struct store_asker {
     const char *user; /* borrowed for the call */
-    bool reads_all;   /* also what is private to others (user_reads_all in reads.h) */
+    bool reads_all;   /* also what is private to others (reads.c) */
 };
 
 /*
