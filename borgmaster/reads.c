@@ -2,9 +2,11 @@
  * reads.c - queries, their barriers, and why.
  *
  * The latter is answered from the cell on the loop, a few milliseconds in a turn: commands pass.
+ * Who goes on asking gets a share of the loop, since other masters may need the same cores.
  */
 #include "reads.h"
 
+#include "bucket.h"
 #include "clock.h"
 #include "fair.h"
 #include "hash.h"
@@ -18,7 +20,11 @@
 enum {
     WHY_TURN_US = 4000,
     WHY_TURN_UNITS = 400, /* between two looks at the clock */
+    WHY_REST_MS = 10,     /* between two looks whether the share has room again */
 };
+
+/* Of all users together: one answer about 100,000 machines takes 140 ms. */
+static const struct bucket_limits why_share = {.percent = 25, .burst_us = 250000};
 
 /* Unanswered ones are bounded by their connections; of one user's these. */
 static const struct fair_limits why_limits[] = {
@@ -36,6 +42,8 @@ struct reads {
     struct why_call *why;  /* the one that is being answered; NULL: none */
     struct why_rows *rows; /* its answer */
     uv_idle_t idle;        /* runs while there are some */
+    struct bucket busy;    /* with them */
+    uv_timer_t rest;       /* runs instead when they have had their share */
 };
 
 struct query {
@@ -66,7 +74,8 @@ struct why_call {
     struct wire_why asked;
 };
 
-bool user_reads_all(const struct cell *cell, const char *user)
+/* May this user read what is private to others: command lines, specs, environments? */
+static bool user_reads_all(const struct cell *cell, const char *user)
 {
     return cell_user_is(cell, user, RIGHT_READER);
 }
@@ -259,15 +268,32 @@ static bool why_go_on(struct reads *reads)
     return true;
 }
 
+static void on_idle(uv_idle_t *idle);
+
+static void on_rested(uv_timer_t *timer)
+{
+    struct reads *reads = timer->data;
+    uv_idle_start(&reads->idle, on_idle);
+}
+
 /* One answer after the other, users taking turns, and a piece of one in a turn of the loop. */
 static void on_idle(uv_idle_t *idle)
 {
     struct reads *reads = idle->data;
+    uint64_t begin_us = clock_mono_us();
+    if (bucket_is_over(&reads->busy, &why_share, begin_us)) {
+        uv_idle_stop(idle);
+        uv_timer_start(&reads->rest, on_rested, WHY_REST_MS, 0);
+        return;
+    }
     if (reads->why == NULL) {
         reads->why = CONTAINER_OF(fair_pop(&reads->whys), struct why_call, item);
         reads->rows = why_rows_begin(&reads->why->asked);
     }
-    if (!why_go_on(reads))
+    bool done = why_go_on(reads);
+    uint64_t now_us = clock_mono_us();
+    bucket_add(&reads->busy, &why_share, now_us, now_us - begin_us);
+    if (!done)
         return;
     why_free(reads);
     if (reads->whys.count == 0)
@@ -299,7 +325,8 @@ void reads_on_why(struct reads *reads, struct rpc_conn *conn, struct rpc_call *c
                      "%d questions of user \"%s\" wait already; wait for their answers",
                      QUERIES_USER_WAITING_MAX, user);
     if (rv == 0) {
-        uv_idle_start(&reads->idle, on_idle);
+        if (!uv_is_active((uv_handle_t *)&reads->rest))
+            uv_idle_start(&reads->idle, on_idle);
         return;
     }
     if (call != NULL)
@@ -314,6 +341,7 @@ struct reads *reads_new(struct replica *replica)
     list_init(&reads->fresh);
     fair_init(&reads->whys, why_limits, ARRAY_SIZE(why_limits));
     uv_idle_init(replica_opts(replica)->loop, &reads->idle);
-    reads->idle.data = reads;
+    uv_timer_init(replica_opts(replica)->loop, &reads->rest);
+    reads->idle.data = reads->rest.data = reads;
     return reads;
 }

@@ -17,9 +17,6 @@
 
 struct reads;
 
-/* May this user read what is private to others: command lines, specs, environments, checkpoints? */
-bool user_reads_all(const struct cell *cell, const char *user);
-
 struct reads *reads_new(struct replica *replica);
 /* rpc handlers: WIRE_QUERY, WIRE_WHY of users, WIRE_BARRIER of followers */
 void reads_on_query(struct reads *reads, struct rpc_conn *conn, struct rpc_call *call,

@@ -40,7 +40,8 @@ enum {
     PROGRESS_OPS = 1000, /* of SQLite's machine between two looks at the clock */
     PROCESS_BYTES_MAX =
         READER_MEMORY_BYTES_MAX + 536870912, /* of address space, libraries and all */
-    PROCESS_FILES_MAX = 32
+    PROCESS_FILES_MAX = 32,
+    READER_NICE = 10 /* where cores are short the masters' loops go first */
 };
 
 struct reader {
@@ -514,6 +515,21 @@ bool reader_is(int argc, char *const *argv)
     return argc == 3 && strcmp(argv[0], READER_NAME) == 0;
 }
 
+/*
+ * Many kernels share cores out among sessions before they look at processes
+ * (sched_autogroup_enabled), so the session, which is our own, yields as well. Others than root are
+ * heard ten times a second at the most; unheard, it still takes nothing of the master's part.
+ */
+static void yield_cores(void)
+{
+    (void)setpriority(PRIO_PROCESS, 0, READER_NICE);
+    int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)!dprintf(fd, "%d", READER_NICE);
+    close(fd);
+}
+
 /* Whatever happens, it cannot take more than this. */
 static void bound_self(void)
 {
@@ -530,6 +546,7 @@ static void bound_self(void)
     for (size_t i = 0; i < ARRAY_SIZE(bounds); i++)
         (void)setrlimit((__rlimit_resource_t)bounds[i].which,
                         &(struct rlimit){bounds[i].max, bounds[i].max});
+    yield_cores();
     sqlite3_hard_heap_limit64(READER_MEMORY_BYTES_MAX);
 }
 
@@ -608,9 +625,8 @@ int reader_start(const char *database, pid_t *ret_pid, int *ret_fd, struct err *
     posix_spawn_file_actions_addclosefrom_np(&files, READER_FD + 1);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setsigmask(&attributes, &none);
-    /* A group of its own: a terminal's ^C is for the master, which then ends its readers. */
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+    /* A session of its own: a terminal's ^C is for the master, which then ends its readers. */
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     int rc = posix_spawn(ret_pid, "/proc/self/exe", &files, &attributes, argv, environ);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attributes);

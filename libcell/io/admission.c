@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KIB = 1024, MIB = 1024 * KIB };
+enum { KIB = 1024, MIB = 1024 * KIB, SECOND_US = 1000000 };
 
 /* README.md of this folder has the table for people. */
 const struct admission_limits admission_rpc = {
@@ -27,7 +27,8 @@ const struct admission_limits admission_rpc = {
                              .memory_bytes = 256 * MIB,
                              .turn_frames = 1024,
                              .turn_us = 20000,
-                             .turn_bytes = 16 * MIB},
+                             .turn_bytes = 16 * MIB,
+                             .busy = {.percent = 100, .burst_us = SECOND_US}},
             [ROLE_BORGLET] = {.connections = 4,
                               .share_percent = 25,
                               .calls = RPC_CALLS_MAX,
@@ -36,7 +37,8 @@ const struct admission_limits admission_rpc = {
                               .memory_bytes = 64 * MIB,
                               .turn_frames = 64,
                               .turn_us = 10000,
-                              .turn_bytes = 4 * MIB},
+                              .turn_bytes = 4 * MIB,
+                              .busy = {.percent = 10, .burst_us = 50000}},
             [ROLE_USER] = {.connections = 2048,
                            .share_percent = 12,
                            .calls = 16 * RPC_USER_CALLS_MAX,
@@ -46,6 +48,7 @@ const struct admission_limits admission_rpc = {
                            .turn_frames = 512,
                            .turn_us = 10000,
                            .turn_bytes = 2 * MIB,
+                           .busy = {.percent = 25, .burst_us = 50000},
                            .idle_ms = UINT64_C(300000)},
         },
 };
@@ -79,7 +82,8 @@ struct admission_limits admission_open(size_t connections)
                                                 .memory_bytes = SIZE_MAX,
                                                 .turn_frames = UINT32_MAX,
                                                 .turn_us = UINT32_MAX,
-                                                .turn_bytes = SIZE_MAX};
+                                                .turn_bytes = SIZE_MAX,
+                                                .busy = {100, UINT32_MAX}};
     return (struct admission_limits){.connections = connections,
                                      .identity_percent = 100,
                                      .strangers_percent = 100,
@@ -115,6 +119,7 @@ struct admission_account {
     uint32_t turn_frames;
     uint64_t turn_us;
     size_t turn_bytes;
+    struct bucket busy;
 };
 
 struct admission *admission_new(const struct admission_limits *limits, uint64_t files_max)
@@ -375,6 +380,17 @@ void account_served(struct admission_account *account, uint64_t us)
     account->turn_us += us;
     if (account->admission != NULL && account->who.role == ROLE_USER)
         account->admission->users_us += us;
+}
+
+void account_busy(struct admission_account *account, uint64_t now_us, uint64_t us)
+{
+    bucket_add(&account->busy, &account->budget.busy, now_us, us);
+}
+
+bool account_is_over(const struct admission_account *account, uint64_t now_us)
+{
+    return account->admission != NULL && account->budget.busy.percent < 100 &&
+           bucket_is_over(&account->busy, &account->budget.busy, now_us);
 }
 
 bool account_may_read(struct admission_account *account, uint64_t turn, size_t bytes)

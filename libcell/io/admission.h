@@ -8,7 +8,8 @@
  *
  *      accepted --admission_accept--> STRANGER --admission_identify--> ACCOUNT --account_leave-->
  *
- * What goes over a budget waits: it is not read (calls, bytes, turns), or not accepted (strangers).
+ * What goes over a budget waits: it is not read (calls, bytes, turns, time of the loop), or not
+ * accepted (strangers).
  * Only connections are refused, and output that nobody fetches ends its connection.
  *
  * The connections of all are bounded by the descriptors of the process, some of which are kept for
@@ -18,22 +19,24 @@
 #ifndef CELL_ADMISSION_H
 #define CELL_ADMISSION_H
 
+#include "bucket.h"
 #include "idmap.h"
 #include "tls.h"
 
 /* Of one identity, over all its connections to one port. For the strangers only `connections` and
  * `share_percent` mean something, and they are of all of them together. */
 struct admission_budget {
-    uint32_t connections;   /* at the most, see also `identity_percent` */
-    uint32_t share_percent; /* of all connections: only this role gets them */
-    uint32_t calls;         /* that are not answered; a notice is one until it has been served */
-    size_t call_bytes;      /* of those */
-    size_t frame_bytes;     /* received and not served, mostly frames that are not whole */
-    size_t memory_bytes;    /* those, and what waits to be sent */
-    uint32_t turn_frames;   /* served in one turn of the loop */
-    uint32_t turn_us;       /* that this may take; the frame that goes over it is the last */
-    size_t turn_bytes;      /* read in one turn */
-    uint64_t idle_ms;       /* a connection that says nothing, and waits for nothing; 0: may stay */
+    uint32_t connections;      /* at the most, see also `identity_percent` */
+    uint32_t share_percent;    /* of all connections: only this role gets them */
+    uint32_t calls;            /* that are not answered; a notice is one until it has been served */
+    size_t call_bytes;         /* of those */
+    size_t frame_bytes;        /* received and not served, mostly frames that are not whole */
+    size_t memory_bytes;       /* those, and what waits to be sent */
+    uint32_t turn_frames;      /* served in one turn of the loop */
+    uint32_t turn_us;          /* that this may take; the frame that goes over it is the last */
+    size_t turn_bytes;         /* read in one turn */
+    struct bucket_limits busy; /* of the loop's time that goes into what it sends; 100%: no bound */
+    uint64_t idle_ms; /* a connection that says nothing, and waits for nothing; 0: may stay */
 };
 
 struct admission_limits {
@@ -109,6 +112,14 @@ bool account_turn_is_over(struct admission_account *account, uint64_t turn);
 /* May another frame be served in this turn? `turn` is any number that tells turns apart. */
 bool account_may_serve(struct admission_account *account, uint64_t turn);
 void account_served(struct admission_account *account, uint64_t us);
+/*
+ * The loop was busy for `us` with what it sent, until now_us. Each turn is bounded, but one turn
+ * may follow the other: who asks as fast as he is answered would have the thread to himself, and
+ * with it what the machine's other programs, and the other masters, need of its cores.
+ */
+void account_busy(struct admission_account *account, uint64_t now_us, uint64_t us);
+/* It has had its share: nothing of it is served or read until that has passed. */
+bool account_is_over(const struct admission_account *account, uint64_t now_us);
 /* `bytes` were read: may more be read in this turn? */
 bool account_may_read(struct admission_account *account, uint64_t turn, size_t bytes);
 

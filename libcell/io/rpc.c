@@ -6,7 +6,7 @@
  * connection until their owner answers), and received bytes that are not served yet (`in`): no
  * whole frame, or one whose turn has not come. A connection that is paused waits for one of: room
  * of its own (calls end, the queue drains, slowness passes), a turn of the loop (server->ready), or
- * room of its identity's (server->waiting).
+ * room of its identity's, its share of the loop's time included (server->waiting).
  */
 #include "rpc_impl.h"
 
@@ -125,6 +125,12 @@ static void rpc_wait_for_turn(struct rpc_conn *conn)
     rpc_server_wait_for_turn(conn->server, conn);
 }
 
+/* Its identity has had its share of the loop's time. */
+static bool rpc_is_over(const struct rpc_conn *conn)
+{
+    return conn->server != NULL && account_is_over(conn->account, clock_mono_us());
+}
+
 static void rpc_pause_if_full(struct rpc_conn *conn)
 {
     if (conn->paused || conn->closing || conn->closed || !rpc_is_full(conn))
@@ -163,6 +169,10 @@ void rpc_resume(struct rpc_conn *conn)
     }
     if (conn->slow_until_ms != 0)
         return;
+    if (rpc_is_over(conn)) {
+        rpc_wait_for_room(conn);
+        return;
+    }
     conn->paused = false;
     conn->frames_wait = false;
     rpc_take_kept(conn);
@@ -353,7 +363,9 @@ static void rpc_take_frame(struct rpc_conn *conn, const struct rpc_frame *frame)
     case RPC_KIND_COUNT:
         UNREACHABLE("a frame of no kind");
     }
-    account_served(conn->account, clock_mono_us() - begin_us);
+    uint64_t now_us = clock_mono_us();
+    account_served(conn->account, now_us - begin_us);
+    account_busy(conn->account, now_us, now_us - begin_us);
 }
 
 /* Serve the whole frames in `bytes`, as far as this turn has room for them; how many bytes they
@@ -375,6 +387,10 @@ static size_t rpc_take_frames(struct rpc_conn *conn, const char *bytes, size_t s
             break;
         }
         rpc_pause_if_full(conn);
+        if (!conn->paused && rpc_is_over(conn)) {
+            rpc_pause(conn);
+            rpc_wait_for_room(conn);
+        }
         if (!conn->paused && !account_may_serve(conn->account, uv_now(conn->options.loop)))
             rpc_wait_for_turn(conn);
         if (conn->paused)

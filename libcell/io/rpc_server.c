@@ -3,6 +3,7 @@
  */
 #include "rpc_impl.h"
 
+#include "clock.h"
 #include "log.h"
 #include "rpc_frame.h"
 
@@ -26,22 +27,41 @@ struct rpc_server {
     unsigned handle_count;
 };
 
+/* Somebody waits: look soon. */
+static void rpc_on_room(uv_timer_t *timer);
+
+static void rpc_poll_room(struct rpc_server *server)
+{
+    if (!list_empty(&server->waiting) && !uv_is_active((uv_handle_t *)&server->room))
+        uv_timer_start(&server->room, rpc_on_room, ROOM_POLL_MS, 0);
+}
+
 static void rpc_on_room(uv_timer_t *timer)
 {
     struct rpc_server *server = timer->data;
-    struct list now;
+    struct list now, over;
     list_replace(&server->waiting, &now);
     list_init(&server->waiting);
-    for (struct list *l; (l = list_pop(&now)) != NULL;)
-        rpc_resume(CONTAINER_OF(l, struct rpc_conn, turn_link));
+    list_init(&over);
+    for (struct list *l; (l = list_pop(&now)) != NULL;) {
+        struct rpc_conn *conn = CONTAINER_OF(l, struct rpc_conn, turn_link);
+        if (account_is_over(conn->account, clock_mono_us()))
+            list_push(&over, l);
+        else
+            rpc_resume(conn);
+    }
+    /* Who was not reached stays in front. */
+    for (struct list *l; (l = list_pop(&server->waiting)) != NULL;)
+        list_push(&over, l);
+    list_replace(&over, &server->waiting);
+    rpc_poll_room(server);
 }
 
 void rpc_server_wait_for_room(struct rpc_server *server, struct rpc_conn *conn)
 {
     list_remove(&conn->turn_link);
     list_push(&server->waiting, &conn->turn_link);
-    if (!uv_is_active((uv_handle_t *)&server->room))
-        uv_timer_start(&server->room, rpc_on_room, ROOM_POLL_MS, 0);
+    rpc_poll_room(server);
 }
 
 /* Those whose turn it is now; who was not reached stays in front. */

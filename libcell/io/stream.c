@@ -29,8 +29,6 @@ enum {
     WIRE_BYTES_MAX = 131072,  /* encrypted bytes made ahead */
     TURN_BYTES_MAX = 1048576, /* sent by one stream in one loop turn, then others are served */
     KEEP_BYTES_MAX = 65536,   /* memory that an idle stream may keep per buffer */
-    TURN_SHAKES_MAX = 16,     /* steps of handshakes in one turn, about half a millisecond each */
-    TURN_ENDS_MAX = 64,       /* streams that end in one turn */
     CLOSE_TIMEOUT_MS = 1000,  /* to send what is queued, and to see the peer's end */
     KEEPALIVE_S = 10,         /* a peer that vanished is noticed without traffic */
     RESOLVE_POLL_MS = 5,      /* between two looks whether a name is known */
@@ -222,6 +220,14 @@ size_t stream_queued(const struct stream *s)
     return s->out.size - s->out_at + s->wire.size + s->sending.size - s->sending_at;
 }
 
+/* The loop was busy with this stream since begin_us. */
+static void stream_charge(const struct stream *s, uint64_t begin_us)
+{
+    uint64_t now_us = clock_mono_us();
+    if (s->account != NULL)
+        account_busy(s->account, now_us, now_us - begin_us);
+}
+
 /* Turn plain output into records until enough is encrypted. False when the stream has died. */
 static bool stream_encrypt(struct stream *s)
 {
@@ -324,6 +330,7 @@ static void stream_pump(struct stream *s)
 {
     size_t turn_bytes = 0;
     while (!s->writing) {
+        uint64_t begin_us = clock_mono_us();
         if (!stream_encrypt(s))
             return;
         if (s->wire.size == 0)
@@ -339,6 +346,7 @@ static void stream_pump(struct stream *s)
             return;
         }
         size_t sent = n < 0 ? 0 : (size_t)n;
+        stream_charge(s, begin_us);
         turn_bytes += sent;
         if (sent == s->wire.size) {
             buf_shrink(&s->wire);
@@ -442,70 +450,6 @@ static void stream_opened(struct stream *s)
     }
 }
 
-struct turn {
-    uint64_t ms;
-    unsigned count;
-};
-
-/*
- * When a whole cell connects at once the loop must go on beating (Raft's timers are on it): more
- * steps than a turn may hold wait for the next. Turns are told apart by the loop's time.
- */
-static bool turn_has_room(struct turn *turn, const uv_loop_t *loop, unsigned max)
-{
-    uint64_t now_ms = uv_now(loop);
-    if (now_ms != turn->ms)
-        *turn = (struct turn){.ms = now_ms};
-    return turn->count++ < max;
-}
-
-static bool stream_may_shake(const uv_loop_t *loop)
-{
-    static _Thread_local struct turn turn;
-    return turn_has_room(&turn, loop, TURN_SHAKES_MAX);
-}
-
-/* So it is when a whole cell goes at once. */
-static bool stream_may_end(const uv_loop_t *loop)
-{
-    static _Thread_local struct turn turn;
-    return turn_has_room(&turn, loop, TURN_ENDS_MAX);
-}
-
-/*
- * Of those that wait, the ones that have begun go first, each kind in the order in which it came.
- * So what has cost something is brought to its end: otherwise thousands would all be half done when
- * their time is over, and come again.
- */
-static struct shakes {
-    struct list begun, fresh;
-} * stream_shakes(void)
-{
-    static _Thread_local struct shakes shakes;
-    if (shakes.begun.next == NULL) {
-        list_init(&shakes.begun);
-        list_init(&shakes.fresh);
-    }
-    return &shakes;
-}
-
-static struct stream *stream_shake_first(struct list *list, const uv_loop_t *loop)
-{
-    LIST_EACH(l, list)
-    {
-        struct stream *s = CONTAINER_OF(l, struct stream, shake_link);
-        if (s->options.loop == loop)
-            return s;
-    }
-    return NULL;
-}
-
-static struct stream *stream_shake_next(const uv_loop_t *loop)
-{
-    struct stream *s = stream_shake_first(&stream_shakes()->begun, loop);
-    return s != NULL ? s : stream_shake_first(&stream_shakes()->fresh, loop);
-}
-
 /* It has waited too long for the peer: nothing but the end comes after what we have read. */
 static bool stream_is_left(const struct stream *s)
 {
@@ -532,7 +476,9 @@ static void stream_shake(struct stream *s)
 static void stream_receive(struct stream *s)
 {
     while (s->state == STREAM_OPEN && !s->paused) {
+        uint64_t begin_us = clock_mono_us();
         ssize_t n = gnutls_record_recv(s->session, plain_bytes, sizeof plain_bytes);
+        stream_charge(s, begin_us);
         if (n > 0)
             s->options.handlers->on_data(s, s->options.data, plain_bytes, (size_t)n);
         else if (n == GNUTLS_E_AGAIN)
@@ -652,7 +598,7 @@ static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part)
         stream_keep(s, part->base, (size_t)n);
         bool first = s->begun || s->options.urgent;
         list_remove(&s->victim_link);
-        list_push(first ? &stream_shakes()->begun : &stream_shakes()->fresh, &s->shake_link);
+        stream_shake_wait(s, first);
         stream_kick(s);
         return;
     }

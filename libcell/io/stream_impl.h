@@ -115,6 +115,14 @@ void stream_start(struct stream *s);
  * stream that has no owner. */
 void stream_die(struct stream *s, const struct err *why);
 
+/* stream_turns.c: may another step of a handshake be done in this turn, another stream end? */
+bool stream_may_shake(const uv_loop_t *loop);
+bool stream_may_end(const uv_loop_t *loop);
+/* A stream with a step to do waits for its turn: with those that have begun, or behind them. The
+ * next of a loop, which stays in its list; NULL: none. */
+void stream_shake_wait(struct stream *s, bool begun);
+struct stream *stream_shake_next(const uv_loop_t *loop);
+
 /* The streams of this thread that are open. */
 struct list *stream_opens(void);
 /* End an open one because its peer is not good (any more), which an alert tells the peer. Like

@@ -27,17 +27,12 @@ enum { SEND_MS = 20, COMMAND_MS = 5000, WARM_MS = 1000, QUIET_MS = 500 };
 
 static const char usage[] = "abuse DIR [--seconds N] [ATTACK...]";
 
-struct line {
-    struct rpc_conn *conn; /* NULL: none */
-    bool open;
-};
-
 struct abuse {
     struct bench bench;
     const char *dir;
     uint64_t seconds;
-    struct line lines[CELL_REPLICAS_MAX];
-    size_t next_line;
+    struct bench_peer peers[CELL_REPLICAS_MAX];
+    size_t next_peer;
     uv_timer_t timer;
     bool measures;
     unsigned outstanding;
@@ -68,32 +63,6 @@ static void on_answer(void *data, const struct err *err, const void *body, size_
     free(sent);
 }
 
-static void on_open(struct rpc_conn *conn)
-{
-    struct line *line = rpc_data(conn);
-    line->open = true;
-}
-
-static void on_close(struct rpc_conn *conn, const struct err *why)
-{
-    struct line *line = rpc_data(conn);
-    (void)why;
-    line->conn = NULL;
-    line->open = false;
-}
-
-static void line_connect(struct abuse *a, size_t i)
-{
-    struct rpc_options options = {.loop = &a->bench.loop,
-                                  .tls = a->bench.tls,
-                                  .data = &a->lines[i],
-                                  .on_open = on_open,
-                                  .on_close = on_close};
-    if (a->lines[i].conn == NULL &&
-        rpc_connect(&options, a->bench.cell.replicas[i].rpc, NULL, &a->lines[i].conn, NULL) != 0)
-        a->lines[i].conn = NULL;
-}
-
 static void send_one(struct abuse *a, struct rpc_conn *conn)
 {
     struct buf CLEANUP(buf_release) body = {0};
@@ -116,10 +85,10 @@ static void on_timer(uv_timer_t *timer)
     struct abuse *a = timer->data;
     size_t count = a->bench.cell.replica_count;
     for (size_t i = 0; i < count; i++)
-        line_connect(a, i);
-    struct line *line = &a->lines[a->next_line++ % count];
-    if (line->open)
-        send_one(a, line->conn);
+        (void)!bench_connect(&a->bench, i, &a->peers[i], NULL); /* tried again in the next round */
+    struct bench_peer *peer = &a->peers[a->next_peer++ % count];
+    if (peer->open)
+        send_one(a, peer->conn);
     else
         a->failed += a->measures;
 }

@@ -29,12 +29,8 @@ enum {
 
 static const char usage[] = "failover DIR BORGCTL [--stop] [--count N]";
 
-struct failover;
-
 struct line {
-    struct failover *failover;
-    struct rpc_conn *conn; /* NULL: none */
-    bool open;
+    struct bench_peer peer;
     uint64_t tried_ms;
 };
 
@@ -76,35 +72,14 @@ static void on_answer(void *data, const struct err *err, const void *body, size_
     free(sent);
 }
 
-static void on_open(struct rpc_conn *conn)
-{
-    struct line *line = rpc_data(conn);
-    line->open = true;
-}
-
-static void on_close(struct rpc_conn *conn, const struct err *why)
-{
-    struct line *line = rpc_data(conn);
-    (void)why;
-    line->conn = NULL;
-    line->open = false;
-}
-
 static void line_connect(struct failover *f, size_t i)
 {
     struct line *line = &f->lines[i];
-    struct rpc_options options = {.loop = &f->bench.loop,
-                                  .tls = f->bench.tls,
-                                  .data = line,
-                                  .on_open = on_open,
-                                  .on_close = on_close};
     uint64_t now_ms = clock_mono_ms();
-    if (line->conn != NULL || now_ms - line->tried_ms < RECONNECT_MS)
+    if (line->peer.conn != NULL || now_ms - line->tried_ms < RECONNECT_MS)
         return;
-    line->failover = f;
     line->tried_ms = now_ms;
-    if (rpc_connect(&options, f->bench.cell.replicas[i].rpc, NULL, &line->conn, NULL) != 0)
-        line->conn = NULL;
+    (void)!bench_connect(&f->bench, i, &line->peer, NULL);
 }
 
 /* A job that fits nowhere. It stays: they are few. */
@@ -136,8 +111,8 @@ static void on_timer(uv_timer_t *timer)
         line_connect(f, i);
     for (size_t tried = 0; tried < count; tried++) {
         struct line *line = &f->lines[f->next_line++ % count];
-        if (line->open) {
-            send_one(f, line->conn);
+        if (line->peer.open) {
+            send_one(f, line->peer.conn);
             return;
         }
     }

@@ -270,6 +270,32 @@ START_TEST(a_turn_serves_the_quick_calls_of_many_clients_of_one_user)
 }
 END_TEST
 
+START_TEST(an_identity_has_its_share_of_the_loop_over_all_its_connections)
+{
+    static const struct {
+        enum role role;
+        uint64_t percent; /* of two seconds in which it uses all that it gets, its burst included */
+    } cases[] = {{ROLE_USER, 27}, {ROLE_BORGLET, 12}, {ROLE_MASTER, 100}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        crowd = (struct crowd){.admission = admission_new(&admission_rpc, 65536)};
+        for (unsigned c = 0; c < 3; c++)
+            ck_assert(crowd_join(&crowd, who_of(cases[i].role, 1)));
+        ck_assert(crowd_join(&crowd, who_of(cases[i].role, 2)));
+        uint64_t used_us = 0;
+        for (uint64_t now_us = 0; now_us < 2000000; now_us += 1000)
+            if (!account_is_over(crowd.accounts[now_us / 1000 % 3], now_us)) {
+                account_busy(crowd.accounts[now_us / 1000 % 3], now_us + 1000, 1000);
+                used_us += 1000;
+            }
+        ck_assert_uint_le(used_us / 20000, cases[i].percent);
+        ck_assert_uint_ge(used_us / 20000, cases[i].percent - 2);
+        ck_assert_int_eq(account_is_over(crowd.accounts[0], 2000000), cases[i].role != ROLE_MASTER);
+        ck_assert(!account_is_over(crowd.accounts[3], 2000000));
+        crowd_release(&crowd);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("admission");
@@ -283,6 +309,7 @@ int main(void)
     tcase_add_test(tc, a_call_counts_after_its_connection_has_gone);
     tcase_add_test(tc, a_turn_has_so_many_frames_and_so_much_time_for_each);
     tcase_add_test(tc, a_turn_serves_the_quick_calls_of_many_clients_of_one_user);
+    tcase_add_test(tc, an_identity_has_its_share_of_the_loop_over_all_its_connections);
     suite_add_tcase(suite, tc);
     return t_main(suite);
 }

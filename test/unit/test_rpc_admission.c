@@ -322,6 +322,63 @@ START_TEST(slow_requests_of_one_user_over_many_connections_take_a_bounded_part_o
 }
 END_TEST
 
+/* Each call is small and answered at once: all of them together would keep the loop busy for good.
+ */
+START_TEST(who_asks_as_fast_as_he_is_answered_gets_his_share_of_the_loop)
+{
+    enum { CONNECTIONS = 10, EACH = 30 };
+    struct bed *bed = bed_new(small_limits());
+    struct client *bob = bed_connect(bed, bed->bob);
+    struct raw raws[CONNECTIONS] = {0};
+    for (int i = 0; i < CONNECTIONS; i++)
+        raw_connect(bed, &raws[i]);
+    for (int i = 0; i < CONNECTIONS; i++)
+        raw_flood(&raws[i], i % 2 == 0 ? RPC_NOTICE : RPC_CALL, M_WORK, EACH);
+    int turn_max = (int)admission_rpc.roles[ROLE_USER].turn_us / WORK_US + 1;
+    uint64_t begin_us = clock_mono_us(), asked = 0;
+    while (bed->worked < CONNECTIONS * EACH / 2) {
+        int before = bed->worked;
+        turns_to_answer(bob);
+        ck_assert_int_lt(bed->worked - before, 10 * turn_max);
+        asked++;
+    }
+    /* At least so long it takes him, whatever else the machine does. */
+    const struct bucket_limits *busy = &admission_rpc.roles[ROLE_USER].busy;
+    uint64_t least_us = (uint64_t)bed->worked * WORK_US - busy->burst_us - WORK_US;
+    ck_assert_uint_ge(clock_mono_us() - begin_us, least_us * 100 / busy->percent);
+    ck_assert_uint_gt(asked, CONNECTIONS);
+    T_RUN(&bed->loop, bed->worked == CONNECTIONS * EACH); /* slowed, not dropped */
+    for (int i = 0; i < CONNECTIONS; i++) {
+        stream_close(raws[i].s);
+        T_RUN(&bed->loop, raws[i].closed == 1);
+        buf_release(&raws[i].received);
+    }
+    bed_free(bed);
+}
+END_TEST
+
+/* Nor do some of his own connections keep the share from the others. */
+START_TEST(the_connections_of_an_identity_take_turns_with_its_share)
+{
+    enum { CONNECTIONS = 6, EACH = 40 };
+    struct bed *bed = bed_new(small_limits());
+    struct raw raws[CONNECTIONS] = {0};
+    for (int i = 0; i < CONNECTIONS; i++)
+        raw_connect(bed, &raws[i]);
+    for (int i = 0; i < CONNECTIONS; i++)
+        raw_flood(&raws[i], RPC_CALL, M_WORK, EACH);
+    T_RUN(&bed->loop, bed->worked >= CONNECTIONS * EACH / 2);
+    for (int i = 0; i < CONNECTIONS; i++)
+        ck_assert_uint_gt(raws[i].received.size, 0);
+    for (int i = 0; i < CONNECTIONS; i++) {
+        stream_close(raws[i].s);
+        T_RUN(&bed->loop, raws[i].closed == 1);
+        buf_release(&raws[i].received);
+    }
+    bed_free(bed);
+}
+END_TEST
+
 START_TEST(unanswered_calls_are_counted_over_all_connections)
 {
     enum { CALLS = 40, CONNECTIONS = 6, EACH = 20 };
@@ -498,6 +555,8 @@ int main(void)
     tcase_add_test(tc, a_flood_of_notices_leaves_others_their_turn);
     tcase_add_test(tc,
                    slow_requests_of_one_user_over_many_connections_take_a_bounded_part_of_a_turn);
+    tcase_add_test(tc, who_asks_as_fast_as_he_is_answered_gets_his_share_of_the_loop);
+    tcase_add_test(tc, the_connections_of_an_identity_take_turns_with_its_share);
     tcase_add_test(tc, unanswered_calls_are_counted_over_all_connections);
     tcase_add_test(tc, frames_that_do_not_become_whole_are_bounded_and_closed);
     tcase_add_test(tc, a_frame_sent_byte_by_byte_has_its_time_and_no_more);

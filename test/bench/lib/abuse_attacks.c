@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -27,7 +28,7 @@ enum {
     CROWD = 3000,    /* connections of those that only come */
     CROWD_TURN = 100,
     REPORTS = 30000,
-    FOLLOWERS = 300,
+    HANDSHAKES = 500,
 };
 
 /* What an attacker knows and does; one process has one. */
@@ -40,6 +41,7 @@ struct attacker {
     uint32_t method;
     struct buf body;
     bool notices;
+    struct buf first; /* a command that goes before the calls of each connection; empty: none */
     size_t crowd, open;
     void (*pack)(struct buf *to); /* a new body for each message; NULL: always `body` */
     struct line *lines;
@@ -62,10 +64,10 @@ _Noreturn static void die(const struct err *err)
     exit(1);
 }
 
-static void become(const char *dir, enum role role, const char *name)
+static void become_of(const char *pki, const char *dir, enum role role, const char *name)
 {
     char path[CELL_PATH_MAX + 32], file[CELL_NAME_MAX + 16], cert[sizeof path + sizeof file];
-    char key[sizeof cert];
+    char key[sizeof cert], ca[sizeof cert];
     struct identity self = {.role = role};
     struct err err;
     str_copy(self.name, sizeof self.name, name);
@@ -77,13 +79,19 @@ static void become(const char *dir, enum role role, const char *name)
     snprintf(path, sizeof path, "%s/cell.json", dir);
     if (cell_file_load(path, &attacker.cell, &err) != 0)
         die(&err);
-    snprintf(path, sizeof path, "%s/pki", dir);
+    snprintf(path, sizeof path, "%s/%s", dir, pki);
+    snprintf(ca, sizeof ca, "%s/ca.crt", path);
     snprintf(file, sizeof file, "abuse-%s-%s", role_text(role), name);
     snprintf(cert, sizeof cert, "%s/%s.crt", path, file);
     snprintf(key, sizeof key, "%s/%s.key", path, file);
     if ((access(cert, R_OK) != 0 && pki_make_cert(path, file, &self, &err) != 0) ||
-        tls_context_open(attacker.cell.ca_path, cert, key, &attacker.tls, &err) != 0)
+        tls_context_open(ca, cert, key, &attacker.tls, &err) != 0)
         die(&err);
+}
+
+static void become(const char *dir, enum role role, const char *name)
+{
+    become_of("pki", dir, role, name);
 }
 
 static const char *address_of(size_t number)
@@ -118,10 +126,18 @@ static void on_answer(void *data, const struct err *err, const void *body UNUSED
         (void)send_one(line);
 }
 
+static void on_first(void *data UNUSED, const struct err *err UNUSED, const void *body UNUSED,
+                     size_t size UNUSED)
+{
+}
+
 static void on_open(struct rpc_conn *conn)
 {
     struct line *line = rpc_data(conn);
     line->open = true;
+    if (attacker.first.size > 0)
+        (void)!rpc_request(line->conn, WIRE_COMMAND, attacker.first.bytes, attacker.first.size, 0,
+                           on_first, NULL, NULL);
     for (size_t i = 0; i < DEPTH; i++)
         if (!send_one(line))
             return;
@@ -203,23 +219,31 @@ static void attack_sorts(const char *dir)
              "SELECT count(*) FROM (SELECT DISTINCT i || 'xxxxxxxxxxxxxxxxxxxxxxxx' FROM n)");
 }
 
-static void pack_regex(struct buf *to)
+/* A job that fits nowhere. */
+static struct cmd submit_of_no_use(const char *name)
 {
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT};
     struct job_spec *spec = &cmd.job_submit;
-    char text[160] = "rack regex a";
+    random_id(cmd.request_id);
+    spec_init(spec);
+    str_copy(spec->name, sizeof spec->name, name);
+    words_add(&spec->argv, "true");
+    spec->limit.v[RES_CPU] = RESOURCE_AMOUNT_MAX;
+    spec->limit.v[RES_RAM] = 1 << 20;
+    return cmd;
+}
+
+static void pack_regex(struct buf *to)
+{
+    char text[160] = "rack regex a", name[CELL_NAME_MAX + 1];
     struct term term;
     uint64_t id[2];
-    random_id(cmd.request_id);
     random_id(id);
-    spec_init(spec);
-    snprintf(spec->name, sizeof spec->name, "regex-%" PRIx64, id[0]);
-    words_add(&spec->argv, "true");
-    spec->limit.v[RES_CPU] = RESOURCE_AMOUNT_MAX; /* fits nowhere */
-    spec->limit.v[RES_RAM] = 1 << 20;
+    snprintf(name, sizeof name, "regex-%" PRIx64, id[0]);
+    struct cmd cmd = submit_of_no_use(name);
     memset(text + strlen(text), '*', 110);
     for (int i = 0; i < SPEC_REGEXES_MAX && term_parse(text, &term, NULL) == 0; i++)
-        clause_add(clauses_add(&spec->constraints, 0), term);
+        clause_add(clauses_add(&cmd.job_submit.constraints, 0), term);
     if (cmd_pack(&cmd, to, NULL) != 0)
         abort();
     cmd_release(&cmd);
@@ -239,6 +263,26 @@ static void attack_whys(const char *dir)
     str_copy(why.job, sizeof why.job, "abuse-why");
     wire_pack_why(&attacker.body, &why);
     send_on(WIRE_WHY, false);
+}
+
+/* His own job, which fits nowhere: each answer is worked out and given. */
+static void attack_own_whys(const char *dir)
+{
+    struct cmd cmd = submit_of_no_use("abuse-own");
+    struct wire_why why = {.index = -1, .want_names = true};
+    become(dir, ROLE_USER, "mallory");
+    if (cmd_pack(&cmd, &attacker.first, NULL) != 0)
+        abort();
+    cmd_release(&cmd);
+    str_copy(why.job, sizeof why.job, "abuse-own");
+    wire_pack_why(&attacker.body, &why);
+    send_on(WIRE_WHY, false);
+}
+
+static void attack_statuses(const char *dir)
+{
+    become(dir, ROLE_USER, "mallory");
+    send_on(WIRE_STATUS, false);
 }
 
 static void attack_checkpoints(const char *dir)
@@ -434,6 +478,22 @@ static void attack_strangers(const char *dir)
     uv_run(&attacker.loop, UV_RUN_DEFAULT);
 }
 
+/* The masters do their part of each handshake before they see that nobody of the cell comes. */
+static void attack_handshakes(const char *dir)
+{
+    char path[CELL_PATH_MAX + 32];
+    struct err err;
+    snprintf(path, sizeof path, "%s/abuse-pki", dir);
+    if (mkdir(path, 0700) == 0 && pki_make_ca(path, "elsewhere", &err) != 0)
+        die(&err);
+    become_of("abuse-pki", dir, ROLE_USER, "mallory");
+    stream_files_raise();
+    attacker.line_count = HANDSHAKES;
+    attacker.lines = xcalloc(attacker.line_count, sizeof *attacker.lines);
+    uv_timer_start(&attacker.timer, streams_open, 0, 1);
+    uv_run(&attacker.loop, UV_RUN_DEFAULT);
+}
+
 const struct attack attacks[] = {
     {"none", "nobody attacks", NULL},
     {"calls", "a user, 8 connections, 64 commands unanswered on each", attack_calls},
@@ -441,11 +501,14 @@ const struct attack attacks[] = {
     {"frames", "a user, 100 frames of 8 MiB without their last byte", attack_frames},
     {"connections", "a user, 3,000 connections that ask nothing", attack_connections},
     {"strangers", "nobody's certificate, 3,000 connections", attack_strangers},
+    {"handshakes", "nobody's certificate, 500 handshakes at a time", attack_handshakes},
     {"queries", "a user, instr() of 200 KB in 400 KB, 512 at a time", attack_queries},
     {"sorts", "a user, sorts of 100 MB, 512 at a time", attack_sorts},
     {"regexes", "a user, jobs with 16 regexes of 110 stars", attack_regexes},
-    {"whys", "a user, `why` of a job of all machines, 512 at a time", attack_whys},
-    {"checkpoints", "a user, checkpoints, 512 at a time", attack_checkpoints},
+    {"whys", "a user, `why` of another's job, refused, 512 at a time", attack_whys},
+    {"own-whys", "a user, `why` of a job of his own, 512 at a time", attack_own_whys},
+    {"statuses", "a user, the smallest question, 512 at a time", attack_statuses},
+    {"checkpoints", "a user, checkpoints, refused, 512 at a time", attack_checkpoints},
     {"reports", "a machine, 30,000 reports in descending order in a message", attack_reports},
     {"hellos", "a machine, one hello after another", attack_hellos},
     {NULL, NULL, NULL},

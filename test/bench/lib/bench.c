@@ -53,8 +53,6 @@ void bench_open(struct bench *b, const char *dir)
         bench_die("%s", err.msg);
     if (tls_context_open(b->cell.ca_path, cert, key, &b->tls, &err) != 0)
         bench_die("%s", err.msg);
-    for (size_t i = 0; i < b->cell.replica_count; i++)
-        b->peers[i].bench = b;
 }
 
 void bench_turn(struct bench *b)
@@ -82,14 +80,24 @@ static void on_close(struct rpc_conn *conn, const struct err *why)
     peer->conn = NULL;
 }
 
+int bench_connect(struct bench *b, size_t i, struct bench_peer *peer, struct err *err)
+{
+    struct rpc_options options = {
+        .loop = &b->loop, .tls = b->tls, .data = peer, .on_open = on_open, .on_close = on_close};
+    if (peer->conn != NULL)
+        return 0;
+    int rv = rpc_connect(&options, b->cell.replicas[i].rpc, NULL, &peer->conn, err);
+    if (rv != 0)
+        peer->conn = NULL;
+    return rv;
+}
+
 static int peer_open(struct bench *b, size_t i, struct err *err)
 {
     struct bench_peer *peer = &b->peers[i];
-    struct rpc_options options = {
-        .loop = &b->loop, .tls = b->tls, .data = peer, .on_open = on_open, .on_close = on_close};
-    if (peer->conn == NULL &&
-        rpc_connect(&options, b->cell.replicas[i].rpc, NULL, &peer->conn, err) != 0)
-        return -(int)err->code;
+    int rv = bench_connect(b, i, peer, err);
+    if (rv != 0)
+        return rv;
     while (peer->conn != NULL && !peer->open)
         bench_turn(b);
     if (peer->conn == NULL)

@@ -16,9 +16,8 @@ enum { BENCH_CALL_MS = 10000, BENCH_SETTLE_MS = 30000 };
 
 struct bench;
 
-/* One replica, as the blocking calls below reach it. */
+/* A connection to a replica. */
 struct bench_peer {
-    struct bench *bench;
     struct rpc_conn *conn; /* NULL: none */
     bool open;
 };
@@ -28,7 +27,7 @@ struct bench {
     uv_timer_t tick; /* wakes the loop up for deadlines */
     struct tls_context *tls;
     struct cell_file cell;
-    struct bench_peer peers[CELL_REPLICAS_MAX];
+    struct bench_peer peers[CELL_REPLICAS_MAX]; /* of the blocking calls below */
 };
 
 _Noreturn void bench_die(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -40,7 +39,9 @@ void bench_turn(struct bench *b);
 /* Turns until mono_ms(), so that callbacks go on. */
 void bench_pause(struct bench *b, uint64_t ms);
 
-/* Call replica number `i` (0 ...) and wait; connects if need be. The answer goes to `ret`. */
+/* Begin to connect to replica number `i` (0 ...), unless `peer` is connected or about to be. */
+int bench_connect(struct bench *b, size_t i, struct bench_peer *peer, struct err *err) MUST_USE;
+/* Call replica number `i` and wait; connects if need be. The answer goes to `ret`. */
 int bench_call(struct bench *b, size_t i, uint32_t method, const struct buf *body, struct buf *ret,
                struct err *err) MUST_USE;
 int bench_status(struct bench *b, size_t i, struct wire_status *ret, struct err *err) MUST_USE;
