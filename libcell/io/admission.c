@@ -48,7 +48,7 @@ const struct admission_limits admission_rpc = {
                            .turn_frames = 512,
                            .turn_us = 10000,
                            .turn_bytes = 2 * MIB,
-                           .busy = {.percent = 25, .burst_us = 50000},
+                           .busy = {.percent = 40, .burst_us = 50000},
                            .idle_ms = UINT64_C(300000)},
         },
 };
@@ -385,6 +385,11 @@ void account_served(struct admission_account *account, uint64_t us)
 void account_busy(struct admission_account *account, uint64_t now_us, uint64_t us)
 {
     bucket_add(&account->busy, &account->budget.busy, now_us, us);
+}
+
+bool account_may_be_over(const struct admission_account *account)
+{
+    return account->busy.level_us > account->budget.busy.burst_us;
 }
 
 bool account_is_over(const struct admission_account *account, uint64_t now_us)

@@ -478,10 +478,10 @@ static void stream_receive(struct stream *s)
     while (s->state == STREAM_OPEN && !s->paused) {
         uint64_t begin_us = clock_mono_us();
         ssize_t n = gnutls_record_recv(s->session, plain_bytes, sizeof plain_bytes);
-        stream_charge(s, begin_us);
-        if (n > 0)
+        if (n > 0) {
+            stream_charge(s, begin_us);
             s->options.handlers->on_data(s, s->options.data, plain_bytes, (size_t)n);
-        else if (n == GNUTLS_E_AGAIN)
+        } else if (n == GNUTLS_E_AGAIN)
             break;
         else if (n == 0)
             stream_fail(s, ERR_CLOSED, "closed by the peer");

@@ -275,7 +275,7 @@ START_TEST(an_identity_has_its_share_of_the_loop_over_all_its_connections)
     static const struct {
         enum role role;
         uint64_t percent; /* of two seconds in which it uses all that it gets, its burst included */
-    } cases[] = {{ROLE_USER, 27}, {ROLE_BORGLET, 12}, {ROLE_MASTER, 100}};
+    } cases[] = {{ROLE_USER, 42}, {ROLE_BORGLET, 12}, {ROLE_MASTER, 100}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         crowd = (struct crowd){.admission = admission_new(&admission_rpc, 65536)};
         for (unsigned c = 0; c < 3; c++)
