@@ -1,0 +1,30 @@
+#!/usr/bin/env bats
+# abuse.bats - each attack of `make bench-abuse` for a second: others are answered, no turn of a
+# master's loop is long, and nobody is elected.
+load lib.bash
+
+CPU_MS_MAX=50 # of a turn
+
+setup_file()
+{
+    cell_up --replicas 5 --borglets 3
+    wait_until 20 replicas_agree 5
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+@test "whatever one identity sends, others are answered by the same leader" {
+    local out="$SPECS/rows"
+    timeout 300 "$BUILD/test/bench/abuse" "$BORG_CELL" --seconds 1 >"$out"
+    grep -E '^\| [a-z-]+ \| (a|nobody)' "$out" | sed 's/^/# figure /' >&3
+    same "attacks" 16 "$(grep -cE '^\| [a-z-]+ \| (a|nobody)' "$out")"
+    awk -F ' *\\| *' -v max="$CPU_MS_MAX" '
+        /^\| [a-z-]+ \| (a|nobody)/ && ($6 !~ /^0 of/ || ($7 != "-" && $7 > max) || $9 != 0) {
+            print "others suffered: " $0
+            bad = 1
+        }
+        END { exit bad }' "$out"
+}
