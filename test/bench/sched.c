@@ -159,8 +159,7 @@ static void end_task(struct sim *sim, task_id id)
     const struct task *task = cell_task(sim->cell, id);
     struct report report = {
         .task = {task->id, task->attempt}, .kind = REPORT_EXITED, .machine = task->machine};
-    struct cmd cmd = {.kind = CMD_REPORT,
-                      .report = {.reports = &report, .report_count = 1}};
+    struct cmd cmd = {.kind = CMD_REPORT, .report = {.reports = &report, .report_count = 1}};
     struct answer answer = {0};
     changes_clear(&sim->changes);
     cell_apply(sim->cell, &cmd, &sim->changes, &answer);

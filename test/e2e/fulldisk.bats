@@ -83,5 +83,5 @@ status_says() # REGEX
     wait_until 60 job_runs kept 1
     [[ -z "${DISK:-}" ]] || expect_exit 6 borgctl cell status # the disk is small
     [[ -n "${DISK:-}" ]] || wait_until 20 borgctl cell status
-    ! borgctl cell status | grep 'has ended'
+    fails grep 'has ended' <<<"$(borgctl cell status)"
 }

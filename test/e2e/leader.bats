@@ -38,7 +38,7 @@ leader_is()
     expect_exit 0 borgctl cell transfer-leader "$to"
     expect_text "^replica $to leads already$"
     expect_exit 0 borgctl -o json cell transfer-leader
-    ! leader_is "$to"
+    fails leader_is "$to"
 }
 
 @test "what cannot lead is refused, and why" {

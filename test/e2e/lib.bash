@@ -313,6 +313,15 @@ expect_exit()
     fi
 }
 
+# fails COMMAND...: it must not succeed.
+fails()
+{
+    ! "$@" || {
+        echo "succeeded: $*"
+        return 1
+    }
+}
+
 # expect_text REGEX: in $output.
 expect_text()
 {

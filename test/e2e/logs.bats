@@ -66,7 +66,7 @@ two" "$(borgctl logs small/0 --tail 9 2>&1)"
         echo "${PIPESTATUS[0]}" >"$SPECS/rc"
     )
     same "exit code" 0 "$(cat "$SPECS/rc")"
-    ! grep -q 'cannot write' "$SPECS/err"
+    fails grep -q 'cannot write' "$SPECS/err"
 }
 
 @test "a followed log has every byte, across the hand-over from its tail" {

@@ -135,11 +135,11 @@ is_replaced() # ID
     sleep 4
     replicas_agree 3
     same "its process" "$pid" "$(pid_of_replica "$left")"
-    ! grep -q 'master.fatal' "$BORG_CELL/log/master$left.log"
+    fails grep -q 'master.fatal' "$BORG_CELL/log/master$left.log"
 }
 
 @test "three directories of five are lost: status says so, and the way out works" {
-    local id from
+    local id
     expect_exit 0 borgctl cell add-replica
     expect_exit 0 borgctl cell add-replica
     wait_until 20 replicas_agree 5

@@ -88,9 +88,9 @@ nothing_happened()
 }
 
 @test "one that stands still for a second only is not left, or loses nothing" {
-    local id pid i
+    local id pid
     read -r id pid < <(busiest_follower)
-    for i in 1 2 3 4 5; do
+    for _ in 1 2 3 4 5; do
         kill -STOP "$pid"
         sleep 0.8
         kill -CONT "$pid"

@@ -635,8 +635,9 @@ START_TEST(a_page_counts_each_machine_once_and_tells_amounts_as_the_text_does)
 {
     struct fixture f;
     CLEANUP(buf_release) struct buf page = {0};
-    fixture_open(&f, MACHINES "m0,2000,65536,0,0,,\nm1,2000,65536,0,0,,\nm2,4000,65536,0,0,,\n"
-                              "m3,2000,65536,0,0,,\nm4,2000,65536,0,0,,\n",
+    fixture_open(&f,
+                 MACHINES "m0,2000,65536,0,0,,\nm1,2000,65536,0,0,,\nm2,4000,65536,0,0,,\n"
+                          "m3,2000,65536,0,0,,\nm4,2000,65536,0,0,,\n",
                  TASKS);
     struct sim_figures figures = sim_figures(&f.sim);
     struct findings found = {&figures, &f.workload, NULL};

@@ -61,7 +61,7 @@ static const struct {
     {HOLD_OFF, 10, 4, 4, 20000, HOLD_OFF},
     {HOLD_ON, 10, 5, 5, 20000, HOLD_ON},
     {HOLD_ON, 10, 2, 2, 20000, HOLD_ON}, /* the stragglers have not had their time */
-    {HOLD_ON, 10, 0, 0, 100, HOLD_ON}, /* a new leader has not listened long enough to know */
+    {HOLD_ON, 10, 0, 0, 100, HOLD_ON},   /* a new leader has not listened long enough to know */
     {HOLD_ON, 10, 0, 0, 9001, HOLD_OFF},
     {HOLD_RELEASED, 10, 9, 9, 20000, HOLD_RELEASED},
     {HOLD_RELEASED, 10, 0, 0, 100, HOLD_RELEASED},
