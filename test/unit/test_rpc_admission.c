@@ -240,6 +240,24 @@ static void raw_flood(struct raw *raw, enum rpc_kind kind, uint32_t method, unsi
     ck_assert_int_eq(stream_write(raw->s, bytes.bytes, bytes.size), 0);
 }
 
+/* On each connection so many slow calls, and notices on every other. */
+static void raws_work(struct bed *bed, struct raw *raws, int count, unsigned each)
+{
+    for (int i = 0; i < count; i++)
+        raw_connect(bed, &raws[i]);
+    for (int i = 0; i < count; i++)
+        raw_flood(&raws[i], i % 2 == 0 ? RPC_CALL : RPC_NOTICE, M_WORK, each);
+}
+
+static void raws_close(struct bed *bed, struct raw *raws, int count)
+{
+    for (int i = 0; i < count; i++) {
+        stream_close(raws[i].s);
+        T_RUN(&bed->loop, raws[i].closed == 1);
+        buf_release(&raws[i].received);
+    }
+}
+
 /* The bye that a peer got, which is all that it got. */
 static struct rpc_frame raw_bye(const struct raw *raw)
 {
@@ -300,10 +318,7 @@ START_TEST(slow_requests_of_one_user_over_many_connections_take_a_bounded_part_o
     struct bed *bed = bed_new(small_limits());
     struct client *bob = bed_connect(bed, bed->bob);
     struct raw raws[CONNECTIONS] = {0};
-    for (int i = 0; i < CONNECTIONS; i++)
-        raw_connect(bed, &raws[i]);
-    for (int i = 0; i < CONNECTIONS; i++)
-        raw_flood(&raws[i], i % 2 == 0 ? RPC_NOTICE : RPC_CALL, M_WORK, EACH);
+    raws_work(bed, raws, CONNECTIONS, EACH);
     int turn_max = 2 * (int)admission_rpc.roles[ROLE_USER].turn_us / WORK_US + 2;
     while (bed->worked < CONNECTIONS * EACH / 2) {
         int before = bed->worked;
@@ -313,11 +328,7 @@ START_TEST(slow_requests_of_one_user_over_many_connections_take_a_bounded_part_o
     ck_assert_int_lt(turns_to_answer(bob), 10);
     ck_assert_int_lt(bed->worked, CONNECTIONS * EACH);
     T_RUN(&bed->loop, bed->worked == CONNECTIONS * EACH);
-    for (int i = 0; i < CONNECTIONS; i++) {
-        stream_close(raws[i].s);
-        T_RUN(&bed->loop, raws[i].closed == 1);
-        buf_release(&raws[i].received);
-    }
+    raws_close(bed, raws, CONNECTIONS);
     bed_free(bed);
 }
 END_TEST
@@ -330,10 +341,7 @@ START_TEST(who_asks_as_fast_as_he_is_answered_gets_his_share_of_the_loop)
     struct bed *bed = bed_new(small_limits());
     struct client *bob = bed_connect(bed, bed->bob);
     struct raw raws[CONNECTIONS] = {0};
-    for (int i = 0; i < CONNECTIONS; i++)
-        raw_connect(bed, &raws[i]);
-    for (int i = 0; i < CONNECTIONS; i++)
-        raw_flood(&raws[i], i % 2 == 0 ? RPC_NOTICE : RPC_CALL, M_WORK, EACH);
+    raws_work(bed, raws, CONNECTIONS, EACH);
     int turn_max = (int)admission_rpc.roles[ROLE_USER].turn_us / WORK_US + 1;
     uint64_t begin_us = clock_mono_us(), asked = 0;
     while (bed->worked < CONNECTIONS * EACH / 2) {
@@ -348,11 +356,7 @@ START_TEST(who_asks_as_fast_as_he_is_answered_gets_his_share_of_the_loop)
     ck_assert_uint_ge(clock_mono_us() - begin_us, least_us * 100 / busy->percent);
     ck_assert_uint_gt(asked, CONNECTIONS);
     T_RUN(&bed->loop, bed->worked == CONNECTIONS * EACH); /* slowed, not dropped */
-    for (int i = 0; i < CONNECTIONS; i++) {
-        stream_close(raws[i].s);
-        T_RUN(&bed->loop, raws[i].closed == 1);
-        buf_release(&raws[i].received);
-    }
+    raws_close(bed, raws, CONNECTIONS);
     bed_free(bed);
 }
 END_TEST
@@ -363,18 +367,11 @@ START_TEST(the_connections_of_an_identity_take_turns_with_its_share)
     enum { CONNECTIONS = 6, EACH = 40 };
     struct bed *bed = bed_new(small_limits());
     struct raw raws[CONNECTIONS] = {0};
-    for (int i = 0; i < CONNECTIONS; i++)
-        raw_connect(bed, &raws[i]);
-    for (int i = 0; i < CONNECTIONS; i++)
-        raw_flood(&raws[i], RPC_CALL, M_WORK, EACH);
+    raws_work(bed, raws, CONNECTIONS, EACH);
     T_RUN(&bed->loop, bed->worked >= CONNECTIONS * EACH / 2);
-    for (int i = 0; i < CONNECTIONS; i++)
+    for (int i = 0; i < CONNECTIONS; i += 2) /* those with calls */
         ck_assert_uint_gt(raws[i].received.size, 0);
-    for (int i = 0; i < CONNECTIONS; i++) {
-        stream_close(raws[i].s);
-        T_RUN(&bed->loop, raws[i].closed == 1);
-        buf_release(&raws[i].received);
-    }
+    raws_close(bed, raws, CONNECTIONS);
     bed_free(bed);
 }
 END_TEST
