@@ -264,7 +264,7 @@ START_TEST(a_flood_of_queries_delays_its_user)
 {
     /* Some milliseconds of work, and all of them wait until index 2 is there. */
     static const char work[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
-                               "WHERE i < 20000) SELECT count(*), julianday('now') FROM n";
+                               "WHERE i < 100000) SELECT count(*), julianday('now') FROM n";
     enum { FLOOD = QUERIES_USER_WAITING_MAX };
     int answered = 0;
     struct turn ada[FLOOD + 1], bob[2], root = {.answered = &answered};
@@ -288,10 +288,10 @@ START_TEST(a_flood_of_queries_delays_its_user)
     store_put(store, delta);
     delta_unref(delta);
     T_RUN(&loop, answered == FLOOD + 4);
-    /* Of 64; a few run at the same time. */
-    ck_assert_int_lt(turns_before(ada, FLOOD, root.day), 12);
-    ck_assert_int_lt(turns_before(ada, FLOOD, bob[0].day), 12);
-    ck_assert_int_lt(turns_before(ada, FLOOD, bob[1].day), 16);
+    /* Of 64; a few run at the same time, and a process that reads may have to begin first. */
+    ck_assert_int_lt(turns_before(ada, FLOOD, root.day), FLOOD / 2);
+    ck_assert_int_lt(turns_before(ada, FLOOD, bob[0].day), FLOOD / 2);
+    ck_assert_int_lt(turns_before(ada, FLOOD, bob[1].day), FLOOD / 2);
     ck_assert_int_eq(bob[1].code, ERR_OK);
     ck_assert_int_eq(ada[FLOOD - 1].code, ERR_OK);
     store_close(store);
