@@ -109,6 +109,7 @@ struct job {
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1]; /* why its pending tasks are pending; "" when none are */
     uint64_t row_hash;
+    uint64_t tasks_hash; /* the sum of its tasks' */
     /* By index. Those from spec.replicas on are left of a time when there were more: they are final
      * or being killed, and are taken up again, attempts and all, when there are more again. */
     struct task *tasks;
