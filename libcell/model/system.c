@@ -123,7 +123,8 @@ bool system_retry(struct apply *a)
         struct job *job = CONTAINER_OF(step->place, struct job, system);
         if (a->units == 0)
             return false;
-        units_spend(a, 1);
+        if (step->job == NULL)
+            units_spend(a, 1);
         if (step->job == NULL && (!job->over_quota || !system_may_grow(a->cell, job, NULL)))
             continue;
         if (step->job == NULL)
