@@ -1,5 +1,6 @@
 /*
- * apply.c - one command against one cell: repetition, time, dispatch, answer.
+ * apply.c - one command against one cell: repetition, time, dispatch, the steps of a large one,
+ * answer.
  */
 #include "access.h"
 #include "cell_write.h"
@@ -166,22 +167,23 @@ static bool has_request_id(const struct cmd *cmd)
     return cmd->request_id[0] != 0 || cmd->request_id[1] != 0;
 }
 
-struct step *steps_add(struct apply *a, bool (*go_on)(struct apply *a, struct step *step),
-                       struct job *job, uint32_t from, uint32_t to)
+struct apply_step *steps_add(struct apply *a,
+                             bool (*go_on)(struct apply *a, struct apply_step *step),
+                             struct job *job, uint32_t from, uint32_t to)
 {
-    ASSERT(a->step_count < STEPS_MAX);
-    struct step *step = &a->steps[(a->step_first + a->step_count++) % STEPS_MAX];
-    *step = (struct step){.go_on = go_on, .job = job, .at = from, .to = to};
+    ASSERT(a->step_count < APPLY_STEPS_MAX);
+    struct apply_step *step = &a->steps[(a->step_first + a->step_count++) % APPLY_STEPS_MAX];
+    *step = (struct apply_step){.go_on = go_on, .job = job, .at = from, .to = to};
     return step;
 }
 
 static bool steps_go_on(struct apply *a)
 {
     while (a->step_count > 0 && a->units > 0) {
-        struct step *step = &a->steps[a->step_first];
+        struct apply_step *step = &a->steps[a->step_first];
         if (!step->go_on(a, step))
             return false;
-        a->step_first = (a->step_first + 1) % STEPS_MAX;
+        a->step_first = (a->step_first + 1) % APPLY_STEPS_MAX;
         a->step_count--;
     }
     return a->step_count == 0;

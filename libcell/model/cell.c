@@ -194,7 +194,7 @@ static void tasks_take(struct job *job, struct task *tasks)
 /* Between two pieces nothing changes, so that a task is the same whether it is found by its index,
  * where it was, or in a list, where its copy is. Walks begin at the head of a list, never at a row.
  */
-bool cell_reserve_tasks(struct apply *a, struct step *step)
+bool cell_reserve_tasks(struct apply *a, struct apply_step *step)
 {
     struct job *job = step->job;
     if (job->tasks != NULL && a->copied == NULL && job->spec.replicas <= job->task_capacity)

@@ -1,7 +1,7 @@
 /*
  * cell.h - the state of a cell: machines, jobs, their tasks, answers remembered.
  *
- * Only cell_apply() (cmd.h) writes it, and loading (cell_load_*). Everybody else holds a const
+ * Only commands (cmd.h) write it, and loading (cell_load_*). Everybody else holds a const
  * pointer and must not keep pointers into it across an apply: keep ids. Walks go by id, never by
  * hash, so that all replicas do the same in the same order.
  */

@@ -17,9 +17,10 @@
  * it has no units left, and costs some for each row it has been at. What is done once costs none,
  * so that what it adds begins in the same piece.
  */
-struct step *steps_add(struct apply *a, bool (*go_on)(struct apply *a, struct step *step),
-                       struct job *job, uint32_t from, uint32_t to);
-static inline bool step_goes_on(const struct apply *a, const struct step *step)
+struct apply_step *steps_add(struct apply *a,
+                             bool (*go_on)(struct apply *a, struct apply_step *step),
+                             struct job *job, uint32_t from, uint32_t to);
+static inline bool step_goes_on(const struct apply *a, const struct apply_step *step)
 {
     return step->at < step->to && a->units > 0;
 }
@@ -43,7 +44,7 @@ struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *sp
  * them yet. */
 void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count);
 /* A step over all rows there are: memory for spec.replicas. */
-bool cell_reserve_tasks(struct apply *a, struct step *step);
+bool cell_reserve_tasks(struct apply *a, struct apply_step *step);
 /* What it asks of machines, ready to judge them. */
 const struct matcher *job_matcher(struct job *job);
 void cell_add_dead(struct cell *cell, struct job *job); /* keeps dead_jobs in order */
@@ -183,7 +184,7 @@ void system_machine_removed(struct apply *a, const struct machine *machine);
 /* job.c */
 void job_add_replica(struct apply *a, struct job *job);
 /* A step: so many more tasks for a job, for which there is memory. */
-bool job_start_tasks(struct apply *a, struct step *step);
+bool job_start_tasks(struct apply *a, struct apply_step *step);
 /* Rows that are walked to kill the task: with an alloc, those of its machine. */
 uint64_t task_stop_units(const struct cell *cell, const struct job *job, const struct task *task);
 

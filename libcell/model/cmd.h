@@ -2,7 +2,7 @@
  * cmd.h - the commands: the only way to change a cell.
  *
  * Time and identities are in the command, stamped by the leader. A refusal is a normal, replicated,
- * identical result. cell_apply() never fails half-way.
+ * identical result. A command never fails half-way.
  */
 #ifndef CELL_CMD_H
 #define CELL_CMD_H
@@ -317,25 +317,26 @@ void cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *change
 
 struct apply;
 /* Work over many rows that a command leaves for later: see steps_add() in cell_write.h. */
-struct step {
-    bool (*go_on)(struct apply *apply, struct step *step);
+struct apply_step {
+    bool (*go_on)(struct apply *apply, struct apply_step *step);
     struct job *job;    /* whose tasks they are; NULL: rows of something else */
     struct list *place; /* where a walk over a list is */
     uint32_t at, to;    /* the next row, and the one behind the last */
 };
-enum { STEPS_MAX = 8 };
+enum { APPLY_STEPS_MAX = 8 };
 
 /*
  * The same in pieces, so that a command over all tasks of a large job does not take long at once:
  * begin, go on until that is true, and then the cell, the changes and the answer are to the letter
  * what cell_apply() makes of them, however large the pieces were. Between two pieces the cell is
- * sound enough to be read, and nothing else may change it: rows that the command has come to are as
- * they will be, the others as they were; a job that is being submitted or grows has only some of
- * its tasks, all of them whole; and the digest is of no use. Begin has changed the cell already.
+ * sound enough to be read, and nothing else may change it: each row is whole, and as it was or on
+ * its way to what it will be; a job that is being submitted or grows has fewer tasks than replicas,
+ * at least one; machines may have promised more than they have; and the digest is of no use. Begin
+ * has changed the cell already.
  *
- * A command that touches few rows is over in the first piece and costs no memory. What is here is
- * for libcell/model only; its memory is the caller's, and all that begin is given must last until
- * the end.
+ * A command without work over many rows (placements, reports) is over in the first piece and costs
+ * no memory. What is here is for libcell/model only; its memory is the caller's, and all that begin
+ * is given must last until the end.
  */
 struct apply {
     struct cell *cell;
@@ -346,9 +347,9 @@ struct apply {
     struct machine *machine; /* the same */
     uint32_t units;          /* that the piece may still take, about a row each */
     bool over;
-    struct step steps[STEPS_MAX]; /* a ring, in order */
+    struct apply_step steps[APPLY_STEPS_MAX]; /* a ring, in order */
     uint32_t step_first, step_count;
-    struct step retry;   /* of system_retry(), when they are through */
+    struct apply_step retry; /* of system_retry(), when they are through */
     void *work;          /* what its steps share, in one piece of memory; owned, NULL: nothing */
     struct task *copied; /* rows of a job that are being moved to new memory; owned, NULL: none */
 };

@@ -119,7 +119,7 @@ struct submit {
 
 /* What is remembered of a name is of one user: when an operator takes it, the others' jobs of that
  * name are forgotten. */
-static bool names_forget(struct apply *a, struct step *step)
+static bool names_forget(struct apply *a, struct apply_step *step)
 {
     const struct submit *submit = a->work;
     for (struct list *next; step_goes_on(a, step); step->place = next, step->at++) {
@@ -204,7 +204,7 @@ void job_add_replica(struct apply *a, struct job *job)
     tasks_start(a, job, 1);
 }
 
-bool job_start_tasks(struct apply *a, struct step *step)
+bool job_start_tasks(struct apply *a, struct apply_step *step)
 {
     uint32_t count = MIN(step->to - step->at, a->units);
     tasks_start(a, step->job, count);
@@ -213,21 +213,21 @@ bool job_start_tasks(struct apply *a, struct step *step)
     return step->at == step->to;
 }
 
-static bool job_judge(struct apply *a, struct step *step)
+static bool job_judge(struct apply *a, struct apply_step *step)
 {
     struct submit *submit = a->work;
     step->at = system_judge(a, &submit->spec, step->at, submit->wanted);
     return step->at == step->to;
 }
 
-static bool job_start_system(struct apply *a, struct step *step)
+static bool job_start_system(struct apply *a, struct apply_step *step)
 {
     struct submit *submit = a->work;
     step->at = system_start(a, submit->job, step->at, submit->wanted);
     return step->at == step->to;
 }
 
-static bool job_submitted(struct apply *a, struct step *step UNUSED)
+static bool job_submitted(struct apply *a, struct apply_step *step UNUSED)
 {
     const struct job *job = ((const struct submit *)a->work)->job;
     struct event *event = event_add(a, EVENT_SUBMITTED);
@@ -242,7 +242,7 @@ static bool job_submitted(struct apply *a, struct step *step UNUSED)
 }
 
 /* Its first task comes in the same piece: a job without any would be taken for one that is dead. */
-static bool job_add(struct apply *a, struct step *step UNUSED)
+static bool job_add(struct apply *a, struct apply_step *step UNUSED)
 {
     struct submit *submit = a->work;
     const struct job_spec *spec = &submit->spec;
@@ -258,7 +258,7 @@ static bool job_add(struct apply *a, struct step *step UNUSED)
     return true;
 }
 
-static bool job_ask(struct apply *a, struct step *step)
+static bool job_ask(struct apply *a, struct apply_step *step)
 {
     struct submit *submit = a->work;
     uint32_t tasks = step->to;
@@ -301,7 +301,7 @@ uint64_t task_stop_units(const struct cell *cell, const struct job *job, const s
     return walks ? 1 + machine_find(cell, task->machine)->task_count : 1;
 }
 
-static bool tasks_kill(struct apply *a, struct step *step)
+static bool tasks_kill(struct apply *a, struct apply_step *step)
 {
     struct job *job = step->job;
     for (; step_goes_on(a, step); step->at++) {

@@ -52,7 +52,7 @@ static bool is_prod_change(const struct job *job, const struct job_spec *next)
     return priority_is_prod(job->spec.priority) != priority_is_prod(next->priority);
 }
 
-static void promise(struct apply *a, struct step *step, int sign)
+static void promise(struct apply *a, struct apply_step *step, int sign)
 {
     const struct job *job = step->job;
     for (; step_goes_on(a, step); step->at++) {
@@ -64,20 +64,20 @@ static void promise(struct apply *a, struct step *step, int sign)
     }
 }
 
-static bool tasks_promise(struct apply *a, struct step *step)
+static bool tasks_promise(struct apply *a, struct apply_step *step)
 {
     promise(a, step, 1);
     return step->at == step->to;
 }
 
-static bool tasks_unpromise(struct apply *a, struct step *step)
+static bool tasks_unpromise(struct apply *a, struct apply_step *step)
 {
     promise(a, step, -1);
     return step->at == step->to;
 }
 
 /* Room that is reclaimed cannot be promised. */
-static bool promises_look(struct apply *a, struct step *step)
+static bool promises_look(struct apply *a, struct apply_step *step)
 {
     struct update *update = a->work;
     for (; update->unsound == UNSOUND_NONE && step_goes_on(a, step); step->at++) {
@@ -90,7 +90,7 @@ static bool promises_look(struct apply *a, struct step *step)
 }
 
 /* The hashes of machines that have promised more, or less, by now. */
-static bool promises_note(struct apply *a, struct step *step)
+static bool promises_note(struct apply *a, struct apply_step *step)
 {
     for (; step_goes_on(a, step); step->at++) {
         struct machine *machine = task_holder(a->cell, &step->job->tasks[step->at]);
@@ -187,7 +187,7 @@ static int job_update_may(const struct cell *cell, const char *by, const struct 
 }
 
 /* Those that are still being killed come back by themselves: see task_stopped_state(). */
-static bool tasks_revive(struct apply *a, struct step *step)
+static bool tasks_revive(struct apply *a, struct apply_step *step)
 {
     for (; step_goes_on(a, step); step->at++) {
         struct task *task = &step->job->tasks[step->at];
@@ -202,7 +202,7 @@ static bool tasks_revive(struct apply *a, struct step *step)
     return step->at == step->to;
 }
 
-static bool tasks_shrink(struct apply *a, struct step *step)
+static bool tasks_shrink(struct apply *a, struct apply_step *step)
 {
     struct update *update = a->work;
     for (; step_goes_on(a, step); step->at++) {
@@ -242,7 +242,7 @@ static void update_print(struct buf *to, const struct job *job, const struct job
     }
 }
 
-static bool job_updated(struct apply *a, struct step *step)
+static bool job_updated(struct apply *a, struct apply_step *step)
 {
     const struct update *update = a->work;
     const struct job *job = step->job;
@@ -257,14 +257,14 @@ static bool job_updated(struct apply *a, struct step *step)
     return true;
 }
 
-static bool limits_give(struct apply *a, struct step *step)
+static bool limits_give(struct apply *a, struct apply_step *step)
 {
     resize_go_on(a, step->job);
     steps_add(a, job_updated, step->job, 0, 0);
     return true;
 }
 
-static bool job_change(struct apply *a, struct step *step)
+static bool job_change(struct apply *a, struct apply_step *step)
 {
     struct update *update = a->work;
     const struct job_spec *next = &update->resize.next;
@@ -305,7 +305,7 @@ static void change_begin(struct apply *a, struct job *job)
 }
 
 /* All machines have promised, or one cannot. */
-static bool promises_end(struct apply *a, struct step *step)
+static bool promises_end(struct apply *a, struct apply_step *step)
 {
     struct update *update = a->work;
     struct job *job = step->job;
@@ -333,7 +333,7 @@ static void prod_begin(struct apply *a, struct job *job, bool is_prod)
     steps_add(a, promises_end, job, 0, 0);
 }
 
-static bool job_ask(struct apply *a, struct step *step)
+static bool job_ask(struct apply *a, struct apply_step *step)
 {
     struct update *update = a->work;
     const struct job_spec *next = &update->resize.next;

@@ -110,7 +110,7 @@ static uint64_t look_units(const struct cell *cell, const struct job *job, const
 }
 
 /* An alloc set does not shrink below what is inside now. */
-static bool tasks_look(struct apply *a, struct step *step)
+static bool tasks_look(struct apply *a, struct apply_step *step)
 {
     const struct job *job = step->job;
     struct resize *resize = a->work;
@@ -129,7 +129,7 @@ static bool tasks_look(struct apply *a, struct step *step)
     return step->at == step->to;
 }
 
-static bool machines_look(struct apply *a, struct step *step)
+static bool machines_look(struct apply *a, struct apply_step *step)
 {
     struct resize *resize = a->work;
     for (; !resize->fits && step_goes_on(a, step); step->at++) {
@@ -196,7 +196,7 @@ int resize_check(const struct cell *cell, const struct job *job, const struct re
     return rc;
 }
 
-static bool tasks_outdate(struct apply *a, struct step *step)
+static bool tasks_outdate(struct apply *a, struct apply_step *step)
 {
     const struct resize *resize = a->work;
     for (; step_goes_on(a, step); step->at++) {
@@ -236,7 +236,7 @@ static void task_resize(struct apply *a, struct job *job, struct task *task, str
     }
 }
 
-static bool tasks_resize(struct apply *a, struct step *step)
+static bool tasks_resize(struct apply *a, struct apply_step *step)
 {
     struct job *job = step->job;
     struct resize *resize = a->work;
@@ -261,7 +261,7 @@ void resize_go_on(struct apply *a, struct job *job)
     steps_add(a, tasks_resize, job, 0, job->task_count);
 }
 
-static bool job_resized(struct apply *a, struct step *step)
+static bool job_resized(struct apply *a, struct apply_step *step)
 {
     const struct resize *resize = a->work;
     a->answer->accepted = resize->in_place + resize->told;

@@ -93,7 +93,7 @@ static void review(struct apply *a, struct job *job, const struct machine *machi
 }
 
 /* By machine, as far as the quota goes: one task costs as much as another. */
-static bool retry(struct apply *a, struct job *job, struct step *step)
+static bool retry(struct apply *a, struct job *job, struct apply_step *step)
 {
     uint64_t units = judge_units(&job->spec);
     for (; step_goes_on(a, step); step->at++) {
@@ -113,12 +113,12 @@ static bool retry(struct apply *a, struct job *job, struct step *step)
 
 bool system_retry(struct apply *a)
 {
-    struct step *step = &a->retry;
+    struct apply_step *step = &a->retry;
     struct list *head = &a->cell->system_jobs;
     if (!a->cell->quota_eased)
         return true;
     if (step->place == NULL)
-        *step = (struct step){.place = head->next};
+        *step = (struct apply_step){.place = head->next};
     for (; step->place != head; step->place = step->place->next, step->job = NULL) {
         struct job *job = CONTAINER_OF(step->place, struct job, system);
         if (a->units == 0)
@@ -128,7 +128,7 @@ bool system_retry(struct apply *a)
         if (step->job == NULL && (!job->over_quota || !system_may_grow(a->cell, job, NULL)))
             continue;
         if (step->job == NULL)
-            *step = (struct step){.place = step->place, .job = job, .to = job->task_count};
+            *step = (struct apply_step){.place = step->place, .job = job, .to = job->task_count};
         if (!retry(a, job, step))
             return false;
     }

@@ -6,6 +6,7 @@
  * commands about small jobs.
  */
 #include "draw_cmd.h"
+#include "why_rows.h"
 
 enum { TASKS = 300, MACHINES = 40, ALLOCS = 30 };
 
@@ -440,6 +441,35 @@ START_TEST(a_command_can_be_dropped_anywhere)
 }
 END_TEST
 
+/* Of a set that grows there are fewer allocs than replicas: who asks why goes through those. */
+START_TEST(why_is_answered_between_the_pieces)
+{
+    struct world w;
+    allocs(&w, 1);
+    struct job_spec spec = spec_named("waits", "ada", 100);
+    str_copy(spec.alloc_set, sizeof spec.alloc_set, "web");
+    spec.limit = amounts(1, 1, 0, 0);
+    world_job(&w, spec);
+    struct cmd cmd = cmd_update(TASKS, JOB_UPDATE_KEEP, 0);
+    struct wire_why asked = {.job = "waits", .index = -1};
+    struct apply apply;
+    int asked_count = 0;
+    cell_apply_begin(&apply, w.cell, &cmd, &w.changes, &w.answer);
+    for (; !cell_apply_go_on(&apply, 20); asked_count++) {
+        struct wire_rows rows;
+        struct err err = {0};
+        struct why_rows *why = why_rows_begin(&asked);
+        while (!why_rows_go_on(why, w.cell, 1000))
+            ;
+        ck_assert_msg(why_rows_end(why, &rows, &err) == 0, "%s", err.msg);
+        ck_assert_uint_gt(rows.row_count, 0);
+        wire_rows_release(&rows);
+    }
+    ck_assert_int_ge(asked_count, (TASKS - ALLOCS) / 20);
+    world_release(&w);
+}
+END_TEST
+
 START_TEST(a_repeated_command_is_over_at_once)
 {
     struct world w = machines();
@@ -468,6 +498,7 @@ int main(void)
     tcase_add_loop_test(tcase, pieces_of_any_size_do_the_same, 0,
                         ARRAY_SIZE(scenes) * ARRAY_SIZE(sizes));
     tcase_add_loop_test(tcase, a_command_can_be_dropped_anywhere, 0, ARRAY_SIZE(scenes));
+    tcase_add_test(tcase, why_is_answered_between_the_pieces);
     tcase_add_test(tcase, a_repeated_command_is_over_at_once);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
