@@ -17,8 +17,7 @@ struct update {
     bool is_resized;
     uint32_t replicas; /* that there were */
     uint32_t told;     /* tasks too many that were told to stop */
-    uint32_t
-        unsound; /* the first task that its machine cannot promise its limit, or UNSOUND_NONE */
+    uint32_t unsound;  /* the first task whose machine cannot promise it, or UNSOUND_NONE */
     char text[CELL_REASON_MAX + 1]; /* what changes */
 };
 enum { UNSOUND_NONE = CELL_TASKS_PER_JOB_MAX };
