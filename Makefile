@@ -133,7 +133,7 @@ $(B)/test/bench/swarm: $(B)/borglet.a
 # The simulator: the product's own objects, but what touches the world is defined by its objects,
 # which come first, so the archives' and libraries' are not taken (test/sim/README.md).
 # What breaks.c and world_cell.c stand in front of is wrapped.
-SIM_WRAPS := cell_apply raftlog_open $(shell sed -n 's/^WRAP.[^,]*, \([a-z_]*\),.*/\1/p' test/sim/breaks.c)
+SIM_WRAPS := cell_apply_go_on raftlog_open $(shell sed -n 's/^WRAP.[^,]*, \([a-z_]*\),.*/\1/p' test/sim/breaks.c)
 $(B)/test/sim/sim: $(call obj,$(SIM)) $(B)/obj/test/chaos/linear.o $(B)/borgmaster.a $(B)/borglet.a $(B)/raftlog.a $(B)/libcell.a
 	@mkdir -p $(@D)
 	$(call run,LD $@,$(CC) $(CFLAGS) $(SIM_WRAPS:%=-Wl$(comma)--wrap=%) $^ -o $@ $(CHECK_LIBS) $(LDLIBS))

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct entry {
+struct kept {
     struct list link;
     uint64_t index, term;
     size_t size;
@@ -33,29 +33,31 @@ static void tell(struct applier *a, uint64_t applied)
     }
 }
 
-static void apply_first(struct applier *a)
+/* A piece of the first one. True: it is over. */
+static bool apply_first(struct applier *a)
 {
-    struct entry *entry = CONTAINER_OF(list_pop(&a->entries), struct entry, link);
-    a->bytes -= entry->size;
+    struct kept *entry = CONTAINER_OF(a->entries.next, struct kept, link);
     a->done++;
-    a->apply(a->data, entry->index, entry->term, entry->bytes, entry->size);
+    if (!a->apply(a->data, entry->index, entry->term, entry->bytes, entry->size))
+        return false;
+    list_remove(&entry->link);
+    a->bytes -= entry->size;
     tell(a, entry->index);
     free(entry);
+    return true;
 }
 
 static void on_idle(uv_idle_t *idle)
 {
     struct applier *a = idle->data;
     while (!list_empty(&a->entries) && turn_has_time(a))
-        apply_first(a);
+        if (!apply_first(a))
+            break;
     if (list_empty(&a->entries))
         uv_idle_stop(idle);
 }
 
-void applier_init(struct applier *a, uv_loop_t *loop,
-                  void (*apply)(void *data, uint64_t index, uint64_t term, const void *bytes,
-                                size_t size),
-                  void *data)
+void applier_init(struct applier *a, uv_loop_t *loop, applier_cb apply, void *data)
 {
     *a = (struct applier){.apply = apply, .data = data};
     list_init(&a->entries);
@@ -69,17 +71,22 @@ void applier_put(struct applier *a, uint64_t index, uint64_t term, const void *b
     a->last_index = index;
     if (list_empty(&a->entries) && turn_has_time(a)) {
         a->done++;
-        a->apply(a->data, index, term, bytes, size);
-        return;
+        if (a->apply(a->data, index, term, bytes, size))
+            return;
     }
-    struct entry *entry = xcalloc(1, sizeof *entry + size);
-    *entry = (struct entry){.index = index, .term = term, .size = size};
+    struct kept *entry = xcalloc(1, sizeof *entry + size);
+    *entry = (struct kept){.index = index, .term = term, .size = size};
     memcpy(entry->bytes, bytes, size);
     list_push(&a->entries, &entry->link);
     a->bytes += size;
     while (a->bytes > APPLIER_BYTES_MAX)
-        apply_first(a);
+        (void)apply_first(a);
     uv_idle_start(&a->idle, on_idle);
+}
+
+bool applier_has_time(const struct applier *a)
+{
+    return clock_mono_us() < a->until_us;
 }
 
 void applier_turn_end(struct applier *a)
@@ -108,14 +115,14 @@ void applier_after(struct applier *a, struct applier_wait *wait,
 void applier_drain(struct applier *a)
 {
     while (!list_empty(&a->entries))
-        apply_first(a);
+        (void)apply_first(a);
     uv_idle_stop(&a->idle);
 }
 
 void applier_clear(struct applier *a)
 {
     for (struct list *l; (l = list_pop(&a->entries)) != NULL;)
-        free(CONTAINER_OF(l, struct entry, link));
+        free(CONTAINER_OF(l, struct kept, link));
     a->bytes = 0;
     uv_idle_stop(&a->idle);
     tell(a, UINT64_MAX);

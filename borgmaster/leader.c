@@ -244,6 +244,7 @@ static void tell_hold(const struct cmd_hold_set *set)
 static void on_tick(uv_timer_t *timer)
 {
     struct leader *leader = timer->data;
+    /* It may have a part of an entry: whatever is proposed is judged anew when it is applied. */
     const struct cell *cell = replica_cell(leader->replica);
     if (!leader->leads || !replica_leads(leader->replica) || leader->under_way > 0)
         return;

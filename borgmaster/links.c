@@ -147,7 +147,9 @@ static void batch_reports(struct links *links, struct link *link)
 static void send_some(struct link *link, struct intent *some, size_t count, bool full)
 {
     struct links *links = link->links;
-    struct wire_intents intents = {.index = replica_cell(links->replica)->applied_index,
+    /* Of an entry that is applied in part, what its machine is to do may be in here already: then
+     * no replica that lacks the entry may speak after us. */
+    struct wire_intents intents = {.index = replica_newest_index(links->replica),
                                    .full = full,
                                    .intents = some,
                                    .intent_count = (uint32_t)count};

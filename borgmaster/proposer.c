@@ -74,8 +74,9 @@ static void on_proposed(struct raftlog_proposal *req, int status)
         proposal_free(proposal);
 }
 
-/* A command that touches many tasks is applied in a turn of its own, and what is under way together
- * touches no more than the largest command alone. */
+/* What is in the log cannot be overtaken any more. So what is under way together touches a bounded
+ * number of tasks, or is one larger command alone: who comes next waits for no more than that, and
+ * in the inbox users take turns. */
 static bool may_join(const struct proposer *p, uint32_t tasks)
 {
     return p->tasks == 0 || p->tasks + tasks <= PROPOSALS_TASKS_MAX;

@@ -26,7 +26,7 @@ void proposer_lose(struct proposer *p);
 
 /*
  * Walk a committed entry: proposer_open() checks the tag and says whether it is one of ours still
- * waiting (NULL if not); after cell_apply of its n-th command call proposer_answer().
+ * waiting (NULL if not); when its n-th command has been applied call proposer_answer().
  */
 struct proposal;
 int proposer_open(struct proposer *p, const void *bytes, size_t size, size_t *ret_at,

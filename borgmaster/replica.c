@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "cmd_pack.h"
 #include "disk.h"
+#include "entry.h"
 #include "forward.h"
 #include "leader.h"
 #include "links.h"
@@ -28,6 +29,7 @@
 
 enum {
     FLUSH_TASKS_MAX = 65536,  /* tasks touched before a delta is made, also within one loop turn */
+    TURN_TASKS_MAX = 16384,   /* and before the next command of an entry waits for the next turn */
     STORE_BACKLOG_MAX = 4096, /* deltas SQLite may be behind before the leader stops proposing */
     STORE_BEHIND_MS = 5000,   /* longer: we say so */
     LEADERLESS_MS = 3000,     /* longer than any election */
@@ -61,8 +63,10 @@ struct replica {
     struct raftlog_barrier barrier; /* of this leadership */
     bool barrier_pending;
 
-    struct applier applier; /* what is committed, on its way into the cell */
-    struct changes changes; /* since the last flush */
+    struct applier applier;  /* what is committed, on its way into the cell */
+    struct entry entry;      /* the one of these of which the cell may have a part */
+    struct changes changes;  /* since the last flush */
+    bool identities_changed; /* since these were told */
     uint64_t flushed_index;
     uint64_t mark_index; /* a multiple of WIRE_MARK_ENTRIES, 0: none yet */
     uint64_t mark_digest;
@@ -119,45 +123,29 @@ static void replica_tell_masters(struct replica *r)
     links_tell_identities(r->links); /* who was removed is among them */
 }
 
+/* Of an entry that goes on in the next turn the store and the scheduler are told now, and told that
+ * there is more; borglets are, too: what it has changed of their tasks is as it will be. */
 void replica_flush(struct replica *r)
 {
-    if (r->flushed_index == r->cell->applied_index)
+    bool half = r->entry.index != 0;
+    if (r->flushed_index == r->cell->applied_index && changes_empty(&r->changes))
         return;
     struct delta *delta = delta_collect(r->cell, &r->changes);
+    delta->more = half;
     delta->stored_index = MIN(delta->index, raftlog_status(r->log).stored_index);
     store_put(r->store, delta);
     scheduler_put(r->scheduler, delta);
     delta_unref(delta);
     links_touch(r->links, r->changes.machines, r->changes.machine_count);
-    replica_tell_masters(r);
-    if (r->changes.identities)
-        replica_tell_identities(r);
+    r->identities_changed |= r->changes.identities;
     changes_clear(&r->changes);
+    if (half)
+        return;
+    replica_tell_masters(r);
+    if (r->identities_changed)
+        replica_tell_identities(r);
+    r->identities_changed = false;
     r->flushed_index = r->cell->applied_index;
-}
-
-static void apply_envelope(struct replica *r, uint64_t index, const void *bytes, size_t size)
-{
-    struct err err;
-    struct proposal *ours;
-    size_t at, cmd_size;
-    const void *cmd_bytes;
-    if (proposer_open(r->proposer, bytes, size, &at, &ours, &err) != 0)
-        PANIC("log entry %" PRIu64 ": %s", index, err.msg);
-    for (;;) {
-        struct cmd cmd;
-        struct answer answer = {0};
-        if (envelope_next(bytes, size, &at, &cmd_bytes, &cmd_size, &err) != 0)
-            PANIC("log entry %" PRIu64 ": %s", index, err.msg);
-        if (cmd_bytes == NULL)
-            return;
-        if (cmd_unpack(cmd_bytes, cmd_size, &cmd, &err) != 0)
-            PANIC("log entry %" PRIu64 ": %s", index, err.msg);
-        cell_apply(r->cell, &cmd, &r->changes, &answer);
-        cmd_release(&cmd);
-        if (ours != NULL)
-            proposer_answer(ours, &answer, index);
-    }
 }
 
 /* Before `index` is applied: what is the digest at the last multiple of WIRE_MARK_ENTRIES? Entries
@@ -171,17 +159,31 @@ static void mark_take(struct replica *r, uint64_t index)
     r->mark_digest = cell_digest(r->cell);
 }
 
-static void apply_entry(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
+/* Between two turns the index is of an entry that is whole: who asks for one must not be told of
+ * what the cell has only a part of. */
+static bool apply_entry(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
 {
     struct replica *r = data;
-    if (index <= r->cell->applied_index)
-        return; /* already in the database this cell was loaded from */
-    mark_take(r, index);
-    r->cell->applied_index = index;
-    r->cell->applied_term = term;
-    apply_envelope(r, index, bytes, size);
+    struct cell *cell = r->cell;
+    uint64_t last_index = cell->applied_index, last_term = cell->applied_term;
+    enum entry_went went;
+    if (index <= last_index)
+        return true; /* already in the database this cell was loaded from */
+    if (r->entry.index == 0)
+        mark_take(r, index);
+    cell->applied_index = index;
+    cell->applied_term = term;
+    do
+        went = entry_go_on(&r->entry, cell, &r->changes, r->proposer, index, bytes, size);
+    while (went == ENTRY_NEXT && r->changes.task_count < TURN_TASKS_MAX &&
+           applier_has_time(&r->applier));
+    if (went != ENTRY_OVER) {
+        cell->applied_index = last_index;
+        cell->applied_term = last_term;
+    }
     if (r->changes.task_count >= FLUSH_TASKS_MAX)
         replica_flush(r);
+    return went == ENTRY_OVER;
 }
 
 static void on_apply(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
@@ -465,6 +467,7 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     struct old_cell *old = xcalloc(1, sizeof *old);
     old->cell = r->cell;
     r->cell = cell;
+    entry_drop(&r->entry);
     applier_clear(&r->applier);
     proposer_lose(r->proposer);
     /* The image may name an older index than the snapshot has: barriers have one and change
@@ -472,6 +475,7 @@ static int on_restore(void *data, uint64_t index, uint64_t term, const void *byt
     ASSERT(cell->applied_index <= index);
     r->flushed_index = cell->applied_index;
     changes_clear(&r->changes);
+    r->identities_changed = false; /* all is told below */
     if (full != NULL)
         scheduler_reset_to(r->scheduler, full);
     else
@@ -693,6 +697,11 @@ const struct cell *replica_cell(const struct replica *r)
     return r->cell;
 }
 
+uint64_t replica_newest_index(const struct replica *r)
+{
+    return r->entry.index != 0 ? r->entry.index : r->cell->applied_index;
+}
+
 const struct replica_options *replica_opts(const struct replica *r)
 {
     return &r->options;
@@ -839,7 +848,8 @@ struct wire_status replica_status(struct replica *r)
                                  .applied_index = r->cell->applied_index,
                                  .snapshot_index = log.snapshot_index,
                                  .projected_index = store_index(r->store),
-                                 .digest = cell_digest(r->cell),
+                                 .digest =
+                                     r->entry.index != 0 ? r->entry.digest : cell_digest(r->cell),
                                  .links = links_count(r->links),
                                  .machines = r->cell->machine_count - r->cell->machines_removed,
                                  .jobs = r->cell->job_count,

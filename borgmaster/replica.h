@@ -48,7 +48,11 @@ int replica_join(struct replica *replica, struct err *err) MUST_USE;
  */
 void replica_close(struct replica *replica, void (*cb)(void *data), void *data);
 
+/* While an entry is applied over several turns of the loop it has a part of it (cmd.h says what can
+ * be read then), and the index of the entry before. */
 const struct cell *replica_cell(const struct replica *replica);
+/* Of the newest entry of which the cell has anything. */
+uint64_t replica_newest_index(const struct replica *replica);
 const struct replica_options *replica_opts(const struct replica *replica);
 struct store *replica_store(struct replica *replica);
 struct raftlog *replica_log(struct replica *replica); /* NULL: it may not join yet */

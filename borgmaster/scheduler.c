@@ -42,6 +42,7 @@ struct scheduler {
     uint64_t generation; /* of the present leadership, or of the time since the last one */
     bool leads;
     bool idle;        /* nothing to decide until something changes */
+    bool half;        /* of the last entry more is to come: nothing is decided on a part of it */
     size_t under_way; /* batches decided and not yet answered */
     bool stopping;
 };
@@ -72,7 +73,7 @@ static void hand_over(struct scheduler *s, const struct cmd_schedule *decided, u
 /* May it decide now? Under the mutex. */
 static bool may_decide(const struct scheduler *s)
 {
-    return s->leads && !s->idle && s->under_way < SCHEDULER_BATCHES_MAX;
+    return s->leads && !s->idle && !s->half && s->under_way < SCHEDULER_BATCHES_MAX;
 }
 
 /* Wait for something to do and take what came into the view. False: the thread is to end. */
@@ -126,11 +127,12 @@ static void run(void *data)
     sched_free(sched);
 }
 
-static void enqueue(struct scheduler *s, struct delta *delta)
+static void enqueue(struct scheduler *s, struct delta *delta, bool half)
 {
     struct incoming *in = xcalloc(1, sizeof *in);
     in->delta = delta;
     uv_mutex_lock(&s->mutex);
+    s->half = half;
     list_push(&s->incoming, &in->link);
     uv_cond_signal(&s->wake);
     uv_mutex_unlock(&s->mutex);
@@ -147,7 +149,7 @@ static void take_back(struct scheduler *s, const struct batch *batch)
         PANIC("a batch of our own cannot be unpacked: %s", err.msg);
     replica_flush(s->replica);
     schedule_note(replica_cell(s->replica), &cmd.schedule, &changes);
-    enqueue(s, delta_collect(replica_cell(s->replica), &changes));
+    enqueue(s, delta_collect(replica_cell(s->replica), &changes), s->half);
     cmd_release(&cmd);
 }
 
@@ -221,17 +223,17 @@ struct scheduler *scheduler_new(struct replica *replica)
 
 void scheduler_reset(struct scheduler *s)
 {
-    enqueue(s, delta_full(replica_cell(s->replica)));
+    enqueue(s, delta_full(replica_cell(s->replica)), false);
 }
 
 void scheduler_reset_to(struct scheduler *s, struct delta *full)
 {
-    enqueue(s, full);
+    enqueue(s, full, false);
 }
 
 void scheduler_put(struct scheduler *s, struct delta *delta)
 {
-    enqueue(s, delta_ref(delta));
+    enqueue(s, delta_ref(delta), delta->more);
 }
 
 void scheduler_on_role(struct scheduler *s, bool leads)

@@ -3,7 +3,9 @@
  *
  * The writer takes deltas from the queue as long as there are any and writes them in one
  * transaction (up to STORE_RUN_ROWS_MAX rows): the more it is behind, the cheaper a row becomes.
- * After a write has failed nothing is written any more; what is queued is dropped, the log has it.
+ * Deltas of one entry (delta.more) are never torn apart: the transaction waits for the last,
+ * however many rows that makes, and is rolled back when there will be none. After a write has
+ * failed nothing is written any more; what is queued is dropped, the log has it.
  */
 #include "store_impl.h"
 
@@ -66,6 +68,26 @@ static struct store_item *take_item(struct store *store, bool wait)
     return first == NULL ? NULL : CONTAINER_OF(first, struct store_item, link);
 }
 
+/* The rest of an entry: the next delta, or NULL: the writer is to end. An image is begun after it.
+ */
+static struct store_item *take_rest(struct store *store)
+{
+    struct store_item *rest = NULL;
+    uv_mutex_lock(&store->lock);
+    for (;;) {
+        LIST_EACH(l, &store->items)
+        if (rest == NULL && CONTAINER_OF(l, struct store_item, link)->delta != NULL)
+            rest = CONTAINER_OF(l, struct store_item, link);
+        if (rest != NULL || store->stop)
+            break;
+        uv_cond_wait(&store->changed, &store->lock);
+    }
+    if (rest != NULL)
+        list_remove(&rest->link);
+    uv_mutex_unlock(&store->lock);
+    return rest;
+}
+
 static void give_item_back(struct store *store, struct store_item *item)
 {
     uv_mutex_lock(&store->lock);
@@ -126,6 +148,7 @@ static void discard_item(struct store *store, struct store_item *item)
 /*
  * Write deltas from `first` on as one transaction, until the queue is empty, an image is to be
  * begun or the transaction is large. `done` collects them: they count as queued until committed.
+ * ERR_CLOSED: the last entry has no end.
  */
 static int write_run(struct store *store, struct store_item *first, struct list *done,
                      uint64_t *ret_index, struct err *err)
@@ -138,8 +161,14 @@ static int write_run(struct store *store, struct store_item *first, struct list 
             rv = store_rows_put(&store->rows, item->delta, err);
         if (rv != 0)
             return rv;
-        *ret_index = item->delta->index;
         rows += store_rows_of(item->delta);
+        if (item->delta->more) {
+            item = take_rest(store);
+            if (item == NULL)
+                return err_set(err, ERR_CLOSED, "an entry is written in part");
+            continue;
+        }
+        *ret_index = item->delta->index;
         item = rows < STORE_RUN_ROWS_MAX ? take_item(store, false) : NULL;
         if (item != NULL && item->delta == NULL) {
             give_item_back(store, item);
@@ -159,10 +188,10 @@ static void write_items(struct store *store, struct store_item *first)
     uint64_t index = 0;
     list_init(&done);
     int rv = write_run(store, first, &done, &index, &err);
-    if (rv != 0) {
+    if (rv != 0)
         sqlite3_exec(store->rows.db, "ROLLBACK", NULL, NULL, NULL);
+    if (rv != 0 && rv != -ERR_CLOSED)
         store_fail(store, &err);
-    }
     for (struct list *l; (l = list_pop(&done)) != NULL;)
         item_done(store, CONTAINER_OF(l, struct store_item, link));
     if (rv != 0)

@@ -3,7 +3,9 @@
  *
  * DIR/cell.db, WAL, synchronous=NORMAL: the Raft log is the durable truth; the database may lose
  * its tail in a power cut and is replayed. All changes of a run of deltas and the applied index go
- * in one transaction. The loop's thread never waits for the disk here.
+ * in one transaction, and so do all deltas of one entry (delta.more): nobody ever reads a part of
+ * one, and what is closed or replaced in the middle of one is as before it. The loop's thread never
+ * waits for the disk here.
  */
 #ifndef BORGMASTER_STORE_H
 #define BORGMASTER_STORE_H
@@ -25,7 +27,8 @@ uint64_t store_stored_index(const struct store *store);
 /* Waits for what is queued, then closes. */
 void store_close(struct store *store);
 
-/* Queue a delta; takes a reference of its own. `on_fatal` (below) hears of a failed write. */
+/* Queue a delta; takes a reference of its own. `on_fatal` (below) hears of a failed write. After
+ * one that says `more` comes the next of its entry. */
 void store_put(struct store *store, struct delta *delta);
 /* The index the database holds (committed transaction). Any thread. */
 uint64_t store_index(const struct store *store);
@@ -38,7 +41,8 @@ size_t store_backlog(const struct store *store);
 void store_on_fatal(struct store *store, void (*cb)(void *data, const struct err *err), void *data);
 
 /*
- * The image of the database exactly after the delta last put before begin(): begin on the loop
+ * The image of the database exactly after the delta last put before begin(), and the rest of its
+ * entry: begin on the loop
  * (cheap), write in a pool thread (waits for the store's thread to get there, then reads under a
  * WAL read transaction without stopping it), end on the loop. NULL when one is under way.
  */

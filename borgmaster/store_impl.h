@@ -130,7 +130,7 @@ int store_rows_open(struct store_rows *rows, const char *path, uint64_t identity
 int store_rows_identity_check(const struct store_rows *rows, struct err *err) MUST_USE;
 void store_rows_close(struct store_rows *rows);
 int store_rows_begin(struct store_rows *rows, struct err *err) MUST_USE;
-/* Write one delta inside begin and commit. */
+/* Write one delta inside begin and commit; after one that says `more` there is no commit. */
 int store_rows_put(struct store_rows *rows, const struct delta *delta, struct err *err) MUST_USE;
 int store_rows_commit(struct store_rows *rows, struct err *err) MUST_USE;
 /* About how many rows a delta writes. */

@@ -640,7 +640,7 @@ int store_rows_put(struct store_rows *rows, const struct delta *delta, struct er
         rv = put_identities(rows, delta, err);
     if (rv == 0)
         rv = put_history(rows, delta, err);
-    return rv != 0 ? rv : put_meta(rows, delta, err);
+    return rv != 0 || delta->more ? rv : put_meta(rows, delta, err);
 }
 
 size_t store_rows_of(const struct delta *delta)

@@ -47,11 +47,25 @@ static inline struct delta *driver_step(struct driver *d)
     return delta_collect(d->cell, &d->changes);
 }
 
+/* The same as a replica does with a large command: a piece and its delta after the other. */
 static inline void driver_put(struct driver *d, struct store *store)
 {
-    struct delta *delta = driver_step(d);
-    store_put(store, delta);
-    delta_unref(delta);
+    enum { PIECE_UNITS = 2 };
+    struct answer answer;
+    struct apply apply;
+    struct cmd cmd = draw_cmd(&d->seed, d->cell);
+    changes_clear(&d->changes);
+    cell_apply_begin(&apply, d->cell, &cmd, &d->changes, &answer);
+    for (bool over = false; !over; changes_clear(&d->changes)) {
+        over = cell_apply_go_on(&apply, PIECE_UNITS);
+        d->cell->applied_index += over;
+        d->cell->applied_term = 1 + d->cell->applied_index / 100;
+        struct delta *delta = delta_collect(d->cell, &d->changes);
+        delta->more = !over;
+        store_put(store, delta);
+        delta_unref(delta);
+    }
+    cmd_release(&cmd);
 }
 
 /* As t_dir(), but outside of a test, where check.h's words end the program; in memory if possible:

@@ -71,7 +71,8 @@ enum {
     ENVELOPE_COMMANDS_MAX = 64,     /* commands in one Raft entry */
     ENVELOPE_BYTES_MAX = 131072,    /* one Raft entry */
     PROPOSALS_IN_FLIGHT_MAX = 16,   /* Raft entries proposed and not yet committed */
-    PROPOSALS_TASKS_MAX = 65536,    /* tasks all of them touch, but for one larger command */
+    PROPOSALS_TASKS_MAX = 65536,    /* tasks all of them touch, or one larger command: who comes
+                                       next waits for them, a piece of 8,192 in a turn */
     FORWARDS_IN_FLIGHT_MAX = 256,   /* commands a follower has sent to the leader */
     FORWARDS_BYTES_MAX = 1048576,   /* and their bytes */
     INBOX_BYTES_MAX = 16777216,     /* commands of users that wait on a replica */

@@ -191,35 +191,67 @@ struct machine *cell_add_machine(struct cell *cell, const char *name)
     return machine;
 }
 
-/* A job on every machine grows one by one: its rows move only when their number has doubled. */
-static void tasks_reserve(struct job *job, uint32_t count)
+/* Memory for so many rows; a job on every machine grows one by one: that is doubled then. */
+static struct task *tasks_alloc(struct job *job, uint32_t count)
 {
-    if (job->tasks != NULL && count <= job->task_capacity)
-        return;
     job->task_capacity = MAX(MAX(count, 1U), job->spec.every_machine ? 2 * job->task_capacity : 0);
-    struct task *tasks = xcalloc(job->task_capacity, sizeof *tasks);
-    for (uint32_t i = 0; i < job->task_count; i++) {
-        tasks[i] = job->tasks[i];
-        list_replace(&job->tasks[i].link, &tasks[i].link);
-        list_replace(&job->tasks[i].waiting, &tasks[i].waiting);
+    return xcalloc(job->task_capacity, sizeof(struct task));
+}
+
+static void tasks_move(struct job *job, struct task *to, uint32_t from, uint32_t end)
+{
+    for (uint32_t i = from; i < end; i++) {
+        to[i] = job->tasks[i];
+        list_replace(&job->tasks[i].link, &to[i].link);
+        list_replace(&job->tasks[i].waiting, &to[i].waiting);
     }
+}
+
+static void tasks_take(struct job *job, struct task *tasks)
+{
     free(job->tasks);
     job->tasks = tasks;
 }
 
+/* Between two pieces nothing changes, so that a task is the same whether it is found by its index,
+ * where it was, or in a list, where its copy is. Walks begin at the head of a list, never at a row.
+ */
+bool cell_reserve_tasks(struct apply *a, struct apply_step *step)
+{
+    struct job *job = step->job;
+    if (job->tasks != NULL && a->copied == NULL && job->spec.replicas <= job->task_capacity)
+        return true;
+    if (a->copied == NULL)
+        a->copied = tasks_alloc(job, job->spec.replicas);
+    uint32_t end = step->at + MIN(step->to - step->at, a->units);
+    tasks_move(job, a->copied, step->at, end);
+    units_spend(a, end - step->at);
+    step->at = end;
+    if (step->at < step->to)
+        return false;
+    tasks_take(job, a->copied);
+    a->copied = NULL;
+    return true;
+}
+
 void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count)
 {
+    uint32_t more = task_count - job->task_count;
     ASSERT(task_count >= job->task_count);
-    tasks_reserve(job, task_count);
+    if (job->tasks == NULL || task_count > job->task_capacity) {
+        struct task *tasks = tasks_alloc(job, task_count);
+        tasks_move(job, tasks, 0, job->task_count);
+        tasks_take(job, tasks);
+    }
     for (uint32_t i = job->task_count; i < task_count; i++) {
         job->tasks[i].id = task_id_of(job->id, i);
         list_init(&job->tasks[i].link);
         list_init(&job->tasks[i].waiting);
     }
-    job->counts[TASK_PENDING] += task_count - job->task_count;
-    cell->pending_tasks += task_count - job->task_count;
-    cell->live_tasks += task_count - job->task_count;
-    account_job_grew(cell, job, task_count - job->task_count);
+    job->counts[TASK_PENDING] += more;
+    cell->pending_tasks += more;
+    cell->live_tasks += more;
+    account_job_grew(cell, job, more);
     job->task_count = task_count;
 }
 
@@ -230,7 +262,6 @@ struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *sp
     spec_copy(&job->spec, spec);
     job->spec_hash = spec_row_hash(&job->spec);
     account_job_added(cell, job);
-    cell_grow_job(cell, job, spec->replicas);
     list_push(&cell->jobs, &job->link);
     list_init(&job->dead);
     list_init(&job->dead_own);
@@ -273,9 +304,7 @@ void cell_add_dead(struct cell *cell, struct job *job)
 void cell_remove_job(struct cell *cell, struct job *job)
 {
     ASSERT(job_is_dead(job));
-    for (uint32_t i = 0; i < job->task_count; i++)
-        cell->digest_sum -= job->tasks[i].row_hash;
-    cell->digest_sum -= job->row_hash;
+    cell->digest_sum -= job->tasks_hash + job->row_hash;
     if (namemap_get(&cell->jobs_by_name, job->spec.name) == job)
         namemap_remove(&cell->jobs_by_name, job->spec.name);
     idmap_remove(&cell->jobs_by_id, job->id.v);

@@ -1,7 +1,7 @@
 /*
  * cell.h - the state of a cell: machines, jobs, their tasks, answers remembered.
  *
- * Only cell_apply() (cmd.h) writes it, and loading (cell_load_*). Everybody else holds a const
+ * Only commands (cmd.h) write it, and loading (cell_load_*). Everybody else holds a const
  * pointer and must not keep pointers into it across an apply: keep ids. Walks go by id, never by
  * hash, so that all replicas do the same in the same order.
  */
@@ -109,6 +109,7 @@ struct job {
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1]; /* why its pending tasks are pending; "" when none are */
     uint64_t row_hash;
+    uint64_t tasks_hash; /* the sum of its tasks' */
     /* By index. Those from spec.replicas on are left of a time when there were more: they are final
      * or being killed, and are taken up again, attempts and all, when there are more again. */
     struct task *tasks;

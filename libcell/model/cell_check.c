@@ -53,6 +53,7 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     uint32_t stopping = 0;
     uint32_t disrupted = 0;
     uint32_t outdated = 0;
+    uint64_t tasks_hash = 0;
     struct err err;
     must(job_row_check(cell, job, &err), &err);
     for (uint32_t i = 0; i < job->task_count; i++) {
@@ -61,11 +62,13 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
         stopping += job->tasks[i].stopping != CAUSE_NONE;
         disrupted += task_is_disrupted(&job->tasks[i]);
         outdated += task_is_outdated(&job->tasks[i]);
+        tasks_hash += job->tasks[i].row_hash;
     }
     ASSERT(memcmp(counts, job->counts, sizeof counts) == 0);
     ASSERT(stopping == job->stopping);
     ASSERT(disrupted == job->disrupted);
     ASSERT(outdated == job->outdated);
+    ASSERT(tasks_hash == job->tasks_hash);
     ASSERT(list_empty(&job->updating) == (outdated == 0));
     must(job_tasks_check(cell, job_find(cell, job->id), &err), &err);
     check_system_job(cell, job);

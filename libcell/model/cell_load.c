@@ -126,13 +126,14 @@ static int derive_task(struct cell *cell, struct job *job, struct task *task, st
     if (task_row_check(cell, job, task, err) != 0)
         return -ERR_CORRUPT;
     job->counts[task->state]++;
-    if (task->state == TASK_UNWANTED) /* cell_add_job() took all for pending */
+    if (task->state == TASK_UNWANTED) /* cell_grow_job() took all for pending */
         account_remove(cell, &job->spec, 1);
     job->stopping += task->stopping != CAUSE_NONE;
     job->disrupted += task_is_disrupted(task);
     job->outdated += task_is_outdated(task);
     task->row_hash = task_row_hash(task);
     cell->digest_sum += task->row_hash;
+    job->tasks_hash += task->row_hash;
     if (task->not_before_ms != 0)
         list_push(cell_backoff_slot(cell, task->not_before_ms), &task->waiting);
     if (task_is_live(task)) {
@@ -155,7 +156,7 @@ static void derive_left(struct cell *cell, const struct machine *machine)
 static int derive_job(struct cell *cell, struct job *job, struct err *err)
 {
     cell->pending_tasks -= job->counts[TASK_PENDING];
-    job->counts[TASK_PENDING] = 0; /* cell_add_job() took all for pending */
+    job->counts[TASK_PENDING] = 0; /* cell_grow_job() took all for pending */
     for (uint32_t i = 0; i < job->task_count; i++)
         if (derive_task(cell, job, &job->tasks[i], err) != 0)
             return -ERR_CORRUPT;

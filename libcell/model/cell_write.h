@@ -11,15 +11,23 @@
 
 #include "cmd.h"
 
-/* One command being applied. */
-struct apply {
-    struct cell *cell;
-    const struct cmd *cmd;
-    struct changes *changes;
-    struct answer *answer;
-    struct job *job;         /* touched and not yet hashed again, or NULL */
-    struct machine *machine; /* the same */
-};
+/*
+ * apply.c: leave work over rows `from` to `to` for later. Steps go on in the order in which they
+ * were added, those that a step adds behind all others. One says whether it is over; it stops when
+ * it has no units left, and costs some for each row it has been at. What is done once costs none,
+ * so that what it adds begins in the same piece.
+ */
+struct apply_step *steps_add(struct apply *a,
+                             bool (*go_on)(struct apply *a, struct apply_step *step),
+                             struct job *job, uint32_t from, uint32_t to);
+static inline bool step_goes_on(const struct apply *a, const struct apply_step *step)
+{
+    return step->at < step->to && a->units > 0;
+}
+static inline void units_spend(struct apply *a, uint64_t units)
+{
+    a->units -= (uint32_t)MIN(units, (uint64_t)a->units);
+}
 
 /* cell.c */
 struct machine *machine_find(const struct cell *cell, machine_id id); /* NULL: none */
@@ -30,11 +38,15 @@ struct machine *cell_add_machine(struct cell *cell, const char *name);
 /* The two halves of it: an empty row at the end, and an empty row becomes a machine. */
 struct machine *cell_add_row(struct cell *cell);
 void cell_name_machine(struct cell *cell, struct machine *machine, const char *name);
+/* Without tasks. */
 struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *spec);
-/* More rows of tasks, PENDING and without hashes; their addresses change. */
+/* More rows of tasks, PENDING and without hashes; their addresses change if there is no memory for
+ * them yet. */
 void cell_grow_job(struct cell *cell, struct job *job, uint32_t task_count);
 /* Where a task that backs off until then is kept. */
 struct list *cell_backoff_slot(struct cell *cell, uint64_t not_before_ms);
+/* A step over all rows there are: memory for spec.replicas. */
+bool cell_reserve_tasks(struct apply *a, struct apply_step *step);
 /* What it asks of machines, ready to judge them. */
 const struct matcher *job_matcher(struct job *job);
 void cell_add_dead(struct cell *cell, struct job *job); /* keeps dead_jobs in order */
@@ -47,16 +59,30 @@ void cell_list_uneasy(struct cell *cell, struct machine *machine);
 /* resize.c: keep cell.updating true after a change of job.outdated. */
 void cell_list_updating(struct cell *cell, struct job *job);
 bool task_shape_right(const struct job *job, uint32_t shape); /* can a task of it hold this? */
-/* May the job have the limit of this spec? */
-int resize_check(const struct cell *cell, const struct job *job, const struct job_spec *next,
-                 struct err *err) MUST_USE;
-/* The job has a new limit; its live tasks keep theirs. */
-void resize_begin(struct apply *a, struct job *job, const struct resources *limit);
-/* Outdated tasks get the new limit, or are told to stop so that they come back with it. */
-struct resized {
-    uint32_t in_place, told;
+/*
+ * A job gets another limit. resize_check_spec(); resize_look() adds the steps that ask its tasks
+ * and the machines, resize_check() says what came out. Then resize_begin() adds the one after which
+ * all live tasks have the limit until now as one from before, and the job may be given the new one;
+ * and resize_go_on() that in which they get it, or are told to stop so that they come back with it.
+ */
+struct resize {
+    struct job_spec next;           /* as the job is to be; borrows its words */
+    struct resources most;          /* of the machines that are up */
+    bool fits;                      /* one of them has the new limit */
+    bool slots[JOB_LIMITS_OLD_MAX]; /* of job.limits_old: a task has it */
+    uint32_t cramped;               /* the first alloc with more inside, or CRAMPED_NONE */
+    uint32_t from;                  /* where tasks begin to get it */
+    uint32_t looks;                 /* how many may still be looked at */
+    uint32_t in_place, told;        /* what became of these */
 };
-struct resized resize_go_on(struct apply *a, struct job *job);
+enum { CRAMPED_NONE = CELL_TASKS_PER_JOB_MAX };
+/* The last three use that in a->work, or what begins with it. */
+int resize_check_spec(const struct job *job, const struct job_spec *next, struct err *err) MUST_USE;
+int resize_check(const struct cell *cell, const struct job *job, const struct resize *resize,
+                 struct err *err) MUST_USE;
+void resize_look(struct apply *a, struct job *job, struct resize *resize);
+void resize_begin(struct apply *a, struct job *job);
+void resize_go_on(struct apply *a, struct job *job);
 
 /* job.c: number its resources as the cell does; ERR_NOT_FOUND when it has no such. */
 int spec_settle(const struct cell *cell, struct job_spec *spec, struct err *err) MUST_USE;
@@ -141,19 +167,28 @@ const char *alloc_wrong(const struct cell *cell, const struct task *task);
 bool system_wants(struct job *job, const struct machine *machine);
 /* Would it take too long to ask each machine? ERR_LIMIT. */
 int system_check(const struct cell *cell, const struct job_spec *spec, struct err *err) MUST_USE;
-/* Tasks wanted now; on which machines, by id - 1. */
-uint32_t system_count(const struct cell *cell, const struct job_spec *spec, bool *ret_wanted);
+/* On which machines, by id - 1, from `from` on is a task wanted now? As many as there are units
+ * for; returns where it ended. */
+uint32_t system_judge(struct apply *a, const struct job_spec *spec, uint32_t from,
+                      bool *ret_wanted);
 uint32_t system_job_count(const struct cell *cell);
-void system_start(struct apply *a, struct job *job, const bool *wanted); /* of system_count() */
+/* Of the new job's tasks from `from` on, by what system_judge() said: the same. */
+uint32_t system_start(struct apply *a, struct job *job, uint32_t from, const bool *wanted);
 /* Does the quota of its user pay for one task more? */
 bool system_may_grow(const struct cell *cell, const struct job *job, struct err *err);
-/* After a command: what waited for the quota and now may be there. */
-void system_retry(struct apply *a);
+/* After a command: what waited for the quota and now may be there. False: it is to be called again,
+ * for there are no units left. */
+bool system_retry(struct apply *a);
 /* To be called when a machine came, and when one changed. */
 void system_machine_added(struct apply *a);
 void system_machine_changed(struct apply *a, const struct machine *machine);
 void system_machine_removed(struct apply *a, const struct machine *machine);
-void job_add_replica(struct apply *a, struct job *job); /* job.c */
+/* job.c */
+void job_add_replica(struct apply *a, struct job *job);
+/* A step: so many more tasks for a job, for which there is memory. */
+bool job_start_tasks(struct apply *a, struct apply_step *step);
+/* Rows that are walked to kill the task: with an alloc, those of its machine. */
+uint64_t task_stop_units(const struct cell *cell, const struct job *job, const struct task *task);
 
 /* row_hash.c: over every stored field, never over what is derived from other rows' fields only */
 uint64_t spec_row_hash(const struct job_spec *spec);
@@ -249,7 +284,7 @@ void apply_master_remove(struct apply *a, const struct cmd_master_remove *body);
 void apply_master_step(struct apply *a, const struct cmd_master_step *body);
 void apply_quota_set(struct apply *a, const struct cmd_quota_set *body);
 void apply_identity_set(struct apply *a, const struct cmd_identity_set *body);
-void job_forget_old(struct apply *a);
+bool job_forget_old(struct apply *a); /* false: as system_retry() */
 void apply_schedule(struct apply *a, const struct cmd_schedule *body);
 void apply_report(struct apply *a, const struct cmd_report *body);
 void apply_wake(struct apply *a, const struct cmd_wake *body);

@@ -2,7 +2,7 @@
  * cmd.h - the commands: the only way to change a cell.
  *
  * Time and identities are in the command, stamped by the leader. A refusal is a normal, replicated,
- * identical result. cell_apply() never fails half-way.
+ * identical result. A command never fails half-way.
  */
 #ifndef CELL_CMD_H
 #define CELL_CMD_H
@@ -314,5 +314,51 @@ void schedule_note(const struct cell *cell, const struct cmd_schedule *body,
  */
 void cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *changes,
                 struct answer *ret);
+
+struct apply;
+/* Work over many rows that a command leaves for later: see steps_add() in cell_write.h. */
+struct apply_step {
+    bool (*go_on)(struct apply *apply, struct apply_step *step);
+    struct job *job;    /* whose tasks they are; NULL: rows of something else */
+    struct list *place; /* where a walk over a list is */
+    uint32_t at, to;    /* the next row, and the one behind the last */
+};
+enum { APPLY_STEPS_MAX = 8 };
+
+/*
+ * The same in pieces, so that a command over all tasks of a large job does not take long at once:
+ * begin, go on until that is true, and then the cell, the changes and the answer are to the letter
+ * what cell_apply() makes of them, however large the pieces were. Between two pieces the cell is
+ * sound enough to be read, and nothing else may change it: each row is whole, and as it was or on
+ * its way to what it will be; a job that is being submitted or grows has fewer tasks than replicas,
+ * at least one; machines may have promised more than they have; and the digest is of no use. Begin
+ * has changed the cell already.
+ *
+ * A command without work over many rows (placements, reports) is over in the first piece and costs
+ * no memory. What is here is for libcell/model only; its memory is the caller's, and all that begin
+ * is given must last until the end.
+ */
+struct apply {
+    struct cell *cell;
+    const struct cmd *cmd;
+    struct changes *changes;
+    struct answer *answer;
+    struct job *job;         /* touched and not yet hashed again, or NULL */
+    struct machine *machine; /* the same */
+    uint32_t units;          /* that the piece may still take, about a row each */
+    bool over;
+    struct apply_step steps[APPLY_STEPS_MAX]; /* a ring, in order */
+    uint32_t step_first, step_count;
+    struct apply_step retry; /* of system_retry(), when they are through */
+    void *work;          /* what its steps share, in one piece of memory; owned, NULL: nothing */
+    struct task *copied; /* rows of a job that are being moved to new memory; owned, NULL: none */
+};
+
+void cell_apply_begin(struct apply *apply, struct cell *cell, const struct cmd *cmd,
+                      struct changes *changes, struct answer *ret);
+/* Work for about so many rows, at least one. True: the command has been applied. */
+bool cell_apply_go_on(struct apply *apply, uint32_t units) MUST_USE;
+/* In place of the rest: the cell is given up half changed. */
+void cell_apply_drop(struct apply *apply);
 
 #endif

@@ -118,7 +118,7 @@ struct request_row {
 
 /* Immutable once made, so it may cross threads; references are counted atomically. */
 struct delta {
-    uint64_t index; /* of the last Raft entry in it */
+    uint64_t index; /* of the last Raft entry that is whole with it */
     uint64_t term;
     uint64_t now_ms;
     uint64_t event_seq;
@@ -128,6 +128,8 @@ struct delta {
     uint64_t stored_index; /* at most `index`: what this replica's log has on its disk; set by who
                               knows */
     bool full;             /* everything there is: forget what you knew */
+    bool more; /* the last entry goes on in the next delta: only what is whole counts, and
+                  the digest is of nothing; set by who knows */
     struct settings settings;
     struct resource_names resource_names;
 

@@ -28,14 +28,10 @@ bool task_shape_right(const struct job *job, uint32_t shape)
 }
 
 /* Where the present limit can be remembered; JOB_LIMITS_OLD_MAX: nowhere. */
-static uint32_t limit_slot(const struct job *job)
+static uint32_t limit_slot(const struct resize *resize)
 {
-    bool held[JOB_LIMITS_OLD_MAX] = {false};
     uint32_t slot = 0;
-    for (uint32_t i = 0; i < job->task_count; i++)
-        if (job->tasks[i].shape >= SPEC_SHAPES_MAX)
-            held[job->tasks[i].shape - SPEC_SHAPES_MAX] = true;
-    while (slot < JOB_LIMITS_OLD_MAX && held[slot])
+    while (slot < JOB_LIMITS_OLD_MAX && resize->slots[slot])
         slot++;
     return slot;
 }
@@ -104,60 +100,95 @@ bool cell_resize_due(const struct cell *cell, const struct job *job, uint64_t dr
     return false;
 }
 
-/* An alloc set does not shrink below what is inside now. */
-static int inside_check(const struct cell *cell, const struct job *job,
-                        const struct resources *limit, struct err *err)
+/* Rows that are walked to say whether the task may get another limit, or go. */
+static uint64_t look_units(const struct cell *cell, const struct job *job, const struct task *task)
 {
-    for (uint32_t i = 0; i < job->task_count; i++) {
-        const struct task *alloc = &job->tasks[i];
-        if (!task_is_live(alloc) || alloc->stopping != CAUSE_NONE ||
-            holds_inside(cell, job, alloc, limit))
+    const struct machine *machine = machine_find(cell, task->machine);
+    bool walks = job->spec.is_alloc_set || task->alloc.v != 0 ||
+                 (machine != NULL && machine->capacity.v[RES_GPU] > 0);
+    return machine != NULL && walks ? 1 + machine->task_count : 1;
+}
+
+/* An alloc set does not shrink below what is inside now. */
+static bool tasks_look(struct apply *a, struct apply_step *step)
+{
+    const struct job *job = step->job;
+    struct resize *resize = a->work;
+    for (; step_goes_on(a, step); step->at++) {
+        const struct task *task = &job->tasks[step->at];
+        if (task->shape >= SPEC_SHAPES_MAX)
+            resize->slots[task->shape - SPEC_SHAPES_MAX] = true;
+        units_spend(a, 1);
+        if (!job->spec.is_alloc_set || resize->cramped != CRAMPED_NONE || !task_is_live(task) ||
+            task->stopping != CAUSE_NONE)
             continue;
-        return err_set(err, ERR_STATE,
-                       "alloc \"%s/%u\" holds tasks that need more; kill some of them first",
-                       job->spec.name, i);
+        units_spend(a, look_units(a->cell, job, task));
+        if (!holds_inside(a->cell, job, task, &resize->next.limit))
+            resize->cramped = step->at;
     }
-    return 0;
+    return step->at == step->to;
+}
+
+static bool machines_look(struct apply *a, struct apply_step *step)
+{
+    struct resize *resize = a->work;
+    for (; !resize->fits && step_goes_on(a, step); step->at++) {
+        const struct machine *machine = a->cell->machines[step->at];
+        units_spend(a, 1);
+        if (machine->state != MACHINE_UP)
+            continue;
+        resize->fits = resources_fit(&resize->next.limit, &machine->capacity);
+        resize->most = resources_max(&resize->most, &machine->capacity);
+    }
+    return resize->fits || step->at == step->to;
+}
+
+void resize_look(struct apply *a, struct job *job, struct resize *resize)
+{
+    resize->cramped = CRAMPED_NONE;
+    if (resize->next.alloc_set[0] == '\0')
+        steps_add(a, machines_look, NULL, 0, a->cell->machine_count);
+    steps_add(a, tasks_look, job, 0, job->task_count);
 }
 
 /* Tasks that run are not stopped for a limit that no machine has. */
-static int machines_check(const struct cell *cell, const struct job_spec *next, struct err *err)
+static int machines_check(const struct resize *resize, struct err *err)
 {
-    struct resources most = {{0}};
-    for (uint32_t i = 0; i < cell->machine_count; i++) {
-        const struct machine *machine = cell->machines[i];
-        if (machine->state == MACHINE_UP && resources_fit(&next->limit, &machine->capacity))
-            return 0;
-        if (machine->state == MACHINE_UP)
-            most = resources_max(&most, &machine->capacity);
-    }
+    const struct job_spec *next = &resize->next;
+    if (next->alloc_set[0] != '\0' || resize->fits)
+        return 0;
     for (enum resource r = 0; r < RES_COUNT; r++) {
         CLEANUP(buf_release) struct buf text = {0};
-        if (next->limit.v[r] <= most.v[r])
+        if (next->limit.v[r] <= resize->most.v[r])
             continue;
-        resource_print(&text, r, most.v[r]);
+        resource_print(&text, r, resize->most.v[r]);
         return err_set(err, ERR_STATE, "no machine that is up has so much %s: the most is %s",
                        resource_name(r, &next->resource_names), buf_text(&text));
     }
     return err_set(err, ERR_STATE, "no machine that is up has as much of everything");
 }
 
-int resize_check(const struct cell *cell, const struct job *job, const struct job_spec *next,
-                 struct err *err)
+int resize_check_spec(const struct job *job, const struct job_spec *next, struct err *err)
 {
     if (job->spec.alternative_count > 0)
         return err_set(err, ERR_INVALID,
                        "its tasks have %u shapes, which cannot be changed; kill it and submit it "
                        "anew",
                        spec_shape_count(&job->spec));
-    int rc = spec_valid(next, err);
-    if (rc == 0 && next->alloc_set[0] == '\0')
-        rc = machines_check(cell, next, err);
+    return spec_valid(next, err);
+}
+
+int resize_check(const struct cell *cell, const struct job *job, const struct resize *resize,
+                 struct err *err)
+{
+    int rc = machines_check(resize, err);
     if (rc == 0)
-        rc = alloc_set_check(cell, next, err);
-    if (rc == 0 && next->is_alloc_set)
-        rc = inside_check(cell, job, &next->limit, err);
-    if (rc == 0 && limit_slot(job) == JOB_LIMITS_OLD_MAX)
+        rc = alloc_set_check(cell, &resize->next, err);
+    if (rc == 0 && resize->cramped != CRAMPED_NONE)
+        rc = err_set(err, ERR_STATE,
+                     "alloc \"%s/%u\" holds tasks that need more; kill some of them first",
+                     job->spec.name, resize->cramped);
+    if (rc == 0 && limit_slot(resize) == JOB_LIMITS_OLD_MAX)
         rc = err_set(err, ERR_STATE,
                      "its tasks still have %d limits of earlier updates; wait until some of these "
                      "are through",
@@ -165,48 +196,78 @@ int resize_check(const struct cell *cell, const struct job *job, const struct jo
     return rc;
 }
 
-void resize_begin(struct apply *a, struct job *job, const struct resources *limit)
+static bool tasks_outdate(struct apply *a, struct apply_step *step)
 {
-    uint32_t slot = limit_slot(job);
+    const struct resize *resize = a->work;
+    for (; step_goes_on(a, step); step->at++) {
+        struct task next = step->job->tasks[step->at];
+        units_spend(a, 1);
+        if (!task_is_live(&next) || next.shape != 0)
+            continue;
+        next.shape = SPEC_SHAPES_MAX + limit_slot(resize);
+        task_set(a, &step->job->tasks[step->at], &next);
+    }
+    return step->at == step->to;
+}
+
+void resize_begin(struct apply *a, struct job *job)
+{
+    uint32_t slot = limit_slot(a->work);
     ASSERT(slot < JOB_LIMITS_OLD_MAX);
     job->limit_old_count = MAX(job->limit_old_count, slot + 1);
     job->limits_old[slot] = job->spec.limit;
-    for (uint32_t i = 0; i < job->task_count; i++) {
-        struct task next = job->tasks[i];
-        if (!task_is_live(&next) || next.shape != 0)
-            continue;
-        next.shape = SPEC_SHAPES_MAX + slot;
-        task_set(a, &job->tasks[i], &next);
-    }
-    job->spec.limit = *limit;
     job_touch(a, job);
+    steps_add(a, tasks_outdate, job, 0, job->task_count);
 }
 
-struct resized resize_go_on(struct apply *a, struct job *job)
+static void task_resize(struct apply *a, struct job *job, struct task *task, struct resize *resize)
 {
-    struct resized resized = {0};
-    uint32_t at = looks_from(job, a->cell->now_ms);
-    uint32_t looks = MIN(job->outdated, (uint32_t)RESIZE_LOOKS_MAX);
-    for (uint32_t i = 0; looks > 0 && i < job->task_count; i++) {
-        struct task *task = &job->tasks[(at + i) % job->task_count];
+    units_spend(a, look_units(a->cell, job, task));
+    if (fits_in_place(a->cell, job, task)) {
         struct task next = *task;
+        next.shape = 0;
+        task_set(a, task, &next);
+        event_add_task(a, EVENT_RESIZED, task, CAUSE_NONE, 0, "");
+        resize->in_place++;
+    } else if (may_stop(a->cell, task)) {
+        event_add_task(a, EVENT_EVICTING, task, CAUSE_UPDATE, 0, "for its new limit");
+        task_stop(a, task, CAUSE_UPDATE);
+        resize->told++;
+    }
+}
+
+static bool tasks_resize(struct apply *a, struct apply_step *step)
+{
+    struct job *job = step->job;
+    struct resize *resize = a->work;
+    for (; resize->looks > 0 && step_goes_on(a, step); step->at++) {
+        struct task *task = &job->tasks[(resize->from + step->at) % job->task_count];
+        units_spend(a, 1);
         if (!task_is_outdated(task))
             continue;
-        looks--;
-        if (resized.in_place + resized.told == RESIZE_TASKS_MAX)
-            break;
-        if (fits_in_place(a->cell, job, task)) {
-            next.shape = 0;
-            task_set(a, task, &next);
-            event_add_task(a, EVENT_RESIZED, task, CAUSE_NONE, 0, "");
-            resized.in_place++;
-        } else if (may_stop(a->cell, task)) {
-            event_add_task(a, EVENT_EVICTING, task, CAUSE_UPDATE, 0, "for its new limit");
-            task_stop(a, task, CAUSE_UPDATE);
-            resized.told++;
-        }
+        resize->looks--;
+        if (resize->in_place + resize->told == RESIZE_TASKS_MAX)
+            return true;
+        task_resize(a, job, task, resize);
     }
-    return resized;
+    return resize->looks == 0 || step->at == step->to;
+}
+
+void resize_go_on(struct apply *a, struct job *job)
+{
+    struct resize *resize = a->work;
+    resize->from = looks_from(job, a->cell->now_ms);
+    resize->looks = MIN(job->outdated, (uint32_t)RESIZE_LOOKS_MAX);
+    steps_add(a, tasks_resize, job, 0, job->task_count);
+}
+
+static bool job_resized(struct apply *a, struct apply_step *step)
+{
+    const struct resize *resize = a->work;
+    a->answer->accepted = resize->in_place + resize->told;
+    answer_say(a, "job \"%s\": resized in place: %u, told to stop: %u, still waiting: %u",
+               step->job->spec.name, resize->in_place, resize->told, step->job->outdated);
+    return true;
 }
 
 void apply_job_resize(struct apply *a, const struct cmd_job_resize *body)
@@ -216,9 +277,8 @@ void apply_job_resize(struct apply *a, const struct cmd_job_resize *body)
         answer_refuse(a, ERR_NOT_FOUND, "no job %" PRIu64, body->job.v);
         return;
     }
-    struct resized resized = resize_go_on(a, job);
+    a->work = xcalloc(1, sizeof(struct resize));
     a->answer->job = job->id;
-    a->answer->accepted = resized.in_place + resized.told;
-    answer_say(a, "job \"%s\": resized in place: %u, told to stop: %u, still waiting: %u",
-               job->spec.name, resized.in_place, resized.told, job->outdated);
+    resize_go_on(a, job);
+    steps_add(a, job_resized, job, 0, 0);
 }

@@ -177,6 +177,7 @@ void task_set(struct apply *a, struct task *task, const struct task *next)
     task->changed_ms = cell->now_ms;
     task->row_hash = task_row_hash(task);
     cell->digest_sum += task->row_hash - was.row_hash;
+    job->tasks_hash += task->row_hash - was.row_hash;
     changes_note_task(a->changes, task->id);
     machine_account(a, job, &was, task);
     job_account(a, job, &was, task);

@@ -35,16 +35,24 @@ int system_check(const struct cell *cell, const struct job_spec *spec, struct er
                    spec->name, units, machines, SYSTEM_UNITS_MAX / machines);
 }
 
-uint32_t system_count(const struct cell *cell, const struct job_spec *spec, bool *ret_wanted)
+enum { JUDGE_UNITS = 256 }; /* of clauses_units(): about what another row takes */
+
+static uint64_t judge_units(const struct job_spec *spec)
+{
+    return 1 + clauses_units(&spec->constraints) / JUDGE_UNITS;
+}
+
+uint32_t system_judge(struct apply *a, const struct job_spec *spec, uint32_t from, bool *ret_wanted)
 {
     struct job job = {.spec = *spec}; /* only to ask */
-    uint32_t count = 0;
-    for (uint32_t m = 0; m < cell->machine_count; m++) {
-        ret_wanted[m] = system_wants(&job, cell->machines[m]);
-        count += ret_wanted[m];
+    uint64_t units = judge_units(spec);
+    uint32_t m = from;
+    for (; m < a->cell->machine_count && a->units > 0; m++) {
+        ret_wanted[m] = system_wants(&job, a->cell->machines[m]);
+        units_spend(a, units);
     }
     matcher_free(job.matcher);
-    return count;
+    return m;
 }
 
 bool system_may_grow(const struct cell *cell, const struct job *job, struct err *err)
@@ -85,28 +93,47 @@ static void review(struct apply *a, struct job *job, const struct machine *machi
 }
 
 /* By machine, as far as the quota goes: one task costs as much as another. */
-static void retry(struct apply *a, struct job *job)
+static bool retry(struct apply *a, struct job *job, struct apply_step *step)
 {
-    for (uint32_t m = 0; m < job->task_count; m++) {
-        struct task *task = &job->tasks[m];
-        if (task->state != TASK_UNWANTED || !system_wants(job, a->cell->machines[m]))
+    uint64_t units = judge_units(&job->spec);
+    for (; step_goes_on(a, step); step->at++) {
+        struct task *task = &job->tasks[step->at];
+        units_spend(a, task->state == TASK_UNWANTED ? units : 1);
+        if (task->state != TASK_UNWANTED || !system_wants(job, a->cell->machines[step->at]))
             continue;
         if (!system_may_grow(a->cell, job, NULL))
-            return;
+            return true;
         make(a, task, TASK_PENDING);
     }
+    if (step->at < step->to)
+        return false;
     job->over_quota = false;
+    return true;
 }
 
-void system_retry(struct apply *a)
+bool system_retry(struct apply *a)
 {
-    for (struct list *l = a->cell->system_jobs.next;
-         a->cell->quota_eased && l != &a->cell->system_jobs; l = l->next) {
-        struct job *job = CONTAINER_OF(l, struct job, system);
-        if (job->over_quota && system_may_grow(a->cell, job, NULL))
-            retry(a, job);
+    struct apply_step *step = &a->retry;
+    struct list *head = &a->cell->system_jobs;
+    if (!a->cell->quota_eased)
+        return true;
+    if (step->place == NULL)
+        *step = (struct apply_step){.place = head->next};
+    for (; step->place != head; step->place = step->place->next, step->job = NULL) {
+        struct job *job = CONTAINER_OF(step->place, struct job, system);
+        if (a->units == 0)
+            return false;
+        if (step->job == NULL)
+            units_spend(a, 1);
+        if (step->job == NULL && (!job->over_quota || !system_may_grow(a->cell, job, NULL)))
+            continue;
+        if (step->job == NULL)
+            *step = (struct apply_step){.place = step->place, .job = job, .to = job->task_count};
+        if (!retry(a, job, step))
+            return false;
     }
     a->cell->quota_eased = false;
+    return true;
 }
 
 uint32_t cell_over_quota(const struct cell *cell, const struct job *job, struct err *why)
@@ -120,11 +147,16 @@ uint32_t cell_over_quota(const struct cell *cell, const struct job *job, struct 
     return count;
 }
 
-void system_start(struct apply *a, struct job *job, const bool *wanted)
+uint32_t system_start(struct apply *a, struct job *job, uint32_t from, const bool *wanted)
 {
-    list_push(&a->cell->system_jobs, &job->system);
-    for (uint32_t m = 0; m < a->cell->machine_count; m++)
+    uint32_t m = from;
+    if (m == 0)
+        list_push(&a->cell->system_jobs, &job->system);
+    for (; m < job->task_count && a->units > 0; m++) {
         review(a, job, a->cell->machines[m], wanted[m]);
+        units_spend(a, 1);
+    }
+    return m;
 }
 
 uint32_t system_job_count(const struct cell *cell)

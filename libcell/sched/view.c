@@ -660,6 +660,13 @@ static void set_reclaimed(struct view *view, struct view_task *task, const struc
         account(view, task, 1);
 }
 
+/* Of a large job that comes or grows the rows of tasks come with several deltas: there is room for
+ * all of them from the first on. */
+static uint32_t rows_of(const struct job_row *row)
+{
+    return MAX(row->task_count, row->spec.replicas);
+}
+
 static struct view_job *job_add(struct view *view, const struct job_row *row)
 {
     struct view_job *job = xcalloc(1, sizeof *job);
@@ -682,7 +689,7 @@ static struct view_job *job_add(struct view *view, const struct job_row *row)
         list_push(&view->system_jobs, &job->system);
     places_add(view, job, &row->spec);
     scarce_count(view, job, 1);
-    tasks_reserve(job, row->task_count);
+    tasks_reserve(job, rows_of(row));
     list_init(&job->blocked_link);
     list_init(&job->unsaid);
     list_push(&view->jobs, &job->link);
@@ -761,7 +768,7 @@ static void take_job(struct view *view, const struct job_row *row)
              job->budgeted != is_budgeted(row) ||
              (job->replicas != row->spec.replicas && !job->every_machine))
         job = job_renew(view, job, row);
-    tasks_reserve(job, row->task_count);
+    tasks_reserve(job, rows_of(row));
     job->replicas = row->spec.replicas;
     /* A reason that was lost on the way (its command was refused or not committed) is told again.
      */

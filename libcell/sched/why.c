@@ -434,7 +434,9 @@ static void place_count(struct inquiry *q, int lack, const struct machine *machi
 static void allocs_go_on(struct inquiry *q)
 {
     const struct job *set = cell_alloc_set(q->cell, &q->job->spec);
-    for (; set != NULL && q->cursor < set->spec.replicas; q->cursor++) {
+    /* A set that is being submitted or grows has only some of them yet. */
+    uint32_t allocs = set == NULL ? 0 : MIN(set->spec.replicas, set->task_count);
+    for (; q->cursor < allocs; q->cursor++) {
         const struct task *alloc = &set->tasks[q->cursor];
         if (!turn_has(q, q->place_units))
             return;

@@ -5,11 +5,12 @@
  *
  * Each line is one thing that is asked for, at its limit: how much processor time it takes, and the
  * longest piece of it that the loop does in one turn. Nothing is committed and nothing is stored:
- * cell_apply(), the delta for SQLite and the scheduler, and the answers to why, alone.
+ * commands, the deltas for SQLite and the scheduler, and the answers to why, alone.
  */
 #include "lib/bench.h"
 #include "lib/big_cell.h"
 
+#include "applier.h"
 #include "attributes.h"
 #include "delta.h"
 #include "leader.h"
@@ -65,31 +66,52 @@ static void clause(struct cmd *cmd, const char *text, uint32_t weight)
     clause_add(clauses_add(&cmd->job_submit.constraints, weight), term);
 }
 
-/* Apply it and make the delta, as a turn does. */
+/* What the pieces of something took, together and the longest. */
+struct took {
+    double all, longest;
+};
+
+static void took_add(struct took *took, double ms)
+{
+    took->all += ms;
+    took->longest = MAX(took->longest, ms);
+}
+
+static void say_took(const char *what, const char *part, const struct took *took)
+{
+    char text[160];
+    snprintf(text, sizeof text, "%s: %s", what, part);
+    say(text, took->all, took->longest);
+}
+
+/* Apply it as the replica does, a piece and its delta in a turn. */
 static void apply(struct turns *t, const char *what, struct cmd *cmd)
 {
+    struct took apply = {0}, collect = {0}, turn = {0};
     struct answer answer = {0};
+    struct apply applying;
     cmd->time_ms = t->cell->now_ms + 1;
     t->cell->applied_index++;
     double began = cpu_now();
-    cell_apply(t->cell, cmd, &t->changes, &answer);
-    double applied = cpu_now();
-    struct delta *delta = delta_collect(t->cell, &t->changes);
-    double collected = cpu_now();
-    changes_clear(&t->changes);
-    double ended = cpu_now();
-    delta_unref(delta); /* on another thread */
+    cell_apply_begin(&applying, t->cell, cmd, &t->changes, &answer);
+    for (bool done = false; !done; began = cpu_now()) {
+        done = cell_apply_go_on(&applying, APPLIER_PIECE_UNITS);
+        double applied = cpu_now();
+        struct delta *delta = delta_collect(t->cell, &t->changes);
+        double collected = cpu_now();
+        changes_clear(&t->changes);
+        took_add(&apply, applied - began);
+        took_add(&collect, collected - applied);
+        took_add(&turn, cpu_now() - began);
+        delta_unref(delta); /* on another thread */
+    }
     if (answer.code != ERR_OK)
         bench_die("%s: %s", cmd_kind_text(cmd->kind), answer.msg);
     if (what == NULL)
         return;
-    char text[160];
-    snprintf(text, sizeof text, "%s: cell_apply", what);
-    say(text, applied - began, applied - began);
-    snprintf(text, sizeof text, "%s: delta", what);
-    say(text, collected - applied, collected - applied);
-    snprintf(text, sizeof text, "%s: whole turn", what);
-    say(text, ended - began, ended - began);
+    say_took(what, "cell_apply", &apply);
+    say_took(what, "delta", &collect);
+    say_took(what, "whole turn", &turn);
 }
 
 static void ask(struct turns *t, const char *what, const char *job)

@@ -115,9 +115,9 @@ uint64_t world_fatals(void);   /* of those, because of on_fatal */
 
 /*
  * Told of what replicas do, as it happens, in code of the replica. Any may be NULL.
- * applied: cell_apply() has run on replica i; cell->applied_index says for which entry. One entry
- * may hold several commands. After a restart old entries come again only if the database had lost
- * them.
+ * applied: a command has been applied on replica i, its last piece; cell->applied_index says for
+ * which entry. One entry may hold several commands. After a restart old entries come again only if
+ * the database had lost them.
  */
 struct world_watch {
     void (*applied)(unsigned i, const struct cell *cell, const struct cmd *cmd,

@@ -4,11 +4,12 @@
 #include "world_impl.h"
 
 #include "cell_file.h"
+#include "cmd.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RESTART_MIN_MS = 200, RESTART_SPREAD_MS = 3000 };
+enum { RESTART_MIN_MS = 200, RESTART_SPREAD_MS = 3000, PIECE_UNITS_MAX = 6 };
 
 struct seat {
     struct node *node;
@@ -22,20 +23,19 @@ static struct world_cell cell_options;
 static struct world_watch watch;
 static uint64_t restarts, fatals;
 
-struct answer;
-struct changes;
-void __real_cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *changes,
-                       struct answer *answer);
-void __wrap_cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *changes,
-                       struct answer *answer);
+bool __real_cell_apply_go_on(struct apply *apply, uint32_t units);
+bool __wrap_cell_apply_go_on(struct apply *apply, uint32_t units);
 
-void __wrap_cell_apply(struct cell *cell, const struct cmd *cmd, struct changes *changes,
-                       struct answer *answer)
+/* Jobs here are small: so are the pieces in which commands about them are applied, so that crashes
+ * and snapshots come in the middle of entries. */
+bool __wrap_cell_apply_go_on(struct apply *apply, uint32_t units UNUSED)
 {
     struct node *n = world_current();
-    __real_cell_apply(cell, cmd, changes, answer);
+    if (!__real_cell_apply_go_on(apply, 1 + (uint32_t)world_random(PIECE_UNITS_MAX)))
+        return false;
     if (watch.applied != NULL && n != NULL && n->replica >= 0)
-        watch.applied((unsigned)n->replica, cell, cmd, answer);
+        watch.applied((unsigned)n->replica, apply->cell, apply->cmd, apply->answer);
+    return true;
 }
 
 /* The handlers of every replica, and the same with an ear at the one for roles. */

@@ -26,9 +26,9 @@ enum {
 /* What outlives a crash. */
 struct database {
     struct rows rows;
-    struct list committed; /* struct item, not folded */
-    size_t committed_count;
-    uint64_t stored_index; /* what the log must have after a crash */
+    struct list committed;  /* struct item, not folded */
+    size_t committed_count; /* entries */
+    uint64_t stored_index;  /* what the log must have after a crash */
 };
 
 struct item {
@@ -41,6 +41,7 @@ struct store {
     struct database *db;
     struct list queue;
     size_t backlog;
+    size_t whole;   /* entries of it of which all is there */
     uint64_t index; /* committed */
     struct sim_event commit;
     void (*on_fatal)(void *data, const struct err *err);
@@ -62,13 +63,17 @@ struct query {
 
 static struct database databases[REPLICAS_ROOM];
 
+/* An entry: a delta, or all there are of it. */
 static void fold_one(struct database *db)
 {
-    struct item *item = CONTAINER_OF(list_pop(&db->committed), struct item, link);
-    db->committed_count--;
-    rows_put(&db->rows, item->delta);
-    delta_unref(item->delta);
-    free(item);
+    for (bool more = true; more;) {
+        struct item *item = CONTAINER_OF(list_pop(&db->committed), struct item, link);
+        more = item->delta->more;
+        db->committed_count -= !more;
+        rows_put(&db->rows, item->delta);
+        delta_unref(item->delta);
+        free(item);
+    }
 }
 
 static void fold_all(struct database *db)
@@ -88,17 +93,21 @@ static void drop_all(struct list *items)
 
 static void queries_look(struct store *store);
 
+/* But for an entry of which more is to come. */
 static void commit_queue(struct store *store)
 {
     struct database *db = store->db;
-    for (struct list *l; (l = list_pop(&store->queue)) != NULL;) {
-        struct item *item = CONTAINER_OF(l, struct item, link);
+    while (store->whole > 0) {
+        struct item *item = CONTAINER_OF(list_pop(&store->queue), struct item, link);
+        list_push(&db->committed, &item->link);
+        store->backlog--;
+        if (item->delta->more)
+            continue;
         store->index = item->delta->index;
         db->stored_index = item->delta->stored_index;
-        list_push(&db->committed, l);
         db->committed_count++;
+        store->whole--;
     }
-    store->backlog = 0;
     while (db->committed_count > FOLD_AFTER)
         fold_one(db);
     queries_look(store);
@@ -178,6 +187,7 @@ void store_put(struct store *store, struct delta *delta)
     item->delta = delta_ref(delta);
     list_push(&store->queue, &item->link);
     store->backlog++;
+    store->whole += !delta->more;
     if (!event_set(&store->commit))
         event_in(&store->commit, 1 + world_random(COMMIT_US));
 }
@@ -263,7 +273,7 @@ int store_replace_prepared(struct store *store, const struct cell *cell, const v
         return -ERR_CORRUPT;
     drop_all(&store->queue);
     drop_all(&store->db->committed);
-    store->backlog = 0;
+    store->backlog = store->whole = 0;
     store->db->committed_count = 0;
     rows_clear(&store->db->rows);
     store->db->rows = rows;

@@ -141,16 +141,40 @@ static void see_tasks(const struct delta *delta)
     }
 }
 
+/* A twin applies the command in pieces as small as can be, and the mirror is told piece by piece.
+ */
+static uint64_t pieces_seen;
+
+static void twin_apply(struct cell *twin, const struct cmd *cmd, struct answer *answer,
+                       struct mirror *mirror, uint64_t *seed)
+{
+    struct changes changes = {0};
+    struct apply apply;
+    uint64_t seq = twin->event_seq;
+    cell_apply_begin(&apply, twin, cmd, &changes, answer);
+    for (bool over = false; !over; pieces_seen++) {
+        over = cell_apply_go_on(&apply, 1 + draw_below(seed, 3));
+        struct delta *delta = delta_collect(twin, &changes);
+        for (size_t e = 0; e < delta->event_count; e++)
+            ck_assert_uint_eq(delta->events[e].seq, ++seq);
+        mirror_put(mirror, delta);
+        delta_unref(delta);
+        changes_clear(&changes);
+    }
+    ck_assert_uint_eq(seq, twin->event_seq);
+    changes_release(&changes);
+}
+
 static void run_seed(uint64_t seed, bool load_always)
 {
     struct world w = world_new();
     struct cell *twin = cell_new();
     struct mirror *mirror = xcalloc(1, sizeof *mirror);
-    struct changes twin_changes = {0};
+    uint64_t sizes = seed;
     for (int i = 0; i < COMMANDS; i++) {
         struct cmd cmd = draw_cmd(&seed, w.cell);
         struct answer answer;
-        cell_apply(twin, &cmd, &twin_changes, &answer);
+        twin_apply(twin, &cmd, &answer, mirror, &sizes);
         world_apply(&w, &cmd);
         codes_seen[answer.code]++;
         ck_assert_int_eq(answer.code, w.answer.code);
@@ -160,7 +184,6 @@ static void run_seed(uint64_t seed, bool load_always)
         for (size_t e = 0; e < delta->event_count; e++)
             events_seen[delta->events[e].kind]++;
         see_tasks(delta);
-        mirror_put(mirror, delta);
         delta_unref(delta);
         if (draw_below(&seed, 50) == 0 || load_always) {
             struct cell *loaded = mirror_load(mirror);
@@ -172,7 +195,6 @@ static void run_seed(uint64_t seed, bool load_always)
     }
     expect_same(w.cell, twin);
     cell_free(twin);
-    changes_release(&twin_changes);
     mirror_release(mirror);
     free(mirror);
     world_release(&w);
@@ -187,6 +209,7 @@ START_TEST(replicas_and_checkpoints_agree_under_random_commands)
             ck_assert_msg(events_seen[kind] > 0, "no event %s", event_kind_text(kind));
     ck_assert_uint_gt(inside_seen, 100);
     ck_assert_uint_gt(leaving_seen, 25);
+    ck_assert_uint_gt(pieces_seen, SEEDS * COMMANDS * 21 / 20);
     const enum err_code codes[] = {ERR_OK,    ERR_INVALID, ERR_NOT_FOUND, ERR_EXISTS,
                                    ERR_STATE, ERR_DENIED,  ERR_LIMIT};
     for (size_t i = 0; i < ARRAY_SIZE(codes); i++)

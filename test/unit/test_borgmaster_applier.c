@@ -5,13 +5,15 @@
 #include "cell_fixture.h"
 #include "clock.h"
 
-enum { ENTRIES = 5000 };
+enum { ENTRIES = 5000, PIECES = 7 };
 
 struct scene {
     uv_loop_t loop;
     struct applier applier;
     uint64_t applied; /* the last index */
     uint64_t each_us; /* what one takes */
+    uint64_t large;   /* the entry that takes PIECES pieces; 0: none */
+    int pieces;       /* of it that were applied */
     uint64_t told;    /* the index of the wait that was told last */
     uint32_t told_count;
 };
@@ -22,7 +24,7 @@ struct wait {
     uint64_t index;
 };
 
-static void on_apply(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
+static bool on_apply(void *data, uint64_t index, uint64_t term, const void *bytes, size_t size)
 {
     struct scene *s = data;
     char expected[32];
@@ -31,9 +33,12 @@ static void on_apply(void *data, uint64_t index, uint64_t term, const void *byte
     ck_assert_uint_eq(term, index / 100);
     ck_assert_uint_eq(size, strlen(expected));
     ck_assert_int_eq(memcmp(bytes, expected, size), 0);
+    if (index == s->large && ++s->pieces < PIECES)
+        return false;
     s->applied = index;
     for (uint64_t until = clock_mono_us() + s->each_us; clock_mono_us() < until;)
         ;
+    return true;
 }
 
 static void on_told(struct applier_wait *wait)
@@ -121,6 +126,58 @@ START_TEST(a_turn_applies_what_fits_into_its_time)
 }
 END_TEST
 
+/* One that is handed over first in a turn is begun at once, one behind many from what was kept. */
+START_TEST(an_entry_in_pieces_takes_a_turn_for_each_and_the_next_ones_wait)
+{
+    struct scene s;
+    scene_begin(&s, 0);
+    s.large = _i == 0 ? 1 : 600;
+    struct wait wait = {.scene = &s, .index = s.large};
+    hand_over(&s, 1, s.large);
+    ck_assert(!applier_is_empty(&s.applier));
+    applier_after(&s.applier, &wait.wait, on_told);
+    hand_over(&s, s.large + 1, s.large + 50);
+    int turns = s.pieces;
+    applier_turn_end(&s.applier);
+    for (; s.pieces < PIECES; applier_turn_end(&s.applier)) {
+        ck_assert_uint_lt(s.applied, s.large);
+        ck_assert(!applier_is_empty(&s.applier));
+        ck_assert_uint_eq(s.told_count, 0);
+        uv_run(&s.loop, UV_RUN_NOWAIT);
+        ck_assert_int_eq(s.pieces, ++turns);
+    }
+    ck_assert_uint_eq(s.told, s.large);
+    ck_assert_uint_eq(s.applied, s.large + 50); /* small ones fit into the turn of the last piece */
+    ck_assert(applier_is_empty(&s.applier));
+    scene_end(&s);
+}
+END_TEST
+
+START_TEST(what_is_applied_in_part_can_be_ended_at_once_or_forgotten)
+{
+    struct scene s;
+    scene_begin(&s, 0);
+    s.large = 1;
+    struct wait wait = {.scene = &s, .index = _i == 0 ? 1 : 0};
+    hand_over(&s, 1, 3);
+    ck_assert_int_eq(s.pieces, 1);
+    applier_after(&s.applier, &wait.wait, on_told);
+    if (_i == 0)
+        applier_drain(&s.applier);
+    else
+        applier_clear(&s.applier); /* the cell is of a snapshot now */
+    ck_assert_int_eq(s.pieces, _i == 0 ? PIECES : 1);
+    ck_assert_uint_eq(s.applied, _i == 0 ? 3 : 0);
+    ck_assert(applier_is_empty(&s.applier));
+    ck_assert_uint_eq(s.told_count, 1);
+    s.applied = 3;
+    applier_turn_end(&s.applier);
+    hand_over(&s, 4, 4);
+    ck_assert_uint_eq(s.applied, 4);
+    scene_end(&s);
+}
+END_TEST
+
 START_TEST(what_waits_can_be_applied_at_once_or_forgotten)
 {
     struct scene s;
@@ -171,6 +228,9 @@ int main(void)
     TCase *tcase = tcase_create("applier");
     tcase_add_test(tcase, a_turn_applies_a_bounded_number_and_all_come_in_order);
     tcase_add_test(tcase, a_turn_applies_what_fits_into_its_time);
+    tcase_add_loop_test(tcase, an_entry_in_pieces_takes_a_turn_for_each_and_the_next_ones_wait, 0,
+                        2);
+    tcase_add_loop_test(tcase, what_is_applied_in_part_can_be_ended_at_once_or_forgotten, 0, 2);
     tcase_add_test(tcase, what_waits_can_be_applied_at_once_or_forgotten);
     tcase_add_test(tcase, what_is_kept_is_bounded);
     suite_add_tcase(suite, tcase);

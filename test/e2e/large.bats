@@ -1,0 +1,75 @@
+#!/usr/bin/env bats
+# large.bats - commands over all tasks of the largest job there may be, applied over many turns of
+# the masters' loops: nobody sees a part of one, also when masters are killed in the middle.
+load lib.bash
+
+TASKS=262144
+
+setup_file()
+{
+    cell_up --replicas 3 --borglets 1
+}
+
+teardown_file()
+{
+    cell_away
+}
+
+# The counts that a reader of any replica sees while a command is applied, each once.
+watch_counts() # SQL FILE
+{
+    while [[ ! -e "$SPECS/seen" ]]; do
+        borgctl -o json query "$1" | jq -r '.[] | [.[]] | @tsv' || true
+    done | sort -u >"$2"
+}
+
+@test "the job is there whole or not at all" {
+    watch_counts 'SELECT count(*) FROM tasks' "$SPECS/counts" &
+    output="$(submit large 50 "$TASKS" 1000 'exit 0')"
+    expect_text "submitted .$TASKS tasks"
+    wait_until 20 replicas_agree 3
+    touch "$SPECS/seen"
+    wait
+    rm "$SPECS/seen"
+    same "tasks" "$TASKS" "$(ask 'SELECT count(*) FROM tasks')"
+    same "counts seen" "" "$(grep -vxE "0|$TASKS" "$SPECS/counts" || true)"
+}
+
+@test "it gets fewer replicas and more, and another user's command goes through behind" {
+    borgctl update large --replicas 100000 &
+    submit small 50 1 1000 'exit 0'
+    wait
+    borgctl update large --replicas 200000
+    wait_until 20 replicas_agree 3
+    same "pending" 200000 "$(ask "SELECT pending FROM jobs WHERE name = 'large'")"
+}
+
+# At any moment of it: the command is repeated with the same id until somebody has answered it.
+@test "masters are killed while it is killed" {
+    local leader pid
+    leader="$(leader_id)"
+    pid="$(pid_of_replica $((leader % 3 + 1)))"
+    borgctl --timeout 60 kill large >"$SPECS/kill.out" &
+    sleep 0.1
+    kill -KILL "$pid"
+    wait
+    grep -q 'is told to end' "$SPECS/kill.out"
+    cell_up
+    wait_until 20 replicas_agree 3
+    same "killed" "$TASKS" "$(ask "SELECT killed_tasks FROM jobs WHERE name = 'large'")"
+    submit again 50 "$TASKS" 1000 'exit 0'
+    pid="$(pid_of_replica "$(leader_id)")"
+    borgctl --timeout 60 kill again >"$SPECS/kill.out" &
+    sleep 0.05
+    kill -KILL "$pid"
+    wait
+    grep -q 'is told to end' "$SPECS/kill.out"
+    cell_up
+    wait_until 20 replicas_agree 3
+    same "killed" "$TASKS" "$(ask "SELECT killed_tasks FROM jobs WHERE name = 'again'")"
+}
+
+@test "no loop was held up by any of it: of its processor time a turn takes less than 50 ms" {
+    local long='loop.stalled .*cpu_ms=([5-9][0-9]|[0-9]{3,}) '
+    same "long turns" "" "$(grep -hE "$long" "$BORG_CELL"/log/master*.log || true)"
+}
