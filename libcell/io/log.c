@@ -4,9 +4,17 @@
  * Form: `TIME WHO LEVEL name key=value ...`; WHO is left out when log_open() was not called. No
  * byte below space leaves this file except the newline at the end: a forgotten log_quoted() can
  * make a line ugly but cannot forge one.
+ *
+ * Strangers decide how often many lines are said, and a full disk ends a master. So each place that
+ * logs has a budget of lines, told apart by the address of its format string.
  */
 #include "log.h"
 
+#include "bucket.h"
+#include "clock.h"
+#include "hash.h"
+
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,7 +22,19 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOG_LINE_MAX = 4096, LOG_QUOTED_MAX = 256, LOG_QUOTED_RING = 8 };
+enum {
+    LOG_LINE_MAX = 4096,
+    LOG_QUOTED_MAX = 256,
+    LOG_QUOTED_RING = 8,
+    LOG_PLACES_MAX = 512, /* a power of two; when there are more, the rest share budgets */
+    LOG_LINE_US = 1000000 / LOG_PLACE_LINES_PER_S,
+};
+
+struct place {
+    const char *fmt;     /* NULL: free */
+    struct bucket lines; /* LOG_LINE_US for each */
+    uint64_t left_out;   /* since the last one that was written */
+};
 
 static const char *const level_texts[] = {"debug", "info", "warn", "error"};
 
@@ -48,9 +68,45 @@ static size_t log_head(char *line, size_t line_size, enum log_level level)
     return n + (size_t)more;
 }
 
+/* Under the mutex. */
+static struct place *log_place(const char *fmt)
+{
+    static struct place places[LOG_PLACES_MAX];
+    size_t at = (size_t)hash_u64((uint64_t)(uintptr_t)fmt) % LOG_PLACES_MAX;
+    for (size_t i = 0; i < LOG_PLACES_MAX; i++) {
+        struct place *place = &places[(at + i) % LOG_PLACES_MAX];
+        if (place->fmt == NULL)
+            place->fmt = fmt;
+        if (place->fmt == fmt)
+            return place;
+    }
+    return &places[at];
+}
+
+/* May another line of that place be written? Then so many were left out before it. */
+static bool log_may(const char *fmt, uint64_t *ret_left_out)
+{
+    static const struct bucket_limits limits = {
+        .percent = 100, .burst_us = (uint64_t)LOG_PLACE_BURST * LOG_LINE_US};
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    uint64_t now_us = clock_mono_us();
+    pthread_mutex_lock(&mutex);
+    struct place *place = log_place(fmt);
+    bool may = !bucket_is_over(&place->lines, &limits, now_us);
+    if (may)
+        bucket_add(&place->lines, &limits, now_us, LOG_LINE_US);
+    *ret_left_out = place->left_out;
+    place->left_out = may ? 0 : place->left_out + 1;
+    pthread_mutex_unlock(&mutex);
+    return may;
+}
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
+    uint64_t left_out = 0;
     if ((int)level < atomic_load_explicit(&log_level_min, memory_order_relaxed))
+        return;
+    if (level != LOG_DEBUG && !log_may(fmt, &left_out))
         return;
     char line[LOG_LINE_MAX];
     size_t size = log_head(line, sizeof line, level);
@@ -60,6 +116,9 @@ void log_line(enum log_level level, const char *fmt, ...)
     va_end(args);
     if (n > 0)
         size = MIN(size + (size_t)n, sizeof line - 1);
+    if (left_out > 0)
+        size += (size_t)snprintf(line + size, sizeof line - size, " left_out=%" PRIu64, left_out);
+    size = MIN(size, sizeof line - 1);
     for (size_t i = 0; i < size; i++)
         if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
             line[i] = '?';

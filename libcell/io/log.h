@@ -11,6 +11,10 @@
 
 #include "base.h"
 
+/* Of lines from one place in the program: what is more is left out, and the next line says how many
+ * were (`left_out=N`). What LOG_DEBUG shows is not counted: who asks for that wants it all. */
+enum { LOG_PLACE_BURST = 2000, LOG_PLACE_LINES_PER_S = 50 };
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 /* Lines below `level` are dropped; the default is LOG_INFO. `who` (copied) stands in every line. */

@@ -1,9 +1,10 @@
 #!/usr/bin/env bats
 # abuse.bats - each attack of `make bench-abuse` for a second: others are answered, no turn of a
-# master's loop is long, and nobody is elected.
+# master's loop is long, nobody is elected, and the logs do not fill the disk.
 load lib.bash
 
-CPU_MS_MAX=50 # of a turn
+CPU_MS_MAX=50         # of a turn
+LOG_BYTES_MAX=3000000 # of a master, for all attacks
 
 setup_file()
 {
@@ -27,4 +28,5 @@ teardown_file()
             bad = 1
         }
         END { exit bad }' "$out"
+    same "large logs" "" "$(find "$BORG_CELL/log" -name 'master*' -size "+${LOG_BYTES_MAX}c")"
 }

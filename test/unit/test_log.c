@@ -6,9 +6,10 @@
 #include "testlib.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <time.h>
 
-enum { THREADS = 4, LINES = 2000 };
+enum { THREADS = 4, LINES = LOG_PLACE_BURST / THREADS };
 
 static int saved_stderr = -1;
 
@@ -156,6 +157,59 @@ START_TEST(lines_of_several_threads_do_not_mix)
 }
 END_TEST
 
+static size_t count_of(const struct buf *text, const char *what)
+{
+    size_t count = 0;
+    for (const char *at = text->bytes; (at = strstr(at, what)) != NULL; at++)
+        count++;
+    return count;
+}
+
+static void say_again(void)
+{
+    log_warn("a.flood from=%s", "outside");
+}
+
+/* Who decides how often a line is said must not fill a disk with it. */
+START_TEST(what_is_said_without_end_is_left_out_and_counted)
+{
+    enum { MANY = 5 * LOG_PLACE_BURST };
+    CLEANUP(buf_release) struct buf text = {0};
+    struct stat st = {0};
+    log_open(LOG_INFO, "x");
+    capture();
+    uint64_t begin_ms = clock_mono_ms();
+    for (int i = 0; i < MANY; i++)
+        say_again();
+    uint64_t took_ms = clock_mono_ms() - begin_ms;
+    log_warn("a.word of=another"); /* has a budget of its own */
+    off_t size = 0;
+    ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
+    for (size = st.st_size; st.st_size == size; say_again()) /* a second at the most */
+        ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
+    captured(&text);
+    size_t lines = count_of(&text, "x warn a.flood from=outside");
+    ck_assert_uint_ge(lines, LOG_PLACE_BURST);
+    ck_assert_uint_le(lines, LOG_PLACE_BURST + 3 + took_ms * LOG_PLACE_LINES_PER_S / 1000);
+    ck_assert_uint_eq(count_of(&text, "x warn a.word of=another\n"), 1);
+    ck_assert_uint_ge(count_of(&text, "x warn a.flood from=outside left_out="), 1);
+    const char *told = strstr(text.bytes, " left_out=");
+    ck_assert_uint_gt(strtoull(told + strlen(" left_out="), NULL, 10), 0);
+}
+END_TEST
+
+START_TEST(what_is_asked_for_with_debug_is_all_there)
+{
+    CLEANUP(buf_release) struct buf text = {0};
+    log_open(LOG_DEBUG, "x");
+    capture();
+    for (int i = 0; i < 2 * LOG_PLACE_BURST; i++)
+        log_debug("a.detail");
+    captured(&text);
+    ck_assert_uint_eq(count_of(&text, "x debug a.detail\n"), 2 * LOG_PLACE_BURST);
+}
+END_TEST
+
 START_TEST(clocks_go_forward_and_ids_are_random)
 {
     uint64_t us = clock_mono_us(), ms = clock_mono_ms(), ids[100][2];
@@ -183,6 +237,8 @@ int main(void)
     tcase_add_test(tcase, quoted_text_cannot_leave_its_quotes);
     tcase_add_test(tcase, text_without_quotes_cannot_begin_a_line);
     tcase_add_test(tcase, lines_of_several_threads_do_not_mix);
+    tcase_add_test(tcase, what_is_said_without_end_is_left_out_and_counted);
+    tcase_add_test(tcase, what_is_asked_for_with_debug_is_all_there);
     tcase_add_test(tcase, clocks_go_forward_and_ids_are_random);
     suite_add_tcase(suite, tcase);
     return t_main(suite);
