@@ -14,7 +14,7 @@
 #include <uv.h>
 
 enum {
-    APPLIER_TURN_US = 20000,      /* then no other entry or command is begun in this turn */
+    APPLIER_TURN_US = 10000,      /* then no other entry or command is begun in this turn */
     APPLIER_TURN_ENTRIES = 512,   /* nor after so many */
     APPLIER_PIECE_UNITS = 8192,   /* of cell_apply_go_on(): tasks, about, of a command in a turn */
     APPLIER_BYTES_MAX = 67108864, /* kept; more are applied at once, whatever it takes */

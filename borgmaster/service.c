@@ -16,6 +16,8 @@
 
 #include <stdlib.h>
 
+enum { COMMAND_BYTES_FREE = 1024, COMMAND_NS_PER_BYTE = 200 };
+
 struct service {
     struct replica *replica;
     struct rpc_server *server;
@@ -80,10 +82,19 @@ static int user_command_check(const struct cell *cell, struct cmd *cmd, const ch
     return spec_valid(&cmd->job_submit, err);
 }
 
+/* Every replica stores a command twice, and all of that comes before the next one: what is larger
+ * than commands are counts as time of the loop, in which its sender could have had others. */
+static void charge_bytes(struct rpc_conn *conn, size_t size)
+{
+    if (size > COMMAND_BYTES_FREE)
+        rpc_charge(conn, (size - COMMAND_BYTES_FREE) * COMMAND_NS_PER_BYTE / 1000);
+}
+
 static void on_command(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
     struct err err;
     struct cmd cmd;
+    charge_bytes(conn, size);
     if (cmd_unpack(body, size, &cmd, &err) != 0) {
         rpc_refuse(call, &err);
         return;

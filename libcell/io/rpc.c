@@ -704,6 +704,12 @@ struct rpc_conn *rpc_call_conn(const struct rpc_call *call)
     return call->conn;
 }
 
+void rpc_charge(struct rpc_conn *conn, uint64_t us)
+{
+    if (conn->account != NULL)
+        account_busy(conn->account, clock_mono_us(), us);
+}
+
 uint64_t rpc_peer_expires_ms(const struct rpc_conn *conn)
 {
     return stream_peer_expires_ms(conn->stream);

@@ -91,6 +91,9 @@ void rpc_refuse(struct rpc_call *call, const struct err *err);
 /* The connection of a call that waits, or NULL when it has closed. */
 struct rpc_conn *rpc_call_conn(const struct rpc_call *call);
 
+/* What the peer sent takes so much time elsewhere: it counts against its share of the loop. */
+void rpc_charge(struct rpc_conn *conn, uint64_t us);
+
 /* When the peer's certificate ends: stream_peer_expires_ms(). */
 uint64_t rpc_peer_expires_ms(const struct rpc_conn *conn);
 

@@ -137,6 +137,10 @@ uint64_t rpc_peer_expires_ms(const struct rpc_conn *conn UNUSED)
     return UINT64_MAX;
 }
 
+void rpc_charge(struct rpc_conn *conn UNUSED, uint64_t us UNUSED)
+{
+}
+
 /* Messages */
 
 static void message_drop(struct message *m)

@@ -5,8 +5,8 @@
 #include "rpc_impl.h"
 #include "testlib.h"
 
-enum { M_ECHO = 1, M_HOLD, M_NOTICE, M_WORK };
-enum { CLIENTS_MAX = 64, HELD_MAX = 512, WORK_US = 2000 };
+enum { M_ECHO = 1, M_HOLD, M_NOTICE, M_WORK, M_DEAR };
+enum { CLIENTS_MAX = 64, HELD_MAX = 512, WORK_US = 2000, DEAR_US = 30000 };
 
 struct bed;
 
@@ -67,11 +67,21 @@ static void serve_work(struct rpc_conn *conn, struct rpc_call *call, const void 
     rpc_reply(call, NULL, 0);
 }
 
+/* Quick here, and dear to others. */
+static void serve_dear(struct rpc_conn *conn, struct rpc_call *call, const void *body UNUSED,
+                       size_t size UNUSED)
+{
+    rpc_charge(conn, DEAR_US);
+    ((struct bed *)rpc_data(conn))->worked++;
+    rpc_reply(call, NULL, 0);
+}
+
 static const struct rpc_method methods[] = {
     {M_ECHO, "test.echo", BIT(ROLE_USER), serve_echo},
     {M_HOLD, "test.hold", BIT(ROLE_USER), serve_hold},
     {M_NOTICE, "test.notice", BIT(ROLE_USER) | ROLE_MAY_NOTIFY, serve_notice},
     {M_WORK, "test.work", BIT(ROLE_USER) | ROLE_MAY_NOTIFY, serve_work},
+    {M_DEAR, "test.dear", BIT(ROLE_USER), serve_dear},
 };
 
 static void server_on_open(struct rpc_conn *conn)
@@ -361,6 +371,25 @@ START_TEST(who_asks_as_fast_as_he_is_answered_gets_his_share_of_the_loop)
 }
 END_TEST
 
+START_TEST(what_is_dear_elsewhere_counts_as_time_of_the_loop)
+{
+    enum { CALLS = 10 };
+    struct bed *bed = bed_new(small_limits());
+    struct client *bob = bed_connect(bed, bed->bob);
+    struct raw raw = {0};
+    raw_connect(bed, &raw);
+    uint64_t begin_us = clock_mono_us();
+    raw_flood(&raw, RPC_CALL, M_DEAR, CALLS);
+    while (bed->worked < CALLS)
+        turns_to_answer(bob);
+    const struct bucket_limits *busy = &admission_rpc.roles[ROLE_USER].busy;
+    ck_assert_uint_ge(clock_mono_us() - begin_us,
+                      (CALLS * DEAR_US - busy->burst_us - DEAR_US) * 100 / busy->percent);
+    raws_close(bed, &raw, 1);
+    bed_free(bed);
+}
+END_TEST
+
 /* Nor do some of his own connections keep the share from the others. */
 START_TEST(the_connections_of_an_identity_take_turns_with_its_share)
 {
@@ -553,6 +582,7 @@ int main(void)
     tcase_add_test(tc,
                    slow_requests_of_one_user_over_many_connections_take_a_bounded_part_of_a_turn);
     tcase_add_test(tc, who_asks_as_fast_as_he_is_answered_gets_his_share_of_the_loop);
+    tcase_add_test(tc, what_is_dear_elsewhere_counts_as_time_of_the_loop);
     tcase_add_test(tc, the_connections_of_an_identity_take_turns_with_its_share);
     tcase_add_test(tc, unanswered_calls_are_counted_over_all_connections);
     tcase_add_test(tc, frames_that_do_not_become_whole_are_bounded_and_closed);

@@ -29,6 +29,8 @@ enum {
     CROWD_TURN = 100,
     REPORTS = 30000,
     HANDSHAKES = 500,
+    LARGE_WORD = 1000,
+    LARGE_WORDS = 30,
 };
 
 /* What an attacker knows and does; one process has one. */
@@ -247,6 +249,30 @@ static void pack_regex(struct buf *to)
     if (cmd_pack(&cmd, to, NULL) != 0)
         abort();
     cmd_release(&cmd);
+}
+
+/* As large as a job may be: the log has it, in memory too, until the next snapshot. */
+static void pack_large(struct buf *to)
+{
+    char word[LARGE_WORD + 1], name[CELL_NAME_MAX + 1];
+    uint64_t id[2];
+    random_id(id);
+    snprintf(name, sizeof name, "large-%" PRIx64, id[0]);
+    struct cmd cmd = submit_of_no_use(name);
+    memset(word, 'x', LARGE_WORD);
+    word[LARGE_WORD] = '\0';
+    for (int i = 0; i < LARGE_WORDS; i++)
+        words_add(&cmd.job_submit.argv, word);
+    if (cmd_pack(&cmd, to, NULL) != 0)
+        abort();
+    cmd_release(&cmd);
+}
+
+static void attack_specs(const char *dir)
+{
+    become(dir, ROLE_USER, "mallory");
+    attacker.pack = pack_large;
+    send_on(WIRE_COMMAND, false);
 }
 
 static void attack_regexes(const char *dir)
@@ -505,6 +531,7 @@ const struct attack attacks[] = {
     {"queries", "a user, instr() of 200 KB in 400 KB, 512 at a time", attack_queries},
     {"sorts", "a user, sorts of 100 MB, 512 at a time", attack_sorts},
     {"regexes", "a user, jobs with 16 regexes of 110 stars", attack_regexes},
+    {"specs", "a user, jobs of 30 KB", attack_specs},
     {"whys", "a user, `why` of another's job, refused, 512 at a time", attack_whys},
     {"own-whys", "a user, `why` of a job of his own, 512 at a time", attack_own_whys},
     {"statuses", "a user, the smallest question, 512 at a time", attack_statuses},
