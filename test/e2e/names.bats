@@ -1,0 +1,96 @@
+#!/usr/bin/env bats
+# names.bats - masters that are found by name: one dies whose name is known no more, and the name
+# service does not answer. Only root can give masters a name service of the story's own.
+load lib.bash
+
+ANSWER_MS_MAX=5000 # a command, on a machine that does much else
+
+setup_file()
+{
+    [[ $EUID -eq 0 ]] || return 0
+    local id
+    cell_up --replicas 3 --borglets 1
+    borgctl cell down
+    export NAMES="$SPECS/names"
+    mkdir -p "$NAMES"
+    : >"$NAMES/pids"
+    ln -s "$BORG_CELL/pki" "$NAMES/pki"
+    for id in 1 2 3; do
+        echo "127.0.0.1 borg$id.test"
+    done >"$NAMES/hosts"
+    # An address of this story's own: another may run at the same time.
+    export SILENT="127.53.$(($$ / 256 % 256)).$(($$ % 255 + 1))"
+    echo "nameserver $SILENT" >"$NAMES/resolv.conf"
+    jq --arg ca "$BORG_CELL/pki/ca.crt" '
+        .ca = $ca
+        | .replicas |= map("borg\(.id).test" as $name
+            | .rpc |= sub("127.0.0.1"; $name) | .raft |= sub("127.0.0.1"; $name))
+    ' "$BORG_CELL/cell.json" >"$NAMES/cell.json"
+}
+
+teardown_file()
+{
+    [[ $EUID -eq 0 ]] || return 0
+    local pid
+    while read -r pid; do
+        kill -KILL "$pid" 2>/dev/null || true
+    done <"$NAMES/pids"
+    cell_away
+}
+
+# Runs a command, in place of this shell, where these files are those of the name service.
+named()
+{
+    exec unshare --mount sh -c 'mount --bind "$1/hosts" /etc/hosts &&
+        mount --bind "$1/resolv.conf" /etc/resolv.conf && shift && exec "$@"' sh "$NAMES" "$@"
+}
+
+named_borgctl()
+{
+    (named "$BUILD/borgctl" --cell "$NAMES/cell.json" --timeout 20 "$@" </dev/null 3>&- 4>&-)
+}
+
+master() # ID
+{
+    named "$BUILD/borgmaster" --cell "$NAMES/cell.json" --id "$1" --dir "$NAMES/$1" --bootstrap \
+        --cert "$BORG_CELL/pki/master-$1.crt" --key "$BORG_CELL/pki/master-$1.key" \
+        </dev/null >"$NAMES/master$1.log" 2>&1 3>&- 4>&- &
+}
+
+cell_answers()
+{
+    named_borgctl -o json cell status >"$NAMES/status" || true # it has no borglets
+    [[ -s "$NAMES/status" ]] &&
+        jq -e '.leader > 0 and ([.replicas[] | select(.pid > 0)] | length) == 3' "$NAMES/status"
+}
+
+@test "a dead master's name that nobody answers for holds up nobody" {
+    [[ $EUID -eq 0 ]] || skip "only root gives masters another name service"
+    local id pids=() i begun ms worst=0
+    "$TOOLS/silence" "$SILENT" >"$NAMES/silence.out" 3>&- 4>&- &
+    pids+=($!)
+    echo $! >>"$NAMES/pids"
+    wait_until 5 grep -q silent "$NAMES/silence.out"
+    for id in 1 2 3; do
+        master "$id"
+        pids+=($!)
+        echo $! >>"$NAMES/pids"
+    done
+    wait_until 20 cell_answers
+    id="$(jq -r '.leader % 3 + 1' "$NAMES/status")"
+    # In place: it is mounted.
+    grep -v "borg$id" "$NAMES/hosts" >"$NAMES/hosts.new"
+    cat "$NAMES/hosts.new" >"$NAMES/hosts"
+    kill -KILL "${pids[$id]}"
+    for ((i = 0; i < 20; i++)); do
+        begun="$(now_ms)"
+        named_borgctl kill nobody >"$NAMES/kill.out" 2>&1 || true
+        ms=$(($(now_ms) - begun))
+        grep -q 'no job "nobody"' "$NAMES/kill.out"
+        ((ms <= worst)) || worst=$ms
+        sleep 0.5
+    done
+    echo "# figure a command waits for at most $worst ms beside a name that is not answered for" >&3
+    ((worst < ANSWER_MS_MAX))
+    fails grep -hE 'loop.stalled ms=[0-9]{4,} ' "$NAMES"/master*.log
+}
