@@ -82,8 +82,8 @@ static int user_command_check(const struct cell *cell, struct cmd *cmd, const ch
     return spec_valid(&cmd->job_submit, err);
 }
 
-/* Every replica stores a command twice, and all of that comes before the next one: what is larger
- * than commands are counts as time of the loop, in which its sender could have had others. */
+/* Every replica stores a command twice, and the next command waits for that. So the bytes of a
+ * command that is larger than most count as time of the loop that its sender has used. */
 static void charge_bytes(struct rpc_conn *conn, size_t size)
 {
     if (size > COMMAND_BYTES_FREE)
