@@ -25,6 +25,8 @@
 
 enum { SEND_MS = 20, COMMAND_MS = 5000, WARM_MS = 1000, QUIET_MS = 500 };
 
+#define WHY_JOB "abuse-why" /* attack_whys() asks about it */
+
 static const char usage[] = "abuse DIR [--seconds N] [ATTACK...]";
 
 struct abuse {
@@ -211,7 +213,7 @@ static void measure(struct abuse *a, const struct attack *attack)
 /* What `why` is asked about: a job that fits nowhere, so that every machine is looked at. */
 static void submit_for_why(struct abuse *a)
 {
-    struct cmd cmd = bench_submit("abuse-why", 1000, RESOURCE_AMOUNT_MAX, 1 << 20);
+    struct cmd cmd = bench_submit(WHY_JOB, 1000, RESOURCE_AMOUNT_MAX, 1 << 20);
     bench_command(&a->bench, 0, &cmd);
     cmd_release(&cmd);
 }
@@ -252,6 +254,8 @@ int main(int argc, char **argv)
         measure(&a, attack);
     for (; at < argc; at++)
         measure(&a, attack_find(argv[at]));
+    struct cmd cmd = bench_kill(WHY_JOB);
+    bench_command(&a.bench, 0, &cmd);
     samples_release(&a.times);
     return 0;
 }

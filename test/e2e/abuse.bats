@@ -17,16 +17,35 @@ teardown_file()
     cell_away
 }
 
+# Attacks of which others suffered, one a line; the rows are in a file.
+bad_ones() # FILE
+{
+    awk -F ' *\\| *' -v max="$CPU_MS_MAX" '
+        /^\| [a-z-]+ \| (a|nobody)/ && ($6 !~ /^0 of/ || ($7 != "-" && $7 > max) || $9 != 0) {
+            print $2
+        }' "$1"
+}
+
+# What else the machine does may cost an election now and then; an attack that does costs one again.
+suffers_again() # ATTACK
+{
+    local try out="$SPECS/again"
+    for try in 1 2; do
+        if timeout 100 "$BUILD/test/bench/abuse" "$BORG_CELL" --seconds 1 "$1" >"$out" &&
+            [[ -z "$(bad_ones "$out")" ]]; then
+            return 1
+        fi
+        echo "others suffered again, attempt $try: $(grep "^| $1 " "$out")"
+    done
+}
+
 @test "whatever one identity sends, others are answered by the same leader" {
-    local out="$SPECS/rows"
+    local out="$SPECS/rows" attack
     timeout 300 "$BUILD/test/bench/abuse" "$BORG_CELL" --seconds 1 >"$out"
     grep -E '^\| [a-z-]+ \| (a|nobody)' "$out" | sed 's/^/# figure /' >&3
     same "attacks" 17 "$(grep -cE '^\| [a-z-]+ \| (a|nobody)' "$out")"
-    awk -F ' *\\| *' -v max="$CPU_MS_MAX" '
-        /^\| [a-z-]+ \| (a|nobody)/ && ($6 !~ /^0 of/ || ($7 != "-" && $7 > max) || $9 != 0) {
-            print "others suffered: " $0
-            bad = 1
-        }
-        END { exit bad }' "$out"
+    for attack in $(bad_ones "$out"); do
+        fails suffers_again "$attack"
+    done
     same "large logs" "" "$(find "$BORG_CELL/log" -name 'master*' -size "+${LOG_BYTES_MAX}c")"
 }
