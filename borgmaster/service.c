@@ -16,7 +16,7 @@
 
 #include <stdlib.h>
 
-enum { COMMAND_BYTES_FREE = 1024, COMMAND_NS_PER_BYTE = 200 };
+enum { COMMAND_BYTES_FREE = 1024, COMMAND_NS_PER_BYTE = 400 };
 
 struct service {
     struct replica *replica;
