@@ -55,26 +55,30 @@ static size_t wake_due(const struct cell *cell, uint64_t cell_ms, task_id *wake_
     return count > 0;
 }
 
-/* Of those that drain or lack ram. What may be looked at in a tick is bounded: when there is more,
- * each machine has its turn in one of several ticks. */
+/* A tick looks at LEADER_LOOKS_MAX tasks at most. When `looks` are more, each job or machine has
+ * its turn in one of several ticks. */
+static bool has_turn(uint64_t id, uint64_t looks, uint64_t mono_ms)
+{
+    return (hash_u64(id) + mono_ms / LEADER_TICK_MS) % (looks / LEADER_LOOKS_MAX + 1) == 0;
+}
+
+/* Commands for machines that drain or lack ram. */
 static size_t machines_due(const struct cell *cell, const uint64_t *heard_ms, uint64_t mono_ms,
                            struct cmd *ret_cmds, size_t max)
 {
-    uint64_t tick = mono_ms / LEADER_TICK_MS, looks = 0;
+    uint64_t looks = 0;
     size_t count = 0;
     LIST_EACH(l, &cell->uneasy)
     {
         looks += CONTAINER_OF(l, struct machine, uneasy)->task_count + 1;
     }
-    uint64_t turns = looks / LEADER_LOOKS_MAX + 1;
     LIST_EACH(l, &cell->uneasy)
     {
         const struct machine *machine = CONTAINER_OF(l, struct machine, uneasy);
         if (count == max)
             break;
-        if ((machine->id.v + tick) % turns != 0)
-            continue;
-        if (mono_ms - heard_ms[machine->id.v - 1] > LEADER_SILENT_MS)
+        if (!has_turn(machine->id.v, looks, mono_ms) ||
+            mono_ms - heard_ms[machine->id.v - 1] > LEADER_SILENT_MS)
             continue;
         if (cell_drain_due(cell, machine))
             ret_cmds[count++] =
@@ -102,23 +106,22 @@ static size_t tries_due(const struct cell *cell, uint64_t cell_ms, struct cmd *r
     return count;
 }
 
-/* Of those with tasks that have an old limit. What may be looked at in a tick is bounded: when
- * there is more, each job has its turn in one of several ticks. */
+/* Commands for jobs with tasks that have an old limit. */
 static size_t jobs_due(const struct cell *cell, uint64_t mono_ms, struct cmd *ret_cmds, size_t max)
 {
-    uint64_t tick = mono_ms / LEADER_TICK_MS, looks = 0;
+    uint64_t looks = 0;
     size_t count = 0;
     LIST_EACH(l, &cell->updating)
     {
         looks += MIN(CONTAINER_OF(l, struct job, updating)->outdated, (uint32_t)RESIZE_LOOKS_MAX);
     }
-    uint64_t turns = looks / LEADER_LOOKS_MAX + 1;
     LIST_EACH(l, &cell->updating)
     {
         const struct job *job = CONTAINER_OF(l, struct job, updating);
         if (count == max)
             break;
-        if ((hash_u64(job->id.v) + tick) % turns == 0 && cell_resize_due(cell, job, tick))
+        if (has_turn(job->id.v, looks, mono_ms) &&
+            cell_resize_due(cell, job, mono_ms / LEADER_TICK_MS))
             ret_cmds[count++] = (struct cmd){.kind = CMD_JOB_RESIZE, .job_resize = {job->id}};
     }
     return count;

@@ -147,8 +147,8 @@ static void batch_reports(struct links *links, struct link *link)
 static void send_some(struct link *link, struct intent *some, size_t count, bool full)
 {
     struct links *links = link->links;
-    /* Of an entry that is applied in part, what its machine is to do may be in here already: then
-     * no replica that lacks the entry may speak after us. */
+    /* The intents may come from an entry that is applied in part. They carry its index: a replica
+     * without the entry waits for it before it drives this machine. */
     struct wire_intents intents = {.index = replica_newest_index(links->replica),
                                    .full = full,
                                    .intents = some,

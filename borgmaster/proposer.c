@@ -74,9 +74,9 @@ static void on_proposed(struct raftlog_proposal *req, int status)
         proposal_free(proposal);
 }
 
-/* What is in the log cannot be overtaken any more. So what is under way together touches a bounded
- * number of tasks, or is one larger command alone: who comes next waits for no more than that, and
- * in the inbox users take turns. */
+/* Users take turns in the inbox, but a command that is in the log keeps its place. So the proposals
+ * under way together touch PROPOSALS_TASKS_MAX tasks at most, or are one larger command: the next
+ * user's command waits for no more than that. */
 static bool may_join(const struct proposer *p, uint32_t tasks)
 {
     return p->tasks == 0 || p->tasks + tasks <= PROPOSALS_TASKS_MAX;

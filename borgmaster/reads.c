@@ -1,8 +1,8 @@
 /*
  * reads.c - queries, their barriers, and why.
  *
- * The latter is answered from the cell on the loop, a few milliseconds in a turn: commands pass.
- * Who goes on asking gets a share of the loop, since other masters may need the same cores.
+ * The loop answers `why` from the cell, for a few milliseconds in a turn, so that commands pass.
+ * After a burst all answers together get why_share of the loop: other masters may need the cores.
  */
 #include "reads.h"
 
@@ -23,7 +23,7 @@ enum {
     WHY_REST_MS = 10,     /* between two looks whether the share has room again */
 };
 
-/* Of all users together: one answer about 100,000 machines takes 140 ms. */
+/* All users share it. The burst is for one answer about 100,000 machines, which takes 140 ms. */
 static const struct bucket_limits why_share = {.percent = 25, .burst_us = 250000};
 
 /* Unanswered ones are bounded by their connections; of one user's these. */

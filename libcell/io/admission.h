@@ -120,7 +120,7 @@ void account_served(struct admission_account *account, uint64_t us);
 void account_busy(struct admission_account *account, uint64_t now_us, uint64_t us);
 /* It has had its share: nothing of it is served or read until that has passed. */
 bool account_is_over(const struct admission_account *account, uint64_t now_us);
-/* Only then is that worth a look at the clock. */
+/* A test without the clock: false says that account_is_over() is false. */
 bool account_may_be_over(const struct admission_account *account);
 /* `bytes` were read: may more be read in this turn? */
 bool account_may_read(struct admission_account *account, uint64_t turn, size_t bytes);

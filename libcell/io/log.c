@@ -26,7 +26,7 @@ enum {
     LOG_LINE_MAX = 4096,
     LOG_QUOTED_MAX = 256,
     LOG_QUOTED_RING = 8,
-    LOG_PLACES_MAX = 512, /* a power of two; when there are more, the rest share budgets */
+    LOG_PLACES_MAX = 512, /* when there are more, the rest share budgets */
     LOG_LINE_US = 1000000 / LOG_PLACE_LINES_PER_S,
 };
 

@@ -125,11 +125,9 @@ static void rpc_wait_for_turn(struct rpc_conn *conn)
     rpc_server_wait_for_turn(conn->server, conn);
 }
 
-/* Its identity has had its share of the loop's time. */
-static bool rpc_is_over(const struct rpc_conn *conn)
+bool rpc_is_over(const struct rpc_conn *conn)
 {
-    return conn->server != NULL && account_may_be_over(conn->account) &&
-           account_is_over(conn->account, clock_mono_us());
+    return account_may_be_over(conn->account) && account_is_over(conn->account, clock_mono_us());
 }
 
 static void rpc_pause_if_full(struct rpc_conn *conn)

@@ -60,6 +60,8 @@ void rpc_resume(struct rpc_conn *conn);
 /* Tell the peer why, then close. */
 void rpc_dismiss(struct rpc_conn *conn, const struct err *why);
 bool rpc_frames_full(const struct rpc_conn *conn);
+/* Its identity has had its share of the loop's time. Never of a connection that we opened. */
+bool rpc_is_over(const struct rpc_conn *conn);
 
 /* Have a paused connection resumed in a later turn, in the order in which they come; or when its
  * identity may have room. */

@@ -3,7 +3,6 @@
  */
 #include "rpc_impl.h"
 
-#include "clock.h"
 #include "log.h"
 #include "rpc_frame.h"
 
@@ -27,6 +26,14 @@ struct rpc_server {
     unsigned handle_count;
 };
 
+/* Connections that were not reached stay in front of those that have come since. */
+static void rpc_put_in_front(struct list *left, struct list *list)
+{
+    for (struct list *l; (l = list_pop(list)) != NULL;)
+        list_push(left, l);
+    list_replace(left, list);
+}
+
 /* Somebody waits: look soon. */
 static void rpc_on_room(uv_timer_t *timer);
 
@@ -45,15 +52,12 @@ static void rpc_on_room(uv_timer_t *timer)
     list_init(&over);
     for (struct list *l; (l = list_pop(&now)) != NULL;) {
         struct rpc_conn *conn = CONTAINER_OF(l, struct rpc_conn, turn_link);
-        if (account_is_over(conn->account, clock_mono_us()))
+        if (rpc_is_over(conn))
             list_push(&over, l);
         else
             rpc_resume(conn);
     }
-    /* Who was not reached stays in front. */
-    for (struct list *l; (l = list_pop(&server->waiting)) != NULL;)
-        list_push(&over, l);
-    list_replace(&over, &server->waiting);
+    rpc_put_in_front(&over, &server->waiting);
     rpc_poll_room(server);
 }
 
@@ -64,7 +68,7 @@ void rpc_server_wait_for_room(struct rpc_server *server, struct rpc_conn *conn)
     rpc_poll_room(server);
 }
 
-/* Those whose turn it is now; who was not reached stays in front. */
+/* Those whose turn it is now. */
 static void rpc_serve_ready(struct rpc_server *server, struct list *ready)
 {
     struct list now;
@@ -78,9 +82,7 @@ static void rpc_serve_ready(struct rpc_server *server, struct list *ready)
         list_remove(&conn->turn_link);
         rpc_resume(conn);
     }
-    for (struct list *l; (l = list_pop(ready)) != NULL;)
-        list_push(&now, l);
-    list_replace(&now, ready);
+    rpc_put_in_front(&now, ready);
 }
 
 static void rpc_on_turn(uv_idle_t *idle)

@@ -44,26 +44,37 @@ watch_counts() # SQL FILE
     same "pending" 200000 "$(ask "SELECT pending FROM jobs WHERE name = 'large'")"
 }
 
-# At any moment of it: the command is repeated with the same id until somebody has answered it.
+# Kills the process as soon as the log goes beyond INDEX. The log has the command of CLIENT then,
+# and it takes some 30 turns of the loop to apply. The client repeats the command, with the same id,
+# until a master answers.
+kill_in_the_middle() # PID CLIENT INDEX
+{
+    while kill -0 "$2" && (($(last_index) <= $3)); do :; done
+    kill -KILL "$1"
+    wait "$2"
+    grep -q 'is told to end' "$SPECS/kill.out"
+}
+
+last_index()
+{
+    status_json | jq '[.replicas[].last_index // 0] | max'
+}
+
 @test "masters are killed while it is killed" {
-    local leader pid
+    local leader pid index
     leader="$(leader_id)"
     pid="$(pid_of_replica $((leader % 3 + 1)))"
+    index="$(last_index)"
     borgctl --timeout 60 kill large >"$SPECS/kill.out" &
-    sleep 0.1
-    kill -KILL "$pid"
-    wait
-    grep -q 'is told to end' "$SPECS/kill.out"
+    kill_in_the_middle "$pid" $! "$index"
     cell_up
     wait_until 20 replicas_agree 3
     same "killed" "$TASKS" "$(ask "SELECT killed_tasks FROM jobs WHERE name = 'large'")"
     submit again 50 "$TASKS" 1000 'exit 0'
     pid="$(pid_of_replica "$(leader_id)")"
+    index="$(last_index)"
     borgctl --timeout 60 kill again >"$SPECS/kill.out" &
-    sleep 0.05
-    kill -KILL "$pid"
-    wait
-    grep -q 'is told to end' "$SPECS/kill.out"
+    kill_in_the_middle "$pid" $! "$index"
     cell_up
     wait_until 20 replicas_agree 3
     same "killed" "$TASKS" "$(ask "SELECT killed_tasks FROM jobs WHERE name = 'again'")"
