@@ -1,5 +1,5 @@
 /*
- * agent.c - link, plan, runner and logs put together.
+ * agent.c - connect link, plan, runner and logs.
  */
 #include "agent.h"
 #include "clock.h"
@@ -26,12 +26,12 @@ struct agent {
     struct tls_watch *watch;
     struct link *link;
     uv_prepare_t turn;        /* active when there is something to do before the loop sleeps */
-    uv_timer_t more;          /* there was more to do than one turn may take */
-    uv_timer_t measure;       /* what tasks use */
-    bool measuring;           /* a measurement is on its way */
-    uint32_t measures_missed; /* because of that */
+    uv_timer_t more;          /* active when one turn was not enough */
+    uv_timer_t measure;       /* measures the usage of tasks */
+    bool measuring;           /* a measurement is running */
+    uint32_t measures_missed; /* because a measurement was running */
     bool closing;
-    size_t refs; /* a measurement's and the handles'; the last frees us */
+    size_t refs; /* of a measurement and the handles; the last one frees the agent */
     struct plan_attempt *present;
     size_t present_capacity;
 };
@@ -43,7 +43,7 @@ static void agent_kick(struct agent *agent)
     uv_prepare_start(&agent->turn, agent_on_turn);
 }
 
-/* The runner's attempts as the plan sees them. */
+/* Convert the attempts of the runner for the plan. */
 static size_t agent_present(struct agent *agent)
 {
     size_t count = runner_count(agent->runner), i = 0;
@@ -72,7 +72,7 @@ static void agent_report_gone(struct agent *agent, struct attempt_ref task)
     struct report report = {
         .task = task, .kind = REPORT_EXITED, .exit_code = -SIGTERM, .told_to_stop = true};
 
-    str_copy(report.detail, sizeof(report.detail), "it was not running on its machine");
+    str_copy(report.detail, sizeof(report.detail), "the attempt was not running on its machine");
     link_report(agent->link, &report);
 }
 
@@ -80,7 +80,7 @@ static void agent_report_lost(struct agent *agent, struct attempt_ref task)
 {
     struct report report = {.task = task, .kind = REPORT_LOST};
 
-    str_copy(report.detail, sizeof(report.detail), "its machine knows nothing of it");
+    str_copy(report.detail, sizeof(report.detail), "the attempt is unknown on its machine");
     link_report(agent->link, &report);
 }
 
@@ -148,12 +148,13 @@ static void agent_on_turn(uv_prepare_t *turn)
         resized = false;
         for (size_t i = 0; i < count; i++) {
             agent_act(agent, &actions[i]);
-            resized |= actions[i].verb == PLAN_RESIZE; /* others may have waited for the room */
+            resized |= actions[i].verb == PLAN_RESIZE; /* other wishes may have waited */
         }
         done += count;
     } while ((count == ACTIONS_MAX || resized) && done < TURN_ACTIONS_MAX &&
              clock_mono_ms() < until_ms);
-    /* A thousand starts are many turns: heartbeats and readers of logs have theirs between them. */
+    /* A thousand starts take many turns, so that heartbeats and log readers are served between
+     * them. */
     if (count == ACTIONS_MAX || resized)
         uv_timer_start(&agent->more, agent_on_more, 0, 0);
     link_flush(agent->link);
@@ -163,7 +164,7 @@ static void agent_on_change(void *data, struct attempt *attempt)
 {
     struct agent *agent = data;
 
-    /* While the runner adopts there is no link yet; its first hello says it all. */
+    /* There is no link yet while the runner adopts attempts; the first hello contains them. */
     if (agent->link == NULL)
         return;
     if (attempt->phase != ATTEMPT_STARTING)
@@ -173,7 +174,7 @@ static void agent_on_change(void *data, struct attempt *attempt)
     agent_kick(agent);
 }
 
-/* The cpu since the last time; false: this was the first. */
+/* Compute the usage since the last measurement. False: this was the first one. */
 static bool attempt_measured(struct attempt *attempt, const struct usage_sample *sample,
                              uint64_t now_ms, struct task_usage *ret)
 {
@@ -186,17 +187,17 @@ static bool attempt_measured(struct attempt *attempt, const struct usage_sample 
     ret->used[RES_CPU] = 0;
     if (since_ms == 0 || now_ms <= since_ms)
         return false;
-    if (sample->cpu_ms > before_ms) /* less: a process went that nobody waited for */
+    if (sample->cpu_ms > before_ms) /* it decreases when a process ends that nobody reaps */
         ret->used[RES_CPU] = (int64_t)((sample->cpu_ms - before_ms) * 1000 / (now_ms - since_ms));
     return true;
 }
 
-/* One measurement, off the loop: processes may be many, and the kernel slow to tell of one. */
+/* One measurement. It runs off the loop, because it may take long with many processes. */
 struct measurement {
     uv_work_t work;
     struct agent *agent;
     struct usage_sample *samples;
-    struct attempt_ref *tasks; /* whose they are */
+    struct attempt_ref *tasks; /* the attempts, in the order of `samples` */
     size_t count;
     bool known;
 };
@@ -247,7 +248,9 @@ static void agent_on_measure(uv_timer_t *timer)
 
     if (agent->measuring) {
         if (agent->measures_missed++ == 0)
-            log_warn("usage.slow ms=%d, what tasks use is not told until it is known", USAGE_MS);
+            log_warn("usage.delayed ms=%d action=\"usage is not reported until the running "
+                     "measurement ends\"",
+                     USAGE_MS);
         return;
     }
     agent->measures_missed = 0;
@@ -280,7 +283,7 @@ static void agent_on_hello(void *data, struct wire_hello *hello)
     LIST_EACH(l, runner_attempts(agent->runner))
     {
         struct attempt *attempt = CONTAINER_OF(l, struct attempt, link);
-        /* One that is just starting has nothing to say yet. */
+        /* A starting attempt has nothing to report yet. */
         if (attempt->phase != ATTEMPT_STARTING)
             hello->reports[hello->report_count++] = attempt->report;
     }
@@ -293,13 +296,13 @@ static void agent_on_intents(void *data, struct wire_intents *in)
 
     size_t count = agent_present(agent);
     if (!plan_take(&agent->plan, in, agent->present, count)) {
-        log_warn("intents.old index=%" PRIu64 " seen=%" PRIu64 ", ignored", in->index,
+        log_warn("intents.ignored index=%" PRIu64 " seen=%" PRIu64 " reason=old", in->index,
                  agent->plan.seen_index);
         return;
     }
     if (agent->options.state->seen_index != in->index &&
         state_dir_see(agent->options.state, in->index, &err) != 0)
-        log_warn("intents.unstored reason=%s, ignored", log_quoted(err.msg));
+        log_warn("intents.store_failed reason=%s", log_quoted(err.msg));
     agent_kick(agent);
 }
 
@@ -328,6 +331,7 @@ static void agent_link(struct agent *agent)
                                    .capacity = agent->options.capacity,
                                    .resource_names = agent->options.resource_names,
                                    .attributes = &agent->options.attributes,
+                                   .labels = &agent->options.labels,
                                    .data = agent,
                                    .on_hello = agent_on_hello,
                                    .on_intents = agent_on_intents,

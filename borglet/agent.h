@@ -1,9 +1,9 @@
 /*
- * agent.h - the borglet itself: carries what the cell wants (link) through the plan to the runner,
- * and what the runner sees back to the cell.
+ * agent.h - the borglet itself: it passes what the cell wants from the link through the plan to the
+ * runner, and reports what the runner observes to the cell.
  *
- * Callbacks only note what happened; the work is done once per turn of the loop, so that ten
- * intents or ten ends in one turn are one pass over the plan and one message.
+ * Callbacks only record what happened. The work is done once per turn of the loop, so that ten
+ * intents or ten ends in one turn cost one pass over the plan and one message.
  */
 #ifndef BORGLET_AGENT_H
 #define BORGLET_AGENT_H
@@ -29,6 +29,7 @@ struct agent_options {
     struct resources capacity;
     struct resource_names resource_names; /* of its slots */
     struct words attributes;              /* borrowed bytes */
+    struct words labels;                  /* the same */
     struct ports ports;
     struct state_dir *state; /* borrowed */
 };
@@ -36,8 +37,8 @@ struct agent_options {
 struct agent;
 
 int agent_open(const struct agent_options *options, struct agent **ret, struct err *err) MUST_USE;
-/* Tasks go on. Freed by the loop. */
+/* Close the agent; its tasks continue. The loop frees it. */
 void agent_close(struct agent *agent);
-const char *agent_address(const struct agent *agent); /* where logs are served */
+const char *agent_address(const struct agent *agent); /* the address at which logs are served */
 
 #endif

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The first of two equal names is what getenv() finds, so the second must not get in. */
+/* getenv() finds the first of two equal names, so the second one is left out. */
 static bool known(const struct words *words, const char *word)
 {
     size_t length = strcspn(word, "=");
@@ -34,7 +34,7 @@ static void add_number(struct words *to, const char *name, uint64_t value)
     add(to, name, text);
 }
 
-/* Numbers with commas between; a task without gpus is shown none. */
+/* Print the numbers separated by commas; without gpus the value is empty. */
 static void add_gpus(struct words *to, uint32_t devices)
 {
     CLEANUP(buf_release) struct buf text = {0};

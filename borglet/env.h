@@ -1,8 +1,8 @@
 /*
  * env.h - the environment a task starts with. Pure.
  *
- * Nothing is inherited from the borglet. What the cell says (BORG_*, PORT*, gpus) cannot be
- * overridden by the spec; PATH, HOME and LANG can.
+ * The task inherits nothing from the borglet. Its spec may set PATH, HOME and LANG, but not the
+ * variables that the cell sets (BORG_*, PORT*, gpus).
  */
 #ifndef BORGLET_ENV_H
 #define BORGLET_ENV_H
@@ -12,15 +12,15 @@
 struct env_facts {
     const char *cell;
     const char *machine;
-    const char *work_dir; /* absolute; also tells the task's processes from all others (lost.h) */
+    const char *work_dir; /* absolute; also identifies the processes of the task (lost.h) */
     struct attempt_ref task;
     uint32_t shape;        /* of the attempt: spec_shape() */
     const uint16_t *ports; /* one per name in the spec */
-    uint32_t devices;      /* a bit per gpu it has */
-    bool gpus;             /* the machine has some */
+    uint32_t devices;      /* one bit per gpu of the attempt */
+    bool gpus;             /* the machine has gpus */
 };
 
-/* Appends to `to`, which is empty. */
+/* Append the environment to `to`, which must be empty. */
 void env_build(struct words *to, const struct job_spec *spec, const struct env_facts *facts);
 
 #endif

@@ -24,7 +24,7 @@ struct identities {
 _Static_assert(CELL_IDENTITIES_MAX *(IDENTITY_MAX + 24) + 64 < FILE_BYTES_MAX,
                "all of them must fit into the file");
 
-/* The magic and a checksum, then the body of the message. */
+/* The file consists of a magic, a checksum and the body of the message. */
 static int file_read(const char *path, struct wire_identities *ret, struct err *err)
 {
     CLEANUP(buf_release) struct buf bytes = {0};
@@ -81,7 +81,7 @@ struct identities *identities_open(const char *dir)
     snprintf(identities->path_new, sizeof(identities->path_new), "%s.new", identities->path);
     if (access(identities->path, F_OK) == 0 &&
         file_read(identities->path, &identities->known, &err) != 0)
-        log_warn("identities.unreadable reason=%s, ignored until a replica tells them",
+        log_warn("identities.load_failed reason=%s action=\"waiting for a replica to send them\"",
                  log_quoted(err.msg));
     return identities;
 }
@@ -100,7 +100,7 @@ void identities_take(struct identities *identities, struct wire_identities *in)
     struct err err;
 
     if (in->index < known->index)
-        return; /* of a replica that is behind */
+        return; /* sent by a replica that lags behind */
     bool same = in->identity_count == known->identity_count;
     for (uint32_t i = 0; same && i < in->identity_count; i++)
         same = strcmp(in->identities[i].identity, known->identities[i].identity) == 0 &&
@@ -110,7 +110,8 @@ void identities_take(struct identities *identities, struct wire_identities *in)
     *known = *in;
     *in = (struct wire_identities){0};
     if (!same && file_write(identities, &err) != 0)
-        log_warn("identities.unstored reason=%s, they are lost if this borglet is started anew",
+        log_warn("identities.store_failed reason=%s action=\"they are lost if this borglet is "
+                 "restarted\"",
                  log_quoted(err.msg));
 }
 

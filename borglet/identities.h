@@ -1,9 +1,9 @@
 /*
- * identities.h - what the cell has told this machine of who may do what: whose certificates are
- * revoked, and who reads the logs of everybody's tasks.
+ * identities.h - the access rules of the cell as this machine knows them: which certificates are
+ * revoked, and who may read the logs of all tasks.
  *
- * Kept in DIR/identities, so that a revoked certificate does not count again because the borglet
- * was started while no master answers. A machine that was never told anything knows of
+ * The rules are kept in DIR/identities, so that a revoked certificate stays revoked when the
+ * borglet is started while no master answers. A machine that has received no rules knows
  * CELL_OPERATOR only.
  */
 #ifndef BORGLET_IDENTITIES_H
@@ -13,13 +13,13 @@
 
 struct identities;
 
-/* Loads the rows that DIR keeps. Without a file, or with a damaged one, there are no rows. */
+/* Load the rows kept in DIR. If the file is missing or damaged there are no rows. */
 struct identities *identities_open(const char *dir);
 void identities_close(struct identities *identities); /* NULL is fine */
-/* Moves the rows out of `in`, unless they are older than what is known. */
+/* Move the rows out of `in`, unless they are older than the known ones. */
 void identities_take(struct identities *identities, struct wire_identities *in);
 
-/* May this user read the logs of everybody's tasks? */
+/* Return whether this user may read the logs of all tasks. */
 bool identities_may_read(const struct identities *identities, const char *user);
 /* As cell_identity_revoked(). */
 bool identities_revoked(const struct identities *identities, const char *identity,

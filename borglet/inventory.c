@@ -29,7 +29,8 @@ static int64_t cpus_milli(void)
     return count * 1000;
 }
 
-/* Our directory in the unified hierarchy, or in that of a v1 controller; false: none. */
+/* Find the cgroup of this process in the unified hierarchy or in that of a v1 controller; false:
+ * there is none. */
 static bool cgroup_path(const char *controller, char *to, size_t size)
 {
     FILE *f = fopen("/proc/self/cgroup", "re");
@@ -57,7 +58,7 @@ static bool cgroup_path(const char *controller, char *to, size_t size)
     return found;
 }
 
-/* Up to two numbers of a cgroup file; "max" and an absent file give none. */
+/* Read up to two numbers of a cgroup file; "max" and a missing file give none. */
 static int cgroup_numbers(const char *controller, const char *file, long long ret[2])
 {
     char dir[LINE_BYTES], path[LINE_BYTES + 64];
@@ -187,7 +188,7 @@ int inventory_resource_add(const char *text, struct resources *capacity,
     return 0;
 }
 
-/* The machine's own words may hold what an attribute may not. */
+/* Values of the system may contain characters that attributes must not have. */
 static void measured_put(struct words *attributes, const char *key, const char *text, bool lower)
 {
     char value[ATTRIBUTE_VALUE_MAX + 1];

@@ -1,11 +1,12 @@
 /*
- * link.c - dial, greet, report, beat; on any failure, or when asked to, another replica.
+ * link.c - connect, send the hello, reports and heartbeats; on a failure, or when asked to move,
+ * try another replica.
  */
 #include "link.h"
 #include "clock.h"
 #include "hash.h"
 #include "log.h"
-#include "wire_access.h"
+#include "wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,21 +16,22 @@ enum link_phase { LINK_WAITING, LINK_DIALLING, LINK_GREETING, LINK_LINKED };
 
 struct link {
     struct link_options options;
-    struct wire_address replicas[MASTER_ROWS_MAX]; /* of cell.json, then as the cell tells */
+    struct wire_address replicas[MASTER_ROWS_MAX]; /* from cell.json, then as the cell sends them */
     size_t replica_count;
     enum link_phase phase;
     struct rpc_conn *conn;         /* NULL only when WAITING */
-    size_t order[MASTER_ROWS_MAX]; /* in which we try the replicas */
-    size_t turn;                   /* of `order`: who we talk to, or shall dial next */
-    char hint[CELL_ADDR_MAX + 1];  /* we were asked to move there; "": not */
-    bool moving;                   /* the link is closed because we were */
-    bool second; /* another borglet of our name is connected: we are refused until it is gone */
-    uint32_t failures;  /* in a row */
-    uv_timer_t timer;   /* WAITING: the next dial; LINKED: the next heartbeat */
-    uint64_t linked_ms; /* when the welcome came */
-    bool beating;       /* a heartbeat waits for its answer */
+    size_t order[MASTER_ROWS_MAX]; /* the order in which replicas are tried */
+    size_t turn;                   /* index into `order` of the current or the next replica */
+    char hint[CELL_ADDR_MAX + 1];  /* the replica to move to */
+    bool moving;                   /* the connection is being closed in order to move */
+    bool second; /* another borglet with this name is connected; this one is refused until it is
+                    gone */
+    uint32_t failures;      /* in a row */
+    uv_timer_t timer;       /* WAITING: the next dial; LINKED: the next heartbeat */
+    uint64_t linked_ms;     /* when the welcome was received */
+    bool heartbeat_pending; /* a heartbeat is not answered yet */
     uint64_t heartbeat_ms;
-    struct report *reports; /* to be sent */
+    struct report *reports; /* queued */
     size_t report_count, report_capacity;
     bool closing;
     bool timer_closed;
@@ -48,10 +50,10 @@ static void link_on_identities(struct rpc_conn *conn, struct rpc_call *call, con
                                size_t size);
 
 static const struct rpc_method methods[] = {
-    {WIRE_INTEND, "intend", WIRE_INTEND_ROLES, link_on_intend},
-    {WIRE_MOVE, "move", WIRE_MOVE_ROLES, link_on_move},
-    {WIRE_REPLICAS, "replicas", WIRE_REPLICAS_ROLES, link_on_replicas},
-    {WIRE_IDENTITIES, "identities", WIRE_IDENTITIES_ROLES, link_on_identities},
+    WIRE_SERVE(INTEND, link_on_intend),
+    WIRE_SERVE(MOVE, link_on_move),
+    WIRE_SERVE(REPLICAS, link_on_replicas),
+    WIRE_SERVE(IDENTITIES, link_on_identities),
 };
 
 static const char *link_address(const struct link *link)
@@ -114,7 +116,7 @@ static void link_on_dial(uv_timer_t *timer)
     link_dial(timer->data);
 }
 
-/* How long to wait before the next dial: nothing until every replica has been tried. */
+/* Return how long to wait before the next dial: 0 until every replica has been tried. */
 static uint64_t link_backoff_ms(const struct link *link)
 {
     uint64_t random[2];
@@ -125,12 +127,12 @@ static uint64_t link_backoff_ms(const struct link *link)
     uint64_t ms = LINK_BACKOFF_MAX_MS;
     if (rounds < 6 && !link->second)
         ms = MIN(ms, (uint64_t)LINK_BACKOFF_MIN_MS << (rounds - 1));
-    /* A whole cell of borglets must not come back in step. */
+    /* The wait is random, so that the borglets of a cell do not come back at the same time. */
     random_id(random);
     return ms / 2 + random[0] % (ms / 2 + 1);
 }
 
-/* Who is dialled next: the hint once, then those who are left in our order. */
+/* Choose the replica to dial next: the hint once, then the others in order. */
 static void link_next(struct link *link)
 {
     if (link->moving)
@@ -151,12 +153,12 @@ static void link_retry(struct link *link)
     link->moving = false;
     link->linked_ms = 0;
     link->phase = LINK_WAITING;
-    link->beating = false;
+    link->heartbeat_pending = false;
     link->report_count = 0;
     uv_timer_start(&link->timer, link_on_dial, link_backoff_ms(link), 0);
 }
 
-/* `conn` is NULL when there never was one. */
+/* Try the next replica. `conn` is NULL if there was no connection. */
 static void link_lost(struct link *link, const struct err *why)
 {
     link->conn = NULL;
@@ -164,15 +166,15 @@ static void link_lost(struct link *link, const struct err *why)
         link_free_if_done(link);
         return;
     }
-    /* Told once; while nobody answers it is not news. */
+    /* The failure is logged once, not again while no replica answers. */
     if (link->moving)
-        log_info("link.moving to=%s", link_address(link));
+        log_info("link.move_begun to=%s", link_address(link));
     else if (link->phase == LINK_LINKED || link->failures == 0)
-        log_warn("link.lost replica=%s reason=%s, trying the next", link_address(link),
-                 log_quoted(why->msg));
+        log_warn("link.lost replica=%s reason=%s action=\"trying the next replica\"",
+                 link_address(link), log_quoted(why->msg));
     else
-        log_debug("link.failed replica=%s reason=%s, trying the next", link_address(link),
-                  log_quoted(why->msg));
+        log_debug("link.failed replica=%s reason=%s action=\"trying the next replica\"",
+                  link_address(link), log_quoted(why->msg));
     link_retry(link);
 }
 
@@ -186,11 +188,11 @@ static void link_on_beat_answer(void *data, const struct err *err, const void *b
 {
     struct link *link = data;
 
-    link->beating = false;
+    link->heartbeat_pending = false;
     if (err == NULL || err->code == ERR_CLOSED || link->conn == NULL)
         return;
-    log_warn("link.silent replica=%s reason=%s, trying the next", link_address(link),
-             log_quoted(err->msg));
+    log_warn("link.timed_out replica=%s reason=%s action=\"trying the next replica\"",
+             link_address(link), log_quoted(err->msg));
     rpc_close(link->conn);
 }
 
@@ -201,12 +203,12 @@ static void link_on_beat(uv_timer_t *timer)
     struct wire_reports none = {0};
     struct err err;
 
-    if (link->phase != LINK_LINKED || link->beating)
+    if (link->phase != LINK_LINKED || link->heartbeat_pending)
         return;
     wire_pack_reports(&body, &none);
     if (rpc_request(link->conn, WIRE_REPORT, body.bytes, body.size,
                     link->heartbeat_ms + LINK_ANSWER_MS, link_on_beat_answer, link, &err) == 0)
-        link->beating = true;
+        link->heartbeat_pending = true;
     else
         rpc_close(link->conn);
 }
@@ -223,13 +225,13 @@ static void link_on_welcome(void *data, const struct err *err, const void *body,
     if (link->closing || link->conn == NULL || link->phase != LINK_GREETING)
         return;
     if (err != NULL && err->code == ERR_EXISTS && !link->second)
-        log_error("link.second_borglet reason=%s, starting nothing, trying again",
+        log_error("link.refused_as_second reason=%s action=\"starting nothing, trying again\"",
                   log_quoted(err->msg));
     link->second |= err != NULL && err->code == ERR_EXISTS;
     if (err != NULL) {
         if (link->failures == 0 && !link->second)
-            log_warn("link.refused replica=%s reason=%s, trying the next", link_address(link),
-                     log_quoted(err->msg));
+            log_warn("link.refused replica=%s reason=%s action=\"trying the next replica\"",
+                     link_address(link), log_quoted(err->msg));
         rpc_close(link->conn);
         return;
     }
@@ -239,7 +241,8 @@ static void link_on_welcome(void *data, const struct err *err, const void *body,
     link->heartbeat_ms = MIN(MAX(welcome.heartbeat_ms, (uint64_t)LINK_HEARTBEAT_MIN_MS),
                              (uint64_t)LINK_HEARTBEAT_MAX_MS);
     log_info("link.up replica=%s machine=%" PRIu32, link_address(link), welcome.machine);
-    /* Who came at the same moment must not beat in step. */
+    /* The first wait is random, so that machines which connected together do not send heartbeats
+     * at once. */
     random_id(random);
     uv_timer_start(&link->timer, link_on_beat, 1 + random[0] % link->heartbeat_ms,
                    link->heartbeat_ms);
@@ -259,12 +262,14 @@ static void link_on_open(struct rpc_conn *conn)
     link->phase = LINK_GREETING;
     link->report_count = 0;
     hello.attributes = words_copy(link->options.attributes);
+    if (link->options.labels != NULL)
+        hello.labels = words_copy(link->options.labels);
     str_copy(hello.name, sizeof(hello.name), link->options.name);
     str_copy(hello.addr, sizeof(hello.addr), link->options.addr);
     link->options.on_hello(link->options.data, &hello);
     if (hello.report_count > HELLO_REPORTS_MAX) {
-        /* The replica asks for what it misses, see link_diff.h. */
-        log_warn("link.many_attempts count=%" PRIu32 ", saying %d of them", hello.report_count,
+        /* The replica requests the missing ones, see link_diff.h. */
+        log_warn("link.hello_truncated attempts=%" PRIu32 " sent=%d", hello.report_count,
                  HELLO_REPORTS_MAX);
         hello.report_count = HELLO_REPORTS_MAX;
     }
@@ -287,8 +292,7 @@ static void link_on_intend(struct rpc_conn *conn, struct rpc_call *call, const v
     if (link->closing)
         return;
     if (wire_unpack_intents(body, size, &in, &err) != 0) {
-        log_error("link.garbage replica=%s reason=%s, closing", link_address(link),
-                  log_quoted(err.msg));
+        log_error("link.closed replica=%s reason=%s", link_address(link), log_quoted(err.msg));
         rpc_close(conn);
         return;
     }
@@ -296,7 +300,7 @@ static void link_on_intend(struct rpc_conn *conn, struct rpc_call *call, const v
     wire_intents_release(&in);
 }
 
-/* We are too many where we are. */
+/* The replica has too many machines and asks this one to move. */
 static void link_on_move(struct rpc_conn *conn, struct rpc_call *call, const void *body,
                          size_t size)
 {
@@ -309,17 +313,16 @@ static void link_on_move(struct rpc_conn *conn, struct rpc_call *call, const voi
     if (link->closing || link->phase != LINK_LINKED)
         return;
     if (wire_unpack_move(body, size, &move, &err) != 0) {
-        log_error("link.garbage replica=%s reason=%s, closing", link_address(link),
-                  log_quoted(err.msg));
+        log_error("link.closed replica=%s reason=%s", link_address(link), log_quoted(err.msg));
         rpc_close(conn);
         return;
     }
     if (link_find(link, move.addr) == NULL) {
-        log_warn("link.move_refused replica=%s to=%s, no replica that we know is there",
+        log_warn("link.move_refused replica=%s to=%s reason=\"no known replica has this address\"",
                  link_address(link), log_quoted(move.addr));
         return;
     }
-    /* What is still to be told goes first; the hello there says it again. */
+    /* Send queued reports first; the hello to the new replica contains them again. */
     link_flush(link);
     str_copy(link->hint, sizeof(link->hint), move.addr);
     link->moving = true;
@@ -327,8 +330,8 @@ static void link_on_move(struct rpc_conn *conn, struct rpc_call *call, const voi
 }
 
 /*
- * Each machine has an order of its own (the highest hash first), so that the machines of a replica
- * that dies spread over all others, and few change their first choice when there is one more.
+ * Each machine has its own order, by descending hash, so that the machines of a failed replica are
+ * distributed over all others, and an additional replica changes few first choices.
  */
 static void link_order(struct link *link)
 {
@@ -346,7 +349,7 @@ static void link_order(struct link *link)
     }
 }
 
-/* They are others than before: we stay where we are, unless that one has left. */
+/* The set of replicas has changed: keep the current one unless it has left. */
 static void link_on_replicas(struct rpc_conn *conn, struct rpc_call *call, const void *body,
                              size_t size)
 {
@@ -358,22 +361,22 @@ static void link_on_replicas(struct rpc_conn *conn, struct rpc_call *call, const
     if (call != NULL)
         rpc_reply(call, NULL, 0);
     if (wire_unpack_replicas(body, size, &told, &err) != 0 || told.address_count == 0) {
-        log_error("link.garbage replica=%s, closing", link_address(link));
+        log_error("link.closed replica=%s reason=\"malformed request\"", link_address(link));
         rpc_close(conn);
         return;
     }
     link->replica_count = told.address_count;
     memcpy(link->replicas, told.addresses, told.address_count * sizeof(*told.addresses));
     link_order(link);
-    link->hint[0] = '\0';             /* it was known before */
-    link->turn = link->replica_count; /* the first is next */
+    link->hint[0] = '\0';             /* the hint was for the previous set */
+    link->turn = link->replica_count; /* the first one is next */
     for (size_t i = 0; i < link->replica_count; i++)
         if (link->replicas[link->order[i]].id == now)
             link->turn = i;
     if (link->turn < link->replica_count)
         return;
     link->turn = link->replica_count - 1;
-    log_info("link.left replica=%" PRIu64 ", it is no replica any more", now);
+    log_info("link.replica_removed replica=%" PRIu64, now);
     rpc_close(conn);
 }
 
@@ -389,8 +392,7 @@ static void link_on_identities(struct rpc_conn *conn, struct rpc_call *call, con
     if (link->closing)
         return;
     if (wire_unpack_identities(body, size, &told, &err) != 0) {
-        log_error("link.garbage replica=%s reason=%s, closing", link_address(link),
-                  log_quoted(err.msg));
+        log_error("link.closed replica=%s reason=%s", link_address(link), log_quoted(err.msg));
         rpc_close(conn);
         return;
     }
@@ -450,7 +452,7 @@ void link_flush(struct link *link)
         buf_clear(&body);
         wire_pack_reports(&body, &part);
         if (rpc_notify(link->conn, WIRE_REPORT, body.bytes, body.size) != 0) {
-            /* The next hello says it all. */
+            /* The next hello contains everything. */
             rpc_close(link->conn);
             break;
         }

@@ -1,10 +1,10 @@
 /*
- * logs.c - readers of logs: where they are, what wakes them, when they are done.
+ * logs.c - the readers of logs: their positions, what wakes them, when they end.
  */
 #include "logs.h"
 #include "log.h"
 #include "own_file.h"
-#include "wire_access.h"
+#include "wire.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -46,11 +46,11 @@ struct reader {
     uint64_t offset; /* in the stream, of the next byte to send */
     uv_fs_event_t event;
     uv_timer_t wake;
-    bool watching; /* the two are open */
-    int handles;   /* of them: still to be closed */
+    bool watching; /* both handles are open */
+    int handles;   /* of them, not yet closed */
 };
 
-/* What there is of a stream: bytes [first, end). */
+/* The bytes of a stream that exist: [first, end). */
 struct extent {
     uint64_t first, end;
 };
@@ -78,7 +78,7 @@ static void logs_free_if_done(struct logs *logs)
         free(logs);
 }
 
-/* The call is answered or its connection gone. */
+/* End a reader whose call is answered or whose connection is closed. */
 static void reader_end(struct reader *reader)
 {
     list_remove(&reader->link);
@@ -92,8 +92,8 @@ static void reader_end(struct reader *reader)
 }
 
 /*
- * Segments of the stream from number `from` on: the lowest and the highest; false: none. A task may
- * fill its directory with files: of so many entries none is a shim's.
+ * Find the lowest and the highest segment of the stream from number `from` on; false: there is
+ * none. A task may fill its directory with files; an entry beyond the limit is not one of the shim.
  */
 static bool segments_find(const struct reader *reader, uint64_t from, uint64_t *ret_low,
                           uint64_t *ret_high)
@@ -151,8 +151,8 @@ static int segment_open(struct reader *reader, uint64_t segment, struct err *err
     return own_file_open(reader->dir_fd, name, reader->segment_bytes, &reader->file_fd, err);
 }
 
-/* Have the file of `reader->offset` open; goes on to the next that exists. ERR_NOT_FOUND: at the
- * end. */
+/* Open the file that contains `reader->offset`, or else the next one that exists. ERR_NOT_FOUND:
+ * the offset is at the end. */
 static int reader_open_segment(struct reader *reader, struct err *err)
 {
     uint64_t want = reader->offset / reader->segment_bytes, next, high;
@@ -164,15 +164,15 @@ static int reader_open_segment(struct reader *reader, struct err *err)
     reader->file_fd = -1;
     int rc = segment_open(reader, want, err);
     if (rc == -ERR_NOT_FOUND && segments_find(reader, want, &next, &high)) {
-        /* Removed before we came to it: go on with the oldest there is. */
+        /* The segment was removed meanwhile: continue with the oldest one. */
         rc = segment_open(reader, next, err);
         reader->offset = MAX(reader->offset, next * reader->segment_bytes);
     }
     return rc;
 }
 
-/* Send the next chunk. 1: sent; 0: there is nothing more now; ERR_CLOSED: the connection failed,
- * any other: the log cannot be read. */
+/* Send the next chunk. Returns 1: sent; 0: there is nothing more now; ERR_CLOSED: the connection
+ * failed; any other error: the log cannot be read. */
 static int reader_send(struct reader *reader, struct err *err)
 {
     static char bytes[LOGS_CHUNK_BYTES];
@@ -203,7 +203,7 @@ static bool attempt_live(const struct reader *reader)
 
 static void logs_on_drain(struct rpc_conn *conn);
 
-/* Send as much as the connection takes; answer the call when that was all. */
+/* Send as much as the connection accepts, and answer the call when everything is sent. */
 static void reader_pump(struct reader *reader)
 {
     bool last; /* asked before reading: when the end is seen, everything is in the files */
@@ -224,7 +224,7 @@ static void reader_pump(struct reader *reader)
         return;
     if (rc < 0 && err.code == ERR_CLOSED) {
         rpc_close(reader->conn);
-        return; /* on_close ends the reader */
+        return; /* on_close() ends the reader */
     }
     if (rc < 0)
         rpc_refuse(reader->call, &err);
@@ -257,7 +257,7 @@ static void reader_on_wake(uv_timer_t *timer)
     reader_pump(timer->data);
 }
 
-/* A task may cause any number of events: each costs no more than this. */
+/* A task may cause any number of events; each one costs no more than this. */
 static void logs_on_write(uv_fs_event_t *event, const char *name UNUSED, int events UNUSED,
                           int status UNUSED)
 {
@@ -277,12 +277,13 @@ void logs_ended(struct logs *logs, struct attempt_ref task)
     }
 }
 
-/* The directory of the attempt that is asked for; the newest of the task for attempt 0. */
+/* Open the directory of the requested attempt; attempt 0 is the newest of the task. */
 static bool attempt_locate(struct logs *logs, const struct wire_logs *request, struct buf *path,
                            struct attempt_ref *ret_task)
 {
-    const struct attic *attic = runner_attic(logs->runner);
-    const struct attic_entry *entry = attic_find(attic, (task_id){request->task}, request->attempt);
+    const struct archive *archive = runner_archive(logs->runner);
+    const struct archive_entry *entry =
+        archive_find(archive, (task_id){request->task}, request->attempt);
     struct attempt *newest = NULL;
 
     LIST_EACH(l, runner_attempts(logs->runner))
@@ -301,7 +302,7 @@ static bool attempt_locate(struct logs *logs, const struct wire_logs *request, s
     }
     if (entry == NULL)
         return false;
-    buf_printf(path, "%s/%s", attic->path, entry->name);
+    buf_printf(path, "%s/%s", archive->path, entry->name);
     *ret_task = entry->task;
     return true;
 }
@@ -312,13 +313,13 @@ static void name_attempt(struct buf *to, const char *job, struct attempt_ref tas
                task_index(task.task), task.attempt);
 }
 
-/* Say what there is of the job, so that the next call can be right. */
+/* Tell which attempts of the job exist, so that the next call can be right. */
 static int not_found(struct logs *logs, const struct wire_logs *request, struct err *err)
 {
     enum { NAMED_BYTES_MAX = 300 };
     CLEANUP(buf_release) struct buf there = {0};
     CLEANUP(buf_release) struct buf which = {0};
-    const struct attic *attic = runner_attic(logs->runner);
+    const struct archive *archive = runner_archive(logs->runner);
     struct attempt_ref task;
     char job[CELL_NAME_MAX + 1];
 
@@ -328,8 +329,8 @@ static int not_found(struct logs *logs, const struct wire_logs *request, struct 
         if (strcmp(a->job, request->job) == 0 && there.size < NAMED_BYTES_MAX)
             name_attempt(&there, a->job, a->task);
     }
-    for (size_t i = attic->count; i-- > 0;)
-        if (attempt_name_parse(attic->entries[i].name, job, &task) &&
+    for (size_t i = archive->count; i-- > 0;)
+        if (attempt_name_parse(archive->entries[i].name, job, &task) &&
             strcmp(job, request->job) == 0 && there.size < NAMED_BYTES_MAX)
             name_attempt(&there, job, task);
     if (request->attempt != 0)
@@ -339,7 +340,7 @@ static int not_found(struct logs *logs, const struct wire_logs *request, struct 
                    there.size == 0 ? "there is none of that job" : "there are: ", buf_text(&there));
 }
 
-/* May who asks on this connection read this task's output? */
+/* Check that the user of this connection may read the output of the task. */
 static int reader_check(const struct reader *reader, const struct shim_spec *spec, struct err *err)
 {
     const char *user = rpc_peer(reader->conn)->name;
@@ -347,7 +348,8 @@ static int reader_check(const struct reader *reader, const struct shim_spec *spe
     if (strcmp(user, spec->user) == 0 || identities_may_read(reader->logs->identities, user))
         return 0;
     log_debug("logs.refused user=%s job=%s", log_quoted(user), log_quoted(spec->job));
-    if (access_refuse(wire_access(WIRE_LOGS), user, spec->user, wire_deed(WIRE_LOGS), err) == 0)
+    if (access_refuse(wire_rule(WIRE_LOGS)->access, user, spec->user, wire_rule(WIRE_LOGS)->deed,
+                      err) == 0)
         UNREACHABLE("a refusal that is none");
     return err_wrap(err, "job \"%s\"", spec->job);
 }
@@ -390,11 +392,11 @@ static void reader_watch(struct reader *reader, const char *path)
     reader->handles = 2;
     int rc = uv_fs_event_start(&reader->event, logs_on_write, path, 0);
     if (rc != 0)
-        log_warn("logs.watch_failed reason=%s, the follower gets the rest at the end",
+        log_warn("logs.watch_failed reason=%s action=\"the follower gets the rest at the end\"",
                  log_quoted(uv_strerror(rc)));
 }
 
-/* How many logs are being read by somebody. */
+/* Return how many logs the user is reading. */
 static size_t readers_of(const struct logs *logs, const struct identity *user)
 {
     size_t count = 0;
@@ -451,7 +453,7 @@ static void logs_on_call(struct rpc_conn *conn, struct rpc_call *call, const voi
     struct err err;
 
     if (call == NULL)
-        return; /* a notice: nobody waits */
+        return; /* a notice has no answer */
     if (wire_unpack_logs(body, size, &request, &err) != 0 ||
         reader_open(logs, conn, &request, &reader, &err) != 0) {
         rpc_refuse(call, &err);
@@ -483,7 +485,7 @@ static void logs_on_close(struct rpc_conn *conn, const struct err *why UNUSED)
 }
 
 static const struct rpc_method methods[] = {
-    {WIRE_LOGS, "logs", WIRE_LOGS_ROLES, logs_on_call},
+    WIRE_SERVE(LOGS, logs_on_call),
 };
 
 int logs_open(uv_loop_t *loop, struct tls_context *tls, const char *address, struct logs **ret,

@@ -1,5 +1,5 @@
 /*
- * lost.c - find and signal what a shim no longer answers for.
+ * lost.c - find and signal processes of attempts without a usable shim.
  */
 #include "lost.h"
 #include "processes.h"
@@ -84,7 +84,7 @@ static int pid_order(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-/* A number may have been given to somebody else since. */
+/* A pid may belong to another process by now. */
 static void numbers_check(struct lost *lost, struct process *all, size_t count)
 {
     const struct process *shim = processes_find(all, count, lost->shim_pid);
@@ -108,7 +108,7 @@ void lost_signal(struct lost *lost, size_t count)
         numbers_check(&lost[i], all, process_count);
         if (lost[i].shim_left)
             roots[root_count++] = lost[i].shim_pid;
-        /* Not seen is not gone. */
+        /* Without a list of processes none is known to be gone. */
         lost[i].left = all == NULL;
     }
     qsort(roots, root_count, sizeof(*roots), pid_order);

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, FLAG_ATTR = 50, FLAG_RESOURCE, FLAG_GPUS, FLAG_CORE_DUMPS };
+enum { EXIT_USAGE = 2, FLAG_ATTR = 50, FLAG_LABEL, FLAG_RESOURCE, FLAG_GPUS, FLAG_CORE_DUMPS };
 
 static const char help[] =
     "Usage: borglet --cell FILE --name NAME --dir DIR --cert FILE --key FILE [OPTION...]\n"
@@ -35,6 +35,7 @@ static const char help[] =
     "  --listen ADDRESS    where logs are served (127.0.0.1:0: a free port)\n"
     "  --capacity AMOUNTS  instead of what is measured: cpu=2,ram=4Gi,disk=10Gi\n"
     "  --attr KEY=VALUE    what jobs may ask for, like rack=r1; as often as there are some\n"
+    "  --label NAME=VALUE  shown to people and their tools; as often as there are some\n"
     "                      (os, arch, kernel, hostname and cpus are there already)\n"
     "  --gpus N            how many there are, %d at most; nothing is detected (0)\n"
     "  --resource NAME=N   what else jobs may ask for and the cell is to count, like tape=4\n"
@@ -50,7 +51,8 @@ struct flags {
     enum log_level log_level;
     bool core_dumps;
     struct words attributes;
-    struct resources more; /* gpus and what --resource names */
+    struct words labels;
+    struct resources more; /* gpus and the resources of --resource */
     struct resource_names resource_names;
 };
 
@@ -77,7 +79,7 @@ static int usage(const char *fmt, ...)
     return EXIT_USAGE;
 }
 
-/* Every flag that must be there is there and can be one. 0 or the exit code. */
+/* Check that the required flags are present and valid. Returns 0 or the exit code. */
 static int flags_check(const struct flags *f)
 {
     const struct {
@@ -111,11 +113,12 @@ static int flag_take(struct flags *f, int which, const char *value)
         f->core_dumps = true;
         return 0;
     }
-    if (which == FLAG_ATTR) {
+    if (which == FLAG_ATTR || which == FLAG_LABEL) {
         struct err err;
-        return inventory_attribute_add(value, &f->attributes, &err) == 0
+        bool attr = which == FLAG_ATTR;
+        return inventory_attribute_add(value, attr ? &f->attributes : &f->labels, &err) == 0
                    ? 0
-                   : usage("--attr: %s", err.msg);
+                   : usage("--%s: %s", attr ? "attr" : "label", err.msg);
     }
     if (which == FLAG_RESOURCE) {
         struct err err;
@@ -138,7 +141,7 @@ static int flag_take(struct flags *f, int which, const char *value)
     return 0;
 }
 
-/* -1: go on; else the exit code. */
+/* Returns -1 to continue, else the exit code. */
 static int flags_parse(int argc, char **argv, struct flags *f)
 {
     enum { HELP = 100, VERSION };
@@ -152,6 +155,7 @@ static int flags_parse(int argc, char **argv, struct flags *f)
                                             {"ports", 1, NULL, 7},
                                             {"log-level", 1, NULL, 8},
                                             {"attr", 1, NULL, FLAG_ATTR},
+                                            {"label", 1, NULL, FLAG_LABEL},
                                             {"gpus", 1, NULL, FLAG_GPUS},
                                             {"resource", 1, NULL, FLAG_RESOURCE},
                                             {"core-dumps", 0, NULL, FLAG_CORE_DUMPS},
@@ -180,7 +184,7 @@ static int flags_parse(int argc, char **argv, struct flags *f)
     return rc == 0 ? -1 : rc;
 }
 
-/* The shim is installed next to us. */
+/* Find the shim, which is installed in the directory of this program. */
 static int shim_find(char *to, size_t size, struct err *err)
 {
     ssize_t n = readlink("/proc/self/exe", to, size - 1);
@@ -197,7 +201,7 @@ static int shim_find(char *to, size_t size, struct err *err)
     return 0;
 }
 
-/* One descriptor per live task, one per reader of a log. */
+/* A borglet needs one descriptor per live task and one per log reader. */
 static void descriptors_raise(void)
 {
     struct rlimit limit;
@@ -210,7 +214,7 @@ static void descriptors_raise(void)
 
 enum { STOPPING_S = 5 };
 
-/* A look at some process or file system hangs in the kernel, in another thread: leave it there. */
+/* A thread hangs in the kernel on a process or file system: exit without waiting for it. */
 static void borglet_on_alarm(int signal UNUSED)
 {
     _exit(0);
@@ -220,7 +224,7 @@ static void borglet_on_signal(uv_signal_t *handle, int signal)
 {
     struct borglet *b = handle->data;
 
-    log_info("borglet.stopping signal=%d, tasks go on", signal);
+    log_info("borglet.stop_requested signal=%d action=\"tasks continue\"", signal);
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = borglet_on_alarm}, NULL);
     alarm(STOPPING_S);
     agent_close(b->agent);
@@ -239,7 +243,7 @@ static int identity_check(const struct borglet *b, const struct flags *f, struct
     return 0;
 }
 
-/* Everything that is checked before the directory is touched. */
+/* Check everything that can be checked before the directory is changed. */
 static int borglet_prepare(struct borglet *b, const struct flags *f, struct agent_options *options,
                            struct err *err)
 {
@@ -280,6 +284,7 @@ static int borglet_run(struct borglet *b, const struct flags *f, struct agent_op
     options->listen = f->listen;
     options->state = &b->state;
     options->attributes = f->attributes;
+    options->labels = f->labels;
     int rc = agent_open(options, &b->agent, err);
     if (rc != 0)
         return rc;
@@ -329,6 +334,7 @@ int main(int argc, char **argv)
     tls_context_close(b.tls);
     state_dir_close(&b.state);
     words_release(&f.attributes);
+    words_release(&f.labels);
     log_info("borglet.down name=%s", f.name);
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * own_file.c - first a descriptor for the path only, which opens nothing; then what it shows to be
- * a file is opened through it, so that it cannot be exchanged between the look and the opening.
+ * own_file.c - open a descriptor for the path, which opens no file, check it, and open the file
+ * through it, so that the file cannot be exchanged between check and opening.
  */
 #include "own_file.h"
 

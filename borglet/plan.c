@@ -1,5 +1,5 @@
 /*
- * plan.c - wishes against what is there.
+ * plan.c - reconcile wishes with existing attempts.
  */
 #include "plan.h"
 
@@ -53,7 +53,7 @@ static const struct plan_attempt *present_find(const struct plan_attempt *presen
     return NULL;
 }
 
-/* The newest word about an attempt replaces the one before. Takes the spec. */
+/* Store a wish; it replaces the previous one of the attempt. The spec is taken. */
 static void wish_put(struct plan *plan, struct intent *intent)
 {
     struct intent *wish = wish_find(plan, intent->task);
@@ -74,7 +74,7 @@ static bool listed(const struct wire_intents *in, struct attempt_ref task)
     return false;
 }
 
-/* Full intents: wishes that are not listed are void, attempts that are not listed go. */
+/* Apply full intents: drop wishes that are not listed, and forget attempts that are not listed. */
 static void unlisted_drop(struct plan *plan, const struct wire_intents *in,
                           const struct plan_attempt *present, size_t present_count)
 {
@@ -118,15 +118,15 @@ static int wish_order(const void *a, const void *b)
     return x->task.task.v < y->task.task.v ? -1 : x->task.task.v > y->task.task.v;
 }
 
-/* What is left of the machine for starts. */
+/* The room that is left for starts. */
 struct spaces {
-    struct room free;     /* nothing runs in it now */
-    struct room unspoken; /* and no earlier wish waits for it */
+    struct room free;       /* not used by an attempt */
+    struct room unreserved; /* not used, and not reserved for an earlier wish */
 };
 
 enum outcome { WISH_WAITS, WISH_ACTS, WISH_VOID };
 
-/* What others leave of their limits comes on top: the cell has lent it. */
+/* Resources that the cell has reclaimed from other attempts are added. */
 static bool holds_with(const struct room *room, const struct intent *wish)
 {
     struct room with = *room;
@@ -157,16 +157,16 @@ static enum outcome run_decide(const struct plan *plan, struct intent *wish,
         return WISH_ACTS;
     }
     bool fits = holds_with(&spaces->free, wish);
-    bool polite = holds_with(&spaces->unspoken, wish);
-    room_take(&spaces->unspoken, &spec->limit, wish->devices);
-    if (!fits || !polite)
+    bool in_order = holds_with(&spaces->unreserved, wish);
+    room_take(&spaces->unreserved, &spec->limit, wish->devices);
+    if (!fits || !in_order)
         return WISH_WAITS;
     room_take(&spaces->free, &spec->limit, wish->devices);
     action->verb = PLAN_START;
     return WISH_ACTS;
 }
 
-/* An attempt that is there goes on as it is, but for its limit. */
+/* An existing attempt continues unchanged, except for its limit. */
 static enum outcome resize_decide(const struct plan *plan, struct intent *wish,
                                   const struct plan_attempt *there, struct plan_action *action)
 {
@@ -202,7 +202,7 @@ static enum outcome stop_decide(const struct intent *wish, const struct plan_att
     return WISH_ACTS;
 }
 
-/* What is there is told by itself. */
+/* An existing attempt is reported anyway. */
 static enum outcome show_decide(const struct plan_attempt *there, struct plan_action *action)
 {
     action->verb = PLAN_LOST;
@@ -213,14 +213,15 @@ static void spaces_measure(struct spaces *spaces, const struct plan_attempt *pre
                            const struct resources *capacity)
 {
     room_init(&spaces->free, capacity);
-    room_init(&spaces->unspoken, capacity);
+    room_init(&spaces->unreserved, capacity);
     for (size_t i = 0; i < count; i++) {
         if (present[i].ended)
             continue;
         room_take(&spaces->free, &present[i].limit, present[i].devices);
-        /* What is being stopped will make room: those who wait for it have spoken for it. */
+        /* The room of an attempt that is being stopped is reserved for the wishes that wait for
+         * it. */
         if (!present[i].stopping)
-            room_take(&spaces->unspoken, &present[i].limit, present[i].devices);
+            room_take(&spaces->unreserved, &present[i].limit, present[i].devices);
     }
 }
 
@@ -248,7 +249,7 @@ size_t plan_next(struct plan *plan, const struct plan_attempt *present, size_t p
         else
             outcome = there != NULL ? resize_decide(plan, wish, there, &action)
                                     : run_decide(plan, wish, capacity, &spaces, &action);
-        /* A stop that has been asked for is still to be forgotten later. */
+        /* An attempt that is being stopped is still to be forgotten later. */
         bool keep = outcome == WISH_WAITS || (wish->action == INTENT_FORGET &&
                                               action.verb == PLAN_STOP && outcome == WISH_ACTS);
         if (outcome == WISH_ACTS)
@@ -259,7 +260,7 @@ size_t plan_next(struct plan *plan, const struct plan_attempt *present, size_t p
             *intents_add(&plan->done, &plan->done_count, &plan->done_capacity) = *wish;
     }
     plan->wish_count = kept;
-    /* Only now: `done` does not move any more. */
+    /* `done` does not move any more from here on. */
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < plan->done_count; j++)
             if (same(actions[i].task, plan->done[j].task))

@@ -1,6 +1,6 @@
 /*
- * ports.c - a bitmap of the range; each port is tried by binding it before it is given out: TCP and
- * UDP, IPv4 and IPv6, all addresses and loopback.
+ * ports.c - a bitmap of the range. A port is checked by binding it, for TCP and UDP, IPv4 and IPv6,
+ * on all addresses and loopback, before it is given to an attempt.
  */
 #include "ports.h"
 
@@ -54,7 +54,7 @@ static socklen_t address_make(int family, bool loopback, uint16_t port, union ad
     return sizeof(ret->v6);
 }
 
-/* Could a task have this one? A protocol that the machine does not have is no obstacle. */
+/* Return whether a task could bind the port. A protocol that the machine lacks is no obstacle. */
 static bool address_free(int family, int type, bool loopback, uint16_t port)
 {
     union address address;
@@ -65,11 +65,12 @@ static bool address_free(int family, int type, bool loopback, uint16_t port)
     if (fd < 0)
         return errno == EAFNOSUPPORT;
     bool good = true;
-    /* By itself, whatever the machine's default is: the other family is tried as well. */
+    /* Bind one family only, whatever the default of the machine is; the other one is tried as
+     * well. */
     if (family == AF_INET6)
         good = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes)) == 0;
-    /* As servers do: a connection in TIME_WAIT is no obstacle, another listener is. With UDP the
-     * option would share the port. */
+    /* Set the option as servers do: a connection in TIME_WAIT is then no obstacle, but a
+     * listener is. With UDP the option would share the port. */
     if (type == SOCK_STREAM)
         good = good && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0;
     if (good && bind(fd, &address.any, size) < 0)
@@ -80,7 +81,7 @@ static bool address_free(int family, int type, bool loopback, uint16_t port)
     return good;
 }
 
-/* Somebody outside the cell may be using it. */
+/* A program outside the cell may be using the port. */
 static bool port_free(uint16_t port)
 {
     static const int families[] = {AF_INET, AF_INET6}, types[] = {SOCK_STREAM, SOCK_DGRAM};

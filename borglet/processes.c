@@ -1,5 +1,5 @@
 /*
- * processes.c - /proc/PID/stat read and put in order.
+ * processes.c - read and sort /proc/PID/stat.
  */
 #include "processes.h"
 
@@ -29,7 +29,7 @@ bool process_read(pid_t pid, struct process *ret)
     if (n <= 0)
         return false;
     text[n] = '\0';
-    const char *rest = strrchr(text, ')'); /* a command's name may hold anything */
+    const char *rest = strrchr(text, ')'); /* the name of a command may contain any character */
     *ret = (struct process){.pid = pid};
     if (rest == NULL || sscanf(rest + 1,
                                " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %llu %llu %lld %lld %*d "
@@ -37,7 +37,7 @@ bool process_read(pid_t pid, struct process *ret)
                                &ret->state, &ret->parent, &ret->group, &ret->session, &flags,
                                &utime, &stime, &cutime, &cstime, &starttime, &rss) != 11)
         return false;
-    if ((flags & EXITING) != 0) /* its files are closed already: who listens to it knows */
+    if ((flags & EXITING) != 0) /* its files are closed already, which its peers can see */
         ret->state = 'X';
     ret->cpu_ticks = utime + stime;
     ret->children_ticks = (uint64_t)(cutime > 0 ? cutime : 0) + (uint64_t)(cstime > 0 ? cstime : 0);
@@ -69,7 +69,7 @@ struct process *processes_read(size_t *ret_count)
             all = grown;
             capacity *= 2;
         }
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10); /* 0 for what is no process */
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10); /* 0: not a process */
         if (pid > 0 && process_read(pid, &all[count]))
             count++;
     }
@@ -95,7 +95,7 @@ static int pid_order(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-/* Walk up until the answer is known, and leave it with all that were passed. */
+/* Walk up to the first process whose root is known, and set it for all processes on the way. */
 static void process_descend(struct process *all, size_t count, struct process *of,
                             const pid_t *roots, size_t root_count)
 {
@@ -103,7 +103,7 @@ static void process_descend(struct process *all, size_t count, struct process *o
     pid_t root = 0;
 
     while (at != NULL && at->root == UNKNOWN) {
-        at->root = ON_THE_WAY; /* two looks at /proc may make a circle */
+        at->root = ON_THE_WAY; /* entries read at different times may form a cycle */
         if (bsearch(&at->parent, roots, root_count, sizeof(*roots), pid_order) != NULL) {
             root = at->parent;
             at = NULL;

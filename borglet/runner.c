@@ -1,5 +1,5 @@
 /*
- * runner.c - attempts started, adopted, stopped and forgotten.
+ * runner.c - start, adopt, stop and forget attempts.
  */
 #include "clock.h"
 #include "env.h"
@@ -27,7 +27,7 @@ void runner_unref(struct runner *runner)
         return;
     ASSERT(runner->closing);
     close(runner->tasks_fd);
-    attic_close(&runner->attic);
+    archive_close(&runner->archive);
     free(runner->children);
     free(runner);
 }
@@ -54,7 +54,7 @@ static void runner_on_child(uv_signal_t *handle, int signal UNUSED)
             runner->children[kept++] = runner->children[i];
     runner->child_count = kept;
     if (!runner->closing)
-        attic_reap(&runner->attic);
+        archive_reap(&runner->archive);
 }
 
 void attempt_changed(struct runner *runner, struct attempt *attempt)
@@ -96,8 +96,8 @@ void runner_attempt_path(const struct runner *runner, const struct attempt *atte
     buf_printf(to, "%s/tasks/%s", runner->dir, attempt->name);
 }
 
-static void attempt_end_unstarted(struct runner *runner, struct attempt *attempt,
-                                  const char *detail, enum report_fault fault)
+void attempt_end_unstarted(struct runner *runner, struct attempt *attempt, const char *detail,
+                           enum report_fault fault)
 {
     log_warn("task.start_failed attempt=%s reason=%s", attempt->name, log_quoted(detail));
     attempt->report.kind = REPORT_START_ERROR;
@@ -115,7 +115,7 @@ static int attempt_dir_make(struct runner *runner, struct attempt *attempt, int 
     int fd = attempt_dir_open(runner, attempt);
     if (fd < 0)
         return err_errno(err, errno, "cannot open \"%s/tasks/%s\"", runner->dir, attempt->name);
-    /* The task may give up its user, and works there still. */
+    /* The task may change its user and must still be able to work there. */
     if (mkdirat(fd, "work", 0755) < 0 || fchmodat(fd, "work", 0755, 0) < 0) {
         close(fd);
         return err_errno(err, errno, "cannot create \"%s/tasks/%s/work\"", runner->dir,
@@ -175,7 +175,7 @@ static int attempt_start(struct runner *runner, struct attempt *attempt,
     return 0;
 }
 
-/* Masters check specs, but a path is made of this one. */
+/* Masters check specs, but this one becomes part of a path. */
 static bool intent_sound(const struct intent *intent)
 {
     return name_valid(intent->spec.name) && intent->spec.argv.count > 0 &&
@@ -217,12 +217,13 @@ void runner_start(struct runner *runner, const struct intent *intent)
     struct err err;
 
     if (!intent_sound(intent))
-        attempt_end_unstarted(runner, attempt, "the spec is without a sound name or command",
+        attempt_end_unstarted(runner, attempt, "the spec has no valid name or no command",
                               FAULT_TASK);
     else if (runner->attempt_count > RUNNER_ATTEMPTS_MAX)
         attempt_end_unstarted(runner, attempt, "too many attempts on this machine", FAULT_MACHINE);
     else if (attempt_start(runner, attempt, intent, &err) != 0)
-        /* Words that no shim takes are the spec's; ports, disk, processes are the machine's. */
+        /* Too many words are the fault of the spec; ports, disk and processes are that of the
+         * machine. */
         attempt_end_unstarted(runner, attempt, err.msg,
                               err.code == ERR_LIMIT ? FAULT_TASK : FAULT_MACHINE);
 }
@@ -249,11 +250,12 @@ void runner_stop(struct runner *runner, struct attempt *attempt, uint32_t grace_
     attempt->stop_grace_ms = grace_ms;
     attempt->stop_at_ms = clock_mono_ms();
     attempt->probe_ms = 0;
-    log_info("task.stopping attempt=%s grace_ms=%" PRIu32, attempt->name, grace_ms);
-    if (attempt->foreign)
+    log_info("task.stop_requested attempt=%s grace_ms=%" PRIu32, attempt->name, grace_ms);
+    if (attempt->by_pid)
         attempt_give_up(runner, attempt, grace_ms);
     else if (attempt->shim_fd >= 0 && shim_send(attempt->shim_fd, SHIM_STOP, grace_ms, &err) != 0)
-        log_warn("task.stop_failed attempt=%s reason=%s, asking again once it is reached",
+        log_warn("task.stop_failed attempt=%s reason=%s action=\"trying again once the shim is "
+                 "reached\"",
                  attempt->name, log_quoted(err.msg));
     runner_tick_start(runner);
 }
@@ -265,7 +267,7 @@ void runner_forget(struct runner *runner, struct attempt *attempt)
         (void)!shim_send(attempt->shim_fd, SHIM_ACK_EXIT, 0, NULL);
     attempt_unwatch(attempt);
     if (attempt->has_dir)
-        attic_put(&runner->attic, runner->tasks_fd, attempt->name, attempt->task);
+        archive_put(&runner->archive, runner->tasks_fd, attempt->name, attempt->task);
     list_remove(&attempt->link);
     runner->attempt_count--;
     free(attempt);
@@ -292,12 +294,12 @@ size_t runner_count(const struct runner *runner)
     return runner->attempt_count;
 }
 
-const struct attic *runner_attic(const struct runner *runner)
+const struct archive *runner_archive(const struct runner *runner)
 {
-    return &runner->attic;
+    return &runner->archive;
 }
 
-/* The borglet that started it may have numbered what the cell names otherwise. */
+/* The borglet that started the attempt may have numbered the named resources differently. */
 static void attempt_number(struct runner *runner, struct attempt *attempt)
 {
     struct resources limit;
@@ -310,13 +312,14 @@ static void attempt_number(struct runner *runner, struct attempt *attempt)
     memcpy(attempt->spec.limit, limit.v, sizeof(limit.v));
 }
 
-/* Something is wrong with what the directory says of the attempt: it cannot go on unwatched. */
+/* Stop an attempt whose directory was tampered with, because it cannot be supervised safely. */
 static void attempt_tampered(struct runner *runner, struct attempt *attempt, const char *what)
 {
     enum { GRACE_MS = 5000 };
 
-    log_warn("attempt.tampered attempt=%s reason=%s, stopping it", attempt->name, log_quoted(what));
-    str_copy(attempt->trouble, sizeof(attempt->trouble), what);
+    log_warn("attempt.tampered attempt=%s reason=%s action=\"stopping it\"", attempt->name,
+             log_quoted(what));
+    str_copy(attempt->end_reason, sizeof(attempt->end_reason), what);
     runner_stop(runner, attempt, GRACE_MS);
 }
 
@@ -328,14 +331,14 @@ static void attempt_adopt(struct runner *runner, struct attempt *attempt)
 
     attempt->has_dir = true;
     attempt->adopted = true;
-    int rc = dir_fd < 0 ? err_set(&err, ERR_NOT_FOUND, "it is no directory")
+    int rc = dir_fd < 0 ? err_set(&err, ERR_NOT_FOUND, "the attempt has no directory")
                         : shim_spec_read(dir_fd, &attempt->spec, attempt->argv0, &err);
     if (rc != 0)
         memset(&attempt->spec, 0, sizeof(attempt->spec));
     attempt_number(runner, attempt);
     for (uint32_t i = 0; i < attempt->spec.port_count; i++)
         ports_mark(&runner->ports, attempt->spec.ports[i]);
-    bool wrong = rc != 0 && err.code != ERR_STATE;
+    bool wrong = rc != 0;
     struct err record_err;
     int record_rc = dir_fd < 0 ? rc : shim_record_read(dir_fd, &state, &record_err);
     bool known = record_rc == 0;
@@ -349,7 +352,7 @@ static void attempt_adopt(struct runner *runner, struct attempt *attempt)
         attempt->shim_pid = state.shim_pid;
     if (known)
         attempt->shim_starttime = state.shim_starttime;
-    /* What the record says may be told at once; the shim then says what has happened since. */
+    /* The record is reported at once; the shim then sends what has happened since. */
     if (known && state.phase != SHIM_ENDED)
         attempt_take_state(runner, attempt, &state);
     attempt_reach(runner, attempt);
@@ -372,7 +375,8 @@ static int runner_adopt_all(struct runner *runner, struct err *err)
         if (item->d_name[0] == '.')
             continue;
         if (!attempt_name_parse(item->d_name, job, &task) || runner_find(runner, task) != NULL) {
-            log_warn("attempt.unknown name=%s, ignored", log_quoted(item->d_name));
+            log_warn("attempt.ignored name=%s reason=\"not the name of an attempt\"",
+                     log_quoted(item->d_name));
             continue;
         }
         attempt_adopt(runner, attempt_new(runner, job, task));
@@ -388,14 +392,14 @@ static int runner_dirs_open(struct runner *runner, struct err *err)
     buf_printf(&path, "%s/tasks", runner->dir);
     if (mkdir(buf_text(&path), 0700) < 0 && errno != EEXIST)
         return err_errno(err, errno, "cannot create \"%s\"", buf_text(&path));
-    int rc = attic_open(&runner->attic, runner->dir, runner->shim_path, err);
+    int rc = archive_open(&runner->archive, runner->dir, runner->shim_path, err);
     if (rc != 0)
         return rc;
     runner->tasks_fd = open(buf_text(&path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (runner->tasks_fd >= 0)
         return 0;
     rc = err_errno(err, errno, "cannot open \"%s\"", buf_text(&path));
-    attic_close(&runner->attic);
+    archive_close(&runner->archive);
     return rc;
 }
 
@@ -410,7 +414,7 @@ int runner_open(const struct runner_options *options, struct runner **ret, struc
     str_copy(runner->shim_path, sizeof(runner->shim_path), options->shim_path);
     list_init(&runner->attempts);
     boot_id_read(runner->boot_id, sizeof(runner->boot_id));
-    /* Absolute: tasks are told this path. */
+    /* The path is absolute, because it is in the environment of tasks. */
     char *real = realpath(options->dir, NULL);
     if (real == NULL || strlen(real) >= sizeof(runner->dir)) {
         free(real);
@@ -428,7 +432,8 @@ int runner_open(const struct runner_options *options, struct runner **ret, struc
     runner->on_child.data = runner;
     runner->handles = 1;
     uv_signal_start(&runner->on_child, runner_on_child, SIGCHLD);
-    attic_reap(&runner->attic); /* cleaners that ended before there was anybody to be told */
+    archive_reap(
+        &runner->archive); /* children of an earlier process image that ended before this handler */
     uv_timer_init(options->loop, &runner->tick);
     runner->tick.data = runner;
     runner->handles++;

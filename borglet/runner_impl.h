@@ -1,8 +1,8 @@
 /*
- * runner_impl.h - what the parts of the runner share.
+ * runner_impl.h - declarations that the parts of the runner share.
  *
- *     runner.c        attempts made, adopted, forgotten
- *     runner_reach.c  their shims: listened to, reached again, given up
+ *     runner.c        start, adopt and forget attempts
+ *     runner_reach.c  listen to their shims, reconnect to them, do without them
  */
 #ifndef BORGLET_RUNNER_IMPL_H
 #define BORGLET_RUNNER_IMPL_H
@@ -18,37 +18,40 @@ struct runner {
     char boot_id[64];
     int tasks_fd;
     struct ports ports;
-    struct attic attic;
+    struct archive archive;
     struct list attempts;
     size_t attempt_count;
-    pid_t *children; /* shims of ours, to be reaped */
+    pid_t *children; /* shims that are children of this process, to be reaped */
     size_t child_count, child_capacity;
     uv_signal_t on_child;
-    uv_timer_t tick;       /* active while an attempt waits for a time */
-    bool looking;          /* a round of lost_signal() is on its way */
-    uint64_t look_at_ms;   /* not before: the next round */
-    uint64_t look_wait_ms; /* between two rounds; doubles while nothing new is given up */
-    size_t handles;        /* open ones, and that round; the last to end frees us */
+    uv_timer_t tick;       /* active while an attempt waits for a point in time */
+    bool looking;          /* a pass of lost_signal() is running */
+    uint64_t look_at_ms;   /* the earliest time of the next pass */
+    uint64_t look_wait_ms; /* between two passes; doubles while no attempt is added */
+    size_t handles;        /* open handles, and the running pass; the last one frees the runner */
     bool closing;
 };
 
 void runner_unref(struct runner *runner);
 void attempt_changed(struct runner *runner, struct attempt *attempt);
 int attempt_dir_open(const struct runner *runner, const struct attempt *attempt);
-/* Nothing of it is left; its report is complete. */
+/* End an attempt that has no processes left and whose report is complete. */
 void attempt_end(struct runner *runner, struct attempt *attempt);
+/* End an attempt that was not started. */
+void attempt_end_unstarted(struct runner *runner, struct attempt *attempt, const char *detail,
+                           enum report_fault fault);
 
-/* Listen to a shim that we have started; takes `fd`. */
+/* Listen to the shim at `fd`, which is taken over. */
 void attempt_listen(struct runner *runner, struct attempt *attempt, int fd);
 void attempt_unwatch(struct attempt *attempt);
-/* Reach a shim that was not started by us, or that cut us off. */
+/* Connect to the running shim of the attempt. */
 void attempt_reach(struct runner *runner, struct attempt *attempt);
-/* Believe what the shim, or its record, says. */
+/* Take the state that the shim has sent or recorded. */
 void attempt_take_state(struct runner *runner, struct attempt *attempt,
                         const struct shim_state *state);
-/* The shim cannot be asked to: its processes get SIGTERM and, `grace_ms` later, SIGKILL from us. */
+/* Stop the task without its shim: its processes get SIGTERM and, `grace_ms` later, SIGKILL. */
 void attempt_give_up(struct runner *runner, struct attempt *attempt, uint32_t grace_ms);
-/* Something is to be done after a while. */
+/* Run the tick now; it decides when the next one is due. */
 void runner_tick_start(struct runner *runner);
 
 #endif

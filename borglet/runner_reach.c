@@ -1,10 +1,9 @@
 /*
- * runner_reach.c - the shims of attempts: listened to, reached again after a failure, given up.
+ * runner_reach.c - listen to the shims of attempts, reconnect to them, and do without them.
  *
- * A shim that cannot be reached is tried again after waits that double, with a line in the log when
- * it is lost and when it is there again. What answers for no shim any more - it was killed, it is
- * stopped and does not hear of a stop, it is of a version we do not speak, something else stands at
- * its socket - is found and signalled by us, off the loop, until nothing is left (lost.h).
+ * A shim that cannot be reached is tried again with waits that double, with one line in the log
+ * when it is lost and one when it is reached again. An attempt without a usable shim is stopped
+ * from here: its processes are found and signalled off the loop until none is left (lost.h).
  */
 #include "clock.h"
 #include "log.h"
@@ -23,16 +22,20 @@ enum {
     MESSAGES_PER_TURN = 64,
     TICK_MS = 50,
     STOP_TICK_MS = 1000,
-    LOOK_MIN_MS = 50, /* between two rounds; doubles */
+    LOOK_MIN_MS = 50, /* between two passes; doubles */
     LOOK_MAX_MS = 1000,
-    REACH_MIN_MS = 100, /* between two tries to reach a shim; doubles */
+    REACH_MIN_MS = 100, /* between two attempts to reach a shim; doubles */
     REACH_MAX_MS = 30000,
-    STOP_ANSWER_MS = 10000, /* behind the grace: then the shim is asked whether it is there */
-    PROBE_MS = 5000,        /* and has so long to answer */
-    SHIM_LEAVES_MS = 500,   /* a shim whose task is gone records that, before it is killed */
+    REACH_BY_PID_MAX_MS = 600000, /* the same for a shim that cannot be spoken to */
+    STOP_ANSWER_MS =
+        10000,            /* after the grace the shim has so long, then it is asked for its state */
+    PROBE_MS = 5000,      /* and it has so long to answer */
+    SHIM_LEAVES_MS = 500, /* a shim has so long to record the end before it is killed */
+    BY_PID_RECORD_MS = 2000, /* the same for a shim that cannot be spoken to */
 };
 
-/* A descriptor in the loop for one attempt; outlives it until the loop has closed it. */
+/* A descriptor that the loop polls for one attempt. It outlives the attempt until the loop has
+ * closed it. */
 struct watch {
     uv_poll_t poll;
     struct runner *runner;
@@ -50,12 +53,11 @@ static void watch_on_close(uv_handle_t *handle)
     runner_unref(runner);
 }
 
-void attempt_unwatch(struct attempt *attempt)
+static void watch_close(struct watch **place)
 {
-    struct watch *watch = attempt->watch;
+    struct watch *watch = *place;
 
-    attempt->watch = NULL;
-    attempt->shim_fd = -1;
+    *place = NULL;
     if (watch == NULL)
         return;
     watch->attempt = NULL;
@@ -63,27 +65,46 @@ void attempt_unwatch(struct attempt *attempt)
     uv_close((uv_handle_t *)&watch->poll, watch_on_close);
 }
 
-/* Takes `fd`. */
-static void attempt_watch(struct runner *runner, struct attempt *attempt, int fd, uv_poll_cb cb)
+static void attempt_disconnect(struct attempt *attempt)
+{
+    watch_close(&attempt->watch);
+    attempt->shim_fd = -1;
+    attempt->shim_version = 0;
+}
+
+static void attempt_ends_unwatch(struct attempt *attempt)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(attempt->ends); i++)
+        watch_close(&attempt->ends[i]);
+}
+
+void attempt_unwatch(struct attempt *attempt)
+{
+    attempt_disconnect(attempt);
+    attempt_ends_unwatch(attempt);
+}
+
+/* Poll `fd`, which is taken over. */
+static struct watch *attempt_watch(struct runner *runner, struct attempt *attempt, int fd,
+                                   uv_poll_cb cb)
 {
     struct watch *watch = xcalloc(1, sizeof(*watch));
 
-    ASSERT(attempt->watch == NULL);
     watch->runner = runner;
     watch->attempt = attempt;
     watch->fd = fd;
     watch->poll.data = watch;
-    attempt->watch = watch;
     if (uv_poll_init(runner->options.loop, &watch->poll, fd) != 0)
         PANIC("cannot watch descriptor %d of %s", fd, attempt->name);
     runner->handles++;
     uv_poll_start(&watch->poll, UV_READABLE, cb);
+    return watch;
 }
 
 static void attempt_end_lost(struct runner *runner, struct attempt *attempt, const char *detail)
 {
-    if (attempt->trouble[0] != '\0')
-        detail = attempt->trouble;
+    if (attempt->end_reason[0] != '\0')
+        detail = attempt->end_reason;
     log_warn("task.lost attempt=%s reason=%s", attempt->name, log_quoted(detail));
     attempt->report.kind = REPORT_LOST;
     attempt->report.exit_code = 0;
@@ -91,8 +112,8 @@ static void attempt_end_lost(struct runner *runner, struct attempt *attempt, con
     attempt_end(runner, attempt);
 }
 
-/* The shim has not heard of a stop: it was asked over a connection that broke. Asking twice does no
- * harm. */
+/* Send a stop again that the shim has not received, because the connection broke. A second one
+ * does no harm. */
 static void attempt_repeat_stop(struct attempt *attempt)
 {
     if (attempt->stopping && !attempt->state.stopping && attempt->shim_fd >= 0)
@@ -104,19 +125,25 @@ static void attempt_take_end(struct runner *runner, struct attempt *attempt)
     const struct shim_state *state = &attempt->state;
 
     shim_end_report(state, attempt->argv0, &attempt->report);
-    if (attempt->trouble[0] != '\0')
-        str_copy(attempt->report.detail, sizeof(attempt->report.detail), attempt->trouble);
+    /* The shim did not receive the stop, so it does not know that there was one. */
+    if (attempt->by_pid && attempt->stopping && attempt->report.kind == REPORT_EXITED)
+        attempt->report.told_to_stop = true;
+    if (attempt->end_reason[0] != '\0')
+        str_copy(attempt->report.detail, sizeof(attempt->report.detail), attempt->end_reason);
     if (attempt->report.kind == REPORT_START_ERROR)
         log_warn("task.start_failed attempt=%s reason=%s", attempt->name,
                  log_quoted(attempt->report.detail));
     else
         log_info("task.ended attempt=%s code=%d detail=%s", attempt->name,
                  attempt->report.exit_code, log_quoted(attempt->report.detail));
-    /* On disk: the shim need not keep it for us any longer. */
+    /* The end is on disk, so the shim need not keep it. */
     if (state->recorded && attempt->shim_fd >= 0)
         (void)!shim_send(attempt->shim_fd, SHIM_ACK_EXIT, 0, NULL);
     if (state->recorded || attempt->shim_fd < 0)
         attempt_unwatch(attempt);
+    /* A shim that cannot be spoken to gets no acknowledgement; it has nothing left to do. */
+    if (attempt->by_pid && lost_same_process(attempt->shim_pid, attempt->shim_starttime))
+        kill(attempt->shim_pid, SIGKILL);
     attempt_end(runner, attempt);
 }
 
@@ -141,7 +168,7 @@ void attempt_take_state(struct runner *runner, struct attempt *attempt,
         attempt_repeat_stop(attempt);
 }
 
-/* What the record says, if it can be read; true: the task has ended, and this is told. */
+/* Take the end from the record. Returns whether the record has an end. */
 static bool attempt_take_record(struct runner *runner, struct attempt *attempt)
 {
     struct shim_state state;
@@ -172,7 +199,7 @@ void attempt_give_up(struct runner *runner, struct attempt *attempt, uint32_t gr
     runner_tick_start(runner);
 }
 
-/* Nobody answers for the attempt any more. */
+/* The attempt has no usable shim any more: take its end from the record, or kill what is left. */
 static void attempt_orphaned(struct runner *runner, struct attempt *attempt)
 {
     attempt_unwatch(attempt);
@@ -183,9 +210,9 @@ static void attempt_orphaned(struct runner *runner, struct attempt *attempt)
         attempt->shim_pid = state->shim_pid;
         attempt->shim_starttime = state->shim_starttime;
     }
-    if (attempt->trouble[0] == '\0' &&
+    if (attempt->end_reason[0] == '\0' && !attempt->by_pid &&
         lost_same_process(attempt->shim_pid, attempt->shim_starttime))
-        str_copy(attempt->trouble, sizeof(attempt->trouble),
+        str_copy(attempt->end_reason, sizeof(attempt->end_reason),
                  "the attempt's directory was tampered with: its shim is not at \"ctl.sock\"");
     attempt_give_up(runner, attempt, 0);
 }
@@ -193,54 +220,126 @@ static void attempt_orphaned(struct runner *runner, struct attempt *attempt)
 static void attempt_orphan_over(struct runner *runner, struct attempt *attempt)
 {
     const struct shim_state *state = &attempt->state;
+    char detail[sizeof(attempt->report.detail)];
 
     if (attempt_take_record(runner, attempt))
         return;
-    if (state->boot_id[0] != '\0' && strcmp(state->boot_id, runner->boot_id) != 0)
+    if (attempt->end_reason[0] == '\0' && attempt->by_pid && state->task_pid == 0 &&
+        !attempt->adopted) {
+        attempt_end_unstarted(runner, attempt, attempt->by_pid_why, FAULT_MACHINE);
+        return;
+    }
+    snprintf(detail, sizeof(detail), "its end is unknown: %s", attempt->by_pid_why);
+    if (attempt->by_pid)
+        attempt_end_lost(runner, attempt, detail);
+    else if (state->boot_id[0] != '\0' && strcmp(state->boot_id, runner->boot_id) != 0)
         attempt_end_lost(runner, attempt, "the machine has been rebooted");
     else
-        attempt_end_lost(runner, attempt,
-                         "its shim was killed, so its end is unknown; what was left is killed");
+        attempt_end_lost(
+            runner, attempt,
+            "its shim was killed, so its end is unknown; its remaining processes were killed");
 }
 
-/* A shim of another version is known by its process; that it leaves says that the task is over. */
-static void runner_on_shim_end(uv_poll_t *handle, int status UNUSED, int events UNUSED)
+static void runner_on_process_end(uv_poll_t *handle, int status UNUSED, int events UNUSED)
 {
     struct watch *watch = handle->data;
 
     attempt_orphaned(watch->runner, watch->attempt);
 }
 
-static void attempt_foreign(struct runner *runner, struct attempt *attempt, const struct err *why)
+/* Watch for the end of the process. False: it has ended, or its pid belongs to another process. */
+static bool attempt_end_watch(struct runner *runner, struct attempt *attempt, struct watch **place,
+                              pid_t pid, uint64_t starttime)
 {
-    int fd = (int)syscall(SYS_pidfd_open, attempt->shim_pid, 0);
-
-    str_copy(attempt->trouble, sizeof(attempt->trouble), why->msg);
-    attempt->foreign = true;
-    log_warn("shim.foreign attempt=%s shim=%d reason=%s, it goes on and is stopped by signals",
-             attempt->name, attempt->shim_pid, log_quoted(why->msg));
-    if (fd < 0) {
-        attempt_orphaned(runner, attempt);
-        return;
+    if (*place != NULL || pid <= 1)
+        return true;
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    int error = errno;
+    /* The comparison comes after pidfd_open(), because a descriptor stays with its process. */
+    if (!lost_same_process(pid, starttime)) {
+        if (fd >= 0)
+            close(fd);
+        return false;
     }
-    attempt_watch(runner, attempt, fd, runner_on_shim_end);
+    if (fd >= 0)
+        *place = attempt_watch(runner, attempt, fd, runner_on_process_end);
+    else
+        log_warn("task.watch_failed attempt=%s pid=%d reason=%s action=\"trying again later\"",
+                 attempt->name, pid, log_quoted(strerror(error)));
+    return true;
+}
+
+/* Watch the processes of the task and of its shim. False: one of them has ended. */
+static bool attempt_ends_watch(struct runner *runner, struct attempt *attempt)
+{
+    const struct shim_state *state = &attempt->state;
+    bool this_boot = strcmp(state->boot_id, runner->boot_id) == 0;
+
+    return attempt_end_watch(runner, attempt, &attempt->ends[0], this_boot ? state->task_pid : 0,
+                             state->starttime) &&
+           attempt_end_watch(runner, attempt, &attempt->ends[1], attempt->shim_pid,
+                             attempt->shim_starttime);
+}
+
+/* Try to reach the shim again later; the wait doubles. */
+static void attempt_retry(struct runner *runner, struct attempt *attempt)
+{
+    uint64_t wait = (uint64_t)REACH_MIN_MS << MIN(attempt->reach_failures, 16U);
+    uint64_t wait_max = attempt->by_pid ? REACH_BY_PID_MAX_MS : REACH_MAX_MS;
+
+    attempt->reach_failures++;
+    attempt->reach_at_ms = clock_mono_ms() + MIN(wait, wait_max);
+    runner_tick_start(runner);
+}
+
+static void attempt_lost_shim(struct runner *runner, struct attempt *attempt, const struct err *why)
+{
+    if (attempt->reach_failures == 0 && !attempt->by_pid)
+        log_warn("shim.lost attempt=%s reason=%s action=\"trying to reach it\"", attempt->name,
+                 log_quoted(why->msg));
+    attempt_retry(runner, attempt);
+}
+
+static void attempt_by_pid_begin(struct runner *runner, struct attempt *attempt,
+                                 const struct err *why)
+{
+    attempt->reach_failures = attempt->relapses++;
+    attempt->report.pid = attempt->state.task_pid;
+    log_warn("shim.refused attempt=%s shim_pid=%d task_pid=%d reason=%s action=%s", attempt->name,
+             attempt->shim_pid, attempt->state.task_pid, log_quoted(why->msg),
+             "\"the task is watched by its pid and stopped by signals; to have it supervised again "
+             "run a borglet of the shim's release, or restart the task\"");
     str_copy(attempt->report.detail, sizeof(attempt->report.detail), why->msg);
     attempt->phase = ATTEMPT_RUNNING;
     attempt_changed(runner, attempt);
-    if (attempt->stopping)
-        attempt_give_up(runner, attempt, attempt->stop_grace_ms);
 }
 
-/* Try again later, and say so the first time. */
-static void attempt_retry(struct runner *runner, struct attempt *attempt, const struct err *why)
+/* The shim runs but cannot be spoken to: watch the task by its pid, and ask the shim again later.
+ */
+static void attempt_watch_by_pid(struct runner *runner, struct attempt *attempt,
+                                 const struct err *why)
 {
-    uint64_t wait = (uint64_t)REACH_MIN_MS << MIN(attempt->reach_failures, 16U);
+    bool unstarted = !attempt->adopted && attempt->phase == ATTEMPT_STARTING;
+    bool is_new = !attempt->by_pid;
 
-    if (attempt->reach_failures++ == 0)
-        log_warn("shim.silent attempt=%s reason=%s, trying to reach it", attempt->name,
-                 log_quoted(why->msg));
-    attempt->reach_at_ms = clock_mono_ms() + MIN(wait, (uint64_t)REACH_MAX_MS);
-    runner_tick_start(runner);
+    attempt->by_pid = true;
+    str_copy(attempt->by_pid_why, sizeof(attempt->by_pid_why), why->msg);
+    attempt_disconnect(attempt);
+    if (attempt_take_record(runner, attempt))
+        return;
+    if (unstarted && why->code == ERR_STATE) {
+        /* This borglet has just started the shim, which starts no task without a common version. */
+        attempt_give_up(runner, attempt, 0);
+        return;
+    }
+    if (is_new)
+        attempt_by_pid_begin(runner, attempt, why);
+    if (!attempt_ends_watch(runner, attempt))
+        attempt_orphaned(runner, attempt);
+    else if (attempt->stopping)
+        attempt_give_up(runner, attempt, attempt->stop_grace_ms);
+    else
+        attempt_retry(runner, attempt);
 }
 
 static void runner_on_message(uv_poll_t *handle, int status, int events);
@@ -249,22 +348,21 @@ static void attempt_reached(struct runner *runner, struct attempt *attempt, int 
 {
     struct process process;
 
-    /* Who is at the socket is the shim: but not when that is known to be somebody else. */
+    /* The process at the socket is the shim, unless another process is known to be. */
     if (attempt->shim_pid != 0 && attempt->shim_pid != pid) {
         close(fd);
-        snprintf(attempt->trouble, sizeof(attempt->trouble),
+        snprintf(attempt->end_reason, sizeof(attempt->end_reason),
                  "the attempt's directory was tampered with: process %d is in its shim's place",
                  pid);
         attempt_orphaned(runner, attempt);
         return;
     }
-    if (attempt->shim_pid == 0 && process_read(pid, &process)) {
-        attempt->shim_pid = pid;
+    attempt->shim_pid = pid;
+    if (attempt->shim_starttime == 0 && process_read(pid, &process))
         attempt->shim_starttime = process.starttime;
-    }
     attempt_listen(runner, attempt, fd);
-    /* When this fails the shim is gone, and the watch will say so. */
-    (void)!shim_send(fd, SHIM_SUBSCRIBE, 0, NULL);
+    /* If this fails the shim has closed the connection, which the watch reports. */
+    (void)!shim_hello(fd, NULL);
 }
 
 void attempt_reach(struct runner *runner, struct attempt *attempt)
@@ -274,7 +372,7 @@ void attempt_reach(struct runner *runner, struct attempt *attempt)
     int fd, dir_fd = attempt_dir_open(runner, attempt);
 
     attempt->reach_at_ms = 0;
-    int rc = dir_fd < 0 ? err_set(&err, ERR_CLOSED, "its directory is gone")
+    int rc = dir_fd < 0 ? err_set(&err, ERR_CLOSED, "the directory of the attempt is missing")
                         : shim_connect(dir_fd, &fd, &pid, &err);
     if (dir_fd >= 0)
         close(dir_fd);
@@ -283,22 +381,36 @@ void attempt_reach(struct runner *runner, struct attempt *attempt)
         return;
     }
     if (err.code == ERR_IO) {
-        attempt_retry(runner, attempt, &err);
+        attempt_lost_shim(runner, attempt, &err);
         return;
     }
     if (err.code == ERR_CORRUPT)
-        str_copy(attempt->trouble, sizeof(attempt->trouble), err.msg);
+        str_copy(attempt->end_reason, sizeof(attempt->end_reason), err.msg);
     attempt_orphaned(runner, attempt);
+}
+
+/* Agree on a version with the shim. */
+static void attempt_agree(struct attempt *attempt, const struct shim_message *message)
+{
+    if (attempt->shim_version != 0)
+        return;
+    attempt->shim_version = message->version;
+    /* A shim of version 3 has no hello: it refuses the request and is asked in the old way. */
+    if (message->kind == SHIM_REFUSED && message->version < SHIM_VERSION_RANGES)
+        (void)!shim_send(attempt->shim_fd, SHIM_SUBSCRIBE, 0, NULL);
 }
 
 static void attempt_heard(struct runner *runner, struct attempt *attempt,
                           const struct shim_message *message)
 {
-    if (attempt->reach_failures > 1)
+    if (attempt->reach_failures > 1 || attempt->by_pid)
         log_info("shim.reached attempt=%s tries=%" PRIu32, attempt->name, attempt->reach_failures);
     attempt->reach_failures = 0;
     attempt->probe_ms = 0;
-    if (message->kind != SHIM_REFUSED)
+    attempt->by_pid = false;
+    attempt_ends_unwatch(attempt);
+    attempt_agree(attempt, message);
+    if (message->kind != SHIM_REFUSED && message->kind != SHIM_HELLO_ANSWER)
         attempt_take_state(runner, attempt, &message->state);
 }
 
@@ -311,7 +423,7 @@ static void runner_on_message(uv_poll_t *handle, int status UNUSED, int events U
     struct err err;
     int rc = 0;
 
-    /* The rest, if there is more, comes with the next turn. */
+    /* Further messages are received in the next turn. */
     for (int i = 0; i < MESSAGES_PER_TURN && watch->attempt != NULL; i++) {
         rc = shim_receive(watch->fd, &message, &err);
         if (rc != 1)
@@ -320,28 +432,31 @@ static void runner_on_message(uv_poll_t *handle, int status UNUSED, int events U
     }
     if (watch->attempt == NULL || rc >= 0)
         return;
-    attempt_unwatch(attempt);
+    attempt_disconnect(attempt);
     if (attempt->phase == ATTEMPT_ENDED)
         return;
-    if (err.code == ERR_STATE) {
-        attempt_foreign(runner, attempt, &err);
-    } else if (attempt->reach_failures == 0) {
-        log_warn("shim.silent attempt=%s reason=%s, trying to reach it", attempt->name,
+    if (err.code != ERR_CLOSED) {
+        attempt_watch_by_pid(runner, attempt, &err);
+    } else if (attempt->reach_failures == 0 && !attempt->by_pid) {
+        log_warn("shim.lost attempt=%s reason=%s action=\"trying to reach it\"", attempt->name,
                  log_quoted(err.msg));
         attempt->reach_failures = 1;
         attempt_reach(runner, attempt);
+    } else if (attempt_ends_watch(runner, attempt)) {
+        attempt_retry(runner, attempt);
     } else {
-        attempt_retry(runner, attempt, &err);
+        attempt_orphaned(runner, attempt);
     }
 }
 
 void attempt_listen(struct runner *runner, struct attempt *attempt, int fd)
 {
-    attempt_watch(runner, attempt, fd, runner_on_message);
+    ASSERT(attempt->watch == NULL);
+    attempt->watch = attempt_watch(runner, attempt, fd, runner_on_message);
     attempt->shim_fd = fd;
 }
 
-/* A stop that the shim does not carry out, because it is stopped itself or out of reach. */
+/* Give up a shim that does not carry out a stop, because it is stopped itself or out of reach. */
 static void attempt_stop_check(struct runner *runner, struct attempt *attempt, uint64_t now_ms)
 {
     if (now_ms < attempt->stop_at_ms + attempt->stop_grace_ms + STOP_ANSWER_MS)
@@ -354,18 +469,18 @@ static void attempt_stop_check(struct runner *runner, struct attempt *attempt, u
     }
     if (now_ms < attempt->probe_ms + PROBE_MS)
         return;
-    str_copy(attempt->trouble, sizeof(attempt->trouble),
-             "its shim did not answer when it was to be stopped; it was killed without it");
+    str_copy(attempt->end_reason, sizeof(attempt->end_reason),
+             "its shim did not carry out a stop; its processes were killed without the shim");
     log_warn("shim.given_up attempt=%s shim=%d", attempt->name, attempt->shim_pid);
     attempt_give_up(runner, attempt, 0);
 }
 
-/* One look at /proc for all orphans. */
+/* One pass over /proc for all orphaned attempts. */
 struct round {
     uv_work_t work;
     struct runner *runner;
     struct lost *lost;
-    struct attempt_ref *tasks; /* whose they are */
+    struct attempt_ref *tasks; /* the attempts, in the order of `lost` */
     size_t count;
 };
 
@@ -376,7 +491,7 @@ static void round_on_work(uv_work_t *work)
     lost_signal(round->lost, round->count);
 }
 
-/* What a round has found of one orphan. */
+/* Take the result of a pass for one orphaned attempt. */
 static void attempt_take_round(struct runner *runner, struct attempt *attempt,
                                const struct lost *lost)
 {
@@ -389,8 +504,10 @@ static void attempt_take_round(struct runner *runner, struct attempt *attempt,
     }
     if (attempt->empty_since_ms == 0)
         attempt->empty_since_ms = now_ms;
-    if (lost->shim_left && !attempt->foreign && now_ms < attempt->empty_since_ms + SHIM_LEAVES_MS &&
-        !attempt_take_record(runner, attempt))
+    /* The record is the only source of the exit status, so the shim gets time to write it. */
+    uint64_t record_at_ms =
+        attempt->empty_since_ms + (attempt->by_pid ? BY_PID_RECORD_MS : SHIM_LEAVES_MS);
+    if (lost->shim_left && now_ms < record_at_ms && !attempt_take_record(runner, attempt))
         return;
     if (lost->shim_left && lost_same_process(lost->shim_pid, lost->shim_starttime))
         kill(lost->shim_pid, SIGKILL);
@@ -462,29 +579,49 @@ static bool attempt_live(const struct attempt *attempt)
     return attempt->phase == ATTEMPT_STARTING || attempt->phase == ATTEMPT_RUNNING;
 }
 
+static void attempt_on_tick(struct runner *runner, struct attempt *attempt, uint64_t now_ms)
+{
+    if (attempt_live(attempt) && attempt->reach_at_ms != 0 && now_ms >= attempt->reach_at_ms)
+        attempt_reach(runner, attempt);
+    if (attempt_live(attempt) && attempt->stopping)
+        attempt_stop_check(runner, attempt, now_ms);
+}
+
+/* Return when the attempt is looked at again, in ms from now; UINT64_MAX: not by time. */
+static uint64_t attempt_tick_wait(const struct attempt *attempt, uint64_t now_ms)
+{
+    uint64_t wait_ms = UINT64_MAX;
+
+    if (attempt->phase == ATTEMPT_ORPHANED)
+        return TICK_MS;
+    if (!attempt_live(attempt))
+        return wait_ms;
+    if (attempt->stopping)
+        wait_ms = STOP_TICK_MS;
+    if (attempt->reach_at_ms != 0) {
+        uint64_t reach_ms = attempt->reach_at_ms > now_ms ? attempt->reach_at_ms - now_ms : 0;
+        wait_ms = MIN(wait_ms, MAX(reach_ms, (uint64_t)TICK_MS));
+    }
+    return wait_ms;
+}
+
 static void runner_on_tick(uv_timer_t *timer)
 {
     struct runner *runner = timer->data;
-    uint64_t now_ms = clock_mono_ms();
-    size_t orphans = 0, silent = 0, stopping = 0;
+    uint64_t now_ms = clock_mono_ms(), wait_ms = UINT64_MAX;
+    size_t orphans = 0;
 
     for (struct list *l = runner->attempts.next, *next; l != &runner->attempts; l = next) {
         struct attempt *attempt = CONTAINER_OF(l, struct attempt, link);
         next = l->next;
-        if (attempt_live(attempt) && attempt->reach_at_ms != 0 && now_ms >= attempt->reach_at_ms)
-            attempt_reach(runner, attempt);
-        if (attempt_live(attempt) && attempt->stopping)
-            attempt_stop_check(runner, attempt, now_ms);
+        attempt_on_tick(runner, attempt, now_ms);
         orphans += attempt->phase == ATTEMPT_ORPHANED;
-        silent += attempt_live(attempt) && attempt->reach_at_ms != 0;
-        stopping += attempt_live(attempt) && attempt->stopping;
+        wait_ms = MIN(wait_ms, attempt_tick_wait(attempt, now_ms));
     }
     if (orphans > 0 && !runner->looking && now_ms >= runner->look_at_ms)
         runner_look(runner, orphans, now_ms);
-    if (orphans + silent > 0)
-        uv_timer_start(timer, runner_on_tick, TICK_MS, 0);
-    else if (stopping > 0)
-        uv_timer_start(timer, runner_on_tick, STOP_TICK_MS, 0);
+    if (wait_ms != UINT64_MAX)
+        uv_timer_start(timer, runner_on_tick, wait_ms, 0);
 }
 
 void runner_tick_start(struct runner *runner)

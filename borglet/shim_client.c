@@ -34,7 +34,12 @@ int shim_spec_write(int dir_fd, struct shim_spec *spec, const struct words *argv
         return err_set(err, ERR_LIMIT, "command line and environment are too large (%zu bytes)",
                        words_bytes);
     spec->magic = SHIM_SPEC_MAGIC;
-    spec->version = SHIM_VERSION;
+    spec->version = SHIM_VERSION_MAX;
+    spec->version_min = SHIM_VERSION_MIN;
+    spec->head_bytes = sizeof(*spec);
+#if SHIM_VERSION_MAX >= 5
+    spec->appended = SHIM_VERSION_MAX;
+#endif
     spec->argc = argv->count;
     spec->envc = env->count;
     spec->words_bytes = (uint32_t)words_bytes;
@@ -55,86 +60,25 @@ int shim_spec_write(int dir_fd, struct shim_spec *spec, const struct words *argv
     return 0;
 }
 
-static bool version_known(uint32_t version)
-{
-    return version >= SHIM_VERSION_MIN && version <= SHIM_VERSION;
-}
-
-static int spec_take(int fd, struct shim_spec *ret, char *ret_argv0, struct err *err)
-{
-    CLEANUP(buf_release) struct buf words = {0};
-    size_t head = offsetof(struct shim_spec, words_bytes);
-    size_t least = shim_spec_bytes(SHIM_VERSION_MIN);
-
-    memset(ret, 0, sizeof(*ret));
-    if (read(fd, ret, least) != (ssize_t)least || ret->magic != SHIM_SPEC_MAGIC)
-        return err_set(err, ERR_CORRUPT, "the attempt's spec is damaged");
-    if (!version_known(ret->version))
-        return err_set(err, ERR_STATE,
-                       "the attempt's spec is of version %" PRIu32 ", this borglet reads %d to %d",
-                       ret->version, SHIM_VERSION_MIN, SHIM_VERSION);
-    size_t more = shim_spec_bytes(ret->version) - least;
-    if (read(fd, (char *)ret + least, more) != (ssize_t)more ||
-        ret->words_bytes > SHIM_WORDS_BYTES_MAX)
-        return err_set(err, ERR_CORRUPT, "the attempt's spec is damaged");
-    char *bytes = buf_reserve(&words, ret->words_bytes);
-    ssize_t n = read(fd, bytes, ret->words_bytes);
-    if (n != (ssize_t)ret->words_bytes)
-        return err_set(err, ERR_CORRUPT, "the attempt's spec is cut");
-    words.size = ret->words_bytes;
-    uint32_t crc = shim_crc(0, (const char *)ret + head, shim_spec_bytes(ret->version) - head);
-    if (shim_crc(crc, words.bytes, words.size) != ret->crc || ret->port_count > SHIM_PORTS_MAX ||
-        memchr(ret->job, '\0', sizeof(ret->job)) == NULL ||
-        memchr(ret->user, '\0', sizeof(ret->user)) == NULL || ret->log_segment_bytes == 0)
-        return err_set(err, ERR_CORRUPT, "the attempt's spec is damaged");
-    if (ret->version < 3)
-        memset(ret->user, 0, sizeof(ret->user)); /* padding stood there */
-    if (ret_argv0 != NULL)
-        str_copy(ret_argv0, SHIM_ARGV0_BYTES, words.size > 0 ? buf_text(&words) : "");
-    return 0;
-}
-
 int shim_spec_read(int dir_fd, struct shim_spec *ret, char *ret_argv0, struct err *err)
 {
-    enum { SPEC_FILE_BYTES_MAX = sizeof(*ret) + SHIM_WORDS_BYTES_MAX };
+    enum { FILE_BYTES_MAX = SHIM_HEAD_BYTES_MAX + SHIM_WORDS_BYTES_MAX };
+    CLEANUP(buf_release) struct buf file = {0};
+    const char *words;
     int fd;
 
-    int rc = own_file_open(dir_fd, "spec", SPEC_FILE_BYTES_MAX, &fd, err);
+    int rc = own_file_open(dir_fd, "spec", FILE_BYTES_MAX, &fd, err);
     if (rc != 0)
         return rc;
-    rc = spec_take(fd, ret, ret_argv0, err);
+    ssize_t n = read(fd, buf_reserve(&file, FILE_BYTES_MAX), FILE_BYTES_MAX);
     close(fd);
-    return rc;
-}
-
-/* A task may have written it: texts end, numbers are of their enums. */
-static bool state_take(const struct shim_state *state, uint32_t version, struct shim_state *ret)
-{
-    memset(ret, 0, sizeof(*ret));
-    memcpy(ret, state, shim_state_bytes(version));
-    ret->boot_id[sizeof(ret->boot_id) - 1] = '\0';
-    ret->detail[sizeof(ret->detail) - 1] = '\0';
-    return ret->phase >= SHIM_STARTING && ret->phase <= SHIM_ENDED && ret->task_pid >= 0 &&
-           ret->shim_pid >= 0 && ret->end >= SHIM_END_NONE && ret->end <= SHIM_END_START_ERROR;
-}
-
-/* One slot of the file, of whatever version; false: it is not valid. */
-static bool record_take(const char *slot, uint64_t *seq, struct shim_state *ret)
-{
-    struct shim_record record;
-    struct shim_state state;
-    uint32_t crc;
-
-    memcpy(&record, slot, sizeof(record));
-    if (record.magic != SHIM_RECORD_MAGIC || !version_known(record.version) || record.seq <= *seq)
-        return false;
-    size_t bytes = offsetof(struct shim_record, state) + shim_state_bytes(record.version);
-    memcpy(&crc, slot + bytes, sizeof(crc));
-    if (crc != shim_crc(0, slot, bytes) || !state_take(&record.state, record.version, &state))
-        return false;
-    *seq = record.seq;
-    *ret = state;
-    return true;
+    if (n < 0 || !shim_spec_take(file.bytes, (size_t)n, ret, &words) ||
+        ret->port_count > SHIM_PORTS_MAX || memchr(ret->job, '\0', sizeof(ret->job)) == NULL ||
+        memchr(ret->user, '\0', sizeof(ret->user)) == NULL || ret->log_segment_bytes == 0)
+        return err_set(err, ERR_CORRUPT, "the attempt's spec is damaged");
+    if (ret_argv0 != NULL)
+        snprintf(ret_argv0, SHIM_ARGV0_BYTES, "%.*s", (int)ret->words_bytes, words);
+    return 0;
 }
 
 int shim_record_read(int dir_fd, struct shim_state *ret, struct err *err)
@@ -149,7 +93,7 @@ int shim_record_read(int dir_fd, struct shim_state *ret, struct err *err)
     ssize_t n = read(fd, bytes, sizeof(bytes));
     close(fd);
     for (ssize_t at = 0; at + SHIM_RECORD_SLOT_BYTES <= n; at += SHIM_RECORD_SLOT_BYTES)
-        (void)record_take(bytes + at, &seq, ret);
+        (void)shim_record_take(bytes + at, &seq, ret);
     if (seq == 0)
         return err_set(err, ERR_NOT_FOUND, "the attempt has no valid record");
     return 0;
@@ -167,7 +111,8 @@ static int spawn_child(const char *shim_path, const char *dir, int child_fd, pid
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    /* Not our stderr: who reads it must see its end when we end, whatever tasks go on running. */
+    /* The shim does not get the stderr of this process: a reader of it must see its end when
+     * this process ends, although tasks continue. */
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
     posix_spawn_file_actions_adddup2(&actions, 0, 1);
     posix_spawn_file_actions_adddup2(&actions, 0, 2);
@@ -182,12 +127,31 @@ static int spawn_child(const char *shim_path, const char *dir, int child_fd, pid
     return error;
 }
 
+int shim_hello(int fd, struct err *err)
+{
+    const struct shim_hello hello = {.version = SHIM_VERSION_FIRST,
+                                     .kind = SHIM_HELLO,
+                                     .version_min = SHIM_VERSION_MIN,
+                                     .version_max = SHIM_VERSION_MAX};
+
+    if (send(fd, &hello, sizeof(hello), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        return err_errno(err, errno, "cannot send to the shim");
+    return 0;
+}
+
 int shim_spawn(const char *shim_path, const char *dir, int *ret_fd, pid_t *ret_pid, struct err *err)
 {
     int fds[2];
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
-        return err_errno(err, errno, "cannot make a socket for a shim");
+        return err_errno(err, errno, "cannot create a socket for a shim");
+    /* The shim looks for the hello when it starts, so the hello is there before the shim is. */
+    int rc = shim_hello(fds[0], err);
+    if (rc != 0) {
+        close(fds[0]);
+        close(fds[1]);
+        return rc;
+    }
     /* dup2 onto itself would keep close-on-exec. */
     int child_fd = fcntl(fds[1], F_DUPFD_CLOEXEC, SHIM_FD + 1);
     int error = child_fd < 0 ? errno : spawn_child(shim_path, dir, child_fd, ret_pid);
@@ -202,7 +166,7 @@ int shim_spawn(const char *shim_path, const char *dir, int *ret_fd, pid_t *ret_p
     return 0;
 }
 
-/* The socket itself, not what its name may lead to. Returns a descriptor for its path only. */
+/* Open the path of the socket, without following a link. Returns a descriptor for the path only. */
 static int socket_find(int dir_fd, struct err *err)
 {
     struct stat st;
@@ -222,14 +186,14 @@ static int socket_find(int dir_fd, struct err *err)
     return own_file_wrong("ctl.sock", &st, err);
 }
 
-/* Connected, but is it a shim of ours? */
+/* Check that the peer is a shim of this user. */
 static int peer_check(int fd, pid_t *ret_pid, struct err *err)
 {
     struct ucred peer;
     socklen_t size = sizeof(peer);
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-        return err_errno(err, errno, "cannot ask who the shim is");
+        return err_errno(err, errno, "cannot read the credentials of the shim");
     if (peer.uid != geteuid() && peer.uid != 0)
         return err_set(err, ERR_CORRUPT, "\"ctl.sock\" is a socket of user %u, not of its shim",
                        peer.uid);
@@ -245,10 +209,11 @@ int shim_connect(int dir_fd, int *ret_fd, pid_t *ret_pid, struct err *err)
     if (path_fd < 0)
         return path_fd;
     int rc, fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    /* A path of a socket is short (108 bytes); through the descriptor any directory is. */
+    /* A path in a socket address is limited to 108 bytes; /proc/self/fd is short for any
+     * directory. */
     snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", path_fd);
     if (fd < 0)
-        rc = err_errno(err, errno, "cannot make a socket for a shim");
+        rc = err_errno(err, errno, "cannot create a socket for a shim");
     else if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
         rc = peer_check(fd, ret_pid, err);
     else if (errno == ECONNREFUSED || errno == ENOENT)
@@ -256,8 +221,9 @@ int shim_connect(int dir_fd, int *ret_fd, pid_t *ret_pid, struct err *err)
     else if (errno == EPROTOTYPE)
         rc = err_set(err, ERR_CORRUPT, "\"ctl.sock\" is a socket of another kind, not its shim's");
     else if (errno == EACCES || errno == EPERM)
-        rc = err_set(err, ERR_CORRUPT,
-                     "the attempt's directory was tampered with: \"ctl.sock\" is closed to us");
+        rc = err_set(
+            err, ERR_CORRUPT,
+            "the attempt's directory was tampered with: no permission to connect to \"ctl.sock\"");
     else /* EAGAIN: its queue is full */
         rc = err_errno(err, errno, "cannot reach the shim");
     close(path_fd);
@@ -270,35 +236,63 @@ int shim_connect(int dir_fd, int *ret_fd, pid_t *ret_pid, struct err *err)
 
 int shim_send(int fd, enum shim_request_kind kind, uint32_t grace_ms, struct err *err)
 {
-    /* Requests are the same in all versions that we speak: the oldest shim takes this one. */
-    struct shim_request request = {.version = SHIM_VERSION_MIN, .kind = kind, .grace_ms = grace_ms};
+    struct shim_request request = {
+        .version = SHIM_VERSION_FIRST, .kind = kind, .grace_ms = grace_ms};
 
     if (send(fd, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        return err_errno(err, errno, "cannot talk to the shim");
+        return err_errno(err, errno, "cannot send to the shim");
     return 0;
+}
+
+static int version_refuse(uint32_t min, uint32_t max, struct err *err)
+{
+    return err_set(err, ERR_STATE,
+                   "its shim speaks versions %" PRIu32 " to %" PRIu32 ", this borglet %d to %d",
+                   min, max, SHIM_VERSION_MIN, SHIM_VERSION_MAX);
+}
+
+static int hello_take(const char *bytes, size_t size, struct shim_message *ret, struct err *err)
+{
+    struct shim_hello hello;
+
+    if (size < sizeof(hello))
+        return err_set(err, ERR_CORRUPT, "its shim sent a truncated hello of %zu bytes", size);
+    memcpy(&hello, bytes, sizeof(hello));
+    if (hello.version_min == 0 || hello.version_min > hello.version_max)
+        return err_set(err, ERR_CORRUPT,
+                       "its shim sent a hello with the range of versions %" PRIu32 " to %" PRIu32,
+                       hello.version_min, hello.version_max);
+    ret->kind = SHIM_HELLO_ANSWER;
+    ret->version = shim_version_common(hello.version_min, hello.version_max);
+    if (ret->version == 0)
+        return version_refuse(hello.version_min, hello.version_max, err);
+    return 1;
 }
 
 int shim_receive(int fd, struct shim_message *ret, struct err *err)
 {
-    struct shim_message message = {0};
-    ssize_t n = recv(fd, &message, sizeof(message), MSG_DONTWAIT);
+    const size_t head = offsetof(struct shim_message, state);
+    char bytes[SHIM_MESSAGE_BYTES_MAX];
+    ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (n <= 0)
-        return err_set(err, ERR_CLOSED, "the shim is gone");
-    if (n >= (ssize_t)offsetof(struct shim_message, state) && !version_known(message.version))
-        return err_set(err, ERR_STATE, "its shim speaks version %" PRIu32 ", this borglet %d to %d",
-                       message.version, SHIM_VERSION_MIN, SHIM_VERSION);
-    size_t bytes = offsetof(struct shim_message, state) + shim_state_bytes(message.version);
-    ret->version = message.version;
-    ret->kind = message.kind;
-    if ((size_t)n != bytes || !state_take(&message.state, message.version, &ret->state))
-        return err_set(err, ERR_CORRUPT, "its shim says what makes no sense");
+        return err_set(err, ERR_CLOSED, "the shim closed the connection");
+    if ((size_t)n < head)
+        return err_set(err, ERR_CORRUPT, "its shim sent a truncated message of %zd bytes", n);
+    memcpy(ret, bytes, head);
+    if (ret->version == SHIM_VERSION_FIRST && ret->kind == SHIM_HELLO_ANSWER)
+        return hello_take(bytes, (size_t)n, ret, err);
+    if (shim_version_common(ret->version, ret->version) == 0)
+        return version_refuse(ret->version, ret->version, err);
+    if (ret->kind > SHIM_REFUSED ||
+        !shim_state_take(bytes + head, (size_t)n - head, ret->version, &ret->state))
+        return err_set(err, ERR_CORRUPT, "its shim sent a message that makes no sense");
     return 1;
 }
 
-/* The detail counts more than the beginning of a long path. */
+/* The detail is more important than the beginning of a long path. */
 static void exec_error_text(const struct shim_state *state, const char *argv0, char *text,
                             size_t size)
 {
@@ -311,7 +305,7 @@ static void exec_error_text(const struct shim_state *state, const char *argv0, c
              state->detail[0] != '\0' ? state->detail : strerror(state->error));
 }
 
-/* What could not be done, for a person. */
+/* Describe a start error to users. */
 static void start_error_text(const struct shim_state *state, const char *argv0, char *text,
                              size_t size)
 {
@@ -322,22 +316,29 @@ static void start_error_text(const struct shim_state *state, const char *argv0, 
         exec_error_text(state, argv0, text, size);
         return;
     case SHIM_STAGE_SPEC:
+        if (state->error == EPROTONOSUPPORT) {
+            snprintf(text, size,
+                     "borg-shim speaks versions %" PRIu32 " to %" PRIu32
+                     ", this borglet %d to %d: install both from one release",
+                     state->version_min, state->version_max, SHIM_VERSION_MIN, SHIM_VERSION_MAX);
+            return;
+        }
         snprintf(text, size, "the shim cannot read the attempt's spec: %s", why);
         return;
     case SHIM_STAGE_RECORD:
-        snprintf(text, size, "no place for the exit record on the machine's disk: %s", why);
+        snprintf(text, size, "the machine's disk has no space for the exit record: %s", why);
         return;
     case SHIM_STAGE_CONTROL:
         snprintf(text, size, "the shim cannot open its socket: %s", why);
         return;
     case SHIM_STAGE_PIPES:
-        snprintf(text, size, "cannot make the pipes for the output: %s", why);
+        snprintf(text, size, "cannot create the pipes for the output: %s", why);
         return;
     case SHIM_STAGE_FORK:
-        snprintf(text, size, "cannot make a process: %s", why);
+        snprintf(text, size, "cannot create a process: %s", why);
         return;
     case SHIM_STAGE_SESSION:
-        snprintf(text, size, "cannot make a session for the task: %s", why);
+        snprintf(text, size, "cannot create a session for the task: %s", why);
         return;
     case SHIM_STAGE_CHDIR:
         snprintf(text, size, "cannot enter the task's directory: %s", why);
@@ -346,7 +347,7 @@ static void start_error_text(const struct shim_state *state, const char *argv0, 
     snprintf(text, size, "cannot start, stage %d: %s", state->stage, why);
 }
 
-/* What a machine lacks is not the fault of the task that was to be started there. */
+/* A shortage of the machine is not the fault of the task. */
 static enum report_fault start_error_fault(const struct shim_state *state)
 {
     static const int lacks[] = {EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT, EIO, EROFS, EINTR};
@@ -379,5 +380,5 @@ void shim_end_report(const struct shim_state *state, const char *argv0, struct r
     ret->exit_code = state->end == SHIM_END_SIGNAL ? -state->code : state->code;
     if (dropped > 0)
         snprintf(ret->detail, sizeof(ret->detail),
-                 "%" PRIu64 " bytes of its output were lost: no place on disk", dropped);
+                 "%" PRIu64 " bytes of its output were lost: the disk was full", dropped);
 }

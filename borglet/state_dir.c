@@ -1,5 +1,5 @@
 /*
- * state_dir.c - lock and memory of the borglet's directory.
+ * state_dir.c - the lock and the files of the borglet's directory.
  */
 #include "state_dir.h"
 #include "buf.h"
@@ -26,7 +26,7 @@ struct seen {
     uint64_t index;
 };
 
-/* As it is in the file. */
+/* The format of the file. */
 struct instance {
     uint64_t own;   /* random, made once; 0: none yet */
     uint64_t place; /* a hash of the directory's numbers in the file system */
@@ -85,7 +85,7 @@ static int seen_load(const char *dir, struct state_dir *state, struct err *err)
     return 0;
 }
 
-/* Of the running system; "" where there is none to be read. */
+/* Read the id of the running system; "": it is not available. */
 static void boot_id_read(char *to, size_t size)
 {
     int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
@@ -96,7 +96,7 @@ static void boot_id_read(char *to, size_t size)
         close(fd);
 }
 
-/* The directory that is open, and the system it is used on. */
+/* Compute the identity of the open directory on the running system. */
 static int instance_now(int lock_fd, const char *dir, struct instance *ret, struct err *err)
 {
     char boot_id[64];
@@ -135,9 +135,9 @@ static int instance_store(int fd, const struct instance *instance, const char *p
 }
 
 /*
- * A copy of a directory that is in use has the records of its tasks: who took them for his own
- * would kill what runs under the original. After the host was started again nothing of them runs,
- * and directories may have other numbers.
+ * A copy of a directory in use contains the records of its tasks: a borglet that took them for its
+ * own would kill processes of the original. After a reboot of the host none of them runs any more,
+ * and directories may have other inode numbers.
  */
 static int instance_check(const char *dir, struct instance *was, const struct instance *now,
                           struct err *err)

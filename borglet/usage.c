@@ -1,5 +1,5 @@
 /*
- * usage.c - processes by their shim, and their memory.
+ * usage.c - assign processes to shims and sum up their memory.
  */
 #include "usage.h"
 #include "clock.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* One sample while it is summed up. */
+/* A sample and its intermediate sums. */
 struct sum {
     struct usage_sample *sample;
     uint32_t processes;
@@ -29,7 +29,7 @@ static ssize_t text_read(const char *path, char *to, size_t size)
     return n;
 }
 
-/* Its share of what it has together with others; -1: we may not know. */
+/* Return the PSS of the process; -1: reading it is not permitted. */
 static int64_t pss_bytes(pid_t pid)
 {
     char path[48], text[2048];

@@ -1,16 +1,14 @@
 /*
- * usage.h - what the processes of attempts use, from one look at /proc.
+ * usage.h - measure the resources that the processes of attempts use, in one pass over /proc.
  *
- * The processes of a task are all that descend from its shim, whatever their session, group or
- * user: the shim is their subreaper, so that those whose parent has ended are its children. Their
- * cpu time counts, and that of those which have ended and were waited for, by their parents or by
- * the shim.
+ * All descendants of a shim are processes of its task, whatever their session, group or user. The
+ * shim is their subreaper, so orphans become its children. Their cpu time counts, and so does that
+ * of ended processes that their parents or the shim have reaped.
  *
- * Memory that processes share is counted once: a task of several processes is measured by PSS
- * (smaps_rollup), which costs 0.1 ms a process and 0.1 ms for each 10 MB that it has: 1,000
- * processes took 0.15 s, by RSS 0.05 s. What is left when a measurement has spent USAGE_PSS_MS on
- * that, and processes that may not be looked into, are measured by RSS less what is shared, and the
- * largest shared part is added once per task.
+ * Shared memory is counted once: a task with several processes is measured by PSS (smaps_rollup),
+ * which costs 0.1 ms per process and 0.1 ms per 10 MB; 1,000 processes took 0.15 s, and 0.05 s by
+ * RSS. After USAGE_PSS_MS of this, and for processes that may not be inspected, the measurement
+ * uses RSS minus shared memory and adds the largest shared part once per task.
  */
 #ifndef BORGLET_USAGE_H
 #define BORGLET_USAGE_H
@@ -27,8 +25,8 @@ struct usage_sample {
     int64_t ram_bytes;
 };
 
-/* Fill in the sums of the shims that are named in `samples`. false: /proc cannot be read, nothing
- * is known. Not on a loop: it may take seconds. */
+/* Fill in the sums for the shims named in `samples`. False: /proc cannot be read. It may take
+ * seconds, so do not call it on a loop. */
 bool usage_measure(struct usage_sample *samples, size_t count);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * applier.c - committed entries, some of them in each turn.
+ * applier.c - applies committed entries, a bounded number in each turn of the loop.
  */
 #include "applier.h"
 
@@ -22,7 +22,7 @@ static bool turn_has_time(struct applier *a)
     return a->done < APPLIER_TURN_ENTRIES && (a->done == 0 || clock_mono_us() < a->until_us);
 }
 
-static void tell(struct applier *a, uint64_t applied)
+static void notify(struct applier *a, uint64_t applied)
 {
     while (!list_empty(&a->waiting)) {
         struct applier_wait *wait = CONTAINER_OF(a->waiting.next, struct applier_wait, link);
@@ -33,7 +33,7 @@ static void tell(struct applier *a, uint64_t applied)
     }
 }
 
-/* A piece of the first one. True: it is over. */
+/* Apply one piece of the first entry. Returns true when the whole entry is applied. */
 static bool apply_first(struct applier *a)
 {
     struct kept *entry = CONTAINER_OF(a->entries.next, struct kept, link);
@@ -42,7 +42,7 @@ static bool apply_first(struct applier *a)
         return false;
     list_remove(&entry->link);
     a->bytes -= entry->size;
-    tell(a, entry->index);
+    notify(a, entry->index);
     free(entry);
     return true;
 }
@@ -125,5 +125,5 @@ void applier_clear(struct applier *a)
         free(CONTAINER_OF(l, struct kept, link));
     a->bytes = 0;
     uv_idle_stop(&a->idle);
-    tell(a, UINT64_MAX);
+    notify(a, UINT64_MAX);
 }

@@ -1,10 +1,10 @@
 /*
- * applier.h - committed entries on their way into the cell: a bounded piece of them in a turn.
+ * applier.h - applies committed entries to the cell, a bounded amount in each turn of the loop.
  *
- * The log hands over all it knows to be committed at once, thousands of entries when a replica
- * catches up. Those that do not fit into a turn of the loop are kept, in order, and applied in the
- * next ones; so is the rest of one that is applied in pieces, of which a turn does one. Meanwhile
- * heartbeats are answered, and borglets and users are heard.
+ * The log hands over all committed entries at once, which are thousands when a replica catches up.
+ * The applier keeps those that do not fit into the turn, in order, and applies them in the next
+ * turns. An entry that is applied in pieces is handled likewise, one piece per turn. Between the
+ * turns the loop answers heartbeats, borglets and users.
  */
 #ifndef BORGMASTER_APPLIER_H
 #define BORGMASTER_APPLIER_H
@@ -14,30 +14,30 @@
 #include <uv.h>
 
 enum {
-    APPLIER_TURN_US = 10000,      /* then no other entry or command is begun in this turn */
-    APPLIER_TURN_ENTRIES = 512,   /* nor after so many */
-    APPLIER_PIECE_UNITS = 8192,   /* of cell_apply_go_on(): tasks, about, of a command in a turn */
-    APPLIER_BYTES_MAX = 67108864, /* kept; more are applied at once, whatever it takes */
+    APPLIER_TURN_US = 10000,      /* after this time no entry or command is begun in a turn */
+    APPLIER_TURN_ENTRIES = 512,   /* nor after so many entries */
+    APPLIER_PIECE_UNITS = 8192,   /* per turn, of cell_apply_go_on(): about one for each task */
+    APPLIER_BYTES_MAX = 67108864, /* of kept entries; beyond it they are applied at once */
 };
 
-/* Apply an entry, or a piece of it; true: it is applied. Else it is called again with the same one,
- * in the next turn. */
+/* Apply an entry or a piece of it. Returns true when the entry is applied as a whole; otherwise the
+ * applier calls again with the same entry in the next turn. */
 typedef bool (*applier_cb)(void *data, uint64_t index, uint64_t term, const void *bytes,
                            size_t size);
 
 struct applier {
     applier_cb apply;
     void *data;
-    struct list entries; /* that wait, the first perhaps applied in part */
+    struct list entries; /* waiting entries; a part of the first may be applied */
     size_t bytes;
-    struct list waiting; /* who is told when an entry has been applied */
-    uint64_t last_index; /* that was handed over */
-    uint64_t until_us;   /* of this turn; 0: nothing was applied in it */
-    uint32_t done;       /* in this turn */
+    struct list waiting; /* struct applier_wait, by index */
+    uint64_t last_index; /* of the newest entry that was handed over */
+    uint64_t until_us;   /* the end of this turn; 0: nothing was applied in it */
+    uint32_t done;       /* entries and pieces in this turn */
     uv_idle_t idle;      /* runs while entries wait */
 };
 
-/* Called back when what was handed over before is applied; the owner's. */
+/* Calls back when all entries handed over so far are applied. The caller owns it. */
 struct applier_wait {
     struct list link;
     uint64_t index;
@@ -45,21 +45,21 @@ struct applier_wait {
 };
 
 void applier_init(struct applier *applier, uv_loop_t *loop, applier_cb apply, void *data);
-/* The next entry: applied now, or kept (then the bytes are copied). */
+/* Hand over the next entry. It is applied now, or its bytes are copied and kept. */
 void applier_put(struct applier *applier, uint64_t index, uint64_t term, const void *bytes,
                  size_t size);
-/* May something else be begun in this turn, of the entry that is being applied? */
+/* Returns whether another command of the present entry may begin in this turn. */
 bool applier_has_time(const struct applier *applier);
-/* A turn of the loop has ended. */
+/* End the turn: the next call begins a new one. */
 void applier_turn_end(struct applier *applier);
-/* Is all applied that was handed over, and whole? */
+/* Returns whether every entry that was handed over is applied as a whole. */
 bool applier_is_empty(const struct applier *applier);
-/* `cb` at once when nothing waits, else later. */
+/* Call `cb` at once if no entry waits, else when the newest entry is applied. */
 void applier_after(struct applier *applier, struct applier_wait *wait,
                    void (*cb)(struct applier_wait *wait));
-/* Apply all that waits now: the replica ends. */
+/* Apply all waiting entries now, since the replica stops. */
 void applier_drain(struct applier *applier);
-/* Forget them: the cell has been replaced by one that has them. */
+/* Drop all waiting entries: the cell was replaced by one that has them. */
 void applier_clear(struct applier *applier);
 
 #endif

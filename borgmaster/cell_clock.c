@@ -1,5 +1,5 @@
 /*
- * cell_clock.c - one time out of many clocks, and of what the cell has seen.
+ * cell_clock.c - computes the time of the cell from the masters' clocks.
  */
 #include "cell_clock.h"
 
@@ -26,7 +26,7 @@ void cell_clock_heard(struct cell_clock *clock, uint64_t id, uint64_t wall_ms, u
     clock->samples[at] = (struct clock_sample){id, offset(wall_ms, mono_ms), mono_ms};
 }
 
-void cell_clock_told(struct cell_clock *clock, uint64_t median_ms, uint64_t mono_ms)
+void cell_clock_heard_median(struct cell_clock *clock, uint64_t median_ms, uint64_t mono_ms)
 {
     clock->known = true;
     clock->median_ms = offset(median_ms, mono_ms);
@@ -38,7 +38,7 @@ static int compare(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* The only clock of the cell: true while a jump ahead is not to be believed yet. */
+/* Returns true while a jump of the cell's only clock has not lasted CLOCK_HOLD_MS. */
 static bool jump_waits(struct cell_clock *clock, int64_t own_ms, uint64_t mono_ms)
 {
     if (!clock->known || own_ms <= clock->median_ms + CLOCK_OFF_MS) {
@@ -60,7 +60,7 @@ void cell_clock_look(struct cell_clock *clock, size_t masters, uint64_t wall_ms,
     if (count < masters / 2 + 1 || (count == 1 && jump_waits(clock, offsets[0], mono_ms)))
         return;
     qsort(offsets, count, sizeof *offsets, compare);
-    /* Of two that differ the lower: time can be put forward later, but not back. */
+    /* With an even number the lower one: time can be advanced later, but not set back. */
     clock->median_ms = offsets[(count - 1) / 2];
     clock->known = true;
     clock->jumped_ms = 0;
@@ -86,7 +86,7 @@ bool cell_clock_is_off(const struct cell_clock *clock, uint64_t wall_ms, uint64_
     return distance(cell_clock_ahead(clock, wall_ms, mono_ms), 0) > CLOCK_OFF_MS;
 }
 
-/* What the time should be, as far as clocks say; 0 when none can be trusted. */
+/* Returns the time that the clocks show; 0: no clock can be trusted. */
 static uint64_t aim(const struct cell_clock *clock, uint64_t wall_ms, uint64_t mono_ms)
 {
     if (!clock->known)
@@ -98,7 +98,7 @@ uint64_t cell_clock_read(struct cell_clock *clock, uint64_t cell_ms, uint64_t wa
                          uint64_t mono_ms)
 {
     ASSERT(mono_ms >= clock->mono_ms);
-    if (!clock->known && cell_ms == 0) /* a guess, which must not stay */
+    if (!clock->known && cell_ms == 0) /* do not remember it: this time is a guess */
         return wall_ms;
     uint64_t elapsed_us = (mono_ms - clock->mono_ms) * 1000;
     uint64_t aim_us = aim(clock, wall_ms, mono_ms) * 1000;

@@ -1,5 +1,5 @@
 /*
- * checkpoint.c - one image in memory, and who reads it.
+ * checkpoint.c - makes one image of the database in memory and serves it to one reader.
  */
 #include "checkpoint.h"
 
@@ -10,20 +10,20 @@
 #include <string.h>
 
 struct checkpoint {
-    struct replica *replica;
-    struct rpc_conn *reader;      /* NULL: none, or gone while the image was being made */
-    struct rpc_call *call;        /* for the first piece; answered when the image is made */
-    uint64_t asked_ms;            /* by the reader */
-    uint64_t begun_ms;            /* the image */
-    uint64_t next;                /* byte that the reader has not had */
-    char user[CELL_NAME_MAX + 1]; /* who had the last image, or has this one */
-    uint64_t wanted_ms; /* when somebody else was last told to wait; 0: since then, nobody */
+    struct core *core;
+    struct rpc_conn *reader;      /* NULL: none, or it closed while the image was made */
+    struct rpc_call *call;        /* the request for the first piece, until the image is made */
+    uint64_t asked_ms;            /* when the reader last asked */
+    uint64_t begun_ms;            /* when the image was begun */
+    uint64_t next;                /* offset of the next piece */
+    char user[CELL_NAME_MAX + 1]; /* the user of this image, or of the last one */
+    uint64_t wanted_ms; /* when another user was last told to wait; 0: never since this image */
     uv_timer_t timer;
-    uint8_t *bytes; /* of the image */
+    uint8_t *bytes; /* the image */
     size_t size;
-    void *token; /* of the store, while it is being made */
+    void *token; /* the store's token while the image is made */
     uv_work_t work;
-    int status; /* of the work */
+    int status; /* result of image_write() */
 };
 
 static void bytes_free(uv_work_t *work)
@@ -36,13 +36,13 @@ static void on_freed(uv_work_t *work, int status UNUSED)
     free(work);
 }
 
-/* In the pool: to give back a gigabyte takes longer than the loop may stand still. */
+/* Free the image in the pool: to free a gigabyte takes too long for the loop. */
 static void image_drop(struct checkpoint *c)
 {
     if (c->bytes != NULL) {
         uv_work_t *work = xcalloc(1, sizeof *work);
         work->data = c->bytes;
-        uv_queue_work(replica_opts(c->replica)->loop, work, bytes_free, on_freed);
+        uv_queue_work(core_opts(c->core)->loop, work, bytes_free, on_freed);
     }
     c->bytes = NULL;
     c->size = 0;
@@ -61,7 +61,7 @@ static void send_piece(struct checkpoint *c, struct rpc_call *call, uint64_t off
         image_drop(c);
 }
 
-/* An image that nobody fetches, or not in time, is memory for nothing and keeps others waiting. */
+/* An image whose reader is idle or slow is dropped: it takes memory and blocks other users. */
 static bool is_over(const struct checkpoint *c)
 {
     uint64_t now_ms = clock_mono_ms();
@@ -76,17 +76,17 @@ static void on_timer(uv_timer_t *timer)
         image_drop(c);
 }
 
-struct checkpoint *checkpoint_new(struct replica *replica)
+struct checkpoint *checkpoint_new(struct core *core)
 {
     struct checkpoint *c = xcalloc(1, sizeof *c);
-    c->replica = replica;
-    uv_timer_init(replica_opts(replica)->loop, &c->timer);
+    c->core = core;
+    uv_timer_init(core_opts(core)->loop, &c->timer);
     c->timer.data = c;
     uv_timer_start(&c->timer, on_timer, CHECKPOINT_IDLE_MS, CHECKPOINT_IDLE_MS);
     return c;
 }
 
-/* In libuv's pool. */
+/* Runs in libuv's pool. */
 static void image_write(uv_work_t *work)
 {
     struct checkpoint *c = work->data;
@@ -100,7 +100,7 @@ static void on_written(uv_work_t *work, int status UNUSED)
     struct checkpoint *c = work->data;
     struct rpc_call *call = c->call;
     struct err err;
-    store_snapshot_end(replica_store(c->replica), c->token);
+    store_snapshot_end(core_store(c->core), c->token);
     c->token = NULL;
     c->call = NULL;
     if (c->status == 0 && c->reader != NULL) {
@@ -110,17 +110,17 @@ static void on_written(uv_work_t *work, int status UNUSED)
     }
     err_set(&err, ERR_UNAVAILABLE,
             "the image could not be made; the log of replica %" PRIu64 " says why",
-            replica_opts(c->replica)->self->id);
+            core_opts(c->core)->self->id);
     rpc_refuse(call, &err);
     image_drop(c);
 }
 
-/* Somebody who was told to wait comes before who had the last one, for a while. */
+/* A user who was told to wait has precedence over the user of the last image for a while. */
 static int turn_check(struct checkpoint *c, const char *user, struct err *err)
 {
     bool same = strcmp(user, c->user) == 0;
     uint64_t now_ms = clock_mono_ms();
-    uint64_t id = replica_opts(c->replica)->self->id;
+    uint64_t id = core_opts(c->core)->self->id;
     if (!same && (c->token != NULL || c->reader != NULL))
         c->wanted_ms = now_ms;
     if (c->token != NULL || c->reader != NULL)
@@ -144,17 +144,17 @@ static int image_begin(struct checkpoint *c, struct rpc_conn *conn, struct rpc_c
         image_drop(c);
     if (turn_check(c, user, err) != 0)
         return -(int)err->code;
-    c->token = store_snapshot_begin(replica_store(c->replica));
+    c->token = store_snapshot_begin(core_store(c->core));
     if (c->token == NULL)
         return err_set(err, ERR_UNAVAILABLE, "replica %" PRIu64 " is making a snapshot just now",
-                       replica_opts(c->replica)->self->id);
+                       core_opts(c->core)->self->id);
     c->reader = conn;
     c->call = call;
     c->asked_ms = c->begun_ms = clock_mono_ms();
     c->next = c->wanted_ms = 0;
     str_copy(c->user, sizeof c->user, user);
     c->work.data = c;
-    uv_queue_work(replica_opts(c->replica)->loop, &c->work, image_write, on_written);
+    uv_queue_work(core_opts(c->core)->loop, &c->work, image_write, on_written);
     return 0;
 }
 
@@ -164,7 +164,7 @@ void checkpoint_on_call(struct checkpoint *c, struct rpc_conn *conn, struct rpc_
     struct err err;
     struct wire_checkpoint asked;
     if (call == NULL)
-        return; /* a notice: nobody waits */
+        return; /* a notice, which has no answer */
     int rv = wire_unpack_checkpoint(body, size, &asked, &err);
     if (rv == 0 && asked.offset == 0) {
         rv = image_begin(c, conn, call, &err);

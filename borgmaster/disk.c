@@ -1,5 +1,5 @@
 /*
- * disk.c - a question to the disk now and then.
+ * disk.c - asks the file system in libuv's pool.
  */
 #include "disk.h"
 
@@ -14,11 +14,11 @@ struct disk {
     uv_timer_t timer;
     uv_work_t work;
     bool asking;
-    struct disk_answer last, next; /* the pool writes the second only */
+    struct disk_answer last, next; /* the pool thread writes only `next` */
     uint64_t answered_ms;
 };
 
-static _Thread_local uint64_t walked_bytes; /* nftw() hands nothing through */
+static _Thread_local uint64_t walked_bytes; /* nftw() passes no data to its callback */
 
 static int on_file(const char *path UNUSED, const struct stat *st, int kind, struct FTW *at UNUSED)
 {
@@ -27,7 +27,7 @@ static int on_file(const char *path UNUSED, const struct stat *st, int kind, str
     return 0;
 }
 
-/* In the pool. A file that goes away meanwhile does not count. */
+/* Runs in the pool. A file that is removed meanwhile does not count. */
 static void disk_ask(uv_work_t *work)
 {
     struct disk *disk = work->data;

@@ -1,9 +1,9 @@
 /*
- * entry.h - a committed entry on its way into the cell: its commands one after the other, large
- * ones in pieces.
+ * entry.h - applies a committed entry to the cell: one command after the other, large ones in
+ * pieces.
  *
- * While some of an entry is applied, the replica is that of the entry before it to everybody who
- * asks for an index or a digest; the entry comes again from the log should the process end now.
+ * While a part of an entry is applied, the replica reports the index and the digest of the entry
+ * before it. If the process ends now, the log delivers the whole entry again.
  */
 #ifndef BORGMASTER_ENTRY_H
 #define BORGMASTER_ENTRY_H
@@ -11,30 +11,33 @@
 #include "proposer.h"
 
 struct entry {
-    uint64_t index;       /* of the one that is applied in part; 0: none is */
-    uint64_t digest;      /* of the cell before it */
-    size_t at;            /* the next command in its envelope */
-    bool in_command;      /* what follows is in use */
+    uint64_t index;       /* index of the entry that is applied in part; 0: none */
+    uint64_t digest;      /* digest of the cell before the entry */
+    size_t at;            /* offset of the next command in the envelope */
+    bool in_command;      /* whether the fields below are in use */
     struct cmd cmd;       /* owned */
-    struct answer answer; /* to it */
-    struct apply apply;   /* of it */
+    struct answer answer; /* the answer to it */
+    struct apply apply;   /* the progress of it */
 };
 
 enum entry_went {
-    ENTRY_OVER, /* all of it is applied */
-    ENTRY_NEXT, /* a command is, and there are more */
-    ENTRY_HALF, /* of a command a piece is */
+    ENTRY_OVER, /* the whole entry is applied */
+    ENTRY_NEXT, /* a command is applied, and more follow */
+    ENTRY_HALF, /* a piece of a command is applied */
+    ENTRY_NONE, /* it cannot be applied here: the replica has to end */
 };
 
 /*
- * Go on with the entry, by a command or a piece of one; with `index` another one is begun when the
- * last is over. `bytes` are the same each time, at whatever address. Commands of ours are answered
- * when they are applied. Bytes that cannot be unpacked are a panic.
+ * Apply the next command of the entry, or a piece of it; a new `index` begins another entry after
+ * the last is over. `bytes` has the same content in each call and may move. Commands that this
+ * replica proposed are answered when they are applied. ENTRY_NONE: `err` says why, the cell has not
+ * changed, and no later entry may be applied. The bytes are damaged, or a later release wrote them
+ * (ERR_STATE).
  */
 enum entry_went entry_go_on(struct entry *entry, struct cell *cell, struct changes *changes,
                             struct proposer *proposer, uint64_t index, const void *bytes,
-                            size_t size);
-/* Forget it: the cell that has some of it is given up. */
+                            size_t size, struct err *err);
+/* Drop the entry: the cell that has a part of it is freed. */
 void entry_drop(struct entry *entry);
 
 #endif

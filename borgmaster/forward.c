@@ -1,5 +1,5 @@
 /*
- * forward.c - from the inbox to the leader.
+ * forward.c - sends commands from the inbox to the leader.
  */
 #include "forward.h"
 

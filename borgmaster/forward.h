@@ -1,8 +1,8 @@
 /*
- * forward.h - a follower's commands go to the leader, a bounded number at a time.
+ * forward.h - sends a follower's commands to the leader, a bounded number at a time.
  *
- * The bound is what makes the inbox the place where they wait, and wait fairly: behind it one
- * connection carries everybody's.
+ * The bound makes commands wait in the inbox, which is fair to users. The connection to the leader
+ * is shared by all of them and keeps their order.
  */
 #ifndef BORGMASTER_FORWARD_H
 #define BORGMASTER_FORWARD_H
@@ -16,7 +16,8 @@ struct forward {
     size_t bytes;
 };
 
-/* Send what waits to replica `leader`, as far as the bound allows. Once per loop turn. */
+/* Send waiting commands to replica `leader`, as far as the bound allows. Call it once per turn of
+ * the loop. */
 void forward_flush(struct forward *forward, struct inbox *inbox, uint64_t leader);
 
 #endif

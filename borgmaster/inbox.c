@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The cell's own commands are bounded where they are made; users make what they like. */
+/* The cell's own commands are bounded where they are made; commands of users are bounded here. */
 const struct fair_limits inbox_limits[INBOX_LANES] = {
     [INBOX_CELL] = {16, SIZE_MAX, INBOX_BYTES_MAX, INBOX_BYTES_MAX},
     [INBOX_OPERATOR] = {8, INBOX_USER_COMMANDS_MAX, INBOX_BYTES_MAX / 4, INBOX_BYTES_MAX / 4},
@@ -43,18 +43,19 @@ static void say_full(const struct inbox *inbox, const struct cmd *cmd, enum inbo
                      struct err *err)
 {
     if (lane == INBOX_USERS)
-        err_set(err, ERR_UNAVAILABLE,
-                "too many commands of user \"%s\" wait here already (in all %zu of %zu bytes); "
-                "wait for their answers, then try again",
-                cmd->user, inbox->queue.count, inbox->queue.bytes);
+        err_set(
+            err, ERR_UNAVAILABLE,
+            "too many commands of user \"%s\" wait at this replica, which has %zu commands of %zu "
+            "bytes waiting; wait for their answers, then try again",
+            cmd->user, inbox->queue.count, inbox->queue.bytes);
     else
         err_set(err, ERR_UNAVAILABLE,
                 "the cell is overloaded: %zu commands of %zu bytes wait; try again",
                 inbox->queue.count, inbox->queue.bytes);
 }
 
-void inbox_put(struct inbox *inbox, const struct cmd *cmd, bool by_operator, replica_answer_cb cb,
-               void *data)
+void inbox_put(struct inbox *inbox, const struct cmd *cmd, unsigned format, bool by_operator,
+               answer_cb cb, void *data)
 {
     struct err err;
     enum inbox_lane lane = inbox_lane_of(cmd, by_operator);
@@ -63,7 +64,7 @@ void inbox_put(struct inbox *inbox, const struct cmd *cmd, bool by_operator, rep
     waiting->data = data;
     waiting->scope = cmd_scope_of(cmd);
     list_init(&waiting->link);
-    if (cmd_pack(cmd, &waiting->packed, &err) != 0) {
+    if (cmd_pack_in(cmd, format, &waiting->packed, &err) != 0) {
         inbox_cmd_done(waiting, &err, NULL);
     } else if (!fair_push(&inbox->queue, lane, hash_text(0, cmd->user), &waiting->item,
                           waiting->packed.size)) {
@@ -89,7 +90,7 @@ struct inbox_cmd *inbox_take(struct inbox *inbox)
 
 void inbox_refuse(struct inbox *inbox, const struct err *err)
 {
-    /* Callbacks may put new ones, which must not be refused for ever in here. */
+    /* The count is fixed first: a callback may queue a new command, and the loop would not end. */
     for (size_t count = inbox->queue.count; count > 0; count--)
         inbox_cmd_done(inbox_take(inbox), err, NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * leader.c - the leader's timer.
+ * leader.c - decides what is due, and proposes it on a timer.
  */
 #include "leader.h"
 
@@ -10,29 +10,29 @@
 
 #include <stdlib.h>
 
-/* What a replica has told last. */
-struct told {
-    uint64_t since_ms; /* it tells without a break */
+/* The last report of a replica. */
+struct shard {
+    uint64_t since_ms; /* since when it reports without a break */
     uint64_t last_ms;
     uint64_t applied_index;
     struct share share;
 };
 
 struct leader {
-    struct replica *replica;
+    struct core *core;
     uv_timer_t tick;
     bool leads;
-    uint64_t *heard_ms; /* by machine id - 1 */
+    uint64_t *heard_ms; /* indexed by machine id - 1 */
     size_t heard_count;
-    struct told told[CELL_REPLICAS_MAX];
-    size_t told_count;
+    struct shard shards[CELL_REPLICAS_MAX];
+    size_t shard_count;
     struct loss loss;
-    size_t under_way; /* commands of the last tick */
+    size_t under_way; /* unanswered commands of the last tick */
     task_id wake[LEADER_WAKE_MAX];
     struct cmd due[LEADER_DUE_MAX];
 };
 
-/* Most have been heard of lately: only the others cost a look at the machine. */
+/* Most machines were heard recently; only the others cost a look at the machine. */
 static struct loss_seen look(const struct cell *cell, uint64_t *heard_ms, uint64_t mono_ms)
 {
     struct loss_seen seen = {.machines = cell->machines_up};
@@ -55,26 +55,26 @@ static size_t wake_due(const struct cell *cell, uint64_t cell_ms, task_id *wake_
     return count > 0;
 }
 
-/* A tick looks at LEADER_LOOKS_MAX tasks at most. When `looks` are more, each job or machine has
- * its turn in one of several ticks. */
+/* A tick looks at LEADER_LOOKS_MAX tasks at most. If `looks` are more, each job or machine is
+ * looked at in one of several ticks. */
 static bool has_turn(uint64_t id, uint64_t looks, uint64_t mono_ms)
 {
     return (hash_u64(id) + mono_ms / LEADER_TICK_MS) % (looks / LEADER_LOOKS_MAX + 1) == 0;
 }
 
-/* Commands for machines that drain or lack ram. */
+/* Decide the commands for machines that drain or lack ram. */
 static size_t machines_due(const struct cell *cell, const uint64_t *heard_ms, uint64_t mono_ms,
                            struct cmd *ret_cmds, size_t max)
 {
     uint64_t looks = 0;
     size_t count = 0;
-    LIST_EACH(l, &cell->uneasy)
+    LIST_EACH(l, &cell->clearing)
     {
-        looks += CONTAINER_OF(l, struct machine, uneasy)->task_count + 1;
+        looks += CONTAINER_OF(l, struct machine, clearing)->task_count + 1;
     }
-    LIST_EACH(l, &cell->uneasy)
+    LIST_EACH(l, &cell->clearing)
     {
-        const struct machine *machine = CONTAINER_OF(l, struct machine, uneasy);
+        const struct machine *machine = CONTAINER_OF(l, struct machine, clearing);
         if (count == max)
             break;
         if (!has_turn(machine->id.v, looks, mono_ms) ||
@@ -90,7 +90,7 @@ static size_t machines_due(const struct cell *cell, const uint64_t *heard_ms, ui
     return count;
 }
 
-/* Sick machines that may be tried again. They are few: else the walk is not made. */
+/* Decide which machines marked as sick are tried again. The walk is made only if there are any. */
 static size_t tries_due(const struct cell *cell, uint64_t cell_ms, struct cmd *ret_cmds, size_t max)
 {
     uint32_t left = cell->machines_sick;
@@ -106,7 +106,7 @@ static size_t tries_due(const struct cell *cell, uint64_t cell_ms, struct cmd *r
     return count;
 }
 
-/* Commands for jobs with tasks that have an old limit. */
+/* Decide the commands for jobs with tasks that run under an old limit. */
 static size_t jobs_due(const struct cell *cell, uint64_t mono_ms, struct cmd *ret_cmds, size_t max)
 {
     uint64_t looks = 0;
@@ -151,7 +151,7 @@ size_t leader_due(const struct cell *cell, uint64_t *heard_ms, struct loss *loss
     return count + jobs_due(cell, mono_ms, ret_cmds + count, LEADER_DUE_MAX - count);
 }
 
-/* A machine we never heard of counts as heard when it is first seen in the cell. */
+/* A machine that was never heard counts as heard when it first appears in the cell. */
 static void heard_grow(struct leader *leader, size_t count)
 {
     if (count <= leader->heard_count)
@@ -163,38 +163,40 @@ static void heard_grow(struct leader *leader, size_t count)
     leader->heard_count = count;
 }
 
-static struct told *told_by(struct leader *leader, uint64_t id)
+static struct shard *shard_of(struct leader *leader, uint64_t id)
 {
-    for (size_t i = 0; i < leader->told_count; i++)
-        if (leader->told[i].share.id == id)
-            return &leader->told[i];
-    if (leader->told_count == CELL_REPLICAS_MAX)
+    for (size_t i = 0; i < leader->shard_count; i++)
+        if (leader->shards[i].share.id == id)
+            return &leader->shards[i];
+    if (leader->shard_count == CELL_REPLICAS_MAX)
         return NULL;
-    struct told *told = &leader->told[leader->told_count++];
-    *told = (struct told){.share.id = id};
-    return told;
+    struct shard *shard = &leader->shards[leader->shard_count++];
+    *shard = (struct shard){.share.id = id};
+    return shard;
 }
 
-/* It is there for a while, and has what we have: a borglet would be served at once. */
-static bool takes(const struct leader *leader, const struct told *told, uint64_t now_ms)
+/* Returns whether the replica is up for a while and has applied what the leader has, so that it can
+ * drive a borglet at once. */
+static bool takes(const struct leader *leader, const struct shard *shard, uint64_t now_ms)
 {
-    return now_ms - told->last_ms <= LEADER_ALIVE_MS * 5 / 2 &&
-           now_ms - told->since_ms >= LEADER_ALIVE_MS * 3 &&
-           told->applied_index + LEADER_LAG_MAX >= replica_cell(leader->replica)->applied_index;
+    return now_ms - shard->last_ms <= LEADER_ALIVE_MS * 5 / 2 &&
+           now_ms - shard->since_ms >= LEADER_ALIVE_MS * 3 &&
+           shard->applied_index + LEADER_LAG_MAX >= core_cell(leader->core)->applied_index;
 }
 
-/* Which borglets of the replica that has just told should move. What is decided is counted as done,
- * so that not all replicas send theirs to one. */
-static struct wire_shed share_out(struct leader *leader, const struct told *from, uint64_t now_ms)
+/* Decide how many borglets the reporting replica should move, and where. The result is added to the
+ * shares at once, so that not all replicas send their borglets to one. */
+static struct wire_shed shed_decide(struct leader *leader, const struct shard *from,
+                                    uint64_t now_ms)
 {
     struct share shares[CELL_REPLICAS_MAX];
-    for (size_t i = 0; i < leader->told_count; i++) {
-        leader->told[i].share.takes = takes(leader, &leader->told[i], now_ms);
-        shares[i] = leader->told[i].share;
+    for (size_t i = 0; i < leader->shard_count; i++) {
+        leader->shards[i].share.takes = takes(leader, &leader->shards[i], now_ms);
+        shares[i] = leader->shards[i].share;
     }
-    struct share_move move = shares_move(shares, leader->told_count, from->share.id);
+    struct share_move move = shares_move(shares, leader->shard_count, from->share.id);
     if (move.count > 0)
-        told_by(leader, move.to)->share.links += move.count;
+        shard_of(leader, move.to)->share.links += move.count;
     return (struct wire_shed){.to = move.to, .count = move.count};
 }
 
@@ -202,21 +204,23 @@ struct wire_shed leader_heard(struct leader *leader, uint64_t from, const struct
 {
     uint64_t now_ms = clock_mono_ms();
     const uint8_t *bits = alive->bits;
-    struct told *told = told_by(leader, from);
-    heard_grow(leader, replica_cell(leader->replica)->machine_count);
+    struct shard *shard = shard_of(leader, from);
+    heard_grow(leader, core_cell(leader->core)->machine_count);
     for (size_t i = 0; i < MIN(alive->size * 8, leader->heard_count); i++)
         if ((bits[i / 8] & 1U << i % 8) != 0)
             leader->heard_ms[i] = now_ms;
-    replica_clock_heard(leader->replica, from, alive->wall_ms);
-    uint64_t median_ms = replica_clock_look(leader->replica);
-    if (told == NULL)
+    core_clock_heard(leader->core, from, alive->wall_ms);
+    core_format_heard(leader->core, from, alive->format);
+    uint64_t median_ms = core_clock_look(leader->core);
+    if (shard == NULL)
         return (struct wire_shed){.median_ms = median_ms};
-    if (now_ms - told->last_ms > LEADER_ALIVE_MS * 5 / 2)
-        told->since_ms = now_ms;
-    told->last_ms = now_ms;
-    told->applied_index = alive->applied_index;
-    told->share.links = alive->links;
-    struct wire_shed shed = leader->leads ? share_out(leader, told, now_ms) : (struct wire_shed){0};
+    if (now_ms - shard->last_ms > LEADER_ALIVE_MS * 5 / 2)
+        shard->since_ms = now_ms;
+    shard->last_ms = now_ms;
+    shard->applied_index = alive->applied_index;
+    shard->share.links = alive->links;
+    struct wire_shed shed =
+        leader->leads ? shed_decide(leader, shard, now_ms) : (struct wire_shed){0};
     shed.median_ms = median_ms;
     return shed;
 }
@@ -231,45 +235,47 @@ static void on_answer(void *data, const struct err *err, const struct wire_answe
     leader->under_way--;
 }
 
-/* It may be down and up again before the next tick; and if the command fails, try again soon. */
-static void tell_silent(struct leader *leader, const struct machine *machine, uint64_t now_ms)
+/* Log it and start its silence anew: the machine may be up again before the next tick, and a
+ * command that failed is repeated soon. */
+static void handle_silent(struct leader *leader, const struct machine *machine, uint64_t now_ms)
 {
-    log_warn("machine.silent machine=%s for_ms=%d", log_quoted(machine->name), LEADER_SILENT_MS);
+    log_warn("machine.timed_out machine=%s silent_ms=%d", log_quoted(machine->name),
+             LEADER_SILENT_MS);
     leader->heard_ms[machine->id.v - 1] = now_ms - LEADER_SILENT_MS + LEADER_ALIVE_MS * 2;
 }
 
-static void tell_hold(const struct cmd_hold_set *set)
+static void log_hold(const struct cmd_hold_set *set)
 {
-    log_warn("cell.hold now=%s silent=%" PRIu32 " machines=%" PRIu32, hold_text(set->hold),
+    log_warn("cell.hold_changed hold=%s silent=%" PRIu32 " machines=%" PRIu32, hold_text(set->hold),
              set->silent, set->machines);
 }
 
 static void on_tick(uv_timer_t *timer)
 {
     struct leader *leader = timer->data;
-    /* It may have a part of an entry: whatever is proposed is judged anew when it is applied. */
-    const struct cell *cell = replica_cell(leader->replica);
-    if (!leader->leads || !replica_leads(leader->replica) || leader->under_way > 0)
+    /* The cell may have a part of an entry: every command is checked again when it is applied. */
+    const struct cell *cell = core_cell(leader->core);
+    if (!leader->leads || !core_leads(leader->core) || leader->under_way > 0)
         return;
     uint64_t now_ms = clock_mono_ms();
     heard_grow(leader, cell->machine_count);
     size_t count = leader_due(cell, leader->heard_ms, &leader->loss, now_ms,
-                              replica_time_ms(leader->replica), leader->wake, leader->due);
+                              core_time_ms(leader->core), leader->wake, leader->due);
     leader->under_way += count;
     for (size_t i = 0; i < count; i++) {
         if (leader->due[i].kind == CMD_MACHINE_DOWN)
-            tell_silent(leader, cell_machine(cell, leader->due[i].machine_down.machine), now_ms);
+            handle_silent(leader, cell_machine(cell, leader->due[i].machine_down.machine), now_ms);
         if (leader->due[i].kind == CMD_HOLD_SET)
-            tell_hold(&leader->due[i].hold_set);
-        replica_command(leader->replica, &leader->due[i], on_answer, leader);
+            log_hold(&leader->due[i].hold_set);
+        core_propose(leader->core, &leader->due[i], on_answer, leader);
     }
 }
 
-struct leader *leader_new(struct replica *replica)
+struct leader *leader_new(struct core *core)
 {
     struct leader *leader = xcalloc(1, sizeof *leader);
-    leader->replica = replica;
-    uv_timer_init(replica_opts(replica)->loop, &leader->tick);
+    leader->core = core;
+    uv_timer_init(core_opts(core)->loop, &leader->tick);
     leader->tick.data = leader;
     uv_timer_start(&leader->tick, on_tick, LEADER_TICK_MS, LEADER_TICK_MS);
     return leader;
@@ -279,7 +285,7 @@ void leader_on_role(struct leader *leader, bool leads)
 {
     leader->leads = leads;
     leader->heard_count = 0;
-    leader->told_count = 0;
+    leader->shard_count = 0;
     leader->loss = (struct loss){0};
-    heard_grow(leader, replica_cell(leader->replica)->machine_count);
+    heard_grow(leader, core_cell(leader->core)->machine_count);
 }

@@ -1,5 +1,5 @@
 /*
- * link_diff.c - the comparison of cell and borglet. No I/O, no clock.
+ * link_diff.c - compares the cell with what a borglet reported. Pure.
  */
 #include "link_diff.h"
 
@@ -7,8 +7,8 @@
 #include <string.h>
 
 enum {
-    GRACE_MS_DEFAULT = 10000, /* for attempts whose job is forgotten */
-    INTENTS_KEPT_MAX = 4096,  /* room of the scratch between two uses */
+    GRACE_MS_DEFAULT = 10000, /* for attempts whose job is no longer in the cell */
+    INTENTS_KEPT_MAX = 4096,  /* intents for which the scratch memory is kept */
 };
 
 static int ref_compare(struct attempt_ref a, struct attempt_ref b)
@@ -20,7 +20,7 @@ static int ref_compare(struct attempt_ref a, struct attempt_ref b)
     return 0;
 }
 
-/* The first of the ordered positions whose attempt is not before `ref`. */
+/* Returns the first ordered position whose attempt is not before `ref`. */
 static size_t position_of(const struct link_tasks *tasks, struct attempt_ref ref)
 {
     size_t low = 0;
@@ -54,7 +54,8 @@ struct link_task *link_tasks_find(struct link_tasks *tasks, struct attempt_ref r
     return find_ordered(tasks, ref);
 }
 
-/* The ordered one, or one at the end, where the same attempt may stand already. */
+/* Returns the ordered item of the attempt, or a new one at the end; the end may have several items
+ * of one attempt. */
 static struct link_task *find_or_append(struct link_tasks *tasks, struct attempt_ref ref)
 {
     struct link_task *found = find_ordered(tasks, ref);
@@ -88,8 +89,7 @@ static int came_compare(const void *left, const void *right)
     return order != 0 ? order : (a->came > b->came) - (a->came < b->came);
 }
 
-/* Of those in order that are of the same attempt, the last one that says something stays; returns
- * how many there are then. */
+/* Keep the last report of each attempt in the ordered items. Returns how many items remain. */
 static size_t drop_repeated(struct link_task *items, size_t count)
 {
     size_t kept = 0;
@@ -113,7 +113,7 @@ void link_tasks_order(struct link_tasks *tasks)
     qsort(came, new, sizeof *came, came_compare);
     new = drop_repeated(came, new);
     tasks->count = tasks->ordered_count = old + new;
-    /* Merge from the end, so that nothing is overwritten before it has moved. */
+    /* Merge from the end, so that no item is overwritten before it has moved. */
     for (size_t at = tasks->count; new > 0; at--) {
         bool from_old = old > 0 && ref_compare(tasks->items[old - 1].ref, came[new - 1].ref) > 0;
         tasks->items[at - 1] = from_old ? tasks->items[--old] : came[--new];
@@ -123,7 +123,7 @@ void link_tasks_order(struct link_tasks *tasks)
 
 void link_todo_clear(struct link_todo *todo)
 {
-    /* An intent is large, and a machine that has much to be told is rare. */
+    /* Intents are large, and few machines get many at once: free the memory. */
     if (todo->intent_capacity > INTENTS_KEPT_MAX) {
         free(todo->intents);
         todo->intents = NULL;
@@ -167,7 +167,7 @@ static bool has_ended(const struct link_task *lt)
     return lt->reported && lt->report.kind != REPORT_RUNNING;
 }
 
-/* Does the cell already say what the borglet reported of this live task? */
+/* Returns whether the cell already shows the report of this live task. */
 static bool cell_knows(const struct task *task, const struct report *report)
 {
     return report->kind == REPORT_RUNNING && task->state == TASK_RUNNING &&
@@ -186,8 +186,8 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
     }
     const struct job *job = cell_job(cell, task_job(task->id));
     if (task->stopping != CAUSE_NONE) {
-        /* A full set names it even when it has ended: unnamed, its record would be dropped before
-         * the cell has taken note. */
+        /* A full set names an ended attempt, too: the borglet drops the record of an attempt that
+         * is not named, and the cell has not recorded its end yet. */
         if (full || (!has_ended(lt) && !lt->stop_sent)) {
             struct intent *stop = add_intent(todo, INTENT_STOP, lt->ref);
             stop->cause = task->stopping;
@@ -197,8 +197,8 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
         return;
     }
     if (!lt->reported && !lt->run_sent && task->state == TASK_RUNNING) {
-        /* Lost, perhaps; or started through another replica, whose connection took the place of
-         * this one, and we shall never be told. Only the borglet knows. */
+        /* The attempt is lost, or was started through another replica whose connection replaced
+         * this one. Only the borglet knows which. */
         if (full || !lt->show_sent)
             add_intent(todo, INTENT_SHOW, lt->ref);
         lt->show_sent = true;
@@ -222,7 +222,8 @@ static void diff_live(const struct cell *cell, const struct task *task, struct l
     }
 }
 
-/* The cell has nothing (any more) for this attempt here. True when the borglet has neither. */
+/* Handle an attempt that is not live on this machine in the cell. Returns true when the borglet
+ * does not have it either. */
 static bool diff_gone(const struct cell *cell, struct link_task *lt, bool full,
                       struct link_todo *todo)
 {
@@ -243,8 +244,9 @@ static bool diff_gone(const struct cell *cell, struct link_task *lt, bool full,
 }
 
 /*
- * Of an attempt that was lost with its machine: the cell wants to know that nothing of it runs. The
- * borglet has named all that it has in its hello. True: the cell is to be told, or has just been.
+ * Handle an attempt that was lost with its machine: the cell needs the borglet's word that the
+ * attempt no longer runs. The hello names every attempt the borglet has. Returns true when the cell
+ * must be told, or has just been told.
  */
 static bool confirm(const struct machine *machine, struct link_task *lt, bool full, uint64_t now_ms,
                     uint64_t resend_ms, struct link_todo *todo)
@@ -257,7 +259,8 @@ static bool confirm(const struct machine *machine, struct link_task *lt, bool fu
     if (!lt->left_seen || (!has_ended(lt) && !is_unknown))
         return false;
     todo->unsettled = true;
-    if (full && lt->reported) /* unnamed, its record would be dropped too early */
+    if (full &&
+        lt->reported) /* the borglet would drop the record of an attempt that is not named */
         add_intent(todo, INTENT_STOP, lt->ref)->cause = CAUSE_LOST;
     if (lt->proposed_ms != 0 && now_ms - lt->proposed_ms < resend_ms)
         return true;
@@ -297,7 +300,7 @@ void link_diff(const struct cell *cell, const struct machine *machine, struct li
         if (task != NULL)
             diff_live(cell, task, lt, full, now_ms, resend_ms, todo);
         else if (lt->left_seen && confirm(machine, lt, full, now_ms, resend_ms, todo))
-            ; /* it stays until the cell has taken note */
+            ; /* it stays until the cell has recorded it */
         else if (diff_gone(cell, lt, full, todo))
             continue;
         tasks->items[kept++] = *lt;

@@ -1,45 +1,46 @@
 /*
- * links.h - the link shard: the borglets connected to this replica, what they run, what they
- * should.
+ * links.h - the link shard: drives the borglets that are connected to this replica.
  *
- * The connection is the assignment: a borglet dials a replica of its choice and that one drives it.
- * Intents are pushed when the cell changes, reports are proposed until the cell says the same
- * (link_diff.h decides both). The leader may have us ask some to move (shares.h).
+ * The connection is the assignment: a borglet dials a replica of its choice, and that replica
+ * drives it. Intents are pushed when the cell changes; reports are proposed until the cell shows
+ * them (link_diff.h decides both). The leader may ask a replica to move some borglets (shares.h).
  *
- * A replica that lags, is stopped or cut off can do no harm:
- *   - intents carry the applied index, and a borglet ignores older ones than it has seen;
- *   - a link whose borglet has seen a newer index than we have applied says nothing (LINK_WAITING);
- *   - what a link says after LINKS_SILENT_MS of silence is of the past, it is closed instead;
- *   - only a borglet itself says that it has lost what the cell takes for running (INTENT_SHOW): it
- *     may have got it through another replica, and not be on this connection any more;
- *   - without a leader for LINKS_LEADERLESS_MS we close our links: the borglets find one that has.
- *     So we do when we hear the leader and it does not hear us: it answers when we tell it who is
- *     alive, and when it has not for LINKS_UNANSWERED_MS it would soon declare them down.
+ * A replica that lags, was stopped or is cut off does no harm:
+ * - Intents carry the applied index, and a borglet ignores older intents than it has seen.
+ * - A replica sends nothing to a borglet that has seen a newer index than it has applied
+ *   (LINK_WAITING).
+ * - A message that comes after LINKS_SILENT_MS of silence is stale; the link is closed instead.
+ * - Only the borglet itself says that a task is lost which the cell takes for running
+ *   (INTENT_SHOW): it may have received the task through another replica, and may have left this
+ *   connection.
+ * - Without a leader for LINKS_LEADERLESS_MS the replica closes its links, and the borglets find a
+ *   replica that has one. It does the same when the leader has not answered its reports for
+ *   LINKS_UNANSWERED_MS, since the leader would soon declare its machines down.
  */
 #ifndef BORGMASTER_LINKS_H
 #define BORGMASTER_LINKS_H
 
-#include "replica.h"
+#include "core.h"
 #include "rpc.h"
 
 enum {
-    /* A replica that is mute is left after two heartbeats and half a second (borglet/link.h). */
+    /* A borglet leaves a silent replica after two heartbeats and half a second (borglet/link.h). */
     LINKS_HEARTBEAT_MIN_MS = 700,
-    LINKS_HEARTBEAT_MAX_MS = 2000, /* of a shard with very many links */
-    LINKS_HEARTBEATS_S = 8000,     /* so many a second are no burden */
+    LINKS_HEARTBEAT_MAX_MS = 2000, /* for a replica with very many links */
+    LINKS_HEARTBEATS_S = 8000,     /* heartbeats in a second that one replica handles easily */
     LINKS_SILENT_MS = 5000,
     LINKS_LEADERLESS_MS = 2000,
     LINKS_UNANSWERED_MS = 3000, /* well below LEADER_SILENT_MS */
     LINKS_RESEND_MS = 1000,
     LINKS_CERTS_MS = 5000,
-    LINKS_REMOVED_MAX = 64, /* masters that were removed, told to borglets */
+    LINKS_REMOVED_MAX = 64, /* removed masters that borglets are told */
 };
 
 struct links;
 
-struct links *links_new(struct replica *replica);
+struct links *links_new(struct core *core);
 
-/* Connections of borglets: rpc_data() is theirs from here on. */
+/* Handle a connection of a borglet; rpc_data() belongs to the links from here on. */
 void links_on_open(struct links *links, struct rpc_conn *conn);
 void links_on_close(struct rpc_conn *conn);
 /* rpc handlers */
@@ -47,25 +48,24 @@ void links_on_hello(struct rpc_conn *conn, struct rpc_call *call, const void *bo
 void links_on_usage(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size);
 void links_on_report(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size);
 
-/* These machines (ids, repetitions allowed) changed in the cell. */
+/* Reconcile these machines, which changed in the cell (ids, repetitions allowed). */
 void links_touch(struct links *links, const uint64_t *machines, size_t count);
-/* At the end of a turn: propose what was reported in it. */
+/* Propose what was reported in this turn of the loop. */
 void links_flush(struct links *links);
-/* The replicas are others than before: every borglet is told. */
+/* Tell every borglet the present masters. */
 void links_tell_replicas(struct links *links);
-/* Rights or revocations changed, or may have: every borglet is told, over some turns if they are
- * many. */
+/* Tell every borglet the rights and revocations, over several turns if there are many links. */
 void links_tell_identities(struct links *links);
-/* The cell was replaced as a whole. */
+/* Close all links: the cell was replaced as a whole. */
 void links_reset(struct links *links);
-/* The leader has answered, or we are it. */
+/* Record that the leader has answered, or that this replica leads. */
 void links_answered(struct links *links);
-/* Ask `count` borglets to go to another replica: those that came last. */
+/* Ask `count` borglets, those that connected last, to move to replica `to`. */
 void links_shed(struct links *links, uint64_t to, size_t count);
-/* Whom we have heard of since the last call, for the leader; `bits` keeps it. */
+/* Returns which machines were heard since the last call, for the leader; `bits` owns the bits. */
 struct wire_alive links_alive(struct links *links, struct buf *bits);
 size_t links_count(const struct links *links);
-/* How many of them have certificates that end soon, and which of all ends first; looked at every
+/* Machine certificates that end soon, and the one that ends first; computed every
  * LINKS_CERTS_MS. */
 struct links_certs {
     uint64_t soon, first_ms;

@@ -10,6 +10,7 @@
 #include "restore.h"
 #include "stall.h"
 #include "store_reader.h"
+#include "store_schema.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -44,6 +45,7 @@ static const char usage[] =
     "  --restore-at SECONDS     with it: the time now, in seconds since 1970, the same for all\n"
     "  --log-level LEVEL        debug, info (default), warn or error\n"
     "  --core-dumps             leave an image of the memory after a crash, with all keys\n"
+    "  --print-schema           print the schema of cell.db, with comments, and end\n"
     "  --help --version\n";
 
 struct flags {
@@ -102,7 +104,7 @@ static void flag_take(struct flags *flags, const char *name, const char *value)
     else if (strcmp(name, "snapshot-threshold") == 0)
         flags->snapshot_threshold = (unsigned)number(name, value, 1000000);
     else if (strcmp(name, "log-level") == 0 && (flags->log_level = log_level_parse(value)) < 0)
-        usage_error("--log-level: \"%s\" is none of debug, info, warn, error", value);
+        usage_error("--log-level: \"%s\" is not one of debug, info, warn, error", value);
 }
 
 static struct flags flags_parse(int argc, char **argv)
@@ -121,6 +123,7 @@ static struct flags flags_parse(int argc, char **argv)
         {"restore-at", required_argument, NULL, 'x'},
         {"log-level", required_argument, NULL, 'x'},
         {"core-dumps", no_argument, NULL, 'c'},
+        {"print-schema", no_argument, NULL, 's'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
         {0},
@@ -130,6 +133,12 @@ static struct flags flags_parse(int argc, char **argv)
     for (int c; (c = getopt_long(argc, argv, "", options, &at)) != -1;) {
         if (c == 'h') {
             fputs(usage, stdout);
+            exit(0);
+        }
+        if (c == 's') {
+            struct buf schema CLEANUP(buf_release) = {0};
+            store_schema_text(&schema, CELL_FORMAT);
+            fputs(buf_text(&schema), stdout);
             exit(0);
         }
         if (c == 'v') {
@@ -145,7 +154,7 @@ static struct flags flags_parse(int argc, char **argv)
             continue;
         }
         if (c != 'x')
-            exit(2); /* getopt has said what is wrong */
+            exit(2); /* getopt has printed the reason */
         flag_take(&flags, options[at].name, optarg);
     }
     if (optind < argc)
@@ -158,8 +167,8 @@ static struct flags flags_parse(int argc, char **argv)
     return flags;
 }
 
-/* DIR/ended: why the master ended, for `borgctl cell status`; blank while it runs. The block is
- * there from the start, so that a full disk can be told of, too. */
+/* DIR/ended holds the reason why the master ended, for `borgctl cell status`; it is blank while the
+ * master runs. Its block is allocated at the start, so that a full disk can be reported, too. */
 enum { ENDED_BYTES = 1024 };
 static int ended_fd = -1;
 
@@ -188,37 +197,39 @@ _Noreturn static void die(const struct err *err)
     exit(1);
 }
 
-/* The log or the database is gone: nothing we could still do would be safe. Four others remain. */
+/* End the process: without the log or the database nothing it could still do is safe. The other
+ * masters remain. */
 static void on_fatal(void *data, const struct err *err)
 {
     (void)data;
     ended_write(err->msg);
-    log_error("master.fatal reason=%s, exiting", log_quoted(err->msg));
+    log_error("master.aborted reason=%s", log_quoted(err->msg));
     _exit(3);
 }
 
 /*
- * Only the database is damaged, and set aside: begin again, as the same process for who supervises
- * us. The log or another replica fills a new one. A disk that damages that too is no disk to go on
- * with.
+ * Start again, as the same process for its supervisor: only the database is damaged, and it was set
+ * aside. The log or another replica fills a new one. If that is damaged soon, too, the disk is
+ * unusable and the process ends.
  */
 static void on_rebuild(void *data, const struct err *err)
 {
-    static const char mark[] = "BORG_REBUILT_MS"; /* when we last did so */
+    static const char mark[] = "BORG_REBUILT_MS"; /* when this was last done */
     const struct flags *flags = data;
     char now[24];
     const char *before = getenv(mark);
     uint64_t now_ms = clock_mono_ms();
     if (before != NULL && now_ms - strtoull(before, NULL, 10) < REBUILD_PAUSE_MS)
         on_fatal(data, err);
-    log_warn("master.rebuilding reason=%s", log_quoted(err->msg));
+    log_warn("master.restarted reason=%s", log_quoted(err->msg));
     snprintf(now, sizeof now, "%" PRIu64, now_ms);
     setenv(mark, now, /* overwrite= */ 1);
     execv("/proc/self/exe", flags->argv);
     on_fatal(data, err);
 }
 
-/* One master per directory: two would corrupt the log. The lock lasts as long as the process. */
+/* Lock the directory: two masters in one would corrupt the log. The lock lasts as long as the
+ * process. */
 static int dir_lock(const char *dir, struct err *err)
 {
     char path[CELL_PATH_MAX + 1];
@@ -244,11 +255,12 @@ static const struct cell_replica *find_self(const struct cell_file *file, uint64
     return NULL;
 }
 
-/* For people, and for `borgctl cell restore`: the reason is the last line. */
+/* Restore a checkpoint and exit. For `borgctl cell restore` the reason of a failure is the last
+ * line. */
 _Noreturn static void restore_and_end(const struct flags *flags, const struct cell_file *file)
 {
     struct err err;
-    if (replica_restore(file, flags->id, flags->dir, flags->restore, flags->restore_at_s, &err) ==
+    if (restore_replica(file, flags->id, flags->dir, flags->restore, flags->restore_at_s, &err) ==
         0)
         exit(0);
     fprintf(stderr, "borgmaster: %s\n", err.msg);
@@ -264,14 +276,14 @@ static void on_closed(void *data)
 
 static void on_signal(uv_signal_t *handle, int signum)
 {
-    log_info("master.stopping signal=%d", signum);
+    log_info("master.stop_requested signal=%d", signum);
     uv_signal_stop(handle);
     replica_close(handle->data, on_closed, NULL);
 }
 
 static void stop_on(uv_signal_t *handle, struct replica *replica, int signum)
 {
-    uv_signal_init(replica_opts(replica)->loop, handle);
+    uv_signal_init(core_opts(replica_core(replica))->loop, handle);
     handle->data = replica;
     uv_signal_start(handle, on_signal, signum);
 }
@@ -281,7 +293,7 @@ int main(int argc, char **argv)
     process_open_standard_files();
     if (reader_is(argc, argv))
         reader_run(argv);
-    umask(077); /* what the libraries make here is for nobody else either */
+    umask(077); /* files that libraries create are private, too */
     struct flags flags = flags_parse(argc, argv);
     struct cell_file file;
     struct tls_context *tls;
@@ -293,24 +305,24 @@ int main(int argc, char **argv)
     log_open((enum log_level)flags.log_level, who);
     core_dumps_allow(flags.core_dumps);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* beyond `ulimit -f` a write fails, which says why */
-    /* Queries, snapshots and the log's own disk work share libuv's pool. */
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond `ulimit -f` fails with an error instead */
+    /* Queries, snapshots and the disk work of the log share libuv's pool. */
     setenv("UV_THREADPOOL_SIZE", "16", /* overwrite= */ 0);
     if (cell_file_load(flags.cell, &file, &err) != 0 || dir_lock(flags.dir, &err) != 0 ||
         tls_context_open(file.ca_path, flags.cert, flags.key, &tls, &err) != 0)
         die(&err);
-    struct replica_options options = {.loop = uv_default_loop(),
-                                      .file = &file,
-                                      .self = find_self(&file, flags.id),
-                                      .tls = tls,
-                                      .dir = flags.dir,
-                                      .bootstrap = flags.bootstrap,
-                                      .election_timeout_ms = flags.election_timeout_ms,
-                                      .heartbeat_ms = flags.heartbeat_ms,
-                                      .snapshot_threshold = flags.snapshot_threshold,
-                                      .on_rebuild = on_rebuild,
-                                      .on_fatal = on_fatal,
-                                      .data = &flags};
+    struct core_options options = {.loop = uv_default_loop(),
+                                   .file = &file,
+                                   .self = find_self(&file, flags.id),
+                                   .tls = tls,
+                                   .dir = flags.dir,
+                                   .bootstrap = flags.bootstrap,
+                                   .election_timeout_ms = flags.election_timeout_ms,
+                                   .heartbeat_ms = flags.heartbeat_ms,
+                                   .snapshot_threshold = flags.snapshot_threshold,
+                                   .on_rebuild = on_rebuild,
+                                   .on_fatal = on_fatal,
+                                   .data = &flags};
     if (options.self == NULL) {
         err_set(&err, ERR_NOT_FOUND, "%s has no replica with id %" PRIu64, flags.cell, flags.id);
         die(&err);
@@ -325,7 +337,7 @@ int main(int argc, char **argv)
     stop_on(&sigterm, replica, SIGTERM);
     stop_on(&sigint, replica, SIGINT);
     log_info("master.started rpc=%s raft=%s index=%" PRIu64 " files_max=%" PRIu64,
-             options.self->rpc, options.self->raft, replica_cell(replica)->applied_index,
+             options.self->rpc, options.self->raft, core_cell(replica_core(replica))->applied_index,
              stream_files_raise());
     stall_watch(options.loop);
     uv_run(options.loop, UV_RUN_DEFAULT);

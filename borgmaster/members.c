@@ -1,12 +1,11 @@
 /*
- * members.c - leadership handed over, replicas that come and go.
+ * members.c - transfers leadership, and carries out changes of the replicas.
  */
 #include "members.h"
 
 #include "clock.h"
 #include "log.h"
 #include "members_next.h"
-#include "peers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,50 +13,53 @@
 
 enum {
     TICK_MS = 100,
-    ROUND_MS = 10,        /* between two looks at who has answered a question */
-    ASK_MS = 500,         /* between two questions to the same replica */
-    HOLD_MS = 500,        /* for the others to say that our log has lost nothing */
-    LEADERLESS_MS = 3000, /* without a leader for so long: are we still a member? */
+    ROUND_MS = 10, /* between two looks at the answers to a round */
+    ASK_MS = 500,  /* between two questions to the same replica */
+    HOLD_MS = 500, /* for which an opened log waits for the answers of the others */
+    LEADERLESS_MS =
+        3000, /* without a leader for so long, a replica asks whether it is still a member */
 };
 
 /*
- * A question to all members: an entry of the log, a barrier. Who has stored it has answered after
- * the question was asked. How long somebody has been silent says nothing of the last second, and a
- * step that needs one who died in it is one that nobody can commit or take back.
+ * A round asks all members whether they answer: it writes a barrier to the log, and a member that
+ * has stored it has answered after the round began. The time since a member's last message says
+ * nothing about the last second, and a step that needs a member which died in that second could be
+ * neither committed nor taken back.
  */
 struct round {
     struct members *members;
     struct raftlog_barrier barrier;
     bool asking;         /* until the barrier is answered */
-    uint64_t index;      /* of an entry after the question; 0: the barrier failed */
-    uint64_t started_ms; /* 0: there is none */
+    uint64_t index;      /* of an entry after the barrier; 0: the barrier failed */
+    uint64_t started_ms; /* 0: no round is under way */
 };
 
-/* A command that changes the replicas, until the members have answered. */
+/* A command that changes the replicas and waits for the members' answers. */
 struct asked_change {
     struct round round;
-    struct cmd cmd; /* its bodies own nothing */
-    replica_answer_cb cb;
+    struct cmd cmd; /* it owns no memory */
+    answer_cb cb;
     void *data;
     bool waits;
 };
 
 struct members {
-    struct replica *replica;
-    struct rpc_call *transfer; /* who waits for the transfer under way */
+    struct core *core;
+    struct peers *peers;
+    struct rpc_call *transfer; /* the request for the transfer under way */
     uv_timer_t tick;
-    bool telling;      /* a command of ours is under way */
-    bool transferring; /* the same for a transfer, because we are to leave */
+    bool proposing;    /* a command of this file is under way */
+    bool transferring; /* a transfer is under way because this replica leaves */
     char waiting[192];
-    uint64_t led_ms;     /* when a leader was last known */
-    uint64_t asked_ms;   /* when the others were last asked */
-    bool checking;       /* our log was opened: the others are asked what they know of it */
-    uint64_t opened_ms;  /* when */
-    uint64_t went_ms;    /* when it was no longer held back; 0: it is */
-    uint64_t last_index; /* its last entry then */
-    uint64_t checked[MASTER_ROWS_MAX]; /* the others that have answered */
+    uint64_t led_ms;      /* when a leader was last known */
+    uint64_t asked_ms;    /* when the others were last asked */
+    bool checking;        /* the others are asked what they know of this replica's log */
+    uint64_t opened_ms;   /* when the log was opened */
+    uint64_t released_ms; /* when the log ceased to be held; 0: it is held */
+    uint64_t last_index;  /* the last entry of the log when it was opened */
+    uint64_t checked[MASTER_ROWS_MAX]; /* the replicas that have answered */
     size_t checked_count;
-    struct round round; /* before a step */
+    struct round round; /* the round before a step */
     struct asked_change change;
 };
 
@@ -84,21 +86,21 @@ static void on_transferred(void *data, int status)
     struct wire_answer a = {0};
     struct err err;
     members->transfer = NULL;
-    uint64_t leader = raftlog_status(replica_log(members->replica)).leader_id;
+    uint64_t leader = raftlog_status(core_log(members->core)).leader_id;
     if (status == 0) {
         snprintf(a.msg, sizeof a.msg, "replica %" PRIu64 " leads now", leader);
-        log_info("leader.handed-over to=%" PRIu64, leader);
+        log_info("leader.handed_over to=%" PRIu64, leader);
         answer(call, NULL, &a);
         return;
     }
     if (leader != 0)
         err_set(&err, ERR_STATE,
-                "no other replica took over in time: replica %" PRIu64 " leads still", leader);
+                "no other replica took over in time: replica %" PRIu64 " still leads", leader);
     else
         err_set(&err, ERR_STATE,
                 "no replica leads yet, an election is under way: `borgctl cell "
                 "status` shows who wins it");
-    log_warn("leader.not-handed-over leader=%" PRIu64, leader);
+    log_warn("leader.transfer_failed leader=%" PRIu64, leader);
     answer(call, &err, NULL);
 }
 
@@ -106,14 +108,14 @@ static int transfer_begin(struct members *members, struct rpc_call *call,
                           const struct wire_transfer *asked, struct err *err)
 {
     struct wire_answer a = {0};
-    struct raftlog *log = replica_log(members->replica);
+    struct raftlog *log = core_log(members->core);
     if (log == NULL)
         return err_set(err, ERR_NOT_LEADER,
                        "replica %" PRIu64 " is new and waits until the others let it join; no "
                        "leader is known to it",
-                       replica_opts(members->replica)->self->id);
+                       core_opts(members->core)->self->id);
     int rv = raftlog_transfer(log, asked->replica, on_transferred, members, err);
-    if (rv == -ERR_EXISTS) { /* as asked */
+    if (rv == -ERR_EXISTS) { /* the replica leads already */
         str_copy(a.msg, sizeof a.msg, err->msg);
         answer(call, NULL, &a);
         return 0;
@@ -126,9 +128,9 @@ static int transfer_begin(struct members *members, struct rpc_call *call,
 void members_on_transfer(struct members *members, struct rpc_conn *conn, struct rpc_call *call,
                          const void *body, size_t size)
 {
-    struct replica *replica = members->replica;
-    uint64_t self = replica_opts(replica)->self->id;
-    uint64_t leader = replica_leader_id(replica);
+    struct core *core = members->core;
+    uint64_t self = core_opts(core)->self->id;
+    uint64_t leader = core_leader_id(core);
     bool is_user = rpc_peer(conn)->role == ROLE_USER;
     struct wire_transfer asked;
     struct err err;
@@ -136,7 +138,7 @@ void members_on_transfer(struct members *members, struct rpc_conn *conn, struct 
     if (rv == 0 && is_user && leader != 0 && leader != self) {
         struct buf CLEANUP(buf_release) packed = {0};
         wire_pack_transfer(&packed, &asked);
-        peers_request(replica_peers(replica), leader, WIRE_TRANSFER, &packed, on_forwarded, call);
+        peers_request(members->peers, leader, WIRE_TRANSFER, &packed, on_forwarded, call);
         return;
     }
     if (rv == 0)
@@ -145,16 +147,16 @@ void members_on_transfer(struct members *members, struct rpc_conn *conn, struct 
         rpc_refuse(call, &err);
 }
 
-/* The leader: the log's members follow the cell's */
+/* The leader makes the members of the log follow the table of the cell. */
 
 static struct members_seen look(const struct members *members,
                                 struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX])
 {
-    struct raftlog *log = replica_log(members->replica);
-    return (struct members_seen){.wanted = &replica_cell(members->replica)->settings.masters,
+    struct raftlog *log = core_log(members->core);
+    return (struct members_seen){.wanted = &core_cell(members->core)->settings.masters,
                                  .peers = peers,
                                  .peer_count = raftlog_peers(log, peers),
-                                 .self = replica_opts(members->replica)->self->id,
+                                 .self = core_opts(members->core)->self->id,
                                  .last_index = raftlog_status(log).last_index};
 }
 
@@ -169,11 +171,10 @@ static void on_round_barrier(struct raftlog_barrier *req, int status)
 {
     struct round *round = req->data;
     round->asking = false;
-    round->index =
-        status == 0 ? raftlog_status(replica_log(round->members->replica)).commit_index : 0;
+    round->index = status == 0 ? raftlog_status(core_log(round->members->core)).commit_index : 0;
 }
 
-/* None may be under way. */
+/* No round may be under way. */
 static int round_start(struct members *members, struct round *round, struct err *err)
 {
     ASSERT(!round->asking);
@@ -181,7 +182,7 @@ static int round_start(struct members *members, struct round *round, struct err 
     round->barrier.data = round;
     round->index = 0;
     round->started_ms = 0;
-    int rv = replica_barrier(members->replica, &round->barrier, on_round_barrier, err);
+    int rv = core_barrier(members->core, &round->barrier, on_round_barrier, err);
     if (rv != 0)
         return rv;
     round->asking = true;
@@ -190,7 +191,8 @@ static int round_start(struct members *members, struct round *round, struct err 
     return 0;
 }
 
-/* Is it answered by all, or by all who will? `seen` gets what was asked. */
+/* Returns whether all members have answered, or those that answer at all. `seen` gets the index
+ * that was asked for. */
 static bool round_is_over(const struct round *round, struct members_seen *seen)
 {
     seen->asked_index = round->index;
@@ -203,21 +205,22 @@ static int change_check(const struct members *members, const struct members_seen
 {
     const struct masters *wanted = seen->wanted;
     uint64_t id = cmd->kind == CMD_MASTER_ADD ? cmd->master_add.replaces : cmd->master_remove.id;
-    if (!replica_leads(members->replica))
-        return err_set(err, ERR_UNAVAILABLE, "leadership was lost meanwhile; try again");
+    if (!core_leads(members->core))
+        return err_set(err, ERR_UNAVAILABLE,
+                       "leadership was lost before the members had answered; try again");
     if (members->change.round.index == 0)
         return err_set(err, ERR_UNAVAILABLE,
                        "a majority of the replicas does not answer the leader; try again");
     if (id != 0 && masters_find(wanted, id) == NULL)
-        return 0; /* the cell refuses it better */
+        return 0; /* the cell refuses it with a better reason */
     for (uint32_t i = 0; i < wanted->count; i++)
         if (wanted->rows[i].state != MASTER_VOTES)
-            return 0; /* the same */
+            return 0; /* the cell refuses this, too */
     return cmd->kind == CMD_MASTER_ADD ? members_may_add(seen, id, err)
                                        : members_may_remove(seen, id, err);
 }
 
-/* The members have answered, or do not. */
+/* Decide about the waiting command when its round is over. */
 static void change_tick(struct members *members)
 {
     struct asked_change *change = &members->change;
@@ -229,22 +232,21 @@ static void change_tick(struct members *members)
     change->waits = false;
     int rv = change_check(members, &seen, &change->cmd, &err);
     if (rv == 0)
-        replica_propose(members->replica, &change->cmd, change->cb, change->data);
+        core_propose(members->core, &change->cmd, change->cb, change->data);
     else if (change->cb != NULL)
         change->cb(change->data, &err, NULL);
 }
 
-bool members_take(struct members *members, const struct cmd *cmd, replica_answer_cb cb, void *data)
+static void change_take(struct members *members, const struct cmd *cmd, answer_cb cb, void *data)
 {
     struct asked_change *change = &members->change;
     struct err err;
     int rv = 0;
-    if (cmd->kind != CMD_MASTER_ADD && cmd->kind != CMD_MASTER_REMOVE)
-        return false;
-    if (!replica_leads(members->replica))
+    if (!core_leads(members->core))
         rv = err_set(&err, ERR_UNAVAILABLE, "the leader has only just taken over; try again");
     else if (change->waits)
-        rv = err_set(&err, ERR_UNAVAILABLE, "another change of the replicas is being looked at");
+        rv = err_set(&err, ERR_UNAVAILABLE,
+                     "another change of the replicas is under way; try again");
     if (rv == 0)
         rv = round_start(members, &change->round, &err);
     if (rv == 0) {
@@ -255,7 +257,37 @@ bool members_take(struct members *members, const struct cmd *cmd, replica_answer
     } else if (cb != NULL) {
         cb(data, &err, NULL);
     }
-    return true;
+}
+
+/* The next format is that which all masters know; a command that names none means the latest. */
+static void format_take(struct members *members, const struct cmd *cmd, answer_cb cb, void *data)
+{
+    struct err why;
+    uint32_t next = core_format_next(members->core, &why);
+    uint32_t now = cell_format(core_cell(members->core));
+    struct cmd asked = *cmd;
+    if (asked.format_set.format == 0)
+        asked.format_set.format = next > now ? next : CELL_FORMAT;
+    if (asked.format_set.format > CELL_FORMAT)
+        err_set(&why, ERR_INVALID, "the masters know formats up to %d, not %" PRIu32, CELL_FORMAT,
+                asked.format_set.format);
+    if (asked.format_set.format > MAX(next, now)) {
+        cb(data, &why, NULL);
+        return;
+    }
+    core_propose(members->core, &asked, cb, data);
+}
+
+void members_command(struct members *members, const struct cmd *cmd, answer_cb cb, void *data)
+{
+    bool leads = core_leader_id(members->core) == core_opts(members->core)->self->id;
+    bool changes = cmd->kind == CMD_MASTER_ADD || cmd->kind == CMD_MASTER_REMOVE;
+    if (leads && changes)
+        change_take(members, cmd, cb, data);
+    else if (leads && cmd->kind == CMD_FORMAT_SET)
+        format_take(members, cmd, cb, data);
+    else
+        core_propose(members->core, cmd, cb, data);
 }
 
 const char *members_waiting(const struct members *members)
@@ -263,35 +295,45 @@ const char *members_waiting(const struct members *members)
     return members->waiting;
 }
 
-static void on_told(void *data, const struct err *err, const struct wire_answer *a)
+static void on_proposed(void *data, const struct err *err, const struct wire_answer *a)
 {
     struct members *members = data;
-    members->telling = false;
+    members->proposing = false;
     if (err == NULL && a->code == ERR_OK)
         return;
     log_warn("members.command_failed reason=%s, retrying",
              log_quoted(err != NULL ? err->msg : a->msg));
 }
 
-static void tell(struct members *members, const struct cmd *cmd)
+static void propose(struct members *members, const struct cmd *cmd)
 {
-    members->telling = true;
-    replica_command(members->replica, cmd, on_told, members);
+    members->proposing = true;
+    core_propose(members->core, cmd, on_proposed, members);
 }
 
-/* The first leader of a cell tells it who its replicas are: those of the log. */
-static void tell_first(struct members *members)
+/* Tell a new cell its replicas, which are the members of the log. The first leader does this. */
+static void propose_masters(struct members *members)
 {
-    const struct masters *known = replica_masters(members->replica);
+    const struct masters *known = core_masters(members->core);
     struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
     struct cmd cmd = {.kind = CMD_MASTERS_SET};
-    size_t count = raftlog_peers(replica_log(members->replica), peers);
+    size_t count = raftlog_peers(core_log(members->core), peers);
     for (size_t i = 0; i < count && i < CELL_MASTERS_MAX; i++) {
         const struct master *row = masters_find(known, peers[i].id);
         if (row != NULL)
             cmd.masters_set.rows[cmd.masters_set.count++] = *row;
     }
-    tell(members, &cmd);
+    propose(members, &cmd);
+}
+
+/* A new cell uses the latest format that all its masters know; later on operators decide. */
+static bool propose_format(struct members *members)
+{
+    struct cmd cmd = {.kind = CMD_FORMAT_SET,
+                      .format_set.format = core_format_next(members->core, NULL)};
+    if (cmd.format_set.format != 0)
+        propose(members, &cmd);
+    return cmd.format_set.format != 0;
 }
 
 static void on_left(void *data, int status)
@@ -299,18 +341,18 @@ static void on_left(void *data, int status)
     struct members *members = data;
     members->transferring = false;
     if (status == 0)
-        log_info("leader.handed-over reason=leaving");
+        log_info("leader.handed_over reason=leaving");
 }
 
 static void take_step(struct members *members, const struct members_step *step)
 {
     static const char *const parts[] = {"gone", "spare", "stand-by", "voter"};
-    struct raftlog *log = replica_log(members->replica);
-    struct cmd cmd = {.kind = CMD_MASTER_STEP, .master_step = step->tell};
+    struct raftlog *log = core_log(members->core);
+    struct cmd cmd = {.kind = CMD_MASTER_STEP, .master_step = step->command};
     struct err err = {0};
     int rv = 0;
-    if (step->action == MEMBERS_TELL)
-        tell(members, &cmd);
+    if (step->action == MEMBERS_PROPOSE)
+        propose(members, &cmd);
     if (step->action == MEMBERS_TRANSFER) {
         rv = raftlog_transfer(log, 0, on_left, members, &err);
         members->transferring = rv == 0;
@@ -318,13 +360,13 @@ static void take_step(struct members *members, const struct members_step *step)
     if (step->action == MEMBERS_CHANGE) {
         rv = raftlog_member(log, step->id, step->address, step->part, &err);
         if (rv == 0)
-            log_info("members.step replica=%" PRIu64 " address=%s part=%s", step->id, step->address,
-                     parts[step->part]);
+            log_info("members.changed replica=%" PRIu64 " address=%s part=%s", step->id,
+                     step->address, parts[step->part]);
     }
     str_copy(members->waiting, sizeof members->waiting, rv != 0 ? err.msg : step->why);
 }
 
-/* Asks all members first; `seen` is then what their answers say. */
+/* Begin a round if none was made. Returns true when it is over; `seen` then holds the answers. */
 static bool step_may_be_taken(struct members *members, struct members_seen *seen)
 {
     struct round *round = &members->round;
@@ -340,19 +382,21 @@ static bool step_may_be_taken(struct members *members, struct members_seen *seen
         return false;
     if (round->index != 0)
         return true;
-    round->started_ms = 0; /* again */
+    round->started_ms = 0; /* make another round */
     return false;
 }
 
 static void lead_tick(struct members *members)
 {
     struct raftlog_peer peers[RAFTLOG_MEMBERS_MAX];
-    if (members->telling || members->transferring)
+    if (members->proposing || members->transferring)
         return;
-    if (replica_cell(members->replica)->settings.masters.next_id == 0) {
-        tell_first(members);
+    if (core_cell(members->core)->settings.masters.next_id == 0) {
+        propose_masters(members);
         return;
     }
+    if (core_cell(members->core)->settings.format == 0 && propose_format(members))
+        return;
     struct members_seen seen = look(members, peers);
     struct members_step step = members_next(&seen);
     if (step.action == MEMBERS_CHANGE || step.action == MEMBERS_TRANSFER) {
@@ -364,65 +408,67 @@ static void lead_tick(struct members *members)
     take_step(members, &step);
 }
 
-/* Without a leader: may we be here? */
+/* A replica without a leader asks the others whether it is a member. */
 
-/* Refusals that will not change by themselves. */
+/* End the process on refusals that are final. */
 static void on_join_answer(void *data, const struct err *err, const struct wire_answer *a UNUSED)
 {
     struct members *members = data;
-    const struct replica_options *options = replica_opts(members->replica);
+    const struct core_options *options = core_opts(members->core);
     struct err own;
     if (err != NULL && (err->code == ERR_NOT_FOUND || err->code == ERR_STATE)) {
         options->on_fatal(options->data, err);
-    } else if (err == NULL && replica_log(members->replica) == NULL) {
-        log_info("members.may-join");
-        if (replica_join(members->replica, &own) != 0)
+    } else if (err == NULL && core_log(members->core) == NULL) {
+        log_info("members.join_allowed");
+        if (core_join(members->core, &own) != 0)
             options->on_fatal(options->data, &own);
     }
 }
 
 static uint64_t worked_ms(const struct members *members)
 {
-    return members->went_ms == 0 ? 0 : clock_mono_ms() - members->went_ms + 1;
+    return members->released_ms == 0 ? 0 : clock_mono_ms() - members->released_ms + 1;
 }
 
-static void ask(struct members *members, uint64_t to, bool is_new, replica_answer_cb cb, void *data)
+static void ask(struct members *members, uint64_t to, bool is_new, answer_cb cb, void *data)
 {
-    const struct cell_replica *self = replica_opts(members->replica)->self;
+    const struct cell_replica *self = core_opts(members->core)->self;
     struct wire_join join = {.id = self->id,
                              .is_new = is_new,
                              .last_index = members->last_index,
-                             .worked_ms = worked_ms(members)};
+                             .worked_ms = worked_ms(members),
+                             .format = CELL_FORMAT};
     struct buf CLEANUP(buf_release) body = {0};
     str_copy(join.raft, sizeof join.raft, self->raft);
     wire_pack_join(&body, &join);
-    peers_request(replica_peers(members->replica), to, WIRE_JOIN, &body, cb, data);
+    peers_request(members->peers, to, WIRE_JOIN, &body, cb, data);
 }
 
 static void ask_tick(struct members *members)
 {
-    struct replica *replica = members->replica;
-    const struct masters *masters = replica_masters(replica);
+    struct core *core = members->core;
+    const struct masters *masters = core_masters(core);
     uint64_t now_ms = clock_mono_ms();
-    bool is_new = replica_log(replica) == NULL;
-    if (replica_leader_id(replica) != 0)
+    bool is_new = core_log(core) == NULL;
+    if (core_leader_id(core) != 0)
         members->led_ms = now_ms;
     if ((!is_new && now_ms - members->led_ms < LEADERLESS_MS) ||
         now_ms - members->asked_ms < ASK_MS)
         return;
     members->asked_ms = now_ms;
     for (uint32_t i = 0; i < masters->count; i++)
-        if (masters->rows[i].id != replica_opts(replica)->self->id)
+        if (masters->rows[i].id != core_opts(core)->self->id)
             ask(members, masters->rows[i].id, is_new, on_join_answer, members);
 }
 
-/* A log that was there before us: has it all that we acknowledged? */
+/* A replica that starts with a log asks the others whether the log has everything it
+ * acknowledged. */
 
 struct check {
     struct members *members;
-    uint64_t id; /* who is asked */
+    uint64_t id; /* the replica that is asked */
     uint64_t asked_ms;
-    bool is_held; /* we were then */
+    bool is_held; /* whether our log was held when we asked */
 };
 
 static bool is_checked(const struct members *members, uint64_t id)
@@ -433,11 +479,11 @@ static bool is_checked(const struct members *members, uint64_t id)
     return false;
 }
 
-/* Was the question still true when it was answered? */
-static bool verdict_counts(const struct check *check)
+/* Returns whether the answer still applies to the present log. */
+static bool answer_applies(const struct check *check)
 {
     if (check->is_held)
-        return raftlog_is_held(replica_log(check->members->replica));
+        return raftlog_is_held(core_log(check->members->core));
     return clock_mono_ms() - check->asked_ms <= MEMBERS_ANSWER_MS;
 }
 
@@ -445,10 +491,10 @@ static void on_check_answer(void *data, const struct err *err, const struct wire
 {
     struct check *check = data;
     struct members *members = check->members;
-    const struct replica_options *options = replica_opts(members->replica);
+    const struct core_options *options = core_opts(members->core);
     bool is_old = err != NULL && err->code == ERR_CORRUPT;
     bool answered =
-        err == NULL || (is_old ? verdict_counts(check)
+        err == NULL || (is_old ? answer_applies(check)
                                : err->code != ERR_UNAVAILABLE && err->code != ERR_UNKNOWN_OUTCOME);
     if (answered && !is_checked(members, check->id) && members->checked_count < MASTER_ROWS_MAX)
         members->checked[members->checked_count++] = check->id;
@@ -459,21 +505,21 @@ static void on_check_answer(void *data, const struct err *err, const struct wire
         on_join_answer(members, err, a);
 }
 
-/* Those who are not there now are asked as soon as they are, but not waited for. */
+/* Replicas that cannot be reached now are asked as soon as they can, but not waited for. */
 static void check_tick(struct members *members)
 {
-    struct replica *replica = members->replica;
-    const struct masters *masters = replica_masters(replica);
-    uint64_t self = replica_opts(replica)->self->id, now_ms = clock_mono_ms();
+    struct core *core = members->core;
+    const struct masters *masters = core_masters(core);
+    uint64_t self = core_opts(core)->self->id, now_ms = clock_mono_ms();
     size_t missing = 0;
     for (uint32_t i = 0; i < masters->count; i++)
         missing += masters->rows[i].id != self && !is_checked(members, masters->rows[i].id);
-    bool is_held = raftlog_is_held(replica_log(replica));
+    bool is_held = raftlog_is_held(core_log(core));
     if (is_held && (missing == 0 || now_ms - members->opened_ms >= HOLD_MS)) {
         log_info("members.checked index=%" PRIu64 " answers=%zu", members->last_index,
                  members->checked_count);
-        raftlog_go(replica_log(replica));
-        members->went_ms = now_ms;
+        raftlog_go(core_log(core));
+        members->released_ms = now_ms;
         is_held = false;
     }
     members->checking = missing > 0;
@@ -492,10 +538,10 @@ static void check_tick(struct members *members)
 
 void members_on_opened(struct members *members)
 {
-    members->checking = raftlog_is_held(replica_log(members->replica));
+    members->checking = raftlog_is_held(core_log(members->core));
     members->opened_ms = clock_mono_ms();
-    members->went_ms = members->checking ? 0 : members->opened_ms;
-    members->last_index = raftlog_status(replica_log(members->replica)).last_index;
+    members->released_ms = members->checking ? 0 : members->opened_ms;
+    members->last_index = raftlog_status(core_log(members->core)).last_index;
     if (members->checking)
         tick_soon(members);
 }
@@ -507,8 +553,9 @@ struct joining {
     struct wire_join asked;
 };
 
-static int join_check(const struct masters *masters, const struct wire_join *asked, struct err *err)
+static int join_check(const struct cell *cell, const struct wire_join *asked, struct err *err)
 {
+    const struct masters *masters = &cell->settings.masters;
     const struct master *row = masters_find(masters, asked->id);
     if (masters->next_id == 0)
         return err_set(err, ERR_UNAVAILABLE, "the cell does not know its replicas yet");
@@ -519,11 +566,17 @@ static int join_check(const struct masters *masters, const struct wire_join *ask
                        asked->id);
     if (row == NULL)
         return err_set(err, ERR_NOT_FOUND,
-                       "the cell has no replica %" PRIu64 ": first borgctl cell add-replica",
+                       "the cell has no replica %" PRIu64 ": run `borgctl cell add-replica` first",
                        asked->id);
+    if (asked->format < cell_format(cell))
+        return err_set(err, ERR_STATE,
+                       "the cell uses format %u, and the release of replica %" PRIu64
+                       " knows formats up to %" PRIu32 ": start it with a later one",
+                       cell_format(cell), asked->id, asked->format);
     if (strcmp(row->raft, asked->raft) != 0)
         return err_set(err, ERR_STATE,
-                       "replica %" PRIu64 " is at %s and not at %s: start it there, or replace it",
+                       "replica %" PRIu64
+                       " has the address %s, not %s: start it there, or replace it",
                        asked->id, row->raft, asked->raft);
     if (asked->is_new && row->state != MASTER_JOINING)
         return err_set(err, ERR_STATE,
@@ -538,9 +591,8 @@ static void on_join_barrier(struct raftlog_barrier *req, int status)
     struct joining *j = req->data;
     struct wire_answer ok = {0};
     struct err err;
-    int rv = status == 0
-                 ? join_check(&replica_cell(j->members->replica)->settings.masters, &j->asked, &err)
-                 : err_set(&err, ERR_UNAVAILABLE, "leadership was lost");
+    int rv = status == 0 ? join_check(core_cell(j->members->core), &j->asked, &err)
+                         : err_set(&err, ERR_UNAVAILABLE, "leadership was lost");
     if (rv != 0)
         log_warn("members.refused replica=%" PRIu64 " reason=%s", j->asked.id, log_quoted(err.msg));
     answer(j->call, rv != 0 ? &err : NULL, &ok);
@@ -548,11 +600,11 @@ static void on_join_barrier(struct raftlog_barrier *req, int status)
 }
 
 /*
- * Has it what it once acknowledged to us? What is acknowledged is on its disk, whatever happens to
- * its power, so less of it is always a loss. While it is held back it acknowledges nothing, so all
- * that we know is of before. Later it may have acknowledged more: then only what we know from
- * before it was let go counts. Such a question is not older than MEMBERS_ANSWER_MS, or the answer
- * is not heard.
+ * Returns whether the asking replica lacks entries that it acknowledged. An acknowledged entry is
+ * on its disk and survives a loss of power, so a shorter log has always lost something. While a log
+ * is held it acknowledges nothing, so all that we know of it is from before. Later it may have
+ * acknowledged more; then only what we knew before it was released counts. A question is not older
+ * than MEMBERS_ANSWER_MS, otherwise the answer is ignored.
  */
 bool members_is_old_copy(const struct wire_join *asked, uint64_t acked_index, uint64_t acked_age_ms)
 {
@@ -563,7 +615,7 @@ bool members_is_old_copy(const struct wire_join *asked, uint64_t acked_index, ui
 static int acked_check(const struct members *members, const struct wire_join *asked,
                        struct err *err)
 {
-    const struct raftlog *log = replica_log(members->replica);
+    const struct raftlog *log = core_log(members->core);
     uint64_t age_ms = 0, acked = log != NULL ? raftlog_acked(log, asked->id, &age_ms) : 0;
     if (!members_is_old_copy(asked, acked, age_ms))
         return 0;
@@ -571,8 +623,7 @@ static int acked_check(const struct members *members, const struct wire_join *as
             "the log of replica %" PRIu64 " ends with entry %" PRIu64 ", but it has told replica "
             "%" PRIu64 " that it had stored entry %" PRIu64 ": it is an old copy, or has lost what "
             "others count on, and must not vote: borgctl cell replace-replica %" PRIu64,
-            asked->id, asked->last_index, replica_opts(members->replica)->self->id, acked,
-            asked->id);
+            asked->id, asked->last_index, core_opts(members->core)->self->id, acked, asked->id);
     log_warn("members.refused replica=%" PRIu64 " reason=%s", asked->id, log_quoted(err->msg));
     return -(int)err->code;
 }
@@ -588,13 +639,14 @@ void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_
     int rv = wire_unpack_join(body, size, &j->asked, &err);
     snprintf(name, sizeof name, "%" PRIu64, j->asked.id);
     if (rv == 0 && strcmp(rpc_peer(conn)->name, name) != 0)
-        rv = err_set(&err, ERR_DENIED, "the certificate is of replica %s", rpc_peer(conn)->name);
+        rv = err_set(&err, ERR_DENIED, "the certificate belongs to replica %s",
+                     rpc_peer(conn)->name);
     if (rv == 0)
         rv = acked_check(members, &j->asked, &err);
     if (rv == 0)
-        rv = replica_leads(members->replica)
-                 ? replica_barrier(members->replica, &j->barrier, on_join_barrier, &err)
-                 : err_set(&err, ERR_NOT_LEADER, "this replica does not lead");
+        rv = core_leads(members->core)
+                 ? core_barrier(members->core, &j->barrier, on_join_barrier, &err)
+                 : err_set(&err, ERR_NOT_LEADER, "this replica is not the leader");
     if (rv == 0)
         return;
     rpc_refuse(call, &err);
@@ -606,12 +658,12 @@ static void on_tick(uv_timer_t *timer)
     struct members *members = timer->data;
     if (members->change.waits)
         change_tick(members);
-    if (members->checking && replica_log(members->replica) != NULL)
+    if (members->checking && core_log(members->core) != NULL)
         check_tick(members);
     if (members->change.waits || members->round.asking || members->round.started_ms != 0 ||
-        (members->checking && raftlog_is_held(replica_log(members->replica))))
+        (members->checking && raftlog_is_held(core_log(members->core))))
         tick_soon(members);
-    if (replica_leads(members->replica)) {
+    if (core_leads(members->core)) {
         lead_tick(members);
         members->led_ms = clock_mono_ms();
         return;
@@ -621,12 +673,13 @@ static void on_tick(uv_timer_t *timer)
     ask_tick(members);
 }
 
-struct members *members_new(struct replica *replica)
+struct members *members_new(struct core *core, struct peers *peers)
 {
     struct members *members = xcalloc(1, sizeof *members);
-    members->replica = replica;
+    members->core = core;
+    members->peers = peers;
     members->led_ms = clock_mono_ms();
-    uv_timer_init(replica_opts(replica)->loop, &members->tick);
+    uv_timer_init(core_opts(core)->loop, &members->tick);
     members->tick.data = members;
     uv_timer_start(&members->tick, on_tick, TICK_MS, TICK_MS);
     return members;

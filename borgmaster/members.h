@@ -1,41 +1,44 @@
 /*
- * members.h - who the replicas are and who of them leads: what operators decide, carried out.
+ * members.h - carries out what operators decide about the replicas: who is a member, and who leads.
  *
- * The cell says who is wanted (table `replicas`), the leader brings the log's members there, one
- * step at a time (members_next.h). A replica without a leader asks the others whether it may be
- * here: one with an empty directory before it opens its log, one that was removed to learn of it.
+ * The table `replicas` of the cell says which members are wanted. The leader changes the members of
+ * the log accordingly, one step at a time (members_next.h). A replica without a leader asks the
+ * others whether it is a member: one with an empty directory before it opens its log, and one that
+ * was removed, which learns of it this way.
  */
 #ifndef BORGMASTER_MEMBERS_H
 #define BORGMASTER_MEMBERS_H
 
-#include "replica.h"
-#include "rpc.h"
+#include "peers.h"
 
 struct members;
 
-struct members *members_new(struct replica *replica);
+/* `peers` is borrowed. */
+struct members *members_new(struct core *core, struct peers *peers);
 
-/* On the leader: take a command that changes the replicas, if it is one, as replica_command() does.
- * It is proposed when all members have been asked and a majority of those who will be left has
- * answered; else it is refused, and why. */
-bool members_take(struct members *members, const struct cmd *cmd, replica_answer_cb cb, void *data);
-/* The log has been opened. Is it held back, the others are asked first whether it has all that it
+/* As core_propose(). The leader proposes a command that changes the replicas only after it has
+ * asked all members, and a majority of those that remain has answered; else it refuses the command.
+ * It proposes another format of the cell only if all masters have said lately that they know it.
+ */
+void members_command(struct members *members, const struct cmd *cmd, answer_cb cb, void *data);
+/* The log was opened. If it is held, the others are first asked whether it has everything that it
  * once acknowledged. */
 void members_on_opened(struct members *members);
-/* What the change under way waits for; "" for nothing. */
+/* Returns what the change under way waits for; "": none is under way. */
 const char *members_waiting(const struct members *members);
 
-/* rpc handler: WIRE_TRANSFER. Answered when another replica leads, or none does in time. */
+/* RPC handler of WIRE_TRANSFER. It answers when another replica leads, or when none does in
+ * time. */
 void members_on_transfer(struct members *members, struct rpc_conn *conn, struct rpc_call *call,
                          const void *body, size_t size);
-/* An answer to the question whether we are an old copy counts when it comes within so long, or
- * while we are still held back. */
+/* The answer to whether our log is an old copy counts if it comes within this time, or while the
+ * log is held. */
 enum { MEMBERS_ANSWER_MS = 250 };
-/* Pure: is it an old copy of itself that asks, when we know since acked_age_ms that it had stored
- * acked_index? */
+/* Pure. Returns whether the asking replica is an old copy of itself, given that it reported
+ * acked_age_ms ago that it had stored acked_index. */
 bool members_is_old_copy(const struct wire_join *asked, uint64_t acked_index,
                          uint64_t acked_age_ms);
-/* rpc handler: WIRE_JOIN */
+/* RPC handler of WIRE_JOIN. */
 void members_on_join(struct members *members, struct rpc_conn *conn, struct rpc_call *call,
                      const void *body, size_t size);
 

@@ -1,5 +1,5 @@
 /*
- * members_next.c - deciding who joins, who is counted and who leaves, and when not.
+ * members_next.c - decides which replica joins, votes or leaves next.
  */
 #include "members_next.h"
 
@@ -25,7 +25,7 @@ static uint64_t behind(const struct members_seen *seen, const struct raftlog_pee
     return seen->last_index > peer->stored_index ? seen->last_index - peer->stored_index : 0;
 }
 
-/* Does it answer, and has it what the leader has? Else say what is wrong with it. */
+/* Check that the replica answers and has caught up with the leader; the error says which fails. */
 static int sound_check(const struct members_seen *seen, const struct raftlog_peer *peer,
                        struct err *err)
 {
@@ -38,7 +38,7 @@ static int sound_check(const struct members_seen *seen, const struct raftlog_pee
                        peer->id, peer->silent_ms);
     if (behind(seen, peer) > MEMBERS_BEHIND_MAX)
         return err_set(err, ERR_UNAVAILABLE,
-                       "replica %" PRIu64 " is %" PRIu64 " entries of the log behind", peer->id,
+                       "replica %" PRIu64 " is %" PRIu64 " log entries behind", peer->id,
                        behind(seen, peer));
     if (peer->stored_index < seen->asked_index)
         return err_set(err, ERR_UNAVAILABLE,
@@ -52,7 +52,7 @@ static bool is_sound(const struct members_seen *seen, uint64_t id)
     return peer != NULL && sound_check(seen, peer, NULL) == 0;
 }
 
-/* The voters without one of them, or with one more: how many, how many are sound. */
+/* The voters without one of them, or with one more: their number, and how many are sound. */
 struct electorate {
     unsigned count, sound;
 };
@@ -109,12 +109,13 @@ static struct members_step change(const struct master *row, enum raftlog_part pa
         .action = MEMBERS_CHANGE, .id = row->id, .address = row->raft, .part = part};
 }
 
-static struct members_step tell(const struct master *row, bool gone)
+static struct members_step propose(const struct master *row, bool gone)
 {
-    return (struct members_step){.action = MEMBERS_TELL, .id = row->id, .tell = {row->id, gone}};
+    return (struct members_step){
+        .action = MEMBERS_PROPOSE, .id = row->id, .command = {row->id, gone}};
 }
 
-/* Until it is a stand-by that has caught up, which asks nothing of it. */
+/* Decide until the replica is a stand-by that has caught up. This needs nothing of the cell. */
 static struct members_step join_next(const struct members_seen *seen, const struct master *row)
 {
     struct electorate now = electorate(seen, 0, 0);
@@ -125,10 +126,10 @@ static struct members_step join_next(const struct members_seen *seen, const stru
                                : wait_for_quorum(now);
     if (sound_check(seen, peer, &err) != 0)
         return wait_for("", &err);
-    return tell(row, /* gone= */ false);
+    return propose(row, /* gone= */ false);
 }
 
-/* A member that is none in the log yet. */
+/* Decide for a member of the cell that does not vote in the log yet. */
 static struct members_step vote_next(const struct members_seen *seen, const struct master *row)
 {
     struct electorate next = electorate(seen, 0, row->id);
@@ -147,7 +148,7 @@ static struct members_step leave_next(const struct members_seen *seen, const str
 {
     struct electorate rest = electorate(seen, row->id, 0);
     if (part_of(seen, row->id) == RAFTLOG_GONE)
-        return tell(row, /* gone= */ true);
+        return propose(row, /* gone= */ true);
     if (!has_quorum(rest))
         return wait_for_quorum(rest);
     if (row->id == seen->self)
@@ -163,7 +164,8 @@ static const struct master *row_in(const struct masters *wanted, enum master_sta
     return NULL;
 }
 
-/* A new replica at the address of the old one cannot be started while that is there. */
+/* Returns whether the leaving replica must be gone first: it does not answer, or the new one has
+ * one of its addresses. */
 static bool leaves_first(const struct members_seen *seen, const struct master *leaving,
                          const struct master *joining)
 {
@@ -189,7 +191,7 @@ struct members_step members_next(const struct members_seen *seen)
     return (struct members_step){.action = MEMBERS_DONE};
 }
 
-/* All others must be sound: what is under way could not be committed without them for long. */
+/* Check that all others are sound: without them the change could take long to commit. */
 static int others_check(const struct members_seen *seen, uint64_t but, const char *hint,
                         struct err *err)
 {
@@ -205,7 +207,7 @@ static int others_check(const struct members_seen *seen, uint64_t but, const cha
 int members_may_remove(const struct members_seen *seen, uint64_t id, struct err *err)
 {
     struct electorate rest = electorate(seen, id, 0);
-    if (part_of(seen, id) != RAFTLOG_VOTER) /* it does not count */
+    if (part_of(seen, id) != RAFTLOG_VOTER) /* it has no vote */
         return 0;
     if (rest.count > 0 && !has_quorum(rest))
         return err_set(err, ERR_STATE,
@@ -221,7 +223,7 @@ int members_may_add(const struct members_seen *seen, uint64_t replaces, struct e
 {
     if (replaces == 0)
         return others_check(seen, 0, "bring it back or replace it first", err);
-    if (electorate(seen, replaces, 0).count == 0) /* the new one comes first */
+    if (electorate(seen, replaces, 0).count == 0) /* the new replica is added first */
         return 0;
     return members_may_remove(seen, replaces, err);
 }

@@ -1,5 +1,5 @@
 /*
- * peers.c - keeping one connection to every other replica.
+ * peers.c - keeps one connection to every other replica.
  */
 #include "peers.h"
 
@@ -13,24 +13,24 @@ enum { PEER_RETRY_MS = 100, PEER_TIMEOUT_MS = 5000 };
 
 struct peer {
     struct peers *peers;
-    uint64_t id;                  /* 0: no replica (any more) */
-    char addr[CELL_ADDR_MAX + 1]; /* of its rpc server */
-    struct rpc_conn *conn;        /* NULL while there is none */
+    uint64_t id;                  /* 0: no replica, or a removed one */
+    char addr[CELL_ADDR_MAX + 1]; /* of its RPC server */
+    struct rpc_conn *conn;        /* NULL: none */
     bool open;
-    bool reported; /* that it cannot be reached: once, until it can */
+    bool reported; /* the loss of the connection was logged; reset when it is open */
 };
 
 struct peers {
     struct rpc_options rpc;
-    /* More than replicas: a row whose connection is being closed is not free. */
+    /* More rows than replicas: a row is used until its connection is closed. */
     struct peer peers[2 * MASTER_ROWS_MAX];
     uint64_t self;
     uv_timer_t retry;
 };
 
-/* Who waits for an answer. */
+/* The caller of peers_request(). */
 struct asked {
-    replica_answer_cb cb;
+    answer_cb cb;
     void *data;
 };
 
@@ -77,7 +77,7 @@ static void on_retry(uv_timer_t *timer)
             peer_connect(&peers->peers[i]);
 }
 
-struct peers *peers_new(const struct replica_options *options)
+struct peers *peers_new(const struct core_options *options)
 {
     struct peers *peers = xcalloc(1, sizeof *peers);
     peers->rpc = (struct rpc_options){
@@ -107,7 +107,7 @@ static void peer_add(struct peers *peers, const struct master *master)
         str_copy(peer->addr, sizeof peer->addr, master->rpc);
         return;
     }
-    /* All rows are closing: the next change finds one. */
+    /* All rows are being closed: the next change of the masters finds a free one. */
 }
 
 void peers_set(struct peers *peers, const struct masters *masters)
@@ -116,7 +116,7 @@ void peers_set(struct peers *peers, const struct masters *masters)
         struct peer *peer = &peers->peers[i];
         if (peer->id == 0 || masters_find(masters, peer->id) != NULL)
             continue;
-        log_info("peer.gone replica=%" PRIu64, peer->id);
+        log_info("peer.removed replica=%" PRIu64, peer->id);
         peer->id = 0;
         if (peer->conn != NULL)
             rpc_close(peer->conn);
@@ -143,7 +143,7 @@ static void on_answer(void *data, const struct err *err, const void *body, size_
 }
 
 void peers_request(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body,
-                   replica_answer_cb cb, void *data)
+                   answer_cb cb, void *data)
 {
     struct err err;
     struct peer *peer = peer_find(peers, to);
@@ -151,7 +151,8 @@ void peers_request(struct peers *peers, uint64_t to, uint32_t method, const stru
     *asked = (struct asked){cb, data};
     int rv;
     if (peer == NULL || !peer->open)
-        rv = err_set(&err, ERR_UNAVAILABLE, "no connection to the leader, replica %" PRIu64, to);
+        rv = err_set(&err, ERR_UNAVAILABLE,
+                     "there is no connection to the leader, replica %" PRIu64 "; try again", to);
     else
         rv = rpc_request(peer->conn, method, body->bytes, body->size, PEER_TIMEOUT_MS, on_answer,
                          asked, &err);

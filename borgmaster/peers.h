@@ -1,25 +1,26 @@
 /*
- * peers.h - connections to the other replicas: commands forwarded to the leader, calls of it.
+ * peers.h - connections to the other replicas, for commands to the leader and calls between
+ * masters.
  *
- * One connection to each is kept up, so that a new leader can be reached the moment it is known.
+ * One connection to each replica is kept open, so that a new leader can be reached at once.
  */
 #ifndef BORGMASTER_PEERS_H
 #define BORGMASTER_PEERS_H
 
-#include "replica.h"
+#include "core.h"
 #include "rpc.h"
 
 struct peers;
 
-struct peers *peers_new(const struct replica_options *options);
-/* These are the replicas now, ourselves included. */
+struct peers *peers_new(const struct core_options *options);
+/* Connect to these replicas, without ourselves, and close connections to all others. */
 void peers_set(struct peers *peers, const struct masters *masters);
 
-/* Call a method of replica `to` that answers with a wire_answer; `cb` as in replica_command(). The
- * caller bounds what is under way: the connection is everybody's. */
+/* Call a method of replica `to` that answers with a wire_answer; see core_propose() for `cb`. The
+ * caller bounds its number of calls, since all callers share the connection. */
 void peers_request(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body,
-                   replica_answer_cb cb, void *data);
-/* Any method, its answer as it is; no callback when it cannot be sent. */
+                   answer_cb cb, void *data);
+/* Call any method; `cb` gets the answer unparsed. There is no callback if it cannot be sent. */
 void peers_call(struct peers *peers, uint64_t to, uint32_t method, const struct buf *body,
                 uint64_t timeout_ms, rpc_answer_cb cb, void *data);
 

@@ -1,5 +1,5 @@
 /*
- * proposer.c - envelopes and answers.
+ * proposer.c - packs commands into envelopes and delivers their answers.
  */
 #include "proposer.h"
 
@@ -11,22 +11,22 @@
 
 enum { TAG_BYTES = 8 };
 
-/* One Raft entry under way. */
+/* A Raft entry that is under way. */
 struct proposal {
-    struct list link; /* in the proposer's all */
+    struct list link; /* in proposer.all */
     struct raftlog_proposal req;
     struct proposer *proposer;
     struct list commands; /* inbox_cmd.link, in the order of the envelope, popped as answered */
     uint64_t tag;
-    uint32_t tasks; /* that its commands may touch */
-    bool committed; /* the log is done with it */
+    uint32_t tasks; /* tasks that its commands may touch */
+    bool committed; /* the log has committed it, or failed */
 };
 
 struct proposer {
-    uint64_t next_tag;      /* random start: entries of an earlier life must not match */
+    uint64_t next_tag;      /* starts at random: entries of an earlier process must not match */
     struct idmap proposals; /* tag -> struct proposal */
-    struct list all;        /* of them */
-    uint64_t tasks;         /* of all of them */
+    struct list all;        /* struct proposal */
+    uint64_t tasks;         /* sum over all proposals */
 };
 
 struct proposer *proposer_new(void)
@@ -69,14 +69,14 @@ static void on_proposed(struct raftlog_proposal *req, int status)
     if (status != 0)
         fail_all(&proposal->commands, ERR_UNKNOWN_OUTCOME,
                  "leadership was lost while the command was being committed");
-    /* Else its commands are answered as they are applied, which may be in a later turn. */
+    /* Otherwise its commands are answered as they are applied, which may be in a later turn. */
     if (list_empty(&proposal->commands))
         proposal_free(proposal);
 }
 
-/* Users take turns in the inbox, but a command that is in the log keeps its place. So the proposals
- * under way together touch PROPOSALS_TASKS_MAX tasks at most, or are one larger command: the next
- * user's command waits for no more than that. */
+/* Users take turns in the inbox, but a command in the log keeps its place. Therefore all proposals
+ * under way together touch at most PROPOSALS_TASKS_MAX tasks, unless they are one larger command:
+ * the next user's command waits for no more than that. */
 static bool may_join(const struct proposer *p, uint32_t tasks)
 {
     return p->tasks == 0 || p->tasks + tasks <= PROPOSALS_TASKS_MAX;
@@ -149,7 +149,7 @@ void proposer_lose(struct proposer *p)
     while (!list_empty(&lost)) {
         struct proposal *proposal = CONTAINER_OF(lost.next, struct proposal, link);
         fail_all(&proposal->commands, ERR_UNKNOWN_OUTCOME,
-                 "this replica was brought up to date by a snapshot that has the command");
+                 "a snapshot that contains the command replaced the state of this replica");
         proposal_free(proposal);
     }
 }

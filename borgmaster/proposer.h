@@ -1,32 +1,34 @@
 /*
- * proposer.h - the leader's way into the log: commands are packed into envelopes, answers go back.
+ * proposer.h - packs the leader's commands into Raft entries and delivers the answers.
  *
- * One Raft entry is one envelope: a tag that names its proposer, then packed commands. Entries in
- * flight are few and large rather than many (RAFT.md: the library copies pending writes
- * quadratically), so whatever arrives during a loop turn shares an entry.
+ * One Raft entry is one envelope: a tag that identifies its proposer, then packed commands. Entries
+ * under way are few and large rather than many and small, because the Raft library copies pending
+ * writes quadratically (RAFT.md). All commands that arrive in one turn of the loop share an entry.
  */
 #ifndef BORGMASTER_PROPOSER_H
 #define BORGMASTER_PROPOSER_H
 
 #include "inbox.h"
+#include "raftlog.h"
 
 struct proposer;
 
 struct proposer *proposer_new(void);
-void proposer_free(struct proposer *p); /* nothing is under way any more */
+void proposer_free(struct proposer *p); /* no proposal may be under way */
 
-/* Propose what waits in the inbox, as far as the limits of what is in flight allow: a number of
- * entries, and PROPOSALS_TASKS_MAX tasks that their commands touch, or one larger command. Once per
- * loop turn. */
+/* Propose waiting commands, as far as the limits of what is under way allow: a number of entries,
+ * and either PROPOSALS_TASKS_MAX tasks that their commands touch or one larger command. Call it
+ * once per turn of the loop. */
 void proposer_flush(struct proposer *p, struct inbox *inbox, const struct cell *cell,
                     struct raftlog *log);
-/* The cell was replaced by a newer one: what had been committed and not yet applied is in it, and
- * its answers are not known. */
+/* Fail the committed proposals that are not applied yet with ERR_UNKNOWN_OUTCOME: a newer cell that
+ * contains them has replaced the cell, so their answers are unknown. */
 void proposer_lose(struct proposer *p);
 
 /*
- * Walk a committed entry: proposer_open() checks the tag and says whether it is one of ours still
- * waiting (NULL if not); when its n-th command has been applied call proposer_answer().
+ * Read a committed entry. proposer_open() checks the tag and returns in *ret_ours the proposal of
+ * this process that it belongs to (NULL: none). Call proposer_answer() after each of its commands
+ * is applied.
  */
 struct proposal;
 int proposer_open(struct proposer *p, const void *bytes, size_t size, size_t *ret_at,

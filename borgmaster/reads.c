@@ -1,8 +1,9 @@
 /*
- * reads.c - queries, their barriers, and why.
+ * reads.c - answers queries and `why`, and shares barriers among fresh reads.
  *
- * The loop answers `why` from the cell, for a few milliseconds in a turn, so that commands pass.
- * After a burst all answers together get why_share of the loop: other masters may need the cores.
+ * The loop answers `why` from the cell, for a few milliseconds in a turn, so that commands are not
+ * delayed. After a burst all answers together get why_share of the loop's time, because other
+ * masters may need the cores.
  */
 #include "reads.h"
 
@@ -10,9 +11,8 @@
 #include "clock.h"
 #include "fair.h"
 #include "hash.h"
-#include "peers.h"
 #include "why_rows.h"
-#include "wire_access.h"
+#include "wire.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,13 +20,14 @@
 enum {
     WHY_TURN_US = 4000,
     WHY_TURN_UNITS = 400, /* between two looks at the clock */
-    WHY_REST_MS = 10,     /* between two looks whether the share has room again */
+    WHY_REST_MS = 10,     /* between two checks whether the share has room again */
 };
 
-/* All users share it. The burst is for one answer about 100,000 machines, which takes 140 ms. */
+/* All users share this budget. The burst allows one answer about 100,000 machines, which takes 140
+ * ms. */
 static const struct bucket_limits why_share = {.percent = 25, .burst_us = 250000};
 
-/* Unanswered ones are bounded by their connections; of one user's these. */
+/* Waiting requests are bounded per connection; these are the bounds per user. */
 static const struct fair_limits why_limits[] = {
     {.weight = 1,
      .owner_items_max = QUERIES_USER_WAITING_MAX,
@@ -35,19 +36,20 @@ static const struct fair_limits why_limits[] = {
 };
 
 struct reads {
-    struct replica *replica;
-    struct list fresh;     /* struct query: the next question to the leader is for them */
-    bool asking;           /* one is under way */
+    struct core *core;
+    struct peers *peers;
+    struct list fresh;     /* struct query; the next question to the leader is for these */
+    bool asking;           /* a question is under way */
     struct fair whys;      /* struct why_call */
-    struct why_call *why;  /* the one that is being answered; NULL: none */
-    struct why_rows *rows; /* its answer */
-    uv_idle_t idle;        /* runs while there are some */
-    struct bucket busy;    /* with them */
-    uv_timer_t rest;       /* runs instead when they have had their share */
+    struct why_call *why;  /* the call that is being answered; NULL: none */
+    struct why_rows *rows; /* the answer to it */
+    uv_idle_t idle;        /* runs while calls wait */
+    struct bucket busy;    /* time spent on answers */
+    uv_timer_t rest;       /* runs instead of `idle` when the budget is spent */
 };
 
 struct query {
-    struct list link; /* in reads->fresh, then in an asked group */
+    struct list link; /* in reads.fresh, then in an index_question */
     struct reads *reads;
     struct rpc_call *call;
     struct wire_query asked;
@@ -55,7 +57,7 @@ struct query {
     struct raftlog_barrier barrier;
 };
 
-/* A question for the leader's index under way, and who waits for the answer. */
+/* A question for the leader's index that is under way, and the queries that wait for it. */
 struct index_question {
     struct reads *reads;
     struct list queries;
@@ -64,7 +66,7 @@ struct index_question {
 /* A follower's question for the index. */
 struct index_call {
     struct raftlog_barrier barrier;
-    struct replica *replica;
+    struct core *core;
     struct rpc_call *call;
 };
 
@@ -74,7 +76,7 @@ struct why_call {
     struct wire_why asked;
 };
 
-/* May this user read what is private to others: command lines, specs, environments? */
+/* Returns whether the user may read private data of others: command lines, specs, environments. */
 static bool user_reads_all(const struct cell *cell, const char *user)
 {
     return cell_user_is(cell, user, RIGHT_READER);
@@ -97,13 +99,14 @@ static void on_rows(void *data, const struct err *err, const void *rows, size_t 
 
 static void query_run(struct query *query)
 {
-    struct replica *replica = query->reads->replica;
-    struct store_asker asker = {query->user, user_reads_all(replica_cell(replica), query->user)};
-    store_query(replica_store(replica), replica_opts(replica)->loop, &asker, query->asked.sql,
+    struct core *core = query->reads->core;
+    struct store_asker asker = {query->user, user_reads_all(core_cell(core), query->user)};
+    store_query(core_store(core), core_opts(core)->loop, &asker, query->asked.sql,
                 query->asked.index_min, on_rows, query);
 }
 
-/* It must see everything up to `index`; or err says why nobody knows how much that is. */
+/* Run the query when the database has everything up to `index`; `err` says why the index is
+ * unknown. */
 static void query_go_on(struct query *query, const struct err *err, uint64_t index)
 {
     if (err != NULL) {
@@ -116,7 +119,8 @@ static void query_go_on(struct query *query, const struct err *err, uint64_t ind
 
 static void say_lost(struct err *err)
 {
-    err_set(err, ERR_UNAVAILABLE, "leadership was lost before the read was known to be fresh");
+    err_set(err, ERR_UNAVAILABLE,
+            "leadership was lost before the read was known to be fresh; try again");
 }
 
 static void on_own_barrier(struct raftlog_barrier *req, int status)
@@ -125,8 +129,7 @@ static void on_own_barrier(struct raftlog_barrier *req, int status)
     struct err err;
     if (status != 0)
         say_lost(&err);
-    query_go_on(query, status == 0 ? NULL : &err,
-                replica_cell(query->reads->replica)->applied_index);
+    query_go_on(query, status == 0 ? NULL : &err, core_cell(query->reads->core)->applied_index);
 }
 
 static void ask_leader(struct reads *reads);
@@ -142,11 +145,11 @@ static void on_leader_index(void *data, const struct err *err, const struct wire
     ask_leader(reads);
 }
 
-/* Those that come while a question is under way wait for the next: its answer may be older than
- * they are. */
+/* Ask the leader for its index. Queries that come while a question is under way wait for the next
+ * one, because its answer may be older than they are. */
 static void ask_leader(struct reads *reads)
 {
-    struct replica *replica = reads->replica;
+    struct core *core = reads->core;
     if (reads->asking || list_empty(&reads->fresh))
         return;
     struct index_question *question = xcalloc(1, sizeof *question);
@@ -155,23 +158,24 @@ static void ask_leader(struct reads *reads)
     for (struct list *l; (l = list_pop(&reads->fresh)) != NULL;)
         list_push(&question->queries, l);
     reads->asking = true;
-    peers_request(replica_peers(replica), replica_leader_id(replica), WIRE_BARRIER,
-                  &(struct buf){0}, on_leader_index, question);
+    peers_request(reads->peers, core_leader_id(core), WIRE_BARRIER, &(struct buf){0},
+                  on_leader_index, question);
 }
 
 static void query_fresh(struct query *query)
 {
-    struct replica *replica = query->reads->replica;
+    struct core *core = query->reads->core;
     struct err err;
     int rv = 0;
     query->barrier.data = query;
-    if (replica_leads(replica)) {
-        rv = replica_barrier(replica, &query->barrier, on_own_barrier, &err);
-    } else if (replica_leader_id(replica) != 0) {
+    if (core_leads(core)) {
+        rv = core_barrier(core, &query->barrier, on_own_barrier, &err);
+    } else if (core_leader_id(core) != 0) {
         list_push(&query->reads->fresh, &query->link);
         ask_leader(query->reads);
     } else {
-        rv = err_set(&err, ERR_UNAVAILABLE, "no leader is known now, and a fresh read needs one");
+        rv = err_set(&err, ERR_UNAVAILABLE,
+                     "no leader is known, and a fresh read needs one; try again");
     }
     if (rv != 0)
         query_done(query, &err, NULL, 0);
@@ -200,7 +204,7 @@ static void on_index_barrier(struct raftlog_barrier *req, int status)
     struct index_call *asked = req->data;
     struct err err;
     struct buf CLEANUP(buf_release) body = {0};
-    struct wire_answer answer = {.index = replica_cell(asked->replica)->applied_index};
+    struct wire_answer answer = {.index = core_cell(asked->core)->applied_index};
     if (status != 0) {
         say_lost(&err);
         rpc_refuse(asked->call, &err);
@@ -213,15 +217,15 @@ static void on_index_barrier(struct raftlog_barrier *req, int status)
 
 void reads_on_barrier(struct reads *reads, struct rpc_call *call)
 {
-    struct replica *replica = reads->replica;
+    struct core *core = reads->core;
     struct index_call *asked = xcalloc(1, sizeof *asked);
     struct err err;
-    *asked = (struct index_call){.replica = replica, .call = call};
+    *asked = (struct index_call){.core = core, .call = call};
     asked->barrier.data = asked;
-    int rv = replica_leads(replica)
-                 ? replica_barrier(replica, &asked->barrier, on_index_barrier, &err)
-                 : err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " does not lead (yet)",
-                           replica_opts(replica)->self->id);
+    int rv = core_leads(core) ? core_barrier(core, &asked->barrier, on_index_barrier, &err)
+                              : err_set(&err, ERR_NOT_LEADER,
+                                        "replica %" PRIu64 " is not the leader, or not yet",
+                                        core_opts(core)->self->id);
     if (rv != 0) {
         rpc_refuse(call, &err);
         free(asked);
@@ -251,7 +255,8 @@ static void why_answer(struct reads *reads)
     rpc_reply(reads->why->call, packed.bytes, packed.size);
 }
 
-/* Part of the present answer. True: it is given, or nobody waits for it any more. */
+/* Compute a part of the present answer. Returns true when it is complete, or its connection is
+ * closed. */
 static bool why_go_on(struct reads *reads)
 {
     struct err err;
@@ -261,7 +266,7 @@ static bool why_go_on(struct reads *reads)
         rpc_refuse(reads->why->call, &err);
         return true;
     }
-    while (!why_rows_go_on(reads->rows, replica_cell(reads->replica), WHY_TURN_UNITS))
+    while (!why_rows_go_on(reads->rows, core_cell(reads->core), WHY_TURN_UNITS))
         if (clock_mono_us() >= until)
             return false;
     why_answer(reads);
@@ -276,7 +281,7 @@ static void on_rested(uv_timer_t *timer)
     uv_idle_start(&reads->idle, on_idle);
 }
 
-/* One answer after the other, users taking turns, and a piece of one in a turn of the loop. */
+/* Answer one call after the other, users in turns, a piece in each turn of the loop. */
 static void on_idle(uv_idle_t *idle)
 {
     struct reads *reads = idle->data;
@@ -300,13 +305,13 @@ static void on_idle(uv_idle_t *idle)
         uv_idle_stop(idle);
 }
 
-/* What a job asks for is its user's affair, and that of who has the role for it. */
+/* Check that the user may see the job: it is his own, or his role allows it. */
 static int why_check(const struct cell *cell, const char *user, const struct wire_why *asked,
                      struct err *err)
 {
     const struct job *job = cell_job_named(cell, asked->job);
-    int rv = access_check(cell, wire_access(WIRE_WHY), user, job != NULL ? job->spec.user : NULL,
-                          wire_deed(WIRE_WHY), err);
+    int rv = access_check(cell, wire_rule(WIRE_WHY)->access, user,
+                          job != NULL ? job->spec.user : NULL, wire_rule(WIRE_WHY)->deed, err);
     return rv == 0 ? 0 : err_wrap(err, "job \"%s\"", asked->job);
 }
 
@@ -319,7 +324,7 @@ void reads_on_why(struct reads *reads, struct rpc_conn *conn, struct rpc_call *c
     why->call = call;
     int rv = call == NULL ? -ERR_INVALID : wire_unpack_why(body, size, &why->asked, &err);
     if (rv == 0)
-        rv = why_check(replica_cell(reads->replica), user, &why->asked, &err);
+        rv = why_check(core_cell(reads->core), user, &why->asked, &err);
     if (rv == 0 && !fair_push(&reads->whys, 0, hash_text(0, user), &why->item, size))
         rv = err_set(&err, ERR_UNAVAILABLE,
                      "%d questions of user \"%s\" wait already; wait for their answers",
@@ -334,14 +339,15 @@ void reads_on_why(struct reads *reads, struct rpc_conn *conn, struct rpc_call *c
     free(why);
 }
 
-struct reads *reads_new(struct replica *replica)
+struct reads *reads_new(struct core *core, struct peers *peers)
 {
     struct reads *reads = xcalloc(1, sizeof *reads);
-    reads->replica = replica;
+    reads->core = core;
+    reads->peers = peers;
     list_init(&reads->fresh);
     fair_init(&reads->whys, why_limits, ARRAY_SIZE(why_limits));
-    uv_idle_init(replica_opts(replica)->loop, &reads->idle);
-    uv_timer_init(replica_opts(replica)->loop, &reads->rest);
+    uv_idle_init(core_opts(core)->loop, &reads->idle);
+    uv_timer_init(core_opts(core)->loop, &reads->rest);
     reads->idle.data = reads->rest.data = reads;
     return reads;
 }

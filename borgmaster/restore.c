@@ -1,5 +1,5 @@
 /*
- * restore.c - from a checkpoint to a Raft directory.
+ * restore.c - makes a Raft directory from a checkpoint.
  */
 #include "restore.h"
 
@@ -19,14 +19,14 @@ static int empty_check(const char *dir, struct err *err)
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         if (access(path, F_OK) == 0)
             return err_set(err, ERR_EXISTS,
-                           "%s holds a replica already (%s): a checkpoint is restored into an "
-                           "empty directory only",
+                           "%s holds a replica already (%s): a checkpoint is restored only into an "
+                           "empty directory",
                            dir, names[i]);
     }
     return 0;
 }
 
-int replica_restore(const struct cell_file *file, uint64_t id, const char *dir,
+int restore_replica(const struct cell_file *file, uint64_t id, const char *dir,
                     const char *checkpoint, uint64_t at_s, struct err *err)
 {
     char raft[CELL_PATH_MAX + 16], temporary[CELL_PATH_MAX + 16];

@@ -1,11 +1,10 @@
 /*
- * scheduler.c - the thread around libcell/sched.
+ * scheduler.c - runs libcell/sched on a thread.
  *
- * Two queues under one mutex: deltas to the thread, packed batches from it. The view holds what was
- * decided as if it had happened. Of a batch that came to nothing (leadership was lost before it was
- * proposed, or while) the rows are sent to the view again as the cell has them; should it be
- * committed after all, they come once more with that. A generation number tells batches of an
- * earlier leadership apart.
+ * Two queues are guarded by one mutex: deltas to the thread, and packed batches from it. The view
+ * contains decisions as if they had been committed. When a batch fails because leadership was lost,
+ * its rows are sent to the view again as the cell has them; if it is committed after all, its delta
+ * sends them once more. A generation number identifies batches of an earlier leadership.
  */
 #include "scheduler.h"
 
@@ -21,29 +20,30 @@ struct incoming {
     struct delta *delta;
 };
 
-/* A SCHEDULE command on its way from the thread to the log, packed because the arrays it is made
- * of belong to the scheduler. */
+/* A SCHEDULE command on its way from the thread to the log. It is packed because its arrays belong
+ * to the scheduler. */
 struct batch {
     struct list link;
     struct scheduler *scheduler;
     uint64_t generation;
-    struct buf packed;
+    struct buf packed; /* on the thread: the loop only stamps it with the time */
+    uint32_t placements, victims;
 };
 
 struct scheduler {
-    struct replica *replica;
+    struct core *core;
     uv_async_t decided;
     uv_thread_t thread;
 
-    uv_mutex_t mutex; /* guards what follows */
+    uv_mutex_t mutex; /* guards the fields below */
     uv_cond_t wake;
     struct list incoming;
     struct list batches;
-    uint64_t generation; /* of the present leadership, or of the time since the last one */
+    uint64_t generation; /* changes when leadership begins and ends */
     bool leads;
-    bool idle;        /* nothing to decide until something changes */
-    bool half;        /* of the last entry more is to come: nothing is decided on a part of it */
-    size_t under_way; /* batches decided and not yet answered */
+    bool idle;        /* nothing is to be decided until something changes */
+    bool half;        /* the last delta has a part of an entry: no decision is made on it */
+    size_t under_way; /* batches without an answer */
     bool stopping;
 };
 
@@ -56,10 +56,12 @@ static void batch_free(struct batch *batch)
 static void hand_over(struct scheduler *s, const struct cmd_schedule *decided, uint64_t generation)
 {
     struct err err;
-    struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = *decided};
+    struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = *decided, .time_ms = UINT64_MAX};
     struct batch *batch = xcalloc(1, sizeof *batch);
     batch->scheduler = s;
     batch->generation = generation;
+    batch->placements = decided->placement_count;
+    batch->victims = decided->victim_count;
     if (cmd_pack(&cmd, &batch->packed, &err) != 0)
         PANIC("the scheduler decided more than a command may hold: %s", err.msg);
     uv_mutex_lock(&s->mutex);
@@ -70,13 +72,13 @@ static void hand_over(struct scheduler *s, const struct cmd_schedule *decided, u
     uv_async_send(&s->decided);
 }
 
-/* May it decide now? Under the mutex. */
+/* Returns whether a decision may be made now. The mutex must be held. */
 static bool may_decide(const struct scheduler *s)
 {
     return s->leads && !s->idle && !s->half && s->under_way < SCHEDULER_BATCHES_MAX;
 }
 
-/* Wait for something to do and take what came into the view. False: the thread is to end. */
+/* Wait for work and take the deltas into the view. Returns false when the thread must end. */
 static bool take_in(struct scheduler *s, struct sched *sched, bool *ret_decide,
                     uint64_t *ret_generation)
 {
@@ -110,7 +112,7 @@ static void decide(struct scheduler *s, struct sched *sched, uint64_t generation
         return;
     }
     uv_mutex_lock(&s->mutex);
-    /* Leadership may have begun anew meanwhile, and with it another look at everything. */
+    /* Leadership may have begun anew meanwhile, which needs a new look at everything. */
     s->idle = generation == s->generation;
     uv_mutex_unlock(&s->mutex);
 }
@@ -138,8 +140,9 @@ static void enqueue(struct scheduler *s, struct delta *delta, bool half)
     uv_mutex_unlock(&s->mutex);
 }
 
-/* The view believes what the batch says: tell it how things are. Nothing that was applied before
- * may come after that, or a task could come before its job. */
+/* Send the rows of the batch to the view again, because it contains decisions that failed. The core
+ * is flushed first: an older delta must not come after this one, or a task could come before its
+ * job. */
 static void take_back(struct scheduler *s, const struct batch *batch)
 {
     struct changes CLEANUP(changes_release) changes = {0};
@@ -147,9 +150,9 @@ static void take_back(struct scheduler *s, const struct batch *batch)
     struct err err;
     if (cmd_unpack(batch->packed.bytes, batch->packed.size, &cmd, &err) != 0)
         PANIC("a batch of our own cannot be unpacked: %s", err.msg);
-    replica_flush(s->replica);
-    schedule_note(replica_cell(s->replica), &cmd.schedule, &changes);
-    enqueue(s, delta_collect(replica_cell(s->replica), &changes), s->half);
+    core_flush(s->core);
+    schedule_note(core_cell(s->core), &cmd.schedule, &changes);
+    enqueue(s, delta_collect(core_cell(s->core), &changes), s->half);
     cmd_release(&cmd);
 }
 
@@ -176,12 +179,11 @@ static void on_answer(void *data, const struct err *err, const struct wire_answe
 
 static void propose(struct scheduler *s, struct batch *batch)
 {
-    struct cmd cmd;
-    struct err err;
-    if (cmd_unpack(batch->packed.bytes, batch->packed.size, &cmd, &err) != 0)
-        PANIC("a batch of our own cannot be unpacked: %s", err.msg);
-    replica_command(s->replica, &cmd, on_answer, batch);
-    cmd_release(&cmd);
+    const struct cmd cmd = {
+        .kind = CMD_SCHEDULE,
+        .packed = &batch->packed,
+        .schedule = {.placement_count = batch->placements, .victim_count = batch->victims}};
+    core_propose(s->core, &cmd, on_answer, batch);
 }
 
 static void on_decided(uv_async_t *async)
@@ -195,7 +197,7 @@ static void on_decided(uv_async_t *async)
     uv_mutex_unlock(&s->mutex);
     for (struct list *l = list_pop(&batches); l != NULL; l = list_pop(&batches)) {
         struct batch *batch = CONTAINER_OF(l, struct batch, link);
-        /* Only this thread changes these two. */
+        /* Only the loop's thread changes `leads` and `generation`. */
         if (s->leads && batch->generation == s->generation) {
             propose(s, batch);
         } else {
@@ -205,15 +207,15 @@ static void on_decided(uv_async_t *async)
     }
 }
 
-struct scheduler *scheduler_new(struct replica *replica)
+struct scheduler *scheduler_new(struct core *core)
 {
     struct scheduler *s = xcalloc(1, sizeof *s);
-    s->replica = replica;
+    s->core = core;
     list_init(&s->incoming);
     list_init(&s->batches);
     uv_mutex_init(&s->mutex);
     uv_cond_init(&s->wake);
-    uv_async_init(replica_opts(replica)->loop, &s->decided, on_decided);
+    uv_async_init(core_opts(core)->loop, &s->decided, on_decided);
     s->decided.data = s;
     scheduler_reset(s);
     if (uv_thread_create(&s->thread, run, s) != 0)
@@ -223,7 +225,7 @@ struct scheduler *scheduler_new(struct replica *replica)
 
 void scheduler_reset(struct scheduler *s)
 {
-    enqueue(s, delta_full(replica_cell(s->replica)), false);
+    enqueue(s, delta_full(core_cell(s->core)), false);
 }
 
 void scheduler_reset_to(struct scheduler *s, struct delta *full)

@@ -1,4 +1,6 @@
--- schema.sql - the tables and views of cell.db.
+-- schema.sql - views and indexes of cell.db, and the tables that are no records of libcell. The
+-- other tables are made from libcell/model/fields.c; "borgmaster --print-schema" prints all of it.
+-- A table here cannot get a column later without a new user_version; one of a record can.
 --
 -- You are probably here because something is wrong. What to know first:
 --
@@ -15,10 +17,11 @@
 --  * What is private to a job's user stands in the tables *_private_rows. A live replica does not
 --    let queries name them: job_specs and requests show who asks what is his (store_reader.c).
 --
--- Every change here raises user_version; store_open() refuses versions it does not know.
+-- A release of a later format adds columns and tables; what earlier ones know stays as it is. A
+-- change that earlier releases could not read raises user_version: they refuse the file.
 
 PRAGMA application_id = 1114600039; -- "Borg"
-PRAGMA user_version = 6;
+PRAGMA user_version = 7;
 
 -- How far this picture goes. One row.
 CREATE TABLE meta (
@@ -35,18 +38,12 @@ CREATE TABLE meta (
                                     -- declared down; released: go on all the same; else off
     stored_index  INTEGER NOT NULL, -- committed, and on the disk of this replica's log
     cell          TEXT    NOT NULL, -- a hash of the cell's name and CA: files of cells do not mix
-    next_replica  INTEGER NOT NULL  -- number of the next one; 0: who they are is not known yet
+    next_replica  INTEGER NOT NULL, -- number of the next one; 0: who they are is not known yet
+    format        INTEGER NOT NULL  -- that the cell has agreed on (0: none yet, 1). No row uses
+                                    -- a later one, and a release that does not know it refuses the
+                                    -- file
 );
-INSERT INTO meta VALUES (1, 0, 0, 0, 0, 1, 0, '', 'stranding-aware', 'off', 0, '', 0);
-
--- The masters. A replica that is joining may come with an empty directory; a member is counted on;
--- one that is leaving disappears when the log goes on without it. Numbers are never used again.
-CREATE TABLE replicas (
-    id    INTEGER PRIMARY KEY,
-    rpc   TEXT    NOT NULL, -- where users and borglets find it
-    raft  TEXT    NOT NULL, -- where the logs of the others find it
-    state TEXT    NOT NULL  -- joining, member, leaving
-);
+INSERT INTO meta VALUES (1, 0, 0, 0, 0, 1, 0, '', 'stranding-aware', 'off', 0, '', 0, 0);
 
 -- Resources that the machines of this cell named (borglet --resource): what the columns named1 to
 -- named3 count.
@@ -54,52 +51,6 @@ CREATE TABLE resource_names (
     slot INTEGER PRIMARY KEY, -- 1 to 3
     name TEXT    NOT NULL
 );
-
--- Machines stay, also when they are down, until they are removed: then the row has no name, and the
--- next new machine gets it.
-CREATE TABLE machines (
-    id                 INTEGER PRIMARY KEY,
-    name               TEXT    NOT NULL, -- no two have one; '' when removed
-    addr               TEXT    NOT NULL, -- of its borglet
-    state              TEXT    NOT NULL, -- up, down, removed
-    cpu_milli          INTEGER NOT NULL, -- capacity
-    ram_bytes          INTEGER NOT NULL,
-    disk_bytes         INTEGER NOT NULL,
-    ports              INTEGER NOT NULL, -- how many
-    gpu_milli          INTEGER NOT NULL,
-    named1             INTEGER NOT NULL,
-    named2             INTEGER NOT NULL,
-    named3             INTEGER NOT NULL,
-    reserved_cpu_milli INTEGER NOT NULL, -- the limits of the tasks there, those stopping included
-    reserved_ram_bytes INTEGER NOT NULL,
-    reserved_disk_bytes INTEGER NOT NULL,
-    reserved_ports     INTEGER NOT NULL,
-    reserved_gpu_milli INTEGER NOT NULL,
-    reserved_named1    INTEGER NOT NULL,
-    reserved_named2    INTEGER NOT NULL,
-    reserved_named3    INTEGER NOT NULL,
-    task_count         INTEGER NOT NULL, -- assigned and running
-    changed_ms         INTEGER NOT NULL,
-    draining           INTEGER NOT NULL, -- 1: gets no new work until it is undrained
-    used_cpu_milli      INTEGER NOT NULL, -- by the tasks there, those stopping not included
-    used_ram_bytes      INTEGER NOT NULL,
-    reclaimed_cpu_milli INTEGER NOT NULL, -- of their limits: work below production may have it
-    reclaimed_ram_bytes INTEGER NOT NULL,
-    instance            INTEGER NOT NULL, -- which borglet of this name it is, a random number
-    rival               INTEGER NOT NULL, -- another one that was refused last; 0: none
-    rival_ms            INTEGER NOT NULL, -- and when; 0: never
-    faults              TEXT    NOT NULL, -- JSON list: tasks it could not start since it last
-                                          -- started one, as job id * 1048576 + index
-    sick_rounds         INTEGER NOT NULL, -- times that it was sick since then
-    sick_until_ms       INTEGER NOT NULL, -- it gets no work until then; 0: it is well
-    unconfirmed         INTEGER NOT NULL, -- attempts that ran there when it fell silent: whether
-                                          -- their processes are gone is not known
-    left_behind         TEXT    NOT NULL, -- JSON list of those: a task, an attempt, ...
-    directory           INTEGER NOT NULL, -- of its borglet, a random number
-    left_foreign        INTEGER NOT NULL  -- of those left, so many, the first, ran under a borglet
-                                          -- with another directory: this one cannot speak for it
-);
-CREATE INDEX machines_by_name ON machines (name);
 
 -- What a machine says of itself, for the constraints of jobs: os, arch, rack, ...
 CREATE TABLE machine_attributes (
@@ -109,186 +60,26 @@ CREATE TABLE machine_attributes (
     PRIMARY KEY (machine_id, key)
 ) WITHOUT ROWID;
 
--- A dead job (all its tasks have ended) stays for a while and may share its name with a newer one:
--- the one with the largest id is meant when somebody says the name.
-CREATE TABLE jobs (
-    id           INTEGER PRIMARY KEY,
-    name         TEXT    NOT NULL,
-    user         TEXT    NOT NULL,
-    priority     INTEGER NOT NULL, -- 0 to 450
-    band         TEXT    NOT NULL, -- free, batch, production, monitoring
-    appclass     TEXT    NOT NULL, -- batch, latency-sensitive
-    policy       TEXT    NOT NULL, -- how to choose a machine: best-fit, ..., or cell: see meta
-    replicas     INTEGER NOT NULL,
-    cpu_milli    INTEGER NOT NULL, -- limits of one task, in its first shape: see job_limits
-    ram_bytes    INTEGER NOT NULL,
-    disk_bytes   INTEGER NOT NULL,
-    ports        INTEGER NOT NULL,
-    gpu_milli    INTEGER NOT NULL,
-    named1       INTEGER NOT NULL,
-    named2       INTEGER NOT NULL,
-    named3       INTEGER NOT NULL,
-    submitted_ms INTEGER NOT NULL,
-    state        TEXT    NOT NULL, -- pending, idle, running, stopping, finished, failed, killed
-    dead         INTEGER NOT NULL, -- 1: all its tasks have ended
-    killed       INTEGER NOT NULL, -- 1: told to end by its user
-    pending      INTEGER NOT NULL, -- tasks per state; they add up to task_count
-    assigned     INTEGER NOT NULL,
-    running      INTEGER NOT NULL,
-    finished     INTEGER NOT NULL,
-    failed       INTEGER NOT NULL,
-    killed_tasks INTEGER NOT NULL,
-    stopping     INTEGER NOT NULL, -- of those assigned and running: told to stop
-    reason       TEXT    NOT NULL, -- why the pending ones are pending; '' when none are
-    changed_ms   INTEGER NOT NULL,
-    disrupted    INTEGER NOT NULL, -- tasks down for the cell's own reasons: preempted, drained
-    max_disruptions INTEGER NOT NULL, -- so many may be at once; 0: no bound
-    task_count   INTEGER NOT NULL, -- rows in tasks: those from replicas on have ended or are killed
-    gang         INTEGER NOT NULL, -- 1: tasks that wait start all at once or not at all
-    is_alloc_set INTEGER NOT NULL, -- 1: its tasks are allocs, room for tasks of other jobs
-    alloc_set    TEXT    NOT NULL, -- it runs in the allocs of this job; '': on machines
-    every_machine INTEGER NOT NULL, -- 1: task I belongs on machine I + 1; replicas: all machines
-    unwanted     INTEGER NOT NULL, -- tasks whose machine is down, draining or fails the
-                                   -- constraints, or that would be over their user's quota
-    unconfirmed  INTEGER NOT NULL  -- attempts that ran on machines which fell silent: see machines
-);
-CREATE INDEX jobs_by_name ON jobs (name);
-
--- Other limits that tasks of a job may hold: those in jobs are shape 1, what else the job takes is
--- 2, 3, 4 in order of preference. From 5 on they are from before an update of the job: tasks that
--- have not got the new one yet hold them, and some are left over.
-CREATE TABLE job_limits (
-    job_id     INTEGER NOT NULL,
-    shape      INTEGER NOT NULL,
-    cpu_milli  INTEGER NOT NULL,
-    ram_bytes  INTEGER NOT NULL,
-    disk_bytes INTEGER NOT NULL,
-    ports      INTEGER NOT NULL,
-    gpu_milli  INTEGER NOT NULL,
-    named1     INTEGER NOT NULL, -- see resource_names
-    named2     INTEGER NOT NULL,
-    named3     INTEGER NOT NULL,
-    PRIMARY KEY (job_id, shape)
-) WITHOUT ROWID;
-
 -- A job as it was submitted, but for what may change: replicas, priority and limits are 0 here,
 -- jobs has them. It may be long, so it is apart from jobs, whose rows change all the time.
 CREATE TABLE job_specs_private_rows (
-    job_id  INTEGER PRIMARY KEY,
-    command TEXT NOT NULL, -- for reading; quoted where a shell would need it
-    spec    BLOB NOT NULL  -- msgpack, see libcell/proto/cmd_pack.h; the environment is in it
+    job_id    INTEGER PRIMARY KEY,
+    command   TEXT NOT NULL, -- for reading; quoted where a shell would need it
+    spec      BLOB NOT NULL, -- msgpack, see libcell/proto/cmd_pack.h; the environment is in it
+    spec_json TEXT NOT NULL  -- the same for json_extract()
 );
 
-CREATE TABLE tasks (
-    job_id        INTEGER NOT NULL,
-    idx           INTEGER NOT NULL, -- 0 to jobs.task_count - 1; a task is called NAME/IDX
-    state         TEXT    NOT NULL, -- pending, assigned, running, finished, failed, killed, or
-                                    -- unwanted: of a job on every machine, not on this one now
-    attempt       INTEGER NOT NULL, -- of the present or last run, from 1; 0: never assigned
-    machine_id    INTEGER,          -- of the present attempt; NULL unless assigned or running
-    cause         TEXT    NOT NULL, -- how the last attempt ended: exit, signal, preempted, ...
-    stopping      TEXT    NOT NULL, -- told to stop: why; '' when not
-    failures      INTEGER NOT NULL, -- attempts that ended by exit, signal or start error
-    pid           INTEGER NOT NULL, -- on its machine; 0 when unknown
-    exit_code     INTEGER NOT NULL, -- of the last attempt that ended; negative: the signal
-    ports         TEXT    NOT NULL, -- JSON list, in the order of the spec's names
-    not_before_ms INTEGER NOT NULL, -- backing off until then; 0: not. An assigned one that does
-                                    -- keeps its place meanwhile, and nothing of it runs
-    started_ms    INTEGER NOT NULL, -- when the present attempt was seen running
-    changed_ms    INTEGER NOT NULL,
-    alloc_job_id  INTEGER,          -- the alloc it is in, a task too; NULL: in none
-    alloc_idx     INTEGER,
-    gpus          TEXT    NOT NULL, -- JSON list: numbers of the gpus it has on its machine
-    crashed_on_1  INTEGER,          -- the last machines where it failed, the latest first; NULL:
-    crashed_on_2  INTEGER,          -- no more, or a healthy run made them forgotten
-    crashed_on_3  INTEGER,
-    used_cpu_milli INTEGER NOT NULL, -- as its borglet said last; 0: nothing yet
-    used_ram_bytes INTEGER NOT NULL,
-    reclaimed_cpu_percent INTEGER NOT NULL, -- of its limit: what is not kept for it
-    reclaimed_ram_percent INTEGER NOT NULL,
-    cpu_since_ms  INTEGER NOT NULL, -- when that last took a step, or began to
-    ram_since_ms  INTEGER NOT NULL,
-    shape         INTEGER NOT NULL, -- of the present attempt: see job_limits; 1 when it has none
-    misstarts     INTEGER NOT NULL, -- starts in a row that failed by their machines' fault
-    by_eviction   INTEGER NOT NULL, -- 1: others were evicted for it since it last was well
-    PRIMARY KEY (job_id, idx)
-) WITHOUT ROWID;
+-- (tables of records)
+
+CREATE INDEX machines_by_name ON machines (name);
+CREATE INDEX jobs_by_name ON jobs (name);
 CREATE INDEX tasks_by_machine ON tasks (machine_id) WHERE machine_id IS NOT NULL;
 CREATE INDEX tasks_by_alloc ON tasks (alloc_job_id, alloc_idx) WHERE alloc_job_id IS NOT NULL;
-
--- What a user may have at once in a band; NULL: no bound. The user * stands for everybody who has
--- no row of his own in the band.
-CREATE TABLE quotas (
-    user       TEXT    NOT NULL,
-    band       TEXT    NOT NULL, -- batch, production, monitoring
-    cpu_milli  INTEGER,
-    ram_bytes  INTEGER,
-    disk_bytes INTEGER,
-    ports      INTEGER,
-    gpu_milli  INTEGER,
-    named1     INTEGER,
-    named2     INTEGER,
-    named3     INTEGER,
-    tasks      INTEGER,
-    PRIMARY KEY (user, band)
-) WITHOUT ROWID;
-
--- Rights of users, and identities whose certificates are revoked. Who has neither has no row; the
--- user root always is an operator.
-CREATE TABLE identities (
-    identity   TEXT    PRIMARY KEY, -- as in the certificate: user/NAME, borglet/NAME, master/ID
-    operator   INTEGER NOT NULL,    -- 1: keeps the cell, may do everything
-    reader     INTEGER NOT NULL,    -- 1: reads logs, specs and environments of everybody's jobs
-    production INTEGER NOT NULL,    -- 1: his jobs may be of this band
-    monitoring INTEGER NOT NULL,    -- 1: the same
-    revoked_ms INTEGER NOT NULL,    -- certificates issued until then do not count; 0: all do
-    changed_ms INTEGER NOT NULL,
-    changed_by TEXT    NOT NULL     -- user; '': the cell itself
-) WITHOUT ROWID;
-
--- The history, the last million facts. Rows outlive the jobs they speak of.
-CREATE TABLE events (
-    seq        INTEGER PRIMARY KEY,
-    time_ms    INTEGER NOT NULL,
-    kind       TEXT    NOT NULL, -- submitted, assigned, running, finished, failed, evicting, ...;
-                                 -- restored: this cell begins with a checkpoint of an earlier one
-    job_id     INTEGER,          -- NULL: of a machine
-    job_name   TEXT,
-    task_index INTEGER,          -- NULL: of the whole job
-    attempt    INTEGER NOT NULL,
-    machine_id INTEGER,
-    cause      TEXT    NOT NULL,
-    exit_code  INTEGER NOT NULL,
-    -- More in words. Of `waiting`: why. Of `assigned`: how the machine was chosen, as JSON:
-    --   among      "all" machines; "woken": those where something changed for the better; "allocs":
-    --              those of its set; "its-own"
-    --   alloc      the one it is in
-    --   shape      the one it has, when that is not the first
-    --   runner_up  the machine that was next
-    --   victims    tasks evicted for it: so many events before this one tell which
-    --   scores     objects, the first decides first: stage: [this machine, the next one], the sum
-    --              counts and the smaller is better
-    detail     TEXT    NOT NULL,
-    machine    TEXT             -- its name then; machine_id may be another's now
-);
 CREATE INDEX events_by_job ON events (job_name) WHERE job_name IS NOT NULL;
 CREATE INDEX events_by_task ON events (job_name, task_index) WHERE task_index IS NOT NULL;
 
--- Answers given lately, so that a repeated command is answered and not carried out again. A ring:
--- a new row takes the place of an old one. A command that may be older than all of them is refused.
-CREATE TABLE requests_private_rows (
-    slot       INTEGER PRIMARY KEY,
-    seq        INTEGER NOT NULL,
-    id_high    INTEGER NOT NULL, -- the request's id, 128 bits as two signed numbers
-    id_low     INTEGER NOT NULL,
-    at_index   INTEGER NOT NULL, -- of the log entry that carried it out
-    code       INTEGER NOT NULL, -- enum err_code, 0: accepted
-    job_id     INTEGER NOT NULL,
-    msg        TEXT    NOT NULL
-);
-
 -- Command and spec: on a live replica NULL but for the job's user and for who may read everything.
-CREATE VIEW job_specs AS SELECT job_id, command, spec FROM job_specs_private_rows;
+CREATE VIEW job_specs AS SELECT job_id, command, spec, spec_json FROM job_specs_private_rows;
 
 -- On a live replica without rows but for who may read everything.
 CREATE VIEW requests AS

@@ -1,25 +1,21 @@
 /*
- * service.c - the rpc methods of a replica.
+ * service.c - the RPC methods of a replica.
  */
 #include "service.h"
 
 #include "checkpoint.h"
 #include "cmd_pack.h"
-#include "leader.h"
-#include "links.h"
 #include "log.h"
-#include "members.h"
-#include "peers.h"
 #include "reads.h"
 #include "rpc.h"
-#include "wire_access.h"
+#include "wire.h"
 
 #include <stdlib.h>
 
 enum { COMMAND_BYTES_FREE = 1024, COMMAND_NS_PER_BYTE = 400 };
 
 struct service {
-    struct replica *replica;
+    struct modules modules;
     struct rpc_server *server;
     struct checkpoint *checkpoint;
     struct reads *reads;
@@ -32,9 +28,10 @@ static struct service *service_of(struct rpc_conn *conn)
 }
 
 /*
- * A certificate says that somebody is replica N, not that the cell has one of that number: what
- * members do for each other, command in a user's name above all, is not for one that was removed
- * or never was, and one that is joining asks for nothing but that.
+ * Refuse the call if its sender is a master that is not a member of the cell. A certificate proves
+ * that a peer is replica N, not that the cell has a replica N. A replica that was removed, never
+ * existed, or is still joining must not use the calls between members, such as forwarding commands
+ * in a user's name.
  */
 static bool is_stranger(struct rpc_conn *conn, struct rpc_call *call)
 {
@@ -42,14 +39,15 @@ static bool is_stranger(struct rpc_conn *conn, struct rpc_call *call)
     if (rpc_peer(conn)->role != ROLE_MASTER)
         return false;
     uint64_t id = strtoull(rpc_peer(conn)->name, NULL, 10);
-    const struct master *row = masters_find(replica_masters(service_of(conn)->replica), id);
+    const struct master *row = masters_find(core_masters(service_of(conn)->modules.core), id);
     if (row != NULL && row->state != MASTER_JOINING)
         return false;
     if (row != NULL)
         err_set(&err, ERR_UNAVAILABLE, "replica %" PRIu64 " has not joined the cell yet", id);
     else
-        err_set(&err, ERR_DENIED, "master/%" PRIu64 " is no replica of this cell (any more)", id);
-    log_debug("service.stranger peer=master/%" PRIu64 " address=%s", id, rpc_peer_address(conn));
+        err_set(&err, ERR_DENIED,
+                "master/%" PRIu64 " is not a replica of this cell, or was removed from it", id);
+    log_debug("peer.refused peer=master/%" PRIu64 " address=%s", id, rpc_peer_address(conn));
     rpc_refuse(call, &err);
     return true;
 }
@@ -68,8 +66,9 @@ static void on_answer(void *data, const struct err *err, const struct wire_answe
     rpc_reply(call, body.bytes, body.size);
 }
 
-/* In the user's own name: the certificate says who, never the message. Who may send it is decided
- * when it is applied; what no user may, or what nobody could carry out, is refused here. */
+/* Set the user of the command from the certificate, never from the message, and refuse commands
+ * that no user may send or nobody could carry out. Rights are checked when the command is
+ * applied. */
 static int user_command_check(const struct cell *cell, struct cmd *cmd, const char *user,
                               struct err *err)
 {
@@ -82,8 +81,8 @@ static int user_command_check(const struct cell *cell, struct cmd *cmd, const ch
     return spec_valid(&cmd->job_submit, err);
 }
 
-/* Every replica stores a command twice, and the next command waits for that. So the bytes of a
- * command that is larger than most count as time of the loop that its sender has used. */
+/* Charge the bytes of a large command to its sender as time of the loop: every replica stores a
+ * command twice, and the next command waits for that. */
 static void charge_bytes(struct rpc_conn *conn, size_t size)
 {
     if (size > COMMAND_BYTES_FREE)
@@ -99,60 +98,60 @@ static void on_command(struct rpc_conn *conn, struct rpc_call *call, const void 
         rpc_refuse(call, &err);
         return;
     }
-    if (user_command_check(replica_cell(service_of(conn)->replica), &cmd, rpc_peer(conn)->name,
+    if (user_command_check(core_cell(service_of(conn)->modules.core), &cmd, rpc_peer(conn)->name,
                            &err) != 0) {
         log_warn("command.refused user=%s kind=%s reason=%s", log_quoted(cmd.user),
                  cmd_kind_text(cmd.kind), log_quoted(err.msg));
         rpc_refuse(call, &err);
     } else {
-        replica_command(service_of(conn)->replica, &cmd, on_answer, call);
+        members_command(service_of(conn)->modules.members, &cmd, on_answer, call);
     }
     cmd_release(&cmd);
 }
 
 static void on_forward(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    struct replica *replica = service_of(conn)->replica;
+    const struct modules *modules = &service_of(conn)->modules;
     struct err err;
     struct cmd cmd;
     int rv = 0;
     if (is_stranger(conn, call))
         return;
-    /* Never forwarded twice: who asks us believes that we lead. */
-    if (replica_leader_id(replica) != replica_opts(replica)->self->id)
+    /* A command is never forwarded twice: the sender believes that this replica leads. */
+    if (core_leader_id(modules->core) != core_opts(modules->core)->self->id)
         rv = err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " is not the leader",
-                     replica_opts(replica)->self->id);
+                     core_opts(modules->core)->self->id);
     if (rv == 0)
         rv = cmd_unpack(body, size, &cmd, &err);
     if (rv != 0) {
         rpc_refuse(call, &err);
         return;
     }
-    replica_command(replica, &cmd, on_answer, call);
+    members_command(service_of(conn)->modules.members, &cmd, on_answer, call);
     cmd_release(&cmd);
 }
 
-/* Reads: all of them see a whole cell or nothing. */
+/* Reads. Each sees a complete cell or is refused. */
 
 static bool refuses(struct rpc_conn *conn, struct rpc_call *call)
 {
     struct err err;
-    if (replica_readable(service_of(conn)->replica, &err) == 0)
+    if (core_readable(service_of(conn)->modules.core, &err) == 0)
         return false;
     rpc_refuse(call, &err);
     return true;
 }
 
-/* May the user on this connection send this, about a job of `owner` (NULL: about none)? Masters may
- * send what their role allows. */
+/* Refuse the call if the user may not send it about a job of `owner` (NULL: about no job). Masters
+ * may send what their role allows. */
 static bool denies(struct rpc_conn *conn, struct rpc_call *call, enum wire_method method,
                    const char *owner)
 {
     const struct identity *peer = rpc_peer(conn);
-    const struct cell *cell = replica_cell(service_of(conn)->replica);
+    const struct cell *cell = core_cell(service_of(conn)->modules.core);
     struct err err;
-    if (peer->role != ROLE_USER ||
-        access_check(cell, wire_access(method), peer->name, owner, wire_deed(method), &err) == 0)
+    if (peer->role != ROLE_USER || access_check(cell, wire_rule(method)->access, peer->name, owner,
+                                                wire_rule(method)->deed, &err) == 0)
         return false;
     log_debug("call.refused user=%s reason=%s", log_quoted(peer->name), log_quoted(err.msg));
     rpc_refuse(call, &err);
@@ -188,21 +187,39 @@ static void on_checkpoint(struct rpc_conn *conn, struct rpc_call *call, const vo
 
 static void on_join(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    members_on_join(replica_members(service_of(conn)->replica), conn, call, body, size);
+    members_on_join(service_of(conn)->modules.members, conn, call, body, size);
 }
 
 static void on_transfer(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
     if (is_stranger(conn, call))
         return;
-    /* One that waits to join does not know who may. It does nothing for anybody, and says why. */
-    struct replica *replica = service_of(conn)->replica;
-    bool joins = replica_log(replica) == NULL && replica_leader_id(replica) == 0;
+    /* A replica that waits to join does not know the users' rights. It carries out nothing, and the
+     * answer says why. */
+    const struct modules *modules = &service_of(conn)->modules;
+    bool joins = core_log(modules->core) == NULL && core_leader_id(modules->core) == 0;
     if (joins || !denies(conn, call, WIRE_TRANSFER, NULL))
-        members_on_transfer(replica_members(service_of(conn)->replica), conn, call, body, size);
+        members_on_transfer(service_of(conn)->modules.members, conn, call, body, size);
 }
 
-/* The rest */
+/* Other methods */
+
+static struct wire_status status_read(const struct modules *modules)
+{
+    const struct links_certs *certs = links_certs(modules->links);
+    struct disk_answer disk = disk_last(modules->disk);
+    struct wire_status status = {.links = links_count(modules->links),
+                                 .certs_soon = certs->soon,
+                                 .cert_first_ms = certs->first_ms,
+                                 .disk_silent_ms = disk_silent_ms(modules->disk),
+                                 .disk_free_bytes = disk.free_bytes,
+                                 .disk_bytes = disk.bytes,
+                                 .state_bytes = disk.used_bytes};
+    core_status(modules->core, &status);
+    str_copy(status.cert_first, sizeof status.cert_first, certs->first);
+    str_copy(status.change, sizeof status.change, members_waiting(modules->members));
+    return status;
+}
 
 static void on_status(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
@@ -210,25 +227,25 @@ static void on_status(struct rpc_conn *conn, struct rpc_call *call, const void *
     (void)size;
     if (is_stranger(conn, call))
         return;
-    struct wire_status status = replica_status(service_of(conn)->replica);
+    struct wire_status status = status_read(&service_of(conn)->modules);
     struct buf CLEANUP(buf_release) to = {0};
     wire_pack_status(&to, &status);
     rpc_reply(call, to.bytes, to.size);
 }
 
-/* Answered only while we lead, for all we know: a shard that gets no answer gives up its links. */
+/* Only a leader answers: a replica that gets no answer gives up its links. */
 static void on_alive(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
 {
-    struct replica *replica = service_of(conn)->replica;
+    const struct modules *modules = &service_of(conn)->modules;
     struct wire_alive alive;
     struct buf CLEANUP(buf_release) packed = {0};
     struct err err;
     int rv = 0;
     if (is_stranger(conn, call))
         return;
-    if (replica_leader_id(replica) != replica_opts(replica)->self->id)
+    if (core_leader_id(modules->core) != core_opts(modules->core)->self->id)
         rv = err_set(&err, ERR_NOT_LEADER, "replica %" PRIu64 " is not the leader",
-                     replica_opts(replica)->self->id);
+                     core_opts(modules->core)->self->id);
     if (rv == 0)
         rv = wire_unpack_alive(body, size, &alive, &err);
     if (rv != 0) {
@@ -236,44 +253,45 @@ static void on_alive(struct rpc_conn *conn, struct rpc_call *call, const void *b
         return;
     }
     uint64_t from = strtoull(rpc_peer(conn)->name, NULL, 10);
-    struct wire_shed shed = leader_heard(replica_leader(replica), from, &alive);
+    struct wire_shed shed = leader_heard(modules->leader, from, &alive);
     wire_pack_shed(&packed, &shed);
     rpc_reply(call, packed.bytes, packed.size);
 }
 
-static void take_shed(struct replica *replica, const struct wire_shed *shed)
+static void take_shed(const struct modules *modules, const struct wire_shed *shed)
 {
-    links_answered(replica_links(replica));
-    if (shed->median_ms != 0 && replica_leader_id(replica) != replica_opts(replica)->self->id)
-        replica_clock_told(replica, shed->median_ms);
+    links_answered(modules->links);
+    if (shed->median_ms != 0 && core_leader_id(modules->core) != core_opts(modules->core)->self->id)
+        core_clock_heard_median(modules->core, shed->median_ms);
     if (shed->count > 0)
-        links_shed(replica_links(replica), shed->to, shed->count);
+        links_shed(modules->links, shed->to, shed->count);
 }
 
 static void on_alive_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     struct wire_shed shed;
+    const struct service *service = data;
     if (err == NULL && wire_unpack_shed(body, size, &shed, NULL) == 0)
-        take_shed(data, &shed);
+        take_shed(&service->modules, &shed);
 }
 
 static void on_alive_timer(uv_timer_t *timer)
 {
     struct service *service = timer->data;
-    struct replica *replica = service->replica;
+    const struct modules *modules = &service->modules;
     struct buf CLEANUP(buf_release) bits = {0};
     struct buf CLEANUP(buf_release) body = {0};
-    uint64_t leader = replica_leader_id(replica), self = replica_opts(replica)->self->id;
+    uint64_t leader = core_leader_id(modules->core), self = core_opts(modules->core)->self->id;
     if (leader == 0)
         return;
-    struct wire_alive alive = links_alive(replica_links(replica), &bits);
+    struct wire_alive alive = links_alive(modules->links, &bits);
     if (leader == self) {
-        struct wire_shed shed = leader_heard(replica_leader(replica), self, &alive);
-        take_shed(replica, &shed);
+        struct wire_shed shed = leader_heard(modules->leader, self, &alive);
+        take_shed(modules, &shed);
     } else {
         wire_pack_alive(&body, &alive);
-        peers_call(replica_peers(replica), leader, WIRE_ALIVE, &body, LINKS_UNANSWERED_MS,
-                   on_alive_answer, replica);
+        peers_call(modules->peers, leader, WIRE_ALIVE, &body, LINKS_UNANSWERED_MS, on_alive_answer,
+                   service);
     }
 }
 
@@ -285,7 +303,7 @@ void service_on_leader(struct service *service)
 static void on_open(struct rpc_conn *conn)
 {
     if (rpc_peer(conn)->role == ROLE_BORGLET)
-        links_on_open(replica_links(service_of(conn)->replica), conn);
+        links_on_open(service_of(conn)->modules.links, conn);
 }
 
 static void on_close(struct rpc_conn *conn, const struct err *why)
@@ -298,26 +316,20 @@ static void on_close(struct rpc_conn *conn, const struct err *why)
 }
 
 static const struct rpc_method methods[] = {
-    {WIRE_COMMAND, "command", WIRE_COMMAND_ROLES, on_command},
-    {WIRE_QUERY, "query", WIRE_QUERY_ROLES, on_query},
-    {WIRE_WHY, "why", WIRE_WHY_ROLES, on_why},
-    {WIRE_CHECKPOINT, "checkpoint", WIRE_CHECKPOINT_ROLES, on_checkpoint},
-    {WIRE_TRANSFER, "transfer", WIRE_TRANSFER_ROLES, on_transfer},
-    {WIRE_JOIN, "join", WIRE_JOIN_ROLES, on_join},
-    {WIRE_STATUS, "status", WIRE_STATUS_ROLES, on_status},
-    {WIRE_FORWARD, "forward", WIRE_FORWARD_ROLES, on_forward},
-    {WIRE_BARRIER, "barrier", WIRE_BARRIER_ROLES, on_barrier},
-    {WIRE_ALIVE, "alive", WIRE_ALIVE_ROLES, on_alive},
-    {WIRE_HELLO, "hello", WIRE_HELLO_ROLES, links_on_hello},
-    {WIRE_REPORT, "report", WIRE_REPORT_ROLES, links_on_report},
-    {WIRE_USAGE, "usage", WIRE_USAGE_ROLES, links_on_usage},
+    WIRE_SERVE(COMMAND, on_command),   WIRE_SERVE(QUERY, on_query),
+    WIRE_SERVE(WHY, on_why),           WIRE_SERVE(CHECKPOINT, on_checkpoint),
+    WIRE_SERVE(TRANSFER, on_transfer), WIRE_SERVE(JOIN, on_join),
+    WIRE_SERVE(STATUS, on_status),     WIRE_SERVE(FORWARD, on_forward),
+    WIRE_SERVE(BARRIER, on_barrier),   WIRE_SERVE(ALIVE, on_alive),
+    WIRE_SERVE(HELLO, links_on_hello), WIRE_SERVE(REPORT, links_on_report),
+    WIRE_SERVE(USAGE, links_on_usage),
 };
 
-int service_open(struct replica *replica, struct service **ret, struct err *err)
+int service_open(const struct modules *modules, struct service **ret, struct err *err)
 {
-    const struct replica_options *options = replica_opts(replica);
+    const struct core_options *options = core_opts(modules->core);
     struct service *service = xcalloc(1, sizeof *service);
-    service->replica = replica;
+    service->modules = *modules;
     uv_timer_init(options->loop, &service->alive);
     service->alive.data = service;
     struct rpc_options rpc = {.loop = options->loop,
@@ -332,8 +344,8 @@ int service_open(struct replica *replica, struct service **ret, struct err *err)
         free(service);
         return rv;
     }
-    service->checkpoint = checkpoint_new(replica);
-    service->reads = reads_new(replica);
+    service->checkpoint = checkpoint_new(modules->core);
+    service->reads = reads_new(modules->core, modules->peers);
     uv_timer_start(&service->alive, on_alive_timer, LEADER_ALIVE_MS, LEADER_ALIVE_MS);
     *ret = service;
     return 0;

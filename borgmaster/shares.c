@@ -1,5 +1,5 @@
 /*
- * shares.c - equal shares, with slack.
+ * shares.c - computes equal shares, with some slack.
  */
 #include "shares.h"
 

@@ -1,5 +1,5 @@
 /*
- * stall.c - says when the loop was held up.
+ * stall.c - logs when the loop was blocked.
  */
 #include "stall.h"
 
@@ -13,9 +13,9 @@ enum { NS_PER_MS = 1000000 };
 
 struct stall {
     uv_prepare_t prepare;
-    uint64_t at_ns, idle_ns, cpu_ns; /* when this turn began */
+    uint64_t at_ns, idle_ns, cpu_ns; /* at the begin of this turn */
     uint64_t said_ns;
-    unsigned also; /* turns that were not said */
+    unsigned also; /* such turns since the last line that were not logged */
 };
 
 static uint64_t cpu_ns(void)
@@ -37,8 +37,8 @@ static void say(struct stall *s, uint64_t now_ns, uint64_t busy_ns, uint64_t cpu
     s->also = 0;
 }
 
-/* Once a turn, before the loop waits: what it did not spend waiting since the last time, it worked.
- */
+/* Runs once in a turn, before the loop waits. The time since the last call that the loop did not
+ * spend waiting is work. */
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct stall *s = prepare->data;

@@ -1,13 +1,13 @@
 /*
- * stall.h - says when the loop was held up.
+ * stall.h - logs when the loop was blocked.
  *
- * Heartbeats, elections and borglets all wait for the loop. A turn that worked for longer than
- * STALL_MS is logged:
+ * Heartbeats, elections and borglets all wait for the loop. A turn that took longer than STALL_MS
+ * is logged:
  *
  *     loop.stalled ms=180 cpu_ms=175 also=3
  *
- * cpu_ms is what this thread computed meanwhile: if it is much less than ms, the disk or the
- * machine was slow and not we. `also` counts further such turns of the second before.
+ * cpu_ms is the processor time of this thread in that turn: if it is much less than ms, the disk or
+ * the machine was slow. `also` counts further such turns in the second before.
  */
 #ifndef BORGMASTER_STALL_H
 #define BORGMASTER_STALL_H
@@ -16,7 +16,7 @@
 
 enum { STALL_MS = 50, STALL_SAY_MS = 1000 };
 
-/* Watch the loop from its first turn on, for as long as the process lives. Before it runs. */
+/* Watch the loop until the process ends. Call it before the loop runs. */
 void stall_watch(uv_loop_t *loop);
 
 #endif

@@ -14,13 +14,14 @@
 #include "store.h"
 
 #include "list.h"
+#include "store_sql.h"
 #include "store_vfs.h"
 
 #include <sqlite3.h>
 
 enum {
     STORE_APPLICATION_ID = 0x426f7267, /* "Borg", as in schema.sql */
-    STORE_SCHEMA = 6,                  /* user_version in schema.sql */
+    STORE_SCHEMA = 7,                  /* user_version in schema.sql: the layout */
     STORE_RUN_ROWS_MAX = 50000,        /* rows in one transaction, about */
     STORE_READERS = 4,
     STORE_DIGEST_BYTES = 17,           /* 16 digits and a NUL */
@@ -31,17 +32,10 @@ enum {
     X(BEGIN) \
     X(COMMIT) \
     X(META_PUT) \
-    X(MACHINE_PUT) \
     X(ATTRIBUTES_FORGET) \
     X(ATTRIBUTE_PUT) \
-    X(JOB_UPDATE) \
-    X(JOB_INSERT) \
     X(SPEC_PUT) \
-    X(LIMIT_PUT) \
-    X(TASK_PUT) \
-    X(EVENT_PUT) \
     X(EVENTS_PRUNE) \
-    X(REQUEST_PUT) \
     X(JOB_FORGET) \
     X(SPEC_FORGET) \
     X(LIMITS_FORGET) \
@@ -49,11 +43,8 @@ enum {
     X(NAMES_CLEAR) \
     X(NAME_PUT) \
     X(QUOTAS_CLEAR) \
-    X(QUOTA_PUT) \
     X(REPLICAS_CLEAR) \
-    X(REPLICA_PUT) \
-    X(IDENTITIES_CLEAR) \
-    X(IDENTITY_PUT)
+    X(IDENTITIES_CLEAR)
 
 enum store_statement {
 #define X(name) STATEMENT_##name,
@@ -62,10 +53,26 @@ enum store_statement {
         STATEMENT_COUNT
 };
 
+/* Statements that write records. */
+enum store_writer {
+    WRITER_MACHINE,
+    WRITER_JOB_UPDATE,
+    WRITER_JOB_INSERT,
+    WRITER_LIMIT,
+    WRITER_TASK,
+    WRITER_EVENT,
+    WRITER_REQUEST,
+    WRITER_QUOTA,
+    WRITER_REPLICA,
+    WRITER_IDENTITY,
+    WRITER_COUNT
+};
+
 /* The connection that writes, with its statements. */
 struct store_rows {
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENT_COUNT];
+    struct sql_writer writers[WRITER_COUNT];
     /* By machine id - 1: hash of the attributes written; 0: not by this process. Machines change
      * with every task, their attributes hardly ever. */
     uint64_t *attributes_written;
@@ -132,6 +139,8 @@ void store_rows_close(struct store_rows *rows);
 int store_rows_begin(struct store_rows *rows, struct err *err) MUST_USE;
 /* Write one delta inside begin and commit; after one that says `more` there is no commit. */
 int store_rows_put(struct store_rows *rows, const struct delta *delta, struct err *err) MUST_USE;
+int store_rows_put_event(struct store_rows *rows, const struct event *event,
+                         struct err *err) MUST_USE;
 int store_rows_commit(struct store_rows *rows, struct err *err) MUST_USE;
 /* About how many rows a delta writes. */
 size_t store_rows_of(const struct delta *delta);
@@ -170,15 +179,16 @@ int store_image_install(const char *temporary, const char *path, struct err *err
  * before its checksums are looked at. A file that is not there, or empty, is fine. */
 int store_file_check(const char *path, struct err *err) MUST_USE;
 
-/* store_untrusted.c: ERR_CORRUPT unless it is a sound database of our schema and, of anybody, with
- * values of the right types; in time that is bounded by its size. Opened read-only, not used
+/* store_untrusted.c: ERR_CORRUPT unless it is a sound database of a schema that we can live with
+ * (store_schema.h) and, of anybody, with values of the right types; in time that is bounded by its
+ * size. ERR_STATE when its cell uses a later format than we know. Opened read-only, not used
  * before.
  */
 int store_untrusted_check(sqlite3 *db, size_t size, enum store_origin origin,
                           struct err *err) MUST_USE;
-/* Only whether the schema is ours to the letter. */
-int store_schema_check(sqlite3 *db, struct err *err) MUST_USE;
-const char *store_schema_sql(void); /* schema.sql */
+/* What SQLite last said of such a file: like store_sqlite_err(), and ERR_CORRUPT when it took more
+ * work or memory than it may. */
+int store_untrusted_err(sqlite3 *db, const char *what, struct err *err);
 
 /* store.c: the database is not to be trusted any more, or cannot be written; any thread. */
 void store_fail(struct store *store, const struct err *err);

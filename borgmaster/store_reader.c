@@ -77,7 +77,9 @@ static const struct private_table {
 } private_tables[] = {
     {"job_specs", "SELECT s.job_id, "
                   "iif(reader_reads_all() OR j.user = reader_name(), s.command, NULL) AS command, "
-                  "iif(reader_reads_all() OR j.user = reader_name(), s.spec, NULL) AS spec "
+                  "iif(reader_reads_all() OR j.user = reader_name(), s.spec, NULL) AS spec, "
+                  "iif(reader_reads_all() OR j.user = reader_name(), s.spec_json, NULL) AS "
+                  "spec_json "
                   "FROM main.job_specs" PRIVATE_SUFFIX " s JOIN main.jobs j ON j.id = s.job_id"},
     {"requests", "SELECT * FROM main.requests" PRIVATE_SUFFIX " WHERE reader_reads_all()"},
 };

@@ -6,6 +6,7 @@
  * our own; history, which the cell does not hold, is copied row by row.
  */
 #include "store_impl.h"
+#include "store_tables.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,69 +61,27 @@ static struct delta *delta_all(const struct cell *cell)
     return delta;
 }
 
-/* Words of a kind that events have. */
-static bool word_is_one(sqlite3_stmt *from, int column, const char *(*text_of)(int), int count)
+/* Reading has checked the columns. */
+static int event_check(const struct event *event, uint64_t event_seq, struct err *err)
 {
-    const char *word = (const char *)sqlite3_column_text(from, column);
-    for (int i = 0; i < count; i++)
-        if (strcmp(word, text_of(i)) == 0)
-            return true;
-    return false;
-}
-
-static const char *kind_word(int kind)
-{
-    return kind == 0 ? "" : event_kind_text((enum event_kind)kind);
-}
-
-static const char *cause_word(int cause)
-{
-    return cause_text((enum cause)cause);
-}
-
-static int event_copy(sqlite3_stmt *from, sqlite3_stmt *to, uint64_t event_seq, struct err *err)
-{
-    enum { SEQ = 0, KIND = 2, JOB_NAME = 4, CAUSE = 8, DETAIL = 10, MACHINE = 11, COLUMNS = 12 };
-    int64_t seq = sqlite3_column_int64(from, SEQ);
-    const char *name = (const char *)sqlite3_column_text(from, JOB_NAME);
-    const char *machine = (const char *)sqlite3_column_text(from, MACHINE);
-    if (seq < 1 || (uint64_t)seq > event_seq)
-        return err_set(err, ERR_CORRUPT, "event %" PRId64 ": the last one is %" PRIu64, seq,
+    if (event->seq < 1 || event->seq > event_seq)
+        return err_set(err, ERR_CORRUPT, "event %" PRIu64 ": the last one is %" PRIu64, event->seq,
                        event_seq);
-    if (!word_is_one(from, KIND, kind_word, EVENT_KIND_COUNT) ||
-        !word_is_one(from, CAUSE, cause_word, CAUSE_COUNT) || (name != NULL && !name_valid(name)) ||
-        (machine != NULL && !name_valid(machine)) ||
-        sqlite3_column_bytes(from, DETAIL) > CELL_REASON_MAX)
-        return err_set(err, ERR_CORRUPT, "event %" PRId64 ": no event is like that", seq);
-    for (int i = 0; i < COLUMNS; i++)
-        sqlite3_bind_value(to, i + 1, sqlite3_column_value(from, i));
-    int rc = sqlite3_step(to);
-    sqlite3_reset(to);
-    return rc == SQLITE_DONE
-               ? 0
-               : store_sqlite_err(sqlite3_db_handle(to), "cannot write the database", err);
+    if ((event->job_name[0] != '\0' && !name_valid(event->job_name)) ||
+        (event->machine_name[0] != '\0' && !name_valid(event->machine_name)))
+        return err_set(err, ERR_CORRUPT, "event %" PRIu64 ": a name in it is none", event->seq);
+    return 0;
 }
 
-/* Types and sizes of the values are right (store_untrusted_check). */
-static int events_copy(sqlite3 *from, sqlite3 *to, uint64_t event_seq, struct err *err)
+static int events_copy(sqlite3 *from, struct store_rows *to, uint64_t event_seq, struct err *err)
 {
-    sqlite3_stmt *read = NULL, *write = NULL;
-    int rc = SQLITE_DONE, rv = 0;
-    if (sqlite3_prepare_v2(from,
-                           "SELECT seq, time_ms, kind, job_id, job_name, task_index, attempt, "
-                           "machine_id, cause, exit_code, detail, machine FROM events ORDER BY seq",
-                           -1, &read, NULL) != SQLITE_OK)
-        rv = store_sqlite_err(from, "cannot read the database", err);
-    if (rv == 0 &&
-        sqlite3_prepare_v2(to, "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", -1,
-                           &write, NULL) != SQLITE_OK)
-        rv = store_sqlite_err(to, "cannot write the database", err);
-    while (rv == 0 && (rc = sqlite3_step(read)) == SQLITE_ROW)
-        rv = event_copy(read, write, event_seq, err);
-    if (rv == 0 && rc != SQLITE_DONE)
-        rv = store_sqlite_err(from, "cannot read the database", err);
-    sqlite3_finalize(read);
-    sqlite3_finalize(write);
+    struct sql_reader CLEANUP(sql_reader_close) reader = {0};
+    struct event event;
+    int rv = sql_reader_open(&reader, from, &events_table, "", "ORDER BY seq", err);
+    while (rv == 0 && (rv = sql_read(&reader, &event, err)) == 1) {
+        rv = event_check(&event, event_seq, err);
+        rv = rv != 0 ? rv : store_rows_put_event(to, &event, err);
+    }
     return rv;
 }
 
@@ -134,7 +93,7 @@ static int history_copy(const char *checked, struct store_rows *rows, uint64_t e
     if (sqlite3_open_v2(checked, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
         rv = store_sqlite_err(db, "cannot be opened", err);
     if (rv == 0)
-        rv = events_copy(db, rows->db, event_seq, err);
+        rv = events_copy(db, rows, event_seq, err);
     sqlite3_close(db);
     return rv;
 }

@@ -3,13 +3,14 @@
  *
  * Seals and digest keep out what happens by accident; who writes a file on purpose makes them fit.
  * So, in this order: views and triggers are off, and all work is bounded by the size of the file;
- * the schema is ours to the letter (no trigger, no view in a table's place, no generated column);
- * pages are sound. Of a file that anybody may have written, besides: indexes have what the tables
- * have, each value has the type and at most the size that its column has. That takes as long again
- * as to load it, on the loop; a snapshot comes from a master of our own, who can have all replicas
- * store what it likes.
+ * the schema is one that we can live with (store_schema.h: no trigger, no view in a table's place,
+ * no generated column); pages are sound. Of a file that anybody may have written, besides: indexes
+ * have what the tables have, each value has the type and at most the size that its column has. That
+ * takes as long again as to load it, on the loop; a snapshot comes from a master of our own, who
+ * can have all replicas store what it likes.
  */
 #include "store_impl.h"
+#include "store_schema.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,8 +19,8 @@ enum {
     OPS_A_LOOK = 10000,      /* of SQLite's machine between two looks at the budget */
     OPS_OF_SCHEMA = 2000000, /* to read ours takes some thousand */
     OPS_AT_LEAST = 50000000,
-    OPS_PER_BYTE = 16,                         /* a sound database of any size takes 1 to 3 */
-    VALUE_BYTES_MAX = SPEC_BYTES_MAX * 4 + 64, /* a command, each byte of it quoted */
+    OPS_PER_BYTE = 16,                     /* a sound database of any size takes 1 to 3 */
+    VALUE_BYTES_MAX = SPEC_BYTES_MAX * 16, /* a spec as JSON; and more than a command, quoted */
 };
 
 struct budget {
@@ -33,7 +34,7 @@ static int is_over(void *data)
     return budget->ops == 0;
 }
 
-static int said(sqlite3 *db, const char *what, struct err *err)
+int store_untrusted_err(sqlite3 *db, const char *what, struct err *err)
 {
     int code = sqlite3_errcode(db) & 0xff;
     if (code == SQLITE_INTERRUPT)
@@ -65,58 +66,13 @@ static void bound(sqlite3 *db)
     sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
 }
 
-/* The next row of each is the same text. */
-static bool same_row(sqlite3_stmt *a, sqlite3_stmt *b)
-{
-    const char *x = (const char *)sqlite3_column_text(a, 0);
-    const char *y = (const char *)sqlite3_column_text(b, 0);
-    return x != NULL && y != NULL && strcmp(x, y) == 0;
-}
-
-static int schemas_compare(sqlite3 *ours, sqlite3 *db, struct err *err)
-{
-    static const char sql[] = "SELECT type || ' ' || name || ' on ' || tbl_name || ': ' || "
-                              "coalesce(sql, '') AS text, type || ' ' || name "
-                              "FROM sqlite_schema ORDER BY text";
-    sqlite3_stmt *a = NULL, *b = NULL;
-    int rv = 0, ra = SQLITE_ROW, rb = SQLITE_ROW;
-    if (sqlite3_prepare_v2(ours, sql, -1, &a, NULL) != SQLITE_OK)
-        rv = store_sqlite_err(ours, "our own schema", err);
-    if (rv == 0 && sqlite3_prepare_v2(db, sql, -1, &b, NULL) != SQLITE_OK)
-        rv = said(db, "its schema", err);
-    while (rv == 0 && ra == SQLITE_ROW) {
-        ra = sqlite3_step(a);
-        rb = sqlite3_step(b);
-        if (rb != SQLITE_ROW && rb != SQLITE_DONE)
-            rv = said(db, "its schema", err);
-        else if (ra != rb || (ra == SQLITE_ROW && !same_row(a, b)))
-            rv = err_set(err, ERR_CORRUPT,
-                         "its schema is not that of a cell: it has %.80s where \"%.80s\" belongs",
-                         rb == SQLITE_ROW ? (const char *)sqlite3_column_text(b, 1) : "nothing",
-                         ra == SQLITE_ROW ? (const char *)sqlite3_column_text(a, 1) : "nothing");
-    }
-    sqlite3_finalize(a);
-    sqlite3_finalize(b);
-    return rv;
-}
-
-/* Our schema, in memory. */
-static int ours_open(sqlite3 **ret, struct err *err)
-{
-    if (sqlite3_open_v2(":memory:", ret, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
-            SQLITE_OK ||
-        sqlite3_exec(*ret, store_schema_sql(), NULL, NULL, NULL) != SQLITE_OK)
-        return store_sqlite_err(*ret, "our own schema", err);
-    return 0;
-}
-
 static int pages_check(sqlite3 *db, const char *pragma, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
     int rv = 0;
     if (sqlite3_prepare_v2(db, pragma, -1, &statement, NULL) != SQLITE_OK ||
         sqlite3_step(statement) != SQLITE_ROW)
-        rv = said(db, "cannot be read", err);
+        rv = store_untrusted_err(db, "cannot be read", err);
     const char *says = rv == 0 ? (const char *)sqlite3_column_text(statement, 0) : "";
     if (rv == 0 && store_vfs_damage_take())
         rv = err_set(err, ERR_CORRUPT, "a page does not have the checksum it was given");
@@ -163,7 +119,7 @@ static int values_of_table(sqlite3 *ours, sqlite3 *db, const char *table, struct
         rv = err_set(err, ERR_CORRUPT, "a row of %s has a value of another type, or too long",
                      table);
     else if (rc != SQLITE_DONE)
-        rv = said(db, table, err);
+        rv = store_untrusted_err(db, table, err);
     sqlite3_finalize(wrong);
     return rv;
 }
@@ -181,31 +137,22 @@ static int values_check(sqlite3 *ours, sqlite3 *db, struct err *err)
     return rv;
 }
 
-int store_schema_check(sqlite3 *db, struct err *err)
-{
-    sqlite3 *ours = NULL;
-    int rv = ours_open(&ours, err);
-    rv = rv != 0 ? rv : schemas_compare(ours, db, err);
-    sqlite3_close(ours);
-    return rv;
-}
-
 int store_untrusted_check(sqlite3 *db, size_t size, enum store_origin origin, struct err *err)
 {
     sqlite3 *ours = NULL;
     struct budget budget = {OPS_OF_SCHEMA};
     bound(db);
     sqlite3_progress_handler(db, OPS_A_LOOK, is_over, &budget);
-    int rv = ours_open(&ours, err);
-    rv = rv != 0 ? rv : schemas_compare(ours, db, err);
+    int rv = store_schema_check(db, &ours, err);
     budget.ops = OPS_AT_LEAST + OPS_PER_BYTE * (uint64_t)size;
     if (rv == 0 && sqlite3_exec(db, "PRAGMA cell_size_check = ON", NULL, NULL, NULL) != SQLITE_OK)
-        rv = said(db, "cannot be read", err);
+        rv = store_untrusted_err(db, "cannot be read", err);
     bool by_anybody = origin == STORE_BY_ANYBODY;
     const char *pragma = by_anybody ? "PRAGMA integrity_check(1)" : "PRAGMA quick_check(1)";
     rv = rv != 0 ? rv : pages_check(db, pragma, err); /* and with it every checksum */
     if (rv == 0 && by_anybody)
         rv = values_check(ours, db, err);
+    rv = rv != 0 ? rv : store_format_check(db, err);
     sqlite3_progress_handler(db, 0, NULL, NULL);
     sqlite3_close(ours);
     return rv;

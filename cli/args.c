@@ -1,7 +1,8 @@
 /*
- * args.c - the command line, checked against the tables of options and commands.
+ * args.c - parse the command line by the tables of options and commands.
  */
 #include "cli.h"
+#include "nearest.h"
 #include "text.h"
 
 #include <errno.h>
@@ -69,43 +70,6 @@ int cli_number(struct cli *cli, enum cli_option option, uint64_t min, uint64_t m
     return 0;
 }
 
-/* Levenshtein distance, bounded: words of a command line and of a spec are short. */
-static size_t word_distance(const char *a, const char *b)
-{
-    enum { WORD_MAX = 40 };
-    size_t la = strlen(a), lb = strlen(b);
-    if (la > WORD_MAX || lb > WORD_MAX)
-        return SIZE_MAX;
-    size_t row[WORD_MAX + 1];
-    for (size_t j = 0; j <= lb; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= la; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= lb; j++) {
-            size_t above = row[j];
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            row[j] = MIN(change, MIN(above, row[j - 1]) + 1);
-            diagonal = above;
-        }
-    }
-    return row[lb];
-}
-
-const char *word_nearest(const char *word, const char *const *known, size_t count)
-{
-    const char *best = NULL;
-    size_t best_distance = strlen(word) <= 3 ? 2 : 3; /* farther ones are other words */
-    for (size_t i = 0; i < count; i++) {
-        size_t d = word_distance(word, known[i]);
-        if (d < best_distance) {
-            best = known[i];
-            best_distance = d;
-        }
-    }
-    return best;
-}
-
 static int option_unknown(const char *given, struct err *err)
 {
     char word[64];
@@ -114,7 +78,7 @@ static int option_unknown(const char *given, struct err *err)
     if (equals != NULL)
         *equals = '\0';
     const char *names[OPT_COUNT];
-    /* Without the dashes: two letters of "--all" are most of it. */
+    /* Compare without the dashes: they are half of a two-letter word such as "--all". */
     for (size_t i = 0; i < OPT_COUNT; i++)
         names[i] = options[i].name;
     const char *near = word_nearest(word + strspn(word, "-"), names, OPT_COUNT);
@@ -133,23 +97,21 @@ static int option_add(struct cli *cli, enum cli_option option, const char *text,
 
 const struct command *command_find(const char *const *argv, size_t count, size_t *ret_words)
 {
-    char two[64];
-    for (const struct command *c = cli_commands; c->name != NULL; c++) {
-        if (count >= 1 && strcmp(c->name, argv[0]) == 0) {
-            *ret_words = 1;
-            return c;
-        }
-        snprintf(two, sizeof two, "%.20s %.20s", count >= 1 ? argv[0] : "",
-                 count >= 2 ? argv[1] : "");
-        if (count >= 2 && strcmp(c->name, two) == 0) {
-            *ret_words = 2;
-            return c;
-        }
+    char name[64] = "";
+    /* `job restart` is not `job` of a job that is called restart. */
+    for (size_t words = MIN(count, (size_t)2); words > 0; words--) {
+        snprintf(name, sizeof name, "%.20s%s%.20s", argv[0], words == 2 ? " " : "",
+                 words == 2 ? argv[1] : "");
+        for (const struct command *c = cli_commands; c->name != NULL; c++)
+            if (strcmp(c->name, name) == 0) {
+                *ret_words = words;
+                return c;
+            }
     }
     return NULL;
 }
 
-/* The command of this line as far as it can be told before its options are known. */
+/* Return the command of this line as far as it can be known before its options are parsed. */
 static const struct command *command_guess(int argc, char **argv)
 {
     const struct command *found = NULL;
@@ -161,7 +123,7 @@ static const struct command *command_guess(int argc, char **argv)
     return found;
 }
 
-/* Another option has this name too, and it is that one the command means. */
+/* Return whether another option has the same name and is the one that the command takes. */
 static bool option_hidden(size_t option, const struct command *command)
 {
     for (size_t i = 0; i < OPT_COUNT; i++) {
@@ -176,7 +138,7 @@ static bool option_hidden(size_t option, const struct command *command)
     return false;
 }
 
-/* getopt_long() sorts `argv`: afterwards the words that are no options start at optind. */
+/* Parse the options. getopt_long() permutes `argv`: afterwards the other words start at optind. */
 static int options_scan(struct cli *cli, int argc, char **argv, struct err *err)
 {
     struct option longs[OPT_COUNT + 1] = {0};
@@ -192,7 +154,7 @@ static int options_scan(struct cli *cli, int argc, char **argv, struct err *err)
                      options[i].metavar != NULL ? ":" : "");
     }
     opterr = 0;
-    optind = 0; /* glibc: start anew, so that tests can parse many lines */
+    optind = 0; /* glibc: start anew, so that tests can parse several lines */
     for (int c; (c = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
         size_t at = 0;
         while (at < OPT_COUNT && c != options[at].short_name && c != (int)at + LONG_BASE)
@@ -293,7 +255,7 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct err *err)
     if (answers_anyway)
         return 0;
     if (count == 0)
-        return err_set(err, ERR_INVALID, "what to do? see borgctl help");
+        return err_set(err, ERR_INVALID, "no command is given; see borgctl help");
     if (cli->command == NULL)
         return command_unknown(words, count, err);
     if (count - used > CLI_ARGS_MAX)
@@ -334,7 +296,7 @@ int cli_fail(const struct err *err)
 {
     CLEANUP(buf_release) struct buf line = {0};
     fflush(stdout);
-    text_escape(&line, err->msg); /* a peer's words may be in it */
+    text_escape(&line, err->msg); /* it may contain text of a peer */
     print_err("borgctl: %s\n", buf_text(&line));
     return cli_exit_of(err->code);
 }

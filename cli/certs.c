@@ -1,5 +1,5 @@
 /*
- * certs.c - reading the directory of a CA.
+ * certs.c - read the certificates in the directory of a CA.
  */
 #include "certs.h"
 
@@ -22,7 +22,7 @@ static int certs_order(const void *a, const void *b)
     return strcmp(((const struct cert_file *)a)->name, ((const struct cert_file *)b)->name);
 }
 
-/* The stem of NAME.crt; false: it is none. */
+/* Copy the stem of NAME.crt; return false if the file has another form. */
 static bool stem_of(const char *file, char ret[CERT_NAME_MAX + 1])
 {
     size_t n = strlen(file);
@@ -64,7 +64,7 @@ int certs_read(const struct cell_file *cell, struct certs *ret, struct err *err)
     char path[CELL_PATH_MAX + 16];
     str_copy(certs.dir, sizeof certs.dir, cell->ca_path);
     char *slash = strrchr(certs.dir, '/');
-    ASSERT(slash != NULL); /* an absolute path */
+    ASSERT(slash != NULL); /* the path is absolute */
     *slash = '\0';
     snprintf(path, sizeof path, "%s/ca.key", certs.dir);
     certs.has_ca_key = access(path, R_OK) == 0;

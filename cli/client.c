@@ -1,5 +1,5 @@
 /*
- * client.c - reach any replica, ask, try again while that can help.
+ * client.c - connect to any replica, call it, retry while a retry can help.
  */
 #include "client.h"
 #include "clock.h"
@@ -10,7 +10,7 @@
 
 #include <pwd.h>
 #include <stdarg.h>
-#include <sqlite3.h> /* for its quoting only */
+#include <sqlite3.h> /* only for its quoting functions */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -86,8 +86,8 @@ int client_open(const struct cli *cli, struct client **ret, struct err *err)
         PANIC("cannot make an event loop");
     uv_timer_init(&c->loop, &c->tick);
     c->watch = tls_watch_open(&c->loop, c->tls);
-    /* Users are spread over the replicas, but each keeps to one: what he has seen in one call he
-     * sees in the next, without asking the leader. */
+    /* Users are spread over the replicas, but each user keeps to one replica: his calls see the
+     * effects of his earlier calls without a round trip to the leader. */
     c->next = hash_text(0, c->user) % c->cell.replica_count;
     *ret = c;
     return 0;
@@ -118,7 +118,7 @@ static void client_on_close(struct rpc_conn *conn, const struct err *why)
         a->client->current = NULL;
     a->conn = NULL;
     a->open = false;
-    if (why != NULL && !a->closing) /* else we closed it ourselves, for a reason that stands */
+    if (why != NULL && !a->closing) /* otherwise we closed it, and the earlier reason stays */
         a->why = *why;
 }
 
@@ -129,10 +129,10 @@ static void attempt_close(struct client_attempt *a)
     a->closing = true;
     if (a->client->current == a)
         a->client->current = NULL;
-    rpc_close(a->conn); /* conn becomes NULL in client_on_close() */
+    rpc_close(a->conn); /* client_on_close() sets conn to NULL */
 }
 
-/* Is anything open beside our own timer? */
+/* Return whether any handle besides our own timer is open. */
 static bool loop_is_busy(struct client *c)
 {
     uv_unref((uv_handle_t *)&c->tick);
@@ -155,7 +155,8 @@ void client_close(struct client *c)
     tls_watch_close(c->watch);
     uv_close((uv_handle_t *)&c->tick, NULL);
     uv_run(&c->loop, UV_RUN_NOWAIT);
-    /* A stream that still says goodbye keeps the loop and the TLS context; the process ends. */
+    /* A connection that is still closing keeps the loop and the TLS context alive; the process ends
+     * anyway. */
     if (uv_loop_close(&c->loop) == 0) {
         tls_context_close(c->tls);
         free(c);
@@ -198,7 +199,7 @@ static void attempt_start(struct client *c, size_t replica)
     }
 }
 
-/* Use the first that is open; the others are no longer needed. */
+/* Use the first open connection and close the others. */
 static bool attempt_choose(struct client *c)
 {
     for (size_t i = 0; i < c->cell.replica_count && c->current == NULL; i++) {
@@ -228,7 +229,7 @@ static size_t attempts_expire(struct client *c, uint64_t now)
     return busy;
 }
 
-/* One round over the replicas, from c->next on: false when none of them let us in. */
+/* Try all replicas once, starting with c->next; return false if none accepts us. */
 static bool client_round(struct client *c, uint64_t deadline)
 {
     size_t started = 0, busy;
@@ -243,34 +244,34 @@ static bool client_round(struct client *c, uint64_t deadline)
             if (c->attempts[replica].conn == NULL)
                 attempt_start(c, replica);
             next_start = now + CLIENT_STAGGER_MS;
-            busy++; /* look at it at least once */
+            busy++; /* examine it at least once */
         }
         client_turn(c, 20);
     } while (clock_mono_ms() < deadline && (busy > 0 || started < c->cell.replica_count));
     return attempt_choose(c);
 }
 
-/* What every retry shares. */
+/* The state that all retries of a call share. */
 struct retry {
     struct client *client;
     uint64_t started_ms;
     uint64_t deadline_ms;
-    bool told;           /* the user knows that we wait */
-    bool denied;         /* no attempt will be let in */
+    bool reported;       /* the user has been told that we wait */
+    bool denied;         /* no replica will accept us */
     bool unknown;        /* an attempt may have had its effect */
-    uint64_t attempt_ms; /* grows: a slow cell must not be asked for ever and never heard */
+    uint64_t attempt_ms; /* grows, so that a slow cell can answer a later attempt */
 };
 
-static void retry_tell(struct retry *r, const struct err *why)
+static void retry_print(struct retry *r, const struct err *why)
 {
-    if (r->told || r->client->quiet || clock_mono_ms() < r->started_ms + CLIENT_NOTICE_MS)
+    if (r->reported || r->client->quiet || clock_mono_ms() < r->started_ms + CLIENT_NOTICE_MS)
         return;
-    r->told = true;
+    r->reported = true;
     print_err("borgctl: waiting, up to %" PRIu64 " s: %s\n",
               (r->deadline_ms - r->started_ms) / 1000, why->msg);
 }
 
-/* A certificate that has ended is known here before anybody is asked. */
+/* Report our own expired certificate before any replica is asked. */
 static int own_check(const struct client *c, struct err *err)
 {
     const struct tls_cert *own = tls_context_cert(c->tls);
@@ -285,7 +286,7 @@ static int own_check(const struct client *c, struct err *err)
                    tls_date(own->expires_ms).text, ca ? " --ca" : "");
 }
 
-/* Those that answered have all said no. */
+/* Return whether all replicas that answered have rejected us. */
 static bool is_denied(const struct client *c)
 {
     size_t denied = 0;
@@ -298,8 +299,8 @@ static int denied_explain(const struct client *c, const struct err *why, struct 
 {
     return err_set(
         err, ERR_UNAVAILABLE,
-        "cell \"%s\" does not talk to us: %.250s; `borgctl cell status` and, where the CA "
-        "is, `borgctl pki list` say whose certificate is the reason",
+        "cell \"%s\" rejects the connection: %.250s; `borgctl cell status` and, where the CA "
+        "is, `borgctl pki list` show whose certificate is the reason",
         c->cell.name, why->msg);
 }
 
@@ -314,8 +315,8 @@ static void unreachable_explain(const struct client *c, struct err *err)
         return;
     }
     err_set(err, ERR_UNAVAILABLE,
-            "no replica of cell \"%s\" can be reached (%.200s; %.120s); is it up? `borgctl cell "
-            "up` brings it back",
+            "no replica of cell \"%s\" can be reached (%.200s; %.120s); if it is down, `borgctl "
+            "cell up` brings it back",
             c->cell.name, buf_text(&list), why->code != ERR_OK ? why->msg : "no answer");
 }
 
@@ -343,7 +344,7 @@ static int exchange_once(struct client *c, uint32_t method, const struct buf *re
     buf_clear(&x->body);
     if (rpc_request(c->current->conn, method, request->bytes, request->size, timeout_ms,
                     client_on_answer, x, &x->err) < 0) {
-        x->err.code = ERR_UNAVAILABLE; /* not sent at all */
+        x->err.code = ERR_UNAVAILABLE; /* it was not sent */
         return -ERR_UNAVAILABLE;
     }
     while (!x->done)
@@ -357,7 +358,7 @@ static bool may_retry(enum err_code code)
            code == ERR_CLOSED || code == ERR_TIMEOUT;
 }
 
-/* A call whose answer `read` understands; `read` may find a refusal in it. */
+/* A call with the function that decodes its answer; `read` may return a refusal. */
 struct call {
     uint32_t method;
     const struct buf *request;
@@ -371,12 +372,12 @@ static int call_attempt(struct retry *r, const struct call *call, struct exchang
 {
     struct client *c = r->client;
     uint64_t now = clock_mono_ms();
-    /* Even the last attempt gets a fair time: better a little late than unknown. */
+    /* Give the last attempt at least 500 ms: a late answer is better than an unknown outcome. */
     uint64_t left = r->deadline_ms > now + 500 ? r->deadline_ms - now : 500;
     const struct client_attempt *a = c->current;
     exchange_once(c, call->method, call->request, MIN(r->attempt_ms, left), x);
     if (x->err.code == ERR_CLOSED && a->conn == NULL && a->why.code == ERR_DENIED) {
-        r->denied = true; /* our certificate is not accepted (any more) */
+        r->denied = true; /* our certificate is not accepted */
         return denied_explain(c, &a->why, err);
     }
     if (x->err.code == ERR_OK)
@@ -405,7 +406,8 @@ static int client_call(struct client *c, const struct call *call, struct err *er
                 break;
             if (rc == -ERR_TIMEOUT)
                 r.attempt_ms *= 2;
-            /* Another replica may know the leader, or be on the right side of a cut. */
+            /* Another replica may know the leader, or be on the majority side of a network
+             * partition. */
             if (c->current != NULL) {
                 c->next = (c->current->replica + 1) % c->cell.replica_count;
                 attempt_close(c->current);
@@ -413,7 +415,7 @@ static int client_call(struct client *c, const struct call *call, struct err *er
         }
         if (r.denied)
             break;
-        retry_tell(&r, err);
+        retry_print(&r, err);
         if (clock_mono_ms() + CLIENT_PAUSE_MS >= r.deadline_ms)
             break;
         uint64_t until = clock_mono_ms() + CLIENT_PAUSE_MS;
@@ -426,7 +428,7 @@ static int client_call(struct client *c, const struct call *call, struct err *er
         char last[ERR_MSG_MAX];
         memcpy(last, err->msg, sizeof last);
         return err_set(err, ERR_UNKNOWN_OUTCOME,
-                       "the cell did not say what became of the command (%.250s); look with "
+                       "the cell did not report the outcome of the command (%.250s); check with "
                        "`borgctl jobs` before you repeat it",
                        last);
     }
@@ -450,7 +452,8 @@ static int read_status(void *ret, const void *bytes, size_t size, struct err *er
     return wire_unpack_status(bytes, size, ret, err);
 }
 
-/* Something the log holds already: the cell knows by it what it can still remember of us. */
+/* Fetch an index that the log already holds. It tells the cell how far back it may have forgotten
+ * the answers to our requests. */
 static int known_index(struct client *c, uint64_t *ret, struct err *err)
 {
     const struct buf nothing = {0};
@@ -462,7 +465,7 @@ static int known_index(struct client *c, uint64_t *ret, struct err *err)
     return r;
 }
 
-/* One request id, however often it is sent. */
+/* Send the command, in all attempts with one request id. */
 static int command_once(struct client *c, struct cmd *cmd, struct wire_answer *ret, struct err *err)
 {
     CLEANUP(buf_release) struct buf request = {0};
@@ -481,8 +484,8 @@ int client_command(struct client *c, struct cmd *cmd, struct wire_answer *ret, s
     int r;
     int tries = 0;
     do {
-        /* Expired at the first attempt it has certainly not been carried out: the replica that
-         * told us the index lags far behind. */
+        /* If the first attempt has expired, the command was certainly not carried out: the replica
+         * that reported the known index lags far behind. A new request id is safe. */
         r = command_once(c, cmd, ret, err);
     } while (r == -ERR_EXPIRED && ++tries < 3);
     if (r == 0)
@@ -573,8 +576,8 @@ int client_queryf(struct client *c, struct wire_rows *ret, struct err *err, cons
     return r;
 }
 
-/* One replica being asked for its status. */
-struct asking {
+/* The state of a status call to one replica. */
+struct status_call {
     struct client_attempt *attempt;
     struct client_status *result;
     bool sent;
@@ -583,7 +586,7 @@ struct asking {
 
 static void client_on_status(void *data, const struct err *err, const void *body, size_t size)
 {
-    struct asking *a = data;
+    struct status_call *a = data;
     a->done = true;
     if (err != NULL)
         a->result->why = *err;
@@ -594,8 +597,8 @@ static void client_on_status(void *data, const struct err *err, const void *body
     a->result->heard_ms = clock_wall_ms();
 }
 
-/* True when this one needs no more waiting. */
-static bool asking_step(struct asking *a, uint64_t left_ms)
+/* Advance one status call; return true when it needs no more waiting. */
+static bool status_call_step(struct status_call *a, uint64_t left_ms)
 {
     struct client_attempt *t = a->attempt;
     if (a->done)
@@ -613,11 +616,11 @@ static bool asking_step(struct asking *a, uint64_t left_ms)
 
 void client_statuses(struct client *c, struct client_status ret[CELL_REPLICAS_MAX])
 {
-    struct asking asking[CELL_REPLICAS_MAX] = {0};
+    struct status_call asking[CELL_REPLICAS_MAX] = {0};
     uint64_t deadline = clock_mono_ms() + CLIENT_STATUS_MS;
     for (size_t i = 0; i < c->cell.replica_count; i++) {
         ret[i] = (struct client_status){.why = {ERR_TIMEOUT, "does not answer"}};
-        asking[i] = (struct asking){&c->attempts[i], &ret[i], false, false};
+        asking[i] = (struct status_call){&c->attempts[i], &ret[i], false, false};
         while (c->attempts[i].conn != NULL && c->attempts[i].closing)
             client_turn(c, 20);
         if (c->attempts[i].conn == NULL)
@@ -627,12 +630,13 @@ void client_statuses(struct client *c, struct client_status ret[CELL_REPLICAS_MA
         uint64_t now = clock_mono_ms();
         size_t waiting = 0;
         for (size_t i = 0; i < c->cell.replica_count; i++)
-            waiting += !asking_step(&asking[i], deadline > now ? deadline - now + 1 : 1);
+            waiting += !status_call_step(&asking[i], deadline > now ? deadline - now + 1 : 1);
         if (waiting == 0 || now >= deadline + 200)
             break;
         client_turn(c, 20);
     }
-    /* Whoever has not answered must not write into `asking` later: closing answers its call. */
+    /* A late answer must not be written into `asking`: closing the connection completes its call.
+     */
     for (size_t i = 0; i < c->cell.replica_count; i++) {
         if (!asking[i].done)
             attempt_close(&c->attempts[i]);
@@ -640,7 +644,7 @@ void client_statuses(struct client *c, struct client_status ret[CELL_REPLICAS_MA
             client_turn(c, 20);
         if (!ret[i].reachable && c->attempts[i].conn == NULL &&
             c->attempts[i].why.code == ERR_DENIED)
-            ret[i].why = c->attempts[i].why; /* more than that the connection has closed */
+            ret[i].why = c->attempts[i].why; /* more specific than "connection closed" */
     }
 }
 
@@ -649,7 +653,7 @@ const struct client_status *client_leader(const struct client_status *all, size_
     const struct client_status *leader = NULL;
     for (size_t i = 0; i < count; i++) {
         bool leads = all[i].reachable && strcmp(all[i].status.role, "leader") == 0;
-        /* One that was cut off may believe it still leads: the higher term is right. */
+        /* A partitioned replica may believe that it still leads: the higher term decides. */
         if (leads && (leader == NULL || all[i].status.term > leader->status.term))
             leader = &all[i];
     }

@@ -1,8 +1,8 @@
 /*
- * client_logs.c - a task's output, straight from the borglet that has it.
+ * client_logs.c - read a task's output from the borglet that has it.
  */
 #include "client.h"
-#include "wire_access.h"
+#include "wire.h"
 
 struct reading {
     const struct client_logs *logs;
@@ -10,17 +10,17 @@ struct reading {
     bool open;
     bool closed;
     bool answered;
-    bool ended; /* on_chunk wants no more */
+    bool ended; /* on_chunk has returned false */
     struct err why;
 };
 
-static void logs_on_open(struct rpc_conn *conn)
+static void client_logs_on_open(struct rpc_conn *conn)
 {
     struct reading *r = rpc_data(conn);
     r->open = true;
 }
 
-static void logs_on_close(struct rpc_conn *conn, const struct err *why)
+static void client_logs_on_close(struct rpc_conn *conn, const struct err *why)
 {
     struct reading *r = rpc_data(conn);
     r->closed = true;
@@ -29,13 +29,13 @@ static void logs_on_close(struct rpc_conn *conn, const struct err *why)
         r->why = *why;
 }
 
-static void logs_on_chunk(struct rpc_conn *conn, struct rpc_call *call, const void *body,
-                          size_t size)
+static void client_logs_on_chunk(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                                 size_t size)
 {
     struct reading *r = rpc_data(conn);
     struct wire_log_chunk chunk;
     struct err err;
-    if (call != NULL) { /* chunks are notices */
+    if (call != NULL) { /* chunks are notifications, not calls */
         err_set(&err, ERR_INVALID, "log chunks are not answered");
         rpc_refuse(call, &err);
         return;
@@ -48,8 +48,8 @@ static void logs_on_chunk(struct rpc_conn *conn, struct rpc_call *call, const vo
     }
 }
 
-static void logs_on_answer(void *data, const struct err *err, const void *body UNUSED,
-                           size_t size UNUSED)
+static void client_logs_on_answer(void *data, const struct err *err, const void *body UNUSED,
+                                  size_t size UNUSED)
 {
     struct reading *r = data;
     r->answered = true;
@@ -58,10 +58,10 @@ static void logs_on_answer(void *data, const struct err *err, const void *body U
 }
 
 static const struct rpc_method methods[] = {
-    {WIRE_LOG_CHUNK, "log-chunk", WIRE_LOG_CHUNK_ROLES, logs_on_chunk},
+    WIRE_SERVE(LOG_CHUNK, client_logs_on_chunk),
 };
 
-/* A log is followed as long as the task runs: no time-out but the connection's own. */
+/* Following a log lasts as long as the task: only the connection itself may time out. */
 enum { LOGS_CALL_MS = 30 * 60 * 1000, LOGS_FOLLOW_MS = 2000000000 };
 
 static int logs_request(struct client *c, struct reading *r, struct err *err)
@@ -69,8 +69,8 @@ static int logs_request(struct client *c, struct reading *r, struct err *err)
     CLEANUP(buf_release) struct buf request = {0};
     wire_pack_logs(&request, &r->logs->request);
     if (rpc_request(r->conn, WIRE_LOGS, request.bytes, request.size,
-                    r->logs->request.follow ? LOGS_FOLLOW_MS : LOGS_CALL_MS, logs_on_answer, r,
-                    err) < 0)
+                    r->logs->request.follow ? LOGS_FOLLOW_MS : LOGS_CALL_MS, client_logs_on_answer,
+                    r, err) < 0)
         return -(int)err->code;
     while (!r->answered && !r->ended)
         client_turn(c, 1000);
@@ -85,8 +85,8 @@ int client_logs(struct client *c, const struct client_logs *logs, struct err *er
                                   .methods = methods,
                                   .method_count = ARRAY_SIZE(methods),
                                   .data = &r,
-                                  .on_open = logs_on_open,
-                                  .on_close = logs_on_close};
+                                  .on_open = client_logs_on_open,
+                                  .on_close = client_logs_on_close};
     struct identity expect = {.role = ROLE_BORGLET};
     str_copy(expect.name, sizeof expect.name, logs->machine);
     if (rpc_connect(&options, logs->addr, &expect, &r.conn, err) < 0)
@@ -96,7 +96,7 @@ int client_logs(struct client *c, const struct client_logs *logs, struct err *er
     struct err failed = {0};
     if (r.open && !r.closed && logs_request(c, &r, &failed) < 0)
         r.why = failed;
-    struct err why = r.why; /* closing it ourselves is not what went wrong */
+    struct err why = r.why; /* keep the first reason: closing the connection sets another */
     if (!r.closed)
         rpc_close(r.conn);
     while (!r.closed)

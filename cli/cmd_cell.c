@@ -17,7 +17,7 @@
 
 enum { READY_MS = 30000, READY_POLL_MS = 100, READY_QUERY_MS = 1000 };
 
-/* The directory: --dir, else the one that --cell, $BORG_CELL or the default names. */
+/* Determine the directory: --dir, else the one that --cell, $BORG_CELL or the default names. */
 static void cell_dir(const struct cli *cli, char ret[CELL_PATH_MAX + 1])
 {
     const char *dir = cli_value(cli, OPT_DIR);
@@ -33,7 +33,8 @@ static void cell_dir(const struct cli *cli, char ret[CELL_PATH_MAX + 1])
         *slash = '\0';
 }
 
-/* A client of the cell in `e`, whatever --cell says; `user` NULL: who --user says. */
+/* Make a client of the cell in `e`, regardless of --cell; with `user` NULL, as the user of --user.
+ */
 static int embed_client(const struct cli *cli, const struct embed *e, const char *user,
                         struct client **ret, struct err *err)
 {
@@ -54,12 +55,12 @@ static int embed_client(const struct cli *cli, const struct embed *e, const char
     return r;
 }
 
-/* Who was removed meanwhile is not started: ask those masters that run, if any do. */
+/* Learn from the running masters which replicas were removed, so that these are not started. */
 static int members_learn(const struct cli *cli, struct embed *e, struct err *err)
 {
     CLEANUP(client_close_ptr) struct client *client = NULL;
     struct client_status all[CELL_REPLICAS_MAX];
-    struct err why; /* without a certificate to ask with, cell.json has to do */
+    struct err why; /* if no master can be asked, cell.json has to do */
     if (e->is_new || !embed_has(e, "cell.json") || embed_client(cli, e, NULL, &client, &why) != 0 ||
         !replicas_ask(client, all))
         return 0;
@@ -67,12 +68,12 @@ static int members_learn(const struct cli *cli, struct embed *e, struct err *err
 }
 
 struct readiness {
-    uint64_t leader; /* id, 0: none */
+    uint64_t leader; /* id; 0: none */
     uint64_t links;
     int64_t machines_up;
-    const struct embed_process *dead; /* one that has ended */
-    unsigned dead_looks;              /* how often that was seen */
-    bool changed;                     /* the replicas are others than cell.json says */
+    const struct embed_process *dead; /* a process that has ended */
+    unsigned dead_looks;              /* how many times in a row it was seen */
+    bool changed;                     /* the replicas differ from cell.json */
 };
 
 static bool is_ready(const struct embed *e, const struct readiness *r)
@@ -85,7 +86,7 @@ static void readiness_look(struct client *client, struct readiness *r)
 {
     struct client_status all[CELL_REPLICAS_MAX];
     struct wire_rows rows;
-    struct err err; /* not ready is not an error: the next look may see more */
+    struct err err; /* an error means not ready yet: try again */
     r->changed = replicas_ask(client, all);
     const struct client_status *leader = client_leader(all, client->cell.replica_count);
     r->leader = leader != NULL ? leader->status.id : 0;
@@ -138,7 +139,8 @@ static int not_ready(const struct embed *e, const struct readiness *r, uint64_t 
                    e->dir);
 }
 
-/* One that was removed ends by itself when the others tell it: so look twice, they tell us too. */
+/* A replica that was removed ends by itself when the others tell it so. A process must therefore be
+ * seen dead twice before it counts: meanwhile the others report the removal to us too. */
 static void processes_look(const struct embed *e, struct embed_process *all, struct readiness *r)
 {
     size_t count = embed_processes(e, all);
@@ -149,7 +151,7 @@ static void processes_look(const struct embed *e, struct embed_process *all, str
     r->dead_looks = r->dead != NULL ? r->dead_looks + 1 : 0;
 }
 
-/* The replicas became others while nobody of cell.json could be asked. */
+/* Follow a change of the replicas that happened while no replica in cell.json could be asked. */
 static int members_change(struct embed *e, const struct client *client, struct err *err)
 {
     size_t started = 0;
@@ -181,7 +183,7 @@ static int ready_wait(const struct cli *cli, struct embed *e, struct err *err)
     return rc;
 }
 
-static void up_tell(const struct cli *cli, const struct embed *e, size_t started)
+static void up_print(const struct cli *cli, const struct embed *e, size_t started)
 {
     if (cli->output == OUTPUT_JSON) {
         render_json_print(stdout,
@@ -192,7 +194,7 @@ static void up_tell(const struct cli *cli, const struct embed *e, size_t started
     }
     print("cell %s is up in %s: %u master%s, %u borglet%s%s\n", e->cell.name, e->dir,
           e->replica_count, e->replica_count == 1 ? "" : "s", e->borglet_count,
-          e->borglet_count == 1 ? "" : "s", started == 0 ? " (nothing was to be done)" : "");
+          e->borglet_count == 1 ? "" : "s", started == 0 ? " (it was complete already)" : "");
     if (cli->quiet)
         return;
     print("\n  use it    export BORG_CELL=%s\n"
@@ -209,7 +211,8 @@ static const char *own_name(void)
     return pw != NULL ? pw->pw_name : CELL_OPERATOR;
 }
 
-/* Who has these rights already is left alone: a cell that is only looked after gets no commands. */
+/* Grant the rights unless the user has them already, so that a repeated `cell up` sends no
+ * commands. */
 static int grant(struct client *client, const char *user, uint32_t rights, struct err *err)
 {
     struct wire_rows rows;
@@ -227,8 +230,8 @@ static int grant(struct client *client, const char *user, uint32_t rights, struc
     return cmd.identity_set.add == 0 ? 0 : client_command(client, &cmd, &answer, err);
 }
 
-/* Whoever makes a cell of his own keeps it; others that he names may do all kinds of work there. He
- * has the key of CELL_OPERATOR, so he may say so. */
+/* Make the user who runs `cell up` an operator; the other users that he names may submit jobs of
+ * every band. He has the key of CELL_OPERATOR and may therefore grant rights. */
 static int rights_give(const struct cli *cli, const struct embed *e, struct err *err)
 {
     CLEANUP(client_close_ptr) struct client *client = NULL;
@@ -245,7 +248,7 @@ static int rights_give(const struct cli *cli, const struct embed *e, struct err 
     return rc == 0 ? 0 : err_wrap(err, "cannot give rights in the cell");
 }
 
-static int wish_parse(struct cli *cli, struct embed_wish *w, struct err *err)
+static int options_parse(struct cli *cli, struct embed_options *w, struct err *err)
 {
     uint64_t replicas, borglets, election, threshold;
     if (cli_number(cli, OPT_REPLICAS, 1, CELL_MASTERS_MAX, 0, &replicas, err) < 0 ||
@@ -258,12 +261,12 @@ static int wish_parse(struct cli *cli, struct embed_wish *w, struct err *err)
                        "--replicas: %" PRIu64 " is even; a majority needs 1, 3, "
                        "5, 7 or 9",
                        replicas);
-    *w = (struct embed_wish){.replica_count = (uint32_t)replicas,
-                             .borglet_count = (uint32_t)borglets,
-                             .election_timeout_ms = (uint32_t)election,
-                             .snapshot_threshold = (uint32_t)threshold,
-                             .host = cli_value(cli, OPT_HOST),
-                             .capacity = cli_value(cli, OPT_CAPACITY)};
+    *w = (struct embed_options){.replica_count = (uint32_t)replicas,
+                                .borglet_count = (uint32_t)borglets,
+                                .election_timeout_ms = (uint32_t)election,
+                                .snapshot_threshold = (uint32_t)threshold,
+                                .host = cli_value(cli, OPT_HOST),
+                                .capacity = cli_value(cli, OPT_CAPACITY)};
     for (size_t i = 0; i < cli->value_count; i++) {
         char key[CELL_NAME_MAX + 1];
         const char *value;
@@ -275,7 +278,7 @@ static int wish_parse(struct cli *cli, struct embed_wish *w, struct err *err)
     }
     const char *user = own_name();
     size_t n = 0;
-    if (name_valid(user)) /* else only --user can name one */
+    if (name_valid(user)) /* else another user must be named with --user */
         w->users[n++] = user;
     if (strcmp(user, CELL_OPERATOR) != 0)
         w->users[n++] = CELL_OPERATOR;
@@ -284,7 +287,7 @@ static int wish_parse(struct cli *cli, struct embed_wish *w, struct err *err)
     return 0;
 }
 
-static void start_tell(const struct cli *cli, const struct embed *e)
+static void start_print(const struct cli *cli, const struct embed *e)
 {
     struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
     size_t count = embed_processes(e, all), missing = 0;
@@ -296,8 +299,8 @@ static void start_tell(const struct cli *cli, const struct embed *e)
                   missing, count, e->replica_count, e->borglet_count);
 }
 
-/* Make what is missing of the cell; with a checkpoint, a new one that begins with it. */
-static int cell_make(struct embed *e, const struct embed_wish *wish, const char *checkpoint,
+/* Make the missing parts of the cell; with a checkpoint, make a new cell that starts from it. */
+static int cell_make(struct embed *e, const struct embed_options *wanted, const char *checkpoint,
                      struct err *err)
 {
     char path[CELL_PATH_MAX + 1];
@@ -309,7 +312,7 @@ static int cell_make(struct embed *e, const struct embed_wish *wish, const char 
     str_copy(path, sizeof path, real != NULL ? real : "");
     free(real);
     bool is_new = e->is_new;
-    int r = embed_make(e, wish, err);
+    int r = embed_make(e, wanted, err);
     if (r < 0 || checkpoint == NULL)
         return r;
     r = embed_restore(e, path, err);
@@ -322,11 +325,11 @@ static int cell_make(struct embed *e, const struct embed_wish *wish, const char 
 static int up(struct cli *cli, const char *checkpoint)
 {
     char dir[CELL_PATH_MAX + 1];
-    struct embed_wish wish = {0};
+    struct embed_options wanted = {0};
     struct err err;
     size_t started = 0;
-    if (wish_parse(cli, &wish, &err) < 0) {
-        words_release(&wish.attributes);
+    if (options_parse(cli, &wanted, &err) < 0) {
+        words_release(&wanted.attributes);
         cli_fail(&err);
         return CLI_USAGE;
     }
@@ -336,9 +339,9 @@ static int up(struct cli *cli, const char *checkpoint)
     if (r == 0) {
         r = members_learn(cli, e, &err);
         if (r == 0)
-            r = cell_make(e, &wish, checkpoint, &err);
+            r = cell_make(e, &wanted, checkpoint, &err);
         if (r == 0)
-            start_tell(cli, e);
+            start_print(cli, e);
         if (r == 0)
             r = embed_start(e, &started, &err);
         if (r == 0)
@@ -348,11 +351,11 @@ static int up(struct cli *cli, const char *checkpoint)
         if (r == 0)
             r = embed_begun(e, &err);
         if (r == 0)
-            up_tell(cli, e, started);
+            up_print(cli, e, started);
         embed_close(e);
     }
     free(e);
-    words_release(&wish.attributes);
+    words_release(&wanted.attributes);
     return r < 0 ? cli_fail(&err) : CLI_OK;
 }
 
@@ -384,7 +387,7 @@ static int down_run(const struct cli *cli, struct embed *e, struct stopped *ret,
     return wipe ? embed_wipe(e, err) : 0;
 }
 
-static void down_tell(const struct cli *cli, const char *dir, const struct stopped *s)
+static void down_print(const struct cli *cli, const char *dir, const struct stopped *s)
 {
     if (cli->output == OUTPUT_JSON) {
         render_json_print(stdout,
@@ -414,7 +417,7 @@ int cmd_cell_down(struct cli *cli)
     if (r == 0) {
         r = down_run(cli, e, &stopped, &err);
         if (r == 0)
-            down_tell(cli, e->dir, &stopped);
+            down_print(cli, e->dir, &stopped);
         embed_close(e);
     }
     free(e);

@@ -1,8 +1,8 @@
 /*
- * cmd_checkpoint.c - cell checkpoint: the cell as a file.
+ * cmd_checkpoint.c - cell checkpoint: write the cell to a file.
  *
- * The file gets its name when it is whole, checked and on the disk; what is left of an attempt that
- * was ended is FILE.part.
+ * The file gets its name when it is complete, verified and on disk; an interrupted attempt leaves
+ * FILE.part.
  */
 #include "client.h"
 #include "quantity.h"
@@ -29,7 +29,7 @@ static int write_all(int fd, const struct buf *bytes, const char *path, struct e
     return 0;
 }
 
-/* Piece by piece into `fd`, from the beginning. */
+/* Fetch all pieces into `fd`, from the beginning. */
 static int fetch(struct client *client, int fd, const char *path, struct err *err)
 {
     CLEANUP(buf_release) struct buf piece = {0};
@@ -55,7 +55,7 @@ static int fetch_anew(struct client *client, int fd, const char *path, struct er
     int rv = 0;
     for (int i = 0; i < TRIES; i++) {
         rv = fetch(client, fd, path, err);
-        if (rv != -ERR_STATE) /* the replica that made the image is gone */
+        if (rv != -ERR_STATE) /* ERR_STATE: the replica that made the image is gone */
             break;
     }
     if (rv == 0 && fsync(fd) < 0)
@@ -67,7 +67,7 @@ struct facts {
     int64_t index, machines, jobs, tasks;
 };
 
-/* Is it a sound database of a cell, and of which moment? */
+/* Verify that the file is a sound database of a cell, and read its index and counts. */
 static int check(const char *path, struct facts *ret, struct err *err)
 {
     sqlite3 *db = NULL;
@@ -99,18 +99,19 @@ static int checkpoint(struct client *client, bool fresh, const char *path, struc
     char part[CELL_PATH_MAX + 8];
     struct wire_rows rows;
     if (strlen(path) > CELL_PATH_MAX)
-        return err_set(err, ERR_INVALID, "the path has more than %d bytes", CELL_PATH_MAX);
+        return err_set(err, ERR_INVALID,
+                       "the path of the checkpoint has more than %d bytes; choose a shorter one",
+                       CELL_PATH_MAX);
     if (access(path, F_OK) == 0)
-        return err_set(err, ERR_EXISTS, "%s is there already; remove it or name another file",
-                       path);
-    if (fresh) { /* the replica that answered this has it all, and is asked next */
+        return err_set(err, ERR_EXISTS, "%s exists already; remove it or name another file", path);
+    if (fresh) { /* the replica that answers this has everything; it is asked next */
         int rv = client_query(client, "SELECT 1", true, &rows, err);
         if (rv < 0)
             return rv;
         wire_rows_release(&rows);
     }
     snprintf(part, sizeof part, "%s.part", path);
-    /* It holds everybody's specs: nobody else may have made the file, or look into it. */
+    /* The file contains everybody's specs: it must be created by us, readable only for us. */
     unlink(part);
     int fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -119,7 +120,7 @@ static int checkpoint(struct client *client, bool fresh, const char *path, struc
     close(fd);
     if (rv == 0)
         rv = check(part, ret, err);
-    /* link(), not rename(): somebody may have made FILE meanwhile. */
+    /* Use link() and not rename(): FILE may have been created meanwhile. */
     if (rv == 0 && link(part, path) < 0)
         rv = err_errno(err, errno, "cannot make %s", path);
     unlink(part);

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "ada" is a user; "user/ada", "borglet/m1" and "master/3" are said in full. */
+/* Expand "ada" to "user/ada"; "user/ada", "borglet/m1" and "master/3" are complete. */
 static int identity_take(const char *text, bool users_only, char to[IDENTITY_MAX + 1],
                          struct err *err)
 {
@@ -16,9 +16,10 @@ static int identity_take(const char *text, bool users_only, char to[IDENTITY_MAX
     if (snprintf(to, IDENTITY_MAX + 1, "%s%s", prefix, text) > IDENTITY_MAX ||
         identity_valid(to, NULL) != 0)
         return err_set(err, ERR_INVALID,
-                       "\"%.80s\" is no user's name, nor borglet/MACHINE, nor master/NUMBER", text);
+                       "\"%.80s\" is neither a user's name nor borglet/MACHINE nor master/NUMBER",
+                       text);
     if (users_only && strncmp(to, "user/", 5) != 0)
-        return err_set(err, ERR_INVALID, "\"%.80s\" is no user: only users have rights", text);
+        return err_set(err, ERR_INVALID, "\"%.80s\" is not a user: only users have rights", text);
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /*
- * cmd_job.c - submit and kill, and waiting for what they lead to.
+ * cmd_job.c - submit and kill, and waiting for their effect.
  */
 #include "clock.h"
 #include "cmd_pack.h"
@@ -12,16 +12,16 @@
 
 enum { POLL_MS = 100 };
 
-/* How a job stands, as the waiting needs it. */
-struct job_now {
+/* The state of a job as far as waiting needs it. */
+struct job_progress {
     bool dead;
     int64_t replicas, running, pending, live, failed, killed;
-    int64_t unconfirmed; /* attempts that may run on silent machines */
+    int64_t unconfirmed; /* attempts that may still run on silent machines */
     char state[CELL_NAME_MAX + 1];
     char reason[CELL_REASON_MAX + 1];
 };
 
-static int job_look(struct client *client, uint64_t id, struct job_now *ret, struct err *err)
+static int job_look(struct client *client, uint64_t id, struct job_progress *ret, struct err *err)
 {
     struct wire_rows rows;
     if (client_queryf(client, &rows, err,
@@ -32,14 +32,14 @@ static int job_look(struct client *client, uint64_t id, struct job_now *ret, str
         return -(int)err->code;
     bool found = rows.row_count == 1;
     if (found) {
-        *ret = (struct job_now){.dead = render_integer(&rows, 0, "dead") != 0,
-                                .replicas = render_integer(&rows, 0, "replicas"),
-                                .running = render_integer(&rows, 0, "running"),
-                                .pending = render_integer(&rows, 0, "pending"),
-                                .live = render_integer(&rows, 0, "live"),
-                                .unconfirmed = render_integer(&rows, 0, "unconfirmed"),
-                                .failed = render_integer(&rows, 0, "failed"),
-                                .killed = render_integer(&rows, 0, "killed_tasks")};
+        *ret = (struct job_progress){.dead = render_integer(&rows, 0, "dead") != 0,
+                                     .replicas = render_integer(&rows, 0, "replicas"),
+                                     .running = render_integer(&rows, 0, "running"),
+                                     .pending = render_integer(&rows, 0, "pending"),
+                                     .live = render_integer(&rows, 0, "live"),
+                                     .unconfirmed = render_integer(&rows, 0, "unconfirmed"),
+                                     .failed = render_integer(&rows, 0, "failed"),
+                                     .killed = render_integer(&rows, 0, "killed_tasks")};
         str_copy(ret->state, sizeof ret->state, render_text(&rows, 0, "state"));
         str_copy(ret->reason, sizeof ret->reason, render_text(&rows, 0, "reason"));
     }
@@ -47,7 +47,7 @@ static int job_look(struct client *client, uint64_t id, struct job_now *ret, str
     return found ? 0 : err_set(err, ERR_NOT_FOUND, "the cell no longer knows the job");
 }
 
-static void job_line(struct buf *to, const char *name, const struct job_now *now)
+static void job_line(struct buf *to, const char *name, const struct job_progress *now)
 {
     buf_printf(to, "job %s: %" PRId64 " of %" PRId64 " tasks run", name, now->running,
                now->replicas);
@@ -61,9 +61,9 @@ static void job_line(struct buf *to, const char *name, const struct job_now *now
     }
 }
 
-/* Tell on stderr when something has changed. */
+/* Print the state on stderr if it has changed. */
 static void progress(const struct cli *cli, struct buf *last, const char *name,
-                     const struct job_now *now)
+                     const struct job_progress *now)
 {
     CLEANUP(buf_release) struct buf line = {0};
     job_line(&line, name, now);
@@ -74,9 +74,9 @@ static void progress(const struct cli *cli, struct buf *last, const char *name,
     buf_append(last, line.bytes, line.size);
 }
 
-/* Until all tasks run, or the job is dead. */
+/* Wait until all tasks run or the job is dead. */
 static int submit_wait(const struct cli *cli, struct client *client, const char *name, uint64_t id,
-                       struct job_now *now, struct err *err)
+                       struct job_progress *now, struct err *err)
 {
     CLEANUP(buf_release) struct buf last = {0};
     for (;;) {
@@ -93,7 +93,7 @@ struct submitted {
     uint64_t id;
     uint64_t index;
     bool waited;
-    struct job_now now;
+    struct job_progress now;
 };
 
 static bool has_failed(const struct submitted *s)
@@ -115,8 +115,8 @@ static json_t *submitted_json(const struct job_spec *spec, const struct submitte
     return job;
 }
 
-static void submitted_tell(const struct cli *cli, const struct job_spec *spec,
-                           const struct submitted *s)
+static void submitted_print(const struct cli *cli, const struct job_spec *spec,
+                            const struct submitted *s)
 {
     char tasks[32] = "one on every machine";
     if (!spec->every_machine)
@@ -138,7 +138,7 @@ static void submitted_tell(const struct cli *cli, const struct job_spec *spec,
 }
 
 /* Every job must fit a command before the first is sent. */
-static int jobs_check(const struct jobfile *file, struct err *err)
+static int jobs_check(const struct specs *file, struct err *err)
 {
     for (size_t i = 0; i < file->job_count; i++) {
         CLEANUP(buf_release) struct buf packed = {0};
@@ -149,7 +149,7 @@ static int jobs_check(const struct jobfile *file, struct err *err)
     return 0;
 }
 
-static int jobs_submit(const struct cli *cli, const struct jobfile *file, struct submitted *ret,
+static int jobs_submit(const struct cli *cli, const struct specs *file, struct submitted *ret,
                        size_t *ret_count, struct err *err)
 {
     CLEANUP(client_close_ptr) struct client *client = NULL;
@@ -175,7 +175,7 @@ static int jobs_submit(const struct cli *cli, const struct jobfile *file, struct
 }
 
 /* What was submitted is told, also when a later one was refused. */
-static int submit_report(const struct cli *cli, const struct jobfile *file,
+static int submit_report(const struct cli *cli, const struct specs *file,
                          const struct submitted *all, size_t count)
 {
     json_t *array = json_array();
@@ -184,7 +184,7 @@ static int submit_report(const struct cli *cli, const struct jobfile *file,
         if (cli->output == OUTPUT_JSON)
             json_array_append_new(array, submitted_json(&file->jobs[i], &all[i]));
         else
-            submitted_tell(cli, &file->jobs[i], &all[i]);
+            submitted_print(cli, &file->jobs[i], &all[i]);
         if (has_failed(&all[i]))
             code = CLI_JOB_FAILED;
     }
@@ -196,46 +196,25 @@ static int submit_report(const struct cli *cli, const struct jobfile *file,
     return code;
 }
 
-static void submit_dry(const struct jobfile *file)
+static void submit_dry(const struct specs *file)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < file->job_count; i++)
-        json_array_append_new(array, jobfile_json(&file->jobs[i]));
+        json_array_append_new(array, spec_json(&file->jobs[i]));
     render_json_print(stdout,
                       file->is_array ? json_incref(array) : json_incref(json_array_get(array, 0)));
     json_decref(array);
 }
 
-static int source_of(const struct cli *cli, struct jobfile_source *ret, struct err *err)
-{
-    *ret = (struct jobfile_source){.path = cli->args[0]};
-    const char *format = cli_value(cli, OPT_FORMAT);
-    int parsed = format != NULL ? jobfile_format_parse(format) : JOBFILE_BY_NAME;
-    if (parsed < 0)
-        return err_set(err, ERR_INVALID, "--format: \"%s\" is none of jsonnet, json, yaml", format);
-    ret->format = (enum jobfile_format)parsed;
-    for (size_t i = 0; i < cli->value_count; i++) {
-        const struct cli_option_value *v = &cli->values[i];
-        if (ret->ext_str_count == JOBFILE_VARIABLES_MAX ||
-            ret->tla_str_count == JOBFILE_VARIABLES_MAX)
-            return err_set(err, ERR_LIMIT, "more than %d variables", JOBFILE_VARIABLES_MAX - 1);
-        if (v->option == OPT_EXT_STR)
-            ret->ext_strs[ret->ext_str_count++] = v->text;
-        else if (v->option == OPT_TLA_STR)
-            ret->tla_strs[ret->tla_str_count++] = v->text;
-    }
-    return 0;
-}
-
 int cmd_submit(struct cli *cli)
 {
-    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(specs_release) struct specs file = {0};
     CLEANUP(buf_release) struct buf problems = {0};
     struct jobfile_source source;
     struct err err;
     size_t count;
-    if (source_of(cli, &source, &err) < 0 || jobfile_load(&source, &file, &problems, &err) < 0 ||
-        jobs_check(&file, &err) < 0) {
+    if (jobfile_source_of(cli, &source, &err) < 0 ||
+        jobfile_load(&source, &file, &problems, &err) < 0 || jobs_check(&file, &err) < 0) {
         cli_fail(&err);
         print_err("%s", buf_text(&problems));
         return CLI_USAGE;
@@ -251,15 +230,15 @@ int cmd_submit(struct cli *cli)
     return r < 0 ? cli_fail(&err) : code;
 }
 
-/* The machines where attempts of the job may still run. */
+/* List the machines where attempts of the job may still run. */
 static void silent_machines(struct client *client, uint64_t id, struct buf *to)
 {
     struct wire_rows rows;
     struct err err;
     if (client_queryf(client, &rows, &err,
                       "SELECT m.name, m.state FROM machines m WHERE m.unconfirmed > 0 AND EXISTS "
-                      "(SELECT 1 FROM json_each(m.left_behind) l WHERE l.key %% 2 = 0 AND "
-                      "l.value / 1048576 = %lld) LIMIT 5",
+                      "(SELECT 1 FROM json_each(m.left_behind) l WHERE "
+                      "json_extract(l.value, '$.task') / 1048576 = %lld) LIMIT 5",
                       (long long)id) < 0)
         return;
     for (uint32_t i = 0; i < rows.row_count; i++) {
@@ -272,23 +251,23 @@ static void silent_machines(struct client *client, uint64_t id, struct buf *to)
 }
 
 static int end_unknown(const struct cli *cli, struct client *client, uint64_t id,
-                       const struct job_now *now, struct err *err)
+                       const struct job_progress *now, struct err *err)
 {
     CLEANUP(buf_release) struct buf machines = {0};
     silent_machines(client, id, &machines);
     return err_set(err, ERR_UNKNOWN_OUTCOME,
-                   "job %s is %s, but %" PRId64 " of its attempts ran on machines that fell "
-                   "silent%s: their processes may still run until these are back, or are removed "
-                   "(borgctl machine remove)",
+                   "job %s is %s, but %" PRId64 " of its attempts ran on machines that became "
+                   "silent%s: their processes may still run until these machines are back or are "
+                   "removed (borgctl machine remove)",
                    cli->args[0], now->state, now->unconfirmed, buf_text(&machines));
 }
 
-/* Until the cell knows that nothing of the job runs. It cannot know that of a silent machine, which
- * may never be back: so long is waited for it. */
+/* Wait until the cell knows that no process of the job runs. It cannot know this for a silent
+ * machine, which may never return; the wait for such machines is limited by --timeout. */
 static int kill_wait(const struct cli *cli, struct client *client, uint64_t id, struct err *err)
 {
     CLEANUP(buf_release) struct buf last = {0};
-    struct job_now now;
+    struct job_progress now;
     uint64_t dead_ms = 0;
     for (;;) {
         if (job_look(client, id, &now, err) < 0)
@@ -310,7 +289,8 @@ static int kill_run(struct cli *cli, struct err *err)
     struct wire_answer answer;
     struct cmd cmd = {.kind = CMD_JOB_KILL};
     if (strlen(cli->args[0]) > CELL_NAME_MAX)
-        return err_set(err, ERR_NOT_FOUND, "there is no job of so long a name");
+        return err_set(err, ERR_NOT_FOUND,
+                       "no job has a name that long; `borgctl jobs` lists the jobs");
     str_copy(cmd.job_kill.name, sizeof cmd.job_kill.name, cli->args[0]);
     if (client_open(cli, &client, err) < 0 || client_command(client, &cmd, &answer, err) < 0)
         return -(int)err->code;
@@ -319,14 +299,14 @@ static int kill_run(struct cli *cli, struct err *err)
     if (wait && kill_wait(cli, client, answer.job, err) < 0)
         return err->code == ERR_UNKNOWN_OUTCOME
                    ? -(int)err->code
-                   : err_wrap(err, "job %s is told to end, but waiting for it failed",
+                   : err_wrap(err, "job %s is being killed, but waiting for its end failed",
                               cli->args[0]);
     if (cli->output == OUTPUT_JSON)
         render_json_print(stdout, json_pack("{s:s, s:I, s:I, s:b}", "job", cli->args[0], "job_id",
                                             (json_int_t)answer.job, "index",
                                             (json_int_t)answer.index, "ended", wait));
     else
-        print("job %s %s\n", cli->args[0], wait ? "has ended" : "is told to end");
+        print("job %s %s\n", cli->args[0], wait ? "has ended" : "is being killed");
     return 0;
 }
 

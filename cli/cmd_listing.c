@@ -2,6 +2,7 @@
  * cmd_listing.c - jobs, job, tasks, machines, events, query.
  */
 #include "listing.h"
+#include "rows_json.h"
 #include "text.h"
 
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 
 enum { EVENTS_DEFAULT = 50, EVENTS_MAX = 20000, EVENTS_OF_JOB = 20, FOLLOW_MS = 250 };
 
-/* What ends a command: told, and turned into an exit code. */
+/* Print the error, if any, and return the exit code. */
 static int end(int r, const struct err *err)
 {
     return r < 0 ? cli_fail(err) : CLI_OK;
@@ -64,10 +65,11 @@ int cmd_identities(struct cli *cli)
     return end(listing_run(cli, LISTING_IDENTITIES, NULL, false, &err), &err);
 }
 
-/* Everything about one job, read one after another. */
+/* All data about one job, from several queries in a row. */
 struct job_view {
     struct listing job, tasks, events;
     char *command; /* NULL: private to the job's user */
+    char *labels;  /* JSON; NULL: private, or none */
 };
 
 static void job_view_release(struct job_view *v)
@@ -76,6 +78,7 @@ static void job_view_release(struct job_view *v)
     listing_release(&v->tasks);
     listing_release(&v->events);
     free(v->command);
+    free(v->labels);
 }
 
 static int job_json(const struct job_view *v, struct err *err)
@@ -91,8 +94,10 @@ static int job_json(const struct job_view *v, struct err *err)
     json_t *object = json_incref(json_array_get(job, 0));
     json_decref(job);
     json_t *command = json_string(v->command);
-    if (command != NULL) /* else it is private, or no UTF-8: what the list has must do */
+    if (command != NULL) /* else it is private or not UTF-8: the list's shortened text is used */
         json_object_set_new(object, "command", command);
+    if (v->labels != NULL)
+        json_object_set_new(object, "labels", json_loads(v->labels, 0, NULL));
     json_object_set_new(object, "tasks", tasks);
     json_object_set_new(object, "events", events);
     render_json_print(stdout, object);
@@ -110,27 +115,32 @@ static int job_table(const struct cli *cli, const struct job_view *v, struct err
         text_escape(&command, v->command);
     text_escape(&reason, render_text(job, 0, "reason"));
     if (render_integer(job, 0, "is_alloc_set") != 0)
-        print("\nallocs:   room for jobs whose alloc_set it is; see borgctl allocs %s\n",
+        print("\nallocs:   reserved for jobs with this alloc_set; see borgctl allocs %s\n",
               render_text(job, 0, "job"));
     else if (v->command == NULL)
         print("\ncommand:  private to user %s\n", render_text(job, 0, "user"));
     else
         print("\ncommand:  %s\n", buf_text(&command));
     print("policy:   %s, %s\n", render_text(job, 0, "policy"), render_text(job, 0, "appclass"));
+    if (v->labels != NULL) {
+        CLEANUP(buf_release) struct buf labels = {0};
+        text_escape(&labels, v->labels);
+        print("labels:   %s\n", buf_text(&labels));
+    }
     if (render_integer(job, 0, "max_disruptions") > 0)
         print("down now: %" PRId64 " of at most %" PRId64 " at once (max_disruptions)\n",
               render_integer(job, 0, "disrupted"), render_integer(job, 0, "max_disruptions"));
     if (render_integer(job, 0, "every_machine") != 0)
         print("machines: one task on every machine; not on %" PRId64
-              " of them now, for it is not wanted there or over the quota (borgctl why)\n",
+              " of them now: constraints exclude them or the quota is used up (borgctl why)\n",
               render_integer(job, 0, "unwanted"));
     if (render_integer(job, 0, "gang") != 0)
-        print("gang:     tasks that wait start all at once or not at all\n");
+        print("gang:     pending tasks start all at once or not at all\n");
     if (reason.size > 0)
         print("pending:  %s\n", buf_text(&reason));
     if (render_integer(job, 0, "unconfirmed") > 0)
-        print("unknown:  %" PRId64 " of its attempts ran on machines that fell silent: their "
-              "processes may still run until these are back\n",
+        print("unknown:  %" PRId64 " of its attempts ran on machines that became silent: their "
+              "processes may still run until these machines are back\n",
               render_integer(job, 0, "unconfirmed"));
     print("\n");
     if (listing_print(cli, LISTING_TASKS, &v->tasks, false, err) < 0)
@@ -148,10 +158,10 @@ static int job_run(struct cli *cli, struct err *err)
     if (client_open(cli, &client, err) < 0 || listing_job_id(client, job, &id, err) < 0 ||
         listing_fetch(client, LISTING_JOBS, job, &v.job, err) < 0 ||
         listing_fetch(client, LISTING_TASKS, job, &v.tasks, err) < 0 ||
-        listing_command(client, id, &v.command, err) < 0 ||
+        listing_command(client, id, &v.command, &v.labels, err) < 0 ||
         listing_events(client, job, -1, 0, EVENTS_OF_JOB, &v.events, err) < 0)
         return -(int)err->code;
-    if (v.job.rows.row_count == 0) /* forgotten between two questions */
+    if (v.job.rows.row_count == 0) /* removed between two queries */
         return err_set(err, ERR_NOT_FOUND, "there is no job \"%.80s\" any more", job);
     return cli->output == OUTPUT_JSON ? job_json(&v, err) : job_table(cli, &v, err);
 }
@@ -186,7 +196,7 @@ static void event_print(const struct wire_rows *rows, size_t row)
     print("%s\n", buf_text(&line));
 }
 
-/* One event per line, so that a pipe sees each as it comes. */
+/* Print one event per line and flush it, so that a pipe receives each event at once. */
 static int events_follow_print(const struct cli *cli, const struct listing *list, struct err *err)
 {
     json_t *array, *event;
@@ -207,12 +217,12 @@ static int events_follow_print(const struct cli *cli, const struct listing *list
 }
 
 struct events_question {
-    char job[CELL_NAME_MAX + 1]; /* "": of the whole cell */
+    char job[CELL_NAME_MAX + 1]; /* "": of all jobs */
     int64_t index;               /* -1: of all tasks */
     uint64_t count;
 };
 
-/* The events after `seq`. That a job has none is told as such only when it was ever there. */
+/* Fetch the events after `seq`. A job without events is an error only if no such job is known. */
 static int events_fetch(struct client *client, const struct events_question *q, uint64_t seq,
                         uint64_t count, struct listing *ret, struct err *err)
 {
@@ -272,7 +282,7 @@ static int query_run(struct cli *cli, struct err *err)
         client_query(client, cli->args[0], cli_flag(cli, OPT_FRESH), &rows, err) < 0)
         return -(int)err->code;
     if (cli->output == OUTPUT_JSON) {
-        render_json_print(stdout, render_json_any(&rows));
+        render_json_print(stdout, rows_json_any(&rows));
     } else {
         struct render_options options = listing_render_options();
         render_table_any(stdout, &rows, &options);

@@ -1,8 +1,8 @@
 /*
- * cmd_logs.c - the output of a task, from whatever machine each of its attempts ran on.
+ * cmd_logs.c - logs: the output of a task, from the machines where its attempts ran.
  *
- * The cell says where an attempt is or was; the borglet there has the bytes. Following a task means
- * following its attempts, one after another, until the task is over.
+ * The cell says where an attempt runs or ran; the borglet there has the output. Following a task
+ * means to follow its attempts, one after another, until the task has ended.
  */
 #include "clock.h"
 #include "listing.h"
@@ -26,23 +26,23 @@ struct logs {
     char job[CELL_NAME_MAX + 1];
     uint32_t index;
     int64_t job_id;
-    uint32_t attempt; /* being shown; 0: none yet */
-    uint64_t shown;   /* offset in its stream up to which it was shown */
+    uint32_t attempt; /* the attempt that is being printed; 0: none yet */
+    uint64_t shown;   /* offset in its stream up to which it was printed */
     bool err;
     bool follow;
-    int write_error;     /* errno: stdout takes no more; 0: it does */
-    struct buf *tail;    /* collect instead of printing */
-    uint64_t tail_first; /* offset of what is collected */
+    int write_error;     /* errno of a failed write to stdout; 0: none */
+    struct buf *tail;    /* collects the output instead of printing it */
+    uint64_t tail_first; /* offset of the first collected byte */
 };
 
-/* Where the cell says that the task is. */
+/* The place of the task according to the cell. */
 struct place {
     bool live;
     bool final;
-    uint32_t attempt; /* the newest; 0: never assigned */
+    uint32_t attempt; /* the newest attempt; 0: never assigned */
     char state[CELL_NAME_MAX + 1];
     char reason[CELL_REASON_MAX + 1];
-    char machine[CELL_NAME_MAX + 1]; /* of the attempt asked for; "" when unknown */
+    char machine[CELL_NAME_MAX + 1]; /* machine of the requested attempt; "" if unknown */
     char addr[CELL_ADDR_MAX + 1];
 };
 
@@ -90,9 +90,9 @@ static int place_look(struct logs *l, uint32_t attempt, struct place *ret, struc
                          l->job, l->index, l->job);
 }
 
-/* The machine keeps the newest part of a log: say what is not there. Not less for --quiet: it is
- * about the result. */
-static void missing_tell(const struct logs *l, uint64_t from, uint64_t to)
+/* Report the part of the log that the machine no longer keeps. --quiet does not suppress this,
+ * because it is about the result. */
+static void missing_print(const struct logs *l, uint64_t from, uint64_t to)
 {
     if (from == 0)
         print_err("borgctl: %s/%u: the first %llu bytes of this log are no longer kept\n", l->job,
@@ -112,7 +112,7 @@ static bool logs_write(struct logs *l, const char *bytes, size_t size)
     return l->write_error == 0;
 }
 
-/* A reader who has gone wants no more; anything else that cannot be written is a failure. */
+/* A closed pipe ends the output without an error; any other failed write is an error. */
 static int write_check(const struct logs *l, struct err *err)
 {
     if (l->write_error == 0 || l->write_error == EPIPE)
@@ -120,7 +120,7 @@ static int write_check(const struct logs *l, struct err *err)
     return err_errno(err, l->write_error, "cannot write the result to stdout");
 }
 
-static bool logs_on_chunk(void *data, const struct wire_log_chunk *chunk)
+static bool cmd_logs_on_chunk(void *data, const struct wire_log_chunk *chunk)
 {
     struct logs *l = data;
     const char *bytes = chunk->bytes;
@@ -140,7 +140,7 @@ static bool logs_on_chunk(void *data, const struct wire_log_chunk *chunk)
         size = (size_t)(end - l->shown);
     }
     if (chunk->offset > l->shown)
-        missing_tell(l, l->shown, chunk->offset);
+        missing_print(l, l->shown, chunk->offset);
     l->shown = end;
     return logs_write(l, bytes, size);
 }
@@ -157,13 +157,13 @@ static int logs_fetch(struct logs *l, const struct place *place, uint32_t attemp
                     .follow = follow,
                     .tail_bytes = tail_bytes,
                     .from = l->tail == NULL ? l->shown : 0},
-        .on_chunk = logs_on_chunk,
+        .on_chunk = cmd_logs_on_chunk,
         .data = l};
     str_copy(request.request.job, sizeof request.request.job, l->job);
     return client_logs(l->client, &request, err);
 }
 
-/* The part of `text` with its last `lines` lines. */
+/* Return the part of `text` with its last `lines` lines. */
 static const char *last_lines(const char *text, size_t size, uint64_t lines)
 {
     const char *p = text + size;
@@ -177,7 +177,7 @@ static const char *last_lines(const char *text, size_t size, uint64_t lines)
     return p;
 }
 
-/* Ask for more until the lines are whole, or there is no more. */
+/* Ask for more bytes until they contain the lines, or there are no more. */
 static int logs_tail(struct logs *l, const struct place *place, uint32_t attempt, uint64_t lines,
                      struct err *err)
 {
@@ -197,9 +197,9 @@ static int logs_tail(struct logs *l, const struct place *place, uint32_t attempt
             bytes == TAIL_BYTES_MAX)
             break;
     }
-    /* The first line of these is cut when it has bytes before it. */
+    /* The first of these lines is incomplete if bytes precede it. */
     if (from == buf_text(&text) && l->tail_first > 0 && text.size < bytes)
-        missing_tell(l, 0, l->tail_first);
+        missing_print(l, 0, l->tail_first);
     else if (from == buf_text(&text) && l->tail_first > 0)
         print_err(
             "borgctl: %s/%u: the last %llu lines are longer than %d bytes: what follows begins "
@@ -209,14 +209,14 @@ static int logs_tail(struct logs *l, const struct place *place, uint32_t attempt
     return write_check(l, err);
 }
 
-static void wait_tell(const struct logs *l, bool *told, const char *what)
+static void wait_print(const struct logs *l, bool *reported, const char *what)
 {
-    if (!*told && !l->cli->quiet)
+    if (!*reported && !l->cli->quiet)
         print_err("borgctl: %s/%u: %s\n", l->job, l->index, what);
-    *told = true;
+    *reported = true;
 }
 
-/* Follow one attempt to its end; a borglet that restarts or is slow is asked again. */
+/* Follow one attempt to its end; reconnect to a borglet that restarts or is slow. */
 static int attempt_follow(struct logs *l, const struct place *place, struct err *err)
 {
     return logs_fetch(l, place, l->attempt, true, UINT64_MAX, err);
@@ -230,8 +230,8 @@ static bool worth_waiting(enum err_code code)
 
 static int logs_follow(struct logs *l, uint32_t only_attempt, struct err *err)
 {
-    bool told = false, lost = false;
-    uint32_t ended = 0; /* attempts up to this one have been shown whole */
+    bool reported = false, lost = false;
+    uint32_t ended = 0; /* attempts up to this one have been printed completely */
     for (;; client_turn(l->client, POLL_MS)) {
         struct place place;
         if (place_look(l, only_attempt != 0 ? only_attempt : 0, &place, err) < 0)
@@ -240,8 +240,8 @@ static int logs_follow(struct logs *l, uint32_t only_attempt, struct err *err)
         if (attempt <= ended || place.machine[0] == '\0') {
             if (place.final || (only_attempt != 0 && ended != 0))
                 return 0;
-            if (!place.live) /* else its end is merely not known to the cell yet */
-                wait_tell(l, &told, ended == 0 ? "is pending; waiting" : "is pending again");
+            if (!place.live) /* otherwise the cell does not know of its end yet */
+                wait_print(l, &reported, ended == 0 ? "is pending; waiting" : "is pending again");
             continue;
         }
         if (attempt != l->attempt) {
@@ -256,11 +256,11 @@ static int logs_follow(struct logs *l, uint32_t only_attempt, struct err *err)
             return write_check(l, err);
         if (r == 0) {
             ended = attempt;
-            told = false;
+            reported = false;
         } else if (!worth_waiting(err->code) || place.final) {
             return -(int)err->code;
         } else {
-            wait_tell(l, &lost, err->msg);
+            wait_print(l, &lost, err->msg);
         }
     }
 }

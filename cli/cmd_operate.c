@@ -1,5 +1,5 @@
 /*
- * cmd_operate.c - drain, undrain, quotas and update: what keeps a cell in order while it runs.
+ * cmd_operate.c - drain, undrain, machine remove, quotas, update and policy.
  */
 #include "clock.h"
 #include "cmd_pack.h"
@@ -18,15 +18,15 @@ static int name_take(const char *what, const char *text, char to[CELL_NAME_MAX +
                      struct err *err)
 {
     if (strlen(text) > CELL_NAME_MAX)
-        return err_set(err, ERR_NOT_FOUND, "there is no %s of so long a name", what);
+        return err_set(err, ERR_NOT_FOUND, "no %s has a name that long; check the spelling", what);
     str_copy(to, CELL_NAME_MAX + 1, text);
     return 0;
 }
 
-/* Until nothing is left on the machine; what is left is told on stderr when it changes. */
+/* Wait until no task is left on the machine; report the rest on stderr when it changes. */
 static int drain_wait(const struct cli *cli, struct client *client, struct err *err)
 {
-    int64_t told[2] = {-1, -1};
+    int64_t reported[2] = {-1, -1};
     uint64_t empty_ms = 0;
     for (;;) {
         struct wire_rows rows;
@@ -47,16 +47,16 @@ static int drain_wait(const struct cli *cli, struct client *client, struct err *
             return err_set(err, ERR_UNKNOWN_OUTCOME,
                            "it is silent: the processes of %" PRId64
                            " attempts may still run there "
-                           "until it is back, or is removed (borgctl machine remove)",
+                           "until it is back or is removed (borgctl machine remove)",
                            unconfirmed);
         if (!draining)
-            return err_set(err, ERR_STATE, "somebody undrained it, %" PRId64 " tasks are there",
-                           now[0]);
-        if (!cli->quiet && memcmp(told, now, sizeof now) != 0)
-            print_err("machine %s: %" PRId64 " task%s left, %" PRId64 " told to stop%s\n",
-                      cli->args[0], now[0], now[0] == 1 ? "" : "s", now[1],
+            return err_set(err, ERR_STATE,
+                           "it was undrained meanwhile, with %" PRId64 " tasks left on it", now[0]);
+        if (!cli->quiet && memcmp(reported, now, sizeof now) != 0)
+            print_err("machine %s: %" PRId64 " task%s left, %" PRId64 " stopping%s\n", cli->args[0],
+                      now[0], now[0] == 1 ? "" : "s", now[1],
                       now[1] < now[0] ? "; the others wait for max_disruptions of their jobs" : "");
-        memcpy(told, now, sizeof now);
+        memcpy(reported, now, sizeof now);
         client_turn(client, POLL_MS);
     }
 }
@@ -143,7 +143,8 @@ static int count_parse(const char *text, int64_t *ret, struct err *err)
     return 0;
 }
 
-/* A name nobody knows is one of the cell's: the cell says if it is not. */
+/* Parse one amount. An unknown name is taken as a named resource; the cell refuses it if no machine
+ * has such a resource. */
 static int part_parse(struct cmd_quota_set *set, const char *name, const char *text,
                       struct err *err)
 {
@@ -159,28 +160,29 @@ static int part_parse(struct cmd_quota_set *set, const char *name, const char *t
                        name, RESOURCES_NAMED_MAX);
     int64_t *to = is_tasks ? &quota->tasks : &quota->limit.v[r];
     if (*to != QUOTA_UNLIMITED)
-        return err_set(err, ERR_INVALID, "%s is there twice", name);
+        return err_set(err, ERR_INVALID, "%s is given twice", name);
     if (r == RES_CPU || r == RES_GPU)
         return quantity_parse_milli(text, to, err);
     return r == RES_RAM || r == RES_DISK ? quantity_parse_bytes(text, to, err)
                                          : count_parse(text, to, err);
 }
 
-/* "cpu=20,ram=64Gi,tasks=100" */
+/* Parse "cpu=20,ram=64Gi,tasks=100". */
 static int amounts_parse(const char *text, struct cmd_quota_set *set, struct err *err)
 {
     struct quota *quota = &set->quota;
     char copy[256];
     char *rest = NULL;
     if (strlen(text) >= sizeof copy)
-        return err_set(err, ERR_INVALID, "the amounts are too long");
+        return err_set(err, ERR_INVALID, "the list of amounts is too long");
     str_copy(copy, sizeof copy, text);
     for (int r = 0; r < RES_COUNT; r++)
         quota->limit.v[r] = QUOTA_UNLIMITED;
     quota->tasks = QUOTA_UNLIMITED;
     if (text[0] == '\0')
-        return err_set(err, ERR_INVALID,
-                       "no amount is named: cpu=N,ram=N,disk=N,ports=N,gpu=N,tasks=N");
+        return err_set(
+            err, ERR_INVALID,
+            "no amount is given; expected some of cpu=N,ram=N,disk=N,ports=N,gpu=N,tasks=N");
     for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
         char *equals = strchr(part, '=');
         if (equals == NULL)
@@ -262,7 +264,7 @@ static int update_parse(struct cli *cli, struct cmd_job_update *ret, struct err 
         return -(int)err->code;
     if (priority == NULL && !cli_flag(cli, OPT_TASK_REPLICAS) && ret->resized == 0)
         return err_set(err, ERR_INVALID,
-                       "nothing to change: name --replicas, --priority, --cpu, --ram, --disk or "
+                       "nothing to change: give --replicas, --priority, --cpu, --ram, --disk or "
                        "--gpu");
     if (cli_number(cli, OPT_TASK_REPLICAS, 1, CELL_TASKS_PER_JOB_MAX, 0, &number, err) < 0)
         return -(int)err->code;
@@ -270,7 +272,7 @@ static int update_parse(struct cli *cli, struct cmd_job_update *ret, struct err 
         ret->replicas = (int64_t)number;
     if (priority == NULL)
         return 0;
-    ret->priority = jobfile_band_priority(priority);
+    ret->priority = band_priority(priority);
     if (ret->priority >= 0)
         return 0;
     if (cli_number(cli, OPT_PRIORITY, 0, PRIORITY_MAX, 0, &number, err) < 0)
@@ -309,6 +311,39 @@ int cmd_update(struct cli *cli)
     }
     return update_run(cli, &cmd, &err) < 0 ? cli_fail(&err) : CLI_OK;
 }
+
+#if CELL_FORMAT >= 2
+static int restart_run(struct cli *cli, struct cmd *cmd, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct wire_answer answer;
+    if (client_open(cli, &client, err) < 0 || client_command(client, cmd, &answer, err) < 0)
+        return -(int)err->code;
+    client_settle(client);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout, json_pack("{s:s, s:I, s:I}", "job", cmd->job_restart.name,
+                                            "stopped", (json_int_t)answer.accepted, "index",
+                                            (json_int_t)answer.index));
+    else
+        print("%s\n", answer.msg);
+    return 0;
+}
+
+int cmd_job_restart(struct cli *cli)
+{
+    struct err err;
+    struct cmd cmd = {.kind = CMD_JOB_RESTART};
+    uint64_t batch;
+    if (cli_number(cli, OPT_BATCH, 1, CELL_TASKS_PER_JOB_MAX, 0, &batch, &err) < 0) {
+        cli_fail(&err);
+        return CLI_USAGE;
+    }
+    cmd.job_restart.batch = (uint32_t)batch;
+    if (cli_task(cli->args[0], cmd.job_restart.name, &cmd.job_restart.index, &err) < 0)
+        return cli_fail(&err);
+    return restart_run(cli, &cmd, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}
+#endif
 
 /* Without a name: what it is now. */
 static int policy_run(struct cli *cli, struct err *err)
@@ -365,6 +400,28 @@ static int release_run(struct cli *cli, struct err *err)
     else
         print("%s\n", answer.msg);
     return 0;
+}
+
+static int upgrade_run(struct cli *cli, struct err *err)
+{
+    CLEANUP(client_close_ptr) struct client *client = NULL;
+    struct cmd cmd = {.kind = CMD_FORMAT_SET}; /* 0: the latest that all masters know */
+    struct wire_answer answer;
+    if (client_open(cli, &client, err) < 0 || client_command(client, &cmd, &answer, err) < 0)
+        return -(int)err->code;
+    client_settle(client);
+    if (cli->output == OUTPUT_JSON)
+        render_json_print(stdout, json_pack("{s:s, s:I}", "answer", answer.msg, "index",
+                                            (json_int_t)answer.index));
+    else
+        print("%s\n", answer.msg);
+    return 0;
+}
+
+int cmd_cell_upgrade(struct cli *cli)
+{
+    struct err err;
+    return upgrade_run(cli, &err) < 0 ? cli_fail(&err) : CLI_OK;
 }
 
 int cmd_cell_release(struct cli *cli)

@@ -1,5 +1,5 @@
 /*
- * cmd_pki.c - pki list, make and renew: the certificates of a cell, where its CA is.
+ * cmd_pki.c - pki list, make and renew: the certificates in the directory of a cell's CA.
  */
 #include "certs.h"
 #include "clock.h"
@@ -18,10 +18,10 @@ enum { LIFE_MS_MIN = 1000 };
 
 struct pki {
     const struct cli *cli;
-    char cell_path[CELL_PATH_MAX + 1]; /* of cell.json */
+    char cell_path[CELL_PATH_MAX + 1]; /* path of cell.json */
     struct cell_file cell;
     struct certs certs;
-    uint64_t life_ms; /* 0: as usual */
+    uint64_t life_ms; /* 0: the default */
 };
 
 static void pki_release(struct pki *p)
@@ -60,14 +60,11 @@ static int pki_open(const struct cli *cli, struct pki *ret, struct err *err)
         return -(int)err->code;
     if (narrowed > 0)
         print_err(
-            "borgctl: %zu of %s and the keys in it were open to others, and are not any more; "
-            "who may have read them is in with them: consider `borgctl pki renew`\n",
+            "borgctl: %zu of %s and the keys in it were readable by others; this is corrected, "
+            "but keys may have been read: consider `borgctl pki renew`\n",
             narrowed, p->certs.dir);
     return 0;
 }
-
-/* --- list --------------------------------------------------------------------------------------
- */
 
 static const struct render_column list_columns[] = {
     {"name", "NAME", RENDER_TEXT},        {"identity", "IDENTITY", RENDER_TEXT},
@@ -141,27 +138,24 @@ int cmd_pki_list(struct cli *cli)
     return CLI_OK;
 }
 
-/* --- make and renew ----------------------------------------------------------------------------
- */
-
 static int ca_check(const struct pki *p, struct err *err)
 {
     return p->certs.has_ca_key
                ? 0
                : err_set(err, ERR_NOT_FOUND,
-                         "%.300s/ca.key cannot be read: certificates are made where the key of the "
-                         "cell's CA is, by who may read it",
+                         "%.300s/ca.key cannot be read: run this where the key of the cell's CA "
+                         "is, as a user who may read it",
                          p->certs.dir);
 }
 
-/* After all revocations that the cell knows of this identity, which it is asked for if it answers
- * at once; 0: now. */
+/* Return the time of issue: after all revocations of this identity, if the cell answers at once;
+ * otherwise 0, which means now. */
 static uint64_t issue_ms(const struct pki *p, const struct identity *id)
 {
     CLEANUP(client_close_ptr) struct client *client = NULL;
     struct cli *cli = xcalloc(1, sizeof *cli);
     struct wire_rows rows;
-    struct err err; /* without an answer it is issued now, and the cell says if that is too early */
+    struct err err; /* without an answer: issued now; the cell rejects it if that is too early */
     uint64_t revoked_ms = 0;
     *cli = *p->cli;
     cli->quiet = true;
@@ -178,7 +172,7 @@ static uint64_t issue_ms(const struct pki *p, const struct identity *id)
         wire_rows_release(&rows);
     }
     free(cli);
-    uint64_t free_ms = revoked_ms + TLS_REVOKE_SKEW_MS + 1000; /* whole seconds are written */
+    uint64_t free_ms = revoked_ms + TLS_REVOKE_SKEW_MS + 1000; /* certificates hold whole seconds */
     return revoked_ms != 0 && free_ms > clock_wall_ms() ? free_ms : 0;
 }
 
@@ -211,7 +205,7 @@ static int copy_file(const char *from, const char *to, struct err *err)
     return ok ? 0 : err_errno(err, why, "cannot copy %.200s to %.200s", from, to);
 }
 
-/* A directory for another host: cell.json, and pki with the CA's certificate and the pair. */
+/* Make a directory for another host: cell.json, and pki with the CA's certificate and the pair. */
 static int out_make(const struct pki *p, const char *out, char ret_pki[CELL_PATH_MAX + 1],
                     struct err *err)
 {
@@ -225,8 +219,7 @@ static int out_make(const struct pki *p, const char *out, char ret_pki[CELL_PATH
         return err_errno(err, errno, "cannot make %.400s", ret_pki);
     snprintf(path, sizeof path, "%s/ca.key", ret_pki);
     if (access(path, F_OK) == 0)
-        return err_set(err, ERR_EXISTS, "%.400s holds a CA of its own: choose another --out",
-                       ret_pki);
+        return err_set(err, ERR_EXISTS, "%.400s contains a CA: choose another --out", ret_pki);
     snprintf(path, sizeof path, "%s/ca.crt", ret_pki);
     if (copy_file(p->cell.ca_path, path, err) != 0)
         return -(int)err->code;
@@ -235,7 +228,7 @@ static int out_make(const struct pki *p, const char *out, char ret_pki[CELL_PATH
     return cell_file_save(path, &cell, err);
 }
 
-static void make_tell(const struct pki *p, const struct identity *id, const char *out)
+static void make_print(const struct pki *p, const struct identity *id, const char *out)
 {
     struct cert_name name = cert_name(id);
     if (p->cli->output == OUTPUT_JSON) {
@@ -245,11 +238,11 @@ static void make_tell(const struct pki *p, const struct identity *id, const char
         return;
     }
     if (out == NULL) {
-        print("%s/%s.crt and its key are made\n", p->certs.dir, name.text);
+        print("%s/%s.crt and its key were made\n", p->certs.dir, name.text);
         return;
     }
-    print("%s holds the certificate of %s, its key, the CA's certificate and cell.json;\n"
-          "bring it there so that nobody else reads the key, then\n\n",
+    print("%s contains the certificate of %s, its key, the CA's certificate and cell.json;\n"
+          "copy it to its host in a way that keeps the key secret, then run\n\n",
           out, identity_text(id).text);
     if (id->role == ROLE_USER)
         print("  borgctl --cell %s --user %s cell status\n", out, id->name);
@@ -274,14 +267,13 @@ static int make_run(struct pki *p, struct err *err)
         return -(int)err->code;
     struct cert_name name = cert_name(&id);
     if (out == NULL && certs_find(&p->certs, name.text) != NULL)
-        return err_set(err, ERR_EXISTS,
-                       "%.300s/%s.crt is there: `borgctl pki renew %s` makes a new one",
+        return err_set(err, ERR_EXISTS, "%.300s/%s.crt exists: `borgctl pki renew %s` replaces it",
                        p->certs.dir, name.text, name.text);
     if (out != NULL && out_make(p, out, pki_dir, err) != 0)
         return -(int)err->code;
     if (pair_make(p, out != NULL ? pki_dir : NULL, name.text, &id, err) != 0)
         return -(int)err->code;
-    make_tell(p, &id, out);
+    make_print(p, &id, out);
     return 0;
 }
 
@@ -311,8 +303,8 @@ static int names_check(const struct pki *p, struct err *err)
             return err_set(err, ERR_INVALID, "the CA is renewed with --ca");
         if (file == NULL)
             return err_set(err, ERR_NOT_FOUND,
-                           "%.300s has no certificate \"%.80s\"; `borgctl pki list` shows those "
-                           "there are, `borgctl pki make` makes others",
+                           "%.300s has no certificate \"%.80s\"; `borgctl pki list` shows the "
+                           "existing ones, `borgctl pki make` makes a new one",
                            p->certs.dir, name);
         if (file->why.code != ERR_OK)
             return err_set(err, file->why.code, "%s", file->why.msg);
@@ -320,7 +312,8 @@ static int names_check(const struct pki *p, struct err *err)
     return 0;
 }
 
-/* Asked for, or its end would cut short what is made now. */
+/* Return whether --ca was given, or the CA's certificate would expire before the new certificates.
+ */
 static bool ca_is_due(const struct pki *p)
 {
     const struct cert_file *ca = certs_find(&p->certs, "ca");
@@ -343,16 +336,16 @@ static int renew_run(struct pki *p, struct err *err)
         if (!is_wanted(p, file))
             continue;
         if (pair_make(p, NULL, file->name, &file->cert.identity, err) != 0)
-            return err_wrap(err, "%zu are renewed, not %s", count, file->name);
+            return err_wrap(err, "%zu certificates were renewed, but not %s", count, file->name);
         count++;
     }
     if (p->cli->output == OUTPUT_JSON) {
         render_json_print(stdout, json_pack("{s:i, s:b}", "renewed", (int)count, "ca", ca));
         return 0;
     }
-    print("%zu certificate%s%s renewed; masters and borglets that read them here take them into\n"
-          "use within seconds, those on other hosts when the files are brought there\n",
-          count, count == 1 ? " is" : "s are", ca ? ", and the CA's," : "");
+    print("%zu certificate%s%s renewed; masters and borglets that read them here use them\n"
+          "within seconds, those on other hosts after the files are copied there\n",
+          count, count == 1 ? "" : "s", ca ? " and the CA's certificate" : "");
     return 0;
 }
 

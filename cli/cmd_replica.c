@@ -1,8 +1,8 @@
 /*
- * cmd_replica.c - the replicas of a cell, as operators see them: who leads, who comes and goes.
+ * cmd_replica.c - commands on the replicas of a cell: transfer, add, remove, replace, restart.
  *
- * The cell does the work, step by step, whether we wait or not; here its command is sent, cell.json
- * brought up to date, and in the embedded cell the process started or stopped.
+ * The cell carries out a change step by step, also if borgctl is interrupted. These commands send
+ * it, update cell.json and, in the embedded cell, start or stop the process.
  */
 #include "clock.h"
 #include "embed.h"
@@ -61,16 +61,16 @@ int cmd_cell_transfer(struct cli *cli)
     return transfer_run(cli, replica, &err) < 0 ? cli_fail(&err) : CLI_OK;
 }
 
-/* A change under way. */
+/* A change in progress. */
 struct change {
     struct cli *cli;
     struct client *client;
     struct embed *embed; /* NULL: not an embedded cell */
     struct cell_replica added;
     uint64_t removed; /* 0: none */
-    bool was_gone;    /* the cell had removed it already, cell.json did not know */
+    bool was_gone;    /* the cell had removed it before, unknown to cell.json */
     uint64_t deadline_ms;
-    char told[192]; /* what it was last said to wait for */
+    char reported[192]; /* the last printed reason for waiting */
 };
 
 static void change_close(struct change *c)
@@ -81,7 +81,7 @@ static void change_close(struct change *c)
     free(c->embed);
 }
 
-/* `text` is HOST:PORT, with the raft address after a comma or one port higher. */
+/* Parse HOST:PORT, with the raft address after a comma or at the next higher port. */
 static int addresses_parse(const char *text, struct cell_replica *ret, struct err *err)
 {
     const char *comma = strchr(text, ',');
@@ -92,7 +92,7 @@ static int addresses_parse(const char *text, struct cell_replica *ret, struct er
     if (port < 1 || port > 65535 || colon == text || end != text + size || size > CELL_ADDR_MAX ||
         (comma == NULL && port == 65535) || (comma != NULL && strlen(comma + 1) > CELL_ADDR_MAX))
         return err_set(err, ERR_INVALID,
-                       "--addr: \"%.130s\" is not HOST:PORT nor HOST:PORT,HOST:PORT", text);
+                       "--addr: \"%.130s\" is neither HOST:PORT nor HOST:PORT,HOST:PORT", text);
     snprintf(ret->rpc, sizeof ret->rpc, "%.*s", (int)size, text);
     if (comma != NULL)
         str_copy(ret->raft, sizeof ret->raft, comma + 1);
@@ -109,14 +109,14 @@ static size_t place_of(const struct cell_file *cell, uint64_t id)
     return at;
 }
 
-/* cell.json becomes what we know. */
+/* Write our list of replicas to cell.json. */
 static int save_cell(struct change *c, struct err *err)
 {
     return c->embed != NULL ? replicas_settle(c->embed, &c->client->cell, err)
                             : cell_file_save(c->client->cell_path, &c->client->cell, err);
 }
 
-/* Somebody may have changed the replicas and not told cell.json. */
+/* Follow changes of the replicas that cell.json does not contain yet. */
 static int change_catch_up(struct change *c, struct err *err)
 {
     struct client_status all[CELL_REPLICAS_MAX];
@@ -128,7 +128,7 @@ static int change_catch_up(struct change *c, struct err *err)
     return save_cell(c, err);
 }
 
-/* The embedded cell when cell.json is that of one. `removed`: who is to go, 0 for none. */
+/* Open the embedded cell if cell.json belongs to one. `removed` is the replica to remove, or 0. */
 static int change_open(struct change *c, struct cli *cli, uint64_t removed, struct err *err)
 {
     char dir[CELL_PATH_MAX + 1], marker[CELL_PATH_MAX + 32];
@@ -150,21 +150,21 @@ static int change_open(struct change *c, struct cli *cli, uint64_t removed, stru
     return r == 0 ? change_catch_up(c, err) : r;
 }
 
-/* What the leader says that the change waits for. */
-static void change_tell(struct change *c)
+/* Print what the change waits for, as reported by the leader. */
+static void change_print_progress(struct change *c)
 {
     struct client_status all[CELL_REPLICAS_MAX];
     client_statuses(c->client, all);
     const struct client_status *leader = client_leader(all, c->client->cell.replica_count);
     const char *waits = leader != NULL ? leader->status.change : "";
-    if (strcmp(waits, c->told) == 0)
+    if (strcmp(waits, c->reported) == 0)
         return;
-    str_copy(c->told, sizeof c->told, waits);
+    str_copy(c->reported, sizeof c->reported, waits);
     if (waits[0] != '\0' && !c->cli->quiet && c->cli->output == OUTPUT_TABLE)
         print_err("borgctl: waiting: %s\n", waits);
 }
 
-/* Until the row of the replica has this state; "": is gone. */
+/* Wait until the row of the replica has this state; "" means that the row is gone. */
 static int change_wait(struct change *c, uint64_t id, const char *state, struct err *err)
 {
     for (;;) {
@@ -178,20 +178,20 @@ static int change_wait(struct change *c, uint64_t id, const char *state, struct 
         }
         if (done)
             return 0;
-        change_tell(c);
+        change_print_progress(c);
         if (clock_mono_ms() >= c->deadline_ms)
             return err_set(err, ERR_TIMEOUT,
-                           "replica %" PRIu64 " is not %s yet%s%.200s; the cell goes on with it, "
-                           "`borgctl cell status` shows how far it is",
+                           "replica %" PRIu64 " is not %s yet%s%.200s; the cell continues the "
+                           "change, `borgctl cell status` shows its progress",
                            id, state[0] != '\0' ? "a member" : "gone",
-                           c->told[0] != '\0' ? ": " : "", c->told);
+                           c->reported[0] != '\0' ? ": " : "", c->reported);
         uint64_t until_ms = clock_mono_ms() + LOOK_MS;
         while (clock_mono_ms() < until_ms)
             client_turn(c->client, LOOK_MS);
     }
 }
 
-/* It is gone: out of cell.json, and in the embedded cell with all it had. */
+/* Drop the removed replica from cell.json and, in the embedded cell, remove its files. */
 static int forget(struct change *c, struct err *err)
 {
     struct cell_file *cell = &c->client->cell;
@@ -205,7 +205,7 @@ static int forget(struct change *c, struct err *err)
     return save_cell(c, err);
 }
 
-/* The number that the cell has given it. */
+/* Look up the number that the cell has assigned to the new replica. */
 static int number_find(struct change *c, struct err *err)
 {
     struct wire_rows rows;
@@ -220,14 +220,14 @@ static int number_find(struct change *c, struct err *err)
                : err_set(err, ERR_NOT_FOUND, "the replica at %s is not in the cell", c->added.rpc);
 }
 
-/* With the CA's key at hand its certificate is made. */
+/* Make its certificate if the CA's key is at hand. */
 static int certificate_make(const struct change *c, struct err *err)
 {
     char pki[CELL_PATH_MAX + 1], path[CELL_PATH_MAX + 64], name[32];
     struct identity id = {.role = ROLE_MASTER};
     str_copy(pki, sizeof pki, c->client->cell.ca_path);
     char *slash = strrchr(pki, '/');
-    ASSERT(slash != NULL); /* an absolute path */
+    ASSERT(slash != NULL); /* the path is absolute */
     *slash = '\0';
     snprintf(path, sizeof path, "%s/ca.key", pki);
     if (access(path, R_OK) != 0)
@@ -273,7 +273,7 @@ static int change_send(struct change *c, struct cmd *cmd, struct err *err)
     return 0;
 }
 
-static void change_told(const struct change *c)
+static void change_print_result(const struct change *c)
 {
     if (c->cli->output == OUTPUT_JSON) {
         render_json_print(
@@ -297,7 +297,7 @@ static int add_run(struct change *c, const char *address, struct err *err)
     int r = 0;
     if (address == NULL && c->embed == NULL)
         return err_set(err, ERR_INVALID,
-                       "--addr HOST:PORT is missing: where the new replica will be");
+                       "--addr HOST:PORT is missing: the address of the new replica");
     if (address == NULL)
         r = embed_find_address(c->embed, &c->added, err);
     else
@@ -315,7 +315,7 @@ static int add_run(struct change *c, const char *address, struct err *err)
     if (r == 0 && c->removed != 0)
         r = forget(c, err);
     if (r == 0)
-        change_told(c);
+        change_print_result(c);
     return r;
 }
 
@@ -348,9 +348,9 @@ int cmd_cell_replace_replica(struct cli *cli)
     }
     r = change_open(&c, cli, id, &err);
     if (r == 0 && c.was_gone)
-        r = err_set(&err, ERR_NOT_FOUND,
-                    "replica %" PRIu64 " is gone already; `borgctl cell add-replica` adds another",
-                    id);
+        r = err_set(
+            &err, ERR_NOT_FOUND,
+            "replica %" PRIu64 " was removed already; `borgctl cell add-replica` adds another", id);
     return change_end(&c, r == 0 ? add_run(&c, cli_value(cli, OPT_ADDR), &err) : r, &err);
 }
 
@@ -375,30 +375,29 @@ int cmd_cell_remove_replica(struct cli *cli)
     if (r == 0 && !c.was_gone)
         r = remove_run(&c, &cmd, &err);
     if (r == 0)
-        change_told(&c);
+        change_print_result(&c);
     return change_end(&c, r, &err);
 }
 
-/* A rolling restart */
-
-/* Would the cell do without any one of them now? */
+/* Check that the cell could lose any one replica now. */
 static int restart_check(struct client *client, struct client_status all[CELL_REPLICAS_MAX],
                          struct err *err)
 {
     client_statuses(client, all);
     const struct client_status *leader = client_leader(all, client->cell.replica_count);
     if (leader == NULL)
-        return err_set(err, ERR_UNAVAILABLE, "no replica leads");
+        return err_set(err, ERR_UNAVAILABLE, "no replica leads; `borgctl cell status` shows why");
     for (size_t i = 0; i < client->cell.replica_count; i++) {
         uint64_t id = client->cell.replicas[i].id;
         if (!all[i].reachable)
             return err_set(err, ERR_STATE,
-                           "replica %" PRIu64 " does not answer: bring it back before others are "
+                           "replica %" PRIu64 " does not answer; start it before others are "
                            "stopped",
                            id);
         if (all[i].status.leader != leader->status.id ||
             all[i].status.applied_index + BEHIND_MAX < leader->status.commit_index)
-            return err_set(err, ERR_STATE, "replica %" PRIu64 " has not caught up with the leader",
+            return err_set(err, ERR_STATE,
+                           "replica %" PRIu64 " has not caught up with the leader; try again later",
                            id);
     }
     return 0;

@@ -1,5 +1,5 @@
 /*
- * cmd_simulate.c - simulate: what the scheduler would do, without a cell.
+ * cmd_simulate.c - simulate: run the scheduler without a cell.
  */
 #include "jobfile.h"
 #include "progress.h"
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the command line asks for. */
+/* The options of one call. */
 struct request {
     struct workload_choice choice;
     bool policy_given;
@@ -26,9 +26,9 @@ struct request {
     struct workload workload;
     struct sim sim;
     struct progress progress;
-    uint32_t trial, trials; /* of compaction: done, and in all */
-    const char *source;     /* of the workload, for titles */
-    struct buf html;        /* the page in the making, when one is wanted */
+    uint32_t trial, trials; /* compaction: finished and total */
+    const char *source;     /* name of the workload, for titles */
+    struct buf html;        /* the page, if --html was given */
 };
 
 static void request_release(struct request *q)
@@ -39,7 +39,7 @@ static void request_release(struct request *q)
     buf_release(&q->html);
 }
 
-/* A number of seconds from the start of the trace. */
+/* Parse a number of seconds from the start of the trace. */
 static int second_parse(struct cli *cli, enum cli_option option, const char *words,
                         struct request *q, struct err *err)
 {
@@ -58,8 +58,9 @@ static int when_parse(struct cli *cli, struct request *q, struct err *err)
     q->choice.when = arrivals != NULL ? WHEN_UNTIL : WHEN_MOMENT;
     q->choice.second = INT64_MAX;
     if (at != NULL && arrivals != NULL)
-        return err_set(err, ERR_INVALID,
-                       "--at takes one moment, --arrivals runs over time: give one of them");
+        return err_set(
+            err, ERR_INVALID,
+            "--at simulates one moment, --arrivals runs over time: give only one of them");
     if (arrivals != NULL)
         return strcmp(arrivals, "all") == 0 ? 0 : second_parse(cli, OPT_ARRIVALS, "all", q, err);
     if (at != NULL && strcmp(at, "all") == 0)
@@ -82,7 +83,7 @@ static int policy_of(const struct cli *cli, enum policy *ret, struct err *err)
     return 0;
 }
 
-/* Exactly one of --dir, --machines with --tasks, --checkpoint; and what goes with it. */
+/* Check that there is exactly one of --dir, --machines with --tasks, --checkpoint. */
 static int sources_check(const struct cli *cli, struct err *err)
 {
     bool dir = cli_flag(cli, OPT_TRACE_DIR), checkpoint = cli_flag(cli, OPT_CHECKPOINT);
@@ -91,13 +92,14 @@ static int sources_check(const struct cli *cli, struct err *err)
         return err_set(err, ERR_INVALID, "--machines and --tasks go together; %s is missing",
                        machines ? "--tasks" : "--machines");
     if (dir + checkpoint + machines != 1)
-        return err_set(err, ERR_INVALID,
-                       "simulate what? give one of --dir DIR, --machines FILE with --tasks FILE, "
-                       "--checkpoint FILE");
+        return err_set(
+            err, ERR_INVALID,
+            "no input is given; name one of --dir DIR, --machines FILE with --tasks FILE, "
+            "--checkpoint FILE");
     return 0;
 }
 
-/* Which options do not go together. */
+/* Refuse options that exclude each other. */
 static int options_check(const struct cli *cli, struct err *err)
 {
     static const enum cli_option of_traces[] = {OPT_LIMIT, OPT_AT, OPT_ARRIVALS};
@@ -108,8 +110,9 @@ static int options_check(const struct cli *cli, struct err *err)
             return err_set(err, ERR_INVALID, "%s is for traces, not for --checkpoint",
                            cli_option_name(of_traces[i]));
     if (checkpoint && !compact && cli_flag(cli, OPT_POLICY))
-        return err_set(err, ERR_INVALID,
-                       "--policy: the jobs of a checkpoint have their own, but with --compact");
+        return err_set(
+            err, ERR_INVALID,
+            "--policy: jobs of a checkpoint have their own policy, except with --compact");
     for (size_t i = 0; compact && i < ARRAY_SIZE(not_compact); i++)
         if (cli_flag(cli, not_compact[i]))
             return err_set(err, ERR_INVALID, "--compact and %s do not go together",
@@ -150,7 +153,7 @@ static int trace_read(const struct cli *cli, struct request *q, struct err *err)
                    : trace_read_tasks(&q->trace, cli_value(cli, OPT_TASKS_FILE), q->tasks_max, err);
 }
 
-static void on_pass(void *data, const struct sim *sim)
+static void cmd_simulate_on_pass(void *data, const struct sim *sim)
 {
     struct request *q = data;
     struct sched_stats stats = sched_stats(sim->sched);
@@ -159,21 +162,21 @@ static void on_pass(void *data, const struct sim *sim)
                   "%" PRIu64 " placed, %" PRIu64 " pending", stats.placed, stats.pending);
 }
 
-static void on_second(void *data, int64_t second, int64_t until_s)
+static void cmd_simulate_on_second(void *data, int64_t second, int64_t until_s)
 {
     struct request *q = data;
     progress_show(&q->progress, (double)second / (double)MAX(until_s, 1),
                   "second %" PRId64 " of %" PRId64, second, until_s);
 }
 
-static void on_trial_pass(void *data, const struct sim *sim UNUSED)
+static void cmd_simulate_on_trial_pass(void *data, const struct sim *sim UNUSED)
 {
     struct request *q = data;
     progress_show(&q->progress, (double)q->trial / (double)q->trials, "%u of %u trials", q->trial,
                   q->trials);
 }
 
-static void on_trial(void *data, uint32_t trial UNUSED)
+static void cmd_simulate_on_trial(void *data, uint32_t trial UNUSED)
 {
     struct request *q = data;
     q->trial++;
@@ -185,13 +188,13 @@ static int save_html(const struct cli *cli, const struct request *q, struct err 
     return path == NULL ? 0 : html_write(path, &q->html, err);
 }
 
-/* The policy asked for, or all of them one after the other. */
+/* Run compaction with the given policy, or with all policies in turn. */
 static int run_compact(const struct cli *cli, struct request *q, struct err *err)
 {
     struct compact_bound bound;
     struct compact results[POLICY_COUNT];
     bool done[POLICY_COUNT] = {false};
-    struct compact_watch watch = {on_trial_pass, on_trial, q};
+    struct compact_watch watch = {cmd_simulate_on_trial_pass, cmd_simulate_on_trial, q};
     int rc = compact_prepare(&q->workload, &bound, err);
     q->trials = COMPACT_TRIALS * (q->policy_given ? 1 : POLICY_COUNT);
     for (enum policy p = 0; rc == 0 && p < POLICY_COUNT; p++) {
@@ -199,7 +202,7 @@ static int run_compact(const struct cli *cli, struct request *q, struct err *err
             continue;
         rc = compact(&q->workload, &bound, p, q->seed, watch, &results[p], err);
         done[p] = rc == 0;
-        if (rc == -ERR_LIMIT && !q->policy_given) { /* the others may do better */
+        if (rc == -ERR_LIMIT && !q->policy_given) { /* another policy may still succeed */
             progress_end(&q->progress);
             print_err("borgctl: %s: %s\n", policy_text(p), err->msg);
             rc = 0;
@@ -219,7 +222,7 @@ static int run_compact(const struct cli *cli, struct request *q, struct err *err
 static int how_many(const struct cli *cli, struct request *q, json_t *json, struct err *err)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(specs_release) struct specs file = {0};
     struct jobfile_source source = {.path = cli_value(cli, OPT_HOW_MANY)};
     uint64_t count;
     if (source.path == NULL)
@@ -230,14 +233,15 @@ static int how_many(const struct cli *cli, struct request *q, json_t *json, stru
         return rc;
     }
     if (file.job_count != 1)
-        return err_set(err, ERR_INVALID, "%s: %zu jobs, --how-many takes a spec of one",
-                       source.path, file.job_count);
+        return err_set(err, ERR_INVALID,
+                       "%s contains %zu jobs; --how-many needs a spec with one job", source.path,
+                       file.job_count);
     rc = what_if_more(&q->sim, &file.jobs[0], &count, err);
     if (rc != 0)
         return rc;
     json_object_set_new(json, "how_many", json_integer((json_int_t)count));
     if (cli->output == OUTPUT_TABLE)
-        print("\nroom for %" PRIu64 " more tasks of %s, evicting nobody\n", count,
+        print("\nroom for %" PRIu64 " more tasks of %s without evictions\n", count,
               file.jobs[0].name);
     return 0;
 }
@@ -262,7 +266,7 @@ static int what_if(const struct cli *cli, struct request *q, json_t *json, struc
     return 0;
 }
 
-/* A trace as a workload; of a real cell its rows, and the workload only where that is asked for. */
+/* Load the input: a trace as a workload; a real cell as rows, and as a workload only if needed. */
 static int load(const struct cli *cli, struct request *q, struct err *err)
 {
     const char *checkpoint = cli_value(cli, OPT_CHECKPOINT);
@@ -279,13 +283,13 @@ static int load(const struct cli *cli, struct request *q, struct err *err)
 
 static int run(struct request *q, struct history *ret, struct err *err)
 {
-    struct history_watch watch = {on_second, q};
+    struct history_watch watch = {cmd_simulate_on_second, q};
     int rc = 0;
     if (q->choice.when == WHEN_UNTIL) {
         rc = sim_run_over_time(&q->sim, &q->workload, watch, ret, err);
     } else {
         rc = sim_load(&q->sim, &q->workload, err);
-        q->sim.on_pass = on_pass;
+        q->sim.on_pass = cmd_simulate_on_pass;
         q->sim.data = q;
         if (rc == 0)
             sim_run(&q->sim);
@@ -295,7 +299,7 @@ static int run(struct request *q, struct history *ret, struct err *err)
     return rc;
 }
 
-/* As borgctl why, about the cell as it is now. */
+/* Explain pending tasks as `borgctl why` does, for the simulated cell at its end. */
 static int why(const struct cli *cli, struct request *q, json_t *json, struct err *err)
 {
     CLEANUP(wire_rows_release) struct wire_rows rows = {0};
@@ -307,7 +311,7 @@ static int why(const struct cli *cli, struct request *q, json_t *json, struct er
     int rc = cli_task(task, asked.job, &asked.index, err);
     if (rc == 0)
         rc = why_rows(q->sim.cell, &asked, &rows, err);
-    if (rc == -ERR_STATE) { /* nothing is pending: that is an answer too */
+    if (rc == -ERR_STATE) { /* no task is pending: that is an answer too */
         json_object_set_new(json, "why", json_pack("{s:s, s:i}", "job", asked.job, "pending", 0));
         if (cli->output == OUTPUT_TABLE)
             print("\n%s\n", err->msg);

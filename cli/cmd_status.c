@@ -1,5 +1,5 @@
 /*
- * cmd_status.c - cell status: what is wrong first, then the masters, on one screen.
+ * cmd_status.c - cell status: problems first, then a table of the masters.
  */
 #include "certs.h"
 #include "clock.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* The columns of a master; those without a title are for JSON only. */
-enum field {
+enum status_field {
     FIELD_ID,
     FIELD_ADDR,
     FIELD_ROLE,
@@ -29,7 +29,7 @@ enum field {
     FIELD_VERSION,
     FIELD_ERROR,
     FIELD_MARK_DIGEST,
-    FIELD_NUMBERS, /* from here on as in `numbers` */
+    FIELD_NUMBERS, /* from here on in the order of `numbers` */
 };
 
 static const struct render_column kinds[FIELD_NUMBERS] = {
@@ -39,12 +39,12 @@ static const struct render_column kinds[FIELD_NUMBERS] = {
     [FIELD_TERM] = {"term", "TERM", RENDER_INTEGER},
     [FIELD_APPLIED] = {"applied_index", "APPLIED", RENDER_INTEGER},
     [FIELD_LAG] = {"lag", "LAG", RENDER_INTEGER},
-    [FIELD_DIGEST] = {"digest", "DIGEST", RENDER_TEXT}, /* more bits than a JSON number has */
+    [FIELD_DIGEST] = {"digest", "DIGEST", RENDER_TEXT}, /* JSON numbers have too few bits */
     [FIELD_LINKS] = {"links", "BORGLETS", RENDER_INTEGER},
     [FIELD_FREE] = {"disk_free_bytes", "DISK FREE", RENDER_BYTES},
     [FIELD_SIZE] = {"state_bytes", "SIZE", RENDER_BYTES},
     [FIELD_STARTED] = {"started_ms", "UP", RENDER_AGE},
-    [FIELD_CLOCK] = {"clock", "CLOCK", RENDER_TEXT}, /* ahead of the others' */
+    [FIELD_CLOCK] = {"clock", "CLOCK", RENDER_TEXT}, /* how far it is ahead of the others */
     [FIELD_PID] = {"pid", "PID", RENDER_INTEGER},
     [FIELD_VERSION] = {"version", NULL, RENDER_TEXT},
     [FIELD_ERROR] = {"error", NULL, RENDER_TEXT},
@@ -69,11 +69,13 @@ static const struct {
     {"disk_bytes", offsetof(struct wire_status, disk_bytes)},
     {"clock_ms", offsetof(struct wire_status, wall_ms)},
     {"cell_ms", offsetof(struct wire_status, cell_ms)},
+    {"format", offsetof(struct wire_status, format)},
+    {"format_known", offsetof(struct wire_status, format_known)},
 };
 
 enum { FIELD_COUNT = FIELD_NUMBERS + ARRAY_SIZE(numbers) };
 
-/* The masters as rows, so that the renderer of all lists serves here too. */
+/* The masters as rows, so that the renderer of the other lists can print them. */
 struct table {
     struct wire_rows rows;
     const char *keys[FIELD_COUNT];
@@ -187,7 +189,7 @@ static int status_json(const struct client *c, const struct table *t, const stru
     json_t *o =
         json_pack("{s:s, s:o, s:b, s:o, s:o}", "cell", c->cell.name, "leader", leader, "healthy",
                   health->count == 0, "problems", problems_json(health), "replicas", replicas);
-    const char *const keys[] = {"machines", "jobs", "pending", "policy", "hold"};
+    const char *const keys[] = {"machines", "jobs", "pending", "policy", "hold", "format"};
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         json_object_set_new(o, keys[i], json_null());
     if (best != NULL) {
@@ -196,6 +198,7 @@ static int status_json(const struct client *c, const struct table *t, const stru
         json_object_set_new(o, "pending", json_integer((json_int_t)best->pending));
         json_object_set_new(o, "policy", json_string(best->policy));
         json_object_set_new(o, "hold", json_string(best->hold));
+        json_object_set_new(o, "format", json_integer((json_int_t)best->format));
     }
     render_json_print(stdout, o);
     return 0;
@@ -221,6 +224,11 @@ static void headline_print(const struct client *c, const struct client_status *a
     print("\n");
     if (best != NULL && strcmp(best->status.hold, "released") == 0)
         print("it is released: silent machines are declared down, a few at a time\n");
+    if (health->leader != NULL &&
+        health->leader->status.format_next > health->leader->status.format)
+        print("it uses format %" PRIu64 ", and all masters know format %" PRIu64
+              ": `borgctl cell upgrade` when no older release is to come back\n",
+              health->leader->status.format, health->leader->status.format_next);
 }
 
 static int status_print(const struct client *c, const struct client_status *all,
@@ -232,7 +240,7 @@ static int status_print(const struct client *c, const struct client_status *all,
     print("\n");
     for (size_t i = 0; i < health->count; i++) {
         buf_clear(&line);
-        text_escape(&line, health->problems[i].what); /* a peer's words may be in it */
+        text_escape(&line, health->problems[i].what); /* it may contain text of a peer */
         print("!! %s\n   %s\n", buf_text(&line), health->problems[i].todo);
     }
     if (health->count > 0)
@@ -240,7 +248,7 @@ static int status_print(const struct client *c, const struct client_status *all,
     return render_table(stdout, &t->rows, t->columns, FIELD_COUNT, &options, err);
 }
 
-/* What masters show, then what the files beside the CA say of those that show nothing. */
+/* Collect the certificates seen on connections, then the files beside the CA for all others. */
 static size_t certs_collect(const struct client *c, const struct client_status *all,
                             const struct certs *files, struct health_cert *to)
 {
@@ -277,7 +285,7 @@ static void certs_look(const struct client *c, const struct client_status *all,
 {
     CLEANUP(certs_release) struct certs files = {0};
     char renew[CELL_PATH_MAX + 64], dir[CELL_PATH_MAX + 1];
-    struct err err; /* who may not read the directory is told of what masters show */
+    struct err err; /* if the directory is not readable, the certificates seen have to do */
     (void)!certs_read(&c->cell, &files, &err);
     CLEANUP(free_ptr)
     struct health_cert *certs = xcalloc(files.count + 2 * CELL_REPLICAS_MAX + 2, sizeof *certs);
@@ -297,8 +305,8 @@ static void certs_look(const struct client *c, const struct client_status *all,
     health_look_at_certs(health, &look);
 }
 
-/* The names of a few machines for which that holds; "": of none. */
-static void machines_such(struct client *client, const char *condition, struct buf *to)
+/* List a few machines that meet the condition; "" if there is none. */
+static void machines_matching(struct client *client, const char *condition, struct buf *to)
 {
     enum { NAMES_MAX = 5 };
     struct wire_rows rows;
@@ -306,7 +314,7 @@ static void machines_such(struct client *client, const char *condition, struct b
     if (client_queryf(client, &rows, &err,
                       "SELECT machine FROM machine_list WHERE %s ORDER BY machine LIMIT %d",
                       condition, NAMES_MAX + 1) < 0)
-        return; /* who cannot be asked has been told of as such */
+        return; /* look_at_reach() reports replicas that do not answer */
     for (uint32_t i = 0; i < MIN(rows.row_count, (uint32_t)NAMES_MAX); i++)
         buf_printf(to, "%s%s", i == 0 ? "" : ", ", render_text(&rows, i, "machine"));
     buf_printf(to, rows.row_count > NAMES_MAX ? ", ..." : "");
@@ -318,8 +326,8 @@ static void look_at_machines(struct client *client, struct health *health)
     CLEANUP(buf_release) struct buf second = {0}, sick = {0};
     if (health->leader == NULL)
         return;
-    machines_such(client, "rival_ms > (SELECT now_ms FROM meta) - 120000", &second);
-    machines_such(client, "sick_until_ms > 0", &sick);
+    machines_matching(client, "rival_ms > (SELECT now_ms FROM meta) - 120000", &second);
+    machines_matching(client, "sick_until_ms > 0", &sick);
     if (second.size > 0)
         health_note_second(health, buf_text(&second));
     if (sick.size > 0)
@@ -347,5 +355,5 @@ int cmd_cell_status(struct cli *cli)
         return cli_fail(&err);
     if (health->leader == NULL)
         return CLI_UNREACHABLE;
-    return health->count == 0 ? CLI_OK : CLI_UNWELL;
+    return health->count == 0 ? CLI_OK : CLI_UNHEALTHY;
 }

@@ -1,5 +1,5 @@
 /*
- * cmd_why.c - why: what keeps a task from being placed, and how it was placed.
+ * cmd_why.c - why: why a task is pending, or how it was placed.
  */
 #include "listing.h"
 #include "text.h"
@@ -17,10 +17,10 @@ struct question {
     const struct cli *cli;
     char job[CELL_NAME_MAX + 1];
     int64_t index;    /* -1: all */
-    uint64_t attempt; /* 0: not asked for */
+    uint64_t attempt; /* 0: not given */
 };
 
-/* Neither pending nor a single task: say how it is instead. */
+/* The job is not pending and no single task was asked for: print the states of its tasks. */
 static int answer_state(const struct question *q, struct client *client, struct err *err)
 {
     CLEANUP(wire_rows_release) struct wire_rows rows = {0};
@@ -42,7 +42,7 @@ static int answer_state(const struct question *q, struct client *client, struct 
         struct render_options options = listing_render_options();
         print("%s: nothing is pending\n", q->job);
         if (render_integer(&rows, 0, "placed") >= 0)
-            print("borgctl why %s/%" PRId64 " tells how that task was placed\n", q->job,
+            print("borgctl why %s/%" PRId64 " explains how that task was placed\n", q->job,
                   render_integer(&rows, 0, "placed"));
         if (render_table(stdout, &rows, columns_of_tasks, ARRAY_SIZE(columns_of_tasks), &options,
                          err) < 0)
@@ -72,8 +72,8 @@ static int answer_pending(const struct question *q, const struct wire_rows *rows
     return 0;
 }
 
-/* A task that failed and backs off may keep its place: it is not pending, and does not run. */
-static void holding_tell(const struct question *q, struct client *client)
+/* Report a failed task that backs off and keeps its machine: it is neither pending nor running. */
+static void backoff_print(const struct question *q, struct client *client)
 {
     CLEANUP(wire_rows_release) struct wire_rows rows = {0};
     CLEANUP(buf_release) struct buf machine = {0};
@@ -93,7 +93,7 @@ static void holding_tell(const struct question *q, struct client *client)
           (render_integer(&rows, 0, "wait_ms") + 999) / 1000);
 }
 
-/* Not pending: the task's history, if it has one. */
+/* The task is not pending: print its history, if there is one. */
 static int answer_past(const struct question *q, struct client *client, struct err *err)
 {
     struct err none;
@@ -101,7 +101,7 @@ static int answer_past(const struct question *q, struct client *client, struct e
         return answer_state(q, client, err);
     if (q->index < 0 || (err->code != ERR_STATE && err->code != ERR_NOT_FOUND))
         return -(int)err->code;
-    holding_tell(q, client);
+    backoff_print(q, client);
     int rv = why_placed(q->cli, client, q->job, q->index, 0, &none);
     if (rv < 0 && none.code != ERR_NOT_FOUND)
         *err = none;
@@ -132,8 +132,8 @@ static int question_parse(struct cli *cli, struct question *ret, struct err *err
         cli_number(cli, OPT_ATTEMPT, 1, UINT32_MAX, 0, &ret->attempt, err) < 0)
         return -(int)err->code;
     if (ret->attempt > 0 && ret->index < 0)
-        return err_set(err, ERR_INVALID,
-                       "--attempt is of one task: borgctl why %s/INDEX --attempt N", ret->job);
+        return err_set(err, ERR_INVALID, "--attempt needs a task: borgctl why %s/INDEX --attempt N",
+                       ret->job);
     return 0;
 }
 

@@ -10,17 +10,16 @@ const struct command cli_commands[] = {
         .args = "",
         .options = OPTION(DIR) | OPTION(REPLICAS) | OPTION(BORGLETS) | OPTION(HOST) |
                    OPTION(CAPACITY) | OPTION(ATTR) | OPTION(ELECTION) | OPTION(SNAPSHOT),
-        .summary = "start a cell of your own on this machine, or what is missing of it",
+        .summary = "start a cell of your own on this machine, or its missing processes",
         .details =
-            "Makes certificates, finds free ports, starts real masters and borglets in the\n"
-            "background and waits until they are at work. On a directory that holds a cell it\n"
-            "brings the same cell back: what runs is left alone, what does not is started.\n"
-            "Other certificates (--user NAME) and more borglets can be added that way. You are an\n"
-            "operator of that cell; NAME may do work of every band there. User root is an "
-            "operator\n"
-            "too (--user root: its key is in DIR/pki).\n"
-            "Borglet mN gets the attribute rack=rN, and those of --attr when it is started with\n"
-            "them; `borgctl machines` shows all.",
+            "Makes certificates, chooses free ports, starts real masters and borglets in the\n"
+            "background and waits until they are ready. In a directory that holds a cell, it\n"
+            "brings the same cell back: processes that run are left alone, the others are\n"
+            "started. Further certificates (--user NAME) and borglets can be added in this way.\n"
+            "You become an operator of the cell; NAME may submit jobs of every band there. User\n"
+            "root is an operator too (--user root: the key is in DIR/pki).\n"
+            "Borglet mN gets the attribute rack=rN and, when it is started, those of --attr;\n"
+            "`borgctl machines` shows all attributes.",
         .examples = "  borgctl cell up\n"
                     "  borgctl cell up --dir /tmp/cell --replicas 3 --borglets 2\n"
                     "  borgctl cell up --borglets 4 --capacity cpu=4,ram=8Gi,disk=10Gi",
@@ -31,8 +30,9 @@ const struct command cli_commands[] = {
         .args = "",
         .options = OPTION(DIR) | OPTION(TASKS) | OPTION(WIPE),
         .summary = "stop the masters and borglets of your own cell",
-        .details = "Tasks run on, as they do when a cell fails: `cell up` finds them again.\n"
-                   "--tasks stops them too (SIGTERM, 10 s later SIGKILL).",
+        .details =
+            "Tasks continue to run, as they do when a cell fails; `cell up` adopts them again.\n"
+            "--tasks stops them too (SIGTERM, then SIGKILL after 10 s).",
         .examples = "  borgctl cell down\n"
                     "  borgctl cell down --dir /tmp/cell --wipe",
         .run = cmd_cell_down,
@@ -40,16 +40,17 @@ const struct command cli_commands[] = {
     {
         .name = "cell status",
         .args = "",
-        .summary = "what is wrong with the masters and what to do; who leads, how far each is",
+        .summary = "show problems of the masters with remedies, and how each master stands",
         .details =
-            "First what needs attention (!!) with what to do about it, then each master: LAG is "
-            "in\n"
-            "entries behind the leader, DIGEST a hash of the whole cell (those at the same index\n"
-            "must be equal), BORGLETS those it drives, SIZE what its directory takes of the disk,\n"
-            "CLOCK what its clock is ahead of the others'. Who the masters are the cell says, not\n"
-            "cell.json. Why one ended is read from its directory when that is beside cell.json.\n"
-            "-o json has more: what is on its disk and in its database, how long entries waited\n"
-            "for the disk. Exit code 0: all is well; 6: the cell works, but look; 3: no leader.",
+            "The output begins with the problems (!!) and what to do about each. Then it lists\n"
+            "the masters: LAG is the number of log entries behind the leader, DIGEST a hash of\n"
+            "the whole cell (replicas at the same index must have the same digest), BORGLETS the\n"
+            "number of borglets that the replica polls, SIZE the disk space of its directory,\n"
+            "CLOCK how far its clock is ahead of the others. The list of masters comes from the\n"
+            "cell and not from cell.json. If a master's directory is beside cell.json, the reason\n"
+            "why the master ended is read from there. -o json also shows disk and database sizes\n"
+            "and how long log entries waited for the disk.\n"
+            "Exit code 0: no problem; 6: the cell works but has a problem; 3: there is no leader.",
         .examples = "  borgctl cell status\n"
                     "  borgctl -o json cell status | jq .leader",
         .run = cmd_cell_status,
@@ -60,13 +61,13 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(FRESH),
-        .summary = "write the whole cell to a file: a SQLite database",
+        .summary = "write a checkpoint of the whole cell to a file, a SQLite database",
         .details =
-            "Any replica makes it, of one moment, while the cell works on; --fresh includes\n"
-            "everything acknowledged before. All users' specs and environments are in it, so only\n"
-            "the operator gets one. The file is what `borgctl simulate --checkpoint`\n"
-            "and sqlite3 read. It is checked before it gets its name; a file that exists is\n"
-            "left alone.",
+            "Any replica makes the checkpoint, from one moment, while the cell continues to work;\n"
+            "--fresh includes everything that was acknowledged before. The file contains the\n"
+            "specs and environments of all users, so only operators get one. `borgctl simulate\n"
+            "--checkpoint`, `borgctl cell restore` and sqlite3 can read it. The file is verified\n"
+            "before it gets its name; an existing file is not overwritten.",
         .examples = "  borgctl cell checkpoint monday.db\n"
                     "  borgctl simulate --checkpoint monday.db --remove rack=r3\n"
                     "  sqlite3 monday.db 'SELECT state, count(*) FROM tasks GROUP BY state'",
@@ -79,16 +80,15 @@ const struct command cli_commands[] = {
         .args_max = 1,
         .options = OPTION(DIR) | OPTION(REPLICAS) | OPTION(BORGLETS) | OPTION(HOST) |
                    OPTION(CAPACITY) | OPTION(ATTR) | OPTION(ELECTION) | OPTION(SNAPSHOT),
-        .summary = "start a cell that begins with a checkpoint",
+        .summary = "start a cell from a checkpoint",
         .details =
-            "Like `cell up`, but into a new --dir, or one whose masters' directories are all "
-            "gone:\n"
-            "FILE is checked to the last row, then every master begins with it. What came after\n"
-            "the checkpoint is lost. Where --dir still has cell.json and pki of the lost cell, "
-            "its\n"
-            "borglets find the new masters by themselves: tasks that the checkpoint knows go on\n"
-            "running untouched, others are stopped. A cell that exists is never overwritten.\n"
-            "On several hosts: run `borgmaster --restore` on each, see its --help.",
+            "Works like `cell up`, but needs a new --dir, or one from which the directories of\n"
+            "all masters are gone. FILE is verified completely, then every master starts from it.\n"
+            "Changes made after the checkpoint are lost. If --dir still has cell.json and pki of\n"
+            "the lost cell, its borglets find the new masters by themselves: tasks that are in\n"
+            "the checkpoint continue to run without a restart, others are stopped. An existing\n"
+            "cell is never overwritten.\n"
+            "On several hosts, run `borgmaster --restore` on each; see its --help.",
         .examples = "  borgctl cell restore monday.db --dir /tmp/again\n"
                     "  rm -r cell/master*; borgctl cell restore monday.db --dir cell",
         .run = cmd_cell_restore,
@@ -97,10 +97,11 @@ const struct command cli_commands[] = {
         .name = "cell policy",
         .args = "[NAME]",
         .args_max = 1,
-        .summary = "how machines are chosen for jobs that do not say it; to set it: operators only",
+        .summary = "show or set (operators only) the default placement policy of the cell",
         .details =
-            "NAME is stranding-aware (pack, leaving no cpu without ram), best-fit or worst-fit. "
-            "It\nholds for the next task that is placed; what runs stays where it is.",
+            "NAME is stranding-aware (packs tasks and avoids machines with free cpu but no free\n"
+            "ram), best-fit or worst-fit. The policy applies to jobs that do not name one, from\n"
+            "the next placement on; running tasks are not moved.",
         .examples = "  borgctl cell policy\n"
                     "  borgctl cell policy worst-fit",
         .run = cmd_cell_policy,
@@ -108,28 +109,44 @@ const struct command cli_commands[] = {
     {
         .name = "cell release",
         .args = "",
-        .summary = "go on although a large share of the machines is silent (operators only)",
+        .summary = "declare machines down although many are silent (operators only)",
         .details =
-            "When more than a quarter of the machines, and at least 5, fall silent at once, the "
-            "cell\n"
-            "holds still: `cell status` says so and no machine is declared down, for it may be "
-            "the\n"
-            "network. It goes on when they are back, after 5 minutes, or with this command; then\n"
-            "silent machines are declared down a few at a time and their tasks move.",
+            "When more than a quarter of the machines, and at least 5, become silent at once, the\n"
+            "cause may be the network. The cell then declares no machine down, and `cell status`\n"
+            "reports this. The hold ends when the machines are back, after 5 minutes, or with\n"
+            "this command; then silent machines are declared down a few at a time, and their\n"
+            "tasks are rescheduled.",
         .examples = "  borgctl cell status\n"
                     "  borgctl cell release",
         .run = cmd_cell_release,
     },
     {
+        .name = "cell upgrade",
+        .args = "",
+        .summary = "use what the latest release of all masters knows (operators only)",
+        .details =
+            "Masters of two releases work together as long as the cell uses the format of the "
+            "older\n"
+            "one. When all masters run the later release, this lets the cell use its format: the "
+            "new\n"
+            "fields and commands are accepted from then on, and masters of the older release "
+            "refuse\n"
+            "to start. A new cell uses the latest format that all its masters know.",
+        .examples = "  borgctl cell restart && borgctl cell status\n"
+                    "  borgctl cell upgrade",
+        .run = cmd_cell_upgrade,
+    },
+    {
         .name = "cell transfer-leader",
         .args = "[ID]",
         .args_max = 1,
-        .summary = "let another replica lead: this one, or who is furthest (operators only)",
+        .summary = "hand leadership to another replica (operators only)",
         .details =
-            "What is under way is finished first, for a quarter of a second at most, and new\n"
-            "commands wait; no task, borglet or user notices more. A replica that does not answer "
-            "is refused. A\n"
-            "borgmaster that is told to stop (SIGTERM) does the same by itself.",
+            "Without ID, the most up-to-date replica becomes the leader. The leader first finishes "
+            "the commands under way, for at most a quarter of a second;\n"
+            "new commands wait meanwhile. Tasks and borglets are not affected. The command is\n"
+            "refused if replica ID does not answer. A borgmaster that gets SIGTERM hands\n"
+            "leadership over in the same way.",
         .examples = "  borgctl cell transfer-leader\n"
                     "  borgctl cell transfer-leader 3",
         .run = cmd_cell_transfer,
@@ -138,15 +155,16 @@ const struct command cli_commands[] = {
         .name = "cell add-replica",
         .args = "",
         .options = OPTION(ADDR),
-        .summary = "one more replica of the masters (operators only)",
+        .summary = "add a replica to the masters (operators only)",
         .details =
-            "The cell gives it a number; it starts with an empty directory, gets the log, and is\n"
-            "counted when it has caught up. Its certificate is made where the CA's key is, and\n"
-            "the command that starts it is printed; in a cell of `cell up` it is started. All\n"
-            "other replicas must answer: what is under way could not be committed without them.\n"
-            "cell.json is brought up to date; borglets learn of it from the replicas. "
-            "Interrupted,\n"
-            "the cell goes on with it; `borgctl cell up` starts what is to be started.",
+            "The cell assigns a number to the new replica. The replica starts with an empty\n"
+            "directory, receives the log, and becomes a voter when it has caught up. If the CA's\n"
+            "key is here, its certificate is made. The command that starts it is printed; in a\n"
+            "cell of `cell up` it is started at once. All other replicas must answer, because\n"
+            "without them the log could not commit entries during the change. cell.json is\n"
+            "updated; borglets learn the new address from the replicas.\n"
+            "If this command is interrupted, the cell completes the change; `borgctl cell up`\n"
+            "starts the missing process.",
         .examples = "  borgctl cell add-replica\n"
                     "  borgctl cell add-replica --addr 10.0.0.6:7100,10.0.0.6:7200",
         .run = cmd_cell_add_replica,
@@ -156,12 +174,13 @@ const struct command cli_commands[] = {
         .args = "ID",
         .args_min = 1,
         .args_max = 1,
-        .summary = "one replica of the masters less (operators only)",
+        .summary = "remove a replica from the masters (operators only)",
         .details =
-            "Refused when fewer would answer than are needed for a majority of those that stay:\n"
-            "all are asked first, which takes a second when one of them has just died.\n"
-            "A leader hands leadership over first. Its number is never used again, and what is in\n"
-            "its directory is of no use any more. One that has not joined yet is given up.",
+            "The command is refused if too few of the remaining replicas answer for a quorum. All\n"
+            "of them are asked first, which takes a second when one has just died. If replica ID\n"
+            "leads, it hands leadership over first. Its number is never used again, and its\n"
+            "directory is of no further use. A replica that has not joined yet can be removed\n"
+            "too.",
         .examples = "  borgctl cell remove-replica 5",
         .run = cmd_cell_remove_replica,
     },
@@ -171,12 +190,12 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(ADDR),
-        .summary = "a new replica in the place of one that is lost or has to go (operators only)",
+        .summary = "replace a lost or outgoing replica by a new one (operators only)",
         .details =
-            "One that does not answer is removed first, one that does when the new one has\n"
-            "joined. The new one gets another number, for its directory is empty: whoever comes\n"
-            "back under the old number with an empty directory has forgotten what it promised,\n"
-            "and is refused.",
+            "If the old replica does not answer, it is removed first; otherwise it is removed\n"
+            "after the new one has joined. The new replica gets another number because its\n"
+            "directory is empty: a replica that returned under the old number without its log\n"
+            "would have forgotten its votes, and is refused.",
         .examples = "  borgctl cell replace-replica 3\n"
                     "  borgctl cell replace-replica 3 --addr 10.0.0.6:7100",
         .run = cmd_cell_replace_replica,
@@ -186,11 +205,12 @@ const struct command cli_commands[] = {
         .args = "",
         .summary = "restart the masters of your own cell one by one, the leader last",
         .details =
-            "With the borgmaster that is beside this borgctl: so a cell is brought to another\n"
-            "build. One whose database has another format refuses to start, and says so. Each is\n"
-            "stopped when all others have caught up; a leader that is stopped hands leadership\n"
-            "over, so commands wait some milliseconds. The masters of other cells are restarted\n"
-            "in the same way by their supervisor (SIGTERM).",
+            "The masters are restarted with the borgmaster beside this borgctl, so this command\n"
+            "also upgrades a cell to another build. A build that cannot read the existing\n"
+            "database refuses to start and reports this. Each master is stopped only when all\n"
+            "others have caught up; a leader hands leadership over before it stops, so commands\n"
+            "wait a few milliseconds. In other cells, the supervisor restarts the masters in the\n"
+            "same way (SIGTERM).",
         .examples = "  borgctl cell restart",
         .run = cmd_cell_restart,
     },
@@ -201,15 +221,15 @@ const struct command cli_commands[] = {
         .args_max = 1,
         .options =
             OPTION(WAIT) | OPTION(FORMAT) | OPTION(EXT_STR) | OPTION(TLA_STR) | OPTION(DRY_RUN),
-        .summary = "hand a job, or several, to the cell",
+        .summary = "submit one or more jobs to the cell",
         .details =
-            "SPEC is a .jsonnet, .json, .yaml or .yml file, or - for standard input; it gives one\n"
-            "job or an array of jobs. All are checked, and every mistake is told with its path,\n"
-            "before any is submitted. --wait waits until all tasks of the job run or the job has\n"
-            "ended, and ends with 5 if it failed; --timeout does not bound that wait.\n"
-            "Production and monitoring are for users who were granted the band or a quota in it\n"
-            "(borgctl help grant). The name of an ended job stays its user's while the cell\n"
-            "remembers it.",
+            "SPEC is a .jsonnet, .json, .yaml or .yml file, or - for standard input; it contains\n"
+            "one job or an array of jobs. All jobs are checked before any is submitted, and every\n"
+            "mistake is reported with its path. --wait waits until all tasks of the job run or\n"
+            "the job has ended, and exits with 5 if the job failed; --timeout does not limit this\n"
+            "wait. Production and monitoring jobs need a grant or a quota of that band (borgctl\n"
+            "help grant). The name of an ended job stays reserved for its user while the cell\n"
+            "remembers the job.",
         .examples = "  borgctl submit examples/hello.jsonnet --wait\n"
                     "  borgctl submit web.jsonnet --tla-str version=7\n"
                     "  generate | borgctl submit - --format json\n"
@@ -218,10 +238,26 @@ const struct command cli_commands[] = {
         .help_more = jobfile_help,
     },
     {
+        .name = "diff",
+        .args = "SPEC",
+        .args_min = 1,
+        .args_max = 1,
+        .options = OPTION(FORMAT) | OPTION(EXT_STR) | OPTION(TLA_STR),
+        .summary = "in what the jobs of a spec differ from those that run, and what that takes",
+        .details =
+            "SPEC is read as by submit. Of each job every field that differs is told: as it runs,\n"
+            "as the spec has it, and whether borgctl update can change it. Exit code 0: nothing\n"
+            "differs; 1: something does, or a job does not run. The specs of jobs are for the\n"
+            "user whose jobs they are, readers and operators.",
+        .examples = "  borgctl diff web.jsonnet\n"
+                    "  borgctl -o json diff web.jsonnet | jq '.[].differences[].path'",
+        .run = cmd_diff,
+    },
+    {
         .name = "jobs",
         .args = "[JOB]",
         .args_max = 1,
-        .summary = "list the jobs, or show one",
+        .summary = "list all jobs, or show one",
         .examples = "  borgctl jobs\n"
                     "  borgctl -o json jobs | jq '.[] | select(.pending > 0) | .job'",
         .run = cmd_jobs,
@@ -231,7 +267,7 @@ const struct command cli_commands[] = {
         .args = "JOB",
         .args_min = 1,
         .args_max = 1,
-        .summary = "one job: what it is, how it is, its tasks and its latest events",
+        .summary = "show one job: spec, state, tasks and latest events",
         .examples = "  borgctl job web",
         .run = cmd_job,
     },
@@ -241,25 +277,26 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(NAMES) | OPTION(ATTEMPT),
-        .summary = "why it is pending and what would help; how it was placed, and by what",
+        .summary = "explain why a task is pending and what would help, or how it was placed",
         .details =
-            "Each machine counts once, at the first thing that is in the way: the machine is\n"
-            "down or draining, a constraint, a spread, then cpu, ram, disk and ports as they are\n"
-            "free now; the counts add up to all machines. Machines that lack only room are\n"
-            "counted again by the worst that would have to go: work of lower priority (the\n"
-            "scheduler evicts it when nothing else helps), work that the max_disruptions of its\n"
-            "job spares now, work of the same or a higher priority, production, or nothing that\n"
-            "helps. Then the nearest machines and what they lack, who would have to be evicted\n"
-            "where least forbids it, and the smallest change of one resource with which it fits\n"
-            "somewhere now. --machines gives names and longer lists; -o json has all of it.\n"
+            "Each machine is counted once, for the first obstacle found there: the machine is\n"
+            "down or draining, a constraint, a spread, then free cpu, ram, disk and ports; the\n"
+            "counts add up to all machines. A machine that only lacks room is counted again by\n"
+            "the work that would have to be evicted there: work of lower priority (the scheduler\n"
+            "evicts it when nothing else helps), work that max_disruptions of its job protects at\n"
+            "present, work of the same or a higher priority, production work, or no eviction\n"
+            "would help. Then follow the machines that come nearest and what they lack, the tasks\n"
+            "that would have to be evicted on the best of them, and the smallest change of one\n"
+            "resource with which the task would fit somewhere now. --machines prints names and\n"
+            "longer lists; -o json has everything.\n"
             "\n"
-            "Of a task that is not pending it tells how an attempt (--attempt N, else the last\n"
-            "one) was placed: on which machine and which was next, what each stage of scoring\n"
-            "said of both, who was evicted for it, what became of all its attempts, and for what\n"
-            "reasons its job has waited. That is in the history of every replica and stays there\n"
-            "after the task has ended, as long as the last million events. `among` is all\n"
-            "machines, or those where something had changed for the better (woken), when the job\n"
-            "had waited. Of a job that is not pending the states are told.",
+            "For a task that is not pending, it explains how an attempt (--attempt N, default:\n"
+            "the last one) was placed: the machine and the runner-up, the score of both at each\n"
+            "stage, the tasks that were evicted, the end of each attempt, and the reasons for\n"
+            "which the job has waited. Every replica keeps this history of the last million\n"
+            "events, also after the task has ended. `among` is the set of machines that was\n"
+            "searched: all machines, or, if the job had waited, those that had improved since\n"
+            "(woken). If no task of a job is pending, the states of its tasks are printed.",
         .examples = "  borgctl why web\n"
                     "  borgctl why web/3 --machines\n"
                     "  borgctl why web/3 --attempt 1\n"
@@ -271,7 +308,7 @@ const struct command cli_commands[] = {
         .name = "tasks",
         .args = "[JOB]",
         .args_max = 1,
-        .summary = "list the tasks, of all jobs or of one",
+        .summary = "list the tasks of all jobs or of one",
         .examples = "  borgctl tasks web\n"
                     "  borgctl -o json tasks web | jq '.[].machine'",
         .run = cmd_tasks,
@@ -282,16 +319,37 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(WAIT),
-        .summary = "end a job and all its tasks",
+        .summary = "kill a job and all its tasks",
         .details =
-            "Each task gets SIGTERM and, after the job's grace, SIGKILL. --wait waits until\n"
-            "none of its processes is left. Of a machine that is silent nobody knows that: when\n"
-            "all else has ended it waits --timeout for it to come back, then says so and exits\n"
-            "with 4. Only the user whose job it is and operators may. The name stays that user's\n"
-            "while the cell remembers the job.",
+            "Each task gets SIGTERM and, after the job's grace period, SIGKILL. --wait waits\n"
+            "until no process of the job is left. The cell cannot know this for a silent machine:\n"
+            "when everything else has ended, the command waits --timeout for the machine to\n"
+            "return, then reports it and exits with 4. Only the job's user and operators may kill\n"
+            "a job. The name stays reserved for that user while the cell remembers the job.",
         .examples = "  borgctl kill web --wait",
         .run = cmd_kill,
     },
+#if CELL_FORMAT >= 2
+    {
+        .name = "job restart",
+        .args = "JOB[/INDEX]",
+        .args_min = 1,
+        .args_max = 1,
+        .options = OPTION(BATCH),
+        .summary = "start the tasks of a running job anew, a few at a time",
+        .details =
+            "Each task that runs now, or that of INDEX, is stopped with notice (SIGTERM, grace,\n"
+            "SIGKILL) and starts anew, wherever there is room. No more are down at once than\n"
+            "max_disruptions of the job and --batch allow; the others wait for their turn, and "
+            "the\n"
+            "cell goes on with them by itself. `borgctl events JOB -f` shows it. Only the job's\n"
+            "user and operators may.",
+        .examples = "  borgctl job restart web\n"
+                    "  borgctl job restart web --batch 2\n"
+                    "  borgctl job restart web/3",
+        .run = cmd_job_restart,
+    },
+#endif
     {
         .name = "update",
         .args = "JOB",
@@ -299,14 +357,15 @@ const struct command cli_commands[] = {
         .args_max = 1,
         .options = OPTION(TASK_REPLICAS) | OPTION(PRIORITY) | OPTION(CPU) | OPTION(RAM) |
                    OPTION(DISK) | OPTION(GPU),
-        .summary = "change how many tasks a running job has, their limits, its priority",
+        .summary = "change the number of tasks, the limits or the priority of a running job",
         .details =
-            "More replicas are started as at a submit; of fewer the highest indexes are killed,\n"
-            "with notice. A change of priority restarts nothing. Tasks get new limits without a\n"
-            "restart where their machine has room, and smaller ones always; only gpus need one.\n"
-            "The others are stopped, no more at once than max_disruptions, and start anew. The\n"
-            "quota of the job's user is asked as at a submit. Only that user and\n"
-            "operators may.",
+            "If replicas grow, the new tasks start as after a submit; if they shrink, the tasks\n"
+            "with the highest indexes are killed, with notice. A change of priority restarts\n"
+            "nothing. New limits apply without a restart where the machine has room, and always\n"
+            "when they are smaller; only a change of gpus needs a restart. The other tasks are\n"
+            "restarted, at most max_disruptions at a time. The change is checked against the\n"
+            "quota of the job's user, as a submit is. Only that user and operators may update a\n"
+            "job.",
         .examples = "  borgctl update web --replicas 10\n"
                     "  borgctl update crunch --priority free --replicas 200\n"
                     "  borgctl update web --cpu 500m --ram 2Gi",
@@ -318,13 +377,13 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(FOLLOW) | OPTION(STDERR) | OPTION(TAIL) | OPTION(ATTEMPT),
-        .summary = "what a task has written (INDEX 0 when there is none)",
+        .summary = "print the output of a task (without INDEX: of task 0)",
         .details =
-            "-f goes on as it grows; when the task is started again, on this machine or\n"
-            "another, with its next attempt; it ends with the task. Of each stream of an attempt\n"
-            "the newest 24 to 32 MiB are kept, and on each machine the logs of 4,096 ended\n"
-            "attempts, at most 5 of a task and 1 GiB in all. What is missing is told on stderr.\n"
-            "Logs are for the user whose job it is, readers and operators.",
+            "-f continues as the output grows. When the task is started again, on this machine or\n"
+            "another, -f continues with the next attempt; it ends with the task. For each stream\n"
+            "of an attempt the newest 24 to 32 MiB are kept. Each machine keeps the logs of 4,096\n"
+            "ended attempts, at most 5 per task and 1 GiB in all. Missing parts are reported on\n"
+            "stderr. The job's user, readers and operators may read logs.",
         .examples = "  borgctl logs web/2 --tail 20 -f\n"
                     "  borgctl logs crash/0 --attempt 1 --err",
         .run = cmd_logs,
@@ -333,12 +392,12 @@ const struct command cli_commands[] = {
         .name = "allocs",
         .args = "[SET]",
         .args_max = 1,
-        .summary = "list allocs: where they are, how many tasks are inside, what those take",
+        .summary = "list allocs: machine, number of tasks inside, resources that these use",
         .details =
-            "An alloc set is a job with `alloc` in place of `task`: it reserves room and runs\n"
-            "nothing. Jobs of the same user with `alloc_set: 'SET'` run inside. When an alloc is\n"
-            "drained, preempted or lost, its tasks move with it; when the set is killed they\n"
-            "wait until there is one of that name again.",
+            "An alloc set is a job with `alloc` in place of `task`: it reserves resources and\n"
+            "runs nothing. Jobs of the same user with `alloc_set: 'SET'` run inside it. When an\n"
+            "alloc is drained, preempted or lost, its tasks move with it. When the set is killed,\n"
+            "its tasks become pending until a set of that name is submitted again.",
         .examples = "  borgctl allocs\n"
                     "  borgctl allocs web-room -o json",
         .run = cmd_allocs,
@@ -346,12 +405,13 @@ const struct command cli_commands[] = {
     {
         .name = "machines",
         .args = "",
-        .summary = "list the machines: state, capacity, what is reserved, what is free",
+        .summary = "list the machines: state, capacity, reserved and free resources",
         .details =
-            "A machine is up, draining, down (silent: its tasks were started elsewhere), or sick:\n"
-            "it could not start three tasks in a row, and gets none for 30 s, or longer when that\n"
-            "happens again, up to 10 minutes. LEFT THERE: attempts that ran on a machine when it\n"
-            "fell silent; their processes may still run until it is back.",
+            "A machine is up, draining, down (it is silent and its tasks were rescheduled), or\n"
+            "sick: three tasks in a row failed to start there, so it gets none for 30 s, and\n"
+            "longer (up to 10 minutes) when that happens again. LEFT THERE counts attempts that\n"
+            "ran on a machine when it became silent; their processes may still run until the\n"
+            "machine is back.",
         .examples = "  borgctl machines\n"
                     "  borgctl -o json machines | jq '[.[].cpu_free] | add'",
         .run = cmd_machines,
@@ -362,13 +422,13 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(WAIT),
-        .summary = "move all work off a machine, and give it none (operators only)",
+        .summary = "evict all tasks from a machine and place none there (operators only)",
         .details =
-            "Its tasks are told to stop, with notice, and run elsewhere; that does not count as a\n"
-            "failure. A job with max_disruptions gives up only so many tasks at a time: the "
-            "others\n"
-            "follow when those run again. It stays drained, also when its borglet or the masters\n"
-            "are started again, until `undrain`. --wait waits until no task is left there.",
+            "The tasks are stopped, with notice, and rescheduled elsewhere; this does not count\n"
+            "as a failure. From a job with max_disruptions only so many tasks are evicted at a\n"
+            "time; the others follow when those run again. The machine stays drained, also when\n"
+            "its borglet or the masters restart, until `undrain`. --wait waits until no task is\n"
+            "left there.",
         .examples = "  borgctl drain m2 --wait",
         .run = cmd_drain,
     },
@@ -377,7 +437,7 @@ const struct command cli_commands[] = {
         .args = "MACHINE",
         .args_min = 1,
         .args_max = 1,
-        .summary = "let a drained machine take work again (operators only)",
+        .summary = "allow placements on a drained machine again (operators only)",
         .examples = "  borgctl undrain m2",
         .run = cmd_undrain,
     },
@@ -387,11 +447,11 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(FORCE),
-        .summary = "forget a machine that is gone (root only)",
+        .summary = "remove a machine that is gone (root only)",
         .details =
-            "It must be down, or have no work; else --force, and its tasks are lost. Nobody waits\n"
-            "any longer for what may still run there. A borglet that comes back with its name\n"
-            "registers anew, as a new machine.",
+            "The machine must be down or have no tasks; with --force it is removed anyway, and\n"
+            "its tasks are lost. The cell no longer waits for processes that may still run there.\n"
+            "A borglet that returns under this name registers as a new machine.",
         .examples = "  borgctl machine remove m7",
         .run = cmd_machine_remove,
     },
@@ -400,17 +460,16 @@ const struct command cli_commands[] = {
         .args = "USER BAND AMOUNTS",
         .args_min = 3,
         .args_max = 3,
-        .summary = "bound what a user's jobs may ask for in a band (operators only)",
+        .summary = "limit the resources of a user's jobs in a band (operators only)",
         .details =
-            "BAND is batch, production or monitoring; free work needs no quota. AMOUNTS are some "
-            "of\n"
-            "cpu=N,ram=N,disk=N,ports=N,gpu=N,tasks=N and NAME=N for what machines name; what is\n"
-            "not said is not bounded. USER * stands for each user who has no quota of his own in "
-            "the band. The limits of all tasks of the\n"
-            "user's live jobs count. It is asked when a job is submitted or grows: lowering it\n"
-            "stops nothing. A quota of his own opens the band to a user; one of tasks lets him "
-            "have\n"
-            "more than half of the live tasks that the others leave in the cell.",
+            "BAND is batch, production or monitoring; free work needs no quota. AMOUNTS is a list\n"
+            "of cpu=N,ram=N,disk=N,ports=N,gpu=N,tasks=N and NAME=N for named resources of\n"
+            "machines; a resource that is not listed has no limit. USER * stands for every user\n"
+            "without a quota of his own in the band. The limits of all tasks of the user's live\n"
+            "jobs are counted. The quota is checked when a job is submitted or grows: a lower\n"
+            "quota stops nothing. A quota of his own allows a user to submit jobs of the band;\n"
+            "one with tasks=N also allows him more than half of the live tasks that the other\n"
+            "users leave in the cell.",
         .examples = "  borgctl quota set ada production cpu=20,ram=64Gi,tasks=100\n"
                     "  borgctl quota set '*' production cpu=0",
         .run = cmd_quota_set,
@@ -420,15 +479,15 @@ const struct command cli_commands[] = {
         .args = "USER BAND",
         .args_min = 2,
         .args_max = 2,
-        .summary = "take a quota away; that of everybody (*) holds then (operators only)",
+        .summary = "remove a quota, so that the quota of user * applies (operators only)",
         .examples = "  borgctl quota clear ada production",
         .run = cmd_quota_clear,
     },
     {
         .name = "quota",
         .args = "",
-        .summary = "list what the users have and may have, per band",
-        .details = "BY says whose quota it is: the user's own or that of everybody (*).",
+        .summary = "list the usage and the quota of each user and band",
+        .details = "BY is the user whose quota applies: the user himself or * (every user).",
         .examples = "  borgctl quota\n"
                     "  borgctl -o json quota | jq '.[] | select(.cpu_milli < .cpu_used_milli)'",
         .run = cmd_quota,
@@ -439,12 +498,11 @@ const struct command cli_commands[] = {
         .args_min = 2,
         .args_max = 5,
         .summary = "give a user rights (operators only)",
-        .details =
-            "operator    keeps the cell: drains, sets quotas, grants, changes everybody's jobs\n"
-            "reader      reads logs, specs and environments of everybody's jobs\n"
-            "production  his jobs may be of this band; so may those of who has a quota there\n"
-            "monitoring  the same\n"
-            "User root always is an operator.",
+        .details = "operator    operates the cell: drain, quotas, grants, changes to all jobs\n"
+                   "reader      reads logs, specs and environments of all jobs\n"
+                   "production  submits jobs of this band (a quota of the band allows it too)\n"
+                   "monitoring  submits jobs of this band (a quota of the band allows it too)\n"
+                   "User root always is an operator.",
         .examples = "  borgctl grant ada production\n"
                     "  borgctl grant bob operator",
         .run = cmd_grant,
@@ -455,7 +513,7 @@ const struct command cli_commands[] = {
         .args_min = 2,
         .args_max = 5,
         .summary = "take rights away from a user (operators only)",
-        .details = "What runs goes on: rights are asked for when a command comes.",
+        .details = "Rights are checked when a command arrives; running jobs are not affected.",
         .examples = "  borgctl ungrant ada production",
         .run = cmd_ungrant,
     },
@@ -464,10 +522,10 @@ const struct command cli_commands[] = {
         .args = "IDENTITY",
         .args_min = 1,
         .args_max = 1,
-        .summary = "have all certificates that somebody has now count no more (operators only)",
+        .summary = "revoke all present certificates of an identity (operators only)",
         .details =
             "IDENTITY is a user's name, borglet/MACHINE or master/NUMBER. A certificate that is\n"
-            "issued later counts, with the rights that the identity had.",
+            "issued later is valid, with the same rights as before.",
         .examples = "  borgctl revoke ada\n"
                     "  borgctl revoke borglet/m7",
         .run = cmd_revoke,
@@ -477,16 +535,16 @@ const struct command cli_commands[] = {
         .args = "IDENTITY",
         .args_min = 1,
         .args_max = 1,
-        .summary = "have revoked certificates count again (operators only)",
+        .summary = "make revoked certificates valid again (operators only)",
         .examples = "  borgctl unrevoke ada",
         .run = cmd_unrevoke,
     },
     {
         .name = "identities",
         .args = "",
-        .summary = "list who has rights, and whose certificates are revoked since when",
-        .details = "Who has no rights and is not revoked is not listed. User root always is an\n"
-                   "operator.",
+        .summary = "list the identities with rights or with revoked certificates",
+        .details = "Identities without rights and without revocation are not listed. User root\n"
+                   "always is an operator.",
         .examples = "  borgctl identities\n"
                     "  borgctl -o json identities | jq '.[] | select(.revoked_ms)'",
         .run = cmd_identities,
@@ -496,7 +554,7 @@ const struct command cli_commands[] = {
         .args = "[JOB[/INDEX]]",
         .args_max = 1,
         .options = OPTION(NUMBER) | OPTION(FOLLOW),
-        .summary = "what happened, oldest first: of the cell, of a job or of one task",
+        .summary = "list events, oldest first: of the cell, of a job or of one task",
         .examples = "  borgctl events web\n"
                     "  borgctl events web/3\n"
                     "  borgctl events -n 10 -f",
@@ -508,10 +566,11 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(FRESH),
-        .summary = "any SELECT over the cell's tables",
-        .details = "Read-only, bounded in time, memory and size. Commands and specs of jobs of\n"
-                   "others are NULL. The tables explain themselves:\n"
-                   "SELECT name, sql FROM sqlite_schema.",
+        .summary = "run a SELECT over the cell's tables",
+        .details =
+            "Queries are read-only and limited in time, memory and size. Commands and specs\n"
+            "of other users' jobs are NULL. The schema documents the tables:\n"
+            "SELECT name, sql FROM sqlite_schema.",
         .examples = "  borgctl query 'SELECT state, count(*) FROM tasks GROUP BY state'\n"
                     "  borgctl query --fresh 'SELECT count(*) AS n FROM jobs' -o json",
         .run = cmd_query,
@@ -523,19 +582,19 @@ const struct command cli_commands[] = {
                    OPTION(POLICY) | OPTION(LIMIT) | OPTION(AT) | OPTION(ARRIVALS) |
                    OPTION(COMPACT) | OPTION(HOW_MANY) | OPTION(REMOVE) | OPTION(HTML) |
                    OPTION(WHY) | OPTION(SEED),
-        .summary = "what the scheduler would do: a trace, or what if, without touching a cell",
+        .summary = "run the scheduler on a trace or on a copy of a cell",
         .details =
-            "Runs the scheduler and the cell of a master in this process, on a trace in CSV (its\n"
+            "Runs the scheduler and the cell of a master in this process, on a trace in CSV (the\n"
             "first line names the columns, a malformed line is refused) or on a copy of a real\n"
-            "cell's cell.db, which is only read. What a trace says that a cell cannot take is\n"
-            "counted in the output. Priorities up to 11 are taken for the scale of 2011: 0-1 "
-            "free,\n"
-            "2-8 batch, 9 and 11 production, 10 monitoring; else as they are.\n"
-            "Of a trace one moment is taken (--at), or it is run over time (--arrivals).\n"
-            "--compact packs everything anew on random parts of the machines, with 11 seeds, and\n"
-            "prints the 90th percentile of machines needed; 0.2% of the tasks may stay pending,\n"
-            "and what jobs larger than half the cell insist on becomes a wish.\n"
-            "--why answers as `borgctl why` does, about the cell as it is in the end.",
+            "cell's cell.db, which is only read. Properties of a trace that a cell does not have\n"
+            "are counted in the output. Priorities up to 11 are mapped from the scale of 2011:\n"
+            "0-1 free, 2-8 batch, 9 and 11 production, 10 monitoring; larger scales are used\n"
+            "unchanged.\n"
+            "A trace is simulated at one moment (--at) or over time (--arrivals).\n"
+            "--compact packs all tasks from scratch on random subsets of the machines, with 11\n"
+            "seeds, and prints the 90th percentile of the machines needed; 0.2% of the tasks may\n"
+            "stay pending, and hard constraints of jobs larger than half the cell become soft.\n"
+            "--why explains pending tasks as `borgctl why` does, at the end of the simulation.",
         .examples =
             "  borgctl simulate --dir trace/\n"
             "  borgctl simulate --machines m.csv --tasks t.csv.gz --policy best-fit -o json\n"
@@ -550,8 +609,8 @@ const struct command cli_commands[] = {
         .name = "pki list",
         .args = "",
         .options = OPTION(DIR),
-        .summary = "the certificates of a cell, where its CA is, and when each ends",
-        .details = "`cell status` tells of those that end within 30 days.",
+        .summary = "list the certificates beside the cell's CA and their expiry dates",
+        .details = "`cell status` reports certificates that expire within 30 days.",
         .examples = "  borgctl pki list\n"
                     "  borgctl -o json pki list | jq '.[] | select(.state != \"good\")'",
         .run = cmd_pki_list,
@@ -562,13 +621,14 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(DIR) | OPTION(OUT) | OPTION(VALID),
-        .summary = "a certificate and key for a user, a machine or a master on another host",
+        .summary = "make a certificate and key for a user, a machine or a master",
         .details =
-            "IDENTITY is user/NAME, borglet/MACHINE or master/NUMBER. With --out a directory is\n"
-            "made that holds all its holder needs (cell.json, the CA's certificate, the pair),\n"
-            "and the command that uses it is printed; bring it to the other host so that nobody\n"
-            "else reads the key. Without, the pair is put beside the CA. A cell that answers is\n"
-            "asked whether the identity is revoked: the new certificate is issued after that.",
+            "IDENTITY is user/NAME, borglet/MACHINE or master/NUMBER. With --out, a directory is\n"
+            "made that contains everything its holder needs (cell.json, the CA's certificate,\n"
+            "certificate and key), and the command that uses it is printed; copy it to the other\n"
+            "host in a way that keeps the key secret. Without --out, certificate and key are put\n"
+            "beside the CA. If the cell answers, it is asked whether the identity is revoked; the\n"
+            "new certificate is then issued after the revocation.",
         .examples = "  borgctl pki make user/ada --out ada-cell\n"
                     "  borgctl pki make borglet/rack1-m7 --out m7 --valid 365d",
         .run = cmd_pki_make,
@@ -578,14 +638,15 @@ const struct command cli_commands[] = {
         .args = "[NAME...]",
         .args_max = CLI_ARGS_MAX,
         .options = OPTION(DIR) | OPTION(CA) | OPTION(VALID),
-        .summary = "new certificates and keys in the place of those that end",
+        .summary = "renew certificates and keys that are about to expire",
         .details =
-            "All of the cell's, or those named (master-3, borglet/m1, user-ada). Nothing has to\n"
-            "be restarted: masters and borglets look at their files every two seconds, use new\n"
-            "ones for new connections, and make theirs anew before the old certificate ends. The\n"
-            "CA's certificate is renewed with --ca, and by itself when it ends within 30 days.\n"
-            "To change the CA's key: make another CA, put both certificates into every ca.crt\n"
-            "(the old one first, a cell is known by it), then make all certificates with it.",
+            "Renews all certificates of the cell, or those named (master-3, borglet/m1,\n"
+            "user-ada). No restart is needed: masters and borglets check their files every two\n"
+            "seconds, use new certificates for new connections, and reconnect before the old\n"
+            "certificate expires. The CA's certificate is renewed with --ca, and automatically\n"
+            "when it expires within 30 days. To change the CA's key: make another CA, put both\n"
+            "certificates into every ca.crt (the old one first, because it identifies the cell),\n"
+            "then make all certificates with the new CA.",
         .examples = "  borgctl pki renew\n"
                     "  borgctl pki renew --dir /srv/cell master-3 user/ada\n"
                     "  borgctl pki renew --ca",
@@ -595,9 +656,10 @@ const struct command cli_commands[] = {
         .name = "help",
         .args = "[COMMAND]",
         .args_max = 2,
-        .options = OPTION(MAN),
+        .options = OPTION(MAN) | OPTION(SCHEMA) | OPTION(PAGE),
         .summary = "this, or the help of one command",
         .examples = "  borgctl help submit\n"
+                    "  borgctl help submit --schema >job.schema.json\n"
                     "  borgctl help --man | man -l -",
         .run = cmd_help,
     },

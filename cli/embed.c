@@ -25,7 +25,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { PATH_SIZE = CELL_PATH_MAX + 128, PORTS_WAIT_MS = 30000, PORTS_TELL_MS = 2000 };
+enum { PATH_SIZE = CELL_PATH_MAX + 128, PORTS_WAIT_MS = 30000, PORTS_NOTICE_MS = 2000 };
 
 static void path_of(const struct embed *e, char to[PATH_SIZE], const char *name)
 {
@@ -39,7 +39,7 @@ bool embed_has(const struct embed *e, const char *name)
     return access(path, F_OK) == 0;
 }
 
-/* mkdir -p */
+/* Make the directory and its missing parents. */
 static int directories_make(const char *path, struct err *err)
 {
     char part[PATH_SIZE];
@@ -68,7 +68,7 @@ static int lock_take(struct embed *e, uint64_t wait_ms, struct err *err)
         if (e->lock_fd < 0)
             return err_errno(err, errno, "cannot open %s", path);
         bool locked = flock(e->lock_fd, LOCK_EX | LOCK_NB) == 0;
-        /* A lock on a file that --wipe has removed meanwhile is a lock on nothing. */
+        /* If --wipe has removed the file meanwhile, the lock protects nothing: try again. */
         if (locked && fstat(e->lock_fd, &held) == 0 && stat(path, &there) == 0 &&
             held.st_ino == there.st_ino)
             return 0;
@@ -84,7 +84,7 @@ static int lock_take(struct embed *e, uint64_t wait_ms, struct err *err)
     }
 }
 
-/* An array of "key=value". */
+/* Load an array of "key=value" strings. */
 static bool attributes_load(const json_t *list, struct words *ret)
 {
     char key[CELL_NAME_MAX + 1];
@@ -102,11 +102,12 @@ static bool attributes_load(const json_t *list, struct words *ret)
     return true;
 }
 
-/* Those of cell.json, which changes with the replicas; before there is one, numbered from 1. */
+/* Number the masters as in cell.json, which follows changes of the replicas; before it exists, from
+ * 1. */
 static void masters_number(struct embed *e, uint32_t count)
 {
     char path[PATH_SIZE];
-    struct err err; /* told by embed_make(), which needs it */
+    struct err err; /* embed_make() needs it and reports the error */
     path_of(e, path, "cell.json");
     e->replica_count = count;
     if (access(path, F_OK) == 0 && cell_file_load(path, &e->cell, &err) == 0) {
@@ -133,8 +134,8 @@ static int settings_load(struct embed *e, struct err *err)
                                        "snapshot_threshold", &threshold, "borglets", &list) < 0) {
         json_decref(root);
         return err_set(err, ERR_CORRUPT,
-                       "%.300s: line %d: %s; `borgctl cell down --wipe` cannot "
-                       "help here, remove the directory by hand",
+                       "%.300s: line %d: %s; `borgctl cell down --wipe` cannot read it "
+                       "either, so remove the directory by hand",
                        path, why.line, why.text);
     }
     str_copy(e->host, sizeof e->host, host);
@@ -152,7 +153,7 @@ static int settings_load(struct embed *e, struct err *err)
                         "port_first", &first, "port_last", &last, "attributes", &attributes) < 0 ||
             !name_valid(name) || !attributes_load(attributes, &b->attributes)) {
             json_decref(root);
-            return err_set(err, ERR_CORRUPT, "%.300s: borglets[%zu] is none", path, i);
+            return err_set(err, ERR_CORRUPT, "%.300s: borglets[%zu] is not a borglet", path, i);
         }
         str_copy(b->name, sizeof b->name, name);
         str_copy(b->capacity, sizeof b->capacity, capacity);
@@ -227,7 +228,8 @@ int embed_open(const char *dir, bool make, uint64_t wait_ms, struct embed *ret, 
         return err_set(err, ERR_NOT_FOUND, "%.300s holds no cell made by `borgctl cell up`", dir);
     if (!is_cell && !directory_is_empty(dir))
         return err_set(err, ERR_EXISTS,
-                       "%.300s holds other things; name an empty or new directory with --dir", dir);
+                       "%.300s contains other files; name an empty or new directory with --dir",
+                       dir);
     if (directories_make(dir, err) < 0 || absolute(dir, e->dir, err) < 0 ||
         lock_take(e, wait_ms, err) < 0)
         return -(int)err->code;
@@ -248,7 +250,7 @@ void embed_close(struct embed *e)
         words_release(&e->borglets[i].attributes);
 }
 
-/* An even share of what this machine has, cut to whole units that read well. */
+/* An equal share of this machine's resources, rounded down to readable units. */
 static int share_capacity(const struct embed *e, uint32_t count, char to[128], struct err *err)
 {
     CLEANUP(buf_release) struct buf text = {0};
@@ -271,8 +273,8 @@ static int share_capacity(const struct embed *e, uint32_t count, char to[128], s
     return 0;
 }
 
-/* "cpu=2,ram=1Gi,disk=1Gi": all three, each once; then gpu=1 and others, for the borglet to judge.
- */
+/* Check "cpu=2,ram=1Gi,disk=1Gi": each of the three exactly once. The borglet checks gpu=1 and
+ * named resources. */
 static int capacity_check(const char *text, struct err *err)
 {
     static const char *const names[] = {"cpu", "ram", "disk"};
@@ -301,7 +303,7 @@ static int capacity_check(const char *text, struct err *err)
     return 0;
 }
 
-/* Can we listen there now? Without SO_REUSEADDR's mercy for anything but TIME_WAIT. */
+/* Return whether a process can listen on the port now. SO_REUSEADDR ignores TIME_WAIT only. */
 static bool port_is_free(const char *host, uint16_t port)
 {
     struct sockaddr_in6 v6;
@@ -319,8 +321,8 @@ static bool port_is_free(const char *host, uint16_t port)
 }
 
 /*
- * `count` ports in a row that nobody uses, below the kernel's own range. A random start, so that
- * cells made at the same time do not meet.
+ * Find `count` consecutive unused ports below the kernel's ephemeral range. The search starts at a
+ * random port, so that cells made at the same time rarely collide.
  */
 static int ports_find(const char *host, uint32_t count, const struct embed *used, uint16_t *ret,
                       struct err *err)
@@ -340,7 +342,8 @@ static int ports_find(const char *host, uint32_t count, const struct embed *used
         if (ok)
             return 0;
     }
-    return err_set(err, ERR_UNAVAILABLE, "no %u free ports in a row between %d and %d on %s", count,
+    return err_set(err, ERR_UNAVAILABLE,
+                   "there are no %u consecutive free ports between %d and %d on %s", count,
                    EMBED_PORT_MIN, EMBED_PORT_MAX, host);
 }
 
@@ -351,7 +354,7 @@ static bool is_own_dir(const char *path)
            (st.st_mode & 022) == 0;
 }
 
-/* A directory of this user's own, into which nobody else can put anything; false: there is none. */
+/* Find a directory that only this user can write to; return false if there is none. */
 static bool own_dir(char to[PATH_SIZE])
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR"), *home = getenv("HOME");
@@ -363,17 +366,17 @@ static bool own_dir(char to[PATH_SIZE])
 }
 
 /*
- * One `cell up` of a new cell at a time of this user, from the choice of its ports until its
- * masters listen: the file is locked until this process ends. Best effort, and never for long:
- * without it two cells made in the same moment may choose the same ports, and one of them is told
- * so. The file is where only this user can lock it or put something else in its place.
+ * Let only one `cell up` of this user at a time make a new cell, from the choice of its ports until
+ * its masters listen: the file stays locked until this process ends. The lock is best effort and
+ * its wait is bounded; without it, two cells made at the same moment may choose the same ports, and
+ * one of them fails with a message. The file is where no other user can lock or replace it.
  */
 static void ports_lock(void)
 {
     char path[PATH_SIZE], dir[PATH_SIZE];
     uint64_t begun_ms = clock_mono_ms();
     struct stat st;
-    bool told = false;
+    bool reported = false;
     if (!own_dir(dir))
         return;
     snprintf(path, sizeof path, "%.1000s/borgctl-ports.lock", dir);
@@ -384,26 +387,28 @@ static void ports_lock(void)
         return;
     }
     while (flock(fd, LOCK_EX | LOCK_NB) != 0 && clock_mono_ms() - begun_ms < PORTS_WAIT_MS) {
-        if (!told && clock_mono_ms() - begun_ms > PORTS_TELL_MS)
-            print_err("borgctl: another `cell up` chooses its ports, waiting up to %d s\n",
-                      PORTS_WAIT_MS / 1000);
-        told = told || clock_mono_ms() - begun_ms > PORTS_TELL_MS;
+        if (!reported && clock_mono_ms() - begun_ms > PORTS_NOTICE_MS)
+            print_err(
+                "borgctl: waiting up to %d s for another `cell up` that is choosing its ports\n",
+                PORTS_WAIT_MS / 1000);
+        reported = reported || clock_mono_ms() - begun_ms > PORTS_NOTICE_MS;
         poll(NULL, 0, 50);
     }
 }
 
-/* What was stored stays: the number of replicas and borglets is the cell's identity. */
-static int wish_check(const struct embed *e, const struct embed_wish *w, struct err *err)
+/* Refuse options that contradict the stored cell: its replicas and host are fixed, and borglets can
+ * only be added. */
+static int options_check(const struct embed *e, const struct embed_options *w, struct err *err)
 {
     if (!e->is_new && w->replica_count != 0 && w->replica_count != e->replica_count)
         return err_set(
             err, ERR_STATE,
-            "--replicas: the cell in %.200s has %u replicas; borgctl cell add-replica and "
-            "remove-replica change that",
+            "--replicas: the cell in %.200s has %u replicas; change that with borgctl cell "
+            "add-replica and remove-replica",
             e->dir, e->replica_count);
     if (!e->is_new && w->borglet_count != 0 && w->borglet_count < e->borglet_count)
         return err_set(err, ERR_STATE,
-                       "--borglets: the cell in %.200s has %u borglets; they can become more, not "
+                       "--borglets: the cell in %.200s has %u borglets; borglets can be added, not "
                        "fewer",
                        e->dir, e->borglet_count);
     if (!e->is_new && w->host != NULL && strcmp(w->host, e->host) != 0)
@@ -417,8 +422,9 @@ static int wish_check(const struct embed *e, const struct embed_wish *w, struct 
     return 0;
 }
 
-/* Those that run say what they were started with: what is stored must stay true of them. */
-static int attributes_settle(struct embed *e, const struct embed_wish *w, struct err *err)
+/* A borglet that runs keeps the attributes that it was started with, so the stored ones must stay.
+ */
+static int attributes_settle(struct embed *e, const struct embed_options *w, struct err *err)
 {
     struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
     int r = 0;
@@ -436,14 +442,14 @@ static int attributes_settle(struct embed *e, const struct embed_wish *w, struct
                 attributes_put(attributes, key, value);
         }
         if (r == 0 && attributes->count > EMBED_ATTRIBUTES_MAX)
-            r = err_set(err, ERR_LIMIT, "borglet %s would have more than %d of them",
+            r = err_set(err, ERR_LIMIT, "borglet %s would have more than %d attributes",
                         e->borglets[i].name, EMBED_ATTRIBUTES_MAX);
     }
     free(all);
     return r < 0 ? err_wrap(err, "--attr") : 0;
 }
 
-static int settings_settle(struct embed *e, const struct embed_wish *w, struct err *err)
+static int settings_settle(struct embed *e, const struct embed_options *w, struct err *err)
 {
     char rack[16];
     if (e->is_new) {
@@ -475,7 +481,7 @@ static int settings_settle(struct embed *e, const struct embed_wish *w, struct e
     return settings_save(e, err);
 }
 
-/* Has it expired, or will it soon? An unreadable one has no end: *ret is empty. */
+/* Return whether a certificate has expired or will soon. For an unreadable file *ret is empty. */
 static bool ends_soon(const char *path, struct tls_cert *ret, struct err *err)
 {
     *ret = (struct tls_cert){0};
@@ -493,7 +499,7 @@ static int certificate_make(const struct embed *e, const char *file_name, enum r
     if (access(cert, F_OK) == 0) {
         if (!ends_soon(cert, &there, err))
             return there.expires_ms != 0 ? 0 : -(int)err->code;
-        print_err("borgctl: the certificate %s ends on %s: renewed\n", cert,
+        print_err("borgctl: the certificate %s ends on %s: it was renewed\n", cert,
                   tls_date(there.expires_ms).text);
     }
     str_copy(id.name, sizeof id.name, name);
@@ -512,7 +518,7 @@ int embed_make_master(const struct embed *e, uint64_t id, struct err *err)
     return certificate_make(e, name, ROLE_MASTER, number, err);
 }
 
-static int certificates_make(const struct embed *e, const struct embed_wish *w, struct err *err)
+static int certificates_make(const struct embed *e, const struct embed_options *w, struct err *err)
 {
     char file[CELL_NAME_MAX + 32];
     for (uint32_t i = 0; i < e->replica_count; i++)
@@ -526,7 +532,7 @@ static int certificates_make(const struct embed *e, const struct embed_wish *w, 
     for (size_t i = 0; i < ARRAY_SIZE(w->users) && w->users[i] != NULL; i++) {
         if (!name_valid(w->users[i]))
             return err_set(err, ERR_INVALID,
-                           "user \"%.60s\": a cell's users are named by "
+                           "user \"%.60s\": names of users consist of "
                            "[a-z0-9._-]; choose such a name with --user",
                            w->users[i]);
         snprintf(file, sizeof file, "user-%s", w->users[i]);
@@ -608,20 +614,21 @@ static int ca_make(const char *pki, const char *name, struct err *err)
     if (pki_make_ca(pki, name, err) < 0 || pki_narrow(pki, &narrowed, err) < 0)
         return -(int)err->code;
     if (narrowed > 0)
-        print_err("borgctl: %zu of %s and the keys in it were open to others: closed\n", narrowed,
-                  pki);
+        print_err(
+            "borgctl: %zu of %s and the keys in it were readable by others; this is corrected\n",
+            narrowed, pki);
     snprintf(path, sizeof path, "%s/ca.crt", pki);
     if (!ends_soon(path, &ca, err))
         return ca.expires_ms != 0 ? 0 : -(int)err->code;
-    print_err("borgctl: the certificate of the cell's CA ends on %s: renewed\n",
+    print_err("borgctl: the certificate of the cell's CA ends on %s: it was renewed\n",
               tls_date(ca.expires_ms).text);
     return pki_renew_ca(pki, 0, err);
 }
 
-int embed_make(struct embed *e, const struct embed_wish *w, struct err *err)
+int embed_make(struct embed *e, const struct embed_options *w, struct err *err)
 {
     char pki[PATH_SIZE], name[CELL_NAME_MAX + 1];
-    if (wish_check(e, w, err) < 0 || settings_settle(e, w, err) < 0 ||
+    if (options_check(e, w, err) < 0 || settings_settle(e, w, err) < 0 ||
         directories_all_make(e, err) < 0)
         return -(int)err->code;
     path_of(e, pki, "pki");

@@ -1,11 +1,11 @@
 /*
  * embed.h - the embedded cell: real masters and borglets on this machine, below one directory.
  *
- *     DIR/embedded.json   what was asked for: borglets, their shares, address, timers
- *     DIR/cell.json       where the replicas are; written last, so it means "complete"
+ *     DIR/embedded.json   settings: borglets with their capacity, host, timers
+ *     DIR/cell.json       addresses of the replicas; written last, so it marks completeness
  *     DIR/pki             the CA and certificates: master-N borglet-mN user-NAME
- *     DIR/restoring       there while a checkpoint is being restored
- *     DIR/begun           it has been at work: masters are not started with --bootstrap any more
+ *     DIR/restoring       exists while a checkpoint is being restored
+ *     DIR/begun           the cell has run: masters are no longer started with --bootstrap
  *     DIR/masterN, DIR/borglets/mN, DIR/log/NAME.log, DIR/run/NAME.pid
  *
  * Every step makes only what is missing, so `up` on an existing directory brings the same cell
@@ -20,11 +20,11 @@
 
 enum {
     EMBED_BORGLETS_MAX = 64,
-    EMBED_TASK_PORTS = 100, /* of each borglet */
-    EMBED_PORT_MIN = 10000, /* below the ports the kernel gives to outgoing connections */
+    EMBED_TASK_PORTS = 100, /* ports of each borglet */
+    EMBED_PORT_MIN = 10000, /* below the kernel's ephemeral ports */
     EMBED_PORT_MAX = 32000,
-    EMBED_ATTRIBUTES_MAX = 16, /* of each borglet, beside those it has anyway */
-    EMBED_STOP_MS = 10000,     /* SIGTERM to SIGKILL */
+    EMBED_ATTRIBUTES_MAX = 16, /* attributes of each borglet, beside the built-in ones */
+    EMBED_STOP_MS = 10000,     /* between SIGTERM and SIGKILL */
     EMBED_PROCESSES_MAX = CELL_REPLICAS_MAX + EMBED_BORGLETS_MAX
 };
 
@@ -32,7 +32,7 @@ struct embed_borglet {
     char name[CELL_NAME_MAX + 1];
     char capacity[128]; /* cpu=...,ram=...,disk=... */
     uint16_t port_first, port_last;
-    struct words attributes; /* given to it with --attr */
+    struct words attributes; /* from --attr */
 };
 
 struct embed {
@@ -41,45 +41,45 @@ struct embed {
     bool is_new;
     char host[CELL_ADDR_MAX + 1];
     uint32_t replica_count;
-    uint32_t election_timeout_ms; /* 0: the master's own default; so the next */
+    uint32_t election_timeout_ms; /* 0: the master's default; likewise below */
     uint32_t snapshot_threshold;
     struct embed_borglet borglets[EMBED_BORGLETS_MAX];
     uint32_t borglet_count;
-    struct cell_file cell; /* whole after embed_make(); before a new one has numbers only */
+    struct cell_file cell; /* complete after embed_make(); before, in a new cell, only the ids */
 };
 
-/* What `cell up` was told; 0 and NULL: the stored value, or the default of a new cell. */
-struct embed_wish {
+/* The options of `cell up`; 0 and NULL stand for the stored value, or the default of a new cell. */
+struct embed_options {
     uint32_t replica_count;
     uint32_t borglet_count;
     uint32_t election_timeout_ms;
     uint32_t snapshot_threshold;
     const char *host;
     const char *capacity;
-    struct words attributes; /* for the borglets that do not run yet */
-    const char *users[4];    /* who gets a certificate; NULL-ended */
+    struct words attributes; /* for borglets that are not running */
+    const char *users[4];    /* users who get a certificate; NULL-terminated */
 };
 
-/* Lock the directory (waits `wait_ms` for another borgctl) and read what is there. With `make` the
- * directory is made; without, a directory that holds no embedded cell is ERR_NOT_FOUND. */
+/* Lock the directory (wait up to `wait_ms` for another borgctl) and read it. With `make`, create
+ * the directory; without, ERR_NOT_FOUND if it contains no embedded cell. */
 int embed_open(const char *dir, bool make, uint64_t wait_ms, struct embed *ret,
                struct err *err) MUST_USE;
 void embed_close(struct embed *embed); /* unlocks */
 
-/* Settle what is open, make what is missing: directories, ports, certificates, files. */
-int embed_make(struct embed *embed, const struct embed_wish *wish, struct err *err) MUST_USE;
+/* Apply `wanted` and make everything that is missing: directories, ports, certificates, files. */
+int embed_make(struct embed *embed, const struct embed_options *wanted, struct err *err) MUST_USE;
 
-/* Of one replica the directory and the certificate. */
+/* Make the directory and the certificate of one replica. */
 int embed_make_master(const struct embed *embed, uint64_t id, struct err *err) MUST_USE;
-/* Two free ports for a replica; its `id` is left alone. */
+/* Find two free ports for a replica; its `id` is not changed. */
 int embed_find_address(const struct embed *embed, struct cell_replica *ret,
                        struct err *err) MUST_USE;
-/* `embed.cell` becomes cell.json. */
+/* Write `embed.cell` to cell.json. */
 int embed_save_cell(const struct embed *embed, struct err *err) MUST_USE;
-/* The cell has been at work: from now on an empty directory of a master is one that was lost. */
+/* Record that the cell has run: from now on a master's empty directory means lost data. */
 int embed_begun(const struct embed *embed, struct err *err) MUST_USE;
 
-/* The processes, masters first. `name` is the stem of its log and pid file. */
+/* The processes, masters first. `name` is the stem of the log and pid files. */
 struct embed_process {
     char name[CELL_NAME_MAX + 1];
     char log_path[CELL_PATH_MAX + 128];
@@ -88,18 +88,18 @@ struct embed_process {
     bool alive;
 };
 size_t embed_processes(const struct embed *embed, struct embed_process ret[EMBED_PROCESSES_MAX]);
-/* Make the masters, none of which may be there or run, such that the cell begins with a checkpoint.
- * One that was interrupted is begun anew; until then the cell cannot be started. */
+/* Make the masters of a cell that starts from a checkpoint; none of them may exist or run. An
+ * interrupted restore is started over; until it completes, the cell cannot be started. */
 int embed_restore(const struct embed *embed, const char *checkpoint, struct err *err) MUST_USE;
-/* Start what is not running; *ret_started says how many that were. */
+/* Start the processes that do not run; *ret_started is their number. */
 int embed_start(const struct embed *embed, size_t *ret_started, struct err *err) MUST_USE;
-/* Stop one that runs, by its place in embed_processes(), and wait until it is gone. */
+/* Stop the process at this index of embed_processes() and wait until it is gone. */
 void embed_stop_one(const struct embed *embed, size_t at);
-/* Stop masters and borglets; how many were running. */
+/* Stop masters and borglets; return how many were running. */
 size_t embed_stop(const struct embed *embed);
-/* Remove a file or directory of the cell with everything in it; fine when it is not there. */
+/* Remove a file or directory of the cell recursively; it need not exist. */
 int embed_remove(const struct embed *embed, const char *name, struct err *err) MUST_USE;
-/* Remove the cell's directory and everything in it. */
+/* Remove the cell's directory recursively. */
 int embed_wipe(struct embed *embed, struct err *err) MUST_USE;
 bool embed_has(const struct embed *embed, const char *name);
 

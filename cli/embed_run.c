@@ -1,5 +1,5 @@
 /*
- * embed_run.c - the embedded cell as processes: who runs, start the rest, stop all.
+ * embed_run.c - the processes of the embedded cell: list, start and stop them.
  */
 #include "buf.h"
 #include "embed.h"
@@ -17,7 +17,7 @@
 #include <uv.h>
 
 enum { ARG_SIZE = 2 * CELL_PATH_MAX, ARGS_MAX = 24 + 2 * EMBED_ATTRIBUTES_MAX };
-#define BEGUN "begun" /* a file: the cell has been at work once */
+#define BEGUN "begun" /* a file: the cell has run once */
 #define RESTORING "restoring"
 enum { ADDRESS_WAIT_MS = 2000, ADDRESS_POLL_MS = 20 };
 
@@ -56,7 +56,7 @@ static bool in_path(const char *name, char ret[ARG_SIZE])
     return false;
 }
 
-/* A program of ours: beside borgctl itself, else in PATH; "" when there is none. */
+/* Find one of our programs beside borgctl, else in PATH; "" if there is none. */
 static void program_find(const char *name, char ret[ARG_SIZE])
 {
     char self[CELL_PATH_MAX + 1];
@@ -73,7 +73,7 @@ static void program_find(const char *name, char ret[ARG_SIZE])
         ret[0] = '\0';
 }
 
-/* All three, before the first process is started. */
+/* Check that all three programs exist before the first process is started. */
 static int programs_check(struct err *err)
 {
     static const char *const names[] = {"borgmaster", "borglet", "borg-shim"};
@@ -89,7 +89,7 @@ static int programs_check(struct err *err)
     return 0;
 }
 
-/* argv, built word by word in one allocation. */
+/* An argument vector, built word by word in one allocation. */
 struct args {
     char words[ARGS_MAX][ARG_SIZE];
     char *argv[ARGS_MAX + 1];
@@ -143,7 +143,7 @@ static void master_args(const struct embed *e, uint64_t id, struct args *a)
         args_add(a, "--bootstrap");
 }
 
-/* What --capacity of a borglet does not take has flags of its own. */
+/* Gpus and named resources have flags of their own. */
 static void capacity_add(struct args *a, const char *capacity)
 {
     CLEANUP(buf_release) struct buf measured = {0};
@@ -188,7 +188,7 @@ static void borglet_args(const struct embed *e, const struct embed_borglet *b, s
     }
 }
 
-/* A master that is not running must find its addresses free; say who is to blame if not. */
+/* Check that the addresses of a master that does not run are free; name the obstacle if not. */
 static int address_check(const char *address, uint64_t id, struct err *err)
 {
     char host[CELL_ADDR_MAX + 1];
@@ -215,7 +215,7 @@ static int address_check(const char *address, uint64_t id, struct err *err)
     if (!ok && why == EADDRINUSE)
         return err_set(err, ERR_STATE,
                        "%s, the address of master %" PRIu64
-                       ", is taken by another process; find it with "
+                       ", is used by another process; find it with "
                        "`ss -ltnp sport = :%d`, stop it and try again",
                        address, id, port);
     return ok ? 0
@@ -223,7 +223,7 @@ static int address_check(const char *address, uint64_t id, struct err *err)
                           id);
 }
 
-/* A master that was killed a moment ago holds its port until the kernel has taken it apart. */
+/* Wait for the address: the kernel releases the port of a killed master a moment after its end. */
 static int address_wait(const char *address, uint64_t id, struct err *err)
 {
     uint64_t deadline_ms = clock_mono_ms() + ADDRESS_WAIT_MS;
@@ -259,7 +259,7 @@ int embed_start(const struct embed *e, size_t *ret_started, struct err *err)
     *ret_started = 0;
     if (embed_has(e, RESTORING))
         return err_set(err, ERR_STATE,
-                       "a restore into %.300s was interrupted; do it again: "
+                       "a restore into %.300s was interrupted; repeat it with "
                        "borgctl cell restore FILE",
                        e->dir);
     struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
@@ -275,7 +275,7 @@ int embed_start(const struct embed *e, size_t *ret_started, struct err *err)
     return r;
 }
 
-/* No master may run, none may have anything that would be lost. */
+/* Check that no master runs and none has data that the restore would overwrite. */
 static int masters_check(const struct embed *e, struct err *err)
 {
     struct embed_process *all = xcalloc(EMBED_PROCESSES_MAX, sizeof *all);
@@ -286,10 +286,13 @@ static int masters_check(const struct embed *e, struct err *err)
         snprintf(raft, sizeof raft, "%s/raft", all[i].name);
         snprintf(db, sizeof db, "%s/cell.db", all[i].name);
         if (all[i].alive)
-            r = err_set(err, ERR_STATE, "%s of the cell in %.300s is running", all[i].name, e->dir);
+            r = err_set(
+                err, ERR_STATE,
+                "%s of the cell in %.300s is running; stop the cell with `borgctl cell down`",
+                all[i].name, e->dir);
         else if (embed_has(e, raft) || embed_has(e, db))
             r = err_set(err, ERR_EXISTS,
-                        "%.300s/%s holds a cell already; restore into another --dir, or move the "
+                        "%.300s/%s contains a cell; restore into another --dir, or move the "
                         "directories of all masters away if that cell is lost for good",
                         e->dir, all[i].name);
     }
@@ -356,7 +359,7 @@ int embed_restore(const struct embed *e, const char *checkpoint, struct err *err
         r = master_restore(e, e->cell.replicas[i].id, checkpoint, at_s, err);
     if (r == 0)
         return embed_remove(e, RESTORING, err);
-    struct err why; /* the first reason counts */
+    struct err why; /* the first error is reported */
     (void)masters_clear(e, &why);
     return r;
 }

@@ -1,5 +1,5 @@
 /*
- * health.c - the checks behind `borgctl cell status`, the gravest first.
+ * health.c - the checks of `borgctl cell status`, the most severe first.
  */
 #include "health.h"
 
@@ -52,8 +52,8 @@ uint64_t health_lag(const struct health *h, const struct wire_status *status)
     return leader > status->commit_index ? leader - status->commit_index : 0;
 }
 
-/* Do two replicas stand, or did they when the log passed a mark, at the same index with another
- * state? *ret_same: they could be compared and are the same. */
+/* Return the index at which two replicas had different states: the present one, or a mark in the
+ * log that both have passed; 0 if none is known. *ret_same: they were compared and are equal. */
 static uint64_t index_of_difference(const struct wire_status *a, const struct wire_status *b,
                                     bool *ret_same)
 {
@@ -88,24 +88,24 @@ static void look_at_digest(struct health *h, const struct client_status *all, si
     problem_add(
         h, s->id,
         same < other
-            ? "stop it, keep its directory to find out why, and `borgctl cell replace-replica` it"
+            ? "stop it, keep its directory for analysis, then `borgctl cell replace-replica` it"
             : "stop both, and compare each with another replica",
         "replica %" PRIu64 " DIFFERS from %zu other%s at index %" PRIu64 ": %s", s->id, other,
         other == 1 ? "" : "s", index,
-        same < other ? "its state is wrong" : "who is wrong cannot be told");
+        same < other ? "its state is wrong" : "it is unknown which state is wrong");
 }
 
 static void look_at_log(struct health *h, const struct wire_status *s)
 {
     uint64_t lag = health_lag(h, s);
     if (h->leader != NULL && s->leader == 0)
-        problem_add(h, s->id, "is it cut off from the others? see its log",
+        problem_add(h, s->id, "check the network to the other replicas and its log",
                     "replica %" PRIu64 " answers, but knows of no leader", s->id);
     else if (lag > HEALTH_LAG_MAX)
         problem_add(h, s->id, "it is catching up, or its disk or network is slow: look again",
                     "replica %" PRIu64 " is %" PRIu64 " entries behind the leader", s->id, lag);
     if (s->store_behind_ms >= HEALTH_STORE_MS)
-        problem_add(h, s->id, "queries there show an old state; is its disk slow?",
+        problem_add(h, s->id, "queries there return old data; check whether its disk is slow",
                     "the database of replica %" PRIu64 " is %" PRIu64 " ms and %" PRIu64
                     " entries behind",
                     s->id, s->store_behind_ms, s->applied_index - s->projected_index);
@@ -116,17 +116,18 @@ static void look_at_disk(struct health *h, const struct wire_status *s)
     CLEANUP(buf_release) struct buf free_text = {0}, all_text = {0};
     if (s->disk_silent_ms >= HEALTH_DISK_SILENT_MS)
         problem_add(h, s->id,
-                    "the disk hangs: look at dmesg there; stop it if it does not come back",
+                    "the disk hangs: check dmesg there; stop the replica if it does not recover",
                     "the disk of replica %" PRIu64 " has not answered for %" PRIu64 " s", s->id,
                     s->disk_silent_ms / 1000);
     if (s->disk_wait_ms >= HEALTH_DISK_MS)
-        problem_add(h, s->id, "who else writes there (iostat -x 1)? a leader hands over by itself",
+        problem_add(h, s->id,
+                    "find what else writes there (iostat -x 1); a leader steps down itself",
                     "the disk of replica %" PRIu64 " is slow: entries waited %" PRIu64 " ms for it",
                     s->id, s->disk_wait_ms);
-    /* A snapshot is written beside the last one, and SQLite's file beside the image. */
+    /* There must be room for a new snapshot beside the last one, and for SQLite's file. */
     uint64_t wanted = MAX((uint64_t)HEALTH_FREE_MIN, 3 * s->state_bytes);
     if (s->disk_bytes != 0 && s->disk_free_bytes < wanted)
-        problem_add(h, s->id, "make room: it stops when there is none",
+        problem_add(h, s->id, "free disk space: the replica stops when there is none",
                     "the disk of replica %" PRIu64 " has %s free of %s", s->id,
                     bytes_text(s->disk_free_bytes, &free_text),
                     bytes_text(s->disk_bytes, &all_text));
@@ -138,13 +139,13 @@ static int compare(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* Ahead of borgctl's own clock, which need not be right: it is where they were read. */
+/* Return how far its clock is ahead of borgctl's clock, which serves only as a common reference. */
 static int64_t ahead_of_ours(const struct client_status *s)
 {
     return (int64_t)(s->status.wall_ms - s->heard_ms);
 }
 
-/* Of those who answered; how many they are. */
+/* Compute the median of the clocks of those who answered; return their number. */
 static size_t clocks_median(const struct client_status *all, size_t count, int64_t *ret)
 {
     int64_t offsets[CELL_REPLICAS_MAX] = {0};
@@ -187,7 +188,7 @@ static void look_at_clocks(struct health *h, const struct client_status *all, si
         int64_t ahead_ms = all[i].reachable ? health_clock_ahead(all, count, i) : 0;
         if (ahead_ms > HEALTH_CLOCK_MS || ahead_ms < -HEALTH_CLOCK_MS)
             problem_add(h, all[i].status.id,
-                        "set it right (chrony, ntpd); the time of the cell does not follow it",
+                        "correct it (chrony, ntpd); the time of the cell does not follow it",
                         "the clock of replica %" PRIu64 " is %s %s %s", all[i].status.id,
                         span_text(ahead_ms, &span), ahead_ms > 0 ? "ahead of" : "behind",
                         n > 2 ? "the other masters' clocks"
@@ -204,7 +205,7 @@ static void look_at_clocks(struct health *h, const struct client_status *all, si
                     span_text(cell_ms, &span));
 }
 
-/* Those that run and have no log: their directories are empty. */
+/* Count the replicas that run without a log: their directories are empty. */
 static size_t count_new(const struct client_status *all, size_t count)
 {
     size_t n = 0;
@@ -213,7 +214,7 @@ static size_t count_new(const struct client_status *all, size_t count)
     return n;
 }
 
-/* They run, and do not accept our certificate or we not theirs. */
+/* Count the replicas that run and reject our certificate, or we theirs. */
 static size_t count_denied(const struct client_status *all, size_t count)
 {
     size_t n = 0;
@@ -230,9 +231,9 @@ static void look_at_quorum(struct health *h, const struct cell_file *cell,
     if (h->leader == NULL && h->reachable >= needed && h->reachable - empty < needed)
         problem_add(
             h, 0,
-            "put the lost directories back if you can; else save what is left with `borgctl "
-            "cell checkpoint FILE` and begin anew from it with `borgctl cell restore FILE` "
-            "in another --dir: what runs goes on",
+            "put the lost directories back if you can; else save the remaining data with `borgctl "
+            "cell checkpoint FILE` and start from it with `borgctl cell restore FILE` "
+            "in another --dir: running tasks continue",
             "%zu of %zu masters have a log, %zu are needed: the directories of %zu are "
             "empty",
             h->reachable - empty, count, needed, empty);
@@ -240,18 +241,20 @@ static void look_at_quorum(struct health *h, const struct cell_file *cell,
         problem_add(
             h, 0,
             denied > 0
-                ? "mend the certificates that are told of below, nothing has to be started"
+                ? "correct the certificates that are reported below; no process has to be started"
                 : "start the others: `borgctl cell up`, or borgmaster on their hosts; if they are "
                   "lost for good: `borgctl cell checkpoint FILE`, `borgctl cell restore FILE`",
-            "%zu of %zu masters answer, %zu are needed: nothing can be changed, what runs "
-            "goes on",
+            "%zu of %zu masters answer, %zu are needed: nothing can be changed, tasks "
+            "continue",
             h->reachable, count, needed);
     else if (h->leader == NULL)
-        problem_add(h, 0, "an election takes less than a second: look again, then at their logs",
-                    "no master leads");
+        problem_add(
+            h, 0,
+            "an election takes less than a second: repeat this command, then check their logs",
+            "no master leads");
     else if (h->reachable == needed && count > 1)
         problem_add(h, 0, "bring one of the others back before anything else",
-                    "%zu of %zu masters answer: with one less the cell stands still", h->reachable,
+                    "%zu of %zu masters answer: losing one more stops the cell", h->reachable,
                     count);
 }
 
@@ -264,17 +267,18 @@ static void look_at_reach(struct health *h, const struct cell_replica *replica,
         why += n + 2;
     bool refused = strstr(why, "connection refused") != NULL;
     if (refused && s->ended[0] != '\0') {
-        problem_add(h, replica->id, "mend that, then `borgctl cell up`, or borgmaster on its host",
+        problem_add(h, replica->id,
+                    "correct this, then `borgctl cell up`, or borgmaster on its host",
                     "replica %" PRIu64 " (%s) has ended: %s", replica->id, replica->rpc, s->ended);
         return;
     }
-    const char *todo = "its host or the network is away, or the process hangs: look there";
+    const char *todo = "its host or the network is down, or the process hangs: check there";
     if (s->why.code == ERR_DENIED)
-        todo = "it runs; its certificate or yours is not accepted: `borgctl pki list` where the CA "
-               "is, and its log, say why";
+        todo = "it runs, but its certificate or yours is rejected: see `borgctl pki list` where "
+               "the CA is, and its log";
     else if (refused)
-        todo = "it is not running: `borgctl cell up`, or borgmaster on its host; its log says why "
-               "it ended";
+        todo = "it is not running: start it with `borgctl cell up`, or borgmaster on its host; its "
+               "log says why it ended";
     problem_add(h, replica->id, todo, "replica %" PRIu64 " (%s) cannot be reached: %s", replica->id,
                 replica->rpc, why);
 }
@@ -284,7 +288,7 @@ static void look_at_versions(struct health *h, const struct client_status *all, 
     for (size_t i = 0; i < count && h->best != NULL; i++) {
         const struct wire_status *s = &all[i].status;
         if (all[i].reachable && strcmp(s->version, h->best->status.version) != 0)
-            problem_add(h, s->id, "finish the upgrade",
+            problem_add(h, s->id, "complete the upgrade",
                         "replica %" PRIu64 " is version %s, %" PRIu64 " is %s", s->id, s->version,
                         h->best->status.id, h->best->status.version);
     }
@@ -301,9 +305,8 @@ void health_look(const struct cell_file *cell, const struct client_status *all, 
         if (all[i].reachable)
             look_at_digest(h, all, count, i);
     if (h->best != NULL && strcmp(h->best->status.hold, "on") == 0)
-        problem_add(h, 0, "find out why (a switch?); `borgctl cell release` goes on without them",
-                    "it holds still: so many machines fell silent at once that none is declared "
-                    "down");
+        problem_add(h, 0, "find the cause (a switch?); `borgctl cell release` ends the hold",
+                    "so many machines became silent at once that none is declared down");
     for (size_t i = 0; i < count; i++)
         if (!all[i].reachable)
             look_at_reach(h, &cell->replicas[i], &all[i]);
@@ -332,13 +335,12 @@ static void cert_todo(const struct health_certs *c, const struct health_cert *ce
     struct identity_text who = identity_text(&cert->identity);
     const char *name = cert->identity.role == ROLE_NONE ? "--ca" : who.text;
     if (c->can_renew)
-        snprintf(to, size, "`%s %s`; nothing has to be restarted", c->renew, name);
+        snprintf(to, size, "`%s %s`; no restart is needed", c->renew, name);
     else
-        snprintf(
-            to, size,
-            "where the CA's key is: `borgctl pki renew %s`, then bring the files to where they "
-            "are used",
-            name);
+        snprintf(to, size,
+                 "where the CA's key is, run `borgctl pki renew %s`, then copy the files to where "
+                 "they are used",
+                 name);
 }
 
 static void look_at_cert(struct health *h, const struct health_certs *c,
@@ -355,8 +357,9 @@ static void look_at_cert(struct health *h, const struct health_certs *c,
                 tls_date(cert->expires_ms).text);
 }
 
-/* The CA's end is told once, not of everybody whose certificate it ends. */
-static bool cert_is_told(const struct health_certs *c, size_t at)
+/* Return whether the certificate is reported. A certificate that ends together with the CA's is
+ * not: the report on the CA covers it. */
+static bool cert_is_reported(const struct health_certs *c, size_t at)
 {
     const struct health_cert *cert = &c->v[at];
     bool soon = cert->expires_ms != 0 && cert->expires_ms <= c->now_ms + TLS_CERT_SOON_MS;
@@ -368,22 +371,23 @@ static bool cert_is_told(const struct health_certs *c, size_t at)
 void health_look_at_certs(struct health *h, const struct health_certs *c)
 {
     char todo[ERR_MSG_MAX];
-    size_t told = 0, more = (size_t)c->more_borglets;
+    size_t reported = 0, more = (size_t)c->more_borglets;
     for (size_t i = 0; i < c->count; i++) {
-        if (!cert_is_told(c, i))
+        if (!cert_is_reported(c, i))
             continue;
-        if (told++ < HEALTH_CERTS_MAX)
+        if (reported++ < HEALTH_CERTS_MAX)
             look_at_cert(h, c, &c->v[i]);
         else
             more++;
     }
     snprintf(todo, sizeof todo,
-             c->can_renew ? "`%s`; nothing has to be restarted"
-                          : "where the CA's key is: `%s`, then bring the files to where they are "
-                            "used",
+             c->can_renew ? "`%s`; no restart is needed"
+                          : "where the CA's key is, run `%s`, then copy the files to where they "
+                            "are used",
              c->can_renew ? c->renew : "borgctl pki renew");
     if (more > 0)
-        problem_add(h, 0, todo, "the certificates of %zu more have ended or end within 30 days",
+        problem_add(h, 0, todo,
+                    "the certificates of %zu more holders have expired or expire within 30 days",
                     more);
 }
 
@@ -391,15 +395,15 @@ void health_note_second(struct health *health, const char *names)
 {
     problem_add(
         health, 0,
-        "stop the other one, or give it a name and a --dir of its own; if the first is gone, "
+        "stop the second one, or give it a name and a --dir of its own; if the first is gone, "
         "wait until it is down",
-        "a second borglet of a name that is connected was refused: %.100s", names);
+        "a second borglet with the name of a connected one was refused: %.100s", names);
 }
 
 void health_note_sick(struct health *health, const char *names)
 {
     problem_add(health, 0,
-                "`borgctl query \"SELECT * FROM event_list WHERE cause = "
-                "'start-error'\"` says why; look there",
-                "machines could not start tasks and get none for a while: %.100s", names);
+                "see `borgctl query \"SELECT * FROM event_list WHERE cause = "
+                "'start-error'\"`, and check these machines",
+                "tasks failed to start on machines that get none for a while: %.100s", names);
 }

@@ -2,6 +2,7 @@
  * help.c - the command table, printed for people: help, help of one command, manual page.
  */
 #include "cli.h"
+#include "jobfile.h"
 
 #include <string.h>
 
@@ -180,6 +181,13 @@ int cmd_help(struct cli *cli)
         help_print_man(stdout);
         return CLI_OK;
     }
+    if ((cli_flag(cli, OPT_SCHEMA) || cli_flag(cli, OPT_PAGE)) &&
+        (cli->arg_count != 1 || strcmp(cli->args[0], "submit") != 0)) {
+        struct err err;
+        err_set(&err, ERR_INVALID, "--schema and --page are options of `borgctl help submit`");
+        cli_fail(&err);
+        return CLI_USAGE;
+    }
     if (cli->arg_count == 0) {
         help_print(stdout);
         return CLI_OK;
@@ -197,6 +205,11 @@ int cmd_help(struct cli *cli)
         cli_fail(&err);
         return CLI_USAGE;
     }
-    help_print_command(stdout, c);
+    if (cli_flag(cli, OPT_SCHEMA))
+        jobfile_schema(stdout);
+    else if (cli_flag(cli, OPT_PAGE))
+        jobfile_page(stdout);
+    else
+        help_print_command(stdout, c);
     return CLI_OK;
 }

@@ -1,5 +1,5 @@
 /*
- * listing.c - SQL and columns of the lists; reading them page by page.
+ * listing.c - SQL and columns of the lists; fetch them page by page.
  */
 #include "listing.h"
 #include "clock.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A dead job keeps its rows for a while after its name was used again: the newest is meant. */
+/* A dead job keeps its rows for a while after its name was used again: the newest one counts. */
 #define NEWEST "(SELECT max(id) FROM jobs n WHERE n.name = j.name)"
 
 struct listing_info {
@@ -168,7 +168,7 @@ static const struct render_column identity_columns[] = {
 #define COLUMNS(c) .columns = (c), .column_count = ARRAY_SIZE(c)
 
 static const struct listing_info lists[LISTING_KIND_COUNT] = {
-    /* A command may have 32 KiB: the list has its beginning, `job` all of it. */
+    /* A command may have 32 KiB: the list contains its beginning, `job` prints all of it. */
     [LISTING_JOBS] = {"SELECT l.job, l.user, l.priority, l.band, l.state, "
                       "l.replicas - l.unwanted AS replicas, l.pending, "
                       "l.assigned, l.running, l.stopping, l.finished, l.failed, l.killed, "
@@ -256,7 +256,7 @@ void listing_release(struct listing *list)
     *list = (struct listing){0};
 }
 
-/* Move a page's rows to the end of the list; its texts stay where they are. */
+/* Move a page's rows to the end of the list; their texts stay where they are. */
 static void listing_take_page(struct listing *list, struct wire_rows *page)
 {
     struct wire_rows *all = &list->rows;
@@ -277,8 +277,8 @@ static void listing_take_page(struct listing *list, struct wire_rows *page)
     wire_rows_release(page);
 }
 
-/* One page. The condition on the name is left out, and not made a parameter, so that SQLite sees
- * which index serves. */
+/* Fetch one page. A condition on the name is formatted into the SQL only if needed, and not passed
+ * as a parameter, so that SQLite can choose the right index. */
 static int page_query(struct client *client, enum listing_kind kind, const char *job, int64_t index,
                       const int64_t key[2], int rows_max, struct wire_rows *ret, struct err *err)
 {
@@ -311,7 +311,7 @@ int listing_fetch(struct client *client, enum listing_kind kind, const char *job
         count = page.row_count;
         if (count > 0) {
             key[0] = render_integer(&page, count - 1, info->key);
-            /* A key of one column is compared as (key, 0). */
+            /* a key of one column is compared as (key, 0) */
             key[1] = info->key2 != NULL ? render_integer(&page, count - 1, info->key2) : 0;
         }
         listing_take_page(ret, &page);
@@ -362,14 +362,19 @@ int listing_print(const struct cli *cli, enum listing_kind kind, const struct li
     return 0;
 }
 
-int listing_command(struct client *client, int64_t id, char **ret, struct err *err)
+int listing_command(struct client *client, int64_t id, char **ret, char **ret_labels,
+                    struct err *err)
 {
     struct wire_rows rows;
-    if (client_queryf(client, &rows, err, "SELECT command FROM job_specs WHERE job_id = %lld",
+    if (client_queryf(client, &rows, err,
+                      "SELECT command, json_extract(spec_json, '$.labels') AS labels FROM "
+                      "job_specs WHERE job_id = %lld",
                       (long long)id) < 0)
         return -(int)err->code;
     const struct wire_value *command = render_cell(&rows, 0, "command");
     *ret = command != NULL && command->type == WIRE_TEXT ? xstrdup(command->text) : NULL;
+    const char *labels = render_text(&rows, 0, "labels");
+    *ret_labels = strlen(labels) > strlen("{}") ? xstrdup(labels) : NULL;
     wire_rows_release(&rows);
     return 0;
 }

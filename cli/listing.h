@@ -1,7 +1,7 @@
 /*
  * listing.h - the lists borgctl shows: their SQL and their columns, in one table.
  *
- * A list is read in pages, each beginning after the last key of the one before, so that a cell of
+ * A list is read in pages, each starting after the last key of the previous one, so that a cell of
  * any size can be listed within the limits of one query.
  */
 #ifndef CLI_LISTING_H
@@ -20,34 +20,35 @@ enum listing_kind {
     LISTING_IDENTITIES,
     LISTING_KIND_COUNT
 };
-enum { LISTING_PAGE_ROWS = 2000 }; /* of a kilobyte each they are half of QUERY_BYTES_MAX */
+enum { LISTING_PAGE_ROWS = 2000 }; /* about 1 KiB each: half of QUERY_BYTES_MAX */
 
 struct listing {
     struct wire_rows rows; /* of all pages */
-    char **texts;          /* the bytes the pages' values point to; owned */
+    char **texts;          /* the bytes that the pages' values point to; owned */
     size_t page_count;
 };
 
-/* All rows; `job` NULL: of all jobs, else of the newest of that name. */
+/* Fetch all rows; with `job` NULL of all jobs, else of the newest job of that name. */
 int listing_fetch(struct client *client, enum listing_kind kind, const char *job,
                   struct listing *ret, struct err *err) MUST_USE;
 void listing_release(struct listing *list);
-/* The events after `seq_after`, the newest `count_max` of them, oldest first; `job` NULL: of all,
- * `index` -1: of all its tasks. */
+/* Fetch the newest `count_max` events after `seq_after`, oldest first; with `job` NULL of all jobs,
+ * with `index` -1 of all tasks. */
 int listing_events(struct client *client, const char *job, int64_t index, uint64_t seq_after,
                    uint64_t count_max, struct listing *ret, struct err *err) MUST_USE;
 
-/* Print a list as the user wants it; with `single` JSON is the one object, not an array. */
+/* Print a list in the user's output format; with `single`, JSON is one object and not an array. */
 int listing_print(const struct cli *cli, enum listing_kind kind, const struct listing *list,
                   bool single, struct err *err) MUST_USE;
 int listing_json(enum listing_kind kind, const struct listing *list, json_t **ret,
                  struct err *err) MUST_USE;
 struct render_options listing_render_options(void);
 
-/* The whole command of a job (the list of jobs has its beginning); the caller frees it. NULL: it is
- * private to the job's user. */
-int listing_command(struct client *client, int64_t id, char **ret, struct err *err) MUST_USE;
-/* The id of the newest job of that name; ERR_NOT_FOUND with what to do. */
+/* Fetch the whole command of a job (the list of jobs has its beginning); the caller frees it. NULL
+ * if it is private to the job's user. *ret_labels: the labels as JSON, likewise; NULL: none. */
+int listing_command(struct client *client, int64_t id, char **ret, char **ret_labels,
+                    struct err *err) MUST_USE;
+/* Return the id of the newest job of that name; the message of ERR_NOT_FOUND says what to do. */
 int listing_job_id(struct client *client, const char *job, int64_t *ret, struct err *err) MUST_USE;
 
 #endif

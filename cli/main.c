@@ -1,5 +1,5 @@
 /*
- * main.c - borgctl: parse, look the command up, run it.
+ * main.c - main function of borgctl: parse the command line, run the command.
  */
 #include "cli.h"
 #include "core_dumps.h"
@@ -16,8 +16,8 @@ static void main_on_interrupt(int sig UNUSED)
 }
 
 #ifdef __SANITIZE_ADDRESS__
-/* A call ends with its answer: connections that still say goodbye are not taken apart first, so
- * what they hold is no leak. The libraries are looked at in the unit tests. */
+/* The process ends without waiting for connections that are still closing, so their memory counts
+ * as leaked. The unit tests check the libraries for leaks. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

@@ -35,7 +35,7 @@ static bool stat_read(pid_t pid, struct proc_stat *ret)
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = '\0';
-    /* The name in parentheses may hold anything, parentheses too. */
+    /* The name in parentheses may contain anything, also parentheses. */
     const char *after = strrchr(text, ')');
     int parent;
     unsigned long long start;
@@ -75,7 +75,8 @@ bool proc_read(const char *pid_path, struct proc *ret)
     return n == 2 && proc_alive(ret);
 }
 
-/* In the child; async-signal-safety does not matter, borgctl has one thread here. */
+/* Runs in the child. Functions that are not async-signal-safe are allowed: borgctl has one thread.
+ */
 static int pid_file_write(const char *path)
 {
     char temporary[4096];
@@ -98,7 +99,8 @@ _Noreturn static void child_become(char *const *argv, int log, const char *pid_p
     dup2(null, STDIN_FILENO);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
-    /* Whatever borgctl's caller left open (a pipe, a lock) is not for a process that stays. */
+    /* Close the descriptors that borgctl inherited (a pipe, a lock): the process would keep them
+     * open. */
     if (failure != STDERR_FILENO + 1) {
         dup2(failure, STDERR_FILENO + 1);
         failure = STDERR_FILENO + 1;
@@ -120,7 +122,7 @@ int proc_spawn(char *const *argv, const char *log_path, const char *pid_path, st
     int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log < 0)
         return err_errno(err, errno, "cannot write %s", log_path);
-    (void)fchmod(log, 0600); /* one that is there may have been everybody's */
+    (void)fchmod(log, 0600); /* an existing file may be readable by everybody */
     if (pipe2(fds, O_CLOEXEC) < 0) {
         close(log);
         return err_errno(err, errno, "cannot make a pipe");
@@ -132,7 +134,7 @@ int proc_spawn(char *const *argv, const char *log_path, const char *pid_path, st
     close(log);
     close(fds[1]);
     int error = pid < 0 ? errno : 0;
-    /* The pipe closes when the program has started; before, it brings the reason why not. */
+    /* The pipe closes when exec succeeds; before that, it carries the errno of a failure. */
     while (pid > 0 && read(fds[0], &error, sizeof error) < 0 && errno == EINTR)
         ;
     close(fds[0]);
@@ -145,7 +147,7 @@ int proc_spawn(char *const *argv, const char *log_path, const char *pid_path, st
     return 0;
 }
 
-/* A child of ours that has ended would stay as a zombie as long as we are there. */
+/* Collect our ended children: otherwise they stay zombies, which look alive, until we end. */
 static void reap(void)
 {
     while (waitpid(-1, NULL, WNOHANG) > 0)
@@ -178,7 +180,7 @@ static size_t wait_gone(const struct proc *procs, size_t count, uint64_t wait_ms
     return alive;
 }
 
-/* The last line of what comes through the pipe, without "PROGRAM: " before it. */
+/* Read the last line that comes through the pipe, without a leading "PROGRAM: ". */
 static void last_line_read(int fd, char *to, size_t size)
 {
     char byte;
@@ -224,13 +226,14 @@ int proc_run(char *const *argv, struct err *err)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     return status == 0 ? 0
-                       : err_set(err, ERR_STATE, "%s", said[0] != '\0' ? said : "it was killed");
+                       : err_set(err, ERR_STATE, "%s",
+                                 said[0] != '\0' ? said : "it was killed by a signal");
 }
 
 size_t proc_stop(const struct proc *procs, size_t count, uint64_t grace_ms)
 {
     signal_all(procs, count, SIGTERM);
-    /* One that is stopped (SIGSTOP) cannot hear the other signal. */
+    /* A stopped process (SIGSTOP) gets the other signal only after SIGCONT. */
     signal_all(procs, count, SIGCONT);
     size_t stubborn = wait_gone(procs, count, grace_ms);
     if (stubborn > 0) {
@@ -279,7 +282,7 @@ static void procs_scan(struct procs *ret)
     closedir(dir);
 }
 
-/* "borg-shim DIRECTORY", the directory below `dir`? */
+/* Return whether the process is "borg-shim DIRECTORY" with a directory below `dir`. */
 static bool is_shim_of(pid_t pid, const char *dir)
 {
     char path[64], text[4096];
@@ -316,7 +319,7 @@ static bool procs_have(const struct procs *p, pid_t pid)
     return false;
 }
 
-/* Everything that descends from the shims: they are subreapers, nothing escapes them. */
+/* Find all descendants of the shims. Shims are subreapers, so no descendant leaves its shim. */
 static void tasks_find(const struct procs *all, const struct procs *shims, struct procs *ret)
 {
     for (bool more = true; more;) {
@@ -344,7 +347,7 @@ size_t proc_stop_tasks(const char *dir, uint64_t grace_ms, size_t *ret_killed)
 {
     CLEANUP(procs_release) struct procs shims = {0};
     *ret_killed = 0;
-    /* Again while there are some: a task may have been making processes as we looked. */
+    /* Repeat while there are descendants: a task may fork while /proc is read. */
     for (int round = 0; round < 20; round++) {
         CLEANUP(procs_release) struct procs all = {0};
         CLEANUP(procs_release) struct procs tasks = {0};
@@ -357,7 +360,7 @@ size_t proc_stop_tasks(const char *dir, uint64_t grace_ms, size_t *ret_killed)
         *ret_killed += proc_stop(tasks.items, tasks.count, grace_ms);
     }
     if (shims.count > 0)
-        poll(NULL, 0, RECORD_MS); /* a shim writes the end of its task down within this */
+        poll(NULL, 0, RECORD_MS); /* within this time a shim records the end of its task */
     signal_all(shims.items, shims.count, SIGKILL);
     wait_gone(shims.items, shims.count, grace_ms);
     return shims.count;

@@ -1,5 +1,5 @@
 /*
- * progress.c - a bar, a percentage, and when it will be over if it goes on like this.
+ * progress.c - a progress bar with percentage and estimated time left.
  */
 #include "progress.h"
 

@@ -1,8 +1,9 @@
 /*
- * render.c - tables (libsmartcols) and JSON (jansson) out of SQL rows.
+ * render.c - tables (libsmartcols) out of SQL rows; JSON: libcell/proto/rows_json.c.
  */
 #include "render.h"
 #include "quantity.h"
+#include "rows_json.h"
 #include "text.h"
 
 #include <libsmartcols/libsmartcols.h>
@@ -25,52 +26,6 @@ bool render_colors_wanted(FILE *to)
 {
     const char *no = getenv("NO_COLOR");
     return isatty(fileno(to)) && (no == NULL || no[0] == '\0');
-}
-
-static json_t *text_json(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value != NULL)
-        return value;
-    CLEANUP(buf_release) struct buf escaped = {0}; /* it is no UTF-8 */
-    text_escape(&escaped, text);
-    return json_string(buf_text(&escaped));
-}
-
-static json_t *pairs_json(const char *text)
-{
-    CLEANUP(free_ptr) char *copy = xstrdup(text);
-    json_t *object = json_object();
-    char *rest = copy;
-    for (char *pair; (pair = strsep(&rest, " ")) != NULL;) {
-        char *value = strchr(pair, '=');
-        if (value == NULL)
-            continue;
-        *value++ = '\0';
-        json_object_set_new(object, pair, json_integer(strtoll(value, NULL, 10)));
-    }
-    return object;
-}
-
-static json_t *value_json(enum render_kind kind, const struct wire_value *v)
-{
-    json_t *value = NULL;
-    switch (v->type) {
-    case WIRE_NULL:
-        return kind == RENDER_PAIRS ? json_object() : json_null();
-    case WIRE_INTEGER:
-        return json_integer(v->integer);
-    case WIRE_REAL:
-        value = json_real(v->real); /* NULL for what JSON has not: infinity */
-        return value != NULL ? value : json_null();
-    case WIRE_TEXT:
-        if (kind == RENDER_JSON)
-            value = json_loads(v->text, JSON_DECODE_ANY, NULL);
-        if (kind == RENDER_PAIRS)
-            value = pairs_json(v->text);
-        return value != NULL ? value : text_json(v->text);
-    }
-    UNREACHABLE("wire type");
 }
 
 static void age_print(struct buf *to, int64_t ms)
@@ -200,18 +155,10 @@ void render_value(struct buf *to, enum render_kind kind, const struct wire_value
     UNREACHABLE("wire type");
 }
 
-static size_t column_at(const struct wire_rows *rows, const char *key)
-{
-    size_t at = 0;
-    while (at < rows->column_count && strcmp(rows->columns[at], key) != 0)
-        at++;
-    return at;
-}
-
 const struct wire_value *render_cell(const struct wire_rows *rows, size_t row, const char *key)
 {
-    size_t at = column_at(rows, key);
-    if (row >= rows->row_count || at == rows->column_count)
+    size_t at;
+    if (row >= rows->row_count || rows_column(rows, key, &at, NULL) != 0)
         return NULL;
     return &rows->values[row * rows->column_count + at];
 }
@@ -228,38 +175,17 @@ const char *render_text(const struct wire_rows *rows, size_t row, const char *ke
     return v != NULL && v->type == WIRE_TEXT ? v->text : "";
 }
 
-static int columns_find(const struct wire_rows *rows, const struct render_column *columns,
-                        size_t count, size_t *ret_at, struct err *err)
-{
-    for (size_t i = 0; i < count; i++) {
-        ret_at[i] = column_at(rows, columns[i].key);
-        if (ret_at[i] == rows->column_count)
-            return err_set(err, ERR_CORRUPT,
-                           "the cell's answer has no column %s; does it run another version than "
-                           "this borgctl (%s)?",
-                           columns[i].key, BORG_VERSION);
-    }
-    return 0;
-}
-
 int render_json(const struct wire_rows *rows, const struct render_column *columns, size_t count,
                 json_t **ret, struct err *err)
 {
-    size_t at[64];
-    ASSERT(count <= ARRAY_SIZE(at));
-    if (columns_find(rows, columns, count, at, err) < 0)
-        return -(int)err->code;
-    json_t *array = json_array();
-    for (size_t row = 0; row < rows->row_count; row++) {
-        json_t *object = json_object();
-        for (size_t i = 0; i < count; i++)
-            json_object_set_new(
-                object, columns[i].key,
-                value_json(columns[i].kind, &rows->values[row * rows->column_count + at[i]]));
-        json_array_append_new(array, object);
-    }
-    *ret = array;
-    return 0;
+    struct rows_json_column wanted[64];
+    ASSERT(count <= ARRAY_SIZE(wanted));
+    for (size_t i = 0; i < count; i++)
+        wanted[i] = (struct rows_json_column){columns[i].key,
+                                              columns[i].kind == RENDER_JSON    ? ROWS_JSON_VALUE
+                                              : columns[i].kind == RENDER_PAIRS ? ROWS_JSON_PAIRS
+                                                                                : ROWS_JSON_PLAIN};
+    return rows_json(rows, wanted, count, ret, err);
 }
 
 static const char *state_color(const char *state)
@@ -336,8 +262,9 @@ int render_table(FILE *to, const struct wire_rows *rows, const struct render_col
     size_t at[64];
     const char *titles[64];
     ASSERT(count <= ARRAY_SIZE(at));
-    if (columns_find(rows, columns, count, at, err) < 0)
-        return -(int)err->code;
+    for (size_t i = 0; i < count; i++)
+        if (rows_column(rows, columns[i].key, &at[i], err) < 0)
+            return -(int)err->code;
     struct libscols_table *table = table_new(to, options);
     for (size_t i = 0; i < count; i++) {
         titles[i] = title_of(rows, &columns[i], at[i]);
@@ -355,39 +282,6 @@ int render_table(FILE *to, const struct wire_rows *rows, const struct render_col
     }
     table_print(to, table);
     return 0;
-}
-
-/* A column's name as a key: lower case, [a-z0-9_], the nth of its name with _n. */
-static void key_make(struct buf *to, const struct wire_rows *rows, size_t column)
-{
-    size_t same = 1;
-    for (const char *p = rows->columns[column]; *p != '\0'; p++) {
-        bool upper = *p >= 'A' && *p <= 'Z';
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '_';
-        char c = upper ? (char)(*p - 'A' + 'a') : plain ? *p : '_';
-        buf_append(to, &c, 1);
-    }
-    for (size_t i = 0; i < column; i++)
-        same += strcasecmp(rows->columns[i], rows->columns[column]) == 0;
-    if (same > 1)
-        buf_printf(to, "_%zu", same);
-}
-
-json_t *render_json_any(const struct wire_rows *rows)
-{
-    json_t *array = json_array();
-    for (size_t row = 0; row < rows->row_count; row++) {
-        json_t *object = json_object();
-        for (size_t i = 0; i < rows->column_count; i++) {
-            CLEANUP(buf_release) struct buf key = {0};
-            key_make(&key, rows, i);
-            json_object_set_new(
-                object, buf_text(&key),
-                value_json(RENDER_TEXT, &rows->values[row * rows->column_count + i]));
-        }
-        json_array_append_new(array, object);
-    }
-    return array;
 }
 
 void render_table_any(FILE *to, const struct wire_rows *rows, const struct render_options *options)

@@ -45,8 +45,8 @@ int render_json(const struct wire_rows *rows, const struct render_column *column
 int render_table(FILE *to, const struct wire_rows *rows, const struct render_column *columns,
                  size_t count, const struct render_options *options, struct err *err) MUST_USE;
 
-/* Any rows at all: keys and titles from their own names, the kinds from the values. */
-json_t *render_json_any(const struct wire_rows *rows);
+/* Any rows at all: titles from their own names, the kinds from the values (JSON:
+ * rows_json_any()). */
 void render_table_any(FILE *to, const struct wire_rows *rows, const struct render_options *options);
 
 /* Print (indented, with a newline) and free. */

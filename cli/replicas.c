@@ -1,5 +1,5 @@
 /*
- * replicas.c - comparing cell.json with what the cell says.
+ * replicas.c - bring cell.json up to date with the replicas of the cell.
  */
 #include "replicas.h"
 
@@ -33,19 +33,19 @@ static void add(struct cell_file *cell, const struct master *row)
     str_copy(replica->raft, sizeof replica->raft, row->raft);
 }
 
-bool replicas_follow(struct cell_file *cell, const struct masters *told, bool by_leader)
+bool replicas_follow(struct cell_file *cell, const struct masters *reported, bool by_leader)
 {
     bool changed = false;
-    for (uint32_t i = 0; by_leader && i < told->count; i++) {
-        if (place_of(cell, told->rows[i].id) < cell->replica_count ||
-            cell->replica_count == CELL_REPLICAS_MAX) /* then there is room in the next round */
+    for (uint32_t i = 0; by_leader && i < reported->count; i++) {
+        if (place_of(cell, reported->rows[i].id) < cell->replica_count ||
+            cell->replica_count == CELL_REPLICAS_MAX) /* if full, the next round has room for it */
             continue;
-        add(cell, &told->rows[i]);
+        add(cell, &reported->rows[i]);
         changed = true;
     }
     for (size_t i = cell->replica_count; i > 0 && cell->replica_count > 1; i--) {
         uint64_t id = cell->replicas[i - 1].id;
-        if (id >= told->next_id || masters_find(told, id) != NULL)
+        if (id >= reported->next_id || masters_find(reported, id) != NULL)
             continue;
         remove_at(cell, i - 1);
         changed = true;
@@ -66,7 +66,7 @@ static bool follow_all(struct cell_file *cell, const struct client_status *all)
     return changed;
 }
 
-/* Those whom the first round names may know more still. */
+/* Ask in two rounds: replicas that the first round adds may know of more. */
 bool replicas_ask(struct client *client, struct client_status ret[CELL_REPLICAS_MAX])
 {
     bool changed = false;

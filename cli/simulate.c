@@ -1,5 +1,5 @@
 /*
- * simulate.c - the master's loop of scheduling without a master.
+ * simulate.c - the scheduling loop of a master, in memory.
  */
 #include "simulate.h"
 
@@ -128,7 +128,7 @@ bool sim_exit(struct sim *sim, struct attempt_ref task)
     return end_task(sim, task, 0);
 }
 
-/* Victims that were told to stop have stopped: their borglets say so. */
+/* Report the victims as stopped, as their borglets would. */
 static void end_victims(struct sim *sim, const struct cmd_schedule *decided)
 {
     for (uint32_t i = 0; i < decided->victim_count; i++)
@@ -149,10 +149,10 @@ bool sim_run_within(struct sim *sim, uint64_t pending_max)
         if (sim->on_decided != NULL)
             sim->on_decided(sim->data, sim, &decided);
         struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = decided};
-        /* The decision is the scheduler's until the next pass; applying it feeds the scheduler
-         * rows, which leaves these arrays alone. */
+        /* The decision belongs to the scheduler until the next pass. Applying it updates rows of
+         * the scheduler, but not these arrays. */
         apply(sim, &cmd);
-        ASSERT(sim->answer.refused == 0); /* nothing else changes the cell */
+        ASSERT(sim->answer.refused == 0); /* nothing else changes the cell, so the decision fits */
         end_victims(sim, &decided);
         if (pending_max != UINT64_MAX && sched_stats(sim->sched).blocked > pending_max)
             return false;
@@ -186,7 +186,7 @@ static void figures_of_passes(const struct sim *sim, struct sim_figures *f)
         f->pass_us_total += us[i];
 }
 
-/* Amounts are at most 2^50 and tasks at most 2^22: the sum of a whole cell may not fit 64 bits. */
+/* Saturate: amounts up to 2^50 times up to 2^22 tasks may not fit into 64 bits. */
 static void add_times(struct resources *to, const struct resources *amount, uint64_t times)
 {
     for (int r = 0; r < RES_COUNT; r++) {

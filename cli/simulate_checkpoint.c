@@ -1,8 +1,8 @@
 /*
- * simulate_checkpoint.c - the live part of a real cell, from the rows of its cell.db.
+ * simulate_checkpoint.c - load the live part of a real cell from its cell.db.
  *
- * Only what scheduling depends on is read: machines, jobs that are not dead, their tasks. The file
- * is opened read-only; what contradicts itself is refused as the cell itself would (cell_load_*).
+ * Only the input of scheduling is read: machines, jobs that are not dead, their tasks. The file is
+ * opened read-only; contradictory rows are refused as by the cell itself (cell_load_*).
  */
 #include "simulate.h"
 
@@ -11,7 +11,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-enum { CELL_APPLICATION_ID = 1114600039, CELL_SCHEMA = 6 }; /* borgmaster/schema.sql */
+enum { CELL_APPLICATION_ID = 1114600039, CELL_SCHEMA = 7 }; /* borgmaster/schema.sql */
 
 struct rows {
     sqlite3 *db;
@@ -64,7 +64,7 @@ static int load_name(struct sim *sim, const struct rows *rows, struct err *err)
     struct resource_names *names = &sim->cell->resource_names;
     int64_t slot = integer(rows, 0);
     if (slot < 1 || slot > RESOURCES_NAMED_MAX || strlen(text(rows, 1)) > RESOURCE_NAME_MAX)
-        return err_set(err, ERR_CORRUPT, "resource \"%.40s\": its slot or name is none",
+        return err_set(err, ERR_CORRUPT, "resource \"%.40s\": its slot or name is invalid",
                        text(rows, 1));
     str_copy(names->text[slot - 1], sizeof names->text[0], text(rows, 1));
     return resource_names_valid(names, err);
@@ -77,7 +77,7 @@ static int load_machine(struct sim *sim, const struct rows *rows, struct err *er
     bool up = strcmp(text(rows, 2), machine_state_text(MACHINE_UP)) == 0;
     row.state = up ? MACHINE_UP : row.name[0] == '\0' ? MACHINE_REMOVED : MACHINE_DOWN;
     if (row.state != MACHINE_REMOVED)
-        str_copy(row.addr, sizeof row.addr, "nowhere:1"); /* nobody asks it */
+        str_copy(row.addr, sizeof row.addr, "nowhere:1"); /* never contacted */
     for (int r = 0; r < RES_COUNT; r++)
         row.capacity.v[r] = integer(rows, 3 + r);
     row.draining = integer(rows, 3 + RES_COUNT) != 0;
@@ -100,10 +100,11 @@ static int load_job(struct sim *sim, const struct rows *rows, struct err *err)
     int rc = spec_unpack(spec, spec == NULL ? 0 : (size_t)size, &row.spec, err);
     if (rc != 0)
         return err_wrap(err, "job %" PRIu64, row.id.v);
-    row.spec.priority = (uint32_t)integer(rows, 4); /* may have changed since it was submitted */
+    /* an update may have changed it since the submit */
+    row.spec.priority = (uint32_t)integer(rows, 4);
     row.spec.replicas = (uint32_t)integer(rows, 5);
     row.task_count = (uint32_t)integer(rows, 6);
-    for (int r = 0; r < RES_NAMED; r++) /* the same; those that are named never do */
+    for (int r = 0; r < RES_NAMED; r++) /* likewise; named resources are never updated */
         row.spec.limit.v[r] = integer(rows, 7 + r);
     rc = cell_load_job(sim->cell, &row, err);
     spec_release(&row.spec);
@@ -118,7 +119,7 @@ static int load_limit_old(struct sim *sim, const struct rows *rows, struct err *
     return cell_load_limit_old(sim->cell, (job_id){(uint64_t)integer(rows, 0)}, &limit, err);
 }
 
-/* CAUSE_COUNT for a text that is none: refused when the row is loaded. */
+/* Return CAUSE_COUNT for an unknown name: loading the row then refuses it. */
 static enum cause cause_of(const char *name)
 {
     unsigned cause = 0;
@@ -132,7 +133,7 @@ static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
     int64_t index = integer(rows, 1);
     unsigned state = 0;
     if (index < 0 || index >= CELL_TASKS_PER_JOB_MAX)
-        return err_set(err, ERR_CORRUPT, "a task with the index %" PRId64, index);
+        return err_set(err, ERR_CORRUPT, "a task has the invalid index %" PRId64, index);
     while (state < TASK_STATE_COUNT && strcmp(text(rows, 2), task_state_text(state)) != 0)
         state++;
     struct task row = {.id = task_id_of((job_id){(uint64_t)integer(rows, 0)}, (uint32_t)index),
@@ -155,7 +156,7 @@ static int load_task(struct sim *sim, const struct rows *rows, struct err *err)
     return cell_load_task(sim->cell, &row, err);
 }
 
-/* In the order that cell.h asks for. Back-offs are taken as over. */
+/* The order is the one that cell.h requires. Back-offs count as over. */
 static const struct table {
     const char *sql;
     int (*load)(struct sim *sim, const struct rows *rows, struct err *err);
@@ -195,7 +196,7 @@ static int rows_open(struct rows *rows, const char *path, struct err *err)
     if (rc != 0 || sqlite3_step(rows->statement) != SQLITE_ROW)
         return rc != 0 ? rc : rows_fail(rows, err);
     if (integer(rows, 0) != CELL_APPLICATION_ID)
-        return err_set(err, ERR_INVALID, "a database, but not the cell.db of a cell");
+        return err_set(err, ERR_INVALID, "it is a SQLite database, but not the cell.db of a cell");
     rc = rows_query(rows, "PRAGMA user_version", err);
     if (rc != 0 || sqlite3_step(rows->statement) != SQLITE_ROW)
         return rc != 0 ? rc : rows_fail(rows, err);
@@ -211,7 +212,7 @@ int sim_load_checkpoint(struct sim *sim, const char *path, struct err *err)
 {
     CLEANUP(rows_release) struct rows rows;
     int rc = rows_open(&rows, path, err);
-    /* One transaction: a live replica may be writing. */
+    /* One transaction gives a consistent view while a live replica writes. */
     if (rc == 0 && sqlite3_exec(rows.db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
         rc = rows_fail(&rows, err);
     for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(tables); i++) {

@@ -1,11 +1,11 @@
 /*
- * simulate_compact.c - cell compaction: how few machines would do, when packed from scratch.
+ * simulate_compact.c - cell compaction: the fewest machines that suffice for a workload.
  *
- * The measure of the Borg paper (section 5.1): take machines away at random until the workload no
- * longer fits; 11 times; the 90th percentile of what is needed. Up to 0.2% of the tasks, the picky
- * ones, may stay pending. What a job of more tasks than half the machines insists on becomes a
- * wish. Where more is needed than there is, the cell is cloned. The search halves an interval, so
- * it takes fitting for monotonous, which it nearly is.
+ * The experiment of the Borg paper (section 5.1): remove machines at random until the workload,
+ * packed from scratch, no longer fits; repeat 11 times; the result is the 90th percentile of the
+ * machines needed. Up to 0.2% of the tasks may stay pending. Hard constraints of a job with more
+ * tasks than half the machines become soft. If the cell is too small, it is cloned. The search is a
+ * bisection, which assumes that more machines never hurt; this is nearly true.
  */
 #include "simulate_compact.h"
 
@@ -15,7 +15,7 @@
 
 enum { CLONES_MAX = 4, PICKY_PERMILLE = 2, STEPS = 1000 };
 
-/* The cell and its clones, each in an order of its own. */
+/* Shuffle the machines of the cell and of each clone separately. */
 static uint32_t *draw_order(uint32_t machines, uint64_t seed)
 {
     uint32_t *order = xcalloc((size_t)machines * CLONES_MAX, sizeof *order);
@@ -55,7 +55,7 @@ static int fits(struct trial *t, uint32_t count, bool *ret, struct err *err)
     return rc;
 }
 
-/* The smallest count from which it fits, to within `step`; starting from a guess. */
+/* Find the smallest number of machines that suffices, to within `step`, starting from a guess. */
 static int search(struct trial *t, uint32_t guess, uint32_t *ret, struct err *err)
 {
     uint32_t most = t->workload->machine_count * CLONES_MAX;
@@ -64,15 +64,16 @@ static int search(struct trial *t, uint32_t guess, uint32_t *ret, struct err *er
     uint32_t low = 0, high = MIN(guess, most);
     bool ok;
     int rc = fits(t, high, &ok, err);
-    while (rc == 0 && !ok && high < most) { /* up until it fits */
+    while (rc == 0 && !ok && high < most) { /* grow until it fits */
         low = high;
         high = MIN(high + stride, most);
         stride *= 2;
         rc = fits(t, high, &ok, err);
     }
     if (rc == 0 && !ok)
-        return err_set(err, ERR_LIMIT, "%d times the cell is not enough for its tasks", CLONES_MAX);
-    while (rc == 0 && low == 0 && high > stride) { /* down until it does not */
+        return err_set(err, ERR_LIMIT, "the tasks do not fit into %d copies of the cell",
+                       CLONES_MAX);
+    while (rc == 0 && low == 0 && high > stride) { /* shrink until it does not fit */
         uint32_t below = high - stride;
         stride *= 2;
         rc = fits(t, below, &ok, err);
@@ -100,7 +101,7 @@ static int by_size(const void *x, const void *y)
     return a < b ? -1 : a > b;
 }
 
-/* Every hard clause a wish, every bound a preference; true when there was one. */
+/* Make hard constraints and bounds soft; return true if there were any. */
 static bool soften(struct job_spec *spec)
 {
     bool was_hard = false;

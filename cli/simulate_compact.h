@@ -1,5 +1,5 @@
 /*
- * simulate_compact.h - the experiment of cell compaction on a workload.
+ * simulate_compact.h - the cell compaction experiment on a workload.
  */
 #ifndef CLI_SIMULATE_COMPACT_H
 #define CLI_SIMULATE_COMPACT_H
@@ -8,22 +8,22 @@
 
 enum { COMPACT_TRIALS = 11 };
 
-/* What no scheduler can do without: the largest over resources of demand / capacity. */
+/* The lower bound for any scheduler: the largest of demand / capacity over all resources. */
 struct compact_bound {
-    uint32_t machines; /* of the cell */
+    uint32_t machines; /* machines in the cell */
     uint64_t tasks;
-    uint64_t softened; /* jobs too large for what they insist on */
-    double percent;    /* of the cell's machines, were they all alike */
+    uint64_t softened; /* jobs whose constraints were made soft */
+    double percent;    /* lower bound in percent of the cell's machines, if all were alike */
 };
-/* Softens what large jobs ask for, in `workload`. */
+/* Compute the bound and make the constraints of large jobs in `workload` soft. */
 int compact_prepare(struct workload *workload, struct compact_bound *ret, struct err *err) MUST_USE;
 
 struct compact {
-    uint32_t needed[COMPACT_TRIALS]; /* machines, per trial, smallest first */
-    uint32_t machines;               /* the 90th percentile of them */
-    double percent;                  /* of the cell */
+    uint32_t needed[COMPACT_TRIALS]; /* machines needed in each trial, in ascending order */
+    uint32_t machines;               /* 90th percentile */
+    double percent;                  /* in percent of the cell */
 };
-/* Who hears of each pass and of each trial that is done; may be NULL. */
+/* Called after each pass and each trial; NULL is allowed. */
 struct compact_watch {
     void (*on_pass)(void *data, const struct sim *sim);
     void (*on_trial)(void *data, uint32_t trial);

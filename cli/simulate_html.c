@@ -1,8 +1,8 @@
 /*
  * simulate_html.c - the report of a simulation: inline SVG and CSS, no script, light and dark.
  *
- * Colours are variables of the page, so that one drawing serves both schemes; every mark has a
- * <title>, which browsers show where the pointer is.
+ * Colours are CSS variables, so that one drawing serves both colour schemes; every mark has a
+ * <title>, which browsers show under the pointer.
  */
 #include "simulate_html.h"
 
@@ -93,7 +93,8 @@ static void write_tiles(struct buf *to, const struct findings *found)
     buf_printf(to, "</div>\n");
 }
 
-/* Machines by how much of their cpu and of their ram is taken; the last step has 100% in it. */
+/* Count machines by the share of their cpu and of their ram that is used; the last step includes
+ * 100%. */
 static uint32_t count_heat(const struct cell *cell, uint32_t counts[HEAT_CELLS][HEAT_CELLS])
 {
     uint32_t most = 0;
@@ -123,9 +124,9 @@ static void write_heat(struct buf *to, const struct cell *cell)
     uint32_t most = count_heat(cell, counts);
     buf_printf(
         to,
-        "<section><h2>Machines by utilisation</h2><p>Each square is the machines with so "
-        "much of their cpu and ram taken; the stronger its colour the more, in doublings, up "
-        "to %u. Full machines are at the top right; off the diagonal one resource is left "
+        "<section><h2>Machines by utilisation</h2><p>Each square shows the machines with this "
+        "share of their cpu and ram in use; a stronger colour means more machines, in doublings up "
+        "to %u. Full machines are at the top right; far from the diagonal one resource is left "
         "without the other.</p>\n<svg viewBox='0 0 %d %d' width=%d role=img>\n",
         most, LEFT + SIDE + 20, SIDE + 50, LEFT + SIDE + 20);
     for (int y = 0; y < HEAT_CELLS; y++)
@@ -158,14 +159,14 @@ static void bar(struct buf *to, double from, double part, int y, const char *cla
     buf_printf(to, "</rect>\n");
 }
 
-/* Of what is placed, what is left where nothing of mean size fits, and what is asked for. */
+/* Draw one resource: placed, stranded, other free, and the demand of all tasks as a mark. */
 static void write_resource(struct buf *to, const struct sim_figures *f, enum resource r, int y)
 {
     CLEANUP(buf_release) struct buf title = {0};
     double used = share(f->used.v[r], f->capacity.v[r]);
     double stranded = share(f->stranded.v[r], f->capacity.v[r]);
     double asked = share(f->demand.v[r], f->capacity.v[r]);
-    /* The bar has room for a third more than there is; a mark beyond stays at its end. */
+    /* The bar ends at 133% of the capacity; a larger demand is drawn at its end. */
     buf_printf(to, "<text x=0 y=%d>", y + 14);
     html_escape(to, resource_name(r, &f->resource_names));
     buf_printf(to, "</text>");
@@ -192,7 +193,7 @@ static void write_resources(struct buf *to, const struct findings *found)
                "<section><h2>Resources</h2><p><span class='key ka'></span>placed"
                "<span class='key kb'></span>stranded: free on the %" PRIu32
                " machines without room for a task of mean size<span class='key kbase'></span>other "
-               "free; the mark is what all tasks ask for</p>\n<svg viewBox='0 0 %d %d' width=%d "
+               "free; the mark is the demand of all tasks</p>\n<svg viewBox='0 0 %d %d' width=%d "
                "role=img>\n",
                f->stranded_machines, WIDTH, rows * 34, WIDTH);
     int y = 4;
@@ -206,8 +207,8 @@ static void write_resources(struct buf *to, const struct findings *found)
 }
 
 struct curve {
-    const char *class; /* of its line */
-    const char *fill;  /* of the area below; NULL: none */
+    const char *class; /* of the line */
+    const char *fill;  /* of the area below the line; NULL: none */
     enum { PENDING, RUNNING, USED } what;
     enum resource resource;
 };
@@ -262,9 +263,9 @@ static void write_history(struct buf *to, const struct findings *found)
     bool has_gpus = found->figures->capacity.v[RES_GPU] > 0;
     char most[24];
     if (found->history == NULL) {
-        buf_printf(to,
-                   "<section><h2>Queue over time</h2><p>No time passed: all tasks were there at "
-                   "once. See --arrivals.</p></section>\n");
+        buf_printf(to, "<section><h2>Queue over time</h2><p>The simulation shows one moment: all "
+                       "tasks arrived at "
+                       "once. See --arrivals.</p></section>\n");
         return;
     }
     snprintf(most, sizeof most, "%" PRIu64, found->history->pending_max);
@@ -315,7 +316,7 @@ void html_what_if(struct buf *to, const struct sim *sim, const struct what_if *w
     buf_printf(to,
                "<section><h2>What if %" PRIu32 " machines go</h2><p>%" PRIu64
                " tasks lose their machine, %" PRIu64 " are evicted, %" PRIu64
-               " are left pending. All above is of before.</p>\n<table><tr><th>job<th>"
+               " stay pending. The figures above are from before.</p>\n<table><tr><th>job<th>"
                "priority<th>lost<th>evicted<th>pending<th class=l>why\n",
                w->removed_count, w->lost, w->evicted, w->pending);
     for (size_t i = 0; i < w->job_count; i++) {
@@ -358,15 +359,15 @@ static void write_ignored(struct buf *to, const struct sim_ignored *ignored)
 {
     struct ignored_row rows[IGNORED_ROWS];
     report_ignored(ignored, rows);
-    buf_printf(to, "<section><h2>Of the trace, not used or taken otherwise</h2><table>\n");
+    buf_printf(to, "<section><h2>Parts of the trace that were ignored or changed</h2><table>\n");
     for (size_t i = 0; i < IGNORED_ROWS; i++)
         if (rows[i].count > 0)
             buf_printf(to, "<tr><td>%" PRIu64 "<td class=l>%s\n", rows[i].count, rows[i].text);
     buf_printf(to, "<tr><td><td class=l>priorities %s\n</table></section>\n",
-               ignored->priorities_2011 ? "of the scale of 2011, 0 to 11" : "as they are");
+               ignored->priorities_2011 ? "mapped from the scale of 2011, 0 to 11" : "unchanged");
 }
 
-/* A row per policy: a dot per trial, a bar to the 90th percentile, the bound as a mark. */
+/* One row per policy: a dot per trial, a bar to the 90th percentile, the bound as a mark. */
 static void write_compact(struct buf *to, const struct compact_bound *bound,
                           const struct compact *results, const bool *done)
 {
@@ -376,8 +377,8 @@ static void write_compact(struct buf *to, const struct compact_bound *bound,
     buf_printf(to,
                "<section><h2>Machines needed, %% of the cell</h2><p>%" PRIu64 " tasks packed from "
                "scratch on machines drawn at random, %d trials (dots) and their 90th percentile; "
-               "the mark is what no scheduler can do without. %" PRIu64
-               " jobs larger than half the cell had what they insist on made a wish.</p>\n"
+               "the mark is the lower bound for any scheduler. Hard constraints of %" PRIu64
+               " jobs larger than half the cell were made soft.</p>\n"
                "<table><tr><th>policy<th><th>machines<th>of cell<th>over bound\n",
                bound->tasks, COMPACT_TRIALS, bound->softened);
     for (enum policy p = 0; p < POLICY_COUNT; p++) {

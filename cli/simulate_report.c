@@ -1,5 +1,5 @@
 /*
- * simulate_report.c - what a simulation found, and what of its input it could not use.
+ * simulate_report.c - print the results of a simulation, and the input that it ignored.
  */
 #include "simulate_report.h"
 #include "text.h"
@@ -9,17 +9,17 @@
 void report_ignored(const struct sim_ignored *g, struct ignored_row to[IGNORED_ROWS])
 {
     const struct ignored_row rows[IGNORED_ROWS] = {
-        {"elsewhen", g->elsewhen,
-         "tasks are not there at that time: left out; see --at, --arrivals"},
+        {"elsewhen", g->not_running,
+         "tasks do not run at that time: left out; see --at, --arrivals"},
         {"conflict", g->conflicts,
-         "tasks have a conflict=JOB:K with K > 0, or with a job in parts: not kept"},
+         "tasks have a conflict=JOB:K with K > 0, or with a job in parts: ignored"},
         {"cover", g->covers,
-         "tasks have a spread=failure_domain:N: taken as at most so many in each that it takes N"},
-        {"parts", g->parts, "tasks of later parts of a job with bounds: counted by themselves"},
-        {"duration", g->durations, "tasks have a duration_s: taken as running on; see --arrivals"},
+         "tasks have a spread=failure_domain:N: taken as a maximum per domain that forces N"},
+        {"parts", g->parts, "tasks of later parts of a job with bounds: bounded separately"},
+        {"duration", g->durations, "tasks have a duration_s: taken as endless; see --arrivals"},
         {"raised", g->raised, "tasks ask for no cpu or no ram: taken as asking for 1m or 1Mi"},
         {"disk", g->disks, "tasks ask for disk, which no machine has: taken as asking for none"},
-        {"qos", g->qos, "tasks name a qos: not used, the band follows from the priority"},
+        {"qos", g->qos, "tasks have a qos: ignored, the band follows from the priority"},
     };
     memcpy(to, rows, sizeof rows);
 }
@@ -59,15 +59,15 @@ static void print_ignored(FILE *to, const struct sim_ignored *g)
 {
     struct ignored_row rows[IGNORED_ROWS];
     report_ignored(g, rows);
-    print_to(to, "\nof the trace, not used or taken otherwise:\n");
+    print_to(to, "\nparts of the trace that were ignored or changed:\n");
     for (size_t i = 0; i < IGNORED_ROWS; i++)
         if (rows[i].count > 0)
             print_to(to, "  %9" PRIu64 " %s\n", rows[i].count, rows[i].text);
     print_to(to, "priorities: %s\n",
              g->priorities_2011
-                 ? "0-11 of the 2011 scale taken as ours: 0-1 free (0-1), 2-8 batch (100-106),\n"
+                 ? "0-11 of the 2011 scale mapped: 0-1 free (0-1), 2-8 batch (100-106),\n"
                    "            9 and 11 production (200, 201), 10 monitoring (360)"
-                 : "as they are");
+                 : "unchanged");
 }
 
 static void print_waits(FILE *to, const char *name, const struct waits *w)
@@ -124,7 +124,7 @@ void report_print(FILE *to, const struct findings *found)
         print_ignored(to, &found->workload->ignored);
 }
 
-/* `names` NULL: none of those. */
+/* With `names` NULL, named resources are left out. */
 static json_t *resources_json(const struct resources *r, const struct resource_names *names)
 {
     json_t *json =
@@ -185,7 +185,7 @@ static json_t *history_json(const struct history *h)
                      "used_max", resources_json(&h->used_max, NULL), "samples", samples);
 }
 
-/* What belongs to a trace alone. */
+/* Add the members that only a trace has. */
 static void add_trace(json_t *json, const struct workload *workload)
 {
     if (!workload->from_trace)
@@ -226,7 +226,7 @@ void report_compact_print(FILE *to, const struct workload *workload,
     print_to(to,
              "cell compaction: machines needed for %" PRIu64 " tasks, of %" PRIu32
              " machines; %d trials,\n90th percentile; up to 0.2%% of the tasks may stay pending; "
-             "what %" PRIu64 " jobs larger\nthan half the cell insist on is taken as a wish\n\n"
+             "hard constraints\nof %" PRIu64 " jobs larger than half the cell are made soft\n\n"
              "%-18s %9s %9s %11s %18s\n%-18s %9s %8.1f%%\n",
              bound->tasks, bound->machines, COMPACT_TRIALS, bound->softened, "", "machines",
              "of cell", "over bound", "trials", "volume bound", "", bound->percent);
@@ -271,7 +271,7 @@ void report_what_if_print(FILE *to, const struct sim *sim, const struct what_if 
 {
     print_to(to,
              "\nwithout %" PRIu32 " machine%s (%s%s): %" PRIu64
-             " task%s without a machine, %" PRIu64 " evicted,\n%" PRIu64 " left pending\n",
+             " task%s lost their machine, %" PRIu64 " evicted,\n%" PRIu64 " stay pending\n",
              w->removed_count, w->removed_count == 1 ? "" : "s",
              cell_machine(sim->cell, w->removed[0])->name, w->removed_count > 1 ? ", ..." : "",
              w->lost, w->lost == 1 ? "" : "s", w->evicted, w->pending);

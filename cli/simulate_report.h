@@ -1,5 +1,5 @@
 /*
- * simulate_report.h - the figures of a simulation for people and for programs.
+ * simulate_report.h - the figures of a simulation as text and as JSON.
  */
 #ifndef CLI_SIMULATE_REPORT_H
 #define CLI_SIMULATE_REPORT_H
@@ -11,28 +11,28 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* One line of what was not used: how many, of what, and what was done with them. */
+/* One kind of ignored input: how many tasks, which property, and its treatment. */
 enum { IGNORED_ROWS = 8 };
 struct ignored_row {
     const char *key;
-    uint64_t count; /* 0: not worth a line */
+    uint64_t count; /* 0: not printed */
     const char *text;
 };
-/* Append an amount as a person reads it of a whole cell: whole cpus, GiB, to a tenth; what machines
- * name is counted. JSON has the exact amounts. */
+/* Append an amount of a whole cell for people: cpus, GiB, to one decimal; named resources as a
+ * count. JSON has the exact amounts. */
 void report_amount(struct buf *to, enum resource r, int64_t amount);
 void report_ignored(const struct sim_ignored *ignored, struct ignored_row ret[IGNORED_ROWS]);
 
 struct findings {
     const struct sim_figures *figures;
     const struct workload *workload;
-    const struct history *history; /* NULL: no time passed */
+    const struct history *history; /* NULL: the simulation shows one moment */
 };
 void report_print(FILE *to, const struct findings *found);
-/* Every figure, amounts in base units; the caller owns it. */
+/* Return all figures, amounts in base units; the caller owns the result. */
 json_t *report_json(const struct findings *found);
 
-/* Of the policies that are `done`. */
+/* Print the results for the policies that are `done`. */
 void report_compact_print(FILE *to, const struct workload *workload,
                           const struct compact_bound *bound, const struct compact *results,
                           const bool *done);

@@ -1,5 +1,5 @@
 /*
- * simulate_time.c - the clock of a simulation: who is next to come or to go.
+ * simulate_time.c - the event queue of a simulation over time.
  */
 #include "simulate_time.h"
 
@@ -11,7 +11,7 @@ struct departure {
     struct attempt_ref task;
 };
 
-struct seconds { /* of waiting */
+struct seconds { /* seconds of waiting */
     uint32_t *all;
     size_t count, capacity;
 };
@@ -19,9 +19,9 @@ struct seconds { /* of waiting */
 struct timeline {
     struct sim *sim;
     const struct workload *workload;
-    const struct sim_job **order; /* of arrival; job id v is order[v - 1] */
-    uint32_t arrived;             /* jobs */
-    struct departure *heap;       /* the first to go is heap[0] */
+    const struct sim_job **order; /* in order of arrival; job id v is order[v - 1] */
+    uint32_t arrived;             /* number of jobs */
+    struct departure *heap;       /* heap[0] departs first */
     size_t heap_count, heap_capacity;
     struct seconds waits[BAND_COUNT];
     struct history *history;
@@ -35,7 +35,7 @@ static void timeline_release(struct timeline *t)
         free(t->waits[b].all);
 }
 
-/* By time, then by task: the same order whatever the heap has gone through. */
+/* Compare by time, then by task, so that the order does not depend on the history of the heap. */
 static bool is_before(const struct departure *a, const struct departure *b)
 {
     return a->second != b->second ? a->second < b->second : a->task.task.v < b->task.task.v;
@@ -77,8 +77,9 @@ static void note_wait(struct seconds *waits, uint64_t seconds)
     waits->all[waits->count++] = (uint32_t)MIN(seconds, (uint64_t)UINT32_MAX);
 }
 
-/* A pending task last changed when it became so. */
-static void on_decided(void *data, const struct sim *sim, const struct cmd_schedule *decided)
+/* For a pending task, the time of its last change is when it became pending. */
+static void simulate_time_on_decided(void *data, const struct sim *sim,
+                                     const struct cmd_schedule *decided)
 {
     struct timeline *t = data;
     for (uint32_t i = 0; i < decided->placement_count; i++) {
@@ -119,7 +120,7 @@ static int timeline_open(struct timeline *t, struct err *err)
     return 0;
 }
 
-/* When something next comes or goes; INT64_MAX: never. */
+/* Return the time of the next arrival or departure; INT64_MAX if there is none. */
 static int64_t next_second(const struct timeline *t)
 {
     int64_t second = INT64_MAX;
@@ -172,7 +173,7 @@ static struct waits waits_of(struct seconds *waits)
                           waits->all[waits->count * 99 / 100], waits->all[waits->count - 1]};
 }
 
-/* Whoever still waits has waited so long so far. */
+/* Record the waits so far of tasks that are still pending. */
 static void note_pending(struct timeline *t)
 {
     LIST_EACH(l, &t->sim->cell->jobs)
@@ -200,14 +201,14 @@ static void summarize(struct timeline *t)
     free(all.all);
     for (uint32_t i = 0; i < h->sample_count; i++)
         for (int r = 0; r < RES_COUNT; r++) {
-            /* Divided first: a sum of samples may not fit. */
+            /* divide first: the sum of the samples may overflow */
             h->used_mean.v[r] += h->samples[i].used.v[r] / h->sample_count;
             h->used_max.v[r] = MAX(h->used_max.v[r], h->samples[i].used.v[r]);
         }
 }
 
-/* The samples lie at even distances; what happens between two belongs to the later one. */
-static int live(struct timeline *t, struct history_watch watch, struct err *err)
+/* Samples are equidistant; an event between two samples belongs to the later one. */
+static int timeline_run(struct timeline *t, struct history_watch watch, struct err *err)
 {
     struct history *h = t->history;
     int64_t until_s = h->until_s;
@@ -223,7 +224,7 @@ static int live(struct timeline *t, struct history_watch watch, struct err *err)
                 watch.on_second(watch.data, second, until_s);
         }
         if (h->sample_count > 0 && h->samples[h->sample_count - 1].second == end)
-            continue; /* a run of fewer seconds than samples */
+            continue; /* the run has fewer seconds than samples */
         h->samples[h->sample_count] = sample_of(t, end);
         h->samples[h->sample_count++].pending_max = pending_max;
         h->pending_max = MAX(h->pending_max, pending_max);
@@ -240,10 +241,10 @@ int sim_run_over_time(struct sim *sim, const struct workload *workload, struct h
     struct timeline t = {.sim = sim, .workload = workload, .history = ret};
     *ret = (struct history){0};
     int rc = timeline_open(&t, err);
-    sim->on_decided = on_decided;
+    sim->on_decided = simulate_time_on_decided;
     sim->data = &t;
     if (rc == 0)
-        rc = live(&t, watch, err);
+        rc = timeline_run(&t, watch, err);
     sim->on_decided = NULL;
     sim->data = NULL;
     return rc;

@@ -1,8 +1,8 @@
 /*
- * simulate_time.h - a workload run over time: jobs arrive, tasks end, others wait.
+ * simulate_time.h - simulate a workload over time: jobs arrive, wait, run and end.
  *
- * Time jumps from one arrival or end to the next, and between two of them the scheduler has all the
- * passes it wants. An evicted task starts over, with all of its run time before it.
+ * Time jumps from one arrival or end to the next; in between, the scheduler runs until it has
+ * nothing to do. An evicted task starts over with its full run time.
  */
 #ifndef CLI_SIMULATE_TIME_H
 #define CLI_SIMULATE_TIME_H
@@ -12,13 +12,13 @@
 enum { HISTORY_SAMPLES = 360 };
 
 struct sample {
-    int64_t second;       /* its end */
-    uint64_t pending_max; /* tasks waiting, at its worst moment */
-    uint64_t running;     /* tasks, at its end */
+    int64_t second;       /* end of the interval */
+    uint64_t pending_max; /* largest number of pending tasks in the interval */
+    uint64_t running;     /* number of running tasks at the end */
     struct resources used;
 };
 
-/* How long tasks were pending before a placement, evicted ones each time anew, in seconds. */
+/* Seconds that tasks were pending before a placement; each eviction starts a new wait. */
 struct waits {
     uint64_t count;
     uint32_t p50_s, p99_s, max_s;
@@ -30,7 +30,7 @@ struct history {
     uint64_t pending_max;
     struct waits waits;
     struct waits bands[BAND_COUNT];
-    struct resources used_mean, used_max; /* of the samples */
+    struct resources used_mean, used_max; /* over all samples */
     struct sample samples[HISTORY_SAMPLES];
     uint32_t sample_count;
 };
@@ -39,7 +39,7 @@ struct history_watch {
     void (*on_second)(void *data, int64_t second, int64_t until_s);
     void *data;
 };
-/* The machines of the workload at once, its jobs as they arrive, up to the last arrival. */
+/* Run the workload: its machines are there at the start, its jobs arrive until the last arrival. */
 int sim_run_over_time(struct sim *sim, const struct workload *workload, struct history_watch watch,
                       struct history *ret, struct err *err) MUST_USE;
 

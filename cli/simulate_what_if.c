@@ -1,5 +1,5 @@
 /*
- * simulate_what_if.c - room for more, and machines taken away.
+ * simulate_what_if.c - count how many more tasks fit, and remove machines.
  */
 #include "simulate_what_if.h"
 
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As free work, which evicts nobody. */
+/* Submit them as free work, which evicts nothing. */
 int what_if_more(struct sim *sim, const struct job_spec *spec, uint64_t *ret, struct err *err)
 {
     CLEANUP(spec_release) struct job_spec more;
@@ -32,12 +32,12 @@ int what_if_more(struct sim *sim, const struct job_spec *spec, uint64_t *ret, st
     return 0;
 }
 
-/* Per job of the cell's list, in its order: what it had, and what became of it. */
+/* Per job, in the order of the cell's list: its state before, and what happened to it. */
 struct ledger {
-    uint32_t *pending; /* before */
+    uint32_t *pending; /* tasks pending before */
     uint32_t *lost;
     uint32_t *evicted;
-    struct idmap numbers; /* by job id: position + 1 */
+    struct idmap numbers; /* job id to position + 1 */
 };
 
 static void ledger_open(struct ledger *ledger, const struct cell *cell)
@@ -65,11 +65,12 @@ static void ledger_release(struct ledger *ledger)
 static size_t number_of(const struct ledger *ledger, task_id task)
 {
     size_t number = (size_t)idmap_get(&ledger->numbers, task_job(task).v);
-    ASSERT(number > 0); /* no job comes while machines go */
+    ASSERT(number > 0); /* no job arrives while machines are removed */
     return number - 1;
 }
 
-static void on_decided(void *data, const struct sim *sim UNUSED, const struct cmd_schedule *decided)
+static void simulate_what_if_on_decided(void *data, const struct sim *sim UNUSED,
+                                        const struct cmd_schedule *decided)
 {
     struct ledger *ledger = data;
     for (uint32_t i = 0; i < decided->victim_count; i++)
@@ -103,7 +104,8 @@ static int take_drawn(struct sim *sim, uint64_t count, uint64_t *seed, struct le
         if (is_up(sim, i))
             up[up_count++] = i;
     if (count > up_count)
-        return err_set(err, ERR_INVALID, "--remove %" PRIu64 ": only %" PRIu32 " machines are up",
+        return err_set(err, ERR_INVALID,
+                       "--remove %" PRIu64 ": there are only %" PRIu32 " machines that are up",
                        count, up_count);
     for (uint64_t i = 0; rc == 0 && i < count; i++) {
         uint32_t at = (uint32_t)(sim_draw(seed) % up_count);
@@ -149,7 +151,7 @@ static int take_what(struct sim *sim, const char *what, uint64_t *seed, struct l
         return take_meeting(sim, what, ledger, w, err);
     uint64_t count = strtoull(what, NULL, 10);
     if (strlen(what) > 9 || count == 0)
-        return err_set(err, ERR_INVALID, "--remove: \"%.40s\" is no number of machines", what);
+        return err_set(err, ERR_INVALID, "--remove: \"%.40s\" is not a number of machines", what);
     return take_drawn(sim, count, seed, ledger, w, err);
 }
 
@@ -186,7 +188,7 @@ int what_if_remove(struct sim *sim, const char *const *what, size_t count, uint6
         rc = take_what(sim, what[i], &seed, &ledger, ret, err);
     if (rc != 0)
         return rc;
-    sim->on_decided = on_decided;
+    sim->on_decided = simulate_what_if_on_decided;
     sim->data = &ledger;
     sim_run(sim);
     sim->on_decided = NULL;

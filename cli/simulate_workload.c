@@ -1,6 +1,6 @@
 /*
- * simulate_workload.c - what a cell is told of a trace, and a count of everything it cannot be
- * told.
+ * simulate_workload.c - make a workload from a trace, and count the input that a cell cannot
+ * express.
  */
 #include "simulate_workload.h"
 
@@ -24,9 +24,9 @@ void workload_release(struct workload *workload)
 }
 
 /*
- * The trace of 2011 knows 0 to 11: 0-1 free, 2-8 batch, 9 and 11 production, 10 monitoring. Our
- * bands (those of 2019) begin at 0, 100, 120 and 360; the order inside a band is kept, monitoring
- * comes above production. Larger scales are taken as they are.
+ * The trace of 2011 has priorities 0 to 11: 0-1 free, 2-8 batch, 9 and 11 production, 10
+ * monitoring. Our bands (those of 2019) start at 0, 100, 120 and 360. The order inside a band is
+ * kept; monitoring is above production. Other scales are used unchanged.
  */
 uint32_t workload_priority(uint32_t priority, bool is_2011)
 {
@@ -54,7 +54,7 @@ static void take_machine(struct workload *to, const struct trace_machine *from)
     machine->attributes = words_copy(&from->attributes);
 }
 
-/* N - 1 domains are to be too few: n > (N - 1) * max. */
+/* N - 1 domains must not suffice: n > (N - 1) * max. */
 uint32_t workload_domain_max(uint32_t tasks, uint32_t domains_min)
 {
     if (domains_min <= 1)
@@ -62,7 +62,7 @@ uint32_t workload_domain_max(uint32_t tasks, uint32_t domains_min)
     return MAX((tasks - 1) / (domains_min - 1), 1U);
 }
 
-/* A bound that no placement could reach is none. */
+/* A bound that no placement could reach is left out. */
 static void add_spread(struct job_spec *spec, const char *by, uint32_t max)
 {
     if (max == 0 || max >= spec->replicas)
@@ -73,7 +73,7 @@ static void add_spread(struct job_spec *spec, const char *by, uint32_t max)
     spread->max = max;
 }
 
-/* Of those that say "none", for jobs in one part; how many were not taken. */
+/* Take the conflicts with K = 0 and jobs in one part; return how many others were left out. */
 static uint32_t take_conflicts(struct job_spec *spec, const struct trace_constraints *from,
                                const struct namemap *split)
 {
@@ -122,7 +122,7 @@ static bool runs_at(const struct trace_job *job, int32_t duration_s, int64_t sec
     return job->arrival_s <= second && second < end;
 }
 
-/* How many of its tasks are taken. */
+/* Return how many of the job's tasks are taken. */
 static uint32_t count_taken(const struct trace *trace, const struct trace_job *job,
                             const struct workload_choice *choice)
 {
@@ -150,11 +150,11 @@ static void take_durations(struct workload *to, const struct trace *trace,
 
 struct namer {
     struct namemap taken;
-    struct namemap split; /* jobs that are in parts */
-    bool is_part;         /* of the job last named: another part came before */
+    struct namemap split; /* jobs that come in parts */
+    bool is_part;         /* an earlier part of the last named job exists */
 };
 
-/* A job's name, with its line in the trace when an earlier part of the job has taken the name. */
+/* Name a job; add its line in the trace if an earlier part has taken the name. */
 static void name_job(struct namer *namer, const struct trace_job *job, char *to, size_t size)
 {
     namer->is_part = namemap_get(&namer->taken, job->id) != NULL;
@@ -170,7 +170,7 @@ static void take_job(struct workload *to, const struct trace *trace, const struc
                      const struct workload_choice *choice, bool has_disks, struct namer *namer)
 {
     uint32_t count = count_taken(trace, from, choice);
-    to->ignored.elsewhen += from->count - count;
+    to->ignored.not_running += from->count - count;
     if (count == 0)
         return;
     struct sim_job *job = &to->jobs[to->job_count++];
@@ -194,7 +194,7 @@ static void take_job(struct workload *to, const struct trace *trace, const struc
     count_job(from, count, namer->is_part, has_disks, conflicts, &to->ignored);
 }
 
-/* Which jobs come in parts: those whose id is there twice. */
+/* Find the jobs that come in parts: their id occurs more than once. */
 static void find_split(struct namer *namer, const struct trace *trace)
 {
     struct namemap seen = {0};
@@ -207,10 +207,10 @@ static void find_split(struct namer *namer, const struct trace *trace)
 
 struct step {
     int64_t second;
-    int64_t cpu_milli, ram_mib, gpu_milli; /* more, or fewer */
+    int64_t cpu_milli, ram_mib, gpu_milli; /* positive: arrival, negative: departure */
 };
 
-/* By time; at one second those who go are first. */
+/* Compare by time; at the same second, departures come first. */
 static int by_second(const void *x, const void *y)
 {
     const struct step *a = x;
@@ -240,7 +240,8 @@ static struct step *draw_steps(const struct trace *trace, size_t *ret_count)
     return steps;
 }
 
-/* The second at which the scarcest of cpu, ram and gpus is asked for most, as a share of all. */
+/* Return the second with the highest demand, as a share of the capacity, for any of cpu, ram, gpus.
+ */
 static int64_t peak_of(const struct trace *trace)
 {
     size_t count;

@@ -1,5 +1,5 @@
 /*
- * simulate_workload.h - machines and jobs to simulate, from a trace or from a real cell.
+ * simulate_workload.h - the machines and jobs of a simulation, from a trace or from a real cell.
  */
 #ifndef CLI_SIMULATE_WORKLOAD_H
 #define CLI_SIMULATE_WORKLOAD_H
@@ -16,21 +16,22 @@ struct sim_machine {
 struct sim_job {
     struct job_spec spec;
     int64_t arrival_s;
-    const int32_t *durations_s; /* of its tasks, -1: runs on; NULL: all do. Of the trace */
+    /* run time of each task, -1: endless; NULL: all are endless; owned by the trace */
+    const int32_t *durations_s;
 };
 
-/* What a trace says and a cell has not, or has otherwise: never dropped in silence. Tasks, unless
- * said otherwise. */
+/* Input that a cell cannot express. Everything is counted and reported; the unit is tasks unless
+ * noted. */
 struct sim_ignored {
-    uint64_t elsewhen;  /* are not there at that moment, or come later: left out */
-    uint64_t durations; /* have a run time, but no time passes */
-    uint64_t conflicts; /* with K > 0, or with a job in parts: not kept */
-    uint64_t covers;    /* are to cover N failure domains: at most so many in one that they must */
-    uint64_t parts;     /* of a later part of a job with bounds: counted by themselves */
-    uint64_t raised;    /* ask for no cpu or no ram: taken as asking for 1m or 1Mi */
-    uint64_t disks;     /* disk requests that no machine's size is known for */
-    uint64_t qos;       /* name a qos: the band follows from the priority */
-    bool priorities_2011; /* the trace's scale is 0 to 11 */
+    uint64_t not_running; /* do not run at that moment, or arrive later: left out */
+    uint64_t durations;   /* have a run time, but the simulation shows one moment */
+    uint64_t conflicts;   /* conflicts with K > 0, or with a job in parts: ignored */
+    uint64_t covers;      /* cover N failure domains: replaced by a maximum per domain */
+    uint64_t parts;       /* belong to a later part of a job with bounds: bounded separately */
+    uint64_t raised;      /* request no cpu or no ram: taken as 1m or 1Mi */
+    uint64_t disks;       /* request disk, but no machine has a known disk size */
+    uint64_t qos;         /* have a qos: ignored, the band follows from the priority */
+    bool priorities_2011; /* the trace uses the scale 0 to 11 */
 };
 
 struct workload {
@@ -38,32 +39,33 @@ struct workload {
     uint32_t machine_count;
     struct sim_job *jobs; /* in the order of the trace, or by id */
     uint32_t job_count;
-    bool from_trace; /* then `ignored` and `policy` are of use */
+    bool from_trace; /* only then are `ignored` and `policy` valid */
     struct sim_ignored ignored;
-    enum policy policy; /* of all its jobs */
+    enum policy policy; /* policy of all jobs */
 };
 void workload_release(struct workload *workload);
 
 enum workload_when {
-    WHEN_MOMENT, /* what would be running at that second, did nothing ever wait */
-    WHEN_PEAK,   /* at the second when that asks for most */
-    WHEN_ALL,    /* everything, at once */
-    WHEN_UNTIL   /* what has arrived at that second; to be run over time */
+    WHEN_MOMENT, /* tasks that would run at that second if none had to wait */
+    WHEN_PEAK,   /* likewise, at the second with the highest demand */
+    WHEN_ALL,    /* all tasks at once */
+    WHEN_UNTIL   /* tasks that arrive until that second, for a run over time */
 };
 struct workload_choice {
     enum policy policy;
     enum workload_when when;
-    int64_t second; /* of WHEN_MOMENT and WHEN_UNTIL */
+    int64_t second; /* for WHEN_MOMENT and WHEN_UNTIL */
 };
-/* The trace must outlive it. */
+/* Make a workload from a trace. The trace must outlive it. */
 void workload_of_trace(struct workload *ret, const struct trace *trace,
                        const struct workload_choice *choice);
-/* Machines that are up and not draining, and the jobs that are not dead, as they were asked for. */
+/* Make a workload of the machines that are up and not draining and of all live jobs, with their
+ * requested limits. */
 void workload_of_cell(struct workload *ret, const struct cell *cell);
 
-/* Our priority for one of a trace: as it is, or from the scale of 0 to 11. */
+/* Map a priority of a trace to ours: unchanged, or from the scale of 0 to 11. */
 uint32_t workload_priority(uint32_t priority, bool is_2011);
-/* The smallest bound per domain which makes `tasks` cover `domains_min` of them. */
+/* Return the largest bound per domain that makes `tasks` cover `domains_min` domains. */
 uint32_t workload_domain_max(uint32_t tasks, uint32_t domains_min);
 
 #endif

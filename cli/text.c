@@ -1,7 +1,8 @@
 /*
- * text.c - output that cannot steer a terminal.
+ * text.c - print text without terminal control sequences.
  */
 #include "text.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -14,25 +15,8 @@
 
 void text_begin(void)
 {
-    /* A part of the C library since 2.35, so it is there whatever locales are installed. */
+    /* C.UTF-8 is part of the C library since 2.35: it exists whatever locales are installed. */
     (void)setlocale(LC_CTYPE, "C.UTF-8");
-}
-
-/* Bytes of the valid UTF-8 sequence at p and its character, 0 when it is none. */
-static size_t utf8_read(const unsigned char *p, uint32_t *ret)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    uint32_t c = n <= 1 ? p[0] : p[0] & (0xffU >> (n + 1));
-    if (p[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    *ret = c;
-    return c > 0x10ffff || (c >= 0xd800 && c < 0xe000) || (n > 0 && c < least[n]) ? 0 : n;
 }
 
 /* It changes the direction or the place of what is printed after it, or cannot be seen at all. */
@@ -44,11 +28,11 @@ static bool is_unseen(uint32_t c)
            (c >= 0xe0000 && c < 0xe1000);
 }
 
-/* Append one character or what stands for it; returns the bytes that were read. */
+/* Append one character or its escape; return the number of bytes read. */
 static size_t character_escape(struct buf *to, const unsigned char *p, bool keep_lines)
 {
     uint32_t c = 0;
-    size_t n = utf8_read(p, &c);
+    size_t n = utf8_read((const char *)p, &c);
     if (n == 0 || (n == 1 && is_unseen(c))) {
         if (keep_lines && (*p == '\n' || *p == '\t'))
             buf_append(to, p, 1);
@@ -75,12 +59,11 @@ size_t text_bad_line(const char *text)
 {
     size_t line = 1;
     uint32_t c;
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0';) {
-        size_t n = utf8_read(p, &c);
+    for (size_t n; *text != '\0'; text += n) {
+        n = utf8_read(text, &c);
         if (n == 0)
             return line;
-        line += *p == '\n';
-        p += n;
+        line += *text == '\n';
     }
     return 0;
 }
@@ -126,10 +109,10 @@ void json_print(FILE *to, const json_t *value, size_t flags)
 {
     char *text = json_dumps(value, flags | JSON_ENCODE_ANY);
     ASSERT(text != NULL);
-    /* jansson escapes controls below 0x20 itself; newlines are its indentation. */
+    /* jansson escapes controls below 0x20 itself; the newlines here are its indentation. */
     for (const unsigned char *p = (const unsigned char *)text; *p != '\0';) {
         uint32_t c = 0;
-        size_t n = utf8_read(p, &c);
+        size_t n = utf8_read((const char *)p, &c);
         if (n == 0 || c < 0x20 || !is_unseen(c))
             fwrite(p, 1, MAX(n, 1), to);
         else if (c < 0x10000)
@@ -150,7 +133,7 @@ bool stdout_has_reader(void)
 
 int stdout_check(struct err *err)
 {
-    bool failed = ferror(stdout) != 0; /* an earlier write: its errno has gone */
+    bool failed = ferror(stdout) != 0; /* an earlier write failed, and its errno is lost */
     errno = 0;
     if (fflush(stdout) != 0)
         failed = true;

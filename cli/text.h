@@ -1,9 +1,9 @@
 /*
- * text.h - what borgctl prints: UTF-8 with nothing in it that steers a terminal.
+ * text.h - output of borgctl: UTF-8 without terminal control sequences.
  *
- * Names, reasons, paths and messages come from other users, machines and replicas. Whatever is
- * printed goes through here, so none of them can move the cursor, hide text, change the order in
- * which it is read, or forge a line. Only `logs` copies a task's bytes as they are.
+ * Names, reasons, paths and messages come from other users, machines and replicas. All output goes
+ * through these functions, so that such text cannot move the cursor, hide or reorder text, or forge
+ * a line. Only `logs` copies a task's bytes unchanged.
  */
 #ifndef CLI_TEXT_H
 #define CLI_TEXT_H
@@ -14,31 +14,32 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* Make the C library know the width of every character, whatever the user's locale is: our output
- * is UTF-8. Without it all that is not ASCII is escaped. Call it once, before any output. */
+/* Make the C library know the width of every character regardless of the user's locale: our output
+ * is UTF-8. Without this call all characters beyond ASCII are escaped. Call it once, before any
+ * output. */
 void text_begin(void);
 
-/* Append `text` for one line or one cell of a table: controls, broken UTF-8, what has no width on a
- * terminal, and marks of direction are escaped. */
+/* Append `text` for one line or one table cell; escape control characters, invalid UTF-8,
+ * characters without width and direction marks. */
 void text_escape(struct buf *to, const char *text);
 
-/* The number of the first line with a byte that is no UTF-8, 0 when there is none. */
+/* Return the number of the first line with invalid UTF-8, 0 if there is none. */
 size_t text_bad_line(const char *text);
 
-/* printf() to stdout, to stderr or to a file; newlines and tabs stay, the rest is escaped as above,
- * also what came in as an argument. */
+/* printf() to stdout, stderr or a file. Newlines and tabs stay; everything else is escaped as
+ * above, including the arguments. */
 void print(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void print_err(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void print_to(FILE *to, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* One JSON value, indented or (JSON_COMPACT) on one line, and a newline. What steers a terminal
- * stands in it as \uXXXX, so the value is the same. */
+/* Print one JSON value, indented or (JSON_COMPACT) on one line, and a newline. Control characters
+ * are printed as \uXXXX, so the value is unchanged. */
 void json_print(FILE *to, const json_t *value, size_t flags);
 
-/* Flush stdout; ERR_IO unless all that was written to it arrived. That nobody reads it any more, as
- * in a pipe to head(1), is no error. */
+/* Flush stdout; ERR_IO if not all output could be written. A reader that closed the pipe, such as
+ * head(1), is no error. */
 int stdout_check(struct err *err) MUST_USE;
-/* False when it is a pipe or socket whose reader has closed it. */
+/* Return false if stdout is a pipe or socket whose reader has closed it. */
 bool stdout_has_reader(void);
 
 #endif

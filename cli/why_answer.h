@@ -1,5 +1,5 @@
 /*
- * why_answer.h - answers to why, shown: of what is pending, and of what was placed.
+ * why_answer.h - print the answers of `why`: for pending tasks and for placed ones.
  */
 #ifndef CLI_WHY_ANSWER_H
 #define CLI_WHY_ANSWER_H
@@ -8,17 +8,18 @@
 
 #include <jansson.h>
 
-/* `task`: JOB or JOB/INDEX as it was asked for; `names`: all there are. */
+/* Print why `task` (JOB or JOB/INDEX, as given) is pending; with `names`, print the full lists. */
 int why_pending_print(const char *task, const struct wire_rows *rows, bool names,
                       struct err *err) MUST_USE;
 int why_pending_json(const char *job, const struct wire_rows *rows, json_t **ret,
                      struct err *err) MUST_USE;
 
-/* How an attempt of a task was placed, from the history; `attempt` 0: the last one. ERR_NOT_FOUND
- * when the history does not have it. */
+/* Print how an attempt of a task was placed, from the history; `attempt` 0: the last one.
+ * ERR_NOT_FOUND if the history does not contain it. */
 int why_placed(const struct cli *cli, struct client *client, const char *job, int64_t index,
                uint64_t attempt, struct err *err) MUST_USE;
-/* For what reasons the job waited, lately: a table, nothing if it did not; the same as a list. */
+/* Print a table of the recent reasons for which the job waited, nothing if it did not; likewise
+ * return them as a JSON list. */
 int why_waited_print(struct client *client, const char *job, struct err *err) MUST_USE;
 int why_waited_json(struct client *client, const char *job, json_t **ret, struct err *err) MUST_USE;
 

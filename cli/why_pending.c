@@ -1,5 +1,5 @@
 /*
- * why_pending.c - the rows of "why is it pending?" (why_rows.h) for people and for programs.
+ * why_pending.c - print the rows of "why is it pending?" (why_rows.h) as text or JSON.
  */
 #include "why_answer.h"
 
@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* Of what is always told, so much is shown; `--machines` and JSON show all there is. */
+/* Shortened lists; `--machines` and JSON print everything. */
 enum { NEAR_SHOWN = 3, EVICTIONS_SHOWN = 2 };
 
 static const struct render_column columns[] = {
@@ -31,7 +31,7 @@ static bool row_is(const struct wire_rows *rows, size_t row, const char *kind)
     return row < rows->row_count && strcmp(render_text(rows, row, "kind"), kind) == 0;
 }
 
-/* The first row of that kind, or the number of rows. */
+/* Return the index of the first row of that kind, or the number of rows. */
 static size_t row_of(const struct wire_rows *rows, const char *kind)
 {
     size_t row = 0;
@@ -40,7 +40,7 @@ static size_t row_of(const struct wire_rows *rows, const char *kind)
     return row;
 }
 
-/* The rows of one kind, which stand together. */
+/* Return the rows of one kind, which are adjacent. */
 static struct wire_rows rows_of(const struct wire_rows *rows, const char *kind)
 {
     struct wire_rows part = *rows;
@@ -52,7 +52,7 @@ static struct wire_rows rows_of(const struct wire_rows *rows, const char *kind)
     return part;
 }
 
-/* The rows about the next shape, from row *at on; false when there are no more. */
+/* Return the rows of the next shape, from row *at on; false if there are no more. */
 static bool shape_next(const struct wire_rows *rows, size_t *at, struct wire_rows *ret)
 {
     size_t first = *at;
@@ -70,14 +70,14 @@ static const char *plural(int64_t count)
     return count == 1 ? "" : "s";
 }
 
-/* Is this row of another machine than the one before it? */
+/* Return whether this row belongs to another machine than the one before it. */
 static bool begins_machine(const struct wire_rows *rows, size_t row)
 {
     return row == 0 ||
            strcmp(render_text(rows, row, "machine"), render_text(rows, row - 1, "machine")) != 0;
 }
 
-/* "m7 lacks ram 512Mi, cpu 1; m3 lacks ..." */
+/* Print "nearest: m7 lacks ram 512Mi, cpu 1; m3 lacks ...". */
 static void near_print(const struct wire_rows *all, uint32_t max)
 {
     struct wire_rows rows = rows_of(all, "near");
@@ -94,7 +94,7 @@ static void near_print(const struct wire_rows *all, uint32_t max)
         print("\n");
 }
 
-/* "m3: would have to evict batch/3 (priority 100, may be evicted), ..." */
+/* Print "m3: would have to evict batch/3 (priority 100, may be evicted), ...". */
 static void victims_print(const struct wire_rows *all, uint32_t max)
 {
     struct wire_rows rows = rows_of(all, "victim");
@@ -124,17 +124,17 @@ static void gang_print(const struct wire_rows *rows)
     if (gang == rows->row_count)
         return;
     print("a gang, all start or none: %" PRId64 " of the %" PRId64
-          " that wait would have room now\n",
+          " pending tasks would have room now\n",
           render_integer(rows, gang, "amount"), render_integer(rows, gang, "machines"));
 }
 
-/* What is counted as machines: of a job in an alloc set those are allocs. */
+/* For a job in an alloc set, the counts are of allocs and not of machines. */
 static bool is_of_allocs(const struct wire_rows *rows)
 {
     return strcmp(render_text(rows, row_of(rows, "pending"), "reason"), "allocs") == 0;
 }
 
-/* What would help. */
+/* Print the smallest change that would help. */
 static void change_print(const struct wire_rows *rows)
 {
     size_t change = row_of(rows, "change");
@@ -172,7 +172,7 @@ static int rows_check(const struct wire_rows *rows, struct err *err)
     return row_of(rows, "pending") < rows->row_count
                ? 0
                : err_set(err, ERR_CORRUPT,
-                         "the cell's answer has no row `pending`: it speaks "
+                         "the cell's answer has no row `pending`: the cell has "
                          "another version; use the borgctl that belongs to it");
 }
 
@@ -188,7 +188,7 @@ int why_pending_print(const char *task, const struct wire_rows *rows, bool names
     print("%s: %" PRId64 " task%s pending, %" PRId64 " %s%s\n", task, pending, plural(pending),
           machines, allocs ? "alloc" : "machine", plural(machines));
     if (allocs && machines == 0)
-        print("its alloc set is gone: submit one of that name again\n");
+        print("its alloc set is gone: submit a set of that name again\n");
     for (size_t at = 0; shape_next(rows, &at, &shape);)
         if (shape_print(&shape, allocs, names, err) < 0)
             return -(int)err->code;
@@ -200,7 +200,7 @@ int why_pending_print(const char *task, const struct wire_rows *rows, bool names
     return 0;
 }
 
-/* "m1 m2" becomes a list. */
+/* Split "m1 m2" into a list. */
 static void names_split(json_t *reason)
 {
     json_t *names = json_array();
@@ -213,7 +213,7 @@ static void names_split(json_t *reason)
     json_object_set_new(reason, "names", names);
 }
 
-/* [{"machine": "m7", "missing": {"ram": 536870912}}, ...] */
+/* Return [{"machine": "m7", "missing": {"ram": 536870912}}, ...]. */
 static json_t *near_json(const struct wire_rows *all)
 {
     struct wire_rows rows = rows_of(all, "near");
@@ -231,7 +231,7 @@ static json_t *near_json(const struct wire_rows *all)
     return list;
 }
 
-/* [{"machine": "m3", "victims": [{"task": "batch/3", ...}, ...], "more": 2}, ...] */
+/* Return [{"machine": "m3", "victims": [{"task": "batch/3", ...}, ...], "more": 2}, ...]. */
 static json_t *victims_json(const struct wire_rows *all)
 {
     struct wire_rows rows = rows_of(all, "victim");
@@ -255,7 +255,7 @@ static json_t *victims_json(const struct wire_rows *all)
     return list;
 }
 
-/* What there is of this only sometimes. */
+/* Add the members that only some answers have. */
 static void maybe_json(const struct wire_rows *rows, json_t *object)
 {
     size_t change = row_of(rows, "change"), gang = row_of(rows, "gang");
@@ -275,7 +275,7 @@ static void maybe_json(const struct wire_rows *rows, json_t *object)
         json_object_set_new(object, "limit", json_string(render_text(rows, limit, "names")));
 }
 
-/* What is said of one shape; NULL is an error. */
+/* Return the object of one shape; NULL is an error. */
 static json_t *shape_json(const struct wire_rows *rows, struct err *err)
 {
     struct wire_rows reasons = rows_of(rows, "reason"), evict = rows_of(rows, "evict");
@@ -297,7 +297,7 @@ static json_t *shape_json(const struct wire_rows *rows, struct err *err)
     return object;
 }
 
-/* The first shape stands in the object itself, the others in a list. */
+/* Put the first shape into the object itself and the others into a list. */
 static int shapes_json(const struct wire_rows *rows, json_t *object, struct err *err)
 {
     struct wire_rows shape;

@@ -1,6 +1,6 @@
 /*
- * why_placed.c - how a task was placed, and why it waited, from the history: on any replica, also
- * when the task has long ended, for as long as the events go back.
+ * why_placed.c - print how a task was placed and why it waited, from the history of any replica,
+ * also after the task has ended, as long as its events are kept.
  */
 #include "why_answer.h"
 
@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* The newest job that had such a task; its rows may be gone. */
+/* Events of the newest job that had such a task; its rows may have been removed. */
 #define TASK_EVENTS \
     "job_name = %Q AND task_index = %lld AND job_id = (SELECT job_id FROM events WHERE " \
     "job_name = %Q AND task_index = %lld ORDER BY seq DESC LIMIT 1)"
@@ -41,7 +41,7 @@ static const struct render_column columns_of_waits[] = {
     {"reason", "WHY", RENDER_TEXT},
 };
 
-/* All that is known of one attempt. */
+/* Everything that is known about one attempt. */
 struct past {
     struct wire_rows decision; /* one row */
     struct wire_rows scores;
@@ -92,7 +92,7 @@ static int fetch_decision(struct client *client, const char *job, int64_t index,
     if (attempt > 0)
         return err_set(err, ERR_NOT_FOUND,
                        "the history has no attempt %" PRIu64 " of %s/%" PRId64
-                       ": it was never placed, or its events were dropped for newer ones",
+                       ": it was never placed, or its events were dropped to make room",
                        attempt, job, index);
     return err_set(err, ERR_NOT_FOUND, "the history has no attempt of %s/%" PRId64, job, index);
 }
@@ -127,26 +127,25 @@ static void choice_print(const struct past *past)
     const struct wire_rows *d = &past->decision;
     const char *among = render_text(d, 0, "among"), *next = render_text(d, 0, "runner_up");
     if (strcmp(among, "allocs") == 0) {
-        print("chosen among the allocs of its set; nothing is kept of the others\n");
+        print("chosen among the allocs of its set; the other allocs are not recorded\n");
         return;
     }
     if (strcmp(among, "its-own") == 0) {
-        print("the task has this machine of its own: its job runs on every machine\n");
+        print("the task belongs to this machine: its job runs one task on every machine\n");
         return;
     }
-    print("chosen among %s",
-          strcmp(among, "woken") == 0
-              ? "the machines where something had changed for the better: it had waited"
-              : "all machines");
+    print("chosen among %s", strcmp(among, "woken") == 0
+                                 ? "the machines that had improved while the task waited"
+                                 : "all machines");
     if (past->victims.row_count > 0)
-        print(", to evict from: it fitted nowhere else");
+        print(", with evictions: it fitted nowhere else");
     if (next[0] != '\0')
-        print("; at least 2 would have done, next was %s\n", next);
+        print("; at least 2 were suitable, runner-up %s\n", next);
     else
-        print("; no other was found that would have done\n");
+        print("; no other suitable one was found\n");
     if (past->scores.row_count > 0)
-        print("(the smaller is better; one order is added up, order 1 decides first, then "
-              "who is longer in the cell)\n");
+        print("(smaller is better; stages with the same order are added, order 1 decides first, "
+              "then the machine that registered first)\n");
 }
 
 static int past_print(const struct past *past, const char *job, int64_t index, struct err *err)
@@ -185,7 +184,7 @@ static int past_json(const struct past *past, const char *job, int64_t index, js
     json_t *victims = NULL, *attempts = NULL;
     json_t *decision = json_loads(render_text(d, 0, "decision"), 0, NULL);
     int rv =
-        decision == NULL ? err_set(err, ERR_CORRUPT, "a decision in the history is no JSON") : 0;
+        decision == NULL ? err_set(err, ERR_CORRUPT, "a decision in the history is not JSON") : 0;
     if (rv == 0)
         rv = render_json(&past->victims, columns_of_victims, ARRAY_SIZE(columns_of_victims),
                          &victims, err);
@@ -222,7 +221,7 @@ int why_placed(const struct cli *cli, struct client *client, const char *job, in
                                                   : why_waited_print(client, job, err);
 }
 
-/* Of the newest job of the name that the history knows. */
+/* Fetch the waits of the newest job of that name in the history. */
 static int fetch_waits(struct client *client, const char *job, struct wire_rows *ret,
                        struct err *err)
 {

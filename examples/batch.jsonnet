@@ -1,4 +1,4 @@
-// A finite batch job: each task counts for a while, then it is done; the job ends with its tasks.
+// A finite batch job: each task counts to STEPS and exits; the job ends when all tasks have ended.
 //
 //     borgctl submit examples/batch.jsonnet
 //     borgctl jobs batch

@@ -1,4 +1,4 @@
-// A task that always fails: it is started again after 1 s, 2 s, then the job is failed.
+// A task that always fails: it is restarted after a back-off of 1 s, then 2 s; then the job fails.
 //
 //     borgctl submit examples/crash.jsonnet
 //     borgctl events crash -f

@@ -1,11 +1,11 @@
-// A web server: three tasks, each answering HTTP on the port that the cell gave it.
+// A web server: three tasks, each answers HTTP on the port that the cell assigned to it.
 //
 //     borgctl submit examples/hello.jsonnet --wait
-//     borgctl tasks hello                    # PORTS says where
+//     borgctl tasks hello                    # PORTS is the column with the ports
 //     borgctl logs hello/0 -f
 //     borgctl submit examples/hello.jsonnet --tla-str name=other --tla-str text='hi there'
 //
-// It is written in the Perl that every Debian has, so that it needs nothing else.
+// The server is a Perl script because every Debian system has Perl.
 function(name='hello', text='hello from a task') {
   local server = |||
     use IO::Socket::INET;

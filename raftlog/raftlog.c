@@ -1,10 +1,10 @@
 /*
- * raftlog.c - proposals, barriers, roles and the life of the log.
+ * raftlog.c - proposals, barriers, roles, opening and closing.
  *
  * The library is entered from few places only. Requests are queued and submitted from an idle
- * handle, in the loop turn after: never from one of the library's callbacks, because while it fails
- * requests it still thinks to be the leader and crashes on a new one (cowsql 54d63472 99cd85d4).
- * What the library reports is recorded in its callback and told to the owner from there as well.
+ * handle in the next loop turn, never from a callback of the library: while it fails requests it
+ * still considers itself the leader and crashes on a new one (cowsql 54d63472 99cd85d4). Its
+ * results are recorded in its callbacks and reported to the owner from the idle handle too.
  */
 #include "raftlog_impl.h"
 
@@ -23,24 +23,24 @@ enum {
     HEARTBEAT_MS = 50,
     SNAPSHOT_THRESHOLD = 16384,
     SNAPSHOT_TRAILING = 4096,
-    SNAPSHOT_BYTES = 268435456, /* the log is in memory too */
+    SNAPSHOT_BYTES = 268435456, /* the log is kept in memory too */
     DISK_FREE_MIN_BYTES = 67108864,
     WATCH_MS = 1000,
     STUCK_DISK_MS = 10000,
     SLOW_DISK_MS = 1000,
     DISK_WINDOW_MS = 5000,
-    GIVE_WAY_MS = 900,      /* a write that takes so much longer here than on another replica is
-                               enough to hand leadership over; */
-    GIVE_WAY_EACH_MS = 250, /* or GIVE_WAY_WRITES that take so much longer, none quick among them */
-    GIVE_WAY_WRITES = 3,
-    GIVE_WAY_QUICK_MS = 100,
-    GIVE_WAY_AGAIN_MS = 60000,
-    GIVE_WAY_RETRY_MS = 3000, /* when nobody took over */
+    HANDOVER_MS = 900, /* hand leadership over when a write takes so much longer than on another
+                          replica, */
+    HANDOVER_EACH_MS = 250, /* or when HANDOVER_WRITES writes in a row do */
+    HANDOVER_WRITES = 3,
+    HANDOVER_QUICK_MS = 100,
+    HANDOVER_AGAIN_MS = 60000,
+    HANDOVER_RETRY_MS = 3000, /* when no replica took over */
     CONNECT_RETRY_MS = 100,
-    INSTALL_TIMEOUT_MS = 30000, /* a snapshot that was lost with its connection is sent again; of a
-                                   million tasks it takes seconds to put in place */
-    HELD_UP_MS = 500,           /* between two looks at the disk: the loop was busy, not the disk */
-    TELL_MS = 1,                /* after a commit, for entries that would tell it anyway */
+    INSTALL_TIMEOUT_MS = 30000, /* a snapshot lost with its connection is sent again; one of a
+                                   million tasks takes seconds to install */
+    LOOP_BLOCKED_MS = 500, /* between two checks: the loop was busy, so the disk is not to blame */
+    COMMIT_DELAY_MS = 1,   /* after a commit: further entries may carry the commit index */
 };
 
 struct proposal {
@@ -58,7 +58,7 @@ struct barrier {
     int status;
 };
 
-/* Barriers that share one entry of the log. */
+/* Barriers that share one log entry. */
 struct barrier_group {
     struct raft_barrier req;
     struct raftlog *log;
@@ -94,7 +94,7 @@ bool raftlog_leads(const struct raftlog *log)
     return log->started && !log->failed && !log->closing && log->raft.state == RAFT_LEADER;
 }
 
-/* What to do about files that are damaged. */
+/* Add the remedy for damaged files to an error. */
 static int raftlog_remedy(const struct raftlog *log, struct err *err)
 {
     if (err->code != ERR_CORRUPT)
@@ -108,7 +108,7 @@ uint64_t raftlog_leader(const struct raftlog *log)
 {
     raft_id id = 0;
     const char *address = NULL;
-    if (raftlog_leads(log)) /* the library says nobody while it hands leadership over */
+    if (raftlog_leads(log)) /* the library reports no leader during a transfer */
         return log->options.id;
     if (log->started && log->raft.state != RAFT_UNAVAILABLE)
         raft_leader((struct raft *)&log->raft, &id, &address); /* only reads */
@@ -122,12 +122,12 @@ int raftlog_refuse(const struct raftlog *log, struct err *err)
         return err_set(err, ERR_NOT_LEADER, "this replica is stopping; ask another one");
     if (leader_id != 0 && leader_id != log->options.id)
         return err_set(err, ERR_NOT_LEADER, "replica %" PRIu64 " is the leader", leader_id);
-    return err_set(err, ERR_NOT_LEADER, "no replica is known to be the leader now; try again");
+    return err_set(err, ERR_NOT_LEADER, "no leader is known at present; try again");
 }
 
 static void raftlog_on_idle(uv_idle_t *idle);
 
-void raftlog_kick(struct raftlog *log)
+void raftlog_schedule(struct raftlog *log)
 {
     if (log->started && !uv_is_closing((uv_handle_t *)&log->idle))
         ASSERT(uv_idle_start(&log->idle, raftlog_on_idle) == 0);
@@ -138,7 +138,7 @@ static void proposal_done(struct proposal *p, int status)
     p->status = status;
     list_remove(&p->link);
     list_push(&p->log->proposals_done, &p->link);
-    raftlog_kick(p->log);
+    raftlog_schedule(p->log);
 }
 
 static void raftlog_on_applied(struct raft_apply *req, int status, void *result)
@@ -176,7 +176,7 @@ static void raftlog_submit_proposals(struct raftlog *log)
 
 static void raftlog_answer_proposals(struct raftlog *log)
 {
-    struct list done; /* callbacks may propose again: those wait for the next turn */
+    struct list done; /* callbacks may propose again; such proposals wait for the next turn */
     list_init(&done);
     for (struct list *l; (l = list_pop(&log->proposals_done)) != NULL;)
         list_push(&done, l);
@@ -197,10 +197,11 @@ int raftlog_propose(struct raftlog *log, struct raftlog_proposal *req, const voi
     if (!raftlog_leads(log))
         return raftlog_refuse(log, err);
     if (size > RAFTLOG_ENTRY_BYTES_MAX)
-        return err_set(err, ERR_LIMIT, "entry of %zu bytes, at most %d are possible", size,
+        return err_set(err, ERR_LIMIT, "the entry has %zu bytes, at most %d are allowed", size,
                        RAFTLOG_ENTRY_BYTES_MAX);
     if (log->proposals_count >= PROPOSALS_IN_FLIGHT_MAX)
-        return err_set(err, ERR_LIMIT, "%d proposals are under way; wait for one of them",
+        return err_set(err, ERR_LIMIT,
+                       "%d proposals are in flight; wait until one of them has finished",
                        PROPOSALS_IN_FLIGHT_MAX);
     struct proposal *p = xcalloc(1, sizeof *p);
     p->log = log;
@@ -211,7 +212,7 @@ int raftlog_propose(struct raftlog *log, struct raftlog_proposal *req, const voi
     log->proposals_count++;
     req->cb = cb;
     req->impl = p;
-    raftlog_kick(log);
+    raftlog_schedule(log);
     return 0;
 }
 
@@ -226,10 +227,10 @@ static void raftlog_on_barrier(struct raft_barrier *req, int status)
     }
     log->barrier_groups--;
     free(group);
-    raftlog_kick(log);
+    raftlog_schedule(log);
 }
 
-/* All that wait share one entry: it is newer than everything committed before any of them. */
+/* Submit one entry for all waiting barriers: it is newer than everything committed before them. */
 static void raftlog_submit_barriers(struct raftlog *log)
 {
     if (list_empty(&log->barriers_waiting) || log->barrier_groups >= RAFTLOG_BARRIER_GROUPS_MAX)
@@ -267,7 +268,8 @@ int raftlog_barrier(struct raftlog *log, struct raftlog_barrier *req, raftlog_ba
     if (!raftlog_leads(log))
         return raftlog_refuse(log, err);
     if (log->barriers_count >= RAFTLOG_BARRIERS_MAX)
-        return err_set(err, ERR_LIMIT, "%d reads wait already; try again", RAFTLOG_BARRIERS_MAX);
+        return err_set(err, ERR_LIMIT, "%d reads are waiting already; try again",
+                       RAFTLOG_BARRIERS_MAX);
     struct barrier *b = xcalloc(1, sizeof *b);
     b->request = req;
     list_init(&b->link);
@@ -275,7 +277,7 @@ int raftlog_barrier(struct raftlog *log, struct raftlog_barrier *req, raftlog_ba
     log->barriers_count++;
     req->cb = cb;
     req->impl = b;
-    raftlog_kick(log);
+    raftlog_schedule(log);
     return 0;
 }
 
@@ -301,20 +303,18 @@ static void raftlog_on_handle_closed(uv_handle_t *handle)
     raftlog_free(log);
 }
 
-/*
- * The library's memory outlives its close callback by two closings: it calls that when its last
- * file has been finished, and the handles with which it was written, closed in this turn of the
- * loop or the one before, look at that memory when they are gone.
- */
+/* The library's memory must outlive its close callback by two handle closings: the callback is
+ * called when the last file is finished, and the handles of that file, which close in this turn
+ * of the loop or the one before, still access that memory. */
 static void raftlog_on_idle_closed(uv_handle_t *handle)
 {
     struct raftlog *log = handle->data;
     uv_close((uv_handle_t *)&log->prepare, raftlog_on_handle_closed);
     uv_close((uv_handle_t *)&log->watch, raftlog_on_handle_closed);
-    uv_close((uv_handle_t *)&log->tell, raftlog_on_handle_closed);
+    uv_close((uv_handle_t *)&log->commit_timer, raftlog_on_handle_closed);
 }
 
-/* The library is done, and with it everybody who could still answer. */
+/* The library is closed, so no request will be answered by it any more. */
 static void raftlog_on_raft_closed(struct raft *r)
 {
     struct raftlog *log = r->data;
@@ -327,10 +327,10 @@ void raftlog_closed(struct raftlog *log)
 {
     raftlog_guard_release(&log->guard);
     raftlog_image_unprepare(log);
-    raftlog_submit_proposals(log); /* nobody leads any more: all fail */
+    raftlog_submit_proposals(log); /* there is no leader any more: all fail */
     while (!list_empty(&log->barriers_waiting))
         raftlog_submit_barriers(log);
-    /* After a fatal failure the library has not been told of everything. */
+    /* After a fatal failure the library has not answered all requests. */
     for (struct list *l; (l = log->proposals_sent.next) != &log->proposals_sent;)
         proposal_done(CONTAINER_OF(l, struct proposal, link), -ERR_UNKNOWN_OUTCOME);
     log->transfer.done = log->transfer.wanted;
@@ -351,7 +351,7 @@ static void raftlog_on_idle(uv_idle_t *idle)
         return;
     }
     raftlog_transfer_send(log);
-    if (!log->transfer.wanted || log->transfer.done) { /* done: it is refused, or goes on */
+    if (!log->transfer.wanted || log->transfer.done) { /* done: refused, or completed */
         raftlog_submit_proposals(log);
         raftlog_submit_barriers(log);
     }
@@ -373,28 +373,27 @@ static enum raftlog_role raftlog_role_of(unsigned short state)
     return state == RAFT_CANDIDATE ? RAFTLOG_CANDIDATE : RAFTLOG_FOLLOWER;
 }
 
-static void raftlog_on_tell(uv_timer_t *timer)
+static void raftlog_on_commit_timer(uv_timer_t *timer)
 {
     struct raftlog *log = timer->data;
     if (!log->failed && !log->closing)
-        raftlog_guard_tell(&log->guard, log->tell_index);
+        raftlog_guard_send_commit(&log->guard, log->commit_send_index);
 }
 
-/*
- * A follower drives borglets and answers queries; without this it would learn of a lone command 50
- * to 100 ms after the leader has committed it. Not at once: under load the next entries tell it.
- */
-static void raftlog_tell_soon(struct raftlog *log)
+/* Schedule a message with the commit index. Followers drive borglets and answer queries; without
+ * this message they would learn of a single command 50 to 100 ms after its commit. The delay
+ * lets further entries carry the index under load. */
+static void raftlog_send_commit_soon(struct raftlog *log)
 {
-    if (uv_is_active((uv_handle_t *)&log->tell) ||
-        !raftlog_guard_untold(&log->guard, log->raft.commit_index))
+    if (uv_is_active((uv_handle_t *)&log->commit_timer) ||
+        !raftlog_guard_commit_unsent(&log->guard, log->raft.commit_index))
         return;
-    log->tell_index = log->raft.commit_index;
-    ASSERT(uv_timer_start(&log->tell, raftlog_on_tell, TELL_MS, 0) == 0);
+    log->commit_send_index = log->raft.commit_index;
+    ASSERT(uv_timer_start(&log->commit_timer, raftlog_on_commit_timer, COMMIT_DELAY_MS, 0) == 0);
 }
 
-/* Has another voter stored what our disk keeps waiting? */
-static bool another_is_ahead(const struct raftlog *log)
+/* Return whether another voter has stored entries that still wait for our disk. */
+static bool other_replica_is_ahead(const struct raftlog *log)
 {
     const struct raft_configuration *conf = &log->raft.configuration;
     for (unsigned i = 0; i < conf->n && log->raft.state == RAFT_LEADER; i++) {
@@ -406,37 +405,35 @@ static bool another_is_ahead(const struct raftlog *log)
     return false;
 }
 
-/*
- * How much longer than another replica's does our disk take? On a disk that all share none is
- * better. Once a write is done it counts as slow or quick; one quick one and the disk is well.
- */
+/* Compare our disk with those of the other replicas. A disk that all of them share makes none
+ * better. A finished write counts as slow or quick; one quick write resets the count. */
 static void disk_compare(struct raftlog *log, uint64_t now_ms)
 {
     bool done = log->raft.last_stored != log->stored_index;
-    log->disk_behind_ms = log->ahead_ms != 0 ? now_ms - log->ahead_ms : 0;
-    if (done && log->disk_behind_ms >= GIVE_WAY_EACH_MS)
+    log->disk_behind_ms = log->other_ahead_ms != 0 ? now_ms - log->other_ahead_ms : 0;
+    if (done && log->disk_behind_ms >= HANDOVER_EACH_MS)
         log->slow_writes++;
-    else if (done && log->disk_behind_ms < GIVE_WAY_QUICK_MS)
+    else if (done && log->disk_behind_ms < HANDOVER_QUICK_MS)
         log->slow_writes = 0;
     if (done || !log->disk_waits)
-        log->ahead_ms = log->disk_behind_ms = 0;
-    if (log->ahead_ms == 0 && raft_last_index(&log->raft) > log->raft.last_stored &&
-        another_is_ahead(log))
-        log->ahead_ms = now_ms;
+        log->other_ahead_ms = log->disk_behind_ms = 0;
+    if (log->other_ahead_ms == 0 && raft_last_index(&log->raft) > log->raft.last_stored &&
+        other_replica_is_ahead(log))
+        log->other_ahead_ms = now_ms;
 }
 
-/* How long does the disk keep us waiting? */
-static void disk_look(struct raftlog *log)
+/* Measure how long entries wait for the disk. */
+static void disk_measure(struct raftlog *log)
 {
     struct raft *r = &log->raft;
     uint64_t now_ms = uv_now(log->loop);
     bool waits = raft_last_index(r) > r->last_stored;
-    if (now_ms - log->looked_ms >= HELD_UP_MS) /* what was stored meanwhile nobody has seen */
+    if (now_ms - log->checked_ms >= LOOP_BLOCKED_MS) /* the loop was busy and saw no progress */
     {
-        log->stored_ms += now_ms - log->looked_ms;
-        log->ahead_ms += log->ahead_ms != 0 ? now_ms - log->looked_ms : 0;
+        log->stored_ms += now_ms - log->checked_ms;
+        log->other_ahead_ms += log->other_ahead_ms != 0 ? now_ms - log->checked_ms : 0;
     }
-    log->looked_ms = now_ms;
+    log->checked_ms = now_ms;
     if (now_ms - log->disk_window_ms >= DISK_WINDOW_MS) {
         log->disk_window_ms = now_ms;
         log->disk_wait_ms_before = log->disk_wait_ms;
@@ -456,39 +453,37 @@ static uint64_t disk_wait_ms(const struct raftlog *log)
     return MAX(log->disk_wait_ms, log->disk_wait_ms_before);
 }
 
-static void on_gave_way(void *data, int status)
+static void raftlog_on_handed_over(void *data, int status)
 {
     struct raftlog *log = data;
-    log_info("disk.gave-way dir=%s done=%s", log_quoted(log->dir), status == 0 ? "yes" : "no");
+    log_info("leadership.handed_over dir=%s ok=%s", log_quoted(log->dir),
+             status == 0 ? "yes" : "no");
     if (status != 0)
-        log->gave_way_ms = uv_now(log->loop) + GIVE_WAY_RETRY_MS - GIVE_WAY_AGAIN_MS;
+        log->handover_ms = uv_now(log->loop) + HANDOVER_RETRY_MS - HANDOVER_AGAIN_MS;
 }
 
-/*
- * No command is committed before it is on the leader's own disk, so all wait for it; another
- * replica does better then. Should its disk be no better, it is not handed on for a while.
- */
-static void disk_give_way(struct raftlog *log)
+/* Hand leadership over if our disk is slow. A command is committed only after it is on the
+ * leader's own disk, so a slow disk delays all commands. If the next leader's disk is slow too,
+ * it does not hand over for a while. */
+static void disk_hand_over(struct raftlog *log)
 {
     uint64_t now_ms = uv_now(log->loop);
-    bool lately = log->gave_way_ms != 0 && now_ms - log->gave_way_ms < GIVE_WAY_AGAIN_MS;
-    bool is_slow = log->disk_behind_ms >= GIVE_WAY_MS || log->slow_writes >= GIVE_WAY_WRITES;
+    bool lately = log->handover_ms != 0 && now_ms - log->handover_ms < HANDOVER_AGAIN_MS;
+    bool is_slow = log->disk_behind_ms >= HANDOVER_MS || log->slow_writes >= HANDOVER_WRITES;
     if (log->raft.state != RAFT_LEADER || !is_slow || lately || log->transfer.wanted)
         return;
-    log->gave_way_ms = now_ms;
-    struct err err; /* alone, or nobody is near enough: then we go on */
-    int rv = raftlog_transfer(log, 0, on_gave_way, log, &err);
-    log_warn("disk.slow-leader dir=%s waited_ms=%" PRIu64 " slow_writes=%u %s",
+    log->handover_ms = now_ms;
+    struct err err; /* refused if there is no other replica or none is close enough */
+    int rv = raftlog_transfer(log, 0, raftlog_on_handed_over, log, &err);
+    log_warn("disk.slowed_leader dir=%s waited_ms=%" PRIu64 " slow_writes=%u action=%s",
              log_quoted(log->dir), disk_wait_ms(log), log->slow_writes,
-             rv == 0 ? "handing leadership over" : "going on");
+             rv == 0 ? "hand-over" : "none");
     log->slow_writes = 0;
 }
 
-/*
- * Only what is committed: the rest a follower may have to give up. A leader has on its own disk
- * what it says is committed: it counts no entry before, and was elected with all that was committed
- * before its time (G1, G3).
- */
+/* Record committed entries only: a follower may have to remove others. A leader has stored what
+ * it announces as committed: it counts no entry before its own disk has it, and it was elected
+ * with all entries committed before (G1, G3). */
 static void acked_note(struct raftlog *log)
 {
     uint64_t now_ms = clock_mono_ms();
@@ -520,7 +515,8 @@ uint64_t raftlog_acked(const struct raftlog *log, uint64_t id, uint64_t *ret_age
     return row != NULL ? row->index : 0;
 }
 
-/* Every loop turn. The term is compared too: leader, follower, leader may happen in one. */
+/* Detect changes in every loop turn. The term is compared too, because a leader may lose and
+ * regain leadership within a turn. */
 static void raftlog_on_prepare(uv_prepare_t *prepare)
 {
     struct raftlog *log = prepare->data;
@@ -528,14 +524,15 @@ static void raftlog_on_prepare(uv_prepare_t *prepare)
     if (log->failed || log->closing)
         return;
     if (r->state == RAFT_UNAVAILABLE) {
-        raftlog_fail(log, ERR_UNAVAILABLE, "the library gave up (%s); restart this replica",
+        raftlog_fail(log, ERR_UNAVAILABLE,
+                     "the Raft library has stopped (%s); restart this replica",
                      r->errmsg[0] != '\0' ? r->errmsg : "no reason given");
         return;
     }
-    disk_look(log);
-    disk_give_way(log);
+    disk_measure(log);
+    disk_hand_over(log);
     acked_note(log);
-    raftlog_tell_soon(log);
+    raftlog_send_commit_soon(log);
     raftlog_transfer_watch(log);
     enum raftlog_role role = raftlog_role_of(r->state);
     uint64_t leader_id = raftlog_leader(log);
@@ -560,19 +557,19 @@ static void raftlog_on_watch(uv_timer_t *timer)
         return;
     }
     raftlog_acked_save(&log->acked);
-    disk_look(log);
+    disk_measure(log);
     if (uv_now(log->loop) - log->stored_ms > STUCK_DISK_MS) {
         raftlog_fail(log, ERR_IO,
-                     "nothing stored for %d s while entries wait; check the disk of %s",
+                     "no entry was stored for %d s although entries wait; check the disk of %s",
                      STUCK_DISK_MS / 1000, log->dir);
         return;
     }
-    disk_give_way(log);
+    disk_hand_over(log);
     bool slow = disk_wait_ms(log) >= SLOW_DISK_MS;
     if (slow && !log->disk_slow)
-        log_warn("disk.slow dir=%s waited_ms=%" PRIu64, log_quoted(log->dir), disk_wait_ms(log));
+        log_warn("disk.slowed dir=%s waited_ms=%" PRIu64, log_quoted(log->dir), disk_wait_ms(log));
     if (!slow && log->disk_slow)
-        log_info("disk.well dir=%s", log_quoted(log->dir));
+        log_info("disk.recovered dir=%s", log_quoted(log->dir));
     log->disk_slow = slow;
 }
 
@@ -593,14 +590,14 @@ struct raftlog_status raftlog_status(const struct raftlog *log)
                                    .disk_wait_ms = disk_wait_ms(log)};
 }
 
-/* The library is closed in the next loop turn: our caller may be one of its callbacks. */
+/* Close the library in the next loop turn: the caller may run in one of its callbacks. */
 void raftlog_close(struct raftlog *log, void (*cb)(void *data), void *data)
 {
     ASSERT(!log->closing);
     log->closing = true;
     log->close_cb = cb;
     log->close_data = data;
-    raftlog_kick(log);
+    raftlog_schedule(log);
 }
 
 static const struct raftlog_member *options_self(const struct raftlog_options *options)
@@ -617,7 +614,7 @@ static int options_check(const struct raftlog_options *options, struct err *err)
     const struct identity *self = tls_context_identity(options->tls);
     char name[CELL_NAME_MAX + 1];
     if (options->member_count == 0 || options->member_count > RAFTLOG_MEMBERS_MAX)
-        return err_set(err, ERR_INVALID, "%zu replicas given, possible are 1 to %d",
+        return err_set(err, ERR_INVALID, "%zu replicas are given, 1 to %d are allowed",
                        options->member_count, RAFTLOG_MEMBERS_MAX);
     for (size_t i = 0; i < options->member_count; i++) {
         const struct raftlog_member *m = &options->members[i];
@@ -627,7 +624,7 @@ static int options_check(const struct raftlog_options *options, struct err *err)
             if (m->id == options->members[k].id ||
                 strcmp(m->address, options->members[k].address) == 0)
                 return err_set(err, ERR_INVALID,
-                               "replica %" PRIu64 " (%s) is given twice; numbers and addresses "
+                               "replica %" PRIu64 " (%s) is listed twice; numbers and addresses "
                                "must differ",
                                m->id, m->address);
         }
@@ -643,12 +640,12 @@ static int options_check(const struct raftlog_options *options, struct err *err)
     snprintf(name, sizeof name, "%" PRIu64, options->id);
     if (self->role != ROLE_MASTER || strcmp(self->name, name) != 0)
         return err_set(err, ERR_DENIED,
-                       "our certificate says %s, replica %" PRIu64 " needs master/%" PRIu64,
+                       "this certificate is for %s, but replica %" PRIu64 " needs master/%" PRIu64,
                        identity_text(self).text, options->id, options->id);
     return 0;
 }
 
-/* Our own look at the directory, before the library repairs what it takes for torn. */
+/* Lock and check the directory before the library repairs files that it considers torn. */
 static int raftlog_take_dir(struct raftlog *log, struct err *err)
 {
     const struct raftlog_options *o = &log->options;
@@ -672,7 +669,7 @@ static int raftlog_library_err(struct raftlog *log, int rv, const char *doing, s
         why = log->io.errmsg;
     else if (log->raft.errmsg[0] != '\0')
         why = log->raft.errmsg;
-    /* What cannot be loaded has many codes, RAFT_IOERR for a file that was cut among them. */
+    /* A failed load has many codes, for example RAFT_IOERR for a truncated file. */
     bool corrupt = rv == RAFT_CORRUPT || rv == RAFT_MALFORMED || log->restore_err.code != ERR_OK ||
                    (log->loading && rv != RAFT_NOMEM);
     err_set(err, corrupt ? ERR_CORRUPT : ERR_IO, "cannot %s the raft log in %s: %s", doing,
@@ -691,12 +688,12 @@ static int raftlog_bootstrap(struct raftlog *log, struct err *err)
     if (rv == 0)
         rv = raft_bootstrap(&log->raft, &conf);
     raft_configuration_close(&conf);
-    if (rv != 0 && rv != RAFT_CANTBOOTSTRAP) /* that: it was done in an earlier life */
+    if (rv != 0 && rv != RAFT_CANTBOOTSTRAP) /* RAFT_CANTBOOTSTRAP: an earlier run did it */
         return raftlog_library_err(log, rv, "begin", err);
     return 0;
 }
 
-/* Members come and go, but a number belongs to one address. */
+/* Check that our number still belongs to our address. */
 static int raftlog_check_address(const struct raftlog *log, struct err *err)
 {
     const struct raft_configuration *conf = &log->raft.configuration;
@@ -723,22 +720,22 @@ static void raftlog_init_handles(struct raftlog *log)
     ASSERT(uv_prepare_init(log->loop, &log->prepare) == 0);
     ASSERT(uv_idle_init(log->loop, &log->idle) == 0);
     ASSERT(uv_timer_init(log->loop, &log->watch) == 0);
-    ASSERT(uv_timer_init(log->loop, &log->tell) == 0);
+    ASSERT(uv_timer_init(log->loop, &log->commit_timer) == 0);
     log->prepare.data = log;
     log->idle.data = log;
     log->watch.data = log;
-    log->tell.data = log;
-    log->handles = 3; /* beside idle, which closes before them */
+    log->commit_timer.data = log;
+    log->handles = 3; /* all but idle, which closes before them */
 }
 
 static void raftlog_start_handles(struct raftlog *log)
 {
-    log->stored_ms = log->looked_ms = uv_now(log->loop);
+    log->stored_ms = log->checked_ms = uv_now(log->loop);
     ASSERT(uv_prepare_start(&log->prepare, raftlog_on_prepare) == 0);
     ASSERT(uv_timer_start(&log->watch, raftlog_on_watch, WATCH_MS, WATCH_MS) == 0);
 }
 
-/* The library with our transport, our state machine and the guard; not started. */
+/* Initialize the library with our transport, state machine and guard, without starting it. */
 static int raftlog_init_library(struct raftlog *log, struct err *err)
 {
     const struct raftlog_options *o = &log->options;
@@ -750,7 +747,8 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
         raftlog_free(log);
         return -(int)err->code;
     }
-    log->io.version = 2; /* 0.15.0 has asynchronous snapshots and forgets to say so (269e541) */
+    log->io.version = 2; /* 0.15.0 has asynchronous snapshots but does not announce them
+                            (269e541) */
     rv = raft_init(&log->raft, &log->io, &log->fsm, o->id, options_self(o)->address);
     if (rv != 0) {
         raftlog_library_err(log, rv, "open", err);
@@ -779,7 +777,8 @@ static int raftlog_init_library(struct raftlog *log, struct err *err)
     raft_set_snapshot_trailing(&log->raft, o->snapshot_trailing);
     raft_set_install_snapshot_timeout(&log->raft, INSTALL_TIMEOUT_MS);
     raft_uv_set_connect_retry_delay(&log->io, CONNECT_RETRY_MS);
-    raft_uv_set_auto_recovery(&log->io, false); /* would cut a corrupt log short in silence */
+    raft_uv_set_auto_recovery(&log->io, false); /* it would cut a corrupt log short without a
+                                                   message */
     return 0;
 }
 
@@ -810,7 +809,7 @@ static struct raftlog *raftlog_new(const struct raftlog_options *options)
     return log;
 }
 
-/* After raft_init() only a close of the library frees it; the loop finishes that. */
+/* Close the library after a failed open; the loop finishes the close. */
 static int raftlog_abandon(struct raftlog *log, const struct err *err)
 {
     log->closing = true;
@@ -821,7 +820,7 @@ static int raftlog_abandon(struct raftlog *log, const struct err *err)
 int raftlog_open(const struct raftlog_options *options, struct raftlog **ret, struct err *err)
 {
     struct err local;
-    err = err != NULL ? err : &local; /* its code is needed here */
+    err = err != NULL ? err : &local; /* the code is needed below */
     *ret = NULL;
     struct raftlog *log = raftlog_new(options);
     if (options_check(&log->options, err) != 0 || raftlog_take_dir(log, err) != 0) {
@@ -832,8 +831,8 @@ int raftlog_open(const struct raftlog_options *options, struct raftlog **ret, st
         return -(int)err->code;
     if (options->bootstrap && raftlog_bootstrap(log, err) != 0)
         return raftlog_abandon(log, err);
-    /* The owner may have loaded for seconds since the loop looked at the clock: the election timer
-     * begins now. */
+    /* The owner may have loaded for seconds since the loop updated its clock; the election timer
+     * starts now. */
     uv_update_time(log->loop);
     log->loading = true;
     int rv = raft_start(&log->raft);

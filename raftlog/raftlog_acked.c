@@ -19,9 +19,9 @@
 /* All big-endian. */
 struct block {
     uint64_t magic;
-    uint64_t wall_ms;                 /* when it was written, by our own clock */
-    uint64_t numbers[2 * ACKED_ROWS]; /* id and index in turn */
-    uint64_t hash;                    /* of what comes before */
+    uint64_t wall_ms;                 /* wall-clock time of the write */
+    uint64_t numbers[2 * ACKED_ROWS]; /* id and index alternately */
+    uint64_t hash;                    /* of everything before it */
 };
 
 static uint64_t block_hash(const struct block *b)
@@ -37,7 +37,7 @@ void raftlog_acked_open(struct raftlog_acked *acked, const char *dir)
     snprintf(path, sizeof path, "%s/acked", dir);
     acked->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (acked->fd < 0) {
-        log_warn("raft.acked-lost file=%s reason=%s, going on without", path, strerror(errno));
+        log_warn("acked.open_failed file=%s reason=%s", path, strerror(errno));
         return;
     }
     if (pread(acked->fd, &b, sizeof b, 0) != sizeof b || be64toh(b.magic) != ACKED_MAGIC ||
@@ -58,7 +58,7 @@ void raftlog_acked_close(struct raftlog_acked *acked)
     acked->fd = -1;
 }
 
-/* Its row, a free one, or that of the lowest number, which was removed long ago. */
+/* Return the row of `id`, a free row, or that of the lowest number, which was removed long ago. */
 static struct acked_row *row_of(struct raftlog_acked *acked, uint64_t id)
 {
     struct acked_row *best = &acked->rows[0];
@@ -101,6 +101,6 @@ void raftlog_acked_save(struct raftlog_acked *acked)
         b.numbers[2 * i + 1] = htobe64(acked->rows[i].index);
     }
     b.hash = htobe64(block_hash(&b));
-    /* On a full disk the file is there already; what cannot be written is of no consequence now. */
+    /* A full disk does no harm: the file exists already, and a failed write is retried. */
     acked->changed = pwrite(acked->fd, &b, sizeof b, 0) != sizeof b;
 }

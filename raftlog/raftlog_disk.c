@@ -1,5 +1,5 @@
 /*
- * raftlog_disk.c - the directory of the log, and how full its disk is.
+ * raftlog_disk.c - the directory of the log, and the free space of its disk.
  */
 #include "raftlog_disk.h"
 
@@ -15,12 +15,12 @@ int raftlog_disk_check(const char *dir, uint64_t free_min_bytes, struct err *err
 {
     struct statvfs fs;
     if (statvfs(dir, &fs) != 0)
-        return err_errno(err, errno, "cannot see how full the disk of %s is", dir);
+        return err_errno(err, errno, "cannot read the free space of the disk of %s", dir);
     uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (free_bytes < free_min_bytes)
         return err_set(err, ERR_LIMIT,
                        "the disk of %s has %" PRIu64 " MiB free, %" PRIu64
-                       " MiB are needed; make room",
+                       " MiB are required; free some space",
                        dir, free_bytes >> 20, free_min_bytes >> 20);
     return 0;
 }
@@ -39,7 +39,8 @@ int raftlog_disk_take(const char *dir, uint64_t free_min_bytes, int *ret_fd, str
     return raftlog_disk_check(dir, free_min_bytes, err);
 }
 
-/* A term has been stored, which is done before anything is acknowledged or voted for, or none. */
+/* A term is stored before anything is acknowledged or voted for, so a directory without one is
+ * new. */
 bool raftlog_disk_is_new(const char *dir)
 {
     static const char *const names[] = {"metadata1", "metadata2", "seal"};

@@ -1,21 +1,21 @@
 /*
- * raftlog_disk.h - what the log asks of the file system beside the library: its directory, the lock
- * on it, the room that is left. On its own so that a simulated disk can stand in for it.
+ * raftlog_disk.h - the file system outside of the library: the directory, its lock, free space. A
+ * separate module, so that a simulated disk can replace it.
  */
 #ifndef RAFTLOG_DISK_H
 #define RAFTLOG_DISK_H
 
 #include "err.h"
 
-/* Make the directory if it is missing and lock it: two processes would destroy each other's log.
- * Refuses a disk with less room than that. `ret_fd` holds the lock; also to be released after an
- * error. */
+/* Create the directory if it is missing and lock it, because two processes would destroy each
+ * other's log. Refuses a disk with less than `free_min_bytes` free. `ret_fd` holds the lock;
+ * release it also after an error. */
 int raftlog_disk_take(const char *dir, uint64_t free_min_bytes, int *ret_fd,
                       struct err *err) MUST_USE;
-/* Is there nothing of a log yet, perhaps no directory either? */
+/* Return whether the directory holds no log yet or does not exist. */
 bool raftlog_disk_is_new(const char *dir);
-void raftlog_disk_release(int fd); /* -1 is fine */
-/* ERR_LIMIT when less than that is free. */
+void raftlog_disk_release(int fd); /* accepts -1 */
+/* Return ERR_LIMIT when less than `free_min_bytes` is free. */
 int raftlog_disk_check(const char *dir, uint64_t free_min_bytes, struct err *err) MUST_USE;
 
 #endif

@@ -1,12 +1,12 @@
 /*
- * raftlog_files.c - files of the library on which it would be silent or hang.
+ * raftlog_files.c - checks for damage that the library does not report or on which it hangs.
  *
- * An open segment is a format (8 bytes), batches, zeros. A batch is a checksum of its head, one of
- * its data, the head (how many entries, and 16 bytes for each: term, type, size), the data. The
- * checksum is CRC-32, the highest bit first, from 0.
+ * An open segment consists of a format (8 bytes), batches and zeros. A batch consists of a checksum
+ * of its head, a checksum of its data, the head (the number of entries, and 16 bytes for each:
+ * term, type, size) and the data. The checksum is CRC-32, highest bit first, starting at 0.
  *
- * A snapshot is a frame of LZ4: magic, flags, blocks with their lengths, an end mark, a checksum.
- * The library reads for ever in one that does not reach its end mark.
+ * A snapshot is an LZ4 frame: magic, flags, blocks with their lengths, an end mark, a checksum. The
+ * library reads forever when the end mark is missing.
  */
 #include "raftlog_files.h"
 
@@ -28,8 +28,8 @@ enum {
     FORMAT_BYTES = 8,
     CHECKSUM_BYTES = 8,
     ENTRY_HEAD_BYTES = 16,
-    BATCH_ENTRIES_MAX = 262144, /* the library takes more for damage */
-    SEGMENT_BYTES = 8388608,    /* of one that has not grown */
+    BATCH_ENTRIES_MAX = 262144, /* the library treats more as damage */
+    SEGMENT_BYTES = 8388608,    /* of a segment that has not grown */
     NAME_BYTES = 256,
     PATH_BYTES = 4096,
 };
@@ -37,7 +37,7 @@ enum {
 struct segment {
     const uint8_t *bytes;
     size_t size;
-    const uint32_t *crc; /* of each byte */
+    const uint32_t *crc; /* one for each byte */
 };
 
 static int is_log_file(const struct dirent *entry)
@@ -105,11 +105,11 @@ static uint32_t checksum(const struct segment *s, const uint8_t *bytes, size_t s
     return crc;
 }
 
-/* What is at a place of a segment. */
+/* The content of a segment at some position. */
 enum batch_state {
     BATCH_GOOD,
     BATCH_BAD,
-    BATCH_SHORT, /* it says that it goes beyond the end of the file */
+    BATCH_SHORT, /* it extends beyond the end of the file */
 };
 
 static enum batch_state batch_at(const struct segment *s, size_t at, size_t *ret_size)
@@ -136,7 +136,7 @@ static enum batch_state batch_at(const struct segment *s, size_t at, size_t *ret
     return checksum(s, head + head_size, data_size) == crc ? BATCH_GOOD : BATCH_BAD;
 }
 
-/* Where the good batches from the beginning end; 0 when the format is not one. */
+/* Return the end of the valid batches at the beginning; 0 when the format is unknown. */
 static size_t segment_end(const struct segment *s)
 {
     if (s->size < FORMAT_BYTES || word64(s->bytes) != 1)
@@ -147,7 +147,7 @@ static size_t segment_end(const struct segment *s)
     return at;
 }
 
-/* A good batch at or after `at`, or 0. Batches begin at multiples of 8. */
+/* Return the position of a valid batch at or after `at`, or 0. Batches begin at multiples of 8. */
 static size_t segment_find(const struct segment *s, size_t at)
 {
     size_t size;
@@ -182,11 +182,11 @@ static int segment_map(const char *dir, const char *name, struct segment *s, str
     return rv;
 }
 
-/* A batch that is larger than a segment makes it grow. The library crashes on one that did not get
- * to its end, so it is cut off, as the library does with others. */
+/* Cut off a torn batch. A batch that is larger than a segment makes the segment grow; the
+ * library cuts other torn batches itself but crashes when the growth did not complete. */
 static int segment_cut(const char *path, size_t end, struct err *err)
 {
-    log_warn("raft.segment-torn file=%s bytes=%zu, cut", path, end);
+    log_warn("segment.truncated file=%s bytes=%zu reason=torn", path, end);
     if (end <= FORMAT_BYTES)
         return unlink(path) == 0 ? 0 : err_errno(err, errno, "cannot remove %s", path);
     int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -198,10 +198,9 @@ static int segment_cut(const char *path, size_t end, struct err *err)
     return rv;
 }
 
-/*
- * `torn` is the earlier segment that ends in a bad batch, or empty. A segment has its full length
- * before anything is written to it: what goes beyond the end of a shorter file was cut off later.
- */
+/* Check one segment. `torn` is the earlier segment that ends in a bad batch, or empty. A segment
+ * gets its full length before anything is written to it, so a batch that extends beyond the end
+ * of a shorter file was cut off later. */
 static int segment_check(const char *dir, const char *name, const struct segment *s,
                          char torn[NAME_BYTES], struct err *err)
 {
@@ -229,7 +228,7 @@ static int segment_check(const char *dir, const char *name, const struct segment
     return 0;
 }
 
-/* Where the frame ends according to its own lengths; 0 when it has no end. */
+/* Return the end of the frame according to its own lengths; 0 when it has no end. */
 static size_t frame_end(const struct segment *s)
 {
     enum { BLOCK_SUM = 0x10, SIZE = 0x08, SUM = 0x04, DICTIONARY = 0x01, HEAD_BYTES = 7 };
@@ -255,7 +254,7 @@ static int is_snapshot(const struct dirent *entry)
            (size < 5 || strcmp(entry->d_name + size - 5, ".meta") != 0);
 }
 
-/* By term, index and time, as the library does. */
+/* Compare by term, index and time, as the library does. */
 static int by_age(const struct dirent **a, const struct dirent **b)
 {
     unsigned long long first[3] = {0};
@@ -269,7 +268,8 @@ static int by_age(const struct dirent **a, const struct dirent **b)
     return 0;
 }
 
-/* The newest, the only one that is loaded. One that is no frame at all the library refuses. */
+/* Check the newest snapshot, the only one that is loaded. The library itself refuses a file that
+ * is not a frame. */
 static int snapshot_check(const char *dir, struct err *err)
 {
     static const uint8_t magic[4] = {0x04, 0x22, 0x4d, 0x18};
@@ -281,7 +281,8 @@ static int snapshot_check(const char *dir, struct err *err)
         rv = -(int)err->code;
     else if (s.size >= sizeof magic && memcmp(s.bytes, magic, sizeof magic) == 0 &&
              frame_end(&s) != s.size)
-        rv = err_set(err, ERR_CORRUPT, "%s/%s is damaged: it has not the length that it says", dir,
+        rv = err_set(err, ERR_CORRUPT,
+                     "%s/%s is damaged: its length differs from the length it states", dir,
                      names[count - 1]->d_name);
     if (s.bytes != NULL)
         munmap((void *)s.bytes, s.size);
@@ -295,7 +296,7 @@ int raftlog_files_check(const char *dir, struct err *err)
     struct dirent **names = NULL;
     char torn[NAME_BYTES] = "";
     uint32_t crc[256];
-    err = err != NULL ? err : &local; /* its code is needed here */
+    err = err != NULL ? err : &local; /* the code is needed below */
     int count = scandir(dir, &names, is_open_segment, by_number);
     if (count < 0)
         return err_errno(err, errno, "cannot read the directory %s", dir);
@@ -313,7 +314,7 @@ int raftlog_files_check(const char *dir, struct err *err)
     return rv != 0 ? rv : snapshot_check(dir, err);
 }
 
-/* Four numbers: format, version (odd ones are in metadata1), term, vote. */
+/* Fill in four numbers: format, version (odd ones are in metadata1), term, vote. */
 static void metadata_canonical(uint64_t words[4])
 {
     words[0] = words[1] = words[2] = htole64(1);

@@ -1,14 +1,14 @@
 /*
  * raftlog_fsm.c - entries and snapshots between the library and the handlers.
  *
- * The library loses entries whose length is no multiple of 8, and knows neither the index of an
- * entry on the disk nor whose it is. So an entry is a frame: its length (4 bytes, big-endian), the
- * format (4 bytes), its index and its cell (8 each), the bytes, zeros. A snapshot is an image:
- * magic, index, term, length, cell and a hash of all that, then the bytes of snapshot_write; the
- * library tells neither index nor term when it restores one.
+ * The library loses entries whose length is not a multiple of 8, and it stores neither the index
+ * nor the cell of an entry. An entry is therefore stored in a frame: length (4 bytes, big-endian),
+ * format (4 bytes), index and cell (8 bytes each), the bytes, zeros. A snapshot is stored as an
+ * image: magic, index, term, length, cell and a hash over all of it, then the bytes of
+ * snapshot_write; the library passes neither index nor term when it restores a snapshot.
  *
- * The library must never see an error from apply: a follower would become unavailable in silence
- * and a leader repeat the entry for ever. What cannot be right is fatal here.
+ * The library must never see an error from apply: a follower would silently become unavailable, and
+ * a leader would repeat the entry forever. An invalid entry is therefore fatal here.
  */
 #include "raftlog_impl.h"
 
@@ -23,12 +23,12 @@
 #define IMAGE_MAGIC UINT64_C(0x424f52474c4f4732) /* "BORGLOG2" */
 enum {
     FRAME_FORMAT = 2,
-    INSTALL_WAIT_MS = 60000, /* for a follower that installs, no longer, and no more entries */
+    INSTALL_WAIT_MS = 60000, /* maximum wait for a follower that installs a snapshot */
     INSTALL_WAIT_ENTRIES = 1048576,
 };
 
 struct frame_head {
-    uint32_t size; /* of the bytes that follow, without the zeros */
+    uint32_t size; /* of the following bytes, without the zeros */
     uint32_t format;
     uint64_t index;
     uint64_t cell;
@@ -38,9 +38,9 @@ struct image_head {
     uint64_t magic;
     uint64_t index;
     uint64_t term;
-    uint64_t size; /* of the bytes that follow */
+    uint64_t size; /* of the following bytes */
     uint64_t cell;
-    uint64_t hash; /* of the five before and of the bytes */
+    uint64_t hash; /* of the five fields before and of the bytes */
 };
 
 _Static_assert(sizeof(struct frame_head) == RAFTLOG_FRAME_BYTES, "no padding in the frame");
@@ -69,7 +69,7 @@ void raftlog_frame_address(struct raft_buffer *frame, uint64_t index, uint64_t c
     memcpy(frame->base, &head, sizeof head);
 }
 
-/* The bytes in the frame of entry `index`, or NULL when it is none. */
+/* Return the bytes in the frame of entry `index`, or NULL when the frame is invalid. */
 static const void *frame_open(const struct raftlog *log, uint64_t index,
                               const struct raft_buffer *buf, size_t *ret_size)
 {
@@ -90,11 +90,9 @@ uint64_t raftlog_cell(const char *name)
     return hash_text(0, name);
 }
 
-/*
- * A leader asks for it on the loop, of hundreds of MiB: so eight words are mixed side by side, with
- * as little as will do. Each step is one-to-one in the word and in what came before: one wrong word
- * is always seen, several are with all but certainty.
- */
+/* Hash an image. A leader does this on the loop with hundreds of MiB, so eight words are mixed
+ * in parallel with as few operations as possible. Each step is a bijection in the word and in
+ * the state before: a single wrong word is always detected, several almost certainly. */
 static uint64_t image_hash(const struct image_head *head, const void *bytes, size_t size)
 {
     enum { LANES = 8, TURN = 29 };
@@ -138,13 +136,13 @@ static int loaded_entries(struct raftlog *log, raft_index start_index,
         if (entries[i].term < term || (entries[i].type == RAFT_COMMAND &&
                                        frame_open(log, index, &entries[i].buf, &size) == NULL))
             return err_set(&log->restore_err, ERR_CORRUPT,
-                           "entry %" PRIu64 " is not one of this log", index);
+                           "entry %" PRIu64 " does not belong to this log", index);
         term = entries[i].term;
     }
     return 0;
 }
 
-/* The log must reach as far as the seal says it did. */
+/* Check that the log reaches as far as the mark in the seal. */
 static int loaded_end(struct raftlog *log, const struct raft_snapshot *snapshot,
                       raft_index start_index, const struct raft_entry *entries, size_t n)
 {
@@ -154,14 +152,14 @@ static int loaded_end(struct raftlog *log, const struct raft_snapshot *snapshot,
         last = MAX(last, start_index + n - 1);
     if (mark > last)
         return err_set(&log->restore_err, ERR_CORRUPT,
-                       "it ends at entry %" PRIu64 ", entries up to %" PRIu64
+                       "the log ends at entry %" PRIu64 ", but entries up to %" PRIu64
                        " were stored: a file is missing or was cut",
                        last, mark);
     if (mark >= start_index && mark < start_index + n &&
         entries[mark - start_index].term != log->seal.mark_term)
         return err_set(&log->restore_err, ERR_CORRUPT,
-                       "entry %" PRIu64 " has term %llu, the one stored had %" PRIu64, mark,
-                       entries[mark - start_index].term, log->seal.mark_term);
+                       "entry %" PRIu64 " has term %llu, but the stored one had term %" PRIu64,
+                       mark, entries[mark - start_index].term, log->seal.mark_term);
     return 0;
 }
 
@@ -172,7 +170,8 @@ int raftlog_on_loaded(void *data, const struct raft_snapshot *snapshot, raft_ind
     log->loading = false;
     if (snapshot != NULL && !raftlog_image_ok(log, &snapshot->bufs[0]))
         err_set(&log->restore_err, ERR_CORRUPT,
-                "the snapshot up to entry %llu is damaged or of another cell", snapshot->index);
+                "the snapshot up to entry %llu is damaged or belongs to another cell",
+                snapshot->index);
     else if (loaded_entries(log, start_index, entries, n) == 0)
         loaded_end(log, snapshot, start_index, entries, n);
     return log->restore_err.code == ERR_OK ? 0 : RAFT_CORRUPT;
@@ -181,7 +180,7 @@ int raftlog_on_loaded(void *data, const struct raft_snapshot *snapshot, raft_ind
 static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 {
     struct raftlog *log = fsm->data;
-    /* The library raises last_applied after us: this entry is the next one. */
+    /* The library increments last_applied after this call, so this entry is the next one. */
     uint64_t index = log->raft.last_applied + 1;
     uint64_t term = raftlog_guard_term_of(&log->raft.log, index);
     size_t size = 0;
@@ -191,7 +190,8 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
     const void *bytes = frame_open(log, index, buf, &size);
     if (bytes == NULL || term == 0 || index <= log->applied_index) {
         raftlog_fail(log, ERR_CORRUPT,
-                     "log entry %" PRIu64 " of %zu bytes is not one that we wrote; " RAFTLOG_REMEDY,
+                     "log entry %" PRIu64
+                     " of %zu bytes was not written by this cell; " RAFTLOG_REMEDY,
                      index, buf->len, log->options.id);
         return 0;
     }
@@ -203,10 +203,9 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
     return 0;
 }
 
-/*
- * A snapshot cuts the log. A follower that puts the last one in place would find what it needs next
- * gone, and get another one, and so on for as long as entries come quickly enough.
- */
+/* Return whether a snapshot must be postponed, because it cuts the log: a follower that is
+ * installing the previous snapshot would need another one, and so on while entries arrive
+ * quickly. */
 static bool snapshot_waits(const struct raftlog *log)
 {
     return raftlog_guard_follower_installs(&log->guard, INSTALL_WAIT_MS) &&
@@ -222,7 +221,7 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
     *bufs = NULL;
     *n_bufs = 0;
     if (log->failed || log->closing || snapshot_waits(log))
-        return RAFT_BUSY; /* it tries again with the next entry */
+        return RAFT_BUSY; /* the library retries with the next entry */
     log->snapshot_index = log->raft.last_applied;
     log->snapshot_term = raftlog_guard_term_of(&log->raft.log, log->snapshot_index);
     log->snapshot_token =
@@ -247,18 +246,18 @@ bool raftlog_image_ok(void *data, const struct raft_buffer *image)
         be64toh(head.cell) == log->seal.cell &&
         be64toh(head.hash) == image_hash(&head, (const char *)image->base + sizeof head, size);
     if (!ok)
-        log_warn("raft.snapshot-damaged bytes=%zu, ignored", image->len);
+        log_warn("snapshot.rejected bytes=%zu reason=damaged", image->len);
     return ok;
 }
 
-/* In the pool. The two fields it reads do not change until snapshot_finalize. */
+/* Runs in the pool. The two fields it reads do not change until snapshot_finalize. */
 static int fsm_snapshot_async(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
 {
     struct raftlog *log = fsm->data;
     void *bytes = NULL;
     size_t size = 0;
     if (log->options.handlers->snapshot_write(log->snapshot_token, &bytes, &size) != 0) {
-        log_warn("raft.snapshot-failed index=%" PRIu64 ", trying again later", log->snapshot_index);
+        log_warn("snapshot.failed index=%" PRIu64 " retry=yes", log->snapshot_index);
         return RAFT_IOERR;
     }
     struct raft_buffer *pair = xcalloc(2, sizeof *pair);
@@ -275,7 +274,7 @@ static int fsm_snapshot_finalize(struct raft_fsm *fsm, struct raft_buffer *bufs[
 {
     struct raftlog *log = fsm->data;
     void *token = log->snapshot_token;
-    if (*bufs != NULL) { /* always two, the second perhaps of size 0 and not counted */
+    if (*bufs != NULL) { /* always two; the second may have size 0 and is then not counted */
         free((*bufs)[0].base);
         free((*bufs)[1].base);
         free(*bufs);
@@ -332,10 +331,10 @@ void raftlog_image_prepare(void *data, const struct raft_buffer *image)
                                     (const char *)image->base + sizeof(struct image_head),
                                     image->len - sizeof(struct image_head));
     if (uv_queue_work(log->loop, &p->work, image_load, image_loaded) != 0)
-        PANIC("no thread for a snapshot");
+        PANIC("cannot create a thread for a snapshot");
 }
 
-/* The guard has asked raftlog_image_ok() before, when it was loaded or came from the leader. */
+/* Restore an image. The guard has called raftlog_image_ok() before. */
 static int image_restore(struct raftlog *log, const struct raft_buffer *buf, struct err *err)
 {
     struct image_head head;
@@ -358,7 +357,7 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
     if (log->failed)
         return RAFT_CANCELED;
     if (image_restore(log, buf, &log->restore_err) != 0) {
-        /* At start raftlog_open() reports it. */
+        /* At start raftlog_open() reports the error. */
         if (log->started)
             raftlog_fail(log, log->restore_err.code, "%s; " RAFTLOG_REMEDY, log->restore_err.msg,
                          log->options.id);

@@ -1,11 +1,13 @@
 /*
  * raftlog_guard.c - the rules of raftlog_guard.h, one function each.
  *
- * "Raft" is Ongaro's thesis; numbers with # are pull requests of canonical/raft, hashes with
- * "cowsql" are commits of the living fork. None of them is in 0.15.0, and Debian has no newer one.
+ * "Raft" is Ongaro's thesis; numbers with # are pull requests of canonical/raft; hashes with
+ * "cowsql" are commits of the maintained fork. None of them is in 0.15.0, and Debian has no newer
+ * version.
  *
- * The library finds its state by io->data, both implementations of raft_io theirs by io->impl. So
- * a copy of the inner raft_io is a working raft_io, and only the methods that matter are replaced.
+ * The library finds its state by io->data, and both implementations of raft_io find theirs by
+ * io->impl. A copy of the inner raft_io is therefore a working raft_io, and only the relevant
+ * methods are replaced.
  */
 #include "raftlog_guard_impl.h"
 
@@ -18,7 +20,7 @@ struct guard_send {
     struct raft_io_send *request; /* the library's */
     struct guard_peer *peer;
     size_t bytes;
-    uint64_t snapshot_number; /* of the last snapshot that was sent before it */
+    uint64_t snapshot_number; /* of the last snapshot sent before it */
 };
 
 raft_term raftlog_guard_term_of(const struct raft_log *log, raft_index index)
@@ -56,7 +58,7 @@ void guard_held_drop(struct raftlog_guard *g)
     g->held_count = 0;
 }
 
-/* The receiver of a message owns its entries or its snapshot; that is us when we drop it. */
+/* Release a message that we drop. The receiver of a message owns its entries or its snapshot. */
 void guard_message_release(struct raft_message *m)
 {
     if (m->type == RAFT_IO_APPEND_ENTRIES) {
@@ -69,7 +71,7 @@ void guard_message_release(struct raft_message *m)
     }
 }
 
-/* Forget a message that waits alone, with what it carries. */
+/* Release a single kept message with its content. */
 void guard_kept_drop(struct guard_held **kept)
 {
     if (*kept != NULL)
@@ -79,10 +81,11 @@ void guard_kept_drop(struct guard_held **kept)
 }
 
 /*
- * G1. "A leader cannot determine commitment using log entries from older terms" (Raft 3.6.2,
- * figure 3.7): 0.15.0 counts replicas of any entry (#336, issue #220, fixed in 0.17.1). A new
- * leader appends a barrier at once and hears no results until it is on its own disk. From then on
- * last_stored, the only index the library ever counts, is an entry of the leader's own term.
+ * G1. "A leader cannot determine commitment using log entries from older terms" (Raft 3.6.2, figure
+ * 3.7): 0.15.0 counts replicas of any entry (#336, issue #220, fixed in 0.17.1). A new leader
+ * therefore appends a barrier at once and receives no results until the barrier is on its own disk.
+ * From then on last_stored, the only index the library counts, is an entry of the leader's own
+ * term.
  */
 static bool guard_barrier_stored(const struct raftlog_guard *g)
 {
@@ -98,7 +101,8 @@ static bool guard_hold_result(struct raftlog_guard *g, const struct raft_message
         guard_barrier_stored(g))
         return false;
     g->used[GUARD_OWN_TERM]++;
-    if (g->held_count >= GUARD_HELD_MAX) /* like a message lost: the next heartbeat asks again */
+    if (g->held_count >= GUARD_HELD_MAX) /* treated like a lost message: the next heartbeat asks
+                                            again */
         return true;
     list_push(&g->held, &guard_held_new(m)->link);
     g->held_count++;
@@ -117,11 +121,11 @@ static void guard_append_barrier(struct raftlog_guard *g)
     struct raft_barrier *req = raft_malloc(sizeof *req);
     if (req == NULL)
         PANIC("out of memory");
-    guard_held_drop(g); /* of an older term of ours */
+    guard_held_drop(g); /* from an older term of ours */
     raft_index index = raft_last_index(r) + 1;
     if (raft_barrier(r, req, guard_on_barrier) != 0) {
-        /* Refused while an old transfer is pending. Results stay held, so this is safe: again at
-         * the next event. A disk failure has been seen by guard_append. */
+        /* Refused while an old transfer is pending. Results stay held, so this is safe; the next
+         * event retries. guard_append has seen a disk failure already. */
         raft_free(req);
         return;
     }
@@ -131,11 +135,11 @@ static void guard_append_barrier(struct raftlog_guard *g)
 
 /*
  * G2. The library answers an AppendEntries with the end of its own log (cowsql 66ed6afd, 446f8d21),
- * also with entries of a deposed leader that this leader has never compared: it then commits with a
- * false quorum. "AppendEntries returns successfully: the follower's log is identical up through
- * the new entries" (Raft 3.5) - that much may be acknowledged, and what is committed. The limit
- * belongs to a term: a write that a former leader asked for may end when there is a new one, and
- * the library would report it to the new one.
+ * even if that contains entries of a deposed leader that this leader has never compared; the leader
+ * then commits with a false quorum. "AppendEntries returns successfully: the follower's log is
+ * identical up through the new entries" (Raft 3.5): only these entries, and committed ones, may be
+ * acknowledged. The limit belongs to a term: a write for a former leader may finish under a new
+ * one, and the library would report it to the new one.
  */
 static raft_index guard_ack_limit(const struct raftlog_guard *g)
 {
@@ -148,7 +152,8 @@ static raft_index guard_ack_limit(const struct raftlog_guard *g)
     return limit;
 }
 
-/* The entry in our log has the term that the leader says: equal up to here (Log Matching). */
+/* Our entry has the term that the leader states, so the logs are equal up to here (Log
+ * Matching). */
 static void guard_note_checked(struct raftlog_guard *g, raft_term leader_term, raft_index index,
                                raft_term entry_term)
 {
@@ -164,9 +169,9 @@ static void guard_note_checked(struct raftlog_guard *g, raft_term leader_term, r
 
 /*
  * G3. An election counts the log in memory, so entries that are not on disk yet win votes and are
- * then committed by a leader that may forget them (#429, #467, issue #386); an answer that was
+ * then committed by a leader that may lose them (#429, #467, issue #386). An answer that was
  * prepared as a follower and is sent as a candidate reads its address from the wrong member of a
- * union (#340 #342 #353 #357 #367). A follower that is writing does not look at its timer.
+ * union (#340 #342 #353 #357 #367). A follower that is writing therefore ignores its timer.
  */
 static bool guard_skip_tick(struct raftlog_guard *g)
 {
@@ -177,7 +182,7 @@ static bool guard_skip_tick(struct raftlog_guard *g)
     return true;
 }
 
-/* G3. The leader sends TimeoutNow once only (#477): keep it until the disk is done. */
+/* G3. The leader sends TimeoutNow only once (#477): keep it until the write has finished. */
 static bool guard_delay_timeout_now(struct raftlog_guard *g, const struct raft_message *m)
 {
     if (!guard_on(g, GUARD_STABLE_LOG) || m->type != RAFT_IO_TIMEOUT_NOW ||
@@ -199,7 +204,8 @@ bool guard_is_member(const struct raftlog_guard *g, raft_id id)
     return false;
 }
 
-/* G3. An answer to nobody: the leader changed while we were writing. The leader asks again. */
+/* G3. Drop an answer that has no receiver, because the leader changed during our write. The
+ * leader asks again. */
 static bool guard_stray_answer(struct raftlog_guard *g, const struct raft_message *m)
 {
     const struct raft *r = g->raft;
@@ -213,9 +219,9 @@ static bool guard_stray_answer(struct raftlog_guard *g, const struct raft_messag
 
 /*
  * G5. "If a server receives a RequestVote within the minimum election timeout of hearing from a
- * current leader" it refuses (Raft 4.2.3); the library refuses until its own, longer and random
- * timer has fired, so an election needs most of the survivors to time out. Not while writing: the
- * answer that follows needs the leader.
+ * current leader" it refuses (Raft 4.2.3). The library refuses until its own, longer and random
+ * timer has fired, so an election needs most of the survivors to time out. The rule does not apply
+ * during a write: the answer that follows needs the leader.
  */
 static void guard_forget_leader(struct raftlog_guard *g, const struct raft_message *m)
 {
@@ -233,8 +239,8 @@ static void guard_forget_leader(struct raftlog_guard *g, const struct raft_messa
 /*
  * G6. The library tests only its own last stored entry for a majority (#336, cowsql d61a743d):
  * under steady load nothing commits until followers have caught up completely. Show it the
- * acknowledged index instead while it works on that answer. Safe because of G1: every index from
- * the barrier on has our own term.
+ * acknowledged index instead while it handles that answer. This is safe because of G1: every index
+ * from the barrier on has our own term.
  */
 static raft_index guard_lower_stored(struct raftlog_guard *g, const struct raft_message *m)
 {
@@ -254,7 +260,7 @@ static raft_index guard_lower_stored(struct raftlog_guard *g, const struct raft_
     return stored;
 }
 
-/* The first entry of the message that contradicts one of ours, 0 when there is none. */
+/* Return the first entry of the message that contradicts one of ours, 0 when there is none. */
 static raft_index guard_conflict(const struct raft *r, const struct raft_append_entries *args)
 {
     for (unsigned i = 0; i < args->n_entries; i++) {
@@ -266,10 +272,10 @@ static raft_index guard_conflict(const struct raft *r, const struct raft_append_
 }
 
 /*
- * G7. A truncation that arrives while a snapshot is being written may never reach the disk, and
- * the replica does not start again (#344 #435, issues #324 #332 #372). While entries are being
- * written it is no better: when the same entry comes, goes and comes again, the end of its first
- * write is taken for that of its last (`last_stored += n`). Lose the message; the leader repeats
+ * G7. A truncation that arrives while a snapshot is being written may never reach the disk, and the
+ * replica then does not start again (#344 #435, issues #324 #332 #372). A truncation during a write
+ * of entries is as bad: when the same entry is added, removed and added again, the end of its first
+ * write is taken for that of its last (`last_stored += n`). Drop the message; the leader repeats
  * it.
  */
 static bool guard_conflict_in_write(struct raftlog_guard *g, const struct raft_message *m)
@@ -285,7 +291,7 @@ static bool guard_conflict_in_write(struct raftlog_guard *g, const struct raft_m
     return true;
 }
 
-/* G13. The library will cut its log for this message, if it takes it at all. */
+/* G13. Prepare for the cut of the log that the library makes if it accepts this message. */
 static void guard_expect_cut(struct raftlog_guard *g, const struct raft_message *m)
 {
     const struct raft *r = g->raft;
@@ -300,7 +306,8 @@ static void guard_expect_cut(struct raftlog_guard *g, const struct raft_message 
         guard_conf_cut(g, index);
 }
 
-/* G8. A former leader grants its transferee a vote although it has voted (cowsql ad19f79a). */
+/* G8. A former leader grants its transferee a vote although it has already voted (cowsql
+ * ad19f79a). */
 static bool guard_second_vote(struct raftlog_guard *g, const struct raft_message *m)
 {
     const struct raft *r = g->raft;
@@ -314,7 +321,7 @@ static bool guard_second_vote(struct raftlog_guard *g, const struct raft_message
     return true;
 }
 
-/* Its row, or one that is free: never used, or of a server that was removed. */
+/* Return the row of `id`, or a free row: unused, or of a removed server. */
 static struct guard_peer *guard_peer_row(struct raftlog_guard *g, raft_id id)
 {
     struct guard_peer *row = NULL;
@@ -337,7 +344,7 @@ struct guard_peer *guard_peer(struct raftlog_guard *g, raft_id id)
     if (peer == NULL)
         return NULL;
     if (peer->term != g->raft->current_term)
-        peer->acked = peer->told = peer->heard_ms = peer->snapshot_index = 0;
+        peer->acked = peer->commit_sent = peer->heard_ms = peer->snapshot_index = 0;
     peer->term = g->raft->current_term;
     return peer;
 }
@@ -365,17 +372,17 @@ static void guard_note_acked(struct raftlog_guard *g, const struct raft_message 
         peer->acked = MAX(peer->acked, result->last_log_index);
 }
 
-/* May `peer` be told? It will commit what it has at these indexes, compared or not: so never more
- * than it has acknowledged. */
-static bool guard_is_news(const struct raftlog_guard *g, const struct guard_peer *peer,
-                          raft_index index)
+/* Return whether `peer` needs the commit index. It will commit the entries it has at these
+ * indexes without comparing them, so it must never get more than it has acknowledged. */
+static bool guard_needs_commit(const struct raftlog_guard *g, const struct guard_peer *peer,
+                               raft_index index)
 {
-    return peer->acked >= index && peer->told < index && index <= g->raft->commit_index &&
+    return peer->acked >= index && peer->commit_sent < index && index <= g->raft->commit_index &&
            raftlog_guard_term_of(&g->raft->log, peer->acked) != 0;
 }
 
-/* Of a request of ours that nobody waits for. */
-static void guard_on_told(struct raft_io_send *req, int status)
+/* The callback of our own request, which has no waiting caller. */
+static void guard_on_commit_sent(struct raft_io_send *req, int status)
 {
     (void)status;
     raft_free(req);
@@ -394,12 +401,12 @@ static void guard_tell_one(struct raftlog_guard *g, const struct raft_server *se
     struct raft_io_send *req = raft_malloc(sizeof *req);
     if (req == NULL)
         PANIC("out of memory");
-    peer->told = index;
-    if (g->inner->send(g->inner, req, &m, guard_on_told) != 0)
+    peer->commit_sent = index;
+    if (g->inner->send(g->inner, req, &m, guard_on_commit_sent) != 0)
         raft_free(req);
 }
 
-static bool guard_walk_news(struct raftlog_guard *g, raft_index index, bool tell)
+static bool guard_walk_commit(struct raftlog_guard *g, raft_index index, bool tell)
 {
     const struct raft *r = g->raft;
     bool found = false;
@@ -408,7 +415,7 @@ static bool guard_walk_news(struct raftlog_guard *g, raft_index index, bool tell
     for (unsigned i = 0; i < r->configuration.n; i++) {
         const struct raft_server *server = &r->configuration.servers[i];
         struct guard_peer *peer = server->id != r->id ? guard_peer(g, server->id) : NULL;
-        if (peer == NULL || !guard_is_news(g, peer, index))
+        if (peer == NULL || !guard_needs_commit(g, peer, index))
             continue;
         found = true;
         if (tell)
@@ -417,17 +424,17 @@ static bool guard_walk_news(struct raftlog_guard *g, raft_index index, bool tell
     return found;
 }
 
-void raftlog_guard_tell(struct raftlog_guard *g, raft_index index)
+void raftlog_guard_send_commit(struct raftlog_guard *g, raft_index index)
 {
-    guard_walk_news(g, index, /* tell= */ true);
+    guard_walk_commit(g, index, /* send= */ true);
 }
 
-bool raftlog_guard_untold(struct raftlog_guard *g, raft_index index)
+bool raftlog_guard_commit_unsent(struct raftlog_guard *g, raft_index index)
 {
-    return guard_walk_news(g, index, /* tell= */ false);
+    return guard_walk_commit(g, index, /* send= */ false);
 }
 
-/* Give a message to the library and note what it may acknowledge in its answer. */
+/* Pass a message to the library and record how much its answer may acknowledge. */
 void guard_deliver(struct raftlog_guard *g, struct raft_message *m)
 {
     raft_term leader_term = 0;
@@ -492,7 +499,7 @@ static void guard_recv(struct raft_io *inner, struct raft_message *m)
 {
     struct raftlog_guard *g = inner->data;
     if (g->dead || g->held_back || guard_conflict_in_write(g, m) || guard_second_vote(g, m) ||
-        guard_snapshot_conflict(g, m) || guard_bad_image(g, m) || guard_still_installs(g, m)) {
+        guard_snapshot_conflict(g, m) || guard_bad_image(g, m) || guard_is_installing(g, m)) {
         guard_message_release(m);
         return;
     }
@@ -517,7 +524,7 @@ static void guard_tick(struct raft_io *inner)
     if (g->dead || g->held_back || guard_skip_tick(g))
         return;
     g->tick(&g->io);
-    /* Only here: in the callback of the disk the disk is not ready for another snapshot. */
+    /* Only here: in the disk's own callback the disk is not ready for another snapshot. */
     guard_snapshots_step(g);
     guard_gets_begin(g);
     guard_settle(g);
@@ -533,10 +540,9 @@ static int guard_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
     return g->inner->start(g->inner, msecs, guard_tick, guard_recv);
 }
 
-/*
- * The library says that it is closed when its files are, which may be before the handles of the
- * last one are: it says so again when those have closed (raftlog.c frees nothing before that).
- */
+/* The library reports its close when its files are closed, possibly before the handles of the
+ * last file are, and reports it again when those have closed. Ignore the second report
+ * (raftlog.c frees nothing before it). */
 static void guard_on_close(struct raft_io *inner)
 {
     struct raftlog_guard *g = inner->data;
@@ -557,11 +563,12 @@ static void guard_close(struct raft_io *io, raft_io_close_cb cb)
 }
 
 /*
- * G14. After a failed send the library goes on behind what the follower has acknowledged; a new
- * leader, to whom one that is down has acknowledged nothing, at the very first entry. When that has
- * been trimmed it sends its whole snapshot to a follower that lacks a few entries: with a million
- * tasks it is deaf meanwhile, and another one is elected. It began behind its own last entry, where
- * the follower's first answer tells what it has: so it stays there.
+ * G14. After a failed send the library continues from what the follower has acknowledged; a new
+ * leader, to which a follower that is down has acknowledged nothing, continues from the very first
+ * entry. If that entry has been trimmed, it sends its whole snapshot to a follower that lacks a few
+ * entries. With a million tasks the follower does not respond meanwhile, and an election follows.
+ * The leader began after its own last entry, where the follower's first answer reports the real
+ * position, so keep that position.
  */
 static bool guard_keeps_place(const struct guard_send *s, int status)
 {
@@ -571,8 +578,8 @@ static bool guard_keeps_place(const struct guard_send *s, int status)
            s->peer->acked == 0;
 }
 
-/* G15. Nor does it say that a snapshot which was sent after it is lost: the library would send one
- * more, and both would wait for the same connection. */
+/* G15. A failed send does not mean that a snapshot sent after it is lost: the library would send
+ * another one, and both would wait for the same connection. */
 static bool guard_sent_before_snapshot(const struct guard_send *s, int status)
 {
     const struct raftlog_guard *g = s->guard;
@@ -587,7 +594,7 @@ static void guard_on_sent(struct raft_io_send *req, int status)
     struct raft_io_send *request = s->request;
     s->peer->sending_bytes -= s->bytes;
     if (status != 0 && s->snapshot_number == s->peer->snapshot_number)
-        s->peer->snapshot_asked = 0; /* what was sent before may be lost, too */
+        s->peer->snapshot_asked = 0; /* earlier messages may be lost too */
     if (guard_keeps_place(s, status)) {
         s->guard->used[GUARD_KEEP_PLACE]++;
         status = 0;
@@ -600,20 +607,21 @@ static void guard_on_sent(struct raft_io_send *req, int status)
     request->cb(request, status);
 }
 
-/* A message that is lost after all is made good by the heartbeats. */
-static void guard_note_told(const struct raftlog_guard *g, struct guard_peer *peer,
-                            const struct raft_append_entries *args)
+/* Record what was sent. Heartbeats make up for a lost message. */
+static void guard_note_commit_sent(const struct raftlog_guard *g, struct guard_peer *peer,
+                                   const struct raft_append_entries *args)
 {
     raft_index end = args->prev_log_index + args->n_entries;
     if (args->term == g->raft->current_term)
-        peer->told = MAX(peer->told, MIN(args->leader_commit, end));
+        peer->commit_sent = MAX(peer->commit_sent, MIN(args->leader_commit, end));
 }
 
 /*
- * G10. The library sends as fast as it can, and a transport that pushes back only moves the queue
- * into libuv: one stopped follower makes the leader grow without end (cowsql 6b0b1bf3 73249dc0).
- * While more than GUARD_SEND_BYTES_MAX of entries are under way to a follower further ones are
- * refused; the library counts a refused message as not sent and tries again with the heartbeat.
+ * G10. The library sends as fast as it can, and a transport with back-pressure only moves the queue
+ * into libuv: one stopped follower lets the leader's memory grow without bound (cowsql 6b0b1bf3
+ * 73249dc0). While more than GUARD_SEND_BYTES_MAX bytes of entries are in flight to a follower,
+ * further ones are refused; the library counts a refused message as not sent and retries with the
+ * heartbeat.
  */
 static int guard_send_entries(struct raftlog_guard *g, struct raft_io_send *req,
                               const struct raft_message *m, raft_io_send_cb cb)
@@ -623,7 +631,7 @@ static int guard_send_entries(struct raftlog_guard *g, struct raft_io_send *req,
     for (unsigned i = 0; i < m->append_entries.n_entries; i++)
         bytes += m->append_entries.entries[i].buf.len;
     if (peer != NULL)
-        guard_note_told(g, peer, &m->append_entries);
+        guard_note_commit_sent(g, peer, &m->append_entries);
     if (peer == NULL || (bytes == 0 && peer->acked > 0 && peer->snapshot_asked == 0))
         return g->inner->send(g->inner, req, m, cb);
     if (guard_on(g, GUARD_BOUNDED_SENDS) && bytes > 0 && peer->sending_bytes > 0 &&
@@ -650,18 +658,16 @@ static int guard_send_entries(struct raftlog_guard *g, struct raft_io_send *req,
     return rv;
 }
 
-/*
- * The library sends TimeoutNow with a request inside its caller's struct raft_transfer and forgets
- * it when the transfer ends, sent or not: the next transfer would use it again under the
- * transport's hands (#396, #398). It has no callback, so nobody misses it: send with a request of
- * our own.
- */
+/* Send TimeoutNow with a request of our own. The library uses a request inside its caller's
+ * struct raft_transfer and forgets it when the transfer ends, sent or not; the next transfer
+ * would reuse it while the transport still has it (#396, #398). It has no callback, so no one
+ * waits for it. */
 static int guard_send_timeout_now(struct raftlog_guard *g, const struct raft_message *m)
 {
     struct raft_io_send *req = raft_malloc(sizeof *req);
     if (req == NULL)
         PANIC("out of memory");
-    int rv = g->inner->send(g->inner, req, m, guard_on_told);
+    int rv = g->inner->send(g->inner, req, m, guard_on_commit_sent);
     if (rv != 0)
         raft_free(req);
     return rv;

@@ -1,12 +1,12 @@
 /*
- * raftlog_guard_conf.c - G13: a change of members that is rolled back.
+ * raftlog_guard_conf.c - G13: rolls back a change of members.
  *
  * "If a log entry is removed, servers must be prepared to fall back to the previous configuration"
- * (Raft 4.1). The library looks for the previous one in its log only, where it is no more once a
- * snapshot has been taken, and crashes (#354, issues #250 #323, fixed in 0.17.1). After a restart
- * it takes the newest configuration in its log for committed and never rolls it back; it puts one
- * that is not committed into snapshots. So the guard keeps a copy of the last committed
- * configuration and goes back to it by itself, before the library cuts the log.
+ * (Raft 4.1). The library looks for the previous configuration only in its log, which no longer
+ * contains it after a snapshot, and crashes (#354, issues #250 #323, fixed in 0.17.1). After a
+ * restart it treats the newest configuration in its log as committed and never rolls it back; it
+ * also puts an uncommitted one into snapshots. The guard therefore keeps a copy of the last
+ * committed configuration and restores it itself before the library cuts the log.
  */
 #include "raftlog_guard_impl.h"
 
@@ -25,7 +25,8 @@ static int conf_copy(const struct raft_configuration *from, struct raft_configur
     return rv;
 }
 
-/* An entry: format (1 byte), number of servers (8), each its id (8), address, NUL, role (1). */
+/* Decode an entry: format (1 byte), number of servers (8), for each: id (8), address, NUL, role
+ * (1). */
 static int conf_decode(const struct raft_buffer *buf, struct raft_configuration *ret)
 {
     const char *at = buf->base;
@@ -52,7 +53,7 @@ static int conf_decode(const struct raft_buffer *buf, struct raft_configuration 
     return rv;
 }
 
-/* The entry at `index` of the log in memory, or NULL. */
+/* Return the entry at `index` of the log in memory, or NULL. */
 static const struct raft_entry *log_entry(const struct raft_log *log, raft_index index)
 {
     if (index <= log->offset || raftlog_guard_term_of(log, index) == 0)
@@ -60,7 +61,7 @@ static const struct raft_entry *log_entry(const struct raft_log *log, raft_index
     return &log->entries[(log->front + (size_t)(index - log->offset - 1)) % log->size];
 }
 
-/* Takes `conf`. */
+/* Store `conf` and take ownership of it. */
 static void conf_keep(struct raftlog_guard *g, raft_index index, struct raft_configuration conf)
 {
     raft_configuration_close(&g->conf);
@@ -68,7 +69,7 @@ static void conf_keep(struct raftlog_guard *g, raft_index index, struct raft_con
     g->conf_index = index;
 }
 
-/* Keep the configuration of an entry; what cannot be read stays unknown. */
+/* Store the configuration of an entry; an unreadable one stays unknown. */
 static void conf_keep_entry(struct raftlog_guard *g, raft_index index,
                             const struct raft_entry *entry)
 {
@@ -79,8 +80,8 @@ static void conf_keep_entry(struct raftlog_guard *g, raft_index index,
         raft_configuration_close(&conf);
 }
 
-/* A change is begun when the one before is committed: only the last of the log can be open. The
- * first, of the bootstrap, is the same everywhere. */
+/* A change begins only after the previous one is committed, so only the last one in the log can
+ * be uncommitted. The first one, from the bootstrap, is the same everywhere. */
 void guard_conf_loaded(struct raftlog_guard *g, const struct raft_snapshot *snapshot,
                        raft_index start_index, const struct raft_entry *entries, size_t n)
 {
@@ -122,10 +123,11 @@ static void conf_go_back(struct raftlog_guard *g)
     struct raft_configuration conf;
     if (g->conf_index == 0 || g->conf_index != r->configuration_index ||
         conf_copy(&g->conf, &conf) != 0) {
-        guard_fatal(g, true,
-                    "the change of members at entry %llu is void and the members before are not "
-                    "known",
-                    r->configuration_uncommitted_index);
+        guard_fatal(
+            g, true,
+            "the change of members at entry %llu was rolled back, and the previous members are not "
+            "known",
+            r->configuration_uncommitted_index);
         return;
     }
     raft_configuration_close(&r->configuration);
@@ -146,7 +148,8 @@ void guard_conf_note(struct raftlog_guard *g)
     struct raft *r = g->raft;
     if (!guard_on(g, GUARD_KEEP_MEMBERS) || g->dead || r->state == RAFT_UNAVAILABLE)
         return;
-    /* A snapshot of the leader replaced log and members; the library forgets to look. */
+    /* A snapshot of the leader replaced the log and the members; the library does not check
+     * this. */
     raft_index open_index = r->configuration_uncommitted_index;
     if (open_index != 0 && !guard_installing(r) &&
         (open_index <= r->last_applied || raftlog_guard_term_of(&r->log, open_index) == 0))
@@ -169,7 +172,7 @@ static int guard_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], 
     struct raftlog_guard *g = CONTAINER_OF(fsm, struct raftlog_guard, fsm);
     if (guard_on(g, GUARD_KEEP_MEMBERS) && g->raft->configuration_uncommitted_index != 0) {
         g->used[GUARD_KEEP_MEMBERS]++;
-        return RAFT_BUSY; /* it tries again with the next entry */
+        return RAFT_BUSY; /* the library retries with the next entry */
     }
     return g->inner_fsm->snapshot(g->inner_fsm, bufs, n);
 }

@@ -1,5 +1,5 @@
 /*
- * raftlog_guard_disk.c - what passes between the library and the disk: G4, G12, the seal, images.
+ * raftlog_guard_disk.c - calls between the library and the disk: G4, G12, the seal, images.
  */
 #include "raftlog_guard_impl.h"
 
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { /* of more than one request in one write: half a segment */
+enum { /* bytes of several requests in one write: half a segment */
        WRITE_ENTRIES_MAX = 16384,
        WRITE_BYTES_MAX = 4194304,
 };
@@ -25,30 +25,30 @@ struct guard_append {
     size_t bytes;
 };
 
-/* A write under way, of one or more requests. */
+/* A write in progress, for one or more requests. */
 struct guard_write {
     struct raft_io_append req;
     struct raftlog_guard *guard;
     struct list appends;
-    struct raft_entry *entries; /* of all of them; NULL when there is one */
+    struct raft_entry *entries; /* the entries of all requests; NULL when there is one request */
 };
 
 struct guard_get {
     struct list link;
-    raft_index asked; /* where our snapshot ended when the library wanted it */
+    raft_index asked; /* last entry of our snapshot when the library asked for it */
     struct raft_io_snapshot_get req;
     struct raftlog_guard *guard;
     struct raft_io_snapshot_get *request; /* the library's */
     raft_io_snapshot_get_cb cb;
 };
 
-/* The library has no words for its newer codes. */
+/* Describe the newer error codes, for which the library has no text. */
 static const char *guard_error_text(int status)
 {
     if (status == RAFT_NOSPACE)
         return "the disk is full or the file too large";
     if (status == RAFT_TOOMANY)
-        return "a limit of the system was hit (fs.aio-max-nr?)";
+        return "a limit of the system was reached (fs.aio-max-nr?)";
     return raft_strerror(status);
 }
 
@@ -71,11 +71,11 @@ void guard_fatal(struct raftlog_guard *g, bool damaged, const char *fmt, ...)
 }
 
 /*
- * G4. A failed write makes the library truncate the log and use the same indexes again in the same
- * term, drop references that are still in use, or go on with a log in memory that no disk has
- * (#321, #460, #466, #483, issues #314 #320, dqlite #857; on a full disk it crashes). Every failed
- * write of entries, of term and vote, of a truncation or of a snapshot therefore ends the instance:
- * the library is told that all is well, nothing passes any more, and the process should exit.
+ * G4. After a failed write the library truncates the log and uses the same indexes again in the
+ * same term, drops references that are still in use, or continues with a log in memory that no disk
+ * has (#321, #460, #466, #483, issues #314 #320, dqlite #857; on a full disk it crashes). Every
+ * failed write of entries, of term and vote, of a truncation or of a snapshot therefore ends the
+ * instance: the library sees success, all further calls are dropped, and the process should exit.
  */
 static bool guard_disk_failed(struct raftlog_guard *g, int status, const char *what)
 {
@@ -87,7 +87,7 @@ static bool guard_disk_failed(struct raftlog_guard *g, int status, const char *w
     return true;
 }
 
-/* The status of a call to the seal, as the library would put it. */
+/* Return the status of a call to the seal as a code of the library. */
 static int seal_status(struct raftlog_guard *g, int rv)
 {
     if (rv == 0)
@@ -106,7 +106,7 @@ static void guard_mark(struct raftlog_guard *g, raft_index index, raft_term term
         return;
 }
 
-/* The log on our disk ends here now. */
+/* Record the end of the log on our disk. */
 static void guard_mark_stored(struct raftlog_guard *g)
 {
     raft_index index = g->raft->last_stored;
@@ -115,7 +115,7 @@ static void guard_mark_stored(struct raftlog_guard *g)
         guard_mark(g, index, term, /* sync= */ false);
 }
 
-/* Before the disk forgets entries from `index` on. */
+/* Move the mark back before the disk drops entries from `index` on. */
 static void guard_mark_cut(struct raftlog_guard *g, raft_index index)
 {
     const struct raftlog_seal *seal = g->owner.seal;
@@ -142,12 +142,12 @@ static void guard_write_waiting(struct raftlog_guard *g)
 }
 
 /*
- * While it closes the library is not told that writes were canceled: it would look for requests of
- * the leader that it no longer is, and cut its log once for each write, from the second on beyond
- * its end (SIGSEGV; sim seed 2015). Told that they are done it lets go of them: it is neither
- * leader nor follower any more, so nothing follows from that.
+ * Report success for canceled writes while closing. On an error the library would look for requests
+ * of a leader, which it no longer is, and cut its log once for each write, from the second on
+ * beyond its end (SIGSEGV; sim seed 2015). On success it releases them: it is neither leader nor
+ * follower any more, so nothing else happens.
  */
-static int guard_told(const struct raftlog_guard *g, int status)
+static int guard_status_reported(const struct raftlog_guard *g, int status)
 {
     ASSERT_IMPLIES(status == RAFT_CANCELED, g->raft->state == RAFT_UNAVAILABLE);
     return status == RAFT_CANCELED ? 0 : status;
@@ -165,7 +165,7 @@ static void guard_on_written(struct raft_io_append *req, int status)
         struct raft_io_append *request = a->request;
         free(a);
         g->appends--;
-        request->cb(request, guard_told(g, status));
+        request->cb(request, guard_status_reported(g, status));
     }
     guard_write_free(w);
     if (g->dead || status == RAFT_CANCELED)
@@ -177,7 +177,7 @@ static void guard_on_written(struct raft_io_append *req, int status)
     guard_settle(g);
 }
 
-/* Move requests that wait into a write: how many entries they have. */
+/* Move waiting requests into a write; return the number of their entries. */
 static unsigned guard_write_collect(struct raftlog_guard *g, struct guard_write *w)
 {
     unsigned n = 0;
@@ -225,10 +225,11 @@ static int guard_write_begin(struct raftlog_guard *g)
 }
 
 /*
- * G12. What is to be stored while a write is under way waits in the library's queue, where it is
- * encoded, zeroed and copied once more with every request: the cost is the square of what waits.
- * It is then written as several batches at once, of which a power cut may leave the second without
- * the first: that looks like bit rot. So one write at a time, and all that waited in one batch.
+ * G12. In the library, requests that arrive during a write wait in its queue, where they are
+ * encoded, zeroed and copied once more with every further request: the cost is quadratic. They are
+ * then written as several batches at once, and a power failure may leave the second without the
+ * first, which looks like bit rot. The guard therefore allows one write at a time and puts all
+ * waiting requests into one batch.
  */
 static int guard_append(struct raft_io *io, struct raft_io_append *req,
                         const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
@@ -287,7 +288,7 @@ static int guard_set_vote(struct raft_io *io, raft_id id)
 
 static void loaded_release(struct raft_snapshot *snapshot, struct raft_entry *entries, size_t n)
 {
-    void *batch = NULL; /* entries of one file share it and are neighbours */
+    void *batch = NULL; /* entries of one file share it and are adjacent */
     for (size_t i = 0; i < n; i++) {
         if (entries[i].batch != batch)
             raft_free(entries[i].batch);
@@ -303,8 +304,9 @@ static void loaded_release(struct raft_snapshot *snapshot, struct raft_entry *en
     raft_free(snapshot);
 }
 
-/* Our term and vote, not those of the library's files; never a term older than the log's. The seal
- * has a term from the first start on: then the library's files do not matter any more. */
+/* Use our term and vote, not those of the library's files, and never a term older than the
+ * log's. The seal has a term from the first start on; the library's files do not matter after
+ * that. */
 static int guard_load_term(struct raftlog_guard *g, raft_term log_term, raft_term *term,
                            raft_id *voted_for)
 {
@@ -369,7 +371,7 @@ static int guard_snapshot_put(struct raft_io *io, unsigned trailing,
     g->put_request = req;
     g->put_cb = cb;
     guard_write_waiting(g);
-    /* What we have beyond a leader's snapshot will be gone, or not when we crash before. */
+    /* Entries after a leader's snapshot will be removed, or stay if we crash before. */
     if (!g->dead && guard_installing(g->raft) && g->owner.seal != NULL &&
         g->owner.seal->mark_index > snapshot->index)
         guard_mark(g, 0, 0, /* sync= */ true);
@@ -379,7 +381,7 @@ static int guard_snapshot_put(struct raft_io *io, unsigned trailing,
     return guard_disk_failed(g, rv, "cannot start to store a snapshot") ? 0 : rv;
 }
 
-/* A leader that cannot read its own snapshot would try for ever to send it. */
+/* A leader that cannot read its own snapshot would retry forever. */
 static void guard_on_got(struct raft_io_snapshot_get *req, struct raft_snapshot *snapshot,
                          int status)
 {
@@ -411,11 +413,9 @@ static int guard_get_begin(struct raftlog_guard *g, struct guard_get *get)
     return rv;
 }
 
-/*
- * G15. A leader that is taking a snapshot cuts its log when that is done. A follower that was sent
- * the one before would find what it needs next gone, and get another one: so it is sent the new
- * one. None is begun while one is read or installed (raftlog_guard_follower_installs).
- */
+/* G15. A leader that is taking a snapshot cuts its log when it has finished. A follower that was
+ * sent the previous snapshot would then need another one, so it is sent the new one. No snapshot
+ * is begun while one is read or installed (raftlog_guard_follower_installs). */
 static int guard_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *req,
                               raft_io_snapshot_get_cb cb)
 {
@@ -471,7 +471,7 @@ void guard_disk_close(struct raftlog_guard *g)
         struct raft_io_append *request = a->request;
         free(a);
         if (!g->dead)
-            request->cb(request, guard_told(g, RAFT_CANCELED));
+            request->cb(request, guard_status_reported(g, RAFT_CANCELED));
     }
     for (struct list *l; (l = list_pop(&g->gets_waiting)) != NULL;) {
         g->gets--;

@@ -1,16 +1,16 @@
 /*
- * raftlog_guard_snapshot.c - snapshots on their way from a leader to a follower: G9, G11, G15.
+ * raftlog_guard_snapshot.c - the transfer of snapshots from a leader to a follower: G9, G11, G15.
  */
 #include "raftlog_guard_impl.h"
 
 #include <stdlib.h>
 
 /*
- * G9. "We have all entries of this snapshot" is also answered when they are not on disk yet, and
- * when our entry at its last index is another one, of a higher term (cowsql e514f78f af243f81). The
- * first is cut in guard_send. The second needs more entries that were never committed than a leader
- * keeps behind its snapshot, which leaders with 16 proposals under way do not write, and cannot be
- * repaired from outside: the replica stops and is to be replaced.
+ * G9. The library also answers "all entries of this snapshot are stored" when they are not on disk
+ * yet, and when our entry at its last index is a different one, of a higher term (cowsql e514f78f
+ * af243f81). guard_send limits the first answer. The second case needs more uncommitted entries
+ * than a leader keeps behind its snapshot, which leaders with 16 proposals in flight do not write,
+ * and it cannot be repaired from outside: the replica stops and must be replaced.
  */
 bool guard_snapshot_conflict(struct raftlog_guard *g, const struct raft_message *m)
 {
@@ -30,23 +30,23 @@ bool guard_snapshot_conflict(struct raftlog_guard *g, const struct raft_message 
     return true;
 }
 
-/* A snapshot that was damaged on the leader's disk would take the place of our log. */
+/* A snapshot that was damaged on the leader's disk would replace our log. */
 bool guard_bad_image(struct raftlog_guard *g, const struct raft_message *m)
 {
     return m->type == RAFT_IO_INSTALL_SNAPSHOT && g->owner.image_ok != NULL &&
            g->owner.prepare == NULL && !g->owner.image_ok(g->owner.data, &m->install_snapshot.data);
 }
 
-/* Will the library put it in place? Else it answers at once: its term is an older one, or we have
- * the entry where it ends, and so all before that. */
-static bool snapshot_is_news(const struct raft *r, const struct raft_install_snapshot *args)
+/* Return whether the library will install the snapshot. Otherwise it answers at once: the term
+ * is older, or we have the snapshot's last entry and so all entries before it. */
+static bool snapshot_is_newer(const struct raft *r, const struct raft_install_snapshot *args)
 {
     raft_term ours = raftlog_guard_term_of(&r->log, args->last_index);
     return args->term >= r->current_term && args->last_index > r->log.snapshot.last_index &&
            (ours == 0 || ours < args->last_term);
 }
 
-/* What was made ready will not take the place of anything. */
+/* Drop a prepared image that will not be restored. */
 static void snapshot_unprepare(struct raftlog_guard *g)
 {
     if (g->prepared)
@@ -54,15 +54,15 @@ static void snapshot_unprepare(struct raftlog_guard *g)
     g->prepared = false;
 }
 
-/* Look at what has waited, once the one before it is in place. What needs no preparation waits for
- * our own snapshot, too: a newer one may come. */
+/* Examine the waiting snapshot once the one before it is installed. A snapshot that needs no
+ * preparation also waits for our own snapshot, because a newer one may arrive. */
 static void snapshot_begin(struct raftlog_guard *g)
 {
     const struct raft *r = g->raft;
     if (g->snapshot != NULL || g->snapshot_next == NULL || guard_installing(r))
         return;
     const struct raft_install_snapshot *args = &g->snapshot_next->message.install_snapshot;
-    bool prepare = g->owner.prepare != NULL && snapshot_is_news(r, args);
+    bool prepare = g->owner.prepare != NULL && snapshot_is_newer(r, args);
     if (!prepare && r->snapshot.pending.term != 0)
         return;
     g->snapshot = g->snapshot_next;
@@ -74,7 +74,7 @@ static void snapshot_begin(struct raftlog_guard *g)
     g->owner.prepare(g->owner.data, &args->data);
 }
 
-/* Give the library what is ready, when our own snapshot is done. */
+/* Pass a prepared snapshot to the library when our own snapshot is done. */
 void guard_snapshots_step(struct raftlog_guard *g)
 {
     if (g->dead || g->closing)
@@ -84,7 +84,7 @@ void guard_snapshots_step(struct raftlog_guard *g)
         return;
     struct guard_held *h = g->snapshot;
     g->snapshot = NULL;
-    if (guard_snapshot_conflict(g, &h->message)) /* the log has gone on */
+    if (guard_snapshot_conflict(g, &h->message)) /* the log has advanced */
         guard_message_release(&h->message);
     else
         guard_deliver(g, &h->message);
@@ -109,13 +109,13 @@ void raftlog_guard_prepared(struct raftlog_guard *g, bool ok)
 
 /*
  * G11. The library ignores an InstallSnapshot while it takes a snapshot of its own, which a
- * follower that catches up often does, or puts one in place, and the leader waits for the whole
- * install time-out (30 s by default) before it sends another. Keep the newest until that is done.
+ * follower that catches up often does, or while it installs one; the leader then waits for the
+ * whole install time-out (30 s by default) before it sends another. Keep the newest one until then.
  *
- * A snapshot takes seconds to be looked at and loaded. That happens elsewhere before the library
- * hears of it, so that heartbeats go on; one at a time, and only one that will take the place of
- * what we have. A leader sends one more when the first seems lost, and one that waited for a
- * connection comes late: most are answered without being loaded.
+ * Checking and loading a snapshot takes seconds. This happens in another thread before the library
+ * gets it, so that heartbeats continue; one at a time, and only for a snapshot that will replace
+ * our state. A leader sends another one when the first seems lost, and one that waited for a
+ * connection arrives late: most of these are answered without being loaded.
  */
 bool guard_take_snapshot(struct raftlog_guard *g, const struct raft_message *m)
 {
@@ -139,7 +139,7 @@ bool guard_take_snapshot(struct raftlog_guard *g, const struct raft_message *m)
     return true;
 }
 
-/* A snapshot of ours that is sent. */
+/* A snapshot of ours that is being sent. */
 struct snapshot_send {
     struct raft_io_send req;
     struct raftlog_guard *guard;
@@ -148,8 +148,8 @@ struct snapshot_send {
     uint64_t number;
 };
 
-/* It is not coming: nobody installs it. */
-static void on_snapshot_sent(struct raft_io_send *req, int status)
+/* The snapshot was not sent, so no follower installs it. */
+static void guard_on_snapshot_sent(struct raft_io_send *req, int status)
 {
     struct snapshot_send *s = CONTAINER_OF(req, struct snapshot_send, req);
     struct raft_io_send *request = s->request;
@@ -168,7 +168,7 @@ int guard_send_snapshot(struct raftlog_guard *g, struct raft_io_send *req,
     *s = (struct snapshot_send){
         .guard = g, .request = req, .to = m->server_id, .number = g->snapshots_sent + 1};
     req->cb = cb;
-    int rv = g->inner->send(g->inner, &s->req, m, on_snapshot_sent);
+    int rv = g->inner->send(g->inner, &s->req, m, guard_on_snapshot_sent);
     if (rv != 0) {
         free(s);
         return rv;
@@ -184,12 +184,13 @@ int guard_send_snapshot(struct raftlog_guard *g, struct raft_io_send *req,
 }
 
 /*
- * G15. A leader takes the refusal of a heartbeat for one of the snapshot that it has sent when both
- * end at the same entry, as they do when no commands come, and sends the snapshot again, for each
- * heartbeat that the follower refuses while it loads the first. A snapshot is refused by nobody: a
- * follower that cannot store it ends. It may be lost with its connection: then let it.
+ * G15. A leader takes the refusal of a heartbeat for a refusal of its snapshot when both end at the
+ * same entry, which is normal when no commands arrive, and sends the snapshot again for each
+ * heartbeat that the follower refuses while it loads the first. A follower never refuses a snapshot
+ * (if it cannot store it, it ends). If the snapshot was lost with its connection, pass the refusal
+ * on.
  */
-bool guard_still_installs(struct raftlog_guard *g, const struct raft_message *m)
+bool guard_is_installing(struct raftlog_guard *g, const struct raft_message *m)
 {
     const struct raft_append_entries_result *result = &m->append_entries_result;
     if (!guard_on(g, GUARD_ONE_SNAPSHOT) || m->type != RAFT_IO_APPEND_ENTRIES_RESULT ||
@@ -205,7 +206,7 @@ bool guard_still_installs(struct raftlog_guard *g, const struct raft_message *m)
     return true;
 }
 
-/* Until it has come so far that what a snapshot leaves in the log is enough for it. */
+/* A follower installs until it needs no more than the entries that a snapshot leaves in the log. */
 bool raftlog_guard_follower_installs(const struct raftlog_guard *g, unsigned max_ms)
 {
     const struct raft *r = g->raft;

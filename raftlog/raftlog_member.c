@@ -1,15 +1,18 @@
 /*
- * raftlog_member.c - who the replicas are, and which of them leads.
+ * raftlog_member.c - changes of the members and transfers of leadership.
  *
- * Members change one at a time and step by step, each step an entry of the log: added as a spare,
- * which gets nothing; a stand-by, which gets the log and does not count; a voter.
+ * Members change one at a time and step by step; each step is a log entry. A new member is added as
+ * a spare, which gets nothing, then becomes a stand-by, which gets the log but does not count, then
+ * a voter.
  *
- * A transfer goes: wanted (new requests wait) -> sent (all of ours are finished, or the disk takes
- * too long; the library waits for the follower to have our log, then tells it to stand for
- * election)
- * -> done (we lead no more, or an election timeout has passed) -> answered (another leader is
- * known, or there is none in time). The request of the library lives in the log, because 0.15.0 may
- * look at it after it has called back (#396, #398).
+ * A transfer has these states:
+ *   wanted    new requests wait
+ *   sent      our proposals are finished, or the disk takes too long; the library waits until the
+ *             follower has our log, then asks it to start an election
+ *   done      we do not lead any more, or an election timeout has passed
+ *   answered  another leader is known, or none was in time
+ * The library's request is part of the log's memory, because 0.15.0 may access it after its
+ * callback (#396, #398).
  */
 #include "raftlog_impl.h"
 
@@ -19,9 +22,8 @@
 #include <string.h>
 
 enum {
-    TRANSFER_DRAIN_MS =
-        250, /* for what is under way to be finished; a slow disk never gets there */
-    TRANSFER_KNOWN_MS = 1500, /* for the new leader to be known, after we have ceased to be it */
+    TRANSFER_DRAIN_MS = 250,  /* wait for proposals in flight; a slow disk may never finish them */
+    TRANSFER_KNOWN_MS = 1500, /* wait for the new leader to be known after we stopped leading */
 };
 
 static enum raftlog_part part_of(int role)
@@ -57,18 +59,20 @@ size_t raftlog_peers(const struct raftlog *log, struct raftlog_peer ret[RAFTLOG_
     return count;
 }
 
-/* May it lead in a moment? */
+/* Check whether this replica can lead soon. */
 static int transferee_check(const struct raftlog *log, const struct raftlog_peer *peer,
                             struct err *err)
 {
     if (peer->part != RAFTLOG_VOTER)
-        return err_set(err, ERR_STATE, "replica %" PRIu64 " has no vote yet", peer->id);
+        return err_set(err, ERR_STATE, "replica %" PRIu64 " is not a voter yet", peer->id);
     if (peer->silent_ms == UINT64_MAX)
         return err_set(err, ERR_UNAVAILABLE,
-                       "replica %" PRIu64 " has not answered this leader yet; is it up?", peer->id);
+                       "replica %" PRIu64 " has not answered this leader yet; check that it runs",
+                       peer->id);
     if (peer->silent_ms >= log->options.election_timeout_ms)
         return err_set(err, ERR_UNAVAILABLE,
-                       "replica %" PRIu64 " has not answered for %" PRIu64 " ms; is it up?",
+                       "replica %" PRIu64 " has not answered for %" PRIu64
+                       " ms; check that it runs",
                        peer->id, peer->silent_ms);
     return 0;
 }
@@ -103,14 +107,14 @@ int raftlog_transfer(struct raftlog *log, uint64_t id, raftlog_transfer_cb cb, v
 {
     struct raftlog_transfer *t = &log->transfer;
     struct err local;
-    err = err != NULL ? err : &local; /* its code is needed here */
+    err = err != NULL ? err : &local; /* the code is needed below */
     if (!raftlog_leads(log))
         return raftlog_refuse(log, err);
     if (id == log->options.id)
         return err_set(err, ERR_EXISTS, "replica %" PRIu64 " leads already", id);
     if (t->wanted)
-        return err_set(err, ERR_STATE, "leadership is being handed to replica %" PRIu64 " now",
-                       t->to);
+        return err_set(err, ERR_STATE,
+                       "leadership is already being handed over to replica %" PRIu64, t->to);
     if (transferee_choose(log, id, &t->to, err) != 0)
         return -(int)err->code;
     t->wanted = true;
@@ -118,24 +122,23 @@ int raftlog_transfer(struct raftlog *log, uint64_t id, raftlog_transfer_cb cb, v
     t->cb = cb;
     t->data = data;
     t->deadline_ms = clock_mono_ms() + TRANSFER_DRAIN_MS;
-    raftlog_kick(log);
+    raftlog_schedule(log);
     return 0;
 }
 
-/* Called while the library works: the answer waits for the idle handle. */
+/* Called while the library works: the idle handle sends the answer. */
 static void raftlog_on_transferred(struct raft_transfer *req)
 {
     struct raftlog *log = req->data;
     log->transfer.done = true;
     log->transfer.deadline_ms = clock_mono_ms() + TRANSFER_KNOWN_MS;
-    raftlog_kick(log);
+    raftlog_schedule(log);
 }
 
-/*
- * What is not finished when the time is over goes with us: the next leader has it, if it was
- * acknowledged or could have been, but we cannot tell who proposed it. A disk that takes seconds
- * for a write is what we are to leave, and would keep us here.
- */
+/* Begin the transfer. Proposals that are not finished in time get an unknown outcome: the next
+ * leader has them if they were or could have been acknowledged, but we cannot match them to
+ * their proposers. Waiting longer would tie us to a slow disk, which may be the reason for the
+ * transfer. */
 void raftlog_transfer_send(struct raftlog *log)
 {
     struct raftlog_transfer *t = &log->transfer;
@@ -148,7 +151,7 @@ void raftlog_transfer_send(struct raftlog *log)
     t->done = !t->sent;
 }
 
-/* Nobody to wait for: another one leads, we lead still, or nobody came in time. */
+/* Return whether the wait is over: another replica leads, we still lead, or none led in time. */
 static bool transfer_is_over(const struct raftlog *log)
 {
     const struct raftlog_transfer *t = &log->transfer;
@@ -164,7 +167,7 @@ void raftlog_transfer_watch(struct raftlog *log)
     if (!t->sent && !t->done)
         t->done = !raftlog_leads(log);
     if (transfer_is_over(log) || (!t->sent && clock_mono_ms() >= t->deadline_ms))
-        raftlog_kick(log);
+        raftlog_schedule(log);
 }
 
 void raftlog_transfer_answer(struct raftlog *log)
@@ -175,7 +178,7 @@ void raftlog_transfer_answer(struct raftlog *log)
     uint64_t leader_id = raftlog_leader(log);
     t->wanted = false;
     t->cb(t->data, leader_id != 0 && leader_id != log->options.id ? 0 : -ERR_TIMEOUT);
-    raftlog_kick(log); /* what waited goes on, or is refused */
+    raftlog_schedule(log); /* waiting requests continue or are refused */
 }
 
 static void raftlog_on_changed(struct raft_change *req, int status)
@@ -183,7 +186,7 @@ static void raftlog_on_changed(struct raft_change *req, int status)
     struct raftlog *log = req->data;
     log->changing = false;
     if (status != 0)
-        log_warn("raft.change-failed reason=%s", log_quoted(raft_strerror(status)));
+        log_warn("members.change_failed reason=%s", log_quoted(raft_strerror(status)));
 }
 
 static int change_check(const struct raftlog *log, struct err *err)
@@ -193,7 +196,7 @@ static int change_check(const struct raftlog *log, struct err *err)
         return raftlog_refuse(log, err);
     if ((log->changing && log->change_term == r->current_term) ||
         r->configuration_uncommitted_index != 0)
-        return err_set(err, ERR_STATE, "another change of the members is under way");
+        return err_set(err, ERR_STATE, "another change of the members is in progress");
     return 0;
 }
 

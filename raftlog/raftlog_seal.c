@@ -1,6 +1,6 @@
 /*
  * raftlog_seal.c - three records in a file, each in a block of its own: two for term and vote,
- * written in turn, and the mark.
+ * written alternately, and the mark.
  */
 #include "raftlog_seal.h"
 
@@ -19,7 +19,7 @@ enum { BLOCK_BYTES = 4096, MARK_BLOCK = 2, BLOCKS = 3 };
 
 #define SEAL_MAGIC UINT64_C(0x424f52475345414c) /* "BORGSEAL" */
 
-/* All big-endian. The mark has its index as term, and its term as vote. */
+/* All fields are big-endian. The mark stores its index as term and its term as vote. */
 struct record {
     uint64_t magic;
     uint64_t sequence;
@@ -27,7 +27,7 @@ struct record {
     uint64_t cell;
     uint64_t term;
     uint64_t vote;
-    uint64_t hash; /* of the six before, and of the block */
+    uint64_t hash; /* of the six fields before and of the rest of the block */
 };
 
 static uint64_t record_hash(const struct record *r, unsigned block)
@@ -74,7 +74,7 @@ static int dir_sync(const char *dir)
     return rv;
 }
 
-/* Under another name first: a seal is whole or not there. */
+/* Create the seal under another name and rename it, so that it is complete or absent. */
 static int seal_create(struct raftlog_seal *seal, const char *dir, struct err *err)
 {
     char path[sizeof seal->path + 8];
@@ -117,14 +117,13 @@ static int seal_load(struct raftlog_seal *seal, struct err *err)
         seal->mark_index = mark.term;
         seal->mark_term = mark.vote;
     } else {
-        log_warn("raft.mark-lost file=%s, the end of the log is not checked", seal->path);
+        log_warn("seal.mark_lost file=%s effect=end-of-log-unchecked", seal->path);
     }
     if (good[0] && good[1])
         return 0;
     uint64_t vote = seal->vote != 0 ? seal->vote : SEAL_VOTE_UNKNOWN;
-    log_warn("raft.seal-repaired file=%s term=%" PRIu64 ", no vote in that term", seal->path,
-             seal->term);
-    /* Twice: both records are whole again. */
+    log_warn("seal.repaired file=%s term=%" PRIu64 " vote=none", seal->path, seal->term);
+    /* Write twice, so that both records are valid again. */
     if (raftlog_seal_vote(seal, seal->term, vote) != 0 ||
         raftlog_seal_vote(seal, seal->term, vote) != 0)
         return err_errno(err, errno, "cannot write %s", seal->path);

@@ -1,12 +1,12 @@
 /*
  * raftlog_seed.c - the directory of a member that begins with a snapshot instead of an empty log.
  *
- * Written by the library's own disk backend, so that it is what the library reads: the term as its
- * metadata, and a snapshot with the members in it. No entry comes before or after; a member that
- * has lost its directory gets the same snapshot from the leader, as any that fell behind.
+ * The library's own disk backend writes it, so the library can read it: the term as its metadata,
+ * and a snapshot that contains the members. There are no entries. A member that has lost its
+ * directory gets the same snapshot from the leader, as any follower that is far behind.
  *
- * It is made beside its place and renamed when it is whole: a member opened on half of it would
- * begin an empty cell.
+ * The directory is created under another name and renamed when it is complete: a member opened on
+ * an incomplete one would begin an empty cell.
  */
 #include "raftlog_impl.h"
 
@@ -21,9 +21,9 @@
 
 enum { PATH_SIZE = 1100 };
 
-/* Nobody is spoken to. */
-static int mute_init(struct raft_uv_transport *t UNUSED, raft_id id UNUSED,
-                     const char *address UNUSED)
+/* A transport without connections. */
+static int seed_transport_init(struct raft_uv_transport *t UNUSED, raft_id id UNUSED,
+                               const char *address UNUSED)
 {
     return 0;
 }
@@ -39,17 +39,17 @@ struct seeding {
     struct raft_io io;
     struct raft_io_snapshot_put put;
     struct raft_snapshot snapshot;
-    struct raft_buffer bufs[2]; /* head and image */
+    struct raft_buffer bufs[2]; /* header and image */
     int status;
 };
 
-static void on_put(struct raft_io_snapshot_put *put, int status)
+static void seed_on_put(struct raft_io_snapshot_put *put, int status)
 {
     struct seeding *s = put->data;
     s->status = status;
 }
 
-static void on_closed(struct raft_io *io)
+static void seed_on_closed(struct raft_io *io)
 {
     raft_uv_close(io);
 }
@@ -70,7 +70,7 @@ static int snapshot_fill(struct seeding *s, const struct raftlog_seed *seed)
     s->snapshot.term = seed->term;
     s->snapshot.bufs = s->bufs;
     s->snapshot.n_bufs = 2;
-    s->snapshot.configuration_index = 1; /* as if all of them had bootstrapped */
+    s->snapshot.configuration_index = 1; /* as if all members had bootstrapped */
     raft_configuration_init(&s->snapshot.configuration);
     for (size_t i = 0; i < seed->member_count && rv == 0; i++)
         rv = raft_configuration_add(&s->snapshot.configuration, seed->members[i].id,
@@ -78,14 +78,14 @@ static int snapshot_fill(struct seeding *s, const struct raftlog_seed *seed)
     return rv;
 }
 
-/* With the backend open; afterwards it is closing. */
+/* Write everything with the open backend; the backend is closing afterwards. */
 static int write_all(struct seeding *s, const struct raftlog_seed *seed)
 {
     int rv = s->io.set_term(&s->io, seed->term);
     s->put.data = s;
     s->status = RAFT_CANCELED;
     if (rv == 0) /* trailing 1: a snapshot of our own, not one that replaces a log */
-        rv = s->io.snapshot_put(&s->io, 1, &s->put, &s->snapshot, on_put);
+        rv = s->io.snapshot_put(&s->io, 1, &s->put, &s->snapshot, seed_on_put);
     if (rv == 0) {
         uv_run(&s->loop, UV_RUN_DEFAULT);
         rv = s->status;
@@ -96,9 +96,9 @@ static int write_all(struct seeding *s, const struct raftlog_seed *seed)
 static int library_write(const struct raftlog_seed *seed, const char *dir, struct err *err)
 {
     struct seeding *s = xcalloc(1, sizeof *s);
-    s->transport = (struct raft_uv_transport){.init = mute_init, .close = mute_close};
+    s->transport = (struct raft_uv_transport){.init = seed_transport_init, .close = mute_close};
     if (uv_loop_init(&s->loop) != 0)
-        PANIC("no event loop");
+        PANIC("cannot create an event loop");
     int rv = raft_uv_init(&s->io, &s->loop, dir, &s->transport);
     if (rv == 0 && (rv = s->io.init(&s->io, seed->members[0].id, seed->members[0].address)) != 0)
         raft_uv_close(&s->io);
@@ -107,7 +107,7 @@ static int library_write(const struct raftlog_seed *seed, const char *dir, struc
         rv = rv != 0 ? rv : write_all(s, seed);
         raft_configuration_close(&s->snapshot.configuration);
         free(s->bufs[0].base);
-        s->io.close(&s->io, on_closed);
+        s->io.close(&s->io, seed_on_closed);
         uv_run(&s->loop, UV_RUN_DEFAULT);
     }
     int failed = rv != 0 ? library_err(s, rv, dir, err) : 0;
@@ -116,14 +116,14 @@ static int library_write(const struct raftlog_seed *seed, const char *dir, struc
     return failed;
 }
 
-/* What an attempt that was ended has left; only files, as the library makes them. */
+/* Remove what an interrupted attempt has left; these are only files that the library makes. */
 static int remove_old(const char *dir, struct err *err)
 {
     DIR *entries = opendir(dir);
     if (entries == NULL)
         return errno == ENOENT ? 0 : err_errno(err, errno, "cannot read %s", dir);
     for (struct dirent *d; (d = readdir(entries)) != NULL;)
-        (void)unlinkat(dirfd(entries), d->d_name, 0); /* what stays makes rmdir() say so */
+        (void)unlinkat(dirfd(entries), d->d_name, 0); /* a file that stays makes rmdir() fail */
     closedir(entries);
     return rmdir(dir) == 0 ? 0 : err_errno(err, errno, "cannot remove %s", dir);
 }
@@ -160,7 +160,7 @@ int raftlog_seed(const struct raftlog_seed *seed, struct err *err)
     ASSERT(seed->member_count > 0 && seed->member_count <= RAFTLOG_MEMBERS_MAX);
     ASSERT(seed->index > 0 && seed->term > 0);
     if (access(seed->dir, F_OK) == 0)
-        return err_set(err, ERR_EXISTS, "%s is there already", seed->dir);
+        return err_set(err, ERR_EXISTS, "%s exists already", seed->dir);
     snprintf(dir, sizeof dir, "%s.new", seed->dir);
     int rv = remove_old(dir, err);
     if (rv == 0 && mkdir(dir, 0700) != 0)

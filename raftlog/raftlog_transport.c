@@ -1,10 +1,10 @@
 /*
  * raftlog_transport.c - links between the library's streams and TLS streams.
  *
- * A link lives until its stream has said on_close and its pipe is closed; whichever side ends
- * first ends the other. Bytes wait in bounded queues only: when the stream's is half full the pipe
- * is not read, when the pipe's is, the stream is paused. What piles up in the library's end of the
- * pipe is bounded by the guard (G10).
+ * A link lives until its stream has called on_close and its pipe is closed; the end of one side
+ * ends the other. Bytes wait in bounded queues only: when the stream's queue is half full the pipe
+ * is not read, and when the pipe's is half full the stream is paused. The guard bounds the data
+ * that accumulates in the library's end of the pipe (G10).
  */
 #include "raftlog_transport.h"
 
@@ -36,11 +36,11 @@ struct link {
     bool closing;
     uv_pipe_t inner;
     unsigned char hello[HELLO_BYTES_MAX];
-    size_t hello_size;               /* bytes of it received */
-    char address[CELL_ADDR_MAX + 1]; /* incoming and ready: what the peer said of itself */
+    size_t hello_size;               /* received bytes of it */
+    char address[CELL_ADDR_MAX + 1]; /* incoming and ready: the address that the peer sent */
 };
 
-/* Bytes on their way into the pipe. */
+/* Bytes being written to the pipe. */
 struct chunk {
     uv_write_t req;
     struct link *link;
@@ -92,7 +92,8 @@ static void link_close(struct link *l)
 
 static void link_refuse(struct link *l, const char *reason)
 {
-    log_warn("raft.refused peer=%s reason=%s", stream_peer_address(l->stream), log_quoted(reason));
+    log_warn("raft_link.refused peer=%s reason=%s", stream_peer_address(l->stream),
+             log_quoted(reason));
     link_close(l);
 }
 
@@ -144,7 +145,7 @@ static void link_on_written(uv_write_t *req, int status)
     }
 }
 
-/* Bytes from the other replica to the library. */
+/* Pass bytes from the other replica to the library. */
 static int link_push(struct link *l, const char *bytes, size_t size)
 {
     uv_stream_t *inner = (uv_stream_t *)&l->inner;
@@ -176,7 +177,7 @@ static int link_push(struct link *l, const char *bytes, size_t size)
     return 0;
 }
 
-/* Make the pipe; *ret is the library's end, which it frees with raft_free(). */
+/* Create the pipe; *ret is the library's end, which the library frees with raft_free(). */
 static int link_make_pipe(struct link *l, uv_stream_t **ret)
 {
     int fds[2];
@@ -185,7 +186,7 @@ static int link_make_pipe(struct link *l, uv_stream_t **ret)
     uv_pipe_t *theirs = raft_malloc(sizeof *theirs);
     if (theirs == NULL)
         PANIC("out of memory");
-    /* Neither can fail: the descriptors are fresh sockets. */
+    /* Neither call can fail: the descriptors are new sockets. */
     ASSERT(uv_pipe_init(l->transport->loop, theirs, 0) == 0);
     ASSERT(uv_pipe_init(l->transport->loop, &l->inner, 0) == 0);
     ASSERT(uv_pipe_open(theirs, fds[0]) == 0);
@@ -211,7 +212,7 @@ static size_t hello_pack(const struct raftlog_transport *t, unsigned char hello[
     return HELLO_HEAD_BYTES + size;
 }
 
-/* Outgoing: TLS is up and the peer is who we asked for. */
+/* Outgoing connection: TLS is established and the peer is the expected one. */
 static void link_on_open(struct stream *s, void *data)
 {
     struct link *l = data;
@@ -229,7 +230,7 @@ static void link_on_open(struct stream *s, void *data)
     req->cb(req, theirs, 0);
 }
 
-/* Does the certificate of the other side say master/ID? */
+/* Return whether the peer's certificate says master/ID. */
 static bool link_peer_is(const struct link *l, uint64_t id)
 {
     char name[CELL_NAME_MAX + 1];
@@ -238,17 +239,17 @@ static bool link_peer_is(const struct link *l, uint64_t id)
     return peer->role == ROLE_MASTER && strcmp(peer->name, name) == 0;
 }
 
-/* A complete hello: hand the connection to the library. */
+/* The hello is complete: pass the connection to the library. */
 static void link_accept(struct link *l, uint64_t id, const char *address)
 {
     struct raftlog_transport *t = l->transport;
     uv_stream_t *theirs = NULL;
     if (!link_peer_is(l, id)) {
-        link_refuse(l, "its certificate is not that of the replica it says it is");
+        link_refuse(l, "its certificate is for another identity");
         return;
     }
     if (t->may_connect != NULL && !t->may_connect(t->data, id, address)) {
-        link_refuse(l, "no replica of this cell has this number and address (any more)");
+        link_refuse(l, "this cell has no replica with this number and address");
         return;
     }
     if (link_make_pipe(l, &theirs) != 0) {
@@ -260,7 +261,7 @@ static void link_accept(struct link *l, uint64_t id, const char *address)
     t->accept_cb(&t->uv, id, address, theirs);
 }
 
-/* Take what belongs to the hello, return how much that was. */
+/* Consume the bytes that belong to the hello; return their number. */
 static size_t link_take_hello(struct link *l, const unsigned char *bytes, size_t size)
 {
     uint32_t magic = 0;
@@ -277,7 +278,7 @@ static size_t link_take_hello(struct link *l, const unsigned char *bytes, size_t
     id = be64toh(id);
     address_size = be16toh(address_size);
     if (be32toh(magic) != HELLO_MAGIC || address_size == 0 || address_size > CELL_ADDR_MAX) {
-        link_refuse(l, "does not speak our protocol");
+        link_refuse(l, "it does not speak this protocol");
         return taken;
     }
     size_t more = MIN(size - taken, HELLO_HEAD_BYTES + address_size - l->hello_size);
@@ -298,7 +299,7 @@ static void link_on_data(struct stream *s, void *data, const void *bytes, size_t
     if (l->closing)
         return;
     if (l->outgoing) {
-        link_refuse(l, "sends on a connection that is ours to send on");
+        link_refuse(l, "it sends data on a connection that we opened");
         return;
     }
     if (!l->ready) {
@@ -315,7 +316,7 @@ static void link_on_close(struct stream *s, void *data, const struct err *why)
     struct link *l = data;
     (void)s;
     if (!l->closing && l->connect != NULL && why != NULL)
-        log_debug("raft.connect peer=%" PRIu64 " reason=%s", l->peer, log_quoted(why->msg));
+        log_debug("raft_link.failed peer=%" PRIu64 " reason=%s", l->peer, log_quoted(why->msg));
     l->stream = NULL;
     if (l->closing)
         link_maybe_free(l);
@@ -362,7 +363,7 @@ static int transport_connect(struct raft_uv_transport *uv, struct raft_uv_connec
     options.expect.role = ROLE_MASTER;
     snprintf(options.expect.name, sizeof options.expect.name, "%llu", id);
     if (stream_connect(&options, address, &l->stream, &err) != 0) {
-        log_debug("raft.connect peer=%llu reason=%s", id, log_quoted(err.msg));
+        log_debug("raft_link.failed peer=%llu reason=%s", id, log_quoted(err.msg));
         l->stream = NULL;
         link_close(l);
         return RAFT_NOCONNECTION;
@@ -387,16 +388,16 @@ static void transport_on_sweep(uv_timer_t *timer)
 {
     struct raftlog_transport *t = timer->data;
     uint64_t now_ms = clock_mono_ms();
-    /* Closing may free a link at once, so step before. Only this one is freed. */
+    /* Closing may free a link at once, so advance first. No other link is freed. */
     for (struct list *i = t->links.next, *next = i->next; i != &t->links;
          i = next, next = i->next) {
         struct link *l = CONTAINER_OF(i, struct link, link);
         if (!l->outgoing && !l->ready && !l->closing &&
             now_ms - l->opened_ms > TRANSPORT_HELLO_TIMEOUT_MS)
-            link_refuse(l, "said nothing");
+            link_refuse(l, "it sent no hello");
         else if (!l->outgoing && l->ready && !l->closing && t->may_connect != NULL &&
                  !t->may_connect(t->data, l->peer, l->address))
-            link_refuse(l, "it is no replica of this cell any more");
+            link_refuse(l, "it is not a replica of this cell any more");
     }
 }
 
@@ -444,7 +445,7 @@ static void transport_close(struct raft_uv_transport *uv, raft_uv_transport_clos
     t->listener = NULL;
     for (struct list *i = t->links.next, *next = i->next; i != &t->links; i = next, next = i->next)
         link_close(CONTAINER_OF(i, struct link, link));
-    /* Also keeps the callback from coming before this function has returned. */
+    /* This also keeps the callback from running before this function has returned. */
     uv_close((uv_handle_t *)&t->sweep, transport_on_sweep_closed);
 }
 

@@ -1,6 +1,6 @@
 /*
- * agent_rig.h - a whole borglet against replicas and users played by the test, over TLS, with real
- * shims.
+ * agent_rig.h - a whole borglet with real shims, against replicas and users simulated by the test,
+ * over TLS.
  */
 #ifndef TEST_AGENT_RIG_H
 #define TEST_AGENT_RIG_H
@@ -23,16 +23,16 @@ enum { REPLICAS = 2, REPORTS_MAX = 512, LOG_BYTES_MAX = 1 << 20, HEARTBEAT_MS = 
 struct replica {
     struct rpc_server *server;
     struct rpc_conn *conn;
-    bool refuse; /* hellos: not ready */
-    bool mute;   /* answers no heartbeat, like one that is stopped */
+    bool refuse; /* refuses hellos as not ready */
+    bool mute;   /* answers no heartbeat, as if it were stopped */
     int hellos;
-    uint64_t seen_index;                /* of the last hello */
-    uint32_t hello_count;               /* reports in it */
-    struct report hello_last;           /* the last of them */
+    uint64_t seen_index;                /* from the last hello */
+    uint32_t hello_count;               /* number of reports in it */
+    struct report hello_last;           /* the last report in it */
     struct report reports[REPORTS_MAX]; /* in order of arrival */
     int report_count;
     int beats;
-    struct rpc_call *unanswered; /* when mute; answered when nobody waits for it any more */
+    struct rpc_call *unanswered; /* kept when mute; answered when nobody waits for it any more */
 };
 
 struct rig {
@@ -47,7 +47,7 @@ struct rig {
     char dir[256];
     char shim[600];
     uint64_t index;
-    /* the user who reads a log */
+    /* The user who reads a log: */
     struct rpc_conn *reader;
     char *log;
     size_t log_size;
@@ -61,7 +61,7 @@ static UNUSED struct replica *replica_of(struct rpc_conn *conn)
     return rpc_data(conn);
 }
 
-/* What every machine says of itself, and what this one was told to say. */
+/* Check the built-in attributes of every machine and those given to this one. */
 static UNUSED void expect_attributes(const struct words *attributes)
 {
     static const char *const keys[] = {"arch", "cpus", "hostname", "kernel"};
@@ -135,11 +135,11 @@ static UNUSED void on_replica_close(struct rpc_conn *conn, const struct err *why
 }
 
 static const struct rpc_method replica_methods[] = {
-    {WIRE_HELLO, "hello", BIT(ROLE_BORGLET), on_hello},
-    {WIRE_REPORT, "report", BIT(ROLE_BORGLET) | ROLE_MAY_NOTIFY, on_report},
+    {WIRE_HELLO, BIT(ROLE_BORGLET), on_hello},
+    {WIRE_REPORT, BIT(ROLE_BORGLET) | ROLE_MAY_NOTIFY, on_report},
 };
 
-/* At a free port, and again at the same. */
+/* Start the replica at a free port, or again at the same port. */
 static UNUSED void replica_up(struct rig *r, int i)
 {
     char *address = r->cell.replicas[i].rpc;
@@ -152,7 +152,7 @@ static UNUSED void replica_up(struct rig *r, int i)
 
     T_OK(rpc_listen(&options, address[0] != '\0' ? address : "127.0.0.1:0", &r->replicas[i].server,
                     &t_err));
-    str_copy(address, sizeof(r->cell.replicas[i].rpc), rpc_server_address(r->replicas[i].server));
+    str_copy(address, sizeof r->cell.replicas[i].rpc, rpc_server_address(r->replicas[i].server));
 }
 
 static UNUSED void replica_down(struct rig *r, int i)
@@ -197,25 +197,25 @@ static UNUSED void rig_init(struct rig *r)
 {
     char self[512];
 
-    memset(r, 0, sizeof(*r));
+    memset(r, 0, sizeof *r);
     log_open(LOG_ERROR, "test");
     t_loop_init(&r->loop);
     r->pki = t_pki();
     for (int i = 0; i < REPLICAS; i++) {
         char name[32];
         r->cell.replicas[i].id = (uint64_t)i + 1;
-        snprintf(name, sizeof(name), "master/%d", i + 1);
+        snprintf(name, sizeof name, "master/%d", i + 1);
         r->masters[i] = t_tls(r->pki, name);
     }
     r->borglet = t_tls(r->pki, "borglet/m1");
     r->user = t_tls(r->pki, "user/ada");
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     ck_assert_int_gt(n, 0);
     self[n] = '\0';
-    snprintf(r->shim, sizeof(r->shim), "%s/../../borg-shim", dirname(self));
-    str_copy(r->dir, sizeof(r->dir), t_path(t_dir(), "m1"));
-    str_copy(r->cell.name, sizeof(r->cell.name), "test");
-    str_copy(r->cell.ca_path, sizeof(r->cell.ca_path), t_path(r->pki, "ca.crt"));
+    snprintf(r->shim, sizeof r->shim, "%s/../../borg-shim", dirname(self));
+    str_copy(r->dir, sizeof r->dir, t_path(t_dir(), "m1"));
+    str_copy(r->cell.name, sizeof r->cell.name, "test");
+    str_copy(r->cell.ca_path, sizeof r->cell.ca_path, t_path(r->pki, "ca.crt"));
     r->cell.replica_count = REPLICAS;
     for (int i = 0; i < REPLICAS; i++)
         replica_up(r, i);
@@ -223,7 +223,7 @@ static UNUSED void rig_init(struct rig *r)
     r->log = xcalloc(1, LOG_BYTES_MAX);
 }
 
-/* The replica the borglet is linked to, once it is; -1: none. */
+/* Return the replica that the borglet is linked to; -1 if none. */
 static UNUSED int linked(const struct rig *r)
 {
     for (int i = 0; i < REPLICAS; i++)
@@ -258,8 +258,8 @@ static UNUSED void send_run(struct rig *r, uint32_t index, int64_t cpu_milli, co
     struct intent run = {.task = ref(index), .action = INTENT_RUN, .assigned_seq = index};
 
     spec_init(&run.spec);
-    str_copy(run.spec.name, sizeof(run.spec.name), "web");
-    str_copy(run.spec.user, sizeof(run.spec.user), "ada");
+    str_copy(run.spec.name, sizeof run.spec.name, "web");
+    str_copy(run.spec.user, sizeof run.spec.user, "ada");
     words_add(&run.spec.argv, "sh");
     words_add(&run.spec.argv, "-c");
     words_add(&run.spec.argv, script);
@@ -278,7 +278,7 @@ static UNUSED void send_other(struct rig *r, uint32_t index, enum intent_action 
     spec_release(&intent.spec);
 }
 
-/* Everything is stopped and forgotten, all handles are closed. */
+/* Stop everything and close all handles. */
 static UNUSED void rig_release(struct rig *r)
 {
     char tasks[300];
@@ -289,7 +289,7 @@ static UNUSED void rig_release(struct rig *r)
     }
     link_wait(r);
     send_intents(r, NULL, 0, true);
-    snprintf(tasks, sizeof(tasks), "%s/tasks", r->dir);
+    snprintf(tasks, sizeof tasks, "%s/tasks", r->dir);
     /* A directory without subdirectories has two links. */
     struct stat st;
     T_RUN(&r->loop, stat(tasks, &st) == 0 && st.st_nlink == 2);
@@ -308,7 +308,7 @@ static UNUSED void rig_release(struct rig *r)
     free(r->log);
 }
 
-/* The last report about the task that the replica has got; NULL: none. */
+/* Return the last report about the task that the replica received; NULL if none. */
 static UNUSED const struct report *told(const struct replica *replica, uint32_t index)
 {
     for (int i = replica->report_count; i-- > 0;)
@@ -357,7 +357,7 @@ static UNUSED void on_reader_close(struct rpc_conn *conn, const struct err *why 
 }
 
 static const struct rpc_method user_methods[] = {
-    {WIRE_LOG_CHUNK, "chunk", BIT(ROLE_BORGLET) | ROLE_MAY_NOTIFY, on_chunk},
+    {WIRE_LOG_CHUNK, BIT(ROLE_BORGLET) | ROLE_MAY_NOTIFY, on_chunk},
 };
 
 static UNUSED void read_log(struct rig *r, struct wire_logs request)
@@ -371,7 +371,7 @@ static UNUSED void read_log(struct rig *r, struct wire_logs request)
     struct identity expect = {.role = ROLE_BORGLET, .name = "m1"};
     CLEANUP(buf_release) struct buf body = {0};
 
-    str_copy(request.job, sizeof(request.job), request.job[0] == '\0' ? "web" : request.job);
+    str_copy(request.job, sizeof request.job, request.job[0] == '\0' ? "web" : request.job);
     if (r->reader == NULL)
         T_OK(rpc_connect(&options, agent_address(r->agent), &expect, &r->reader, &t_err));
     r->answered = false;

@@ -1,7 +1,7 @@
 /*
- * cell_fixture.h - what tests of the model and the scheduler build cells with.
+ * cell_fixture.h - functions to build cells in tests of the model and the scheduler.
  *
- * Functions that return structs; a test that breaks a rule says so itself.
+ * They return structs; a test changes what it needs.
  */
 #ifndef TEST_CELL_FIXTURE_H
 #define TEST_CELL_FIXTURE_H
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Marsaglia's xorshift64*: the same numbers on every machine. */
+/* Marsaglia's xorshift64*: equal numbers on every machine. */
 static inline uint64_t draw(uint64_t *seed)
 {
     *seed ^= *seed >> 12;
@@ -32,7 +32,7 @@ static inline struct resources amounts(int64_t cpu, int64_t ram, int64_t disk, i
     return (struct resources){{cpu, ram, disk, ports}};
 }
 
-/* A job that may be submitted: one task of 1 cpu and 1 byte of ram, running "true". */
+/* Return a valid job: one task of 1 cpu and 1 byte of ram, running "true". */
 static inline struct job_spec spec_named(const char *name, const char *user, uint32_t priority)
 {
     struct job_spec spec;
@@ -45,7 +45,7 @@ static inline struct job_spec spec_named(const char *name, const char *user, uin
     return spec;
 }
 
-/* Another shape for its tasks, worse than those it has. */
+/* Add another shape, which is less preferred than the existing ones. */
 static inline void spec_add_shape(struct job_spec *spec, int64_t cpu, int64_t ram)
 {
     struct resources shape = spec->limit;
@@ -54,7 +54,7 @@ static inline void spec_add_shape(struct job_spec *spec, int64_t cpu, int64_t ra
     spec->alternatives[spec->alternative_count++] = shape;
 }
 
-/* Up to two more shapes, each with less cpu and perhaps more ram than the one before. */
+/* Add up to two shapes, each with less cpu and perhaps more ram than the previous one. */
 static inline void draw_shapes(uint64_t *seed, struct job_spec *spec)
 {
     const uint32_t counts[] = {0, 0, 1, 2};
@@ -64,7 +64,7 @@ static inline void draw_shapes(uint64_t *seed, struct job_spec *spec)
         spec_add_shape(spec, cpu /= 2, spec->limit.v[RES_RAM] + draw_below(seed, 3));
 }
 
-/* A cell, what its commands touched, and the answer to the last one. */
+/* A cell, the changes of its last commands, and the answer to the last one. */
 struct world {
     struct cell *cell;
     struct changes changes;
@@ -82,7 +82,7 @@ static inline void world_release(struct world *w)
     changes_release(&w->changes);
 }
 
-/* Apply, check everything, release the command. The changes are those of this command only. */
+/* Apply the command, check the cell, release the command. `changes` contains only this command. */
 static inline enum err_code world_apply(struct world *w, struct cmd *cmd)
 {
     changes_clear(&w->changes);
@@ -100,6 +100,22 @@ static inline machine_id world_machine(struct world *w, const char *name, struct
     cmd.machine_register.capacity = capacity;
     ck_assert_int_eq(world_apply(w, &cmd), ERR_OK);
     return cell_machine_named(w->cell, name)->id;
+}
+
+/* The live tasks of a machine, by id; returns how many. The order of its own list differs between a
+ * cell that was loaded and one that was not. */
+static inline uint32_t tasks_on(const struct cell *cell, const struct machine *machine,
+                                const struct task **ret, uint32_t max)
+{
+    uint32_t count = 0;
+    LIST_EACH(l, &cell->jobs)
+    {
+        const struct job *job = CONTAINER_OF(l, struct job, link);
+        for (uint32_t i = 0; machine != NULL && i < job->task_count && count < max; i++)
+            if (task_is_live(&job->tasks[i]) && job->tasks[i].machine.v == machine->id.v)
+                ret[count++] = &job->tasks[i];
+    }
+    return count;
 }
 
 static inline enum err_code world_machine_down(struct world *w, machine_id machine)
@@ -130,14 +146,14 @@ static inline enum err_code world_update(struct world *w, const char *name, int6
     return world_apply(w, &cmd);
 }
 
-/* Takes the spec. */
+/* Submit a job; takes the spec. */
 static inline enum err_code world_submit(struct world *w, struct job_spec spec)
 {
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec};
     return world_apply(w, &cmd);
 }
 
-/* Submit and return the id; takes the spec. */
+/* Submit a job and return its id; takes the spec. */
 static inline job_id world_job(struct world *w, struct job_spec spec)
 {
     ck_assert_msg(world_submit(w, spec) == ERR_OK, "%s", w->answer.msg);
@@ -163,7 +179,7 @@ static inline struct attempt_ref attempt_of(const struct task *task)
     return (struct attempt_ref){task->id, task->attempt};
 }
 
-/* One placement, its victims being all these; true when it was accepted. */
+/* Apply one placement with all victims of `p`; return true if it was accepted. */
 static inline bool world_placement(struct world *w, struct placement p,
                                    const struct attempt_ref *victims)
 {
@@ -188,7 +204,7 @@ static inline bool world_place(struct world *w, struct attempt_ref task, machine
     return world_placement(w, p, victims);
 }
 
-/* One report; true when it was taken. */
+/* Apply one report; return true if it was accepted. */
 static inline bool world_report(struct world *w, machine_id machine, struct report report)
 {
     struct cmd cmd = {.kind = CMD_REPORT, .report = {.report_count = 1}};
@@ -215,7 +231,7 @@ static inline bool world_exited(struct world *w, const struct task *task, int32_
                                         .told_to_stop = task->stopping != CAUSE_NONE});
 }
 
-/* Let cell time come to `time_ms` by waking a task (which may be none). */
+/* Advance cell time to `time_ms` by waking a task, which need not exist. */
 static inline bool world_wake(struct world *w, task_id task, uint64_t time_ms)
 {
     struct cmd cmd = {.kind = CMD_WAKE, .time_ms = time_ms, .wake = {.task_count = 1}};

@@ -1,5 +1,5 @@
 /*
- * draw_cmd.h - random commands for a cell as it is: mostly sensible, some stale, wrong or unknown.
+ * draw_cmd.h - random commands for a given cell: most are valid, some stale, wrong or unknown.
  */
 #ifndef TEST_DRAW_CMD_H
 #define TEST_DRAW_CMD_H
@@ -22,7 +22,7 @@ static inline void draw_register(uint64_t *seed, struct cmd *cmd)
     body->instance = draw_below(seed, 8) == 0;
     body->directory = draw_below(seed, 8) == 0;
     if (draw_below(seed, 40) == 0)
-        words_add(&body->attributes, "arch=first"); /* out of order */
+        words_add(&body->attributes, "arch=first"); /* not sorted */
 }
 
 static inline uint32_t draw_priority(uint64_t *seed)
@@ -31,7 +31,7 @@ static inline uint32_t draw_priority(uint64_t *seed)
     return priorities[draw_below(seed, ARRAY_SIZE(priorities))];
 }
 
-/* Of what may change something, mostly; the priority then mostly stays. */
+/* Draw an update that usually changes something and usually keeps the priority. */
 static inline void draw_resize(uint64_t *seed, struct cmd_job_update *body)
 {
     body->limit = amounts(500 * draw_below(seed, 6), 1 + 5 * draw_below(seed, 4),
@@ -58,6 +58,27 @@ static inline void draw_update(uint64_t *seed, struct cmd *cmd)
     body->priority = draw_below(seed, 2) == 0 ? JOB_UPDATE_KEEP : draw_priority(seed);
     if (draw_below(seed, 3) == 0)
         draw_resize(seed, body);
+}
+
+static inline void draw_restart(uint64_t *seed, struct cmd *cmd)
+{
+    struct cmd_job_restart *body = &cmd->job_restart;
+    cmd->kind = CMD_JOB_RESTART;
+    cmd->user[0] = '\0';
+    snprintf(body->name, sizeof body->name, "j%u", draw_below(seed, 12));
+    body->index = (int64_t)draw_below(seed, 6) - 2;
+    body->batch = draw_below(seed, 3);
+}
+
+/* A restart, or another format, which restarts need. */
+static inline void draw_later(uint64_t *seed, struct cmd *cmd)
+{
+    if (draw_below(seed, 3) > 0) {
+        draw_restart(seed, cmd);
+        return;
+    }
+    cmd->kind = CMD_FORMAT_SET;
+    cmd->format_set.format = draw_below(seed, CELL_FORMAT + 2);
 }
 
 /* Make it an alloc set, or a job for one, mostly of the same user; or neither. */
@@ -120,7 +141,7 @@ static inline void draw_submit(uint64_t *seed, const struct cell *cell, struct c
     cmd->job_submit = spec;
 }
 
-/* Mostly an attempt that exists, sometimes one that is stale or never was. */
+/* Draw an attempt that usually exists, but sometimes is stale or never existed. */
 static inline struct attempt_ref draw_attempt(uint64_t *seed, const struct cell *cell)
 {
     struct attempt_ref ref = {
@@ -152,10 +173,11 @@ static inline void draw_victims(uint64_t *seed, const struct cell *cell, struct 
     p->victim_first = body->victim_count;
     if (machine == NULL || draw_below(seed, 2) == 0)
         return;
-    LIST_EACH(l, &machine->tasks)
-    {
+    const struct task *tasks[64];
+    uint32_t count = tasks_on(cell, machine, tasks, ARRAY_SIZE(tasks));
+    for (uint32_t i = 0; i < count; i++) {
         if (body->victim_count < 16 && draw_below(seed, 3) > 0) {
-            body->victims[body->victim_count++] = attempt_of(CONTAINER_OF(l, struct task, link));
+            body->victims[body->victim_count++] = attempt_of(tasks[i]);
             p->victim_count++;
         }
     }
@@ -163,7 +185,7 @@ static inline void draw_victims(uint64_t *seed, const struct cell *cell, struct 
         p->victim_count += 20; /* beyond the array */
 }
 
-/* A task of a job in an alloc set goes to one of its allocs; any may try. */
+/* Place a task of a job in an alloc set into one of its allocs; sometimes also other tasks. */
 static inline void draw_inside(uint64_t *seed, const struct cell *cell, struct placement *p)
 {
     const struct job *job = cell_job(cell, task_job(p->task.task));
@@ -202,19 +224,25 @@ static inline void draw_schedule(uint64_t *seed, const struct cell *cell, struct
     }
 }
 
-/* A machine that can start nothing of what it is to start; or, if it could not, can. */
+/* Toggle whether a machine fails to start all of its tasks. */
 static inline void draw_misstarts(const struct cell *cell, const struct machine *machine,
                                   struct cmd_report *body)
 {
+    /* One that is sick, or has tasks enough to become so. */
+    for (uint32_t i = 0; i < cell->machine_count; i++)
+        if (cell->machines[i]->task_count >= MACHINE_FAULTS_MAX &&
+            (machine == NULL || machine->sick_rounds == 0))
+            machine = cell->machines[i];
     for (uint32_t i = 0; i < cell->machine_count; i++)
         if (cell->machines[i]->sick_rounds > 0 && cell->machines[i]->task_count > 0)
             machine = cell->machines[i];
     if (machine == NULL)
         return;
-    body->reports = xcalloc(machine->task_count, sizeof *body->reports);
-    LIST_EACH(l, &machine->tasks)
-    {
-        const struct task *task = CONTAINER_OF(l, struct task, link);
+    const struct task *tasks[64];
+    uint32_t count = tasks_on(cell, machine, tasks, ARRAY_SIZE(tasks));
+    body->reports = xcalloc(count, sizeof *body->reports);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct task *task = tasks[i];
         if (body->report_count == MACHINE_FAULTS_MAX && machine->sick_rounds == 0)
             break;
         body->reports[body->report_count++] =
@@ -288,7 +316,7 @@ static inline void draw_identity(uint64_t *seed, struct cmd *cmd)
     cmd->kind = CMD_IDENTITY_SET;
     str_copy(cmd->identity_set.identity, sizeof cmd->identity_set.identity,
              names[draw_below(seed, ARRAY_SIZE(names))]);
-    /* Rarely an operator: most rules are for the others. */
+    /* Operators are rare, because most rules apply to other users. */
     cmd->identity_set.add = draw_below(seed, BIT(RIGHT_COUNT)) & ~BIT(RIGHT_OPERATOR);
     if (draw_below(seed, 10) == 0)
         cmd->identity_set.add |= BIT(draw_below(seed, RIGHT_COUNT + 1));
@@ -359,7 +387,8 @@ static inline void draw_setting(uint64_t *seed, struct cmd *cmd)
     cmd->hold_set.hold = draw_below(seed, HOLD_COUNT + 1);
 }
 
-/* What the leader asks for again: tasks of a draining machine, of a job with a new limit. */
+/* Draw a continuation by the leader: for tasks of a draining machine or of a job with a new limit.
+ */
 static inline void draw_go_on(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
 {
     if (draw_below(seed, 8) == 0) {
@@ -384,7 +413,7 @@ static inline void draw_go_on(uint64_t *seed, const struct cell *cell, struct cm
     }
 }
 
-/* What no user may send is mostly sent by the cell itself. */
+/* Commands that no user may send are usually sent by the cell itself. */
 static inline struct cmd draw_sent(uint64_t *seed, struct cmd cmd)
 {
     if (cmd_access(cmd.kind) == ACCESS_CELL && draw_below(seed, 10) != 0)
@@ -392,7 +421,17 @@ static inline struct cmd draw_sent(uint64_t *seed, struct cmd cmd)
     return cmd;
 }
 
-static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
+static inline void draw_use(uint64_t *seed, const struct cell *cell, struct cmd *cmd)
+{
+    machine_id machine = draw_machine(seed);
+    if (draw_below(seed, 2) == 0)
+        draw_usage(seed, cell, machine, cmd);
+    else
+        cmd->kind = CMD_MACHINE_RECLAIM, cmd->machine_reclaim.machine = machine;
+}
+
+/* Everything but the body: time, request id and user. */
+static inline struct cmd draw_head(uint64_t *seed, const struct cell *cell)
 {
     struct cmd cmd = {.time_ms = cell->now_ms + draw_below(seed, 3000)};
     if (draw_below(seed, 10) == 0)
@@ -403,16 +442,20 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         str_copy(cmd.user, sizeof cmd.user, "alice");
     if (draw_below(seed, 8) == 0)
         str_copy(cmd.user, sizeof cmd.user, CELL_OPERATOR);
-    switch (draw_below(seed, 27)) {
+    return cmd;
+}
+
+static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
+{
+    struct cmd cmd = draw_head(seed, cell);
+    switch (draw_below(seed, 30)) {
     case 0:
     case 1:
         draw_register(seed, &cmd);
         break;
     case 24:
-        draw_usage(seed, cell, draw_machine(seed), &cmd);
-        break;
     case 25:
-        cmd.kind = CMD_MACHINE_RECLAIM, cmd.machine_reclaim.machine = draw_machine(seed);
+        draw_use(seed, cell, &cmd);
         break;
     case 22:
     case 23:
@@ -442,7 +485,12 @@ static inline struct cmd draw_cmd(uint64_t *seed, const struct cell *cell)
         draw_schedule(seed, cell, &cmd);
         break;
     case 12:
-        cmd.kind = 77; /* of a release to come */
+        cmd.kind = 77; /* a kind of a later release */
+        break;
+    case 27:
+    case 28:
+    case 29:
+        draw_later(seed, &cmd);
         break;
     case 13:
         draw_drain(seed, &cmd);

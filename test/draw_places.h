@@ -7,7 +7,8 @@
 #include "attributes.h"
 #include "cell_fixture.h"
 
-/* Mostly right ones: a rack, perhaps an ssd, a number of cpus that is sometimes none. */
+/* Usually valid attributes: a rack, perhaps an ssd, a number of cpus that is sometimes not a
+ * number. */
 static inline void draw_attributes(uint64_t *seed, struct words *to)
 {
     static const char *const racks[] = {"r1", "r2", "r3"};
@@ -20,7 +21,7 @@ static inline void draw_attributes(uint64_t *seed, struct words *to)
         attributes_put(to, "ssd", "yes");
 }
 
-/* Constraints and spreads of a job, often none. */
+/* Draw constraints and spreads of a job, often none. */
 static inline void draw_places(uint64_t *seed, struct job_spec *spec)
 {
     static const char *const terms[] = {"rack = r1",         "rack != r2",       "rack in r1,r3",

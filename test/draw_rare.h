@@ -1,12 +1,12 @@
 /*
- * draw_rare.h - random amounts of what few machines have: gpus, and resources that they name.
+ * draw_rare.h - random amounts of gpus and named resources.
  */
 #ifndef TEST_DRAW_RARE_H
 #define TEST_DRAW_RARE_H
 
 #include "cell_fixture.h"
 
-/* Amounts of gpus and of what two of four names stand for, right and wrong, often none. */
+/* Draw amounts of gpus and of two of four named resources, valid and invalid, often none. */
 static inline void draw_rare(uint64_t *seed, struct resources *to, struct resource_names *names,
                              const int64_t *gpus, uint32_t gpu_count)
 {
@@ -30,7 +30,7 @@ static inline void draw_rare_limit(uint64_t *seed, struct job_spec *spec)
     draw_rare(seed, &spec->limit, &spec->resource_names, gpus, ARRAY_SIZE(gpus));
 }
 
-/* Some of the shapes count what a name stands for, which then need not be in the first. */
+/* Let some shapes use a named resource, which the first shape need not use. */
 static inline void draw_rare_shapes(uint64_t *seed, struct job_spec *spec)
 {
     static const char *const words[] = {"tape", "robot", "fpga", "license"};
@@ -43,7 +43,7 @@ static inline void draw_rare_shapes(uint64_t *seed, struct job_spec *spec)
     }
 }
 
-/* What tasks of a machine use: little, as much as they may, or more. */
+/* Draw the usage of a machine's tasks: little, up to the limit, or more. */
 static inline void draw_usage(uint64_t *seed, const struct cell *cell, machine_id id,
                               struct cmd *cmd)
 {
@@ -51,9 +51,10 @@ static inline void draw_usage(uint64_t *seed, const struct cell *cell, machine_i
     const struct machine *machine = cell_machine(cell, id);
     cmd->kind = CMD_USAGE;
     body->tasks = xcalloc(16, sizeof *body->tasks);
-    for (struct list *l = machine == NULL ? NULL : machine->tasks.next;
-         l != NULL && l != &machine->tasks && body->task_count < 16; l = l->next) {
-        const struct task *task = CONTAINER_OF(l, struct task, link);
+    const struct task *tasks[16];
+    uint32_t count = tasks_on(cell, machine, tasks, ARRAY_SIZE(tasks));
+    for (uint32_t i = 0; i < count; i++) {
+        const struct task *task = tasks[i];
         const struct resources *limit = &cell_job(cell, task_job(task->id))->spec.limit;
         struct task_usage *usage = &body->tasks[body->task_count++];
         usage->task = attempt_of(task);
@@ -63,7 +64,8 @@ static inline void draw_usage(uint64_t *seed, const struct cell *cell, machine_i
             usage->used[r] = limit->v[r] * draw_below(seed, 6) / 4 - (draw_below(seed, 40) == 0);
     }
     if (draw_below(seed, 3) == 0)
-        cmd->time_ms = cell->now_ms + 400000; /* else hardly anything would ever be reclaimed */
+        /* otherwise hardly anything would ever be reclaimed */
+        cmd->time_ms = cell->now_ms + 400000;
 }
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * hostile.h - bytes with something wrong in them, and little memory to be wrong with.
+ * hostile.h - damaged copies of bytes, and a memory limit for their readers.
  */
 #ifndef TEST_HOSTILE_H
 #define TEST_HOSTILE_H
@@ -11,7 +11,7 @@
 
 enum { HOSTILE_MEMORY_BYTES = 512 * 1024 * 1024 };
 
-/* Under AddressSanitizer RLIMIT_AS cannot be used; one allocation this large is an abort there. */
+/* RLIMIT_AS cannot be used under AddressSanitizer; there, one allocation of this size aborts. */
 static inline const char *hostile_asan_options(void)
 {
     return "max_allocation_size_mb=64:allocator_may_return_null=0";
@@ -26,8 +26,9 @@ static inline void hostile_limit_memory(void)
 }
 
 /*
- * A copy of `from` on the heap, exactly as large as it says, so that a read beyond is seen; in it
- * a few bytes are flipped, replaced by heads of huge lists, or the tail is cut. free() it.
+ * Return a damaged copy of `from` on the heap, allocated with its exact size so that reads beyond
+ * it are detected: a few bytes are flipped or replaced by heads of huge lists, or the tail is cut.
+ * The caller frees it.
  */
 static inline uint8_t *hostile_copy(struct random *r, const struct buf *from, size_t *ret_size)
 {
@@ -37,7 +38,7 @@ static inline uint8_t *hostile_copy(struct random *r, const struct buf *from, si
     memcpy(bytes, from->bytes, size);
     for (uint32_t n = 1 + random_below(r, 4); n > 0 && size > 0; n--) {
         size_t at = random_below(r, (uint32_t)size);
-        /* Half of the mistakes go where the structure is: to the beginning. */
+        /* Half of the changes hit the beginning, where most of the structure is. */
         at = random_below(r, 2) == 0 ? at % 24 % size : at;
         if (random_below(r, 2) == 0)
             bytes[at] ^= (uint8_t)(1U << random_below(r, 8));

@@ -1,5 +1,5 @@
 /*
- * oracle_company.h - near and apart by the slow and obvious way: look at every task.
+ * oracle_company.h - oracle for near and apart: examine every task.
  */
 #ifndef TEST_ORACLE_COMPANY_H
 #define TEST_ORACLE_COMPANY_H
@@ -13,8 +13,8 @@ static inline const char *oracle_value_of(const struct machine *machine, const c
     return value == NULL ? "" : value;
 }
 
-/* Live tasks of all jobs of the name, on machines with this one's value; all of them: no machine.
- */
+/* Count live tasks of all jobs with the name, on machines with this machine's value; with no
+ * machine, all of them. */
 static inline uint32_t oracle_company(const struct cell *cell, const char *name, const char *by,
                                       const struct machine *machine)
 {

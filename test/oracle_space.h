@@ -1,5 +1,5 @@
 /*
- * oracle_space.h - what is free of a machine, device by device, the slow and obvious way.
+ * oracle_space.h - oracle for the free resources of a machine, device by device.
  */
 #ifndef TEST_ORACLE_SPACE_H
 #define TEST_ORACLE_SPACE_H
@@ -8,8 +8,8 @@
 
 struct oracle_space {
     struct resources sum;
-    struct resources unpromised; /* the limits of production taken off */
-    int64_t gpus[DEVICES_MAX];   /* free of each; -1: there is none */
+    struct resources unpromised; /* free after the limits of production tasks */
+    int64_t gpus[DEVICES_MAX];   /* free share of each; -1: there is no such device */
 };
 
 static inline struct oracle_space oracle_space_of(const struct machine *machine)
@@ -20,7 +20,7 @@ static inline struct oracle_space oracle_space_of(const struct machine *machine)
     return space;
 }
 
-/* Of an alloc, a share of one device or devices of its own. */
+/* Return the space of an alloc: a share of one device, or whole devices. */
 static inline struct oracle_space oracle_space_of_alloc(const struct cell *cell,
                                                         const struct task *alloc)
 {
@@ -32,7 +32,7 @@ static inline struct oracle_space oracle_space_of_alloc(const struct cell *cell,
     return space;
 }
 
-/* A task goes (+1) or comes (-1). */
+/* Remove a task (+1) or add one (-1). */
 static inline void oracle_space_move(struct oracle_space *space, const struct cell *cell,
                                      const struct task *task, int sign)
 {
@@ -48,7 +48,7 @@ static inline void oracle_space_move(struct oracle_space *space, const struct ce
             space->gpus[i] += sign * (limit->v[RES_GPU] < 1000 ? limit->v[RES_GPU] : 1000);
 }
 
-/* Does a task of this job fit that asks for `need`, on any devices? */
+/* Return whether a task of this job that requests `need` fits, on any devices. */
 static inline bool oracle_space_fits(const struct oracle_space *space, const struct job *job,
                                      const struct resources *need)
 {
@@ -66,7 +66,8 @@ static inline bool oracle_space_fits(const struct oracle_space *space, const str
     return gpu == 0 || (gpu < 1000 && share) || (gpu >= 1000 && whole * 1000 >= gpu);
 }
 
-/* Something of this size comes that fits: whole devices the first, a share where it just fits. */
+/* Add a fitting request: whole devices take the first free ones, a share the device with the best
+ * fit. */
 static inline void oracle_space_fill(struct oracle_space *space, const struct resources *limit)
 {
     int64_t gpu = limit->v[RES_GPU];

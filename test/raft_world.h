@@ -1,7 +1,7 @@
 /*
  * raft_world.h - five raft servers on the library's own simulator, each behind our guard, and a
- * book of what was acknowledged. Time is simulated and everything is deterministic. For the tests
- * of the guard; functions are static because each test is one file.
+ * record of acknowledged entries. Time is simulated and everything is deterministic. For tests of
+ * the guard; functions are static because each test is one file.
  */
 #ifndef TEST_RAFT_WORLD_H
 #define TEST_RAFT_WORLD_H
@@ -17,7 +17,7 @@ enum { SERVERS = 5, ENTRIES_MAX = 4096 };
 enum { NO_RULE_OFF = 0, ALL_RULES_OFF = (1 << GUARD_RULE_COUNT) - 1 };
 
 struct machine {
-    uint64_t ids[ENTRIES_MAX]; /* of the entries applied, in order */
+    uint64_t ids[ENTRIES_MAX]; /* of the applied entries, in order */
     size_t count;
 };
 
@@ -26,7 +26,7 @@ struct kept_send {
     raft_io_send_cb cb;
 };
 
-/* What stands between the guard and the simulator, to see and to send single messages. */
+/* A layer between the guard and the simulator, to observe and to inject single messages. */
 struct spy {
     struct raft_io *io;
     int (*start)(struct raft_io *, unsigned, raft_io_tick_cb, raft_io_recv_cb);
@@ -38,16 +38,16 @@ struct spy {
     int (*snapshot_put)(struct raft_io *, unsigned, struct raft_io_snapshot_put *,
                         const struct raft_snapshot *, raft_io_snapshot_put_cb);
     bool fail_put;        /* there is no room for a snapshot */
-    raft_io_recv_cb recv; /* the guard's */
+    raft_io_recv_cb recv; /* callback of the guard */
     unsigned sent_count;
-    unsigned answer_count;                    /* AppendEntries results among them */
-    struct raft_append_entries_result answer; /* the last one */
+    unsigned answer_count;                    /* number of AppendEntries results */
+    struct raft_append_entries_result answer; /* the last AppendEntries result */
     bool keep_sends;                          /* sends do not end before kept_end() */
     struct kept_send kept[ENTRIES_MAX];
     size_t kept_count;
     size_t kept_bytes; /* of entries */
     unsigned append_count;
-    bool keep_append; /* the next write of entries ends when the test says so */
+    bool keep_append; /* the test decides when the next write of entries ends */
     struct raft_io_append *append_req;
     raft_io_append_cb append_cb;
     unsigned truncated_in_snapshot;
@@ -72,7 +72,7 @@ struct proposal {
     uint64_t id;
 };
 
-/* The spy is found without a table of its own: the fixture keeps servers in an array. */
+/* The spy is found through the fixture, which keeps its servers in an array. */
 static struct world *the_world;
 
 static UNUSED struct spy *spy_of(struct raft_io *io)
@@ -297,7 +297,7 @@ static UNUSED void set_timeout(struct world *w, unsigned i, unsigned ms)
         r->candidate_state.randomized_election_timeout = ms;
 }
 
-/* Server `i` is the first whose election timer fires. */
+/* Make the election timer of server `i` fire first. */
 static UNUSED void favour(struct world *w, unsigned i)
 {
     for (unsigned k = 0; k < SERVERS; k++)
@@ -307,7 +307,7 @@ static UNUSED void favour(struct world *w, unsigned i)
 struct awaited {
     struct world *w;
     unsigned server;
-    raft_term above; /* leader of a term higher than this */
+    raft_term above; /* wait for the leader of a higher term */
     raft_index stored;
     raft_index committed;
 };
@@ -350,7 +350,7 @@ static UNUSED bool wait_committed(struct world *w, unsigned i, raft_index index,
     return raft_fixture_step_until(&w->f, has_committed, &a, ms);
 }
 
-/* Five servers of which 0 has been leader for half a second. */
+/* Return five servers, of which 0 has been leader for half a second. */
 static UNUSED struct world *world_led_by_0(uint32_t off)
 {
     struct world *w = world_new(off);
@@ -361,7 +361,7 @@ static UNUSED struct world *world_led_by_0(uint32_t off)
     return w;
 }
 
-/* Everybody back and connected; a new entry shows that the cell works. */
+/* Reconnect and restart all servers; a new entry shows that the cell works. */
 static UNUSED void heal(struct world *w)
 {
     for (unsigned i = 0; i < SERVERS; i++) {
@@ -379,7 +379,7 @@ static UNUSED void heal(struct world *w)
 
 enum { DIVERGED = 1, STOPPED = 2, LOST = 4, NO_LEADER = 8, LAGGING = 16 };
 
-/* Server `i` hears nobody but the test. */
+/* Cut server `i` off from the others; only the test sends messages to it. */
 static UNUSED void isolate(struct world *w, unsigned i)
 {
     for (unsigned k = 0; k < SERVERS; k++) {
@@ -388,7 +388,7 @@ static UNUSED void isolate(struct world *w, unsigned i)
     }
 }
 
-/* Give server `i` a message as if server `from` had sent it. */
+/* Deliver a message to server `i` as if server `from` had sent it. */
 static UNUSED void inject(struct world *w, unsigned i, unsigned from, struct raft_message *m)
 {
     m->server_id = w->f.servers[from].id;
@@ -396,7 +396,7 @@ static UNUSED void inject(struct world *w, unsigned i, unsigned from, struct raf
     w->spies[i].recv(w->spies[i].io, m);
 }
 
-/* AppendEntries with one entry after `prev`, or none when `entry_term` is 0. `buf` is taken. */
+/* Inject AppendEntries with one entry after `prev`, or none if `entry_term` is 0. Takes `buf`. */
 static UNUSED void inject_bytes(struct world *w, unsigned i, unsigned from, raft_term term,
                                 raft_index prev, raft_term entry_term, unsigned short type,
                                 struct raft_buffer buf)
@@ -438,7 +438,7 @@ static UNUSED void inject_snapshot(struct world *w, unsigned i, unsigned from, r
     inject(w, i, from, &m);
 }
 
-/* Follower 4, cut off, with a disk that needs `disk_ms`. */
+/* Return a world whose follower 4 is cut off and has a disk that needs `disk_ms`. */
 static UNUSED struct world *world_of_follower_4(uint32_t off, unsigned disk_ms)
 {
     struct world *w = world_led_by_0(off);
@@ -448,7 +448,8 @@ static UNUSED struct world *world_of_follower_4(uint32_t off, unsigned disk_ms)
     return w;
 }
 
-/* What is wrong after heal(), 0 when all agree and nothing acknowledged is lost. */
+/* Check after heal(): return 0 if all agree and no acknowledged entry is lost, else the violation.
+ */
 static UNUSED int verdict(struct world *w)
 {
     const struct machine *longest = &w->machines[0];

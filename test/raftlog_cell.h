@@ -1,7 +1,7 @@
 /*
- * raftlog_cell.h - up to five real replicas of the log on one loop, with certificates, directories
- * and ports of their own, and a book of what was acknowledged. For the tests of raftlog; functions
- * are static because each test is one file.
+ * raftlog_cell.h - up to five real replicas of the log on one loop, each with a certificate,
+ * directory and port, and a record of acknowledged entries. For tests of raftlog; functions are
+ * static because each test is one file.
  */
 #ifndef TEST_RAFTLOG_CELL_H
 #define TEST_RAFTLOG_CELL_H
@@ -24,7 +24,7 @@
 
 enum { REPLICAS_MAX = 5, IDS_MAX = 65536, WAIT_MS = 20000 };
 
-/* What is replicated: how many entries, and a hash over all of them in order. */
+/* The replicated state: the number of entries, and a hash over all of them in order. */
 struct state {
     uint64_t count;
     uint64_t hash;
@@ -44,16 +44,16 @@ struct replica {
     unsigned restored;
     unsigned fatal_count;
     bool closed;
-    int port_fd; /* keeps the port ours while the log is closed */
+    int port_fd; /* keeps the port reserved while the log is closed */
 };
 
 struct cell {
     uv_loop_t loop;
-    uv_timer_t tick; /* wakes the loop so that conditions are looked at */
+    uv_timer_t tick; /* wakes the loop so that conditions are checked */
     char dir[64];
     struct replica replicas[REPLICAS_MAX];
     size_t count;
-    struct raftlog_options options; /* of all of them */
+    struct raftlog_options options; /* of all replicas */
     uint64_t next_id;
     bool acked[IDS_MAX];
     size_t answered;
@@ -164,7 +164,7 @@ static UNUSED void on_tick(uv_timer_t *timer)
     (void)timer;
 }
 
-/* What to look at when a test waits in vain. */
+/* Print the state of all replicas when a wait has timed out. */
 static UNUSED void print_replicas(struct cell *c)
 {
     for (size_t i = 0; i < c->count; i++) {
@@ -188,12 +188,12 @@ static UNUSED void run_until(struct cell *c, bool (*done)(struct cell *c, const 
     while (!done(c, arg)) {
         if (clock_mono_ms() >= deadline_ms)
             print_replicas(c);
-        ck_assert_msg(clock_mono_ms() < deadline_ms, "waited in vain for: %s", what);
+        ck_assert_msg(clock_mono_ms() < deadline_ms, "timed out waiting for: %s", what);
         uv_run(&c->loop, UV_RUN_ONCE);
     }
 }
 
-/* A port nobody else gets: bound, not listening, so that the log may listen on it. */
+/* Reserve a port: it is bound but not listening, so that the log may listen on it. */
 static UNUSED int take_port(struct sockaddr_in *ret_addr)
 {
     int one = 1;
@@ -271,7 +271,7 @@ static UNUSED void replica_close(struct replica *r)
     run_until(r->cell, is_closed, r, "close");
 }
 
-/* Replicas with certificates, directories and ports; none is open. */
+/* Make replicas with certificates, directories and ports; none is open. */
 static UNUSED struct cell *cell_new(size_t count)
 {
     struct cell *c = xcalloc(1, sizeof *c);
@@ -331,7 +331,7 @@ static UNUSED void cell_free(struct cell *c)
     free(c);
 }
 
-/* The open leader that all open replicas agree on, or NULL. */
+/* Return the leader that all open replicas agree on, or NULL. */
 static UNUSED struct replica *leader_of(struct cell *c)
 {
     struct replica *leader = NULL;
@@ -393,7 +393,7 @@ static UNUSED void on_proposed(struct raftlog_proposal *req, int status)
     free(q);
 }
 
-/* 0, or the refusal. Sizes go through all remainders of 8. */
+/* Propose an entry; return 0 or the refusal. Sizes cover all remainders of 8. */
 static UNUSED int propose_on(struct replica *r, struct err *err)
 {
     uint8_t bytes[512] = {0};
@@ -434,7 +434,7 @@ struct goal {
     size_t acked;
 };
 
-/* Keep as many proposals under way as the leader takes, until enough are acknowledged. */
+/* Keep the leader's queue of proposals full until enough are acknowledged. */
 static UNUSED bool has_acked(struct cell *c, const void *arg)
 {
     const struct goal *goal = arg;
@@ -473,7 +473,7 @@ static UNUSED bool all_equal(struct cell *c, const void *arg)
     return true;
 }
 
-/* Everybody has everything acknowledged, once, in the same order. */
+/* Check that all replicas have all acknowledged entries once, in the same order. */
 static UNUSED void check_all_equal(struct cell *c)
 {
     run_until(c, all_equal, NULL, "equal replicas");

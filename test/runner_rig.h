@@ -43,17 +43,17 @@ static inline void rig_init(struct rig *r)
 {
     char self[512];
 
-    memset(r, 0, sizeof(*r));
+    memset(r, 0, sizeof *r);
     t_loop_init(&r->loop);
     r->dir = t_dir();
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     ck_assert_int_gt(n, 0);
     self[n] = '\0';
-    snprintf(r->shim, sizeof(r->shim), "%s/../../borg-shim", dirname(self));
+    snprintf(r->shim, sizeof r->shim, "%s/../../borg-shim", dirname(self));
     rig_open(r, "21000-21999");
 }
 
-/* Close the runner as a dying borglet does: tasks stay. */
+/* Close the runner as a dying borglet does: its tasks continue. */
 static inline void rig_close(struct rig *r)
 {
     runner_close(r->runner);
@@ -84,7 +84,7 @@ static inline struct attempt_ref ref(uint32_t index, uint32_t attempt)
     return (struct attempt_ref){task_id_of((job_id){1}, index), attempt};
 }
 
-/* Start job "web" with a shell script, two ports. */
+/* Start job "web" with a shell script and two ports. */
 static inline struct attempt *rig_start(struct rig *r, struct attempt_ref task, const char *script)
 {
     struct intent intent = {.task = task, .action = INTENT_RUN};
@@ -108,9 +108,9 @@ static inline const char *output(const struct rig *r, const char *where, const c
     static char text[1024];
     char path[600];
 
-    snprintf(path, sizeof(path), "%s/%s/%s/out.0", r->dir, where, name);
+    snprintf(path, sizeof path, "%s/%s/%s/out.0", r->dir, where, name);
     int fd = open(path, O_RDONLY);
-    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
     if (fd >= 0)
         close(fd);
     text[n < 0 ? 0 : n] = '\0';

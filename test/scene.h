@@ -1,5 +1,5 @@
 /*
- * scene.h - a small cell with a scheduler, and short words for what happens in it.
+ * scene.h - a small cell with a scheduler, and short helpers for tests.
  */
 #ifndef TEST_SCENE_H
 #define TEST_SCENE_H
@@ -23,7 +23,7 @@ static inline void scene_release(struct scene *s)
     world_release(&s->w);
 }
 
-/* A machine of some cpus with at most two attributes "key=value". */
+/* Add a machine of some cpus with at most two attributes "key=value". */
 static inline machine_id machine(struct scene *s, const char *name, int64_t cpus, const char *one,
                                  const char *two)
 {
@@ -46,7 +46,7 @@ static inline machine_id machine(struct scene *s, const char *name, int64_t cpus
     return cell_machine_named(s->w.cell, name)->id;
 }
 
-/* One more clause, alternatives separated by "|"; weight 0: hard. */
+/* Add a clause, alternatives separated by "|"; weight 0 makes it hard. */
 static inline void ask(struct job_spec *spec, const char *text, uint32_t weight)
 {
     struct clause *clause = clauses_add(&spec->constraints, weight);
@@ -59,7 +59,7 @@ static inline void ask(struct job_spec *spec, const char *text, uint32_t weight)
     }
 }
 
-/* Tasks of one cpu; with a hard constraint unless NULL. */
+/* Return a job with tasks of one cpu, and with a hard constraint unless NULL. */
 static inline struct job_spec spec_of(const char *name, uint32_t priority, uint32_t replicas,
                                       const char *constraint)
 {
@@ -77,7 +77,7 @@ static inline void spread(struct job_spec *spec, const char *by, uint32_t max, u
     str_copy(to->by, sizeof to->by, by);
 }
 
-/* Submit, and pass until nothing is left to do. */
+/* Submit the job and run passes until the scheduler has nothing to do. */
 static inline job_id settle(struct scene *s, struct job_spec spec)
 {
     job_id id = world_job(&s->w, spec);
@@ -86,7 +86,7 @@ static inline job_id settle(struct scene *s, struct job_spec spec)
     return id;
 }
 
-/* Where the tasks are: "m1 m2 -". */
+/* Return the machines of the tasks: "m1 m2 -". */
 static inline const char *where(const struct scene *s, job_id id)
 {
     static char text[512];

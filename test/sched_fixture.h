@@ -1,5 +1,5 @@
 /*
- * sched_fixture.h - a world with a scheduler at work on it.
+ * sched_fixture.h - a world with a scheduler.
  */
 #ifndef TEST_SCHED_FIXTURE_H
 #define TEST_SCHED_FIXTURE_H
@@ -7,7 +7,7 @@
 #include "cell_fixture.h"
 #include "sched.h"
 
-/* Tell the scheduler what the last command changed. */
+/* Pass the changes of the last command to the scheduler. */
 static inline void world_tell(struct world *w, struct sched *sched)
 {
     struct delta *delta = delta_collect(w->cell, &w->changes);
@@ -22,14 +22,14 @@ static inline void world_tell_all(struct world *w, struct sched *sched)
     delta_unref(delta);
 }
 
-/* `items` may be NULL when there are none. */
+/* Copy an array; `items` may be NULL if `count` is 0. */
 static inline void *copy_of(const void *items, size_t count, size_t size)
 {
     void *copy = xcalloc(count, size);
     return count == 0 ? copy : memcpy(copy, items, count * size);
 }
 
-/* The arrays of a decision are the scheduler's; a command owns its own. */
+/* Copy the arrays of a decision: they belong to the scheduler, but a command owns its arrays. */
 static inline struct cmd cmd_of_decision(const struct cmd_schedule *d)
 {
     struct cmd cmd = {.kind = CMD_SCHEDULE, .schedule = *d};
@@ -41,7 +41,7 @@ static inline struct cmd cmd_of_decision(const struct cmd_schedule *d)
     return cmd;
 }
 
-/* One pass, applied and told back; false when there was nothing to propose. */
+/* Run one pass, apply it and report it back; return false if there was nothing to propose. */
 static inline bool world_pass(struct world *w, struct sched *sched)
 {
     struct cmd_schedule out;
@@ -54,11 +54,11 @@ static inline bool world_pass(struct world *w, struct sched *sched)
     return true;
 }
 
-/* Passes until nothing is left to propose. */
+/* Run passes until nothing is left to propose. */
 static inline void world_settle(struct world *w, struct sched *sched)
 {
     for (int i = 0; world_pass(w, sched); i++)
-        ck_assert_msg(i < 10000, "the scheduler does not come to rest");
+        ck_assert_msg(i < 10000, "the scheduler never stops proposing");
 }
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * store_fixture.h - what tests of the store share: cells that change, and answers to queries.
+ * store_fixture.h - code shared by tests of the store: changing cells, and answers to queries.
  */
 #ifndef TEST_STORE_FIXTURE_H
 #define TEST_STORE_FIXTURE_H
@@ -9,14 +9,14 @@
 #include "store_reader.h"
 #include "testlib.h"
 
-/* The store starts this very program to read; before main(), which knows nothing of it. */
+/* The store starts this program again as a reader, so it must act as one before main() runs. */
 __attribute__((constructor)) static void run_as_reader(int argc, char **argv)
 {
     if (reader_is(argc, argv))
         reader_run(argv);
 }
 
-/* A cell that is driven by random commands, the same ones for the same seed. */
+/* A cell that is driven by random commands, which are equal for equal seeds. */
 struct driver {
     struct cell *cell;
     struct changes changes;
@@ -34,7 +34,7 @@ static inline void driver_release(struct driver *d)
     changes_release(&d->changes);
 }
 
-/* Apply the next command as the next Raft entry and return what it changed. */
+/* Apply the next command as the next Raft entry and return its changes. */
 static inline struct delta *driver_step(struct driver *d)
 {
     struct answer answer;
@@ -47,7 +47,7 @@ static inline struct delta *driver_step(struct driver *d)
     return delta_collect(d->cell, &d->changes);
 }
 
-/* The same as a replica does with a large command: a piece and its delta after the other. */
+/* Put a large command as a replica does: piece by piece, each with its delta. */
 static inline void driver_put(struct driver *d, struct store *store)
 {
     enum { PIECE_UNITS = 2 };
@@ -68,8 +68,8 @@ static inline void driver_put(struct driver *d, struct store *store)
     cmd_release(&cmd);
 }
 
-/* As t_dir(), but outside of a test, where check.h's words end the program; in memory if possible:
- * fuzzing writes a file each time. */
+/* Like t_dir(), but usable outside a test, where check.h's macros end the program; in memory if
+ * possible, because fuzzing writes a file each time. */
 static inline const char *dir_without_test(void)
 {
     static char dir[64];
@@ -89,7 +89,7 @@ static inline struct store *open_store(const char *dir, struct cell *cell)
     return store;
 }
 
-/* Wait until everything put is in the database; what does it is the writer, not time. */
+/* Wait until everything that was put is in the database. */
 static inline void wait_written(struct store *store, uint64_t index)
 {
     uint64_t end = clock_mono_ms() + T_DEADLINE_MS;
@@ -145,7 +145,7 @@ static inline struct got query_by(struct store *store, const char *user, const c
     return got;
 }
 
-/* By who may read everything. */
+/* Query as a user who may read everything. */
 static inline struct got query_at(struct store *store, const char *sql, uint64_t index_min)
 {
     return query_by(store, "root", sql, index_min);
@@ -177,7 +177,7 @@ static inline void expect_text(struct store *store, const char *sql, const char 
     got_release(&got);
 }
 
-/* A cell with one job of three tasks, one of which runs on the machine "m1". */
+/* Return a cell with one job of three tasks, one of which runs on the machine "m1". */
 static inline struct world small_world(void)
 {
     struct world w = world_new();
@@ -200,7 +200,7 @@ static inline struct world small_world(void)
     return w;
 }
 
-/* Everything there is in the world, as one delta with the events given. */
+/* Return everything in the world as one delta with the given events. */
 static inline struct delta *world_delta(struct world *w, const struct event *events,
                                         size_t event_count)
 {

@@ -1,9 +1,9 @@
 /*
- * testlib.h - what the tests share: checks that print the error, temporary directories, a loop
- * that is run until something has happened, certificates.
+ * testlib.h - code shared by all tests: checks that print the error, temporary directories, running
+ * a loop until a condition holds, certificates.
  *
  * Errors: pass `&t_err` as the last argument, `T_OK(tls_context_open(a, b, c, &ctx, &t_err))`.
- * Everything fails the test itself; nothing needs to be checked by the caller.
+ * All functions fail the test on errors; the caller need not check anything.
  */
 #ifndef CELL_TESTLIB_H
 #define CELL_TESTLIB_H
@@ -22,7 +22,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* How long T_RUN waits. Long: it is reached only by tests that fail. */
+/* Time-out of T_RUN. It is long because only failing tests reach it. */
 enum { T_DEADLINE_MS = 60000, T_DIRS_MAX = 64 };
 
 static struct err t_err UNUSED;
@@ -35,7 +35,7 @@ static struct err t_err UNUSED;
             ck_abort_msg("%s: %s: %s", #call, err_code_text((enum err_code)(-t_rc_)), t_err.msg); \
     } while (0)
 
-/* The call refuses with ERR_code, and with a message if it was given `&t_err`. */
+/* The call must refuse with ERR_code, and with a message if it was given `&t_err`. */
 #define T_REFUSED(call, error_code) \
     do { \
         t_err = (struct err){0}; \
@@ -49,7 +49,7 @@ static struct err t_err UNUSED;
         } \
     } while (0)
 
-/* The text contains the part; prints both when not. */
+/* The text must contain the part; otherwise both are printed. */
 #define T_CONTAINS(text, part) \
     do { \
         const char *t_text_ = (text); \
@@ -57,7 +57,7 @@ static struct err t_err UNUSED;
             ck_abort_msg("\"%s\" does not contain \"%s\"", t_text_, (part)); \
     } while (0)
 
-static char t_base[32]; /* where t_main() collects them, for tests that fail or abort */
+static char t_base[32]; /* base directory from t_main(), which also removes those of failed tests */
 static char t_dirs[T_DIRS_MAX][64];
 static size_t t_dir_count;
 static pid_t t_dir_owner; /* children of a test must not remove its directories */
@@ -77,7 +77,7 @@ static UNUSED void t_remove_dirs(void)
     t_dir_count = 0;
 }
 
-/* A new empty directory, removed when the test (the process) ends. */
+/* Return a new empty directory, which is removed when the test (the process) ends. */
 static UNUSED const char *t_dir(void)
 {
     if (t_dir_owner != getpid()) {
@@ -95,7 +95,7 @@ static UNUSED const char *t_dir(void)
     return dir;
 }
 
-/* DIR/NAME in one of a few static buffers. */
+/* Return DIR/NAME in one of a few static buffers. */
 static UNUSED const char *t_path(const char *dir, const char *name)
 {
     static char paths[8][512];
@@ -106,8 +106,8 @@ static UNUSED const char *t_path(const char *dir, const char *name)
 }
 
 /*
- * A loop with a heartbeat, so that T_RUN sees its deadline even when nothing happens. t_loop_close
- * lets the loop finish what is closing and fails the test if a handle was forgotten.
+ * A loop with a timer, so that T_RUN sees its deadline even without other events. t_loop_close runs
+ * the loop until all closing handles are closed, and fails the test if a handle is still open.
  */
 struct t_loop {
     uv_loop_t uv;
@@ -127,7 +127,7 @@ static UNUSED void t_loop_init(struct t_loop *loop)
     uv_unref((uv_handle_t *)&loop->beat);
 }
 
-/* Run the loop until the condition is true; the test fails when that takes too long. */
+/* Run the loop until the condition is true; fail the test after the time-out. */
 #define T_RUN(loop, condition) T_RUN_FOR(loop, T_DEADLINE_MS, condition)
 #define T_RUN_FOR(loop, timeout_ms, condition) \
     do { \
@@ -139,7 +139,7 @@ static UNUSED void t_loop_init(struct t_loop *loop)
         } \
     } while (0)
 
-/* Run the loop for a while, to give something that must not happen the time to happen. */
+/* Run the loop for a while, in which something must not happen. */
 static UNUSED void t_loop_run_ms(struct t_loop *loop, uint64_t ms)
 {
     uint64_t end = clock_mono_ms() + ms;
@@ -158,7 +158,7 @@ static UNUSED void t_loop_close(struct t_loop *loop)
     while (uv_loop_alive(&loop->uv)) {
         if (clock_mono_ms() > end) {
             uv_walk(&loop->uv, t_loop_print_handle, NULL);
-            ck_abort_msg("the loop does not come to an end");
+            ck_abort_msg("the loop does not end");
         }
         uv_run(&loop->uv, UV_RUN_ONCE);
     }
@@ -167,7 +167,7 @@ static UNUSED void t_loop_close(struct t_loop *loop)
     ck_assert_int_eq(uv_loop_close(&loop->uv), 0);
 }
 
-/* A new directory with a CA in it. */
+/* Make a new directory with a CA. */
 static UNUSED const char *t_pki(void)
 {
     const char *dir = t_dir();
@@ -175,7 +175,7 @@ static UNUSED const char *t_pki(void)
     return dir;
 }
 
-/* The context of somebody with a certificate of that CA: t_tls(dir, "user/ada"). Close it. */
+/* Return the context of a holder of a certificate of that CA: t_tls(dir, "user/ada"). Close it. */
 static UNUSED struct tls_context *t_tls(const char *dir, const char *common_name)
 {
     struct identity id;
@@ -190,7 +190,7 @@ static UNUSED struct tls_context *t_tls(const char *dir, const char *common_name
     return ctx;
 }
 
-/* What main() returns: run the suite, each test in a process of its own unless CK_FORK=no. */
+/* The result of main(): run the suite, each test in its own process unless CK_FORK=no. */
 static UNUSED int t_main(Suite *suite)
 {
     SRunner *runner = srunner_create(suite);

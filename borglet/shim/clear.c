@@ -2,13 +2,13 @@
  * clear.c - borg-shim --clear-work NAME | --clear-all NAME: remove what an attempt has left, below
  * the directory at SHIM_FD.
  *
- * A process of its own, for a tree may be of any size. Nothing outside the tree is touched,
- * whatever the task has left in it: everything goes by descriptors, symbolic links are not
- * followed, and no directory is entered that lies on another mount than SHIM_FD does, be it the
- * same file system. A mount is detached where we may, else it is left, and the exit code says so.
+ * It is a separate process, because a tree may be of any size. Nothing outside the tree is touched,
+ * whatever the task has left in it: all files are accessed by descriptors, symbolic links are not
+ * followed, and a directory on another mount than SHIM_FD is not entered, even of the same file
+ * system. A mount is detached if this is permitted, else it is left and the exit code says so.
  *
- * No recursion and no paths, so that a tree may be of any depth: the directories in a directory are
- * moved up, below the one that is to be empty in the end.
+ * There is no recursion and there are no paths, so that a tree may be of any depth: the
+ * subdirectories of a directory are moved up into the one that is to be emptied.
  */
 #include "shim.h"
 
@@ -26,19 +26,19 @@
 enum {
     NAME_BYTES = 300,
     STACKED_MOUNTS_MAX = 256,
-    CLEAR_S = 3600, /* then whatever hangs is given up */
+    CLEAR_S = 3600, /* the time limit */
 };
 
 struct clearing {
     uint64_t mount;  /* of SHIM_FD */
     uint64_t next;   /* number of the next directory that is moved up */
-    bool mount_left; /* something is mounted below, and we may not detach it */
+    bool mount_left; /* a mount below could not be detached */
     bool other_left; /* something else could not be removed */
     bool progress;   /* of the present pass */
     bool work_only;  /* spec and logs stay */
 };
 
-/* As /proc/self/fdinfo tells it; kernels before 5.8 have no other way. */
+/* Read the mount id from /proc/self/fdinfo; kernels before 5.8 have no other way. */
 static bool mount_from_fdinfo(int fd, uint64_t *ret)
 {
     char path[48], line[128];
@@ -56,7 +56,7 @@ static bool mount_from_fdinfo(int fd, uint64_t *ret)
     return found;
 }
 
-/* Which mount the file is on; false: unknown, and so not to be entered. */
+/* Find the mount of the file; false: it is unknown, so the file must not be entered. */
 static bool mount_of(int fd, uint64_t *ret)
 {
     struct statx stx;
@@ -80,7 +80,7 @@ static bool mount_detach(struct clearing *c, int at_fd, const char *name)
     return false;
 }
 
-/* The descriptor is for the path only. */
+/* Detach a mount. The descriptor is for the path only. */
 static int path_open(struct clearing *c, int at_fd, const char *name)
 {
     uint64_t mount;
@@ -100,7 +100,7 @@ static int path_open(struct clearing *c, int at_fd, const char *name)
     return -1;
 }
 
-/* Our rights over a directory, which the task may have taken away. */
+/* Restore the permissions of a directory, which the task may have changed. */
 static bool rights_take(int path_fd)
 {
     char path[32];
@@ -110,7 +110,7 @@ static bool rights_take(int path_fd)
     return fstat(path_fd, &st) == 0 && (st.st_mode & 0700) != 0700 && chmod(path, 0700) == 0;
 }
 
-/* Open a directory on our mount to be emptied. */
+/* Open a directory on the mount of SHIM_FD in order to empty it. */
 static DIR *dir_open(struct clearing *c, int at_fd, const char *name)
 {
     int path_fd = path_open(c, at_fd, name);
@@ -131,7 +131,7 @@ static bool is_dots(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* Remove what is no directory, or an empty one; 0 or errno. */
+/* Remove a file or an empty directory. Returns 0 or errno. */
 static int entry_remove(struct clearing *c, int at_fd, const char *name)
 {
     for (int i = 0; i < STACKED_MOUNTS_MAX; i++) {
@@ -148,7 +148,7 @@ static int entry_remove(struct clearing *c, int at_fd, const char *name)
     return EBUSY;
 }
 
-/* To any free name below top_fd. */
+/* Move the directory to a free name below top_fd. */
 static bool entry_move_up(struct clearing *c, int at_fd, const char *name, int top_fd)
 {
     char to[32];
@@ -194,7 +194,7 @@ static void dir_flatten(struct clearing *c, int top_fd, const char *name)
         c->other_left = true;
 }
 
-/* "spec", or a segment of a log. */
+/* Return whether the name is "spec" or a segment of a log. */
 static bool is_kept(int at_fd, const char *name)
 {
     struct stat st;
@@ -209,7 +209,7 @@ static bool is_kept(int at_fd, const char *name)
            st.st_nlink == 1;
 }
 
-/* Pass after pass, for entries come up while one is read. What is kept does not count. */
+/* Repeat passes, because entries are moved up during a pass. Kept files do not count. */
 static void tree_clear(struct clearing *c, DIR *top)
 {
     struct dirent *entry;

@@ -1,8 +1,8 @@
 /*
- * control.c - the socket by which borglets, the one that started us and its successors, ask.
+ * control.c - the control socket, for the borglet that started the shim and for later ones.
  *
- * Only our own user and root are heard. A client that does not read its events is cut off: it can
- * connect again and is told the state.
+ * Only clients of the same user and of root are accepted. A client that does not read its events is
+ * disconnected; it can connect again and gets the state.
  */
 #include "shim.h"
 
@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int client_add(struct shim *s, int fd, bool subscribed)
+static int client_add(struct shim *s, int fd, struct client **ret)
 {
     for (size_t i = 0; i < SHIM_CLIENTS_MAX; i++) {
         struct client *c = &s->clients[i];
@@ -24,8 +24,8 @@ static int client_add(struct shim *s, int fd, bool subscribed)
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
         if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
             return errno;
-        c->fd = fd;
-        c->subscribed = subscribed;
+        *c = (struct client){.fd = fd};
+        *ret = c;
         return 0;
     }
     return EMFILE;
@@ -37,16 +37,30 @@ static void client_close(struct client *c)
     c->fd = -1;
 }
 
+/* Treat the client as one of version 3. False: this shim does not speak that version. */
+static bool client_without_hello(struct client *c)
+{
+    if (c->greeted || SHIM_VERSION_MIN >= SHIM_VERSION_RANGES)
+        return false;
+    c->version = SHIM_VERSION_RANGES - 1;
+    return true;
+}
+
 int control_open(struct shim *s)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "ctl.sock"};
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &s->listen_fd};
+    struct client *starter;
 
     for (size_t i = 0; i < SHIM_CLIENTS_MAX; i++)
         s->clients[i].fd = -1;
-    int error = client_add(s, SHIM_FD, true);
+    int error = client_add(s, SHIM_FD, &starter);
     if (error != 0)
         return error;
+    control_read(s, starter);
+    /* A borglet of version 3 waits for events on this socket without a request. */
+    if (starter->fd >= 0 && !starter->greeted)
+        starter->subscribed = client_without_hello(starter);
     s->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (s->listen_fd < 0)
         return errno;
@@ -60,27 +74,30 @@ int control_open(struct shim *s)
 void control_accept(struct shim *s)
 {
     struct ucred peer;
+    struct client *client;
     socklen_t size = sizeof(peer);
     int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0)
         return;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ||
-        (peer.uid != geteuid() && peer.uid != 0) || client_add(s, fd, false) != 0)
+        (peer.uid != geteuid() && peer.uid != 0) || client_add(s, fd, &client) != 0)
         close(fd);
 }
 
 static void client_send(struct shim *s, struct client *c, enum shim_message_kind kind)
 {
-    struct shim_message message = {.version = SHIM_VERSION, .kind = kind, .state = s->state};
+    uint32_t version = c->version != 0 ? c->version : SHIM_VERSION_MAX;
+    size_t size = offsetof(struct shim_message, state) + shim_state_bytes(version);
+    struct shim_message message = {.version = version, .kind = kind, .state = s->state};
 
     message.state.dropped_bytes[0] = s->logs[0].dropped;
     message.state.dropped_bytes[1] = s->logs[1].dropped;
-    if (send(c->fd, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+    if (send(c->fd, &message, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         client_close(c);
 }
 
-void control_tell(struct shim *s, enum shim_message_kind kind)
+void control_send_all(struct shim *s, enum shim_message_kind kind)
 {
     for (size_t i = 0; i < SHIM_CLIENTS_MAX; i++)
         if (s->clients[i].fd >= 0 && s->clients[i].subscribed)
@@ -93,6 +110,25 @@ bool control_in_use(const struct shim *s)
         if (s->clients[i].fd >= 0)
             return true;
     return false;
+}
+
+/* Agree on a version. A client without a common one learns our range and nothing else. */
+static void hello_serve(struct shim *s, struct client *c, const struct shim_request *request)
+{
+    const struct shim_hello answer = {.version = SHIM_VERSION_FIRST,
+                                      .kind = SHIM_HELLO_ANSWER,
+                                      .version_min = SHIM_VERSION_MIN,
+                                      .version_max = SHIM_VERSION_MAX};
+    struct shim_hello hello;
+
+    memcpy(&hello, request, sizeof(hello));
+    c->greeted = true;
+    c->version = shim_version_common(hello.version_min, hello.version_max);
+    c->subscribed = c->version != 0;
+    if (send(c->fd, &answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        client_close(c);
+    else if (c->version != 0)
+        client_send(s, c, SHIM_STATE);
 }
 
 static void request_serve(struct shim *s, struct client *c, const struct shim_request *request)
@@ -115,7 +151,7 @@ static void request_serve(struct shim *s, struct client *c, const struct shim_re
         task_stop(s, request->grace_ms);
         return;
     case SHIM_ACK_EXIT:
-        /* An early one would lose the status that is still to come. */
+        /* An early acknowledgement would lose the status that is still to come. */
         if (s->state.phase != SHIM_ENDED)
             break;
         s->acked = true;
@@ -129,8 +165,8 @@ static void request_serve(struct shim *s, struct client *c, const struct shim_re
 void control_read(struct shim *s, struct client *client)
 {
     struct shim_request request;
-    /* The whole length: a longer one is no request that begins well. */
-    ssize_t n = recv(client->fd, &request, sizeof(request), MSG_DONTWAIT | MSG_TRUNC);
+    /* A newer client may have appended fields; they are cut off. */
+    ssize_t n = recv(client->fd, &request, sizeof(request), MSG_DONTWAIT);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -138,8 +174,11 @@ void control_read(struct shim *s, struct client *client)
         client_close(client);
         return;
     }
-    /* A request has been the same since version 2, and stays so: any borglet may end a task. */
-    if (n != (ssize_t)sizeof(request) || request.version < SHIM_VERSION_MIN)
+    if (n != (ssize_t)sizeof(request) || request.version < SHIM_VERSION_FIRST)
+        client_send(s, client, SHIM_REFUSED);
+    else if (request.kind == SHIM_HELLO)
+        hello_serve(s, client, &request);
+    else if (client->version == 0 && !client_without_hello(client))
         client_send(s, client, SHIM_REFUSED);
     else
         request_serve(s, client, &request);

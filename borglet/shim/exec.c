@@ -1,7 +1,7 @@
 /*
  * exec.c - execute the task's command, and say what is wrong with a file that cannot be executed.
  *
- * Not execvp(): it gives a file that is no program, an empty one too, to /bin/sh.
+ * execvp() is not used, because it passes a file that is no program, even an empty one, to /bin/sh.
  */
 #include "shim.h"
 
@@ -15,7 +15,7 @@
 
 enum { HEAD_BYTES = 4096, INTERPRETER_BYTES = 40, EXEC_PATH_BYTES = 4096 };
 
-/* For a message: short, and without bytes that a terminal acts on. */
+/* Copy text for a message: short, and without terminal control characters. */
 static void text_show(const char *from, size_t size, char to[INTERPRETER_BYTES])
 {
     size_t at = 0;
@@ -30,7 +30,7 @@ static void text_show(const char *from, size_t size, char to[INTERPRETER_BYTES])
     to[at] = '\0';
 }
 
-/* The interpreter that an ELF file of this machine's class names; its length, 0: none. */
+/* Find the interpreter of an ELF file of this machine's class. Returns its length; 0: none. */
 static size_t elf_interpreter(int fd, const char *head, size_t size, char *to, size_t max)
 {
     Elf64_Ehdr e64;
@@ -60,7 +60,7 @@ static size_t elf_interpreter(int fd, const char *head, size_t size, char *to, s
     return 0;
 }
 
-/* What the first line names behind "#!"; its length, 0: no such line. */
+/* Find the interpreter behind "#!" in the first line. Returns its length; 0: none. */
 static size_t script_interpreter(const char *head, size_t size, const char **ret)
 {
     size_t from = 2, to;
@@ -89,7 +89,7 @@ static void interpreter_tell(const char *name, size_t length, int error, char *t
         snprintf(to, SHIM_DETAIL_BYTES, "its interpreter \"%.26s\": %.26s", shown, strerror(error));
 }
 
-/* The kernel does not know the format. */
+/* Describe a file whose format the kernel does not know. */
 static void format_tell(const char *head, size_t size, char *to)
 {
     const char *what = "it is neither a program nor a script with #!";
@@ -103,7 +103,7 @@ static void format_tell(const char *head, size_t size, char *to)
     snprintf(to, SHIM_DETAIL_BYTES, "%s: %s", strerror(ENOEXEC), what);
 }
 
-/* Why execve() of a file that can be found says `error`; nothing when that says it all. */
+/* Describe why execve() of an existing file failed with `error`; empty if the errno says it all. */
 static void file_tell(const char *path, int error, char *to)
 {
     char head[HEAD_BYTES], loader[INTERPRETER_BYTES];
@@ -136,7 +136,7 @@ static const char *path_of(char *const *env)
     return "/usr/bin:/bin";
 }
 
-/* The file is not usable, but another one further on in PATH may be. */
+/* This file is not usable, but a later one in PATH may be. */
 static bool worth_looking_on(int error)
 {
     return error == ENOENT || error == ENOTDIR || error == EACCES || error == ESTALE ||

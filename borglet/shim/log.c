@@ -1,16 +1,17 @@
 /*
- * log.c - one stream of the task, from its pipe into segments of a fixed size.
+ * log.c - copy one stream of the task from its pipe into segments of a fixed size.
  *
- * Segment N holds bytes [N * segment_bytes, (N + 1) * segment_bytes) of the stream for ever: files
- * are never renamed, so a reader finds any offset without asking and cannot lose its place; the
- * oldest are unlinked. What does not fit on the disk is dropped and counted, the task never waits.
+ * Segment N always contains the bytes [N * segment_bytes, (N + 1) * segment_bytes) of the stream:
+ * files are never renamed, so a reader finds any offset without asking and cannot lose its
+ * position; the oldest segments are unlinked. Bytes that do not fit on the disk are dropped and
+ * counted; the task never waits.
  *
  * The task's end is opened O_RDWR through /proc/self/fd: the pipe then always has a reader, and a
- * task whose shim was killed does not get SIGPIPE. Everybody may write into the pipe who gets at it
- * (that needs a process that has it): /dev/stdout works also when a task has given up its user.
+ * task whose shim was killed does not get SIGPIPE. The pipe is writable for every user with a
+ * process that has it open: /dev/stdout also works after the task has changed its user.
  *
- * A segment is always a new file. What the task has put in its place is removed; when that cannot
- * be, the output is dropped and counted.
+ * A segment is always a new file. Anything that the task has put in its place is removed; if this
+ * fails, the output is dropped and counted.
  */
 #include "shim.h"
 
@@ -61,7 +62,7 @@ static int segment_create(const char *path)
     return fd;
 }
 
-/* Have the file open that byte `l->size` belongs to; false: not possible now, see l->error. */
+/* Open the file to which byte `l->size` belongs; false: this failed, see l->error. */
 static bool segment_ready(struct log_stream *l)
 {
     uint64_t segment = l->size / l->segment_bytes;
@@ -86,7 +87,7 @@ static bool segment_ready(struct log_stream *l)
     return true;
 }
 
-/* Returns how many bytes found a place. */
+/* Write to the segments. Returns how many bytes were stored. */
 static size_t log_write(struct log_stream *l, const char *bytes, size_t size)
 {
     size_t done = 0;
@@ -107,18 +108,18 @@ static size_t log_write(struct log_stream *l, const char *bytes, size_t size)
     return done;
 }
 
-/* Say in the log what is missing, once there is room again. */
+/* Note the number of lost bytes in the log once there is space again. */
 static bool log_tell_losses(struct log_stream *l)
 {
     char note[160];
 
-    if (l->dropped == l->dropped_told)
+    if (l->dropped == l->dropped_logged)
         return true;
     int size = snprintf(note, sizeof(note), "\n[borg: %llu bytes of output are lost here: %s]\n",
-                        (unsigned long long)(l->dropped - l->dropped_told), strerror(l->error));
+                        (unsigned long long)(l->dropped - l->dropped_logged), strerror(l->error));
     if (log_write(l, note, (size_t)size) < (size_t)size)
         return false;
-    l->dropped_told = l->dropped;
+    l->dropped_logged = l->dropped;
     return true;
 }
 
@@ -141,7 +142,7 @@ bool log_pump(struct log_stream *l, size_t limit)
 
 void log_finish(struct log_stream *l)
 {
-    /* Bounded: something that escaped us might write for ever. */
+    /* The loop is bounded, because an escaped process might write for ever. */
     log_pump(l, FINISH_BYTES_MAX);
     log_tell_losses(l);
     if (l->file_fd >= 0)

@@ -1,8 +1,8 @@
 /*
  * main.c - borg-shim DIRECTORY: run the task that the directory's spec describes.
  *
- * Started by a borglet with a connected socket at SHIM_FD. Leaves when its end has been
- * acknowledged, or when the end is safely in the record and nobody has been connected for
+ * A borglet starts it with a connected socket at SHIM_FD. It exits when the end has been
+ * acknowledged, or when the end is in the record and no client has been connected for
  * SHIM_LINGER_MS.
  */
 #include "processes.h"
@@ -41,7 +41,7 @@ uint64_t now_wall_ms(void)
     return clock_ms(CLOCK_REALTIME);
 }
 
-/* Fill `list` with `count` words from *at on; false when the bytes end before. */
+/* Fill `list` with `count` words from *at on; false: there are not enough. */
 static bool words_split(struct shim *s, size_t *at, uint32_t count, char **list)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -56,35 +56,61 @@ static bool words_split(struct shim *s, size_t *at, uint32_t count, char **list)
 
 static bool spec_sound(const struct shim_spec *spec)
 {
-    return spec->magic == SHIM_SPEC_MAGIC && spec->version == SHIM_VERSION && spec->argc > 0 &&
-           spec->argc <= SHIM_WORDS_MAX && spec->envc <= SHIM_WORDS_MAX && spec->words_bytes > 0 &&
-           spec->words_bytes <= SHIM_WORDS_BYTES_MAX && spec->log_segment_bytes > 0 &&
-           spec->log_segments > 0;
+    return spec->argc > 0 && spec->argc <= SHIM_WORDS_MAX && spec->envc <= SHIM_WORDS_MAX &&
+           spec->words_bytes > 0 && spec->log_segment_bytes > 0 && spec->log_segments > 0;
 }
 
-int spec_read(struct shim *s)
+/* Read the file into memory; NULL and errno: this failed. The caller frees it. */
+static char *spec_load(size_t *ret_size)
 {
-    struct shim_spec *spec = &s->spec;
-    size_t at = 0;
+    enum { FILE_BYTES_MAX = SHIM_HEAD_BYTES_MAX + SHIM_WORDS_BYTES_MAX };
     int fd = open("spec", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0)
-        return errno;
-    if (read(fd, spec, sizeof(*spec)) != (ssize_t)sizeof(*spec) || !spec_sound(spec))
+        return NULL;
+    char *file = malloc(FILE_BYTES_MAX);
+    ssize_t n = file == NULL ? -1 : read(fd, file, FILE_BYTES_MAX);
+    close(fd);
+    if (n < 0) {
+        free(file);
+        return NULL;
+    }
+    *ret_size = (size_t)n;
+    return file;
+}
+
+static int spec_copy(struct shim *s, const char *file, size_t size)
+{
+    struct shim_spec *spec = &s->spec;
+    const char *words;
+
+    if (!shim_spec_take(file, size, spec, &words))
+        return EBADMSG;
+    if (shim_spec_version(spec) == 0)
+        return EPROTONOSUPPORT;
+    if (!spec_sound(spec) || words[spec->words_bytes - 1] != '\0')
         return EBADMSG;
     s->words = malloc(spec->words_bytes);
     s->argv = calloc(spec->argc + 1, sizeof(char *));
     s->env = calloc(spec->envc + 1, sizeof(char *));
     if (s->words == NULL || s->argv == NULL || s->env == NULL)
         return ENOMEM;
-    if (read(fd, s->words, spec->words_bytes) != (ssize_t)spec->words_bytes)
-        return EBADMSG;
-    close(fd);
-    size_t head = offsetof(struct shim_spec, words_bytes);
-    uint32_t crc = shim_crc(0, (char *)spec + head, sizeof(*spec) - head);
-    if (shim_crc(crc, s->words, spec->words_bytes) != spec->crc ||
-        s->words[spec->words_bytes - 1] != '\0')
-        return EBADMSG;
+    memcpy(s->words, words, spec->words_bytes);
+    return 0;
+}
+
+int spec_read(struct shim *s)
+{
+    struct shim_spec *spec = &s->spec;
+    size_t size, at = 0;
+    char *file = spec_load(&size);
+
+    if (file == NULL)
+        return errno;
+    int error = spec_copy(s, file, size);
+    free(file);
+    if (error != 0)
+        return error;
     if (!words_split(s, &at, spec->argc, s->argv) || !words_split(s, &at, spec->envc, s->env))
         return EBADMSG;
     return 0;
@@ -109,7 +135,7 @@ static int watch(struct shim *s, int fd, void *tag)
     return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? errno : 0;
 }
 
-/* Our own process: out of the borglet's reach, deaf to signals that are not meant for us. */
+/* Detach the shim's own process from the borglet and from signals. */
 static int process_set_up(struct shim *s)
 {
     sigset_t mask;
@@ -117,7 +143,7 @@ static int process_set_up(struct shim *s)
     close_range(SHIM_FD + 1, ~0U, 0);
     fcntl(SHIM_FD, F_SETFD, FD_CLOEXEC);
     umask(077);
-    setsid(); /* fails when we already lead a session, which is as good */
+    setsid(); /* fails if the process already leads a session, which is as good */
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
@@ -152,7 +178,7 @@ static int logs_set_up(struct shim *s)
     return 0;
 }
 
-/* Everything before the task exists. Returns 0 or errno and the stage. */
+/* Set up everything before the task exists. Returns 0, or errno and the stage. */
 static int set_up(struct shim *s, enum shim_stage *ret_stage)
 {
     int error = process_set_up(s);
@@ -186,7 +212,7 @@ static void ended(struct shim *s)
         s->state.dropped_bytes[i] = s->logs[i].dropped;
     }
     record_write(s);
-    control_tell(s, SHIM_EXIT);
+    control_send_all(s, SHIM_EXIT);
 }
 
 static void children_changed(struct shim *s)
@@ -199,7 +225,7 @@ static void children_changed(struct shim *s)
         ended(s);
 }
 
-/* The task's process has told how its start went. */
+/* Take the result of the start. */
 static void start_heard(struct shim *s)
 {
     if (!task_started(s))
@@ -209,8 +235,8 @@ static void start_heard(struct shim *s)
         return;
     }
     record_write(s);
-    control_tell(s, SHIM_STARTED);
-    /* It may be over already. */
+    control_send_all(s, SHIM_STARTED);
+    /* The task may have ended already. */
     if (task_reap(s))
         ended(s);
 }
@@ -235,7 +261,7 @@ static void event_serve(struct shim *s, void *tag)
     }
 }
 
-/* How long epoll may sleep; acts on what is due. */
+/* Act on timers that are due. Returns how long epoll may sleep. */
 static int timers_serve(struct shim *s)
 {
     uint64_t now = now_mono_ms();
@@ -273,6 +299,10 @@ int main(int argc, char **argv)
     static struct shim s = {.record_fd = -1, .listen_fd = -1, .start_fd = -1};
     enum shim_stage stage;
 
+    if (argc == 2 && strcmp(argv[1], "--versions") == 0) {
+        printf("%d %d\n", SHIM_VERSION_MIN, SHIM_VERSION_MAX);
+        return 0;
+    }
     if (argc == 3 && strcmp(argv[1], "--clear-work") == 0)
         return clear_main(argv[2], true);
     if (argc == 3 && strcmp(argv[1], "--clear-all") == 0)
@@ -287,6 +317,12 @@ int main(int argc, char **argv)
         return 1;
     }
     struct process self;
+    s.state.bytes = sizeof(s.state);
+    s.state.version_min = SHIM_VERSION_MIN;
+    s.state.version_max = SHIM_VERSION_MAX;
+#if SHIM_VERSION_MAX >= 5
+    s.state.appended = SHIM_VERSION_MAX;
+#endif
     s.state.shim_pid = getpid();
     if (process_read(getpid(), &self))
         s.state.shim_starttime = self.starttime;

@@ -1,8 +1,9 @@
 /*
- * record.c - the state of the attempt in a file whose blocks exist before the task does.
+ * record.c - the state of the attempt in a file whose blocks are allocated before the start.
  *
- * Written in place: a full disk must not cost the exit status (a temporary file and a rename would
- * get ENOSPC). Two slots in turns, so that a write that was cut leaves the previous one.
+ * The record is written in place, because a full disk must not cost the exit status: a temporary
+ * file would need space. Two slots are written in turn, so that an interrupted write leaves the
+ * previous state.
  */
 #include "shim.h"
 
@@ -26,18 +27,21 @@ int record_open(struct shim *s)
 
 void record_write(struct shim *s)
 {
-    struct shim_record record;
-    off_t at;
+    const size_t head = offsetof(struct shim_record, state);
+    char slot[sizeof(struct shim_record)];
+    struct shim_record record = {.magic = SHIM_RECORD_MAGIC, .seq = ++s->record_seq};
+    uint32_t common = shim_spec_version(&s->spec);
 
+    /* The borglet that started the shim must be able to read the record. */
+    record.version = common != 0 ? common : SHIM_VERSION_MAX;
     s->state.recorded = 1;
-    memset(&record, 0, sizeof(record));
-    record.magic = SHIM_RECORD_MAGIC;
-    record.version = SHIM_VERSION;
-    record.seq = ++s->record_seq;
     record.state = s->state;
-    record.crc = shim_crc(0, &record, offsetof(struct shim_record, crc));
-    at = (off_t)(record.seq & 1) * SHIM_RECORD_SLOT_BYTES;
-    if (s->record_fd < 0 ||
-        pwrite(s->record_fd, &record, sizeof(record), at) != (ssize_t)sizeof(record))
+    size_t size = head + shim_state_bytes(record.version);
+    memcpy(slot, &record, size);
+    uint32_t crc = shim_crc(0, slot, size);
+    memcpy(slot + size, &crc, sizeof(crc));
+    size += sizeof(crc);
+    off_t at = (off_t)(record.seq & 1) * SHIM_RECORD_SLOT_BYTES;
+    if (s->record_fd < 0 || pwrite(s->record_fd, slot, size, at) != (ssize_t)size)
         s->state.recorded = 0;
 }

@@ -1,10 +1,10 @@
 /*
- * task.c - the processes of the task: start, reap, kill.
+ * task.c - start, reap and kill the processes of the task.
  *
- * The shim is their subreaper: whatever the task starts and abandons becomes our child, so when
- * the task's own process has ended, "waitpid says no child" means that nothing of it is left. Every
- * death of a child is a SIGCHLD, after which what it abandoned is ours; killing all our children
- * at each of them ends the whole tree without a timer.
+ * The shim is the subreaper of the task: orphans become children of the shim. When the process of
+ * the task has ended and waitpid() finds no child, no process is left. Every death of a child
+ * raises SIGCHLD, after which its orphans are children of the shim; killing all children each time
+ * ends the whole tree without a timer.
  */
 #include "processes.h"
 #include "shim.h"
@@ -45,7 +45,7 @@ static void child_fail(int fd, enum shim_stage stage)
     child_tell(fd, &e);
 }
 
-/* Not by its path: what has taken the place of the directory is not followed. */
+/* The directory is opened without following a link that may have replaced it. */
 static bool work_enter(void)
 {
     int fd = open("work", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -53,7 +53,8 @@ static bool work_enter(void)
     return fd >= 0 && fchdir(fd) == 0;
 }
 
-/* The borglet has raised its own; programs that use select() rely on the customary soft limit. */
+/* The borglet has raised its own limit, but programs that use select() rely on the usual soft
+ * limit. */
 static void descriptors_lower(void)
 {
     struct rlimit limit;
@@ -64,7 +65,7 @@ static void descriptors_lower(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Runs between fork and exec. */
+/* Run in the child between fork and exec. */
 static void child_run(const struct shim *s, int error_fd)
 {
     struct start_error e = {.stage = SHIM_STAGE_EXEC};
@@ -74,7 +75,7 @@ static void child_run(const struct shim *s, int error_fd)
     descriptors_lower();
     if (setsid() < 0)
         child_fail(error_fd, SHIM_STAGE_SESSION);
-    /* Nothing the task executes may gain rights over us: we could not stop it any more. */
+    /* A program with more privileges than the shim could not be stopped any more. */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         child_fail(error_fd, SHIM_STAGE_SESSION);
     if (dup2(s->logs[0].task_fd, 1) < 0 || dup2(s->logs[1].task_fd, 2) < 0)
@@ -121,7 +122,7 @@ void task_start(struct shim *s)
     s->state.task_pid = pid;
     if (process_read(pid, &process))
         s->state.starttime = process.starttime;
-    /* Should we die right now, the borglet can still find and kill what we started. */
+    /* If the shim is killed now, the borglet can still find and kill the task. */
     record_write(s);
 }
 
@@ -151,7 +152,7 @@ void task_signal_all(struct shim *s, int signal)
     size_t count;
     pid_t group = s->main_ended ? 0 : s->state.task_pid;
 
-    /* While the task's own process is not reaped its number cannot belong to anybody else. */
+    /* While the process is not reaped its pid cannot belong to another one. */
     if (group > 0)
         kill(-group, signal);
     struct process *all = processes_read(&count);
@@ -164,8 +165,9 @@ void task_signal_all(struct shim *s, int signal)
 }
 
 /*
- * SIGKILL our children, as the kernel lists them: one short file, so that even something that forks
- * and exits all the time is caught. Their own children become ours with the next SIGCHLD.
+ * Send SIGKILL to all children that the kernel lists. The list is one short file, so that even
+ * processes that fork and exit all the time are caught. Their own children become children of the
+ * shim with the next SIGCHLD.
  */
 static bool children_kill(void)
 {
@@ -186,7 +188,7 @@ static bool children_kill(void)
             if (pid > 1)
                 kill(pid, SIGKILL);
         }
-        /* A number that the buffer has cut goes on with the next read. */
+        /* A number that was cut at the end of the buffer continues in the next read. */
         kept = size - (size_t)(at - text);
         memmove(text, at, kept);
     }
@@ -198,11 +200,12 @@ void task_stop(struct shim *s, uint32_t grace_ms)
 {
     uint64_t kill_at = now_mono_ms() + grace_ms;
 
-    /* The task has ended by itself: what it left behind is being killed, and nobody stopped it. */
+    /* The task has ended by itself; its remaining processes are being killed, and nobody stopped
+     * it. */
     if (s->state.phase != SHIM_RUNNING || s->main_ended)
         return;
     if (s->state.stopping) {
-        /* Asked again: it can only become shorter. */
+        /* A second request can only shorten the grace. */
         if (s->kill_at_ms != 0 && kill_at < s->kill_at_ms)
             s->kill_at_ms = kill_at;
         return;
@@ -221,7 +224,7 @@ static void main_reap(struct shim *s)
     struct rusage used;
     int status;
 
-    /* Before it is reaped: afterwards the number of its group may mean somebody else. */
+    /* This comes before reaping, because afterwards the pid may belong to another group. */
     kill(-s->state.task_pid, SIGKILL);
     if (wait4(s->state.task_pid, &status, 0, &used) < 0)
         return;

@@ -1,8 +1,9 @@
 /*
- * base.h - the words every file of the house uses: assertions, attributes, small macros.
+ * base.h - assertions, attributes and small macros that every file uses.
  *
- * Assertions are on in release builds: a replica that has lost its bearings must die before it
- * writes, four others remain. Assert what the program knows; refuse (err.h) what it is told.
+ * Assertions stay enabled in release builds: a replica whose state is inconsistent must stop before
+ * it writes; the other replicas keep the cell running. Assert the program's own invariants; refuse
+ * (err.h) invalid input.
  */
 #ifndef CELL_BASE_H
 #define CELL_BASE_H
@@ -21,7 +22,7 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define BIT(n) (UINT32_C(1) << (n))
-/* Each argument is evaluated once. Not for constant expressions. */
+/* Each argument is evaluated once. They cannot be used in constant expressions. */
 #define MIN(a, b) PICK(<, a, b, __COUNTER__)
 #define MAX(a, b) PICK(>, a, b, __COUNTER__)
 #define PICK(order, a, b, n) PICK_NAMED(order, a, b, n)
@@ -37,18 +38,18 @@
 #define UNREACHABLE(why) panic(__FILE__, __LINE__, "unreachable: %s", (why))
 #define PANIC(...) panic(__FILE__, __LINE__, __VA_ARGS__)
 
-/* Print the place and the message to stderr, call the panic hook if one is set, abort. */
+/* Print the source position and the message to stderr, then abort. */
 _Noreturn void panic(const char *file, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* Allocation that cannot fail: out of memory is a panic, sizes are limited before (limits.h). */
+/* Allocate; these panic when memory is exhausted. Callers bound the sizes first (limits.h). */
 void *xcalloc(size_t count, size_t size) MUST_USE;
 void *xrealloc(void *ptr, size_t count, size_t size) MUST_USE;
 char *xstrdup(const char *s) MUST_USE;
 
-/* Copy a string into a fixed array, cut to fit, always terminated. */
+/* Copy a string into a fixed array. The copy is truncated to fit and always terminated. */
 void str_copy(char *to, size_t to_size, const char *from);
 
-/* For CLEANUP: free() what a pointer variable points to. */
+/* For CLEANUP: free() the memory that a pointer variable points to, and set it to NULL. */
 void free_ptr(void *ptr_variable);
 
 #endif

@@ -1,11 +1,11 @@
 /*
- * bucket.c - fills and leaks.
+ * bucket.c - filling and leaking.
  */
 #include "bucket.h"
 
 enum {
     SECOND_US = 1000000,
-    STEP_US = 100 /* it leaks in whole ones: the rest counts the next time */
+    STEP_US = 100 /* it leaks in whole steps; the remainder counts at the next call */
 };
 
 static uint64_t steps_passed(const struct bucket *bucket, uint64_t now_us)

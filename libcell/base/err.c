@@ -1,5 +1,5 @@
 /*
- * err.c - filling and wrapping of error messages.
+ * err.c - creation and wrapping of error messages.
  */
 #include "err.h"
 

@@ -1,11 +1,11 @@
 /*
- * fair.c - lanes by stride, owners by turns.
+ * fair.c - stride scheduling between lanes, round robin between the owners of a lane.
  */
 #include "fair.h"
 
 #include <stdlib.h>
 
-enum { PASS_SCALE = 1024 }; /* so that weights divide finely */
+enum { PASS_SCALE = 1024 }; /* keeps precision when dividing by a weight */
 
 struct fair_owner {
     struct list link; /* in lane->owners */
@@ -64,7 +64,7 @@ bool fair_push(struct fair *fair, size_t lane_at, uint64_t key, struct fair_item
     return true;
 }
 
-/* The lane that has had least for its weight; the first of equals. */
+/* Return the lane with the lowest pass; among equal ones the first. */
 static struct fair_lane *lane_next(const struct fair *fair)
 {
     const struct fair_lane *next = NULL;

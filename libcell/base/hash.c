@@ -1,5 +1,5 @@
 /*
- * hash.c - hashing of runs of bytes.
+ * hash.c - hashing of byte strings.
  */
 #include "hash.h"
 

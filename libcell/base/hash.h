@@ -1,5 +1,5 @@
 /*
- * hash.h - 64-bit mixing for maps and digests. Stable for ever: digests of replicas are compared.
+ * hash.h - 64-bit mixing for maps and digests. Replicas compare digests, so it never changes.
  */
 #ifndef CELL_HASH_H
 #define CELL_HASH_H

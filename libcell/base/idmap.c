@@ -1,7 +1,7 @@
 /*
  * idmap.c - open addressing with backward-shift deletion (Knuth 6.4, algorithm R), no tombstones.
  *
- * The two maps differ in what a key is; the probing is written once over slot indexes.
+ * The two maps differ in their keys only. `may_fill` is shared and works on slot indexes.
  */
 #include "idmap.h"
 
@@ -28,7 +28,7 @@ static size_t grown(size_t slot_count, size_t count)
     return (count + 1) * 4 > slot_count * 3 ? slot_count * 2 : slot_count;
 }
 
-/* May the entry whose home is `home`, now at `at`, move into the hole without being lost? */
+/* Return whether an entry at slot `at` with home slot `home` stays reachable in slot `hole`. */
 static bool may_fill(size_t home, size_t at, size_t hole)
 {
     return hole <= at ? (home <= hole || home > at) : (home <= hole && home > at);

@@ -1,10 +1,10 @@
 /*
- * idmap.h - maps from a number or from a name to a pointer.
+ * idmap.h - hash maps from a number or a name to a pointer.
  *
- * Open addressing with linear probing; the map owns its slots, never the values; a name is
- * borrowed and must live as long as its entry (it usually is a field of the value). Key 0 and the
- * value NULL are not allowed. There is deliberately no iteration: the order of a hash table must
- * never reach the cell (replicas would differ); keep an array or a list for walking.
+ * The maps use open addressing with linear probing. A map owns its slots, but not the values. A
+ * name is borrowed and must live as long as its entry (it usually is a field of the value). Key 0
+ * and the value NULL are not allowed. There is no iteration: the order of a hash table must never
+ * influence the cell, because replicas would diverge. Keep an array or a list to iterate over.
  */
 #ifndef CELL_IDMAP_H
 #define CELL_IDMAP_H
@@ -19,8 +19,8 @@ struct idmap {
 
 void idmap_release(struct idmap *map);
 void *idmap_get(const struct idmap *map, uint64_t key);       /* NULL when absent */
-void idmap_put(struct idmap *map, uint64_t key, void *value); /* replaces */
-void *idmap_remove(struct idmap *map, uint64_t key); /* the value that was there, or NULL */
+void idmap_put(struct idmap *map, uint64_t key, void *value); /* replaces a previous value */
+void *idmap_remove(struct idmap *map, uint64_t key);          /* the removed value, or NULL */
 
 struct namemap {
     struct namemap_slot *slots;

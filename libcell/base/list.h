@@ -1,8 +1,8 @@
 /*
  * list.h - an intrusive, circular, doubly linked list.
  *
- * A `struct list` is a head or a link inside the caller's object; CONTAINER_OF leads back. A link
- * that is in no list points to itself, so list_remove() may be called twice.
+ * A `struct list` is a head, or a link embedded in the caller's object; use CONTAINER_OF to get the
+ * object. A link that is in no list points to itself, so list_remove() may be called twice.
  */
 #ifndef CELL_LIST_H
 #define CELL_LIST_H
@@ -40,7 +40,7 @@ static inline void list_remove(struct list *l)
     list_init(l);
 }
 
-/* `now` takes the place of `was`, which is forgotten; one that is in no list stays alone. */
+/* Put `now` in the place of `was`. If `was` is in no list, `now` is in none either. */
 static inline void list_replace(struct list *was, struct list *now)
 {
     if (list_empty(was)) {
@@ -52,7 +52,7 @@ static inline void list_replace(struct list *was, struct list *now)
     now->next->prev = now;
 }
 
-/* The first link, taken out of the list, or NULL. */
+/* Remove and return the first link, or return NULL. */
 static inline struct list *list_pop(struct list *head)
 {
     if (list_empty(head))
@@ -62,7 +62,7 @@ static inline struct list *list_pop(struct list *head)
     return l;
 }
 
-/* `l` must not be removed in the body; use list_pop() loops for that. */
+/* The body must not remove `l`; use a list_pop() loop for that. */
 #define LIST_EACH(l, head) for (struct list *l = (head)->next; l != (head); l = l->next)
 
 #endif

@@ -1,9 +1,8 @@
 /*
- * pattern.c - an expression becomes a tree, the tree a nondeterministic automaton (Thompson's), and
- * the automaton is simulated.
+ * pattern.c - parser, compiler (Thompson's construction of an NFA) and simulator of expressions.
  *
- * The tree tells how many states there will be before any is made. States are made from the end of
- * the expression to its start: whoever makes one is told which comes next.
+ * The parse tree gives the number of states before any state is created. States are created from
+ * the end of the expression to its start, so that the next state is always known.
  */
 #include "pattern.h"
 
@@ -12,14 +11,14 @@
 
 enum {
     CODE_POINT_MAX = 0x10ffff,
-    BYTE_ALONE = 0x110000, /* + the byte: belongs to no character of UTF-8 */
+    BYTE_ALONE = 0x110000, /* plus the byte: a byte that is not part of a UTF-8 character */
     TIMES_MAX = 32767,     /* in {m,n} */
     TIMES_ENDLESS = -1,
     CLASS_RANGES_MAX = 4,
-    NODES_MAX = 3 * PATTERN_BYTES_MAX + 2, /* a leaf and what joins it to those before; |, () */
+    NODES_MAX = 3 * PATTERN_BYTES_MAX + 2, /* a leaf, its joining node, and those of | and () */
     STATE_NONE = 0xffff
 };
-static const uint64_t STATES_ENDLESS = UINT64_C(1) << 40; /* more are not counted */
+static const uint64_t STATES_ENDLESS = UINT64_C(1) << 40; /* the count saturates here */
 
 enum node_kind {
     NODE_EMPTY,
@@ -35,7 +34,7 @@ enum node_kind {
 
 struct node {
     enum node_kind kind;
-    uint32_t value; /* the code point; the number of the set */
+    uint32_t value; /* the code point or the index of the set */
     int min, max;
     uint16_t left, right;
     uint64_t states;
@@ -45,7 +44,7 @@ struct range {
     uint32_t first, last;
 };
 struct set {
-    uint16_t first, count; /* its ranges */
+    uint16_t first, count; /* of its ranges */
     bool negated;
 };
 
@@ -61,12 +60,12 @@ enum state_kind {
 
 struct state {
     uint32_t kind : 8;
-    uint32_t value : 24; /* the code point, the number of the set; of a fork: the other state */
+    uint32_t value : 24; /* the code point, the index of the set or, in a fork, the other state */
     uint16_t next;
 };
 
 struct pattern {
-    uint32_t size; /* bytes of it all */
+    uint32_t size; /* bytes of the whole allocation */
     uint16_t state_count, start;
     uint16_t set_count;
     const struct state *states;
@@ -84,7 +83,7 @@ struct parser {
     struct set sets[PATTERN_BYTES_MAX];
 };
 
-/* The character at `*at`, which moves behind it. Not at the end of the text. */
+/* Return the character at `*at` and advance `*at`. There must be one. */
 static uint32_t character_next(const char **at)
 {
     const uint8_t *b = (const uint8_t *)*at;
@@ -97,7 +96,7 @@ static uint32_t character_next(const char **at)
     uint32_t c = length <= 1 ? b[0] : b[0] & (0xffU >> (length + 1));
     for (uint32_t i = 1; i < length; i++) {
         if ((b[i] & 0xc0) != 0x80) {
-            length = 0; /* also at the end of the text */
+            length = 0; /* the NUL at the end of the text comes here too */
             break;
         }
         c = c << 6 | (b[i] & 0x3fU);
@@ -111,11 +110,11 @@ static uint32_t character_next(const char **at)
     return c;
 }
 
-/* Only the first mistake is told. */
+/* Report an error; only the first one is kept. */
 static uint16_t wrong(struct parser *p, const char *why)
 {
     if (p->rv == 0)
-        p->rv = err_set(p->err, ERR_INVALID, "\"%s\" is no regular expression: %s at byte %d",
+        p->rv = err_set(p->err, ERR_INVALID, "\"%s\" is not a regular expression: %s at byte %d",
                         p->text, why, (int)(p->at - p->text) + 1);
     return 0;
 }
@@ -172,7 +171,7 @@ static void range_add(struct parser *p, uint32_t first, uint32_t last)
     p->ranges[p->range_count++] = (struct range){first, last};
 }
 
-/* Behind "[:" of a class; a name and its ":]" have more bytes than the class has ranges. */
+/* Parse a class after its "[:". Its name and ":]" have more bytes than the class has ranges. */
 static void class_add(struct parser *p)
 {
     static const struct {
@@ -203,7 +202,7 @@ static void class_add(struct parser *p)
     wrong(p, "[: begins no class of ASCII, like [:alpha:] or [:digit:],");
 }
 
-/* One character or range of a bracket expression. */
+/* Parse one character, range or class of a bracket expression. */
 static void bracket_item(struct parser *p)
 {
     if (p->at[0] == '[' && p->at[1] == ':') {
@@ -233,7 +232,7 @@ static void bracket_item(struct parser *p)
     range_add(p, first, last);
 }
 
-/* Behind "[". */
+/* Parse a bracket expression after its "[". */
 static uint16_t bracket(struct parser *p)
 {
     struct set set = {.first = (uint16_t)p->range_count};
@@ -254,7 +253,7 @@ static uint16_t bracket(struct parser *p)
 
 static uint16_t alternatives(struct parser *p);
 
-/* What a quantifier may follow, or an anchor. */
+/* Parse an anchor, or an expression that a quantifier may follow. */
 static uint16_t atom(struct parser *p)
 {
     static const char special[] = "^.[]$()|*+?{}\\-";
@@ -292,7 +291,7 @@ static uint16_t atom(struct parser *p)
     return leaf_add(p, NODE_CHAR, c);
 }
 
-/* Digits, or `otherwise` if there are none. */
+/* Parse a number; return `otherwise` if there are no digits. */
 static int number(struct parser *p, int otherwise)
 {
     int n = 0;
@@ -303,7 +302,7 @@ static int number(struct parser *p, int otherwise)
     return n;
 }
 
-/* Behind "{": {m} {m,} {m,n} {,n} */
+/* Parse {m} {m,} {m,n} {,n} after the "{". */
 static void times(struct parser *p, struct node *node)
 {
     node->min = number(p, TIMES_ENDLESS);
@@ -372,7 +371,7 @@ static uint16_t alternatives(struct parser *p)
     return all;
 }
 
-/* The states being made. */
+/* The states under construction. */
 struct maker {
     const struct node *nodes;
     struct state *states;
@@ -387,7 +386,7 @@ static uint16_t state_add(struct maker *m, enum state_kind kind, uint32_t value,
 
 static uint16_t make(struct maker *m, uint16_t at, uint16_t next);
 
-/* xx(x(x)?)? for x{2,4}; xx+ for x{2,} */
+/* Expand x{2,4} to xx(x(x)?)? and x{2,} to xx+. */
 static uint16_t make_times(struct maker *m, const struct node *node, uint16_t next)
 {
     int copies = node->min;
@@ -406,7 +405,7 @@ static uint16_t make_times(struct maker *m, const struct node *node, uint16_t ne
     return first;
 }
 
-/* The states of a node, after which `next` comes; the one they begin with. */
+/* Create the states of a node, followed by `next`; return the first of them. */
 static uint16_t make(struct maker *m, uint16_t at, uint16_t next)
 {
     const struct node *node = &m->nodes[at];
@@ -496,7 +495,7 @@ struct pattern *pattern_new(const char *text, struct err *err)
     if (p.rv != 0)
         return NULL;
     ASSERT(*p.at == '\0');
-    uint64_t states = p.nodes[root].states + 1; /* and the one at the end */
+    uint64_t states = p.nodes[root].states + 1; /* including the final state */
     if (states > PATTERN_STATES_MAX) {
         too_large(text, MIN(states, STATES_ENDLESS), err);
         return NULL;
@@ -521,7 +520,7 @@ size_t pattern_bytes(const struct pattern *pattern)
 
 enum { WORD_BITS = 64 };
 
-/* A set of states, each in it once. */
+/* A set of states without duplicates. */
 struct states {
     uint32_t count;
     uint16_t items[PATTERN_STATES_MAX];
@@ -543,7 +542,7 @@ static void states_put(struct states *s, uint16_t state)
     s->items[s->count++] = state;
 }
 
-/* Add what is reached without reading: the list grows while it is walked. */
+/* Add the states that are reached without input; the list grows during the iteration. */
 static void states_close(const struct pattern *pattern, struct states *s, bool at_begin,
                          bool at_end)
 {
@@ -568,7 +567,7 @@ static bool set_holds(const struct pattern *pattern, const struct set *set, uint
     return set->negated;
 }
 
-/* Which states come after those of `from` when `c` is read. */
+/* Compute the states that follow those of `from` on input `c`. */
 static void states_step(const struct pattern *pattern, const struct states *from, uint32_t c,
                         struct states *to)
 {
@@ -586,7 +585,7 @@ static void states_step(const struct pattern *pattern, const struct states *from
 
 bool pattern_matches(const struct pattern *pattern, const char *text)
 {
-    enum { DONE = 0 }; /* it is made first */
+    enum { DONE = 0 }; /* the final state is created first */
     struct states sets[2];
     struct states *now = &sets[0], *then = &sets[1];
     const char *at = text;

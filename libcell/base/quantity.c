@@ -1,9 +1,10 @@
 /*
  * quantity.c - amounts with units, exact in both directions.
  *
- * A text is a decimal number and a unit; its value is number times unit, rounded up to a whole one:
- * 1.1Gi is no whole number of bytes, and who asks for it shall not get less. The arithmetic is done
- * in 128 bits: NUMBER_DIGITS_MAX digits (below 2^67) times the largest unit (2^50) fit.
+ * A text is a decimal number and a unit. Its value is their product, rounded up to an
+ * integer: 1.1Gi is not a whole number of bytes, and a request must never yield less than it asks
+ * for. The arithmetic uses 128 bits: NUMBER_DIGITS_MAX digits (below 2^67) times the largest unit
+ * (2^50) fit.
  */
 #include "quantity.h"
 
@@ -17,7 +18,7 @@ struct unit {
     int64_t value;
 };
 
-/* Largest first; the printer prefers the earlier of two forms that are equally short. */
+/* Sorted by size, largest first; the printer prefers the earlier of two equally short forms. */
 static const struct unit milli_units[] = {{"", 1000}, {"m", 1}, {NULL, 0}};
 static const struct unit bytes_units[] = {
     {"Pi", INT64_C(1) << 50},
@@ -37,7 +38,7 @@ static const struct unit ms_units[] = {
     {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}, {NULL, 0},
 };
 
-/* Digits, read as one number; how many there are. */
+/* Append the leading digits of `text` to `*number`; return how many there are. */
 static size_t digits_read(const char *text, unsigned __int128 *number)
 {
     size_t n = strspn(text, "0123456789");
@@ -85,7 +86,7 @@ static int quantity_parse(const char *text, const struct unit *units, const char
     return 0;
 }
 
-/* `value` in `unit`, or false when that takes a zero before the point or too many digits. */
+/* Print `value` in `unit`. Return false if it is below 1 unit or needs too many digits. */
 static bool unit_print(uint64_t value, const struct unit *unit, char text[TEXT_MAX])
 {
     uint64_t size = (uint64_t)unit->value, rest = value % size;
@@ -103,7 +104,7 @@ static bool unit_print(uint64_t value, const struct unit *unit, char text[TEXT_M
     return true;
 }
 
-/* The shortest of the forms; of equally short ones a whole number, then the larger unit. */
+/* Print the shortest form; among equally short ones a whole number, then the larger unit. */
 static void quantity_print(struct buf *to, int64_t value, const struct unit *units,
                            const char *zero)
 {
@@ -113,8 +114,8 @@ static void quantity_print(struct buf *to, int64_t value, const struct unit *uni
         if (!unit_print(magnitude, unit, text))
             continue;
         size_t size = strlen(text), best_size = strlen(best);
-        bool rounder = strchr(best, '.') != NULL && strchr(text, '.') == NULL;
-        if (best_size == 0 || size < best_size || (size == best_size && rounder))
+        bool is_whole = strchr(best, '.') != NULL && strchr(text, '.') == NULL;
+        if (best_size == 0 || size < best_size || (size == best_size && is_whole))
             str_copy(best, sizeof best, text);
     }
     buf_printf(to, "%s%s", value < 0 ? "-" : "", magnitude == 0 ? zero : best);

@@ -2,9 +2,9 @@
  * quantity.h - amounts as people write them: "500m", "1.5", "1Gi", "250ms", "10s".
  *
  * All results are integers in the unit named by the function. The parsers refuse with ERR_INVALID
- * and a message of the form `"12Q" is not a quantity`. What is finer than the unit is rounded up:
- * "1.1Gi" to the next byte, "0.0005" cpus to one thousandth, so nobody gets less than was asked for
- * and what is not zero does not become zero. Printing gives the shortest exact form, so
+ * and a message of the form `"12Q" is not a quantity`. Fractions of the unit are rounded up
+ * ("1.1Gi" to the next byte, "0.0005" cpus to one thousandth), so a request never yields less than
+ * it asks for, and only zero yields zero. Printing gives the shortest exact form, so
  * parse(print(x)) == x.
  */
 #ifndef CELL_QUANTITY_H
@@ -13,11 +13,11 @@
 #include "buf.h"
 #include "err.h"
 
-/* Cpus: "2", "0.5", "1500m" -> thousandths. */
+/* Parse cpus: "2", "0.5", "1500m" -> thousandths. */
 int quantity_parse_milli(const char *text, int64_t *ret_milli, struct err *err) MUST_USE;
-/* Bytes: "4096", "64Ki", "1.5Gi", "2G" (decimal: k M G T P, binary: Ki Mi Gi Ti Pi). */
+/* Parse bytes: "4096", "64Ki", "1.5Gi", "2G" (decimal: k M G T P, binary: Ki Mi Gi Ti Pi). */
 int quantity_parse_bytes(const char *text, int64_t *ret_bytes, struct err *err) MUST_USE;
-/* Times: "250ms", "10s", "5m", "2h", "1d"; a bare number is seconds. */
+/* Parse a time: "250ms", "10s", "5m", "2h", "1d"; a bare number is seconds. */
 int quantity_parse_ms(const char *text, int64_t *ret_ms, struct err *err) MUST_USE;
 
 void quantity_print_milli(struct buf *to, int64_t milli); /* 500 -> "500m", 2000 -> "2" */

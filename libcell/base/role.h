@@ -1,12 +1,12 @@
 /*
- * role.h - what the holder of a certificate is.
+ * role.h - the role of a certificate's holder.
  */
 #ifndef CELL_ROLE_H
 #define CELL_ROLE_H
 
 enum role { ROLE_NONE, ROLE_MASTER, ROLE_BORGLET, ROLE_USER, ROLE_COUNT };
 
-/* In a set of roles that may send something: it may come as a notice, which nobody answers. */
+/* A flag in a set of roles that may call a method: it may also be sent as a notice (no answer). */
 enum { ROLE_MAY_NOTIFY = 1 << ROLE_COUNT };
 
 #endif

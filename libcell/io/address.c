@@ -22,7 +22,7 @@ static int port_parse(const char *text, uint16_t *ret_port)
     return 0;
 }
 
-/* Cut "host:port" or "[v6]:port" in two; -1 when it has another form. */
+/* Split "host:port" or "[v6]:port"; return -1 for any other form. */
 static int address_split(const char *address, char host[CELL_ADDR_MAX + 1], uint16_t *ret_port)
 {
     size_t length = strlen(address);
@@ -51,12 +51,13 @@ int address_read(const char *address, struct sockaddr_storage *ret, char host[CE
     if (address_split(address, host, ret_port) == 0) {
         if (uv_ip4_addr(host, *ret_port, v4) == 0 || uv_ip6_addr(host, *ret_port, v6) == 0)
             host[0] = '\0';
-        if (strchr(host, ':') == NULL) /* no name has one: it is not looked up */
+        if (strchr(host, ':') == NULL) /* no name contains a colon, so it is not looked up */
             return 0;
     }
-    return err_set(err, ERR_INVALID,
-                   "\"%.80s\" is no address: expected HOST:PORT or [IPV6]:PORT, %d bytes at most",
-                   address, CELL_ADDR_MAX);
+    return err_set(
+        err, ERR_INVALID,
+        "\"%.80s\" is not an address: expected HOST:PORT or [IPV6]:PORT, %d bytes at most", address,
+        CELL_ADDR_MAX);
 }
 
 void address_set_port(struct sockaddr_storage *address, uint16_t port)

@@ -1,5 +1,5 @@
 /*
- * admission.c - the budgets, and the accounts of those who come.
+ * admission.c - the budgets, and the accounts of identities.
  */
 #include "admission.h"
 
@@ -8,13 +8,13 @@
 
 enum { KIB = 1024, MIB = 1024 * KIB, SECOND_US = 1000000 };
 
-/* README.md of this folder has the table for people. */
+/* README.md of this folder explains the values. */
 const struct admission_limits admission_rpc = {
     .connections = RPC_CONNECTIONS_MAX,
     .files_kept = 256,
     .identity_percent = 12,
     .strangers_percent = 12,
-    .frame_ms = 8000, /* under TCP_USER_TIMEOUT, so that who waits for room hears why */
+    .frame_ms = 8000, /* below TCP_USER_TIMEOUT, so that a waiting peer still gets the reason */
     .turn_users_us = 20000,
     .roles =
         {
@@ -55,10 +55,11 @@ const struct admission_limits admission_rpc = {
 
 const struct admission_limits admission_raft = {
     .connections = 64,
-    .files_kept = 64, /* of what the other ports leave, some is for the log's own */
+    .files_kept = 64, /* of the descriptors that the other ports leave, some are for the log's
+                         files */
     .identity_percent = 25,
     .strangers_percent = 40,
-    .frame_ms = 8000, /* under TCP_USER_TIMEOUT, so that who waits for room hears why */
+    .frame_ms = 8000, /* below TCP_USER_TIMEOUT, so that a waiting peer still gets the reason */
     .turn_users_us = 1000,
     .roles =
         {
@@ -67,7 +68,7 @@ const struct admission_limits admission_raft = {
                              .share_percent = 40,
                              .memory_bytes = 64 * MIB,
                              .turn_bytes = 16 * MIB},
-            /* They are told to go by whoever listens there. */
+            /* The listener closes these connections. */
             [ROLE_BORGLET] = {.connections = 1, .memory_bytes = MIB, .turn_bytes = 64 * KIB},
             [ROLE_USER] = {.connections = 1, .memory_bytes = MIB, .turn_bytes = 64 * KIB},
         },
@@ -95,17 +96,17 @@ struct admission_limits admission_open(size_t connections)
 struct admission {
     struct admission_limits limits;
     uint64_t files_max;
-    uint64_t descriptors_max; /* that connections may have */
+    uint64_t descriptors_max; /* for connections */
     size_t connections_max;
     size_t used[ROLE_COUNT];
     struct namemap accounts; /* by the text of the identity */
-    bool freed;              /* by its owner: it lives until the last account is left */
+    bool freed;              /* freed by its owner: it stays until the last account is left */
     uint64_t turn;
-    uint64_t users_us; /* that users took of it */
+    uint64_t users_us; /* used by users in that turn */
 };
 
 struct admission_account {
-    struct admission *admission; /* NULL: its connection is one that we opened */
+    struct admission *admission; /* NULL: for a connection that we opened */
     struct admission_limits limits;
     struct admission_budget budget;
     struct identity who;
@@ -144,7 +145,8 @@ bool admission_may_have(const struct admission *a, int descriptor, struct err *e
     if ((uint64_t)descriptor < a->descriptors_max)
         return true;
     err_set(err, ERR_LIMIT,
-            "%d of %" PRIu64 " descriptors are in use, the rest is for files: raise the limit "
+            "%d of %" PRIu64
+            " descriptors are in use, the others are reserved for files: raise the limit "
             "(ulimit -n)",
             descriptor, a->files_max);
     return false;
@@ -174,7 +176,7 @@ static size_t part_of(const struct admission *a, uint32_t percent)
     return a->connections_max * percent / 100;
 }
 
-/* Is there a connection for this role which is not of another one's share? */
+/* Return whether a connection is available to this role outside of the other roles' shares. */
 static bool has_connection(const struct admission *a, enum role role)
 {
     size_t taken = 0;
@@ -243,12 +245,12 @@ int admission_identify(struct admission *a, const struct identity *who,
         return err_set(err, ERR_LIMIT,
                        "%s has %" PRIu32 " connections here, the limit: close some of them",
                        name.text, account->connections);
-    a->used[ROLE_NONE]--; /* its own place may be the one that it gets */
+    a->used[ROLE_NONE]--; /* its own place may be the one that it needs */
     if (!has_connection(a, who->role)) {
         a->used[ROLE_NONE]++;
         return err_set(err, ERR_LIMIT,
-                       "all connections that are for the role %s are taken (%zu): try another "
-                       "replica, or later",
+                       "all connections for the role %s are in use (%zu): try another "
+                       "replica, or try again later",
                        role_text(who->role), a->used[who->role]);
     }
     a->used[who->role]++;

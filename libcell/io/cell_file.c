@@ -1,5 +1,5 @@
 /*
- * cell_file.c - cell.json, read with every mistake named and written in one piece.
+ * cell_file.c - reads cell.json with precise errors and writes it atomically.
  */
 #include "cell_file.h"
 #include "buf.h"
@@ -47,7 +47,7 @@ static int file_read(const char *path, struct buf *to, struct err *err)
     }
 }
 
-/* The text at `key` of `object`, whose place in the file is `where`, copied to `to`. */
+/* Copy the text at `key` of `object` to `to`; `where` is the path of the object. */
 static int text_read(const json_t *object, const char *where, const char *key, char *to,
                      size_t to_size, struct err *err)
 {
@@ -63,7 +63,7 @@ static int text_read(const json_t *object, const char *where, const char *key, c
     return 0;
 }
 
-/* Refuse what nobody will read: a misspelt key would be ignored silently. */
+/* Refuse unknown keys: a misspelt key would otherwise be ignored silently. */
 static int keys_valid(const json_t *object, const char *where, const char *const *known,
                       struct err *err)
 {
@@ -80,7 +80,7 @@ static int keys_valid(const json_t *object, const char *where, const char *const
     return 0;
 }
 
-/* "host:port" with a port of 1 to 65535. */
+/* Check "host:port" with a port of 1 to 65535. */
 static int addr_valid(const char *addr, const char *where, const char *key, struct err *err)
 {
     const char *colon = strrchr(addr, ':');
@@ -97,26 +97,26 @@ static int replica_read(const json_t *json, const char *where, struct cell_repli
                         struct err *err)
 {
     static const char *const keys[] = {"id", "rpc", "raft", NULL};
-    int rv;
+    int rc;
     if (!json_is_object(json))
         return err_set(err, ERR_INVALID, "%.*s: must be an object", (int)strlen(where) - 1, where);
-    if ((rv = keys_valid(json, where, keys, err)) != 0)
-        return rv;
+    if ((rc = keys_valid(json, where, keys, err)) != 0)
+        return rc;
     const json_t *id = json_object_get(json, "id");
     json_int_t number = json_is_integer(id) ? json_integer_value(id) : 0;
     if (number < 1 || number > replica_id_max)
         return err_set(err, ERR_INVALID, "%sid: must be a number from 1 to %" PRId64, where,
                        replica_id_max);
     to->id = (uint64_t)number;
-    if ((rv = text_read(json, where, "rpc", to->rpc, sizeof to->rpc, err)) != 0 ||
-        (rv = addr_valid(to->rpc, where, "rpc", err)) != 0)
-        return rv;
-    if ((rv = text_read(json, where, "raft", to->raft, sizeof to->raft, err)) != 0)
-        return rv;
+    if ((rc = text_read(json, where, "rpc", to->rpc, sizeof to->rpc, err)) != 0 ||
+        (rc = addr_valid(to->rpc, where, "rpc", err)) != 0)
+        return rc;
+    if ((rc = text_read(json, where, "raft", to->raft, sizeof to->raft, err)) != 0)
+        return rc;
     return addr_valid(to->raft, where, "raft", err);
 }
 
-/* No two replicas may share an id or an address; `last` is the newest one. */
+/* Check that replica `last` shares no id or address with an earlier one. */
 static int replica_distinct(const struct cell_file *file, size_t last, struct err *err)
 {
     const struct cell_replica *b = &file->replicas[last];
@@ -154,17 +154,17 @@ static int replicas_read(const json_t *root, struct cell_file *ret, struct err *
     for (size_t i = 0; i < count; i++) {
         char where[32];
         snprintf(where, sizeof where, "replicas[%zu].", i);
-        int rv = replica_read(json_array_get(list, i), where, &ret->replicas[i], err);
-        if (rv == 0)
-            rv = replica_distinct(ret, i, err);
-        if (rv != 0)
-            return rv;
+        int rc = replica_read(json_array_get(list, i), where, &ret->replicas[i], err);
+        if (rc == 0)
+            rc = replica_distinct(ret, i, err);
+        if (rc != 0)
+            return rc;
     }
     ret->replica_count = count;
     return 0;
 }
 
-/* `name`, which is relative to the file at `path`, as an absolute path. */
+/* Return `name`, which is relative to the file at `path`, as an absolute path. */
 static int path_resolve(const char *path, const char *name, char *to, size_t to_size,
                         struct err *err)
 {
@@ -173,7 +173,7 @@ static int path_resolve(const char *path, const char *name, char *to, size_t to_
     if (name[0] != '/' && path[0] != '/') {
         char *cwd CLEANUP(free_ptr) = getcwd(NULL, 0);
         if (cwd == NULL)
-            return err_errno(err, errno, "ca: cannot tell the current directory");
+            return err_errno(err, errno, "ca: cannot read the current directory");
         buf_printf(&full, "%s/", cwd);
     }
     if (name[0] != '/' && slash != NULL)
@@ -190,18 +190,18 @@ static int root_read(const json_t *root, const char *path, struct cell_file *ret
 {
     static const char *const keys[] = {"cell", "ca", "replicas", NULL};
     char ca[CELL_PATH_MAX + 1];
-    int rv;
+    int rc;
     if (!json_is_object(root))
         return err_set(err, ERR_INVALID, "must be a JSON object");
-    if ((rv = keys_valid(root, "", keys, err)) != 0 ||
-        (rv = text_read(root, "", "cell", ret->name, sizeof ret->name, err)) != 0 ||
-        (rv = text_read(root, "", "ca", ca, sizeof ca, err)) != 0)
-        return rv;
+    if ((rc = keys_valid(root, "", keys, err)) != 0 ||
+        (rc = text_read(root, "", "cell", ret->name, sizeof ret->name, err)) != 0 ||
+        (rc = text_read(root, "", "ca", ca, sizeof ca, err)) != 0)
+        return rc;
     for (const char *c = ret->name; *c != '\0'; c++)
         if (strchr("abcdefghijklmnopqrstuvwxyz0123456789._-", *c) == NULL)
             return err_set(err, ERR_INVALID, "cell: may have a-z, 0-9, '.', '_' and '-' only");
-    if ((rv = path_resolve(path, ca, ret->ca_path, sizeof ret->ca_path, err)) != 0)
-        return rv;
+    if ((rc = path_resolve(path, ca, ret->ca_path, sizeof ret->ca_path, err)) != 0)
+        return rc;
     return replicas_read(root, ret, err);
 }
 
@@ -210,10 +210,10 @@ int cell_file_load(const char *path, struct cell_file *ret, struct err *err)
     struct buf text CLEANUP(buf_release) = {0};
     json_error_t wrong;
     *ret = (struct cell_file){0};
-    int rv = file_read(path, &text, err);
-    if (rv != 0)
-        return rv;
-    /* Some editors begin a file with a byte order mark. */
+    int rc = file_read(path, &text, err);
+    if (rc != 0)
+        return rc;
+    /* Some editors put a byte order mark at the beginning of a file. */
     if (text.size >= 3 && memcmp(text.bytes, "\xef\xbb\xbf", 3) == 0)
         buf_consume(&text, 3);
     json_t *root CLEANUP(json_release) =
@@ -226,7 +226,8 @@ int cell_file_load(const char *path, struct cell_file *ret, struct err *err)
     return 0;
 }
 
-/* A CA below the file's directory is named relative to it, so that the directory can be moved. */
+/* Return the path of the CA, relative if it is below the file's directory, so that the directory
+ * can be moved. */
 static const char *ca_write(const char *path, const char *ca)
 {
     char *directory CLEANUP(free_ptr) = NULL;
@@ -257,7 +258,7 @@ static int file_write(const char *path, const char *text, size_t size, struct er
 {
     int fd CLEANUP(fd_close) = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
-        return err_errno(err, errno, "cannot make %s", path);
+        return err_errno(err, errno, "cannot create %s", path);
     while (size > 0) {
         ssize_t n = write(fd, text, size);
         if (n < 0 && errno != EINTR)
@@ -268,7 +269,7 @@ static int file_write(const char *path, const char *text, size_t size, struct er
     return fsync(fd) == 0 ? 0 : err_errno(err, errno, "cannot write %s to the disk", path);
 }
 
-/* Make the new name survive a power cut. */
+/* Make the new name survive a power failure. */
 static int directory_sync(const char *path, struct err *err)
 {
     char *directory CLEANUP(free_ptr) = xstrdup(path);
@@ -292,18 +293,18 @@ int cell_file_save(const char *path, const struct cell_file *file, struct err *e
     if (text == NULL)
         return err_set(err, ERR_INVALID, "cell file %s: a name in it is not UTF-8", path);
     buf_printf(&temporary, "%s.new-%ld", path, (long)getpid());
-    int rv = file_write(buf_text(&temporary), text, strlen(text), err);
-    if (rv == 0 && rename(buf_text(&temporary), path) != 0)
-        rv = err_errno(err, errno, "cannot put the cell file %s in its place", path);
-    if (rv != 0) {
+    int rc = file_write(buf_text(&temporary), text, strlen(text), err);
+    if (rc == 0 && rename(buf_text(&temporary), path) != 0)
+        rc = err_errno(err, errno, "cannot rename the new cell file to %s", path);
+    if (rc != 0) {
         unlink(buf_text(&temporary));
-        return rv;
+        return rc;
     }
     return directory_sync(path, err);
 }
 
-/* Of the CA's key, so that a renewed certificate makes no other cell of it. With several, of the
- * first. */
+/* Hash the CA's key, so that renewing its certificate does not change the identity of the cell.
+ * With several CAs, the first one counts. */
 static uint64_t ca_hash(const struct buf *pem)
 {
     gnutls_x509_crt_t all[TLS_CAS_MAX];

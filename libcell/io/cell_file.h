@@ -1,12 +1,12 @@
 /*
- * cell_file.h - cell.json: where the replicas of a cell are and who vouches for them.
+ * cell_file.h - cell.json: the addresses of a cell's replicas and its CA.
  *
  *     {"cell": "dev", "ca": "pki/ca.crt",
  *      "replicas": [{"id": 1, "rpc": "127.0.0.1:7101", "raft": "127.0.0.1:7201"}, ...]}
  *
- * Relative paths are relative to the file. Read by all programs, written by `borgctl cell up` and
- * by those who change the replicas. It is where one begins to look: the cell itself knows its
- * replicas best (table `replicas`).
+ * Relative paths are relative to the file. All programs read it; `borgctl cell up` and the commands
+ * that change the replicas write it. It is only a starting point: the authoritative list of
+ * replicas is the cell's table `replicas`.
  */
 #ifndef CELL_CELL_FILE_H
 #define CELL_CELL_FILE_H
@@ -29,12 +29,12 @@ struct cell_file {
     size_t replica_count; /* 1 to CELL_REPLICAS_MAX */
 };
 
-/* Every mistake is told with the file's name and the field's path. */
+/* Read a cell file. Errors contain the file's name and the path of the field. */
 int cell_file_load(const char *path, struct cell_file *ret, struct err *err) MUST_USE;
-/* A hash of its name and the key of its (first) CA: what was written for another cell is not for
- * this one. */
+/* Return a hash of the cell's name and the key of its (first) CA. It identifies the cell in
+ * stored files. */
 int cell_file_identity(const struct cell_file *file, uint64_t *ret, struct err *err) MUST_USE;
-/* Atomically (temporary file, fsync, rename). */
+/* Write a cell file atomically (temporary file, fsync, rename). */
 int cell_file_save(const char *path, const struct cell_file *file, struct err *err) MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * clock.h - the only clocks of the house. libcell/base|model|sched may not include this.
+ * clock.h - the only access to clocks and randomness. libcell/base|model|sched must not include
+ * this.
  */
 #ifndef CELL_CLOCK_H
 #define CELL_CLOCK_H
@@ -10,7 +11,7 @@ uint64_t clock_wall_ms(void); /* since 1970; may jump; goes into commands and ev
 uint64_t clock_mono_ms(void); /* for time-outs */
 uint64_t clock_mono_us(void); /* for measurements */
 
-/* 16 bytes of randomness as two non-zero numbers: request ids. Panics when the kernel has none. */
+/* Return 16 random bytes as two non-zero numbers, for request ids. Panics if the kernel fails. */
 void random_id(uint64_t ret_id[2]);
 
 #endif

@@ -1,15 +1,13 @@
 /*
- * core_dumps.h - private keys are in the memory of every program of the house.
+ * core_dumps.h - control of core dumps, because the memory of every program contains private keys.
  */
 #ifndef CELL_CORE_DUMPS_H
 #define CELL_CORE_DUMPS_H
 
 #include "base.h"
 
-/*
- * Whether this process leaves an image of its memory when it crashes. Programs that it starts
- * inherit the limit; the hard one stays, so that a task that wants its cores can still have them.
- */
+/* Set whether this process writes a core file when it crashes. Child processes inherit the soft
+ * limit; the hard limit is unchanged, so that a task can still enable its own core files. */
 void core_dumps_allow(bool allowed);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * identity.c - who somebody is, as text and back.
+ * identity.c - identities as text and back.
  */
 #include "spec.h"
 #include "tls.h"
@@ -21,7 +21,7 @@ const char *role_text(enum role role)
     return (unsigned)role < ROLE_COUNT ? role_texts[role] : "none";
 }
 
-/* A replica's number, as it is printed: at most ten digits, none of them a leading zero. */
+/* Return whether `name` is a replica's number: at most ten digits, without a leading zero. */
 static bool number_valid(const char *name)
 {
     size_t length = strlen(name);
@@ -42,10 +42,11 @@ int identity_parse(const char *common_name, struct identity *ret, struct err *er
         str_copy(ret->name, sizeof ret->name, name);
         return 0;
     }
-    return err_set(err, ERR_INVALID,
-                   "\"%.80s\" is no identity: expected master/NUMBER, borglet/NAME or user/NAME, "
-                   "with a name of a-z 0-9 . _ - that begins with a letter or a digit",
-                   common_name);
+    return err_set(
+        err, ERR_INVALID,
+        "\"%.80s\" is not an identity: expected master/NUMBER, borglet/NAME or user/NAME, "
+        "with a name of a-z 0-9 . _ - that begins with a letter or a digit",
+        common_name);
 }
 
 struct identity_text identity_text(const struct identity *id)

@@ -1,12 +1,12 @@
 /*
- * log.c - lines on stderr, each with one write(2), so lines of several threads never mix.
+ * log.c - log lines on stderr, each with one write(2), so that lines of several threads never mix.
  *
- * Form: `TIME WHO LEVEL name key=value ...`; WHO is left out when log_open() was not called. No
- * byte below space leaves this file except the newline at the end: a forgotten log_quoted() can
- * make a line ugly but cannot forge one.
+ * Format: `TIME WHO LEVEL name key=value ...`; WHO is omitted if log_open() was not called. Control
+ * bytes are never written, except the newline at the end: a missing log_quoted() can make a line
+ * ugly but cannot forge one.
  *
- * Strangers decide how often many lines are said, and a full disk ends a master. So each place that
- * logs has a budget of lines, told apart by the address of its format string.
+ * Peers determine how often many lines are written, and a full disk stops a master. Each place that
+ * logs therefore has a budget of lines; the address of its format string identifies the place.
  */
 #include "log.h"
 
@@ -26,20 +26,20 @@ enum {
     LOG_LINE_MAX = 4096,
     LOG_QUOTED_MAX = 256,
     LOG_QUOTED_RING = 8,
-    LOG_PLACES_MAX = 512, /* when there are more, the rest share budgets */
+    LOG_PLACES_MAX = 512, /* further places share budgets */
     LOG_LINE_US = 1000000 / LOG_PLACE_LINES_PER_S,
 };
 
 struct place {
     const char *fmt;     /* NULL: free */
-    struct bucket lines; /* LOG_LINE_US for each */
-    uint64_t left_out;   /* since the last one that was written */
+    struct bucket lines; /* LOG_LINE_US for each line */
+    uint64_t left_out;   /* since the last line that was written */
 };
 
 static const char *const level_texts[] = {"debug", "info", "warn", "error"};
 
 static _Atomic int log_level_min = LOG_INFO;
-static char log_who[64]; /* written by log_open() before there are threads */
+static char log_who[64]; /* written by log_open() before other threads start */
 
 void log_open(enum log_level level, const char *who)
 {
@@ -68,7 +68,7 @@ static size_t log_head(char *line, size_t line_size, enum log_level level)
     return n + (size_t)more;
 }
 
-/* Under the mutex. */
+/* The caller holds the mutex. */
 static struct place *log_place(const char *fmt)
 {
     static struct place places[LOG_PLACES_MAX];
@@ -83,8 +83,8 @@ static struct place *log_place(const char *fmt)
     return &places[at];
 }
 
-/* May another line of that place be written? Then so many were left out before it. */
-static bool log_may(const char *fmt, uint64_t *ret_left_out)
+/* Return whether the place may write another line, and how many lines were dropped before it. */
+static bool log_may_write(const char *fmt, uint64_t *ret_left_out)
 {
     static const struct bucket_limits limits = {
         .percent = 100, .burst_us = (uint64_t)LOG_PLACE_BURST * LOG_LINE_US};
@@ -106,7 +106,7 @@ void log_line(enum log_level level, const char *fmt, ...)
     uint64_t left_out = 0;
     if ((int)level < atomic_load_explicit(&log_level_min, memory_order_relaxed))
         return;
-    if (level != LOG_DEBUG && !log_may(fmt, &left_out))
+    if (level != LOG_DEBUG && !log_may_write(fmt, &left_out))
         return;
     char line[LOG_LINE_MAX];
     size_t size = log_head(line, sizeof line, level);
@@ -123,7 +123,7 @@ void log_line(enum log_level level, const char *fmt, ...)
         if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
             line[i] = '?';
     line[size++] = '\n';
-    /* A log that cannot be written has nowhere to be reported. */
+    /* There is no place to report a failure of the log itself. */
     ssize_t written = write(STDERR_FILENO, line, size);
     (void)written;
 }

@@ -1,8 +1,8 @@
 /*
  * pki.c - the CA of a cell and the certificates it signs.
  *
- * The file of a key holds its certificate too, so that each file is whole by itself: whoever reads
- * while they are replaced, or after a crash, finds a pair that belongs together (tls.c).
+ * The file of a key also contains its certificate, so that each file is complete by itself: a
+ * reader during a replacement, or after a crash, finds a matching pair (tls.c).
  */
 #include "tls_cert.h"
 
@@ -25,7 +25,7 @@ enum {
     PKI_PATH_MAX = 1024,
 };
 
-/* What a certificate is to say. */
+/* The contents of a certificate to be made. */
 struct pki_wish {
     const char *common_name;
     bool ca;
@@ -34,7 +34,7 @@ struct pki_wish {
 
 struct pki_pair {
     gnutls_x509_privkey_t key;
-    gnutls_x509_crt_t crt; /* NULL until there is one */
+    gnutls_x509_crt_t crt; /* NULL until it is made */
 };
 
 static void pair_release(struct pki_pair *pair)
@@ -83,16 +83,16 @@ static int file_replace(const char *path, mode_t mode, const struct buf *bytes, 
     char temporary[PKI_PATH_MAX + 16];
     snprintf(temporary, sizeof temporary, "%s.%ld", path, (long)getpid());
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (fd < 0 && errno == EEXIST && unlink(temporary) == 0) /* of somebody who was killed */
+    if (fd < 0 && errno == EEXIST && unlink(temporary) == 0) /* left by a killed process */
         fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0)
-        return err_errno(err, errno, "%s: cannot be made", temporary);
+        return err_errno(err, errno, "cannot create %s", temporary);
     int rc = fd_write_all(fd, bytes);
     int saved_errno = errno;
     close(fd);
     if (rc == 0 && rename(temporary, path) == 0)
         return 0;
-    err_errno(err, rc != 0 ? saved_errno : errno, "%s: cannot be written", path);
+    err_errno(err, rc != 0 ? saved_errno : errno, "cannot write %s", path);
     unlink(temporary);
     return -ERR_IO;
 }
@@ -114,10 +114,10 @@ static int key_make(gnutls_x509_privkey_t *ret, struct err *err)
     if (rc == 0)
         rc = gnutls_x509_privkey_generate(*ret, GNUTLS_PK_ECDSA,
                                           GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
-    return rc == 0 ? 0 : err_set(err, ERR_IO, "making a key: %s", gnutls_strerror(rc));
+    return rc == 0 ? 0 : err_set(err, ERR_IO, "cannot create a key: %s", gnutls_strerror(rc));
 }
 
-/* 0 when there, 1 when there is no such file. */
+/* Load a key; return 0, or 1 when there is no such file. */
 static int key_load(const char *path, gnutls_x509_privkey_t *ret, struct err *err)
 {
     CLEANUP(buf_release) struct buf pem = {0};
@@ -132,7 +132,9 @@ static int key_load(const char *path, gnutls_x509_privkey_t *ret, struct err *er
         rc = gnutls_x509_privkey_import(*ret, &bytes, GNUTLS_X509_FMT_PEM);
     if (pem.bytes != NULL)
         explicit_bzero(pem.bytes, pem.size);
-    return rc == 0 ? 0 : err_set(err, ERR_CORRUPT, "%s: no key: %s", path, gnutls_strerror(rc));
+    return rc == 0 ? 0
+                   : err_set(err, ERR_CORRUPT, "%s contains no usable key: %s", path,
+                             gnutls_strerror(rc));
 }
 
 static void crts_release(struct pki_crts *crts)
@@ -142,7 +144,7 @@ static void crts_release(struct pki_crts *crts)
     crts->count = 0;
 }
 
-/* The certificates of a file; 1 when there is no such file. */
+/* Load the certificates of a file; return 1 when there is no such file. */
 static int crts_load(const char *path, struct pki_crts *ret, struct err *err)
 {
     CLEANUP(buf_release) struct buf pem = {0};
@@ -152,7 +154,7 @@ static int crts_load(const char *path, struct pki_crts *ret, struct err *err)
     if (rc == 0 && tls_certs_parse(&pem, ARRAY_SIZE(ret->v), ret->v, &ret->count, err) != 0)
         rc = err_wrap(err, "%s", path);
     if (rc == 0 && ret->count == 0)
-        rc = err_set(err, ERR_CORRUPT, "%s: no certificate", path);
+        rc = err_set(err, ERR_CORRUPT, "%s contains no certificate", path);
     if (rc != 0 && err->code == ERR_INVALID)
         err->code = ERR_CORRUPT;
     return rc;
@@ -175,7 +177,7 @@ static int crt_fill(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const stru
 {
     unsigned char serial[16];
     int rc = gnutls_rnd(GNUTLS_RND_NONCE, serial, sizeof serial);
-    serial[0] = (unsigned char)((serial[0] & 0x7f) | 0x40); /* positive, no leading zero */
+    serial[0] = (unsigned char)((serial[0] & 0x7f) | 0x40); /* positive, without a leading zero */
     unsigned char id[32];
     size_t id_size = sizeof id;
     if (rc == 0)
@@ -200,7 +202,7 @@ static int crt_fill(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const stru
     return rc;
 }
 
-/* Make pair->crt for pair->key; signed by `ca`, or by itself when `ca` is NULL. */
+/* Create pair->crt for pair->key, signed by `ca`, or self-signed when `ca` is NULL. */
 static int crt_make(struct pki_pair *pair, const struct pki_wish *wish, const struct pki_pair *ca,
                     struct err *err)
 {
@@ -231,7 +233,7 @@ static int crt_append(struct buf *to, gnutls_x509_crt_t crt)
     return rc;
 }
 
-/* The key, and its certificate after it. */
+/* Append the key, followed by its certificate. */
 static int key_append(struct buf *to, const struct pki_pair *pair)
 {
     CLEANUP(datum_release) gnutls_datum_t pem = {0};
@@ -244,7 +246,7 @@ static int key_append(struct buf *to, const struct pki_pair *pair)
     return crt_append(to, pair->crt);
 }
 
-/* `more`: certificates that stay in the file behind it, may be NULL. */
+/* Write a pair. `more`: further certificates to keep in the file; may be NULL. */
 static int pair_save(const struct pki_pair *pair, const struct pki_crts *more, const char *dir,
                      const char *name, struct err *err)
 {
@@ -256,7 +258,7 @@ static int pair_save(const struct pki_pair *pair, const struct pki_crts *more, c
         rc = path_join(crt_path, dir, name, ".crt", err);
     if (rc != 0)
         return rc;
-    buf_reserve(&key, TLS_FILE_BYTES_MAX / 4); /* it does not move, and is wiped below */
+    buf_reserve(&key, TLS_FILE_BYTES_MAX / 4); /* it does not move afterwards and is wiped below */
     rc = key_append(&key, pair);
     if (rc == 0)
         rc = crt_append(&crt, pair->crt);
@@ -271,8 +273,8 @@ static int pair_save(const struct pki_pair *pair, const struct pki_crts *more, c
     return rc == 0 ? dir_sync(dir, err) : rc;
 }
 
-/* The CA in `dir` as far as it is there; fields stay NULL for missing files. Of several
- * certificates its own is that of the key, else the first; `more` gets the others. */
+/* Load the CA in `dir`; fields stay NULL for missing files. Among several certificates the CA's
+ * own is the one that matches the key, otherwise the first; `more` gets the others. */
 static int ca_load(const char *dir, struct pki_pair *ret, struct pki_crts *more, struct err *err)
 {
     char path[PKI_PATH_MAX];
@@ -307,7 +309,7 @@ static time_t now_s(void)
 
 static struct pki_wish ca_wish(const char *common_name, uint64_t life_ms)
 {
-    /* Backdated: nothing is compared with its beginning, and clocks of machines differ. */
+    /* The beginning is backdated because clocks of machines differ; it is compared with nothing. */
     return (struct pki_wish){.common_name = common_name,
                              .ca = true,
                              .issued_s = now_s() - TLS_CLOCK_SKEW_MS / 1000,
@@ -319,10 +321,10 @@ int pki_make_ca(const char *dir, const char *cell_name, struct err *err)
     CLEANUP(pair_release) struct pki_pair ca = {0};
     CLEANUP(crts_release) struct pki_crts more = {0};
     if (cell_name[0] == '\0' || strlen(cell_name) > CELL_NAME_MAX - 5)
-        return err_set(err, ERR_INVALID, "cell name \"%.80s\": 1 to %d bytes are possible",
+        return err_set(err, ERR_INVALID, "cell name \"%.80s\": it must have 1 to %d bytes",
                        cell_name, CELL_NAME_MAX - 5);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return err_errno(err, errno, "%s: cannot be made", dir);
+        return err_errno(err, errno, "cannot create %s", dir);
     int rc = ca_load(dir, &ca, &more, err);
     if (rc != 0)
         return rc;
@@ -330,8 +332,8 @@ int pki_make_ca(const char *dir, const char *cell_name, struct err *err)
         return 0;
     if (ca.crt != NULL)
         return err_set(err, ERR_STATE,
-                       "%s: ca.crt is there but ca.key is not: bring the key back, or remove "
-                       "ca.crt to make a new CA (all certificates must be made again then)",
+                       "%s: ca.crt exists but ca.key does not: restore the key, or remove "
+                       "ca.crt to make a new CA (then all certificates must be renewed)",
                        dir);
     char common_name[CELL_NAME_MAX + 1];
     snprintf(common_name, sizeof common_name, "cell %s", cell_name);
@@ -376,7 +378,7 @@ int pki_renew_ca(const char *dir, uint64_t life_ms, struct err *err)
     return rc;
 }
 
-/* When it begins and ends: not after its CA. */
+/* Determine beginning and end; a certificate does not outlive its CA. */
 static int order_dates(const struct pki_order *order, const struct pki_pair *ca,
                        struct pki_wish *ret, struct err *err)
 {
@@ -426,13 +428,13 @@ int pki_make_cert(const char *dir, const char *file_name, const struct identity 
     return pki_make(&order, err);
 }
 
-/* Take away what others may do with it. 1: it was open to them. */
+/* Remove other users' permissions. Return 1 if there were any. */
 static int mode_narrow(int dir_fd, const char *name, mode_t mode)
 {
     struct stat st;
     int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == EACCES)
-        return 0; /* not ours */
+        return 0; /* it belongs to another user */
     int rc = fd < 0 ? -1 : fstat(fd, &st);
     bool ours = rc == 0 && (st.st_uid == geteuid() || geteuid() == 0);
     if (ours && (st.st_mode & 077) != 0)
@@ -448,7 +450,7 @@ int pki_narrow(const char *dir, size_t *ret_narrowed, struct err *err)
     DIR *list = fd < 0 ? NULL : fdopendir(fd);
     *ret_narrowed = 0;
     if (list == NULL)
-        return err_errno(err, errno, "%s: cannot be read", dir);
+        return err_errno(err, errno, "cannot read %s", dir);
     int rc = mode_narrow(fd, ".", 0700);
     *ret_narrowed += rc == 1;
     for (struct dirent *item; rc >= 0 && (item = readdir(list)) != NULL;) {
@@ -459,7 +461,7 @@ int pki_narrow(const char *dir, size_t *ret_narrowed, struct err *err)
         *ret_narrowed += rc == 1;
     }
     if (rc < 0)
-        err_errno(err, errno, "%s: cannot be closed to others", dir);
+        err_errno(err, errno, "cannot remove other users' access to %s", dir);
     closedir(list);
     return rc < 0 ? -ERR_IO : 0;
 }

@@ -1,5 +1,5 @@
 /*
- * private_dir.c - a directory that only its owner may look into.
+ * private_dir.c - a directory that only its owner can access.
  */
 #include "private_dir.h"
 
@@ -25,8 +25,8 @@ int private_dir(const char *dir, struct err *err)
     if (mkdir(dir, 0700) == 0)
         return 0;
     if (errno != EEXIST)
-        return err_errno(err, errno, "cannot make the directory %s", dir);
+        return err_errno(err, errno, "cannot create the directory %s", dir);
     if (nftw(dir, narrow, DESCRIPTORS_MAX, FTW_PHYS) != 0)
-        return err_errno(err, errno, "cannot keep others out of the directory %s", dir);
+        return err_errno(err, errno, "cannot remove other users' access to the directory %s", dir);
     return 0;
 }

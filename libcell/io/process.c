@@ -1,5 +1,5 @@
 /*
- * process.c - what a program of the house does first.
+ * process.c - the first steps of a program.
  */
 #include "process.h"
 
@@ -15,7 +15,8 @@ void process_open_standard_files(void)
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
             continue;
-        /* The lowest free number is this one: those below it are open by now. */
+        /* open() returns the lowest free number, which is this one: the lower ones are open
+         * already. */
         int null = open("/dev/null", O_RDWR | O_NOCTTY);
         if (null != fd)
             PANIC("cannot open /dev/null in place of descriptor %d: %s", fd, strerror(errno));

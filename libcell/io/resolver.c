@@ -1,5 +1,5 @@
 /*
- * resolver.c - the table of names, and the threads that ask for them.
+ * resolver.c - the table of names and the threads that look them up.
  */
 #include "resolver.h"
 
@@ -16,12 +16,12 @@ enum { THREAD_STACK_BYTES = 524288, WAIT_STEP_MS = 50 };
 
 struct name {
     char host[CELL_ADDR_MAX + 1]; /* "": a free row */
-    bool asking;                  /* a thread is at it; the row stays where it is */
+    bool asking;                  /* a thread is looking it up; the row must not move */
     bool known;
-    int failure;        /* EAI_ code of the last look-up, 0: it succeeded */
-    uint64_t used_ms;   /* when it was last asked for */
-    uint64_t wanted_ms; /* since when a new answer has been waited for; 0: nobody waits */
-    uint64_t done_ms;   /* when the last look-up ended; 0: never */
+    int failure;        /* EAI_ code of the last look-up; 0: success */
+    uint64_t used_ms;   /* last use */
+    uint64_t wanted_ms; /* since when a new answer is awaited; 0: it is not */
+    uint64_t done_ms;   /* end of the last look-up; 0: never */
     struct sockaddr_storage address;
 };
 
@@ -49,7 +49,7 @@ static int lookup_system(const char *host, struct sockaddr_storage *ret)
     return 0;
 }
 
-/* The name service knows that there is no such host; else it could not say now. */
+/* Return whether the failure is permanent (no such host) rather than temporary. */
 static bool failure_is_final(int failure)
 {
     return failure == EAI_NONAME;
@@ -62,7 +62,7 @@ static void *name_look_up(void *data)
     pthread_mutex_lock(&the_resolver.lock);
     resolver_lookup lookup = the_resolver.lookup != NULL ? the_resolver.lookup : lookup_system;
     pthread_mutex_unlock(&the_resolver.lock);
-    int rc = lookup(name->host, &address); /* nobody writes `host` while we ask */
+    int rc = lookup(name->host, &address); /* `host` is not written during a look-up */
     pthread_mutex_lock(&the_resolver.lock);
     name->asking = false;
     name->failure = rc;
@@ -86,7 +86,7 @@ static void name_begin(struct name *name)
     pthread_t thread;
     sigset_t all, before;
     if (the_resolver.threads >= RESOLVER_THREADS_MAX)
-        return; /* whoever asks comes again */
+        return; /* the next request retries */
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -100,8 +100,8 @@ static void name_begin(struct name *name)
     pthread_attr_destroy(&attr);
 }
 
-/* The row of the name; a new one takes the place of that not used for longest. NULL: all rows are
- * of names that are being asked for. */
+/* Return the row of a name; a new name replaces the least recently used one. NULL: all rows have
+ * a look-up in progress. */
 static struct name *name_of(const char *host)
 {
     struct name *oldest = NULL;
@@ -141,7 +141,7 @@ static enum resolver_state ask_locked(const char *host, struct sockaddr_storage 
     if (name != NULL)
         state = name_ask(name, clock_mono_ms());
     if (name == NULL)
-        err_set(err, ERR_NOT_FOUND, "%s: %d other names are being asked for", host,
+        err_set(err, ERR_NOT_FOUND, "%s: %d other names are being resolved", host,
                 RESOLVER_NAMES_MAX);
     else if (state == RESOLVER_KNOWN)
         *ret = name->address;
@@ -165,7 +165,7 @@ int resolver_wait(const char *host, struct sockaddr_storage *ret, struct err *er
     enum resolver_state state;
     pthread_mutex_lock(&the_resolver.lock);
     while ((state = ask_locked(host, ret, err)) == RESOLVER_ASKING && clock_mono_ms() < until_ms) {
-        /* In steps, for an address of before becomes good enough without an event. */
+        /* Wait in steps, because the previous address becomes acceptable without an event. */
         struct timespec step;
         clock_gettime(CLOCK_MONOTONIC, &step);
         step.tv_nsec += WAIT_STEP_MS * 1000000L;

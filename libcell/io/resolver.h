@@ -1,16 +1,17 @@
 /*
- * resolver.h - addresses of host names, without a loop ever waiting for the name service.
+ * resolver.h - addresses of host names; a loop never waits for the name service.
  *
- * A name service that does not answer keeps getaddrinfo() for half a minute. So it is asked in
- * threads of its own (not libuv's pool, which writes the log of Raft): one per name at most, and
- * RESOLVER_THREADS_MAX together. What it said is remembered; when it says nothing for
- * RESOLVER_PATIENCE_MS, or that it cannot say now, the address of before is used.
+ * getaddrinfo() can block for half a minute when the name service does not answer. It therefore
+ * runs in separate threads (not in libuv's pool, which writes the Raft log): at most one for each
+ * name, and RESOLVER_THREADS_MAX in total. Answers are cached. If there is no answer for
+ * RESOLVER_PATIENCE_MS, or only a temporary failure, the previous address is used.
  *
  *                    ask: look-up begins          answer
- *      (unknown) ---------------------> ASKING ----------> KNOWN --RESOLVER_FRESH_MS--> asked anew
- *                                          +-- no such name --> FAILED --RESOLVER_FAILED_MS--> anew
+ *      (unknown) ---------------------> ASKING ----------> KNOWN --RESOLVER_FRESH_MS--> asked again
+ *                                          +-- no such name --> FAILED --RESOLVER_FAILED_MS-->
+ * again
  *
- * One table for the process; any thread may ask.
+ * There is one table for the process; any thread may use it.
  */
 #ifndef CELL_RESOLVER_H
 #define CELL_RESOLVER_H
@@ -21,26 +22,28 @@
 #include <sys/socket.h>
 
 enum {
-    RESOLVER_FRESH_MS = 10000,  /* as long an answer is used without asking again */
-    RESOLVER_FAILED_MS = 1000,  /* so long after a refusal nobody is asked again */
-    RESOLVER_PATIENCE_MS = 300, /* after it the address of before is good enough */
-    RESOLVER_WAIT_MS = 10000,   /* of resolver_wait() */
-    RESOLVER_THREADS_MAX = 16,  /* look-ups under way; more names wait for their turn */
-    RESOLVER_NAMES_MAX = 64,    /* names remembered, the one not asked for longest goes first */
+    RESOLVER_FRESH_MS = 10000,  /* an answer is used for so long without a new look-up */
+    RESOLVER_FAILED_MS = 1000,  /* no new look-up for so long after a failure */
+    RESOLVER_PATIENCE_MS = 300, /* after this time the previous address is used */
+    RESOLVER_WAIT_MS = 10000,   /* limit of resolver_wait() */
+    RESOLVER_THREADS_MAX = 16,  /* concurrent look-ups; further names wait */
+    RESOLVER_NAMES_MAX = 64,    /* names in the table; the least recently used one is replaced */
 };
 
 enum resolver_state { RESOLVER_KNOWN, RESOLVER_ASKING, RESOLVER_FAILED };
 
-/* Never waits. KNOWN: the address is in `ret`, its port 0. ASKING: come again in a few ms. FAILED:
- * `err` says why (ERR_NOT_FOUND). `host` has CELL_ADDR_MAX bytes at most. */
+/* Look a name up without waiting. KNOWN: the address is in `ret`, its port is 0. ASKING: ask
+ * again in a few ms. FAILED: `err` has the reason (ERR_NOT_FOUND). `host` has at most
+ * CELL_ADDR_MAX bytes. */
 enum resolver_state resolver_ask(const char *host, struct sockaddr_storage *ret, struct err *err);
 
-/* For programs that begin, and have no loop yet: waits for RESOLVER_WAIT_MS at most. 0, or
- * ERR_NOT_FOUND; an old address is used rather than waited for. */
+/* Look a name up and wait, at most RESOLVER_WAIT_MS, for programs without a loop. Return 0 or
+ * ERR_NOT_FOUND. A previous address is preferred to waiting. */
 int resolver_wait(const char *host, struct sockaddr_storage *ret, struct err *err) MUST_USE;
 
-/* For tests: what is called, in a thread, in place of getaddrinfo(), which returns 0 or an EAI_
- * code (NULL: that), and in place of RESOLVER_FRESH_MS. Forgets names that nobody looks up now. */
+/* For tests: replace getaddrinfo() by a function that returns 0 or an EAI_ code and runs in a
+ * thread (NULL: getaddrinfo()), and RESOLVER_FRESH_MS. Removes all names without a look-up in
+ * progress. */
 typedef int (*resolver_lookup)(const char *host, struct sockaddr_storage *ret);
 void resolver_use(resolver_lookup lookup, uint64_t fresh_ms);
 

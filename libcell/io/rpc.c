@@ -1,14 +1,16 @@
 /*
- * rpc.c - calls over streams: ids, time-outs, roles, and what to do with a peer that floods.
+ * rpc.c - calls over streams: ids, time-outs, roles, and back-pressure on peers.
  *
- * A connection holds three things of others: calls of ours without an answer (`pending`, ended with
- * ERR_CLOSED at the latest), calls of the peer without an answer (`calls`, which outlive the
- * connection until their owner answers), and received bytes that are not served yet (`in`): no
- * whole frame, or one whose turn has not come. A connection that is paused waits for one of: room
- * of its own (calls end, the queue drains, slowness passes), a turn of the loop (server->ready), or
- * room of its identity's, its share of the loop's time included (server->waiting).
+ * A connection has three kinds of pending data: our calls without an answer (`pending`, which end
+ * with ERR_CLOSED at the latest), the peer's calls without an answer (`calls`, which outlive the
+ * connection until their owner answers), and received bytes that are not served yet (`in`), because
+ * the frame is incomplete or its turn has not come. A paused connection waits for one of: room of
+ * its own (calls end, the queue drains, a delay passes), a turn of the loop (server->ready), or
+ * room of its identity, including its share of the loop's time (server->waiting).
  */
 #include "rpc_impl.h"
+
+#include "wire.h"
 
 #include "clock.h"
 #include "log.h"
@@ -19,19 +21,19 @@
 #include <string.h>
 
 enum {
-    IN_KEEP_BYTES_MAX = 65536, /* memory that `in` may keep when empty */
-    DENIED_LOG_MS = 1000,      /* between two lines about the same connection */
+    IN_KEEP_BYTES_MAX = 65536, /* memory that an empty `in` may keep */
+    DENIED_LOG_MS = 1000,      /* minimum time between two log lines about a connection */
 };
 
 struct rpc_pending {
     struct list link;
     uint64_t id;
-    uint64_t deadline_ms; /* of clock_mono_ms(); UINT64_MAX: none */
+    uint64_t deadline_ms; /* by clock_mono_ms(); UINT64_MAX: none */
     rpc_answer_cb cb;
     void *data;
 };
 
-/* The peer broke the rules, or does not read: no more of it. */
+/* Close a connection whose peer broke the protocol or does not read. */
 static void rpc_fail(struct rpc_conn *conn, const struct err *why)
 {
     if (conn->closing || conn->closed)
@@ -63,7 +65,7 @@ static int rpc_send(struct rpc_conn *conn, const struct rpc_frame *frame, struct
     return 0;
 }
 
-void rpc_dismiss(struct rpc_conn *conn, const struct err *why)
+void rpc_close_with_bye(struct rpc_conn *conn, const struct err *why)
 {
     struct rpc_frame bye = {.kind = RPC_BYE,
                             .code = (uint32_t)why->code,
@@ -78,8 +80,8 @@ static size_t rpc_calls_max(const struct rpc_conn *conn)
     return rpc_peer(conn)->role == ROLE_USER ? RPC_USER_CALLS_MAX : RPC_CALLS_MAX;
 }
 
-/* The peer does not read our answers, or calls faster than we get done. It is not refused but not
- * read any more, so that it is slowed to our speed; TCP tells it. */
+/* Return whether the peer does not read our answers or calls faster than we answer. It is then
+ * not read, so that TCP slows it down to our speed. */
 static bool rpc_is_full(const struct rpc_conn *conn)
 {
     return stream_queued(conn->stream) >= RPC_QUEUE_BYTES_MAX / 2 ||
@@ -106,15 +108,15 @@ static void rpc_pause(struct rpc_conn *conn)
     conn->paused = true;
 }
 
-/* Paused for the sake of others of its identity: nothing that happens here would wake it. The
- * account of a connection that we opened has no others. */
+/* Wait for room of the identity, because events of this connection would not resume it. The
+ * account of an outgoing connection has no other connections. */
 static void rpc_wait_for_room(struct rpc_conn *conn)
 {
     if (conn->server != NULL)
         rpc_server_wait_for_room(conn->server, conn);
 }
 
-/* Paused for the sake of the loop. */
+/* Wait for a turn of the loop. */
 static void rpc_wait_for_turn(struct rpc_conn *conn)
 {
     rpc_pause(conn);
@@ -140,8 +142,8 @@ static void rpc_pause_if_full(struct rpc_conn *conn)
         rpc_wait_for_room(conn);
 }
 
-/* Half of what it may have must be free again when it was full. Who only waited for his turn, or
- * for other reasons, goes on up to the limit. */
+/* Return whether answers must come first. A connection that was full must get down to half of
+ * its limit; any other may continue up to the limit. */
 static bool rpc_waits_for_answers(struct rpc_conn *conn)
 {
     conn->full =
@@ -179,8 +181,7 @@ void rpc_resume(struct rpc_conn *conn)
         stream_resume(conn->stream);
 }
 
-/* A user who is told that there is no room now could ask again at once, a million times a second.
- */
+/* Delay a user after ERR_UNAVAILABLE: the user could retry at once, a million times a second. */
 static void rpc_slow_down(struct rpc_conn *conn)
 {
     if (conn->closing || conn->closed || rpc_peer(conn)->role != ROLE_USER)
@@ -202,7 +203,7 @@ static void rpc_answer(struct rpc_conn *conn, uint64_t id, const struct err *ref
     }
     int rc = rpc_send(conn, &frame, &err);
     if (rc == -ERR_LIMIT && size > RPC_QUEUE_BYTES_MAX / 8) {
-        /* A small answer in place of a large one that does not go. */
+        /* Send a small answer instead of a large one that does not fit. */
         frame = (struct rpc_frame){.kind = RPC_ANSWER, .id = id, .code = ERR_LIMIT};
         frame.msg = err.msg;
         frame.msg_size = strlen(err.msg);
@@ -233,7 +234,7 @@ static void rpc_deny(struct rpc_conn *conn, const struct rpc_method *method, str
                      role_text((enum role)role));
         }
     err_set(ret, ERR_DENIED, "%s may not call %s: it takes the role %s",
-            identity_text(rpc_peer(conn)).text, method->name,
+            identity_text(rpc_peer(conn)).text, wire_method_text(method->id),
             allowed[0] == '\0' ? "none" : allowed);
     uint64_t now_ms = clock_mono_ms();
     conn->denied_count++;
@@ -241,17 +242,18 @@ static void rpc_deny(struct rpc_conn *conn, const struct rpc_method *method, str
         return;
     conn->denied_log_ms = now_ms;
     log_warn("rpc.denied peer=%s address=%s method=%s denied=%" PRIu64,
-             identity_text(rpc_peer(conn)).text, rpc_peer_address(conn), method->name,
-             conn->denied_count);
+             identity_text(rpc_peer(conn)).text, rpc_peer_address(conn),
+             wire_method_text(method->id), conn->denied_count);
 }
 
-/* May the peer call this now? */
+/* Check whether the peer may call this now. */
 static int rpc_admit(struct rpc_conn *conn, const struct rpc_frame *frame,
                      const struct rpc_method **ret, struct err *err)
 {
     *ret = rpc_method_find(conn, frame->method);
     if (*ret == NULL)
-        return err_set(err, ERR_NOT_FOUND, "no method %" PRIu32 " is served here", frame->method);
+        return err_set(err, ERR_NOT_FOUND, "this program does not serve method %" PRIu32,
+                       frame->method);
     if (((*ret)->roles & BIT(rpc_peer(conn)->role)) == 0) {
         rpc_deny(conn, *ret, err);
         return -ERR_DENIED;
@@ -259,22 +261,22 @@ static int rpc_admit(struct rpc_conn *conn, const struct rpc_frame *frame,
     return 0;
 }
 
-/* Nobody waits for an answer to a notice, so the only way to say no is to close. */
+/* Serve a notice. It has no answer, so closing is the only way to refuse it. */
 static void rpc_serve_notice(struct rpc_conn *conn, const struct rpc_frame *frame)
 {
     const struct rpc_method *method;
     struct err err;
     int rc = rpc_admit(conn, frame, &method, &err);
     if (rc == -ERR_NOT_FOUND) {
-        log_debug("rpc.unknown_notice peer=%s method=%" PRIu32 ", ignored",
-                  identity_text(rpc_peer(conn)).text, frame->method);
+        log_debug("rpc.notice_ignored peer=%s method=%" PRIu32, identity_text(rpc_peer(conn)).text,
+                  frame->method);
         return;
     }
     if (rc == 0 && (method->roles & ROLE_MAY_NOTIFY) == 0)
-        rc =
-            err_set(&err, ERR_DENIED, "%s is a call: it may not be sent as a notice", method->name);
+        rc = err_set(&err, ERR_DENIED, "%s is a call: it may not be sent as a notice",
+                     wire_method_text(method->id));
     if (rc != 0) {
-        rpc_dismiss(conn, &err);
+        rpc_close_with_bye(conn, &err);
         return;
     }
     account_call_begin(conn->account, frame->body_size);
@@ -320,12 +322,13 @@ static void rpc_take_answer(struct rpc_conn *conn, const struct rpc_frame *frame
     struct err err;
     struct rpc_pending *pending = idmap_get(&conn->pending_by_id, frame->id);
     if (frame->id >= conn->id_next) {
-        err_set(&err, ERR_CORRUPT, "an answer to call %" PRIu64 ", which was not made", frame->id);
+        err_set(&err, ERR_CORRUPT, "received an answer to call %" PRIu64 ", which was not made",
+                frame->id);
         rpc_fail(conn, &err);
         return;
     }
     if (pending == NULL)
-        return; /* came after its time-out */
+        return; /* the call has timed out */
     if (frame->code == 0) {
         rpc_pending_end(conn, pending, NULL, frame->body, frame->body_size);
         return;
@@ -335,7 +338,7 @@ static void rpc_take_answer(struct rpc_conn *conn, const struct rpc_frame *frame
     rpc_pending_end(conn, pending, &err, NULL, 0);
 }
 
-/* The peer says why it closes. */
+/* The peer announces why it closes. */
 static void rpc_take_bye(struct rpc_conn *conn, const struct rpc_frame *frame)
 {
     err_set(&conn->why, frame->code == 0 ? ERR_CLOSED : (enum err_code)frame->code, "%s: %.*s",
@@ -360,15 +363,14 @@ static void rpc_take_frame(struct rpc_conn *conn, const struct rpc_frame *frame)
         rpc_take_bye(conn, frame);
         break;
     case RPC_KIND_COUNT:
-        UNREACHABLE("a frame of no kind");
+        UNREACHABLE("unknown kind of frame");
     }
     uint64_t now_us = clock_mono_us();
     account_served(conn->account, now_us - begin_us);
     account_busy(conn->account, now_us, now_us - begin_us);
 }
 
-/* Serve the whole frames in `bytes`, as far as this turn has room for them; how many bytes they
- * are. */
+/* Serve the complete frames in `bytes`, as many as fit into this turn; return their size. */
 static size_t rpc_take_frames(struct rpc_conn *conn, const char *bytes, size_t size)
 {
     size_t at = 0;
@@ -400,7 +402,7 @@ static size_t rpc_take_frames(struct rpc_conn *conn, const char *bytes, size_t s
     return at;
 }
 
-/* `in` has changed; `began`: so that another frame is at its front. */
+/* Account for a change of `in`. `began`: another frame is at its front. */
 static void rpc_settle(struct rpc_conn *conn, bool began)
 {
     account_frames(conn->account, conn->in_accounted, conn->in.size);
@@ -470,7 +472,7 @@ static void rpc_on_timer_closed(uv_handle_t *handle)
     free(conn);
 }
 
-/* The account goes with the connection, but for calls that are not answered yet. */
+/* Leave the account together with the connection, except for calls that are not answered yet. */
 static void rpc_leave_account(struct rpc_conn *conn)
 {
     list_remove(&conn->turn_link);
@@ -479,7 +481,7 @@ static void rpc_leave_account(struct rpc_conn *conn)
     account_frames(conn->account, conn->in_accounted, 0);
     conn->in_accounted = 0;
     if (conn->server == NULL)
-        account_leave(conn->account); /* else the stream does */
+        account_leave(conn->account); /* otherwise the stream does it */
     conn->account = NULL;
 }
 
@@ -613,7 +615,7 @@ static void rpc_on_timer(uv_timer_t *timer)
     rpc_arm(conn);
 }
 
-/* Set the timer for what is due first: the end of a call's time, or of slowness. */
+/* Set the timer to the earliest deadline: of a call or of a delay. */
 static void rpc_arm(struct rpc_conn *conn)
 {
     uint64_t now_ms = clock_mono_ms();
@@ -626,7 +628,7 @@ static void rpc_arm(struct rpc_conn *conn)
 
 static void rpc_pending_add(struct rpc_conn *conn, struct rpc_pending *pending)
 {
-    /* Time-outs are mostly alike, so the place is mostly at the end. */
+    /* Time-outs are mostly equal, so the position is usually the end. */
     struct list *before = conn->pending.prev;
     while (before != &conn->pending &&
            CONTAINER_OF(before, struct rpc_pending, link)->deadline_ms > pending->deadline_ms)
@@ -668,7 +670,7 @@ static void rpc_call_end(struct rpc_call *call, const struct err *refusal, const
                          size_t size)
 {
     if (call == NULL)
-        return; /* it came as a notice: nobody waits */
+        return; /* it was a notice, which has no answer */
     struct rpc_conn *conn = call->conn;
     uint64_t id = call->id;
     size_t bytes = call->bytes;
@@ -683,7 +685,7 @@ static void rpc_call_end(struct rpc_call *call, const struct err *refusal, const
     if (refusal != NULL && refusal->code == ERR_UNAVAILABLE)
         rpc_slow_down(conn);
     if (conn->paused && rpc_has_room(conn))
-        stream_wait_drain(conn->stream, SIZE_MAX); /* goes on in a later turn, not in here */
+        stream_wait_drain(conn->stream, SIZE_MAX); /* continues in a later turn, not in this call */
 }
 
 void rpc_reply(struct rpc_call *call, const void *body, size_t size)

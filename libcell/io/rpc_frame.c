@@ -1,8 +1,8 @@
 /*
- * rpc_frame.c - packing with msgpack-c, reading by hand.
+ * rpc_frame.c - packs with msgpack-c, reads by hand.
  *
- * msgpack-c's unpacker builds a tree whose size the sender chooses; a frame has four or five flat
- * fields, so they are read one after the other and nothing else is accepted.
+ * msgpack-c's unpacker builds a tree whose size the sender chooses. A frame has four or five flat
+ * fields, so they are read one after the other and everything else is rejected.
  */
 #include "rpc_frame.h"
 
@@ -59,12 +59,12 @@ int rpc_frame_length(const char bytes[RPC_LENGTH_BYTES], size_t *ret_size, struc
     memcpy(&length, bytes, sizeof length);
     *ret_size = ntohl(length);
     if (*ret_size == 0 || *ret_size > RPC_FRAME_BYTES_MAX)
-        return err_set(err, ERR_CORRUPT, "a frame of %zu bytes: 1 to %d are possible", *ret_size,
+        return err_set(err, ERR_CORRUPT, "a frame of %zu bytes: 1 to %d are allowed", *ret_size,
                        RPC_FRAME_BYTES_MAX);
     return 0;
 }
 
-/* The bytes not read yet. Readers return false when the next value is not what they read. */
+/* The unread bytes. Readers return false if the next value has another type. */
 struct reader {
     const unsigned char *at;
     size_t left;
@@ -155,6 +155,6 @@ int rpc_frame_unpack(const void *bytes, size_t size, struct rpc_frame *ret, stru
     *ret = (struct rpc_frame){0};
     if (frame_read(&r, ret))
         return 0;
-    return err_set(err, ERR_CORRUPT, "%zu bytes that are no RPC message, wrong at byte %zu", size,
-                   size - r.left);
+    return err_set(err, ERR_CORRUPT, "%zu bytes are not a valid RPC message: error at byte %zu",
+                   size, size - r.left);
 }

@@ -1,5 +1,5 @@
 /*
- * rpc_server.c - a listening address: whose turn it is, and whose time is over.
+ * rpc_server.c - a listening address: scheduling of its connections, and time-outs.
  */
 #include "rpc_impl.h"
 
@@ -10,23 +10,23 @@
 #include <string.h>
 
 enum {
-    ROOM_POLL_MS = 10, /* between two looks whether an identity has room again */
-    SWEEP_MS = 500,    /* between two looks for time-outs */
+    ROOM_POLL_MS = 10, /* interval for checking whether an identity has room again */
+    SWEEP_MS = 500,    /* interval for checking time-outs */
 };
 
 struct rpc_server {
     struct rpc_options options;
-    struct stream_listener *listener; /* NULL once closing */
+    struct stream_listener *listener; /* NULL while closing */
     struct list conns;
-    struct list ready[2]; /* they go on in the next turn: users, and all others */
+    struct list ready[2]; /* they continue in the next turn: users, and all others */
     struct list waiting;  /* for room of their identity */
-    uv_idle_t turn;       /* somebody is ready */
-    uv_timer_t room;      /* somebody is waiting */
-    uv_timer_t sweep;     /* looks for time-outs */
+    uv_idle_t turn;       /* active while `ready` is not empty */
+    uv_timer_t room;      /* active while `waiting` is not empty */
+    uv_timer_t sweep;     /* checks time-outs */
     unsigned handle_count;
 };
 
-/* Connections that were not reached stay in front of those that have come since. */
+/* Put the connections that were not served in front of those that arrived meanwhile. */
 static void rpc_put_in_front(struct list *left, struct list *list)
 {
     for (struct list *l; (l = list_pop(list)) != NULL;)
@@ -34,7 +34,7 @@ static void rpc_put_in_front(struct list *left, struct list *list)
     list_replace(left, list);
 }
 
-/* Somebody waits: look soon. */
+/* Check soon for connections that wait. */
 static void rpc_on_room(uv_timer_t *timer);
 
 static void rpc_poll_room(struct rpc_server *server)
@@ -68,7 +68,7 @@ void rpc_server_wait_for_room(struct rpc_server *server, struct rpc_conn *conn)
     rpc_poll_room(server);
 }
 
-/* Those whose turn it is now. */
+/* Serve the connections whose turn has come. */
 static void rpc_serve_ready(struct rpc_server *server, struct list *ready)
 {
     struct list now;
@@ -107,7 +107,7 @@ static bool rpc_is_idle(const struct rpc_conn *conn)
            conn->in.size == 0 && stream_queued(conn->stream) == 0;
 }
 
-/* Who keeps a frame open, or a connection without a use for it, holds what others need. */
+/* Close a connection that holds an incomplete frame or is idle for too long. */
 static void rpc_check_time(struct rpc_conn *conn)
 {
     const struct admission_limits *limits = account_limits(conn->account);
@@ -115,18 +115,16 @@ static void rpc_check_time(struct rpc_conn *conn)
     uint64_t now_ms = uv_now(conn->options.loop);
     struct err why;
     if (conn->in.size == 0 || (conn->paused && !conn->frames_wait)) {
-        conn->frame_ms = now_ms; /* it is for us to go on */
+        conn->frame_ms = now_ms; /* the delay is ours */
     } else if (now_ms - conn->frame_ms > limits->frame_ms) {
-        err_set(&why, ERR_TIMEOUT, "a message was not whole within %" PRIu64 " ms",
+        err_set(&why, ERR_TIMEOUT, "a message was not complete within %" PRIu64 " ms",
                 limits->frame_ms);
-        rpc_dismiss(conn, &why);
+        rpc_close_with_bye(conn, &why);
     }
     if (idle_ms != 0 && rpc_is_idle(conn) && now_ms - conn->heard_ms > idle_ms) {
         err_set(&why, ERR_TIMEOUT,
-                "nothing was said for %" PRIu64 " ms: connect again when "
-                "there is something to say",
-                idle_ms);
-        rpc_dismiss(conn, &why);
+                "the connection was idle for %" PRIu64 " ms: connect again when needed", idle_ms);
+        rpc_close_with_bye(conn, &why);
     }
 }
 
@@ -141,8 +139,8 @@ static void rpc_on_sweep(uv_timer_t *timer)
     }
 }
 
-/* For a peer that is kept out: there is no rpc_conn of it. */
-static void rpc_last_words(struct buf *ret, const struct err *why)
+/* Append the bye for a refused peer, which has no rpc_conn. */
+static void rpc_append_bye(struct buf *ret, const struct err *why)
 {
     struct rpc_frame bye = {.kind = RPC_BYE,
                             .code = (uint32_t)why->code,
@@ -190,7 +188,7 @@ int rpc_listen(const struct rpc_options *options, const char *address, struct rp
     list_init(&server->waiting);
     struct stream_options stream_options = rpc_stream_options(options, server);
     stream_options.limits = options->limits != NULL ? options->limits : &admission_rpc;
-    stream_options.last_words = rpc_last_words;
+    stream_options.append_bye = rpc_append_bye;
     int rc = stream_listen(&stream_options, address, RPC_CONNECTIONS_MAX, rpc_on_accept,
                            &server->listener, err);
     if (rc != 0) {

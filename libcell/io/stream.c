@@ -1,13 +1,14 @@
 /*
  * stream.c - one TLS stream: GnuTLS between byte buffers, libuv underneath.
  *
- * GnuTLS never sees the socket: it pulls from `in` and pushes to `wire`. What the owner writes
- * waits as plain bytes in `out` until the next idle phase of the loop, so that all small writes of
- * one turn share a record and a system call; an active idle handle also keeps the loop from
- * sleeping before they are sent. Only WIRE_BYTES_MAX are encrypted ahead of the kernel.
+ * GnuTLS never sees the socket: it pulls from `in` and pushes to `wire`. Written data waits as
+ * plain bytes in `out` until the next idle phase of the loop, so that all small writes of one turn
+ * share a record and a system call; an active idle handle also keeps the loop from sleeping before
+ * they are sent. At most WIRE_BYTES_MAX are encrypted ahead of the kernel.
  *
- * The owner's calls only note and kick; handlers run from the loop alone. So a handler may call
- * anything, and the code here need only look at `state` again after a handler has run.
+ * Calls of the owner only record the request and schedule the idle handle; handlers run from the
+ * loop alone. A handler may therefore call anything, and the code here only has to check `state`
+ * again after a handler has run.
  */
 #include "resolver.h"
 #include "stream_impl.h"
@@ -26,19 +27,19 @@
 enum {
     RECORD_BYTES_MAX = 16384, /* plain bytes in one TLS record */
     READ_BYTES_MAX = 65536,   /* one read from the socket */
-    WIRE_BYTES_MAX = 131072,  /* encrypted bytes made ahead */
-    TURN_BYTES_MAX = 1048576, /* sent by one stream in one loop turn, then others are served */
+    WIRE_BYTES_MAX = 131072,  /* encrypted bytes prepared in advance */
+    TURN_BYTES_MAX = 1048576, /* sent by one stream in one loop turn before others are served */
     KEEP_BYTES_MAX = 65536,   /* memory that an idle stream may keep per buffer */
-    CLOSE_TIMEOUT_MS = 1000,  /* to send what is queued, and to see the peer's end */
-    KEEPALIVE_S = 10,         /* a peer that vanished is noticed without traffic */
-    RESOLVE_POLL_MS = 5,      /* between two looks whether a name is known */
+    CLOSE_TIMEOUT_MS = 1000,  /* for sending the queue and receiving the peer's end */
+    KEEPALIVE_S = 10,         /* detects a peer that vanished, without traffic */
+    RESOLVE_POLL_MS = 5,      /* interval for checking whether a name is resolved */
 };
 
-/* Used only inside one callback, so all streams of a thread share them. */
+/* Used only inside one callback, so all streams of a thread share it. */
 static _Thread_local char read_bytes[READ_BYTES_MAX];
 static _Thread_local char plain_bytes[RECORD_BYTES_MAX];
 
-static void stream_kick(struct stream *s);
+static void stream_schedule(struct stream *s);
 
 static ssize_t stream_push(gnutls_transport_ptr_t transport, const void *bytes, size_t size)
 {
@@ -74,7 +75,7 @@ static void stream_on_handle_closed(uv_handle_t *handle)
     free(s);
 }
 
-/* Tell whoever waits for the end of this stream; at most once. */
+/* Report the end of this stream to its owner; at most once. */
 static void stream_report(struct stream *s)
 {
     if (s->owned) {
@@ -92,7 +93,7 @@ void stream_die(struct stream *s, const struct err *why)
         s->why = *why;
     s->state = STREAM_DEAD;
     list_remove(&s->handshake_link);
-    list_remove(&s->shake_link);
+    list_remove(&s->step_link);
     list_remove(&s->victim_link);
     list_remove(&s->open_link);
     uv_close((uv_handle_t *)&s->tcp, stream_on_handle_closed);
@@ -115,7 +116,7 @@ void stream_die(struct stream *s, const struct err *why)
     s->listener = NULL;
 }
 
-/* Tell the account how much waits here now. */
+/* Update the account with the bytes that wait here. */
 static void stream_settle(struct stream *s)
 {
     size_t now = s->rest.size + stream_queued(s);
@@ -151,8 +152,8 @@ static void stream_fail(struct stream *s, enum err_code code, const char *fmt, .
 
 static void stream_set_reading(struct stream *s);
 
-/* The peer has gone, or its time is over. That may be so of thousands at once, so each waits for a
- * turn that has room for its end. */
+/* Fail in a later turn, because the peer is gone or timed out. This may affect thousands at
+ * once, so each waits for a turn with room for its end. */
 static void stream_fail_in_turn(struct stream *s, enum err_code code, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
@@ -168,7 +169,7 @@ static void stream_fail_in_turn(struct stream *s, enum err_code code, const char
         s->why = why;
     s->ending = true;
     stream_set_reading(s);
-    stream_kick(s);
+    stream_schedule(s);
 }
 
 static void stream_resolve(struct stream *s);
@@ -179,10 +180,10 @@ static void stream_on_timer(uv_timer_t *timer)
     if (s->state == STREAM_CONNECTING && s->host != NULL)
         stream_resolve(s);
     else if (s->state == STREAM_CONNECTING)
-        stream_fail_in_turn(s, ERR_TIMEOUT, "no connection within %d ms",
+        stream_fail_in_turn(s, ERR_TIMEOUT, "no connection was established within %d ms",
                             STREAM_CONNECT_TIMEOUT_MS);
     else if (s->state == STREAM_HANDSHAKE)
-        stream_fail_in_turn(s, ERR_TIMEOUT, "TLS handshake not done within %d ms",
+        stream_fail_in_turn(s, ERR_TIMEOUT, "the TLS handshake was not completed within %d ms",
                             STREAM_OPEN_TIMEOUT_MS);
     else
         stream_fail_in_turn(s, ERR_CLOSED, "closed here, %zu bytes could not be sent within %d ms",
@@ -194,7 +195,7 @@ struct stream *stream_new(const struct stream_options *options)
     struct stream *s = xcalloc(1, sizeof *s);
     s->options = *options;
     list_init(&s->handshake_link);
-    list_init(&s->shake_link);
+    list_init(&s->step_link);
     list_init(&s->victim_link);
     list_init(&s->open_link);
     str_copy(s->peer_address, sizeof s->peer_address, "unknown");
@@ -220,7 +221,7 @@ size_t stream_queued(const struct stream *s)
     return s->out.size - s->out_at + s->wire.size + s->sending.size - s->sending_at;
 }
 
-/* The loop was busy with this stream since begin_us. */
+/* Charge the loop's time since begin_us to this stream. */
 static void stream_charge(const struct stream *s, uint64_t begin_us)
 {
     uint64_t now_us = clock_mono_us();
@@ -228,11 +229,11 @@ static void stream_charge(const struct stream *s, uint64_t begin_us)
         account_busy(s->account, now_us, now_us - begin_us);
 }
 
-/* Turn plain output into records until enough is encrypted. False when the stream has died. */
+/* Encrypt plain output until enough is ready. Return false if the stream has died. */
 static bool stream_encrypt(struct stream *s)
 {
     if (!s->opened)
-        return true; /* the handshake speaks; `out` waits */
+        return true; /* only the handshake sends now; `out` waits */
     while (s->out_at < s->out.size && s->wire.size < WIRE_BYTES_MAX) {
         size_t size = MIN(s->out.size - s->out_at, (size_t)RECORD_BYTES_MAX);
         ssize_t n = gnutls_record_send(s->session, s->out.bytes + s->out_at, size);
@@ -273,7 +274,7 @@ static void stream_on_written(uv_write_t *write, int status)
     stream_pump(s);
 }
 
-/* Give what the kernel did not take at once to libuv. */
+/* Pass what the kernel did not accept at once to libuv. */
 static void stream_send_later(struct stream *s, size_t sent)
 {
     struct buf empty = s->sending;
@@ -291,10 +292,10 @@ static void stream_send_later(struct stream *s, size_t sent)
 static void stream_on_shutdown(uv_shutdown_t *shutdown, int status)
 {
     (void)shutdown;
-    (void)status; /* the timer or the end of file goes on from here */
+    (void)status; /* the timer or the end of file continues from here */
 }
 
-/* Everything is with the kernel. The owner is done; the socket waits for the peer's end. */
+/* The kernel has everything and the owner is done; the socket waits for the peer's end. */
 static void stream_linger(struct stream *s)
 {
     err_set(&s->why, ERR_CLOSED, "%s: closed here", s->peer_address);
@@ -307,7 +308,7 @@ static void stream_linger(struct stream *s)
         stream_report(s);
 }
 
-/* The queue has become shorter: what follows from it. */
+/* Act on a shorter queue. */
 static void stream_sent(struct stream *s)
 {
     size_t queued = stream_queued(s);
@@ -336,7 +337,7 @@ static void stream_pump(struct stream *s)
         if (s->wire.size == 0)
             break;
         if (turn_bytes > TURN_BYTES_MAX) {
-            stream_kick(s);
+            stream_schedule(s);
             break;
         }
         uv_buf_t part = uv_buf_init(s->wire.bytes, (unsigned)s->wire.size);
@@ -367,7 +368,7 @@ static bool alert_is_denial(gnutls_alert_description_t alert)
            alert == GNUTLS_A_CERTIFICATE_REVOKED;
 }
 
-/* End after the session has said no. The alert is sent as far as the kernel takes it. */
+/* Fail after an error of the session. The alert is sent as far as the kernel accepts it. */
 static void stream_fail_tls(struct stream *s, int rc)
 {
     if (rc == GNUTLS_E_FATAL_ALERT_RECEIVED) {
@@ -422,7 +423,7 @@ static int stream_check_peer(struct stream *s, gnutls_alert_description_t *ret_a
     if (s->peer.role == expect->role &&
         (expect->name[0] == '\0' || strcmp(s->peer.name, expect->name) == 0))
         return 0;
-    return err_set(err, ERR_DENIED, "this is %s, not %s: wrong address?",
+    return err_set(err, ERR_DENIED, "the peer is %s, not %s: check the address",
                    identity_text(&s->peer).text, identity_text(expect).text);
 }
 
@@ -439,7 +440,7 @@ static void stream_opened(struct stream *s)
     list_push(stream_opens(), &s->open_link);
     uv_timer_stop(&s->timer);
     list_remove(&s->handshake_link);
-    stream_kick(s);
+    stream_schedule(s);
     if (s->listener != NULL) {
         if (!stream_listener_admit(s->listener, s))
             return;
@@ -450,8 +451,8 @@ static void stream_opened(struct stream *s)
     }
 }
 
-/* It has waited too long for the peer: nothing but the end comes after what we have read. */
-static bool stream_is_left(const struct stream *s)
+/* Return whether only the end of the connection follows the data already read. */
+static bool stream_is_at_end(const struct stream *s)
 {
     char next;
     uv_os_fd_t fd;
@@ -461,7 +462,7 @@ static bool stream_is_left(const struct stream *s)
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-static void stream_shake(struct stream *s)
+static void stream_handshake(struct stream *s)
 {
     int rc;
     do {
@@ -490,18 +491,18 @@ static void stream_receive(struct stream *s)
     }
 }
 
-/* Its identity has read what a turn has for it: it goes on in the next one. */
-static bool stream_is_spent(const struct stream *s)
+/* Return whether its identity has read its budget for this turn; it continues in the next one. */
+static bool stream_turn_is_over(const struct stream *s)
 {
     return s->state == STREAM_OPEN && s->account != NULL &&
            !account_may_read(s->account, uv_now(s->options.loop), 0);
 }
 
-/* No room, UV_ENOBUFS for on_read, is how libuv is told that nothing shall be read now. */
+/* An empty buffer (UV_ENOBUFS in on_read) makes libuv read nothing now. */
 static void stream_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
     (void)suggested;
-    *ret = uv_buf_init(read_bytes, stream_is_spent(handle->data) ? 0 : sizeof read_bytes);
+    *ret = uv_buf_init(read_bytes, stream_turn_is_over(handle->data) ? 0 : sizeof read_bytes);
 }
 
 static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part);
@@ -528,7 +529,7 @@ static void stream_set_reading(struct stream *s)
 /* Keep encrypted bytes for a later turn; nothing more is read before. */
 static void stream_keep(struct stream *s, const char *bytes, size_t size)
 {
-    /* `bytes` may point into `rest`: copied before that goes. */
+    /* bytes` may point into `rest`, so copy before releasing that. */
     struct buf rest = {0};
     if (size > 0)
         buf_append(&rest, bytes, size);
@@ -538,13 +539,13 @@ static void stream_keep(struct stream *s, const char *bytes, size_t size)
     stream_set_reading(s);
 }
 
-/* Feed encrypted bytes to the session. What it does not take is kept. */
+/* Feed encrypted bytes to the session. Bytes that it does not accept are kept. */
 static void stream_input(struct stream *s, const char *bytes, size_t size)
 {
     s->in = bytes;
     s->in_size = size;
     if (s->state == STREAM_HANDSHAKE)
-        stream_shake(s);
+        stream_handshake(s);
     stream_receive(s);
     if (s->state != STREAM_DEAD)
         stream_keep(s, s->in, s->state == STREAM_OPEN ? s->in_size : 0);
@@ -554,13 +555,13 @@ static void stream_input(struct stream *s, const char *bytes, size_t size)
         stream_pump(s);
 }
 
-/* Do the steps of handshakes that this turn has room for, whoever's they are. */
-static void stream_shake_some(const uv_loop_t *loop)
+/* Do as many handshake steps as fit into this turn, for any stream. */
+static void stream_handshake_some(const uv_loop_t *loop)
 {
     struct stream *s;
-    while ((s = stream_shake_next(loop)) != NULL && stream_may_shake(loop)) {
-        list_remove(&s->shake_link);
-        if (s->listener != NULL && !s->begun && stream_is_left(s)) {
+    while ((s = stream_handshake_next(loop)) != NULL && stream_may_handshake(loop)) {
+        list_remove(&s->step_link);
+        if (s->listener != NULL && !s->begun && stream_is_at_end(s)) {
             stream_fail(s, ERR_CLOSED, "closed by the peer before the TLS handshake began");
             continue;
         }
@@ -573,7 +574,7 @@ static void stream_rest(struct stream *s)
 {
     s->spent = true;
     stream_set_reading(s);
-    stream_kick(s);
+    stream_schedule(s);
 }
 
 static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part)
@@ -592,14 +593,14 @@ static void stream_on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *part)
         return;
     }
     if (s->state > STREAM_OPEN)
-        return; /* after stream_close() what comes is read and forgotten, see STREAM_LINGER */
+        return; /* after stream_close() input is read and dropped, see STREAM_LINGER */
     ASSERT(s->rest.size == 0);
     if (s->state == STREAM_HANDSHAKE) {
         stream_keep(s, part->base, (size_t)n);
         bool first = s->begun || s->options.urgent;
         list_remove(&s->victim_link);
-        stream_shake_wait(s, first);
-        stream_kick(s);
+        stream_handshake_wait(s, first);
+        stream_schedule(s);
         return;
     }
     if (s->account != NULL && !account_may_read(s->account, uv_now(s->options.loop), (size_t)n))
@@ -613,7 +614,7 @@ static void stream_on_idle(uv_idle_t *idle)
     uv_idle_stop(idle);
     if (s->ending || (s->state == STREAM_CLOSING && !s->bye)) {
         if (!stream_may_end(s->options.loop)) {
-            stream_kick(s);
+            stream_schedule(s);
             return;
         }
         if (s->ending) {
@@ -621,17 +622,17 @@ static void stream_on_idle(uv_idle_t *idle)
             return;
         }
     }
-    s->spent = s->spent && stream_is_spent(s);
+    s->spent = s->spent && stream_turn_is_over(s);
     if (s->spent)
-        stream_kick(s);
+        stream_schedule(s);
     if (s->state == STREAM_CLOSING && !s->opened) {
         stream_fail(s, ERR_CLOSED, "closed here before it was open");
         return;
     }
     if (s->state == STREAM_HANDSHAKE)
-        stream_shake_some(s->options.loop);
-    if (!list_empty(&s->shake_link))
-        stream_kick(s); /* its turn has not come */
+        stream_handshake_some(s->options.loop);
+    if (!list_empty(&s->step_link))
+        stream_schedule(s); /* its turn has not come */
     else if (s->state == STREAM_OPEN && !s->paused && s->rest.size > 0)
         stream_input(s, s->rest.bytes, s->rest.size);
     if (s->state != STREAM_DEAD)
@@ -640,7 +641,7 @@ static void stream_on_idle(uv_idle_t *idle)
         stream_pump(s);
 }
 
-static void stream_kick(struct stream *s)
+static void stream_schedule(struct stream *s)
 {
     if (s->state != STREAM_DEAD)
         uv_idle_start(&s->idle, stream_on_idle);
@@ -692,8 +693,8 @@ static int stream_dial(struct stream *s, const struct sockaddr_storage *to)
     return uv_tcp_connect(&s->connect, &s->tcp, (const struct sockaddr *)to, stream_on_connect);
 }
 
-/* Look whether the name is known by now. Asked for by a timer, not told by the thread that looks
- * it up, so that a stream may go while that is still busy. */
+/* Check whether the name is resolved. A timer polls, rather than the thread reporting, so that
+ * the stream may end while the thread is still busy. */
 static void stream_resolve(struct stream *s)
 {
     struct sockaddr_storage to;
@@ -766,7 +767,7 @@ int stream_writev(struct stream *s, const uv_buf_t *parts, size_t part_count)
     if (queued + size >= s->options.queue_bytes_max / 2)
         s->high = true;
     if (size > 0)
-        stream_kick(s);
+        stream_schedule(s);
     return 0;
 }
 
@@ -780,12 +781,12 @@ void stream_wait_drain(struct stream *s, size_t bytes)
 {
     s->waited = true;
     s->waited_bytes = bytes;
-    stream_kick(s);
+    stream_schedule(s);
 }
 
 void stream_pause(struct stream *s)
 {
-    /* At once: more may be read in this turn, and `rest` has room for one input only. */
+    /* Pause at once: more may be read in this turn, and `rest` has room for one input only. */
     s->paused = true;
     stream_set_reading(s);
 }
@@ -793,7 +794,7 @@ void stream_pause(struct stream *s)
 void stream_resume(struct stream *s)
 {
     s->paused = false;
-    stream_kick(s);
+    stream_schedule(s);
 }
 
 struct admission_account *stream_account(const struct stream *s)
@@ -822,7 +823,7 @@ void stream_close(struct stream *s)
         return;
     s->state = STREAM_CLOSING;
     uv_timer_start(&s->timer, stream_on_timer, CLOSE_TIMEOUT_MS, 0);
-    stream_kick(s);
+    stream_schedule(s);
 }
 
 uint64_t stream_peer_issued_ms(const struct stream *s)

@@ -1,5 +1,5 @@
 /*
- * stream_listener.c - accepting: limits, the handshake's end, and what failed.
+ * stream_listener.c - accepting: limits, completed and failed handshakes.
  */
 #include "stream_impl.h"
 
@@ -15,12 +15,12 @@
 enum {
     LISTEN_BACKLOG = 4096,
     LOG_LINES_PER_S = 10,
-    TURN_ACCEPTS_MAX = 32, /* connections taken in one turn */
-    ROOM_POLL_MS = 5,      /* between two looks whether one that waits can be taken */
-    SILENT_MS = 20,        /* so long a stranger may say nothing when there are too many */
-    LEAVE_MS = 100,        /* so long to hear why he has to go */
-    PATIENCE_MS = 1000,    /* and so long he may let us wait later */
-    VICTIMS_LOOKED_AT_MAX = 32,
+    TURN_ACCEPTS_MAX = 32, /* connections accepted in one turn */
+    ROOM_POLL_MS = 5,      /* interval for checking whether a waiting connection can be accepted */
+    SILENT_MS = 20,        /* when there are too many strangers, one may be silent for so long, */
+    LEAVE_MS = 100,        /* take so long to read why it is refused, */
+    STALLED_MS = 1000,     /* and let us wait so long later */
+    VICTIMS_CHECKED_MAX = 32,
 };
 
 static void listener_free_if_done(struct stream_listener *l)
@@ -40,7 +40,7 @@ void stream_listener_on_gone(struct stream_listener *l)
     listener_free_if_done(l);
 }
 
-/* A flood of bad connections must not become a flood of lines: `refused` tells how many came. */
+/* Log a refusal. The number of lines is limited; `refused` gives the total. */
 void stream_listener_on_refused(struct stream_listener *l, const char *peer_address,
                                 const struct err *why)
 {
@@ -70,8 +70,8 @@ bool stream_listener_admit(struct stream_listener *l, struct stream *s)
     if (admission_identify(l->admission, &s->peer, &s->account, &err) == 0)
         return true;
     stream_listener_on_refused(l, s->peer_address, &err);
-    if (l->options.last_words != NULL)
-        l->options.last_words(&words, &err);
+    if (l->options.append_bye != NULL)
+        l->options.append_bye(&words, &err);
     if (words.size > 0)
         (void)!stream_write(s, words.bytes, words.size);
     s->begin_ms = uv_now(l->options.loop);
@@ -80,7 +80,7 @@ bool stream_listener_admit(struct stream_listener *l, struct stream *s)
     return false;
 }
 
-/* Nothing has come that we have yet to read. */
+/* Return whether no unread data has arrived. */
 static bool stream_is_silent(const struct stream *s)
 {
     char next;
@@ -89,8 +89,9 @@ static bool stream_is_silent(const struct stream *s)
            recv(fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
-/* The stranger that goes when there are too many: who has said nothing yet, then who has been told
- * to go, then who lets us wait, each time the one that has had longest. NULL: none of these. */
+/* Return the stranger to close when there are too many: first one that has sent nothing, then
+ * one that has been refused, then one that lets us wait; in each group the one that has taken
+ * longest. NULL: none qualifies. */
 static struct stream *listener_victim(struct stream_listener *l)
 {
     uint64_t now_ms = uv_now(l->options.loop);
@@ -111,15 +112,15 @@ static struct stream *listener_victim(struct stream_listener *l)
     LIST_EACH(i, &l->handshakes)
     {
         struct stream *s = CONTAINER_OF(i, struct stream, handshake_link);
-        if (now_ms - s->begin_ms < PATIENCE_MS || looked++ == VICTIMS_LOOKED_AT_MAX)
+        if (now_ms - s->begin_ms < STALLED_MS || looked++ == VICTIMS_CHECKED_MAX)
             break;
-        if (list_empty(&s->shake_link)) /* else it waits for us */
+        if (list_empty(&s->step_link)) /* otherwise it waits for us */
             return s;
     }
     return NULL;
 }
 
-/* Room for one more stranger, if need be at the cost of another one. */
+/* Make room for one more stranger, if necessary by closing another one. */
 static enum admission_verdict listener_make_room(struct stream_listener *l, struct err *err)
 {
     enum admission_verdict verdict = admission_accept(l->admission, err);
@@ -127,12 +128,12 @@ static enum admission_verdict listener_make_room(struct stream_listener *l, stru
     if (victim == NULL)
         return verdict;
     struct err why;
-    err_set(&why, ERR_LIMIT, "too many connections that have not said who they are");
+    err_set(&why, ERR_LIMIT, "too many connections have not completed the handshake");
     stream_die(victim, &why);
     return admission_accept(l->admission, err);
 }
 
-/* The limit of descriptors of this process just now. */
+/* Return the present limit of descriptors of this process. */
 static uint64_t files_max(void)
 {
     struct rlimit limit;
@@ -149,7 +150,7 @@ static bool listener_is_short(const struct stream_listener *l, const struct stre
            !admission_may_have(l->admission, fd, err);
 }
 
-/* Take the connection that waits; it is a stranger until its handshake is done. */
+/* Accept the waiting connection; it is a stranger until its handshake is complete. */
 static void listener_take(struct stream_listener *l, enum admission_verdict verdict,
                           const struct err *full)
 {
@@ -180,7 +181,7 @@ static void listener_take(struct stream_listener *l, enum admission_verdict verd
     }
 }
 
-/* True: it has been dealt with. False: it has to wait. */
+/* Handle a waiting connection. Return false if it has to wait. */
 static bool listener_try(struct stream_listener *l)
 {
     struct err err;
@@ -203,13 +204,13 @@ static void listener_on_later(uv_timer_t *timer)
 {
     struct stream_listener *l = timer->data;
     if (listener_try(l))
-        return; /* libuv listens again since it was accepted */
+        return; /* libuv has resumed listening since it was accepted */
     bool turn_over = l->turn_count > TURN_ACCEPTS_MAX;
     uv_timer_start(&l->later, listener_on_later, turn_over ? 1 : ROOM_POLL_MS, 0);
 }
 
-/* A connection that is not accepted in here is kept by libuv, which takes no further ones before:
- * those wait with the kernel. */
+/* A connection that is not accepted in this callback is kept by libuv, which accepts no further
+ * ones before: those wait in the kernel. */
 static void listener_on_connection(uv_stream_t *tcp, int status)
 {
     struct stream_listener *l = tcp->data;
@@ -217,7 +218,7 @@ static void listener_on_connection(uv_stream_t *tcp, int status)
         struct err err;
         err_set(&err, ERR_IO, "accept: %s", uv_strerror(status));
         stream_listener_on_refused(l, "unknown", &err);
-        /* Out of descriptors: libuv tries again at once, and needs one to come to an end. */
+        /* Out of descriptors: libuv retries at once and needs one to succeed. */
         if (l->spare_fd >= 0)
             close(l->spare_fd);
         l->spare_fd = -1;

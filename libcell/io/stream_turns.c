@@ -1,11 +1,11 @@
 /*
- * stream_turns.c - how many handshakes go on, and how many connections end, in one turn of a loop.
+ * stream_turns.c - limits on handshake steps and on closed connections per turn of a loop.
  */
 #include "stream_impl.h"
 
 enum {
-    TURN_SHAKES_MAX = 16, /* steps of handshakes, about half a millisecond each */
-    TURN_ENDS_MAX = 64,   /* streams that end */
+    TURN_STEPS_MAX = 16, /* handshake steps, about half a millisecond each */
+    TURN_ENDS_MAX = 64,  /* streams closed */
 };
 
 struct turn {
@@ -13,10 +13,9 @@ struct turn {
     unsigned count;
 };
 
-/*
- * When a whole cell connects at once the loop must go on beating (Raft's timers are on it): more
- * steps than a turn may hold wait for the next. Turns are told apart by the loop's time.
- */
+/* Return whether the turn has room. When a whole cell connects at once the loop must keep its
+ * timers (Raft's among them) on time, so further steps wait for the next turn. The loop's time
+ * identifies the turn. */
 static bool turn_has_room(struct turn *turn, const uv_loop_t *loop, unsigned max)
 {
     uint64_t now_ms = uv_now(loop);
@@ -25,10 +24,10 @@ static bool turn_has_room(struct turn *turn, const uv_loop_t *loop, unsigned max
     return turn->count++ < max;
 }
 
-bool stream_may_shake(const uv_loop_t *loop)
+bool stream_may_handshake(const uv_loop_t *loop)
 {
     static _Thread_local struct turn turn;
-    return turn_has_room(&turn, loop, TURN_SHAKES_MAX);
+    return turn_has_room(&turn, loop, TURN_STEPS_MAX);
 }
 
 bool stream_may_end(const uv_loop_t *loop)
@@ -37,41 +36,40 @@ bool stream_may_end(const uv_loop_t *loop)
     return turn_has_room(&turn, loop, TURN_ENDS_MAX);
 }
 
-/*
- * Of those that wait, the ones that have begun go first, each kind in the order in which it came.
- * So what has cost something is brought to its end: otherwise thousands would all be half done when
- * their time is over, and come again.
- */
-static struct shakes {
+/* Waiting handshakes; those that have begun are served first, each group in order of arrival.
+ * Work already spent is therefore completed; otherwise thousands would be half done at their
+ * time-out and start again. */
+static struct handshake_queue {
     struct list begun, fresh;
-} * stream_shakes(void)
+} * stream_handshake_queue(void)
 {
-    static _Thread_local struct shakes shakes;
-    if (shakes.begun.next == NULL) {
-        list_init(&shakes.begun);
-        list_init(&shakes.fresh);
+    static _Thread_local struct handshake_queue handshake_queue;
+    if (handshake_queue.begun.next == NULL) {
+        list_init(&handshake_queue.begun);
+        list_init(&handshake_queue.fresh);
     }
-    return &shakes;
+    return &handshake_queue;
 }
 
 static struct stream *stream_shake_first(struct list *list, const uv_loop_t *loop)
 {
     LIST_EACH(l, list)
     {
-        struct stream *s = CONTAINER_OF(l, struct stream, shake_link);
+        struct stream *s = CONTAINER_OF(l, struct stream, step_link);
         if (s->options.loop == loop)
             return s;
     }
     return NULL;
 }
 
-struct stream *stream_shake_next(const uv_loop_t *loop)
+struct stream *stream_handshake_next(const uv_loop_t *loop)
 {
-    struct stream *s = stream_shake_first(&stream_shakes()->begun, loop);
-    return s != NULL ? s : stream_shake_first(&stream_shakes()->fresh, loop);
+    struct stream *s = stream_shake_first(&stream_handshake_queue()->begun, loop);
+    return s != NULL ? s : stream_shake_first(&stream_handshake_queue()->fresh, loop);
 }
 
-void stream_shake_wait(struct stream *s, bool begun)
+void stream_handshake_wait(struct stream *s, bool begun)
 {
-    list_push(begun ? &stream_shakes()->begun : &stream_shakes()->fresh, &s->shake_link);
+    list_push(begun ? &stream_handshake_queue()->begun : &stream_handshake_queue()->fresh,
+              &s->step_link);
 }

@@ -1,10 +1,10 @@
 /*
- * tls.c - credentials and the rules every session of the house follows.
+ * tls.c - credentials, and the rules for all sessions.
  *
- * TLS 1.3 only, both sides show a certificate, no tickets: connections live for hours, resumption
- * would only be a second way in. Signatures of less than 112 bits of strength (SHA-1, RSA under
- * 2048) are refused, and so is what a CA of the cell has not signed itself: no certificate makes
- * others. Dates are looked at here and not by the library, which knows no skew.
+ * Only TLS 1.3; both sides present a certificate; no tickets: connections live for hours, and
+ * resumption would only be a second way in. Signatures of less than 112 bits of strength (SHA-1,
+ * RSA under 2048) are refused, and so is a certificate that no CA of the cell has signed directly.
+ * Dates are checked here and not by the library, which allows no clock skew.
  */
 #include "tls.h"
 #include "tls_cert.h"
@@ -24,11 +24,11 @@ static const char tls_priority[] =
     "-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:%PROFILE_MEDIUM";
 
 enum {
-    OPEN_ATTEMPTS = 5, /* while somebody replaces the files, they may not fit for a moment */
+    OPEN_ATTEMPTS = 5, /* files may not match for a moment while they are being replaced */
     OPEN_PAUSE_MS = 20,
 };
 
-/* What was read from the files at one time; held by the context and by each session. */
+/* The contents of the files at one time; the context and each session hold a reference. */
 struct tls_credentials {
     atomic_uint refs;
     gnutls_certificate_credentials_t x509;
@@ -47,7 +47,7 @@ struct tls_context {
     void *revoked_data;
 };
 
-/* While it is being read. */
+/* State of reading the files. */
 struct tls_reading {
     struct buf ca, cert, key;
     gnutls_x509_privkey_t privkey;
@@ -101,8 +101,8 @@ static int cas_load(struct tls_credentials *c, const struct tls_reading *r, cons
     if (tls_certs_parse(&r->ca, TLS_CAS_MAX, c->cas, &c->ca_count, err) != 0)
         return err_wrap(err, "%s: no CA certificate can be read from it", path);
     if (c->ca_count == 0)
-        return err_set(err, ERR_INVALID, "%s: no CA certificate can be read from it: it holds none",
-                       path);
+        return err_set(err, ERR_INVALID,
+                       "%s: no CA certificate can be read from it: it contains none", path);
     int rc = gnutls_certificate_set_x509_trust(c->x509, c->cas, (int)c->ca_count);
     if (rc < 0)
         return err_set(err, ERR_INVALID, "%s: no CA certificate can be read from it: %s", path,
@@ -145,7 +145,8 @@ static bool crt_same_holder(gnutls_x509_crt_t a, gnutls_x509_crt_t b)
     return same;
 }
 
-/* The newest certificate of the key, of those that lead a file and have the same holder. */
+/* Choose the newest certificate of the key among those that lead a file and have the same
+ * holder. */
 static int pair_choose(const struct tls_reading *r, size_t *ret_at, size_t *ret_count,
                        struct err *err)
 {
@@ -166,7 +167,7 @@ static int pair_choose(const struct tls_reading *r, size_t *ret_at, size_t *ret_
         *ret_count = counts[i];
     }
     if (*ret_count == 0)
-        return err_set(err, ERR_INVALID, "they do not belong together");
+        return err_set(err, ERR_INVALID, "the certificate does not belong to the key");
     return 0;
 }
 
@@ -186,10 +187,9 @@ static int pair_load(struct tls_credentials *c, struct tls_reading *r, gnutls_x5
     return 0;
 }
 
-/*
- * When the last of the CAs ends that have signed it themselves; 0: none has, and the status of
- * GnuTLS says why. Each is tried: while one takes the place of another they have one name.
- */
+/* Return the end of the last CA that has signed the certificate directly; 0: none has, and the
+ * status of GnuTLS gives the reason. All are tried, because CAs have the same name while one
+ * replaces another. */
 static uint64_t ca_of(const struct tls_credentials *c, gnutls_x509_crt_t crt, unsigned *ret_status)
 {
     const unsigned flags = GNUTLS_VERIFY_DISABLE_TIME_CHECKS |
@@ -249,7 +249,7 @@ static int credentials_load(const struct tls_context *ctx, struct tls_credential
     return 0;
 }
 
-/* 1: the files are those of `was`, which may be NULL. */
+/* Read the files. Return 1 if they are unchanged since `was`, which may be NULL. */
 static int credentials_read(const struct tls_context *ctx, const struct tls_credentials *was,
                             struct tls_credentials **ret, struct err *err)
 {
@@ -322,15 +322,15 @@ uint64_t tls_context_ca_expires_ms(const struct tls_context *ctx)
     return ctx->now->ca_expires_ms;
 }
 
-/* May `c` take the place of what is in use? */
+/* Check whether `c` may replace the credentials in use. */
 static int successor_check(const struct tls_context *ctx, const struct tls_credentials *c,
                            struct err *err)
 {
     struct identity_text was = identity_text(&ctx->now->own.identity);
     struct identity_text now = identity_text(&c->own.identity);
     if (strcmp(was.text, now.text) != 0)
-        return err_set(err, ERR_INVALID, "%s is now of %s, this is %s", ctx->cert_path, now.text,
-                       was.text);
+        return err_set(err, ERR_INVALID, "%s is now for %s, but this program is %s", ctx->cert_path,
+                       now.text, was.text);
     if (c->ca_expires_ms == 0)
         return err_set(err, ERR_INVALID, "%s is not signed by a CA of %s", ctx->cert_path,
                        ctx->ca_path);
@@ -429,7 +429,7 @@ static int status_refuse(unsigned status, struct err *err)
     return -ERR_DENIED;
 }
 
-/* The leaf; what else the peer shows is not looked at. */
+/* Read the leaf; the rest of the peer's chain is ignored. */
 static int peer_read(gnutls_session_t session, bool we_serve, struct tls_cert *ret, struct err *err)
 {
     CLEANUP(crt_release) gnutls_x509_crt_t crt = NULL;
@@ -437,7 +437,7 @@ static int peer_read(gnutls_session_t session, bool we_serve, struct tls_cert *r
     unsigned count = 0, status;
     const gnutls_datum_t *certificates = gnutls_certificate_get_peers(session, &count);
     if (certificates == NULL || count == 0)
-        return err_set(err, ERR_DENIED, "the peer shows no certificate");
+        return err_set(err, ERR_DENIED, "the peer presents no certificate");
     int rc = gnutls_x509_crt_init(&crt);
     if (rc == 0)
         rc = gnutls_x509_crt_import(crt, &certificates[0], GNUTLS_X509_FMT_DER);
@@ -461,9 +461,10 @@ int tls_peer_check(const struct tls_context *ctx, const struct tls_cert *peer, u
         return err_set(err, ERR_DENIED, "the certificate of %s has expired on %s", who.text,
                        tls_date(peer->expires_ms).text);
     if (peer->issued_ms > now_ms && peer->issued_ms - now_ms > TLS_CLOCK_SKEW_MS)
-        return err_set(err, ERR_DENIED,
-                       "the certificate of %s begins on %s, and here it is %s: is a clock wrong?",
-                       who.text, tls_date(peer->issued_ms).text, tls_date(now_ms).text);
+        return err_set(
+            err, ERR_DENIED,
+            "the certificate of %s begins on %s, but the local time is %s: check the clocks",
+            who.text, tls_date(peer->issued_ms).text, tls_date(now_ms).text);
     if (ctx->revoked != NULL &&
         ctx->revoked(ctx->revoked_data, &peer->identity,
                      peer->issued_ms - MIN(peer->issued_ms, (uint64_t)TLS_REVOKE_SKEW_MS)))

@@ -1,5 +1,5 @@
 /*
- * tls_cert.c - certificates: files, dates, and what they must say.
+ * tls_cert.c - certificates: files, dates, required contents.
  */
 #include "tls_cert.h"
 
@@ -40,18 +40,18 @@ static int name_read(gnutls_x509_crt_t crt, struct identity *ret, struct err *er
     size_t size = sizeof name, second_size = sizeof second;
     int rc = gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &size);
     if (rc != 0)
-        return err_set(err, ERR_INVALID, "certificate without a usable common name: %s",
+        return err_set(err, ERR_INVALID, "the certificate has no usable common name: %s",
                        gnutls_strerror(rc));
     if (strnlen(name, sizeof name) != size)
-        return err_set(err, ERR_INVALID, "certificate with a zero byte in its common name");
+        return err_set(err, ERR_INVALID, "the common name of the certificate contains a zero byte");
     rc =
         gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 1, 0, second, &second_size);
     if (rc != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
-        return err_set(err, ERR_INVALID, "certificate with more than one common name");
+        return err_set(err, ERR_INVALID, "the certificate has more than one common name");
     return identity_parse(name, ret, err);
 }
 
-/* Which purposes the certificate names. "Any purpose" is none. */
+/* Return the purposes that the certificate names. "Any purpose" counts as none. */
 static unsigned purposes_read(gnutls_x509_crt_t crt)
 {
     unsigned found = 0;
@@ -82,7 +82,7 @@ int tls_cert_read(gnutls_x509_crt_t crt, unsigned purposes, struct tls_cert *ret
     if (gnutls_x509_crt_get_version(crt) != 3)
         return err_set(err, ERR_INVALID, "the certificate of %s is not of version 3", who.text);
     if (gnutls_x509_crt_get_ca_status(crt, NULL) > 0)
-        return err_set(err, ERR_INVALID, "the certificate of %s is that of a CA", who.text);
+        return err_set(err, ERR_INVALID, "the certificate of %s is a CA certificate", who.text);
     if (gnutls_x509_crt_get_key_usage(crt, &usage, NULL) != 0 ||
         (usage & GNUTLS_KEY_DIGITAL_SIGNATURE) == 0)
         return err_set(err, ERR_INVALID,
@@ -101,9 +101,10 @@ static void mode_narrow(int fd, const char *path, const struct stat *st)
     if ((st->st_mode & 077) == 0)
         return;
     bool narrowed = st->st_uid == geteuid() && fchmod(fd, 0600) == 0;
-    log_warn("tls.key_exposed path=%s mode=%03o, %s", log_quoted(path), st->st_mode & 0777,
-             narrowed ? "it is 600 now; others may have read it: consider `borgctl pki renew`"
-                      : "it belongs to somebody else: make it 600");
+    log_warn("tls.key_exposed path=%s mode=%03o remedy=\"%s\"", log_quoted(path),
+             st->st_mode & 0777,
+             narrowed ? "it is 600 now; consider `borgctl pki renew`, others may have read it"
+                      : "it belongs to another user: set its mode to 600");
 }
 
 static int file_check(int fd, const char *path, struct stat *ret, struct err *err)
@@ -113,8 +114,8 @@ static int file_check(int fd, const char *path, struct stat *ret, struct err *er
     if (!S_ISREG(ret->st_mode))
         return err_set(err, ERR_INVALID, "%s is not a regular file", path);
     if (ret->st_size > TLS_FILE_BYTES_MAX)
-        return err_set(err, ERR_LIMIT, "%s is larger than %d bytes: no file of certificates", path,
-                       TLS_FILE_BYTES_MAX);
+        return err_set(err, ERR_LIMIT, "%s is larger than %d bytes: it is not a certificate file",
+                       path, TLS_FILE_BYTES_MAX);
     return 0;
 }
 
@@ -123,7 +124,7 @@ int tls_file_read(const char *path, bool secret, struct buf *ret, struct err *er
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return err_errno(err, errno, "%s: cannot be read", path);
+        return err_errno(err, errno, "cannot read %s", path);
     int rc = file_check(fd, path, &st, err);
     if (rc == 0 && secret)
         mode_narrow(fd, path, &st);
@@ -133,7 +134,7 @@ int tls_file_read(const char *path, bool secret, struct buf *ret, struct err *er
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            rc = err_errno(err, errno, "%s: cannot be read", path);
+            rc = err_errno(err, errno, "cannot read %s", path);
         if (n <= 0)
             break;
         ret->size += (size_t)n;
@@ -162,7 +163,7 @@ int tls_certs_parse(const struct buf *pem, size_t max, gnutls_x509_crt_t *ret, s
     }
     gnutls_free(list);
     if (count > max)
-        return err_set(err, ERR_LIMIT, "%u certificates, %zu are possible", count, max);
+        return err_set(err, ERR_LIMIT, "%u certificates, at most %zu are allowed", count, max);
     *ret_count = count;
     return 0;
 }

@@ -25,7 +25,7 @@ struct reader {
     gzFile file;
     const char *path;
     const char *header;
-    uint32_t line; /* from 1 */
+    uint32_t line; /* counted from 1 */
     char text[TRACE_LINE_MAX + 2];
     char *fields[FIELDS_MAX];
     size_t field_count; /* as many as the header has */
@@ -43,7 +43,7 @@ static int refuse(const struct reader *r, struct err *err, const char *what)
     return err_set(err, ERR_INVALID, "%s:%" PRIu32 ": %s", r->path, r->line, what);
 }
 
-/* The first character of a file, without the byte order mark that spreadsheets put before it. */
+/* Return the first character of a file, without the byte order mark that spreadsheets write. */
 static int first_character(struct reader *r)
 {
     int c = gzgetc(r->file);
@@ -52,7 +52,7 @@ static int first_character(struct reader *r)
     return gzgetc(r->file) == 0xbb && gzgetc(r->file) == 0xbf ? gzgetc(r->file) : 0xef;
 }
 
-/* A character of a line; the two that end it elsewhere, as spreadsheets write, are one '\n'. */
+/* Return a character of a line; "\r\n", as spreadsheets write it, counts as one '\n'. */
 static int next_character(struct reader *r)
 {
     int c = gzgetc(r->file);
@@ -64,7 +64,7 @@ static int next_character(struct reader *r)
     return after == '\n' ? '\n' : '\r';
 }
 
-/* The next line without its end; *ret_end when there is none. */
+/* Read the next line without its end; *ret_end when there is none. */
 static int read_line(struct reader *r, bool *ret_end, struct err *err)
 {
     size_t size = 0;
@@ -77,7 +77,7 @@ static int read_line(struct reader *r, bool *ret_end, struct err *err)
                            r->path, r->line, TRACE_LINE_MAX);
         if (c < ' ' || c > '~')
             return err_set(err, ERR_INVALID,
-                           "%s:%" PRIu32 ": byte 0x%02x: only printable ASCII is read", r->path,
+                           "%s:%" PRIu32 ": byte 0x%02x: only printable ASCII is accepted", r->path,
                            r->line, (unsigned)c);
         r->text[size++] = (char)c;
     }
@@ -87,7 +87,7 @@ static int read_line(struct reader *r, bool *ret_end, struct err *err)
     int code = Z_OK;
     const char *message = gzerror(r->file, &code);
     if (code != Z_OK)
-        return err_set(err, ERR_IO, "%s:%" PRIu32 ": cannot read on: %s", r->path, r->line,
+        return err_set(err, ERR_IO, "%s:%" PRIu32 ": cannot read further: %s", r->path, r->line,
                        code == Z_ERRNO ? strerror(errno) : message);
     if (size > 0)
         return refuse(r, err, "the file ends in the middle of a line (no '\\n')");
@@ -128,7 +128,7 @@ static int open_reader(struct reader *r, const char *path, const char *header, s
     return 0;
 }
 
-/* A whole number from `min` to `max`, digits only (and a '-' where min is below 0). */
+/* Parse an integer from `min` to `max`: digits only (and a '-' where min is below 0). */
 static int number(const struct reader *r, size_t field, const char *name, int64_t min, int64_t max,
                   int64_t *ret, struct err *err)
 {
@@ -159,7 +159,7 @@ static int identity(const struct reader *r, size_t field, const char *name, char
     return 0;
 }
 
-/* "k=v;k=v" in any order, and the failure domain. */
+/* Parse "k=v;k=v" in any order, and the failure domain. */
 static int machine_attributes(const struct reader *r, struct words *ret, struct err *err)
 {
     char key[CELL_NAME_MAX + 1];
@@ -203,7 +203,7 @@ static int machine_fields(const struct reader *r, struct trace_machine *m, struc
     return rc;
 }
 
-/* Machine i stands in line i + 2. */
+/* Check that ids are unique. Machine i is in line i + 2. */
 static int machines_unique(struct trace *trace, const char *path, struct err *err)
 {
     CLEANUP(namemap_release) struct namemap ids = {0};
@@ -281,7 +281,7 @@ static bool same_request(const struct trace_job *a, const struct trace_job *b)
            strcmp(a->constraints.text, b->constraints.text) == 0;
 }
 
-/* A part of a job like none before it; what its constraints say is read here. */
+/* Append a part of a job that differs from the part before; parse its constraints. */
 static int take_job(struct trace *trace, const struct reader *r, const struct trace_job *task,
                     struct err *err)
 {
@@ -348,7 +348,7 @@ int trace_read_tasks(struct trace *trace, const char *path, uint32_t tasks_max, 
     return rc;
 }
 
-/* Which of DIR/NAME and DIR/NAME.gz there is. */
+/* Return the existing one of DIR/NAME and DIR/NAME.gz. */
 static int path_in(const char *dir, const char *name, char *to, size_t size, struct err *err)
 {
     static const char *const ends[] = {"", ".gz"};

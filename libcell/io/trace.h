@@ -1,14 +1,15 @@
 /*
  * trace.h - a recorded workload in CSV: machines and tasks, read strictly.
  *
- * Two files, each with exactly this header line, fields without quotes, lines ending in '\n':
+ * There are two files, each with exactly this header line, fields without quotes, lines ending in
+ * '\n':
  *
  *   machine_id,cpu_milli,ram_mib,disk_mib,gpu_milli,attributes,failure_domain
  *   job_id,task_index,priority,qos,arrival_s,duration_s,cpu_milli,ram_mib,disk_mib,gpu_milli,
  *   constraints (all in one line)
  *
- * Either may be gzipped. The first line that is not so is refused as "FILE:LINE: what is wrong";
- * nothing is guessed, nothing skipped. Everything is bounded.
+ * Both may be gzipped. The first malformed line is refused as "FILE:LINE: reason"; nothing is
+ * guessed or skipped. All sizes are bounded.
  */
 #ifndef CELL_TRACE_H
 #define CELL_TRACE_H
@@ -18,36 +19,38 @@
 enum {
     TRACE_LINE_MAX = 4096, /* bytes */
     TRACE_TASKS_MAX = CELL_TASKS_MAX,
-    TRACE_ID_MAX = 40,      /* bytes of a job's or machine's id: a name, with room for a suffix */
+    TRACE_ID_MAX = 40, /* bytes of the id of a job or machine: a name, with room for a suffix */
     TRACE_CONFLICTS_MAX = 8 /* of a job */
 };
-#define TRACE_FAILURE_DOMAIN "failure_domain" /* an attribute of machines that have one */
-#define TRACE_AMOUNT_MAX (INT64_C(1) << 30)   /* milli, MiB or seconds: 2^50 bytes at most */
+#define TRACE_FAILURE_DOMAIN \
+    "failure_domain"                        /* attribute of machines that have a failure domain \
+                                             */
+#define TRACE_AMOUNT_MAX (INT64_C(1) << 30) /* milli, MiB or seconds; 2^50 bytes at most */
 
 struct trace_machine {
     char id[TRACE_ID_MAX + 1];
     int64_t cpu_milli, ram_mib, disk_mib, gpu_milli;
-    struct words attributes; /* attributes.h; the failure domain is one */
+    struct words attributes; /* attributes.h; includes the failure domain */
 };
 
-/* A machine that runs a task of `job` is to hold at most `max` tasks of this one. */
+/* A machine that runs a task of `job` must run at most `max` tasks of this one. */
 struct trace_conflict {
     char job[TRACE_ID_MAX + 1];
     uint32_t max;
 };
 
-/* What the tasks of a job ask of machines, all of it hard. */
+/* The constraints of a job's tasks on machines; all are required. */
 struct trace_constraints {
-    char *text; /* as written, "" when there are none */
+    char *text; /* as in the file, "" when there are none */
     struct clauses clauses;
-    uint32_t machine_max; /* tasks on one machine at most; 0: no bound */
-    uint32_t domain_max;  /* tasks in one failure domain at most; 0: no bound */
-    uint32_t domains_min; /* failure domains it is to cover; 0: any number */
+    uint32_t machine_max; /* maximum number of tasks on one machine; 0: no bound */
+    uint32_t domain_max;  /* maximum number of tasks in one failure domain; 0: no bound */
+    uint32_t domains_min; /* minimum number of failure domains; 0: any number */
     struct trace_conflict *conflicts;
     uint32_t conflict_count;
 };
 
-/* Consecutive tasks of one job that ask for the same. */
+/* Consecutive tasks of one job with the same requirements. */
 struct trace_job {
     char id[TRACE_ID_MAX + 1];
     uint32_t line;  /* of its first task */
@@ -65,17 +68,17 @@ struct trace {
     uint32_t machine_count, machine_capacity;
     struct trace_job *jobs; /* in the order of the file */
     uint32_t job_count, job_capacity;
-    int32_t *durations_s; /* of each task, in the order of the file; -1: it runs on */
+    int32_t *durations_s; /* of each task, in the order of the file; -1: the task does not end */
     uint32_t task_count, task_capacity;
     uint32_t priority_max;
 };
 
-/* Adds to `trace`, which starts out as {0}; on an error it is to be released all the same. */
+/* Add the machines of a file to `trace`, initially {0}. Release `trace` even after an error. */
 int trace_read_machines(struct trace *trace, const char *path, struct err *err) MUST_USE;
-/* Reads at most `tasks_max` tasks and leaves the rest of the file alone (0: all). */
+/* Read at most `tasks_max` tasks (0: all) and ignore the rest of the file. */
 int trace_read_tasks(struct trace *trace, const char *path, uint32_t tasks_max,
                      struct err *err) MUST_USE;
-/* DIR/machines.csv and DIR/tasks.csv, each of them or its .gz (the plain one first). */
+/* Read DIR/machines.csv and DIR/tasks.csv, or their .gz files (the plain file has priority). */
 int trace_read_dir(struct trace *trace, const char *dir, uint32_t tasks_max,
                    struct err *err) MUST_USE;
 void trace_release(struct trace *trace);
@@ -86,7 +89,7 @@ void trace_release(struct trace *trace);
  *     conflict=JOB:K                           spread=failure_domain:N
  */
 int trace_constraints_parse(const char *text, struct trace_constraints *ret,
-                            struct err *err) MUST_USE; /* to be released even on an error */
+                            struct err *err) MUST_USE; /* release `ret` even after an error */
 void trace_constraints_release(struct trace_constraints *constraints);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * trace_constraints.c - what the tasks of a trace ask of machines.
+ * trace_constraints.c - the constraints of a trace's tasks.
  */
 #include "trace.h"
 
@@ -21,7 +21,7 @@ static int refuse(const char *item, struct err *err, const char *what)
     return err_set(err, ERR_INVALID, "\"%.*s\": %s", ITEM_TEXT_MAX, item, what);
 }
 
-/* What follows `prefix` in `item`, or NULL. */
+/* Return the rest of `item` after `prefix`, or NULL. */
 static const char *after(const char *item, const char *prefix)
 {
     size_t length = strlen(prefix);
@@ -38,13 +38,13 @@ static bool count_parse(const char *text, uint32_t min, uint32_t *ret)
     return *end == '\0' && *ret >= min && *ret <= CELL_TASKS_MAX;
 }
 
-/* KEY=OBJECT:K, once in a job. */
+/* Parse KEY=OBJECT:K, which may occur once in a job. */
 static int bound_parse(const char *item, const char *rest, uint32_t *to, struct err *err)
 {
     if (*to != 0)
-        return refuse(item, err, "it is there twice");
+        return refuse(item, err, "it occurs twice");
     if (!count_parse(rest, 1, to))
-        return refuse(item, err, "after the colon a number of tasks or domains, from 1 on");
+        return refuse(item, err, "expected a number of at least 1 after the colon");
     return 0;
 }
 
@@ -57,7 +57,7 @@ static int conflict_parse(const char *item, const char *rest, struct trace_const
     if (length <= TRACE_ID_MAX)
         str_copy(conflict.job, length + 1, rest);
     if (conflict.job[0] == '\0' || !count_parse(colon + 1, 0, &conflict.max))
-        return refuse(item, err, "it is to be conflict=JOB:K");
+        return refuse(item, err, "expected conflict=JOB:K");
     if (to->conflict_count == TRACE_CONFLICTS_MAX)
         return err_set(err, ERR_LIMIT, "more than %d conflicts", TRACE_CONFLICTS_MAX);
     to->conflicts = xrealloc(to->conflicts, to->conflict_count + 1, sizeof conflict);
@@ -65,7 +65,7 @@ static int conflict_parse(const char *item, const char *rest, struct trace_const
     return 0;
 }
 
-/* The values of `in` stand between bars here, elsewhere between commas. */
+/* Parse a term. The values of `in` are separated by bars here, elsewhere by commas. */
 static int term_of(const char *item, struct trace_constraints *to, struct err *err)
 {
     CLEANUP(free_ptr) char *text = xstrdup(item);
@@ -79,7 +79,7 @@ static int term_of(const char *item, struct trace_constraints *to, struct err *e
     clause_add(clauses_add(&to->clauses, 0), term);
     if (term.op != OP_EQUAL && term.op != OP_NOT_EQUAL && term.op != OP_AT_LEAST &&
         term.op != OP_IN)
-        return refuse(item, err, "of operators a trace has = != >= in");
+        return refuse(item, err, "a trace may use only the operators = != >= in");
     return 0;
 }
 
@@ -102,7 +102,7 @@ static int item_parse(const char *item, struct trace_constraints *to, struct err
     for (size_t i = 0; i < ARRAY_SIZE(words); i++)
         if (after(item, words[i]) != NULL)
             return refuse(item, err,
-                          "it is to be distinct=machine:K, limit=failure_domain:K or "
+                          "expected distinct=machine:K, limit=failure_domain:K or "
                           "spread=failure_domain:N");
     const char *rest = after(item, "conflict=");
     return rest != NULL ? conflict_parse(item, rest, to, err) : term_of(item, to, err);

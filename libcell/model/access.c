@@ -1,43 +1,19 @@
 /*
- * access.c - the table of commands and who may send them.
+ * access.c - who may send which command: by the table in cmd.h.
  */
 #include "access.h"
 
-#include <string.h>
+#include "fields.h"
 
-/* A kind of command without a row does not compile. */
-#define CMD_ACCESS(X) \
-    X(MACHINE_REGISTER, CELL, "register a machine") \
-    X(MACHINE_DOWN, CELL, "declare a machine down") \
-    X(MACHINE_DRAIN, OPERATOR, "drain or undrain a machine") \
-    X(MACHINE_EVICT, CELL, "go on with a drain") \
-    X(MACHINE_RECLAIM, CELL, "free the ram of a machine") \
-    X(JOB_SUBMIT, ANYBODY, "submit a job") \
-    X(JOB_UPDATE, OWNER, "update it") \
-    X(JOB_KILL, OWNER, "kill it") \
-    X(JOB_RESIZE, CELL, "go on with an update") \
-    X(SCHEDULE, CELL, "place tasks") \
-    X(REPORT, CELL, "report what became of tasks") \
-    X(USAGE, CELL, "report what tasks use") \
-    X(WAKE, CELL, "end a back-off") \
-    X(QUOTA_SET, OPERATOR, "set a quota") \
-    X(POLICY_SET, OPERATOR, "set the cell's policy") \
-    X(HOLD_SET, OPERATOR, "release the cell") \
-    X(MASTERS_SET, CELL, "say who the replicas are") \
-    X(MASTER_ADD, OPERATOR, "add a replica") \
-    X(MASTER_REMOVE, OPERATOR, "remove a replica") \
-    X(MASTER_STEP, CELL, "go on with a change of the replicas") \
-    X(IDENTITY_SET, OPERATOR, "give rights or revoke certificates") \
-    X(MACHINE_TRY, CELL, "try a sick machine again") \
-    X(MACHINE_REMOVE, OPERATOR, "remove a machine")
+#include <string.h>
 
 enum access cmd_access(enum cmd_kind kind)
 {
     switch (kind) {
-#define X(name, access, deed) \
+#define X(name, number, text, member, body, access, deed) \
     case CMD_##name: \
         return ACCESS_##access;
-        CMD_ACCESS(X)
+        CMD_KINDS(X)
 #undef X
     }
     return ACCESS_CELL;
@@ -46,10 +22,10 @@ enum access cmd_access(enum cmd_kind kind)
 const char *cmd_deed(enum cmd_kind kind)
 {
     switch (kind) {
-#define X(name, access, deed) \
+#define X(name, number, text, member, body, access, deed) \
     case CMD_##name: \
         return deed;
-        CMD_ACCESS(X)
+        CMD_KINDS(X)
 #undef X
     }
     return "send a command of a kind that is none";
@@ -110,9 +86,9 @@ int access_check(const struct cell *cell, enum access access, const char *user, 
 /* The job that the command names; NULL: it names none. */
 static const char *job_name_of(const struct cmd *cmd)
 {
-    if (cmd->kind == CMD_JOB_KILL)
-        return cmd->job_kill.name;
-    return cmd->kind == CMD_JOB_UPDATE ? cmd->job_update.name : NULL;
+    if (cmd_access(cmd->kind) != ACCESS_OWNER)
+        return NULL;
+    return field_text(&cmd_body_record(cmd->kind)->fields[0], cmd_body((struct cmd *)cmd));
 }
 
 int cmd_access_check(const struct cell *cell, const struct cmd *cmd, struct err *err)

@@ -2,7 +2,7 @@
  * access.h - who may send which command: one table, asked before a command is looked at.
  *
  * The cell itself (the leader's timers, replicas for the borglets they drive) may send everything;
- * its commands have no user. libcell/proto/wire_access.h has the same for the methods of the wire.
+ * its commands have no user. libcell/proto/wire.h has the same for the methods of the wire.
  */
 #ifndef CELL_ACCESS_H
 #define CELL_ACCESS_H

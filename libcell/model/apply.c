@@ -34,85 +34,15 @@ void answer_say(struct apply *a, const char *fmt, ...)
     va_end(args);
 }
 
-/* Of the leader's timers and of the operator, about one machine. */
-static void dispatch_machine(struct apply *a, const struct cmd *cmd)
-{
-    if (cmd->kind == CMD_MACHINE_EVICT)
-        apply_machine_evict(a, &cmd->machine_evict);
-    else if (cmd->kind == CMD_MACHINE_RECLAIM)
-        apply_machine_reclaim(a, &cmd->machine_reclaim);
-    else if (cmd->kind == CMD_MACHINE_TRY)
-        apply_machine_try(a, &cmd->machine_try);
-    else
-        apply_machine_remove(a, &cmd->machine_remove);
-}
-
 static void dispatch(struct apply *a, const struct cmd *cmd)
 {
     switch (cmd->kind) {
-    case CMD_MACHINE_REGISTER:
-        apply_machine_register(a, &cmd->machine_register);
+#define X(name, number, text, member, ...) \
+    case CMD_##name: \
+        apply_##member(a, &cmd->member); \
         return;
-    case CMD_MACHINE_DOWN:
-        apply_machine_down(a, &cmd->machine_down);
-        return;
-    case CMD_JOB_SUBMIT:
-        apply_job_submit(a, &cmd->job_submit);
-        return;
-    case CMD_JOB_KILL:
-        apply_job_kill(a, &cmd->job_kill);
-        return;
-    case CMD_SCHEDULE:
-        apply_schedule(a, &cmd->schedule);
-        return;
-    case CMD_REPORT:
-        apply_report(a, &cmd->report);
-        return;
-    case CMD_WAKE:
-        apply_wake(a, &cmd->wake);
-        return;
-    case CMD_MACHINE_DRAIN:
-        apply_machine_drain(a, &cmd->machine_drain);
-        return;
-    case CMD_QUOTA_SET:
-        apply_quota_set(a, &cmd->quota_set);
-        return;
-    case CMD_JOB_UPDATE:
-        apply_job_update(a, &cmd->job_update);
-        return;
-    case CMD_JOB_RESIZE:
-        apply_job_resize(a, &cmd->job_resize);
-        return;
-    case CMD_POLICY_SET:
-        apply_policy_set(a, &cmd->policy_set);
-        return;
-    case CMD_HOLD_SET:
-        apply_hold_set(a, &cmd->hold_set);
-        return;
-    case CMD_USAGE:
-        apply_usage(a, &cmd->usage);
-        return;
-    case CMD_MACHINE_EVICT:
-    case CMD_MACHINE_RECLAIM:
-    case CMD_MACHINE_TRY:
-    case CMD_MACHINE_REMOVE:
-        dispatch_machine(a, cmd);
-        return;
-    case CMD_MASTERS_SET:
-        apply_masters_set(a, &cmd->masters_set);
-        return;
-    case CMD_MASTER_ADD:
-        apply_master_add(a, &cmd->master_add);
-        return;
-    case CMD_MASTER_REMOVE:
-        apply_master_remove(a, &cmd->master_remove);
-        return;
-    case CMD_MASTER_STEP:
-        apply_master_step(a, &cmd->master_step);
-        return;
-    case CMD_IDENTITY_SET:
-        apply_identity_set(a, &cmd->identity_set);
-        return;
+        CMD_KINDS(X)
+#undef X
     }
     answer_refuse(a, ERR_INVALID, "command kind %d is none this release knows", (int)cmd->kind);
 }
@@ -209,7 +139,7 @@ void cell_apply_begin(struct apply *a, struct cell *cell, const struct cmd *cmd,
         return;
     if (cmd->time_ms / 1000 < CELL_END_S)
         cell->now_ms = MAX(cell->now_ms, cmd->time_ms);
-    if (cmd_access_check(cell, cmd, &err) == 0)
+    if (cmd_access_check(cell, cmd, &err) == 0 && cmd_format_check(cell, cmd, &err) == 0)
         dispatch(a, cmd);
     else
         answer_refuse(a, err.code, "%s", err.msg);

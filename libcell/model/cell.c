@@ -8,13 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *machine_state_text(enum machine_state state)
-{
-    static const char *const texts[MACHINE_STATE_COUNT] = {"up", "down", "removed"};
-    ASSERT(state < MACHINE_STATE_COUNT);
-    return texts[state];
-}
-
 struct subject machine_subject(const struct machine *machine)
 {
     return (struct subject){machine->name, &machine->attributes};
@@ -26,7 +19,7 @@ static void cell_init(struct cell *cell)
     list_init(&cell->jobs);
     list_init(&cell->system_jobs);
     list_init(&cell->updating);
-    list_init(&cell->uneasy);
+    list_init(&cell->clearing);
     list_init(&cell->dead_jobs);
     for (size_t i = 0; i < BACKOFF_SLOTS; i++)
         list_init(&cell->backing_off[i]);
@@ -72,10 +65,15 @@ static void job_free(struct job *job)
 
 void cell_clear(struct cell *cell)
 {
+    LIST_EACH(l, &cell->jobs)
+    asks_release(cell, CONTAINER_OF(l, struct job, link));
+    ASSERT(cell->whereabouts_by_name.count == 0);
+    namemap_release(&cell->whereabouts_by_name);
     for (struct list *l; (l = list_pop(&cell->jobs)) != NULL;)
         job_free(CONTAINER_OF(l, struct job, link));
     for (uint32_t i = 0; i < cell->machine_count; i++) {
         words_release(&cell->machines[i]->attributes);
+        words_release(&cell->machines[i]->labels);
         free(cell->machines[i]->left);
         free(cell->machines[i]);
     }
@@ -148,7 +146,8 @@ uint64_t cell_digest(const struct cell *cell)
     const uint64_t counters[] = {cell->now_ms,          cell->event_seq,     cell->next_job,
                                  cell->live_tasks,      cell->job_count,     cell->dead_job_count,
                                  cell->machine_count,   cell->request_seq,   cell->quota_count,
-                                 cell->settings.policy, cell->settings.hold, cell->identity_count};
+                                 cell->settings.policy, cell->settings.hold, cell->identity_count,
+                                 cell->settings.format};
     uint64_t hash = resource_names_row_hash(cell->digest_sum, &cell->resource_names);
     hash = masters_row_hash(hash, &cell->settings.masters);
     for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
@@ -168,7 +167,7 @@ struct machine *cell_add_row(struct cell *cell)
     machine->id.v = count + 1;
     machine->state = MACHINE_REMOVED;
     list_init(&machine->tasks);
-    list_init(&machine->uneasy);
+    list_init(&machine->clearing);
     return machine;
 }
 
@@ -271,6 +270,7 @@ struct job *cell_add_job(struct cell *cell, job_id id, const struct job_spec *sp
     account_add(cell, &job->spec, job->spec.replicas);
     idmap_put(&cell->jobs_by_id, id.v, job);
     namemap_put(&cell->jobs_by_name, job->spec.name, job);
+    whereabouts_of(cell, job);
     return job;
 }
 
@@ -297,6 +297,7 @@ void cell_add_dead(struct cell *cell, struct job *job)
     cell->live_tasks -= job->task_count;
     account_job_died(cell, job);
     account_remove(cell, &job->spec, job_accounted(job));
+    asks_release(cell, job);
     matcher_free(job->matcher);
     job->matcher = NULL;
 }
@@ -308,6 +309,7 @@ void cell_remove_job(struct cell *cell, struct job *job)
     if (namemap_get(&cell->jobs_by_name, job->spec.name) == job)
         namemap_remove(&cell->jobs_by_name, job->spec.name);
     idmap_remove(&cell->jobs_by_id, job->id.v);
+    whereabouts_forget(job);
     list_remove(&job->link);
     list_remove(&job->dead);
     list_remove(&job->updating);

@@ -83,10 +83,11 @@ struct machine {
     uint32_t left_count, left_capacity;
     uint32_t left_foreign; /* the first ones are of borglets with another directory: that the
                               present one does not know of them says nothing */
+    struct words labels;   /* "name=value", as its borglet said */
     uint64_t changed_ms;
     uint64_t row_hash;
-    struct list tasks;  /* task.link of its live tasks, in order of assignment */
-    struct list uneasy; /* in cell.uneasy: it drains, or lacks ram */
+    struct list tasks;    /* task.link of its live tasks, in order of assignment */
+    struct list clearing; /* in cell.clearing: it drains, or lacks ram */
 };
 
 /* A job is live until all its tasks are final; one on every machine until it is killed too. */
@@ -105,6 +106,8 @@ struct job {
     struct resources limits_old[JOB_LIMITS_OLD_MAX];
     uint32_t limit_old_count;
     uint32_t outdated; /* tasks that are: task_is_outdated() */
+    uint32_t
+        restart_batch; /* so many tasks may be down at once for its last restart; 0: no bound */
     uint64_t submitted_ms;
     uint64_t changed_ms;
     char reason[CELL_REASON_MAX + 1]; /* why its pending tasks are pending; "" when none are */
@@ -116,8 +119,11 @@ struct job {
     uint32_t task_count;     /* at least spec.replicas */
     uint32_t task_capacity;  /* rows there is memory for */
     struct matcher *matcher; /* of its constraints; made when first asked for, gone when dead */
-    struct list link;        /* in cell.jobs, by id */
-    struct list system;      /* in cell.system_jobs: on every machine and not killed */
+    /* Derived, of the newest job of a name: where its live tasks are; NULL: nobody asks. */
+    struct whereabouts *whereabouts;
+    struct asks *asks;    /* of a live job: what it asks about whereabouts; NULL: nothing */
+    struct list link;     /* in cell.jobs, by id */
+    struct list system;   /* in cell.system_jobs: on every machine and not killed */
     bool over_quota;      /* a machine may want it that its user's quota does not pay for: it has to
                              be looked at again when the quota eases. A hint, and no state. */
     struct list updating; /* in cell.updating: tasks are outdated */
@@ -201,6 +207,7 @@ struct settings {
     enum policy policy; /* of jobs that name none */
     enum hold hold;
     struct masters masters;
+    uint32_t format; /* that all masters know: format.c; 0: they have not agreed yet, it is 1 */
 };
 
 /* What a retried command is answered, found by its request id. */
@@ -233,15 +240,16 @@ struct cell {
     uint32_t machines_up;
     uint32_t machines_removed;
     uint32_t machines_sick;
-    struct list uneasy; /* machines that may have to be asked for work to go, in no order */
+    struct list clearing; /* machines that may have to be asked for work to go, in no order */
     struct namemap machines_by_name;
 
     struct list jobs; /* all, by id */
     uint64_t job_count;
     struct idmap jobs_by_id;
-    struct namemap jobs_by_name; /* the newest job of each name */
-    struct list system_jobs;     /* by id */
-    struct list updating;        /* in no order */
+    struct namemap jobs_by_name;        /* the newest job of each name */
+    struct namemap whereabouts_by_name; /* of jobs that live jobs ask about: whereabouts.h */
+    struct list system_jobs;            /* by id */
+    struct list updating;               /* in no order */
     struct list dead_jobs;
     uint64_t dead_job_count;
     struct list backing_off[BACKOFF_SLOTS]; /* task.waiting of tasks with not_before_ms != 0, by

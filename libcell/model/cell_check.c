@@ -72,6 +72,7 @@ static void check_job(const struct cell *cell, const struct job *job, struct sum
     ASSERT(list_empty(&job->updating) == (outdated == 0));
     must(job_tasks_check(cell, job_find(cell, job->id), &err), &err);
     check_system_job(cell, job);
+    whereabouts_check(cell, job);
     ASSERT(cell_job(cell, job->id) == job);
     ASSERT(cell_job_named(cell, job->spec.name)->id.v >= job->id.v);
     ASSERT(job->spec_hash == spec_row_hash(&job->spec));
@@ -101,7 +102,7 @@ static void check_machine(const struct cell *cell, const struct machine *machine
         machine_count(&sums_of, cell_job(cell, task_job(task->id)), task, 1);
     }
     uint32_t count = sums_of.task_count;
-    ASSERT(machine->attributes_hash == attributes_row_hash(&machine->attributes));
+    ASSERT(machine->attributes_hash == attributes_row_hash(machine));
     ASSERT(count == machine->task_count);
     ASSERT_IMPLIES(machine->state != MACHINE_UP, count == 0);
     ASSERT(memcmp(&sums_of.reserved, &machine->reserved, sizeof machine->reserved) == 0);
@@ -116,7 +117,7 @@ static void check_machine(const struct cell *cell, const struct machine *machine
         sums->unconfirmed += job != NULL;
     }
     ASSERT(machine->row_hash == machine_row_hash(machine));
-    ASSERT(list_empty(&machine->uneasy) ==
+    ASSERT(list_empty(&machine->clearing) ==
            (machine->state != MACHINE_UP || (!machine->draining && !machine_lacks_ram(machine))));
     sums->machines_up += machine->state == MACHINE_UP;
     sums->machines_removed += machine->state == MACHINE_REMOVED;

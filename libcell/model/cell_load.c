@@ -7,6 +7,8 @@
  */
 #include "cell_write.h"
 
+#include "fields.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +26,7 @@ int cell_load_machine(struct cell *cell, const struct machine *row, struct err *
     struct machine *machine = cell_add_row(cell);
     if (!is_row_only)
         cell_name_machine(cell, machine, row->name);
-    machine_set_attributes(machine, &row->attributes);
+    machine_describe(machine, &row->attributes, &row->labels);
     str_copy(machine->addr, sizeof machine->addr, row->addr);
     machine->state = row->state;
     cell->machines_up += row->state == MACHINE_UP;
@@ -60,10 +62,7 @@ int cell_load_job(struct cell *cell, const struct job *row, struct err *err)
         return -ERR_CORRUPT;
     struct job *job = cell_add_job(cell, row->id, &settled.spec);
     cell_grow_job(cell, job, row->task_count);
-    job->killed = row->killed;
-    job->submitted_ms = row->submitted_ms;
-    job->changed_ms = row->changed_ms;
-    str_copy(job->reason, sizeof job->reason, row->reason);
+    record_copy_stored(&job_record, job, row);
     for (uint32_t i = 0; i < job->task_count; i++)
         job->tasks[i].changed_ms = row->submitted_ms;
     return 0;
@@ -202,7 +201,7 @@ static int derive_machine(struct cell *cell, struct machine *machine, struct err
         return -ERR_CORRUPT;
     machine->row_hash = machine_row_hash(machine);
     cell->digest_sum += machine->row_hash;
-    cell_list_uneasy(cell, machine);
+    cell_list_clearing(cell, machine);
     return 0;
 }
 
@@ -223,6 +222,18 @@ static int derive_over_quota(struct cell *cell, struct err *err)
     return 0;
 }
 
+/* Once all tasks are where they are. */
+static void derive_whereabouts(struct cell *cell)
+{
+    uint32_t units = UINT32_MAX;
+    LIST_EACH(l, &cell->jobs)
+    if (!job_is_dead(CONTAINER_OF(l, struct job, link)))
+        asks_add(cell, CONTAINER_OF(l, struct job, link));
+    LIST_EACH(l, &cell->jobs)
+    while (!asks_count(cell, CONTAINER_OF(l, struct job, link), &units))
+        units = UINT32_MAX;
+}
+
 int cell_load_done(struct cell *cell, struct err *err)
 {
     for (uint32_t i = 0; i < cell->machine_count; i++)
@@ -237,6 +248,7 @@ int cell_load_done(struct cell *cell, struct err *err)
     if (over != 0)
         return over;
     derive_dead_jobs(cell);
+    derive_whereabouts(cell);
     for (uint32_t i = 0; i < cell->machine_count; i++) {
         int rc = derive_machine(cell, cell->machines[i], err);
         if (rc != 0)

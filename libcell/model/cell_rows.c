@@ -28,8 +28,8 @@ static const char *machine_row_wrong(const struct machine *row, bool is_row_only
         return "its address is none";
     if (is_row_only &&
         (row->draining || row->instance != 0 || row->sick_rounds != 0 || row->left_count != 0 ||
-         row->attributes.count != 0 || row->faults[0].v != 0 || row->addr[0] != '\0' ||
-         !resources_fit(&row->capacity, &none)))
+         row->attributes.count != 0 || row->labels.count != 0 || row->faults[0].v != 0 ||
+         row->addr[0] != '\0' || !resources_fit(&row->capacity, &none)))
         return "it is removed, but there is something of it";
     if (row->sick_until_ms != 0 && row->sick_rounds == 0)
         return "it is sick, and was never";
@@ -53,7 +53,8 @@ int machine_row_check(const struct cell *cell, const struct machine *machine, st
     if (machine->changed_ms > cell->now_ms)
         return machine_wrong(machine, "it changed later than now", err);
     if (capacity_valid(&machine->capacity, &cell->resource_names, &why) != 0 ||
-        attributes_valid(&machine->attributes, &why) != 0)
+        attributes_valid(&machine->attributes, &why) != 0 ||
+        attributes_valid(&machine->labels, &why) != 0)
         return machine_wrong(machine, why.msg, err);
     const char *wrong = machine_row_wrong(machine, is_row_only);
     return wrong == NULL ? 0 : machine_wrong(machine, wrong, err);
@@ -146,6 +147,7 @@ static const char *resting_wrong(const struct task *task)
            : task->alloc.v != 0           ? "not live, but in an alloc"
            : task->stopping != CAUSE_NONE ? "not live, but stopping"
            : task->shape != 0             ? "not live, but in a shape"
+           : task->restart                ? "not live, but to be restarted"
            : task->pid != 0               ? "not live, but with a process"
            : task->not_before_ms != 0 && task->state != TASK_PENDING ? "final, but backing off"
                                                                      : NULL;

@@ -38,6 +38,8 @@ static void machine_text(struct buf *to, const struct cell *cell, const struct m
         buf_printf(to, " rival=%" PRIu64, machine->rival_ms);
     if (machine->attributes.count > 0)
         words_text(to, "attributes", &machine->attributes);
+    if (machine->labels.count > 0)
+        words_text(to, "labels", &machine->labels);
     buf_printf(to, "\n");
 }
 
@@ -78,6 +80,8 @@ static void job_text(struct buf *to, const struct job *job)
                spec->backoff_max_ms, spec->grace_ms);
     if (spec->disruptions_max != 0)
         buf_printf(to, " disruptions=%u/%u", job->disrupted, spec->disruptions_max);
+    if (job->restart_batch != 0)
+        buf_printf(to, " restart_batch=%u", job->restart_batch);
     for (uint32_t i = 0; i < job->limit_old_count; i++) {
         buf_printf(to, " before%u=\"", i + 1);
         resources_print(to, &job->limits_old[i], &spec->resource_names);
@@ -119,6 +123,8 @@ static void task_text(struct buf *to, const struct cell *cell, const struct job 
         buf_printf(to, " shape=%u", task->shape + 1);
     if (task->stopping != CAUSE_NONE)
         buf_printf(to, " stopping=%s", cause_text(task->stopping));
+    if (task->restart)
+        buf_printf(to, " to-be-restarted");
     if (task->cause != CAUSE_NONE)
         buf_printf(to, " cause=%s", cause_text(task->cause));
     if (task->exit_code != 0)
@@ -184,6 +190,8 @@ void cell_text(struct buf *to, const struct cell *cell)
         if (cell->resource_names.text[i][0] != '\0')
             buf_printf(to, " resource%d=%s", i, cell->resource_names.text[i]);
     buf_printf(to, "\n");
+    if (cell->settings.format != 0)
+        buf_printf(to, "format %" PRIu32 "\n", cell->settings.format);
     if (cell->settings.policy != POLICY_STRANDING_AWARE || cell->settings.hold != HOLD_OFF)
         buf_printf(to, "settings policy=%s hold=%s\n", policy_text(cell->settings.policy),
                    hold_text(cell->settings.hold));

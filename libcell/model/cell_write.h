@@ -54,8 +54,8 @@ void cell_remove_job(struct cell *cell, struct job *job);
 const struct remembered *cell_remembered(const struct cell *cell, const uint64_t request_id[2]);
 void cell_remember(struct cell *cell, uint64_t seq, const struct remembered *row);
 
-/* machine.c: keep cell.uneasy true after a change of the machine. */
-void cell_list_uneasy(struct cell *cell, struct machine *machine);
+/* machine.c: keep cell.clearing true after a change of the machine. */
+void cell_list_clearing(struct cell *cell, struct machine *machine);
 /* resize.c: keep cell.updating true after a change of job.outdated. */
 void cell_list_updating(struct cell *cell, struct job *job);
 bool task_shape_right(const struct job *job, uint32_t shape); /* can a task of it hold this? */
@@ -84,13 +84,16 @@ void resize_look(struct apply *a, struct job *job, struct resize *resize);
 void resize_begin(struct apply *a, struct job *job);
 void resize_go_on(struct apply *a, struct job *job);
 
+/* job_update.c: the live job of this name; NULL: there is none, and the answer says so. */
+struct job *job_to_update(struct apply *a, const char *name);
+
 /* job.c: number its resources as the cell does; ERR_NOT_FOUND when it has no such. */
 int spec_settle(const struct cell *cell, struct job_spec *spec, struct err *err) MUST_USE;
 /* machine_fault.c: of a task that its machine could not start, or did. */
 void machine_start_failed(struct apply *a, struct machine *machine, task_id task);
 void machine_started(struct apply *a, struct machine *machine);
 /* It is well, and nothing is remembered. */
-void machine_forgive(struct apply *a, struct machine *machine);
+void machine_reset_faults(struct apply *a, struct machine *machine);
 /* machine_left.c: nobody knows any more whether this live attempt runs; now somebody does. */
 void machine_left_add(struct apply *a, struct machine *machine, const struct task *task);
 void machine_left_put(struct machine *machine, struct attempt_ref ref);            /* loading */
@@ -153,6 +156,24 @@ int quota_check(const struct cell *cell, const struct job_spec *spec, uint32_t t
 /* identity.c: check the rows as cell_check() does; what they add to the digest */
 uint64_t cell_check_identities(const struct cell *cell);
 
+/* whereabouts.c: what is derived of where tasks are */
+/* Count a task of the job that begins (+1) or ends (-1) to be live there. */
+void job_count_at(const struct job *job, const struct machine *machine, int change);
+/* Take its tasks out of all counts (-1) before its attributes change, and in again (+1). */
+void machine_count_whereabouts(const struct cell *cell, const struct machine *machine, int change);
+/* The newest job of its name came; it goes. */
+void whereabouts_of(struct cell *cell, struct job *job);
+void whereabouts_forget(struct job *job);
+/* May one more job that asks this be there? ERR_LIMIT. */
+int asks_check(const struct cell *cell, const struct job_spec *spec, struct err *err) MUST_USE;
+/* The job begins, or ceases, to ask; what was not counted before has to be counted. */
+void asks_add(struct cell *cell, struct job *job);
+void asks_release(struct cell *cell, struct job *job);
+/* Count what it asks for, as far as there are units, one a row of a task; false: it is to be called
+ * again. No task may begin or end to be live meanwhile. */
+bool asks_count(const struct cell *cell, struct job *job, uint32_t *units) MUST_USE;
+void whereabouts_check(const struct cell *cell, const struct job *job); /* as cell_check() */
+
 /* alloc.c */
 /* May this job come: are there allocs that it fits? */
 int alloc_set_check(const struct cell *cell, const struct job_spec *spec, struct err *err) MUST_USE;
@@ -202,13 +223,14 @@ uint64_t identity_row_hash(const struct identity_row *row);
 uint64_t masters_row_hash(uint64_t hash, const struct masters *masters);
 uint64_t request_row_hash(uint64_t seq, const struct remembered *row);
 
-uint64_t attributes_row_hash(const struct words *attributes);
+uint64_t attributes_row_hash(const struct machine *machine); /* and of its labels */
 uint64_t resource_names_row_hash(uint64_t hash, const struct resource_names *names);
 
 /* row_set.c */
 void machine_touch(struct apply *a, struct machine *machine);
 /* Takes a copy. */
-void machine_set_attributes(struct machine *machine, const struct words *attributes);
+void machine_describe(struct machine *machine, const struct words *attributes,
+                      const struct words *labels); /* copied */
 /* Count a task, if it is live, in (+1) or out of (-1) the sums of its machine. */
 void machine_count(struct machine *machine, const struct job *job, const struct task *task,
                    int sign);
@@ -246,6 +268,7 @@ void changes_note_task(struct changes *changes, task_id id);
 void changes_note_forgotten(struct changes *changes, job_id id);
 void changes_note_request(struct changes *changes, uint64_t seq);
 struct event *event_add(struct apply *a, enum event_kind kind);
+struct event *event_add_job(struct apply *a, enum event_kind kind, const struct job *job);
 /* Say in its detail who sent the command: ", by ada"; not, when it was the cell itself. */
 void event_by(const struct apply *a, struct event *event);
 struct event *event_add_machine(struct apply *a, enum event_kind kind,
@@ -265,30 +288,11 @@ void decision_print(struct buf *to, const struct cell *cell, const struct cmd_sc
 void answer_refuse(struct apply *a, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void answer_say(struct apply *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* The commands: machine.c, job.c, schedule.c, report.c, usage.c */
-void apply_machine_register(struct apply *a, const struct cmd_machine_register *body);
-void apply_machine_down(struct apply *a, const struct cmd_machine_down *body);
-void apply_machine_drain(struct apply *a, const struct cmd_machine_drain *body);
-void apply_machine_evict(struct apply *a, const struct cmd_machine_evict *body);
-void apply_machine_try(struct apply *a, const struct cmd_machine_try *body);
-void apply_machine_remove(struct apply *a, const struct cmd_machine_remove *body);
-void apply_job_submit(struct apply *a, const struct job_spec *body);
-void apply_job_update(struct apply *a, const struct cmd_job_update *body);
-void apply_job_resize(struct apply *a, const struct cmd_job_resize *body);
-void apply_job_kill(struct apply *a, const struct cmd_job_kill *body);
-void apply_policy_set(struct apply *a, const struct cmd_policy_set *body);
-void apply_hold_set(struct apply *a, const struct cmd_hold_set *body);
-void apply_masters_set(struct apply *a, const struct masters *body);
-void apply_master_add(struct apply *a, const struct cmd_master_add *body);
-void apply_master_remove(struct apply *a, const struct cmd_master_remove *body);
-void apply_master_step(struct apply *a, const struct cmd_master_step *body);
-void apply_quota_set(struct apply *a, const struct cmd_quota_set *body);
-void apply_identity_set(struct apply *a, const struct cmd_identity_set *body);
+/* The commands, by the table in cmd.h: machine.c, job.c, schedule.c, report.c, usage.c, ... */
+#define X(name, number, text, member, body, ...) \
+    void apply_##member(struct apply *a, const struct body *member);
+CMD_KINDS(X)
+#undef X
 bool job_forget_old(struct apply *a); /* false: as system_retry() */
-void apply_schedule(struct apply *a, const struct cmd_schedule *body);
-void apply_report(struct apply *a, const struct cmd_report *body);
-void apply_wake(struct apply *a, const struct cmd_wake *body);
-void apply_usage(struct apply *a, const struct cmd_usage *body);
-void apply_machine_reclaim(struct apply *a, const struct cmd_machine_reclaim *body);
 
 #endif

@@ -10,38 +10,75 @@
 #include "cell.h"
 #include "delta.h"
 
+/*
+ * Every kind of command, a row each: name, number, text, the member of struct cmd that holds its
+ * body, the struct of that, who may send it (access.h) and what that user does. Numbers are
+ * appended, never used again. The body's record is cmd_<member>_record in cmd_fields.c, and
+ * apply_<member>() carries the command out. The body of a command that is for the OWNER of a job
+ * begins with the name of that job.
+ */
 #define CMD_KINDS(X) \
-    X(MACHINE_REGISTER, 1, "machine-register") /* a borglet is there (again) */ \
-    X(MACHINE_DOWN, 2, "machine-down")         /* and now silent: its tasks are lost */ \
-    X(JOB_SUBMIT, 3, "job-submit") \
-    X(JOB_KILL, 4, "job-kill") \
-    X(SCHEDULE, 5, "schedule")           /* a batch of placements and of reasons why not */ \
-    X(REPORT, 6, "report")               /* what a borglet saw of its tasks */ \
-    X(WAKE, 7, "wake")                   /* back-offs that are over */ \
-    X(MACHINE_DRAIN, 8, "machine-drain") /* no new work there, and what runs moves; or again */ \
-    X(QUOTA_SET, 9, "quota-set") \
-    X(MACHINE_EVICT, 10, "machine-evict") /* the next of a draining machine's tasks may go */ \
-    X(JOB_UPDATE, 11, "job-update") \
-    X(POLICY_SET, 12, "policy-set") /* of the cell */ \
-    X(HOLD_SET, 13, "hold-set")     /* the cell holds still after a large loss, or goes on */ \
-    X(USAGE, 14, "usage")           /* what tasks of a machine use */ \
-    X(MACHINE_RECLAIM, 15, "machine-reclaim") /* it ran out of ram: who has to go, goes */ \
-    X(JOB_RESIZE, 16, "job-resize")   /* the next of a job's tasks may get its new limit */ \
-    X(MASTERS_SET, 17, "masters-set") /* who the replicas are at the beginning */ \
-    X(MASTER_ADD, 18, "master-add")   /* another replica, perhaps in place of one */ \
-    X(MASTER_REMOVE, 19, "master-remove") \
-    X(MASTER_STEP, 20, "master-step")   /* a replica has joined, or is gone */ \
-    X(IDENTITY_SET, 21, "identity-set") /* rights given or taken, certificates revoked */ \
-    X(MACHINE_TRY, 22, "machine-try")   /* a sick one may be tried again */ \
-    X(MACHINE_REMOVE, 23, "machine-remove")
+    CMD_KINDS_1(X) \
+    CMD_KINDS_2(X)
+#define CMD_KINDS_1(X) \
+    X(MACHINE_REGISTER, 1, "machine-register", machine_register, cmd_machine_register, CELL, \
+      "register a machine") /* a borglet is there (again) */ \
+    X(MACHINE_DOWN, 2, "machine-down", machine_down, cmd_machine_down, CELL, \
+      "declare a machine down") /* a machine is silent: its tasks are lost */ \
+    X(JOB_SUBMIT, 3, "job-submit", job_submit, job_spec, ANYBODY, "submit a job") \
+    X(JOB_KILL, 4, "job-kill", job_kill, cmd_job_kill, OWNER, "kill it") \
+    X(SCHEDULE, 5, "schedule", schedule, cmd_schedule, CELL, \
+      "place tasks") /* a batch of placements and of reasons why not */ \
+    X(REPORT, 6, "report", report, cmd_report, CELL, \
+      "report what became of tasks") /* what a borglet saw of its tasks */ \
+    X(WAKE, 7, "wake", wake, cmd_wake, CELL, "end a back-off") /* back-offs that are over */ \
+    X(MACHINE_DRAIN, 8, "machine-drain", machine_drain, cmd_machine_drain, OPERATOR, \
+      "drain or undrain a machine") /* it gets no new work, and what runs moves; or the end of \
+                                       that */ \
+    X(QUOTA_SET, 9, "quota-set", quota_set, cmd_quota_set, OPERATOR, "set a quota") \
+    X(MACHINE_EVICT, 10, "machine-evict", machine_evict, cmd_machine_evict, CELL, \
+      "go on with a drain") /* the next tasks of a draining machine may go */ \
+    X(JOB_UPDATE, 11, "job-update", job_update, cmd_job_update, OWNER, "update it") \
+    X(POLICY_SET, 12, "policy-set", policy_set, cmd_policy_set, OPERATOR, "set the cell's policy") \
+    X(HOLD_SET, 13, "hold-set", hold_set, cmd_hold_set, OPERATOR, \
+      "release the cell") /* the cell holds still after a large loss, or goes on */ \
+    X(USAGE, 14, "usage", usage, cmd_usage, CELL, \
+      "report what tasks use") /* what tasks of a machine use */ \
+    X(MACHINE_RECLAIM, 15, "machine-reclaim", machine_reclaim, cmd_machine_reclaim, CELL, \
+      "free the ram of a machine") /* it ran out of ram: tasks are evicted */ \
+    X(JOB_RESIZE, 16, "job-resize", job_resize, cmd_job_resize, CELL, \
+      "go on with an update") /* the next tasks of a job may get its new limit */ \
+    X(MASTERS_SET, 17, "masters-set", masters_set, masters, CELL, \
+      "say who the replicas are") /* the replicas at the beginning; next_id does not count */ \
+    X(MASTER_ADD, 18, "master-add", master_add, cmd_master_add, OPERATOR, \
+      "add a replica") /* another replica, perhaps in place of one */ \
+    X(MASTER_REMOVE, 19, "master-remove", master_remove, cmd_master_remove, OPERATOR, \
+      "remove a replica") \
+    X(MASTER_STEP, 20, "master-step", master_step, cmd_master_step, CELL, \
+      "go on with a change of the replicas") /* a replica has joined, or is gone */ \
+    X(IDENTITY_SET, 21, "identity-set", identity_set, cmd_identity_set, OPERATOR, \
+      "give rights or revoke certificates") \
+    X(MACHINE_TRY, 22, "machine-try", machine_try, cmd_machine_try, CELL, \
+      "try a sick machine again") \
+    X(MACHINE_REMOVE, 23, "machine-remove", machine_remove, cmd_machine_remove, OPERATOR, \
+      "remove a machine") \
+    X(FORMAT_SET, 24, "format-set", format_set, cmd_format_set, OPERATOR, \
+      "have the cell use another format")
+/* Those that the second format added. */
+#if CELL_FORMAT >= 2
+#define CMD_KINDS_2(X) \
+    X(JOB_RESTART, 25, "job-restart", job_restart, cmd_job_restart, OWNER, "restart it")
+#else
+#define CMD_KINDS_2(X)
+#endif
 
 enum cmd_kind {
-#define X(name, number, text) CMD_##name = (number),
+#define X(name, number, ...) CMD_##name = (number),
     CMD_KINDS(X)
 #undef X
 };
 enum {
-#define X(name, number, text) +1
+#define X(...) +1
     CMD_KIND_COUNT = 1 CMD_KINDS(X) /* one more than the last */
 #undef X
 };
@@ -55,6 +92,7 @@ struct cmd_machine_register {
     struct words attributes;              /* attributes.h; owned */
     uint64_t instance;                    /* which borglet of this name: struct wire_hello */
     uint64_t directory;                   /* the same */
+    struct words labels;                  /* as attributes, but for people and their tools; owned */
 };
 
 struct cmd_machine_down {
@@ -107,6 +145,16 @@ struct cmd_hold_set {
     enum hold hold;
     uint32_t silent; /* of `machines` that are up; for the event */
     uint32_t machines;
+};
+
+struct cmd_job_restart {
+    char name[CELL_NAME_MAX + 1];
+    int64_t index;  /* of one task; -1: all */
+    uint32_t batch; /* so many may be down at once for it; 0: max_disruptions alone counts */
+};
+
+struct cmd_format_set {
+    uint32_t format; /* that all masters know from now on: format.c */
 };
 
 struct cmd_job_kill {
@@ -264,33 +312,24 @@ struct cmd {
     char user[CELL_NAME_MAX + 1]; /* who; "" for the cell itself */
     uint64_t time_ms;             /* stamped by the leader */
     enum cmd_kind kind;
+    /* Never sent: the command as cmd_pack() made it with the time UINT64_MAX, borrowed. To pack it
+     * is to stamp these bytes with time_ms then, and of its body only the counts are read
+     * (scope.h). NULL: it is not packed yet. */
+    const struct buf *packed;
     union {
-        struct cmd_machine_register machine_register;
-        struct cmd_machine_down machine_down;
-        struct job_spec job_submit;
-        struct cmd_job_kill job_kill;
-        struct cmd_schedule schedule;
-        struct cmd_report report;
-        struct cmd_wake wake;
-        struct cmd_machine_drain machine_drain;
-        struct cmd_quota_set quota_set;
-        struct cmd_machine_evict machine_evict;
-        struct cmd_job_update job_update;
-        struct cmd_job_resize job_resize;
-        struct cmd_policy_set policy_set;
-        struct cmd_hold_set hold_set;
-        struct cmd_usage usage;
-        struct cmd_machine_reclaim machine_reclaim;
-        struct masters masters_set; /* next_id does not count */
-        struct cmd_master_add master_add;
-        struct cmd_master_remove master_remove;
-        struct cmd_master_step master_step;
-        struct cmd_identity_set identity_set;
-        struct cmd_machine_try machine_try;
-        struct cmd_machine_remove machine_remove;
+#define X(name, number, text, member, body, ...) struct body member;
+        CMD_KINDS(X)
+#undef X
     };
 };
 void cmd_release(struct cmd *cmd); /* frees what the command points to */
+
+/* The format that the cell uses: nothing of a later one is carried out. */
+unsigned cell_format(const struct cell *cell);
+/* The oldest format that can carry the command. */
+unsigned cmd_format(const struct cmd *cmd);
+/* ERR_STATE: the command needs a later format than the cell uses. */
+int cmd_format_check(const struct cell *cell, const struct cmd *cmd, struct err *err) MUST_USE;
 
 struct answer {
     enum err_code code; /* ERR_OK or the refusal's */

@@ -7,22 +7,13 @@
 #include "constraint.h"
 
 #include "attributes.h"
+#include "fields.h"
 #include "pattern.h"
 #include "spec.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *const ops[OP_COUNT] = {"=",     "!=",   "<",      "<=",     ">",
-                                          ">=",    "in",   "not-in", "exists", "not-exists",
-                                          "regex", "near", "apart"};
-
-static const char *term_op_text(enum term_op op)
-{
-    ASSERT(op < OP_COUNT);
-    return ops[op];
-}
 
 void clauses_release(struct clauses *clauses)
 {
@@ -95,7 +86,7 @@ void clauses_key(const struct clauses *clauses, struct buf *to)
 
 void term_print(struct buf *to, const struct term *term)
 {
-    buf_printf(to, "%s %s", term->attribute, term_op_text(term->op));
+    buf_printf(to, "%s %s", term->attribute, enumeration_text(&term_ops, term->op));
     const char *before = " ";
     for (const char *w = words_first(&term->values); w != NULL; w = words_next(&term->values, w)) {
         buf_printf(to, "%s%s", before, w);
@@ -167,11 +158,11 @@ static int value_check(enum term_op op, const char *value, uint32_t *ret_states,
     if (op == OP_REGEX)
         return regex_check(value, ret_states, err);
     if ((op == OP_NEAR || op == OP_APART) && !name_valid(value))
-        return err_set(err, ERR_INVALID, "%s is of a job, \"%.80s\" is no name of one", ops[op],
-                       value);
+        return err_set(err, ERR_INVALID, "%s is of a job, \"%.80s\" is no name of one",
+                       term_ops.texts[op], value);
     if (takes_integer(op) && !integer_parse(value, &ignored))
-        return err_set(err, ERR_INVALID, "%s compares whole numbers, \"%.80s\" is none", ops[op],
-                       value);
+        return err_set(err, ERR_INVALID, "%s compares whole numbers, \"%.80s\" is none",
+                       term_ops.texts[op], value);
     if (!attribute_value_valid(value))
         return err_set(err, ERR_INVALID,
                        "\"%.80s\" can be no value: 1 to %d letters, digits and . _ - + : / @ ~",
@@ -195,13 +186,15 @@ static int term_check(const struct term *term, uint32_t *ret_states, struct err 
     bool none = term->op == OP_EXISTS || term->op == OP_NOT_EXISTS;
     bool many = term->op == OP_IN || term->op == OP_NOT_IN;
     if (none && count > 0)
-        return err_set(err, ERR_INVALID, "%s %s takes no value", term->attribute, ops[term->op]);
+        return err_set(err, ERR_INVALID, "%s %s takes no value", term->attribute,
+                       term_ops.texts[term->op]);
     if (!none && count == 0)
         return err_set(err, ERR_INVALID, "%s %s: its value is missing", term->attribute,
-                       ops[term->op]);
+                       term_ops.texts[term->op]);
     if (count > (many ? SPEC_TERM_VALUES_MAX : 1))
         return err_set(err, ERR_INVALID, "%s %s: %u values are too many, at most %d",
-                       term->attribute, ops[term->op], count, many ? SPEC_TERM_VALUES_MAX : 1);
+                       term->attribute, term_ops.texts[term->op], count,
+                       many ? SPEC_TERM_VALUES_MAX : 1);
     for (const char *w = words_first(&term->values); w != NULL; w = words_next(&term->values, w)) {
         int rc = value_check(term->op, w, ret_states, err);
         if (rc != 0)
@@ -291,7 +284,8 @@ static enum term_op op_parse(const char *text, size_t *ret_length)
     size_t signs = strspn(text, "=!<>~");
     *ret_length = signs > 0 ? signs : strcspn(text, " \t=!<>~");
     for (int op = 0; op < OP_COUNT; op++)
-        if (strlen(ops[op]) == *ret_length && strncmp(text, ops[op], *ret_length) == 0)
+        if (strlen(term_ops.texts[op]) == *ret_length &&
+            strncmp(text, term_ops.texts[op], *ret_length) == 0)
             return (enum term_op)op;
     return OP_COUNT;
 }

@@ -16,8 +16,8 @@
  * Near and apart are about company, the tasks of another job, or of its own, that are live (told to
  * stop included) on machines of the same value; machines without the attribute have the value "". A
  * job is meant by name, whoever's it is, and need not exist. What is near itself may begin
- * anywhere. Company comes and goes, so a matcher leaves it out: who counts it judges it
- * (sched/presence.c).
+ * anywhere. Company comes and goes, so a matcher leaves it out: those who count tasks judge it, the
+ * cell in fit.c and the scheduler in sched/presence.c.
  */
 #ifndef CELL_CONSTRAINT_H
 #define CELL_CONSTRAINT_H

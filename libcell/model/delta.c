@@ -3,22 +3,12 @@
  */
 #include "cell_write.h"
 
+#include "fields.h"
+
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-const char *event_kind_text(enum event_kind kind)
-{
-    switch (kind) {
-#define X(name, number, text) \
-    case EVENT_##name: \
-        return text;
-        EVENT_KINDS(X)
-#undef X
-    }
-    return "unknown";
-}
 
 void changes_clear(struct changes *changes)
 {
@@ -127,11 +117,18 @@ struct event *event_add_machine(struct apply *a, enum event_kind kind,
     return event;
 }
 
+struct event *event_add_job(struct apply *a, enum event_kind kind, const struct job *job)
+{
+    struct event *event = event_add(a, kind);
+    event->job = job->id;
+    str_copy(event->job_name, sizeof event->job_name, job->spec.name);
+    return event;
+}
+
 void event_add_task(struct apply *a, enum event_kind kind, const struct task *task,
                     enum cause cause, int32_t exit_code, const char *detail)
 {
-    struct event *event = event_add(a, kind);
-    event->job = task_job(task->id);
+    struct event *event = event_add_job(a, kind, job_find(a->cell, task_job(task->id)));
     event->task_index = task_index(task->id);
     event->attempt = task->attempt;
     event->machine = task->machine;
@@ -219,38 +216,20 @@ static struct delta *delta_new(const struct cell *cell)
     return delta;
 }
 
-static void job_row_fill(struct job_row *row, const struct job *job)
+/* What the cell keeps beside the row is not copied. */
+static void job_row_fill(struct job *row, const struct job *job)
 {
-    *row = (struct job_row){
-        .id = job->id,
-        .state = job_state_text(job),
-        .killed = job->killed,
-        .dead = job_is_dead(job),
-        .stopping = job->stopping,
-        .disrupted = job->disrupted,
-        .unconfirmed = job->unconfirmed,
-        .task_count = job->task_count,
-        .submitted_ms = job->submitted_ms,
-        .changed_ms = job->changed_ms,
-    };
+    *row = *job;
     spec_copy(&row->spec, &job->spec);
-    row->limit_old_count = job->limit_old_count;
-    memcpy(row->limits_old, job->limits_old, sizeof row->limits_old);
-    for (int s = 0; s < TASK_STATE_COUNT; s++)
-        row->counts[s] = job->counts[s];
-    str_copy(row->reason, sizeof row->reason, job->reason);
+    row->tasks = NULL;
+    row->task_capacity = 0;
+    row->matcher = NULL;
 }
 
 static void machine_row_fill(struct machine *row, const struct machine *machine)
 {
-    *row = *machine;
-    row->attributes = words_copy(&machine->attributes);
-    row->left = NULL;
-    row->left_capacity = machine->left_count;
-    if (machine->left_count > 0)
-        row->left = rows_new(machine->left_count, sizeof *row->left);
-    for (uint32_t i = 0; i < machine->left_count; i++)
-        row->left[i] = machine->left[i];
+    record_copy(&machine_record, row, machine);
+    row->left_capacity = row->left_count;
 }
 
 static void collect_machines(struct delta *delta, const struct cell *cell,
@@ -379,10 +358,8 @@ void delta_unref(struct delta *delta)
         return;
     for (size_t i = 0; i < delta->job_count; i++)
         spec_release(&delta->jobs[i].spec);
-    for (size_t i = 0; i < delta->machine_count; i++) {
-        words_release(&delta->machines[i].attributes);
-        free(delta->machines[i].left);
-    }
+    for (size_t i = 0; i < delta->machine_count; i++)
+        record_release(&machine_record, &delta->machines[i]);
     free(delta->machines);
     free(delta->jobs);
     free(delta->tasks);

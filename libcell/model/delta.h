@@ -44,7 +44,8 @@
     X(MACHINE_REFUSED, 30, "machine-refused") /* a second borglet of its name */ \
     X(MACHINE_SICK, 31, "machine-sick")       /* it could not start tasks: it gets none */ \
     X(MACHINE_WELL, 32, "machine-well")       /* it started one again */ \
-    X(MACHINE_REMOVED, 33, "machine-removed")
+    X(MACHINE_REMOVED, 33, "machine-removed") \
+    X(FORMAT, 34, "format") /* the masters agreed on another one */
 
 enum event_kind {
 #define X(name, number, text) EVENT_##name = (number),
@@ -63,8 +64,9 @@ struct event {
     uint64_t seq;
     uint64_t time_ms;
     enum event_kind kind;
-    job_id job;         /* 0: of a machine */
-    int64_t task_index; /* -1: of the whole job or of a machine */
+    job_id job;                       /* 0: of a machine */
+    char job_name[CELL_NAME_MAX + 1]; /* "": of a machine; the job may be forgotten by now */
+    int64_t task_index;               /* -1: of the whole job or of a machine */
     uint32_t attempt;
     machine_id machine;
     char machine_name[CELL_NAME_MAX + 1]; /* "": none; its number may be another's later */
@@ -93,24 +95,6 @@ void changes_clear(struct changes *changes); /* keeps the memory */
 void changes_release(struct changes *changes);
 bool changes_empty(const struct changes *changes);
 
-struct job_row {
-    job_id id;
-    struct job_spec spec; /* a copy, owned by the delta */
-    const char *state;    /* job_state_text */
-    bool killed;
-    bool dead;
-    uint32_t counts[TASK_STATE_COUNT];
-    uint32_t stopping;
-    uint32_t disrupted;
-    uint32_t unconfirmed;
-    uint32_t task_count;
-    struct resources limits_old[JOB_LIMITS_OLD_MAX];
-    uint32_t limit_old_count;
-    uint64_t submitted_ms;
-    uint64_t changed_ms;
-    char reason[CELL_REASON_MAX + 1];
-};
-
 struct request_row {
     uint64_t seq;
     struct remembered remembered;
@@ -133,9 +117,9 @@ struct delta {
     struct settings settings;
     struct resource_names resource_names;
 
-    struct machine *machines; /* by id, with own attributes; `tasks` is not to be used */
+    struct machine *machines; /* by id, with copies of their lists; links are not to be used */
     size_t machine_count;
-    struct job_row *jobs; /* by id */
+    struct job *jobs; /* by id, with a copy of the spec; `tasks` and links are not to be used */
     size_t job_count;
     struct task *tasks; /* by id, after their jobs; `link` is not to be used */
     size_t task_count;

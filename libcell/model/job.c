@@ -103,8 +103,7 @@ static uint64_t forget_units(const struct job *job)
 static void job_forget(struct apply *a, struct job *job)
 {
     units_spend(a, forget_units(job));
-    struct event *event = event_add(a, EVENT_FORGOTTEN);
-    event->job = job->id;
+    struct event *event = event_add_job(a, EVENT_FORGOTTEN, job);
     str_copy(event->detail, sizeof event->detail, job->spec.name);
     changes_note_forgotten(a->changes, job->id);
     cell_remove_job(a->cell, job);
@@ -177,6 +176,8 @@ static int job_submit_may(const struct cell *cell, const char *by, const struct 
         over = share_check(cell, by, spec, 1, spec->replicas, err);
     if (over == 0)
         over = quota_check(cell, spec, tasks, NULL, err);
+    if (over == 0)
+        over = asks_check(cell, spec, err);
     return over == 0 ? 0 : err_wrap(err, "job \"%s\"", spec->name);
 }
 
@@ -227,11 +228,15 @@ static bool job_start_system(struct apply *a, struct apply_step *step)
     return step->at == step->to;
 }
 
+static bool job_count_asked(struct apply *a, struct apply_step *step)
+{
+    return asks_count(a->cell, step->job, &a->units);
+}
+
 static bool job_submitted(struct apply *a, struct apply_step *step UNUSED)
 {
     const struct job *job = ((const struct submit *)a->work)->job;
-    struct event *event = event_add(a, EVENT_SUBMITTED);
-    event->job = job->id;
+    struct event *event = event_add_job(a, EVENT_SUBMITTED, job);
     event_by(a, event);
     a->answer->job = job->id;
     uint32_t tasks = job_accounted(job);
@@ -248,12 +253,14 @@ static bool job_add(struct apply *a, struct apply_step *step UNUSED)
     const struct job_spec *spec = &submit->spec;
     struct job *job = cell_add_job(a->cell, (job_id){a->cell->next_job++}, spec);
     submit->job = job;
+    asks_add(a->cell, job);
     job->submitted_ms = a->cell->now_ms;
     job_touch(a, job);
     steps_add(a, cell_reserve_tasks, job, 0, 0);
     steps_add(a, job_start_tasks, job, 0, spec->replicas);
     if (spec->every_machine)
         steps_add(a, job_start_system, job, 0, spec->replicas);
+    steps_add(a, job_count_asked, job, 0, 0);
     steps_add(a, job_submitted, job, 0, 0);
     return true;
 }
@@ -341,8 +348,8 @@ void apply_job_kill(struct apply *a, const struct cmd_job_kill *body)
     job->killed = true;
     list_remove(&job->system);
     job_touch(a, job);
-    struct event *event = event_add(a, EVENT_KILLING); /* stands for its pending tasks too */
-    event->job = job->id;
+    /* It stands for its pending tasks too. */
+    struct event *event = event_add_job(a, EVENT_KILLING, job);
     event->cause = CAUSE_KILLED;
     event_by(a, event);
     steps_add(a, tasks_kill, job, 0, job->task_count);

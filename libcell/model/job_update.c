@@ -23,7 +23,7 @@ struct update {
 enum { UNSOUND_NONE = CELL_TASKS_PER_JOB_MAX };
 
 /* The job that is meant, when it may be updated. */
-static struct job *job_to_update(struct apply *a, const char *name)
+struct job *job_to_update(struct apply *a, const char *name)
 {
     struct job *job = namemap_get(&a->cell->jobs_by_name, name);
     if (job == NULL) {
@@ -195,7 +195,7 @@ static bool tasks_revive(struct apply *a, struct apply_step *step)
             continue;
         struct task next = *task;
         next.state = TASK_PENDING;
-        task_forgive(&next);
+        task_reset_failures(&next);
         task_set(a, task, &next);
     }
     return step->at == step->to;
@@ -275,8 +275,7 @@ static bool job_change(struct apply *a, struct apply_step *step)
     job->spec_hash = spec_row_hash(&job->spec);
     account_add(a->cell, &job->spec, job_accounted(job));
     job_touch(a, job);
-    struct event *event = event_add(a, EVENT_UPDATED);
-    event->job = job->id;
+    struct event *event = event_add_job(a, EVENT_UPDATED, job);
     str_copy(event->detail, sizeof event->detail, update->text);
     event_by(a, event);
     if (next->replicas > update->replicas)

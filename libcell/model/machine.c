@@ -76,14 +76,14 @@ bool machine_lacks_ram(const struct machine *machine)
            machine->used[RES_RAM] > machine->capacity.v[RES_RAM] * RAM_FULL_PERCENT / 100;
 }
 
-void cell_list_uneasy(struct cell *cell, struct machine *machine)
+void cell_list_clearing(struct cell *cell, struct machine *machine)
 {
-    bool is_uneasy =
+    bool is_clearing =
         machine->state == MACHINE_UP && (machine->draining || machine_lacks_ram(machine));
-    if (!is_uneasy)
-        list_remove(&machine->uneasy);
-    else if (list_empty(&machine->uneasy))
-        list_push(&cell->uneasy, &machine->uneasy);
+    if (!is_clearing)
+        list_remove(&machine->clearing);
+    else if (list_empty(&machine->clearing))
+        list_push(&cell->clearing, &machine->clearing);
 }
 
 struct room cell_room(const struct cell *cell, const struct machine *machine)
@@ -245,6 +245,8 @@ static int machine_register_valid(const struct cmd_machine_register *body, struc
         rc = capacity_valid(&body->capacity, &body->resource_names, err);
     if (rc == 0)
         rc = attributes_valid(&body->attributes, err);
+    if (rc == 0 && attributes_valid(&body->labels, err) != 0)
+        rc = err_wrap(err, "labels");
     if (rc != 0)
         (void)err_wrap(err, "machine \"%s\"", body->name);
     return rc;
@@ -274,6 +276,15 @@ static bool refuse_rival(struct apply *a, struct machine *machine,
                   "gone, this one is taken when it has been silent long enough to be down",
                   machine->name, machine->addr);
     return true;
+}
+
+/* Tasks are counted by the attributes of their machines. */
+static void take_words(struct apply *a, struct machine *machine,
+                       const struct cmd_machine_register *body)
+{
+    machine_count_whereabouts(a->cell, machine, -1);
+    machine_describe(machine, &body->attributes, &body->labels);
+    machine_count_whereabouts(a->cell, machine, 1);
 }
 
 void apply_machine_register(struct apply *a, const struct cmd_machine_register *body)
@@ -313,14 +324,15 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
         machine = cell_add_machine(a->cell, body->name);
     if (!is_new && machine->state == MACHINE_UP && strcmp(machine->addr, body->addr) == 0 &&
         memcmp(&machine->capacity, &capacity, sizeof machine->capacity) == 0 &&
-        words_same(&machine->attributes, &body->attributes)) {
+        words_same(&machine->attributes, &body->attributes) &&
+        words_same(&machine->labels, &body->labels)) {
         answer_say(a, "machine \"%s\" is up as before", body->name);
         return;
     }
     if (is_new || machine->state != MACHINE_UP) {
         event_add_machine(a, EVENT_MACHINE_UP, machine);
         a->cell->machines_up++;
-        machine_forgive(a, machine);
+        machine_reset_faults(a, machine);
         machine->rival = machine->rival_ms = 0;
     }
     machine->state = MACHINE_UP;
@@ -330,8 +342,7 @@ void apply_machine_register(struct apply *a, const struct cmd_machine_register *
     machine->directory = body->directory;
     str_copy(machine->addr, sizeof machine->addr, body->addr);
     machine->capacity = capacity;
-    if (!words_same(&machine->attributes, &body->attributes) || is_new)
-        machine_set_attributes(machine, &body->attributes);
+    take_words(a, machine, body);
     machine_touch(a, machine);
     if (in_new_row)
         system_machine_added(a);
@@ -366,7 +377,7 @@ uint32_t machine_fall_silent(struct apply *a, struct machine *machine)
     a->cell->machines_up--;
     machine_touch(a, machine);
     event_add_machine(a, EVENT_MACHINE_DOWN, machine);
-    machine_forgive(a, machine);
+    machine_reset_faults(a, machine);
     CLEANUP(free_ptr) struct task **tasks = machine_tasks_by_id(machine);
     uint32_t count = machine->task_count, lost = 0;
     for (uint32_t i = 0; i < count; i++) { /* allocs first */

@@ -50,7 +50,7 @@ void machine_start_failed(struct apply *a, struct machine *machine, task_id task
              (unsigned)(sick_ms / 1000));
 }
 
-void machine_forgive(struct apply *a, struct machine *machine)
+void machine_reset_faults(struct apply *a, struct machine *machine)
 {
     if (machine->faults[0].v == 0 && machine->sick_rounds == 0)
         return;
@@ -63,7 +63,7 @@ void machine_started(struct apply *a, struct machine *machine)
 {
     if (machine->sick_rounds > 0)
         event_add_machine(a, EVENT_MACHINE_WELL, machine);
-    machine_forgive(a, machine);
+    machine_reset_faults(a, machine);
 }
 
 void apply_machine_try(struct apply *a, const struct cmd_machine_try *body)

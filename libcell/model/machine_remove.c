@@ -30,13 +30,13 @@ static void row_empty(struct apply *a, struct machine *machine)
     struct resources nothing = {{0}};
     ASSERT(machine->task_count == 0);
     namemap_remove(&a->cell->machines_by_name, machine->name);
-    machine_forgive(a, machine);
+    machine_reset_faults(a, machine);
     machine->state = MACHINE_REMOVED;
     memset(machine->name, 0, sizeof machine->name);
     memset(machine->addr, 0, sizeof machine->addr);
     machine->draining = false;
     machine->capacity = nothing;
-    machine_set_attributes(machine, &none);
+    machine_describe(machine, &none, &none);
     machine->instance = machine->directory = machine->rival = machine->rival_ms = 0;
     a->cell->machines_removed++;
     machine_touch(a, machine);

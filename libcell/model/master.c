@@ -16,13 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *master_state_text(enum master_state state)
-{
-    static const char *const texts[MASTER_STATE_COUNT] = {"joining", "member", "leaving"};
-    ASSERT(state < MASTER_STATE_COUNT);
-    return texts[state];
-}
-
 const struct master *masters_find(const struct masters *masters, uint64_t id)
 {
     for (uint32_t i = 0; i < masters->count; i++)

@@ -67,12 +67,12 @@ static bool was_healthy(const struct cell *cell, const struct job_spec *spec,
 }
 
 /* The attempt ends: if it was a healthy one, what was before it is forgotten. */
-static void forgive(struct apply *a, struct task *task, const struct job_spec *spec)
+static void reset_if_well(struct apply *a, struct task *task, const struct job_spec *spec)
 {
     if (!was_healthy(a->cell, spec, task))
         return;
     struct task next = *task;
-    task_forgive(&next);
+    task_reset_failures(&next);
     task_set(a, task, &next);
 }
 
@@ -150,7 +150,7 @@ static void task_failed(struct apply *a, struct task *task, const struct job_spe
                         enum cause cause, int32_t exit_code, const char *detail)
 {
     event_add_task(a, EVENT_FAILED, task, cause, exit_code, detail);
-    forgive(a, task, spec);
+    reset_if_well(a, task, spec);
     remember_failure(a, task);
     bool last = spec->restart == RESTART_NEVER ||
                 (spec->failures_max != 0 && task->failures >= spec->failures_max);
@@ -175,7 +175,7 @@ static void task_exited(struct apply *a, struct task *task, const struct job_spe
         task_end(a, task, TASK_FINISHED, CAUSE_EXIT, 0);
         return;
     }
-    forgive(a, task, spec);
+    reset_if_well(a, task, spec);
     end_pending(a, task, CAUSE_EXIT, 0, spec->backoff_ms);
 }
 

@@ -6,7 +6,8 @@
  * others are told to stop as far as the disruption budget allows, and come back with the new limit;
  * the leader asks again for those that are left, also of a job with more tasks than one command
  * changes. Gpus are told to a task at its start, so these
- * never change in place. Borg paper, section 2.3.
+ * never change in place. Borg paper, section 2.3. Tasks that are to be restarted (restart.c) are
+ * outdated too, and stop when it is their turn.
  */
 #include "cell_write.h"
 #include "hash.h"
@@ -58,7 +59,7 @@ static bool fits_in_place(const struct cell *cell, const struct job *job, const 
 {
     struct resources more = job->spec.limit;
     resources_subtract(&more, task_limit(job, task));
-    if (more.v[RES_GPU] != 0)
+    if (more.v[RES_GPU] != 0 || task->shape < SPEC_SHAPES_MAX)
         return false;
     if (job->spec.is_alloc_set && !holds_inside(cell, job, task, &job->spec.limit))
         return false;
@@ -74,8 +75,10 @@ static bool fits_in_place(const struct cell *cell, const struct job *job, const 
     return fits(&more, &room.free);
 }
 
-static bool may_stop(const struct cell *cell, const struct task *task)
+static bool may_stop(const struct cell *cell, const struct job *job, const struct task *task)
 {
+    if (task->restart && job->restart_batch != 0 && job->disrupted >= job->restart_batch)
+        return false;
     CLEANUP(leaving_release) struct leaving leaving = {0};
     return leaving_add(&leaving, cell, task) == NULL;
 }
@@ -93,7 +96,7 @@ bool cell_resize_due(const struct cell *cell, const struct job *job, uint64_t dr
         const struct task *task = &job->tasks[(at + i) % job->task_count];
         if (!task_is_outdated(task))
             continue;
-        if (fits_in_place(cell, job, task) || may_stop(cell, task))
+        if (fits_in_place(cell, job, task) || may_stop(cell, job, task))
             return true;
         looks--;
     }
@@ -229,8 +232,9 @@ static void task_resize(struct apply *a, struct job *job, struct task *task, str
         task_set(a, task, &next);
         event_add_task(a, EVENT_RESIZED, task, CAUSE_NONE, 0, "");
         resize->in_place++;
-    } else if (may_stop(a->cell, task)) {
-        event_add_task(a, EVENT_EVICTING, task, CAUSE_UPDATE, 0, "for its new limit");
+    } else if (may_stop(a->cell, job, task)) {
+        event_add_task(a, EVENT_EVICTING, task, CAUSE_UPDATE, 0,
+                       task->restart ? "to be restarted" : "for its new limit");
         task_stop(a, task, CAUSE_UPDATE);
         resize->told++;
     }

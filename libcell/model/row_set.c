@@ -10,7 +10,7 @@ static void machine_rehash(struct cell *cell, struct machine *machine)
     uint64_t hash = machine_row_hash(machine);
     cell->digest_sum += hash - machine->row_hash;
     machine->row_hash = hash;
-    cell_list_uneasy(cell, machine);
+    cell_list_clearing(cell, machine);
 }
 
 static void job_rehash(struct cell *cell, struct job *job)
@@ -41,12 +41,15 @@ void machine_touch(struct apply *a, struct machine *machine)
     changes_note_machine(a->changes, machine->id);
 }
 
-void machine_set_attributes(struct machine *machine, const struct words *attributes)
+void machine_describe(struct machine *machine, const struct words *attributes,
+                      const struct words *labels)
 {
-    struct words copy = words_copy(attributes);
+    struct words attributes_copy = words_copy(attributes), labels_copy = words_copy(labels);
     words_release(&machine->attributes);
-    machine->attributes = copy;
-    machine->attributes_hash = attributes_row_hash(&copy);
+    words_release(&machine->labels);
+    machine->attributes = attributes_copy;
+    machine->labels = labels_copy;
+    machine->attributes_hash = attributes_row_hash(machine);
 }
 
 void job_touch(struct apply *a, struct job *job)
@@ -100,6 +103,8 @@ static void machine_account(struct apply *a, const struct job *job, const struct
     machine_touch(a, machine);
     machine_count(machine, job, was, -1);
     machine_count(machine, job, next, 1);
+    if (was_live != is_live)
+        job_count_at(job, machine, is_live ? 1 : -1);
 }
 
 static void job_account(struct apply *a, struct job *job, const struct task *was,
@@ -211,6 +216,7 @@ void task_end(struct apply *a, struct task *task, enum task_state state, enum ca
     next.machine = (machine_id){0};
     next.alloc = (task_id){0};
     next.shape = 0;
+    next.restart = false;
     next.devices = 0;
     attempt_over(&next, cause, exit_code);
     task_set(a, task, &next);

@@ -5,10 +5,10 @@
  * ones before it in place, and when one is refused the rows go back to what they were.
  */
 #include "cell_write.h"
+#include "fit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <stdio.h>
 #include <string.h>
 
 static struct task *live_attempt(const struct cell *cell, struct attempt_ref ref,
@@ -84,47 +84,63 @@ static int task_check(const struct task *task, const struct job *job, uint32_t a
     return 0;
 }
 
-/* The attributes may have changed since the decision. */
-static int constraints_check(struct job *job, const struct machine *machine, struct err *err)
+/* The alloc that the placement names, if the job may go there; NULL: it runs in none. */
+static int alloc_find(const struct cell *cell, const struct placement *p, const struct job *job,
+                      const struct task **ret, struct err *err)
 {
-    const struct clauses *clauses = &job->spec.constraints;
-    if (clauses->count == 0)
-        return 0;
-    struct subject subject = machine_subject(machine);
-    uint32_t failing = matcher_failing(job_matcher(job), &subject);
-    if (failing == clauses->count)
-        return 0;
-    CLEANUP(buf_release) struct buf text = {0};
-    clause_print(&text, &clauses->items[failing]);
-    return err_set(err, ERR_STATE, "machine \"%s\" fails %.200s", machine->name, buf_text(&text));
-}
-
-/* What is free in the alloc that the placement names, if the job may go there. */
-static int alloc_check(const struct cell *cell, const struct placement *p, const struct job *job,
-                       struct room *ret_room, struct err *err)
-{
+    *ret = NULL;
+    if (job->spec.alloc_set[0] == '\0')
+        return p->alloc.v == 0 ? 0 : err_set(err, ERR_STATE, "the job does not run in an alloc");
     const struct task *alloc = task_find(cell, p->alloc);
     const struct job *set = cell_alloc_set(cell, &job->spec);
     if (set == NULL || task_job(p->alloc).v != set->id.v || alloc == NULL)
         return err_set(err, ERR_STATE, "the job does not run there, but in alloc set \"%s\"",
                        job->spec.alloc_set);
-    if (alloc->machine.v != p->machine.v || alloc->stopping != CAUSE_NONE)
+    if (alloc->machine.v != p->machine.v)
         return err_set(err, ERR_STATE, "alloc \"%s/%u\" is not there", set->spec.name,
                        task_index(alloc->id));
-    *ret_room = alloc_room(cell, alloc);
+    *ret = alloc;
     return 0;
 }
 
-/* What is free, without victims, where the placement is to go. */
-static int room_check(const struct cell *cell, const struct placement *p, const struct job *job,
-                      struct room *ret_room, struct err *err)
+/* The attributes, and who is where, may have changed since the decision. */
+static int place_check(const struct cell *cell, struct job *job, const struct machine *machine,
+                       const struct task *alloc, struct err *err)
 {
-    const struct machine *machine = machine_find(cell, p->machine);
-    if (job->spec.alloc_set[0] != '\0')
-        return alloc_check(cell, p, job, ret_room, err);
-    if (p->alloc.v != 0)
-        return err_set(err, ERR_STATE, "the job does not run in an alloc");
-    *ret_room = cell_room(cell, machine);
+    bool asks = job->spec.constraints.count > 0;
+    const struct fit fit = {cell, job, asks ? job_matcher(job) : NULL, NULL};
+    int lack = fit_place(&fit, machine, alloc);
+    if (lack == LACKS_NOTHING)
+        return 0;
+    const struct job *keeper = lack == LACKS_KEPT ? fit_keeper(&fit, machine) : NULL;
+    CLEANUP(buf_release) struct buf text = {0};
+    fit_lack_print(&text, job, lack, keeper == NULL ? NULL : keeper->spec.name);
+    if (lack == LACKS_ALLOC || lack == LACKS_ENDING)
+        return err_set(err, ERR_STATE, "alloc \"%s/%u\" %s", job->spec.alloc_set,
+                       task_index(alloc->id), buf_text(&text));
+    return err_set(err, ERR_STATE, "machine \"%s\" %.200s", machine->name, buf_text(&text));
+}
+
+/* What is free there, without victims. */
+static struct room room_at(const struct cell *cell, const struct machine *machine,
+                           const struct task *alloc)
+{
+    return alloc != NULL ? alloc_room(cell, alloc) : cell_room(cell, machine);
+}
+
+/* Has it this much room, once its victims are gone? */
+static int need_check(const struct placement *p, const struct job *job,
+                      const struct machine *machine, const struct room *room, struct err *err)
+{
+    const struct resources *need = spec_shape(&job->spec, p->shape);
+    if (!resources_fit(need, &room->free))
+        return err_set(err, ERR_STATE, "no room %s machine \"%s\"",
+                       p->alloc.v != 0 ? "in its alloc on" : "on", machine->name);
+    struct resources free = fit_free(job, machine, room, NULL);
+    if (p->alloc.v == 0 && !resources_fit(need, &free))
+        return err_set(err, ERR_STATE,
+                       "machine \"%s\" is promised to other production, which does not use it now",
+                       machine->name);
     return 0;
 }
 
@@ -141,36 +157,24 @@ static int placement_check(const struct cell *cell, const struct placement *p,
     const struct machine *machine = machine_find(cell, p->machine);
     if (machine == NULL)
         return err_set(err, ERR_NOT_FOUND, "no machine %u", p->machine.v);
-    if (machine->state != MACHINE_UP)
-        return err_set(err, ERR_STATE, "machine \"%s\" is %s", machine->name,
-                       machine_state_text(machine->state));
-    if (machine_is_sick(machine))
-        return err_set(err, ERR_STATE, "machine \"%s\" is sick: it could not start tasks",
-                       machine->name);
-    if (machine->draining)
-        return err_set(err, ERR_STATE, "machine \"%s\" is draining", machine->name);
     if (job->spec.every_machine && p->machine.v != task_index(task->id) + 1)
         return err_set(err, ERR_INVALID, "task \"%s/%u\" belongs on machine %u, not on %u",
                        job->spec.name, task_index(task->id), task_index(task->id) + 1,
                        p->machine.v);
-    struct room room;
-    rc = constraints_check(job, machine, err);
+    const struct task *alloc;
+    rc = alloc_find(cell, p, job, &alloc, err);
+    if (rc == 0)
+        rc = place_check(cell, job, machine, alloc, err);
     if (rc == 0 && p->shape >= spec_shape_count(&job->spec))
         rc = err_set(err, ERR_INVALID, "there is no shape %u, the job has %u", p->shape + 1,
                      spec_shape_count(&job->spec));
+    struct room room;
     if (rc == 0)
-        rc = room_check(cell, p, job, &room, err);
+        room = room_at(cell, machine, alloc);
     if (rc == 0)
         rc = victims_check(cell, p, victims, job, &room, err);
-    if (rc == 0 && !resources_fit(spec_shape(&job->spec, p->shape), &room.free))
-        rc = err_set(err, ERR_STATE, "no room %s machine \"%s\"",
-                     p->alloc.v != 0 ? "in its alloc on" : "on", machine->name);
-    struct resources unpromised = machine_unpromised(machine);
-    if (rc == 0 && p->alloc.v == 0 && priority_is_prod(job->spec.priority) &&
-        !resources_fit(spec_shape(&job->spec, p->shape), &unpromised))
-        rc = err_set(err, ERR_STATE,
-                     "machine \"%s\" is promised to other production, which does not use it now",
-                     machine->name);
+    if (rc == 0)
+        rc = need_check(p, job, machine, &room, err);
     return rc == 0 ? 0 : err_wrap(err, "task \"%s/%u\"", job->spec.name, task_index(task->id));
 }
 
@@ -180,8 +184,7 @@ static void take_verdict(struct apply *a, const struct verdict *verdict)
     if (job == NULL || job->counts[TASK_PENDING] == 0 || strcmp(job->reason, verdict->reason) == 0)
         return;
     if (verdict->is_news) {
-        struct event *event = event_add(a, EVENT_WAITING);
-        event->job = job->id;
+        struct event *event = event_add_job(a, EVENT_WAITING, job);
         str_copy(event->detail, sizeof event->detail, verdict->reason);
     }
     str_copy(job->reason, sizeof job->reason, verdict->reason);
@@ -322,11 +325,10 @@ static uint32_t devices_for(const struct cell *cell, const struct placement *p,
                             const struct job *job)
 {
     int64_t gpu = spec_shape(&job->spec, p->shape)->v[RES_GPU];
-    struct room room;
     if (gpu == 0)
         return 0;
-    int rc = room_check(cell, p, job, &room, NULL);
-    ASSERT(rc == 0);
+    struct room room = room_at(cell, machine_find(cell, p->machine),
+                               p->alloc.v == 0 ? NULL : task_find(cell, p->alloc));
     return devices_choose(&room.devices, gpu);
 }
 

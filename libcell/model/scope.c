@@ -3,19 +3,21 @@
  */
 #include "scope.h"
 
+#include "access.h"
+#include "fields.h"
+
 struct cmd_scope cmd_scope_of(const struct cmd *cmd)
 {
     struct cmd_scope scope = {0};
-    switch (cmd->kind) {
+    if (cmd_access(cmd->kind) == ACCESS_OWNER) /* its body begins with the name of a job */
+        str_copy(scope.job, sizeof scope.job,
+                 field_text(&cmd_body_record(cmd->kind)->fields[0], cmd_body((struct cmd *)cmd)));
+    switch ((int)cmd->kind) { /* kinds that are not here touch no tasks */
     case CMD_JOB_SUBMIT:
         scope.tasks = cmd->job_submit.replicas;
         scope.every_machine = cmd->job_submit.every_machine;
         break;
-    case CMD_JOB_KILL:
-        str_copy(scope.job, sizeof scope.job, cmd->job_kill.name);
-        break;
     case CMD_JOB_UPDATE:
-        str_copy(scope.job, sizeof scope.job, cmd->job_update.name);
         scope.tasks = (uint32_t)MIN(MAX(cmd->job_update.replicas, INT64_C(0)),
                                     (int64_t)CELL_TASKS_PER_JOB_MAX);
         break;
@@ -51,16 +53,6 @@ struct cmd_scope cmd_scope_of(const struct cmd *cmd)
         break;
     case CMD_USAGE:
         scope.tasks = cmd->usage.task_count;
-        break;
-    case CMD_QUOTA_SET:
-    case CMD_POLICY_SET:
-    case CMD_HOLD_SET:
-    case CMD_MASTERS_SET:
-    case CMD_MASTER_ADD:
-    case CMD_MASTER_REMOVE:
-    case CMD_MASTER_STEP:
-    case CMD_IDENTITY_SET:
-    case CMD_MACHINE_TRY:
         break;
     }
     return scope;

@@ -6,13 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *hold_text(enum hold hold)
-{
-    static const char *const texts[HOLD_COUNT] = {"off", "on", "released"};
-    ASSERT(hold < HOLD_COUNT);
-    return texts[hold];
-}
-
 void apply_policy_set(struct apply *a, const struct cmd_policy_set *body)
 {
     struct settings *settings = &a->cell->settings;

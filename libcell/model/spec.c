@@ -3,14 +3,10 @@
  */
 #include "spec.h"
 
+#include "field_form.h"
+
 #include <stdio.h>
 #include <string.h>
-
-static const char *const bands[BAND_COUNT] = {"free", "batch", "production", "monitoring"};
-static const char *const appclasses[APPCLASS_COUNT] = {"batch", "latency-sensitive"};
-static const char *const restarts[RESTART_COUNT] = {"on-failure", "always", "never"};
-static const char *const policies[POLICY_SPEC_COUNT] = {"best-fit", "worst-fit", "stranding-aware",
-                                                        "cell"};
 
 enum band band_of(uint32_t priority)
 {
@@ -19,12 +15,6 @@ enum band band_of(uint32_t priority)
     if (priority < 120)
         return BAND_BATCH;
     return priority < 360 ? BAND_PRODUCTION : BAND_MONITORING;
-}
-
-const char *band_text(enum band band)
-{
-    ASSERT(band < BAND_COUNT);
-    return bands[band];
 }
 
 bool priority_is_prod(uint32_t priority)
@@ -37,77 +27,28 @@ bool priority_may_evict(uint32_t by, uint32_t victim)
     return victim < by && !priority_is_prod(victim);
 }
 
-static int parse(const char *const *texts, int count, const char *text)
+int band_priority(const char *text)
 {
-    for (int i = 0; i < count; i++)
-        if (strcmp(texts[i], text) == 0)
-            return i;
-    return -1;
-}
-
-const char *appclass_text(enum appclass a)
-{
-    ASSERT(a < APPCLASS_COUNT);
-    return appclasses[a];
-}
-
-const char *restart_text(enum restart r)
-{
-    ASSERT(r < RESTART_COUNT);
-    return restarts[r];
-}
-
-const char *policy_text(enum policy p)
-{
-    ASSERT(p < POLICY_SPEC_COUNT);
-    return policies[p];
-}
-
-int appclass_parse(const char *text)
-{
-    return parse(appclasses, APPCLASS_COUNT, text);
-}
-
-int restart_parse(const char *text)
-{
-    return parse(restarts, RESTART_COUNT, text);
-}
-
-int policy_parse(const char *text)
-{
-    return parse(policies, POLICY_SPEC_COUNT, text);
+    static const int priorities[BAND_COUNT] = {25, 100, 200, 400};
+    int band = enumeration_parse(&bands, text);
+    return band < 0 ? -1 : priorities[band];
 }
 
 void spec_init(struct job_spec *spec)
 {
-    *spec = (struct job_spec){
-        .priority = PRIORITY_DEFAULT,
-        .appclass = APPCLASS_BATCH,
-        .policy = POLICY_OF_CELL,
-        .replicas = 1,
-        .limit = {{[RES_CPU] = 100, [RES_RAM] = INT64_C(128) << 20}},
-        .restart = RESTART_ON_FAILURE,
-        .backoff_ms = 1000,
-        .backoff_max_ms = 300000,
-        .grace_ms = 10000,
-    };
+    record_init(&job_spec_record, spec);
+    record_set_defaults(&job_spec_record, spec);
+    record_set_defaults(&limit_record, &spec->limit);
 }
 
 void spec_release(struct job_spec *spec)
 {
-    words_release(&spec->argv);
-    words_release(&spec->env);
-    words_release(&spec->ports);
-    clauses_release(&spec->constraints);
+    record_release(&job_spec_record, spec);
 }
 
 void spec_copy(struct job_spec *to, const struct job_spec *from)
 {
-    *to = *from;
-    to->argv = words_copy(&from->argv);
-    to->env = words_copy(&from->env);
-    to->ports = words_copy(&from->ports);
-    to->constraints = clauses_copy(&from->constraints);
+    record_copy(&job_spec_record, to, from);
 }
 
 uint32_t spec_shape_count(const struct job_spec *spec)
@@ -155,26 +96,6 @@ static int name_check(const char *path, const char *name, struct err *err)
                    path, name, CELL_NAME_MAX);
 }
 
-static int range_check(const char *path, int64_t value, int64_t min, int64_t max, struct err *err)
-{
-    if (value >= min && value <= max)
-        return 0;
-    return err_set(err, ERR_INVALID, "%s: %" PRId64 " is not between %" PRId64 " and %" PRId64,
-                   path, value, min, max);
-}
-
-/* A list of words whose bytes are not `count` words came from a broken program, not from a user. */
-static int words_check(const char *path, const struct words *words, uint32_t count_max,
-                       struct err *err)
-{
-    if (!words_whole(words))
-        return err_set(err, ERR_INVALID, "%s: the list is damaged", path);
-    if (words->count > count_max)
-        return err_set(err, ERR_INVALID, "%s: %u entries are too many, at most %u are allowed",
-                       path, words->count, count_max);
-    return 0;
-}
-
 /* The port whose variable is name[0 .. length); NULL: none. */
 static const char *port_of_variable(const struct words *ports, const char *name, size_t length)
 {
@@ -212,24 +133,61 @@ static int variable_check(const struct job_spec *spec, const char *word, size_t 
     return 0;
 }
 
+/* Words of the form NAME=value, no name twice. */
+static int map_check(const struct field *field, const struct words *words, struct err *err)
+{
+    for (const char *w = words_first(words); w != NULL; w = words_next(words, w)) {
+        const char *equals = strchr(w, '=');
+        if (equals == NULL || equals == w)
+            return err_set(err, ERR_INVALID, "%s: \"%.80s\" is not of the form NAME=value",
+                           field->name, w);
+        size_t length = (size_t)(equals - w);
+        for (const char *v = words_first(words); v != w; v = words_next(words, v))
+            if (strncmp(v, w, length + 1) == 0)
+                return err_set(err, ERR_INVALID, "%s: %.*s is there twice", field->name,
+                               (int)MIN(length, (size_t)80), w);
+    }
+    return 0;
+}
+
 static int env_check(const struct job_spec *spec, struct err *err)
 {
     const struct words *env = &spec->env;
-    for (const char *w = words_first(env); w != NULL; w = words_next(env, w)) {
+    int rc = 0;
+    for (const char *w = words_first(env); w != NULL && rc == 0; w = words_next(env, w))
+        rc = variable_check(spec, w, (size_t)(strchr(w, '=') - w), err);
+    return rc;
+}
+
+/* The names of a map that is no environment are names, and its values are short. */
+static int map_names_check(const struct field *field, const struct words *words, struct err *err)
+{
+    for (const char *w = words_first(words); w != NULL; w = words_next(words, w)) {
+        char name[CELL_NAME_MAX + 2];
         const char *equals = strchr(w, '=');
-        if (equals == NULL || equals == w)
-            return err_set(err, ERR_INVALID, "task.env: \"%.80s\" is not of the form NAME=value",
-                           w);
-        size_t length = (size_t)(equals - w);
-        for (const char *v = words_first(env); v != w; v = words_next(env, v))
-            if (strncmp(v, w, length + 1) == 0)
-                return err_set(err, ERR_INVALID, "task.env: %.*s is there twice",
-                               (int)MIN(length, (size_t)80), w);
-        int rc = variable_check(spec, w, length, err);
+        str_copy(name, MIN(sizeof name, (size_t)(equals - w) + 1), w);
+        int rc = name_check(field->name, name, err);
         if (rc != 0)
             return rc;
+        if (strlen(equals + 1) > ATTRIBUTE_VALUE_MAX)
+            return err_set(err, ERR_INVALID, "%s.%s: has %zu bytes, at most %d are allowed",
+                           field->name, name, strlen(equals + 1), ATTRIBUTE_VALUE_MAX);
     }
     return 0;
+}
+
+static int maps_check(const struct job_spec *spec, struct err *err)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < job_spec_record.count && rc == 0; i++) {
+        const struct field *field = &job_spec_record.fields[i];
+        const struct words *words = (const void *)((const char *)spec + field->offset);
+        if (field->form == FORM_MAP || field->form == FORM_ENV)
+            rc = map_check(field, words, err);
+        if (field->form == FORM_MAP && rc == 0)
+            rc = map_names_check(field, words, err);
+    }
+    return rc == 0 ? env_check(spec, err) : rc;
 }
 
 void spec_port_variable(const char *port, char to[SPEC_PORT_VARIABLE_BYTES])
@@ -273,43 +231,46 @@ static int ports_check(const struct job_spec *spec, struct err *err)
 static int limit_check(const struct job_spec *spec, const char *path, const struct resources *limit,
                        struct err *err)
 {
-    for (enum resource r = 0; r < RES_COUNT; r++) {
-        int64_t min = r == RES_CPU || r == RES_RAM ? 1 : 0;
+    char within[40];
+    snprintf(within, sizeof within, "%s.", path);
+    int rc = record_check(limit_record_of(spec->is_alloc_set), limit, within, err);
+    for (enum resource r = RES_NAMED; r < RES_COUNT && rc == 0; r++) {
         const char *name = resource_name(r, &spec->resource_names);
-        if (limit->v[r] < min)
-            return err_set(err, ERR_INVALID, "%s.%s: must be %s", path, name,
-                           min == 1 ? "more than 0" : "at least 0");
-        if (limit->v[r] > RESOURCE_AMOUNT_MAX)
-            return err_set(err, ERR_INVALID, "%s.%s: is more than any machine has", path, name);
+        if (limit->v[r] < 0 || limit->v[r] > RESOURCE_AMOUNT_MAX)
+            return err_set(err, ERR_INVALID, "%s.%s: %" PRId64 " is not between 0 and %" PRId64,
+                           path, name, limit->v[r], RESOURCE_AMOUNT_MAX);
         if (limit->v[r] > 0 && name[0] == '\0')
             return err_set(err, ERR_INVALID, "%s: an amount has no name", path);
     }
-    int rc = devices_need_valid(limit->v[RES_GPU], err);
-    return rc == 0 ? 0 : err_wrap(err, "%s.gpu", path);
+    if (rc != 0)
+        return rc;
+    rc = devices_need_valid(limit->v[RES_GPU], err);
+    if (rc != 0)
+        (void)err_wrap(err, "%s.gpu", path);
+    return rc;
 }
 
 /* A shape that is nowhere smaller than a better one never fits where that does not. */
 static int shapes_check(const struct job_spec *spec, struct err *err)
 {
-    const char *of = spec->is_alloc_set ? "alloc.resources" : "task.resources";
-    if (resource_names_valid(&spec->resource_names, err) != 0)
-        return err_wrap(err, "%s", of);
+    int rc = resource_names_valid(&spec->resource_names, err);
+    if (rc != 0)
+        (void)err_wrap(err, "task.resources");
+    if (rc != 0)
+        return rc;
     if (spec->alternative_count == 0)
-        return limit_check(spec, of, &spec->limit, err);
+        return limit_check(spec, "task.resources", &spec->limit, err);
     if (spec->is_alloc_set)
-        return err_set(err, ERR_INVALID, "alloc.resources: an alloc has one shape, not %u",
+        return err_set(err, ERR_INVALID, "task.resources: an alloc has one shape, not %u",
                        spec->alternative_count + 1);
     if (spec->alloc_set[0] != '\0')
         return err_set(err, ERR_INVALID,
                        "task.resources: tasks of an alloc set's jobs have one shape, not %u",
                        spec->alternative_count + 1);
-    if (spec->alternative_count >= SPEC_SHAPES_MAX)
-        return err_set(err, ERR_INVALID, "task.resources: %u shapes are too many, at most %d",
-                       spec->alternative_count + 1, SPEC_SHAPES_MAX);
     for (uint32_t i = 0; i < spec_shape_count(spec); i++) {
         char path[32];
         snprintf(path, sizeof path, "task.resources[%u]", i);
-        int rc = limit_check(spec, path, spec_shape(spec, i), err);
+        rc = limit_check(spec, path, spec_shape(spec, i), err);
         if (rc != 0)
             return rc;
         for (uint32_t j = 0; j < i; j++)
@@ -322,18 +283,11 @@ static int shapes_check(const struct job_spec *spec, struct err *err)
     return 0;
 }
 
-static int words_all_check(const struct job_spec *spec, struct err *err)
+static int command_check(const struct job_spec *spec, struct err *err)
 {
-    int rc = words_check("task.command", &spec->argv, SPEC_ARGS_MAX, err);
-    if (rc == 0)
-        rc = words_check("task.env", &spec->env, SPEC_ENV_MAX, err);
-    if (rc == 0)
-        rc = words_check("task.ports", &spec->ports, SPEC_PORTS_MAX, err);
-    if (rc != 0 || spec->is_alloc_set)
-        return rc;
-    if (spec->argv.count == 0 || spec->argv.bytes[0] == '\0')
-        return err_set(err, ERR_INVALID, "task.command: is missing; say what to run");
-    return 0;
+    if (spec->is_alloc_set || (spec->argv.count > 0 && spec->argv.bytes[0] != '\0'))
+        return 0;
+    return err_set(err, ERR_INVALID, "task.command: is missing; say what to run");
 }
 
 /* An alloc set has no command and lies in no other. */
@@ -351,9 +305,13 @@ static int alloc_check(const struct job_spec *spec, struct err *err)
 /* Packed, a word takes at most 5 bytes more than its text and the other fields 1,024. */
 static int size_check(const struct job_spec *spec, struct err *err)
 {
-    uint64_t words = spec->argv.count + spec->env.count + spec->ports.count;
-    uint64_t bytes = (uint64_t)spec->argv.size + spec->env.size + spec->ports.size + 5 * words +
-                     clauses_size(&spec->constraints) + 1024;
+    uint64_t bytes = clauses_size(&spec->constraints) + 1024;
+    for (uint32_t i = 0; i < job_spec_record.count; i++) {
+        const struct field *field = &job_spec_record.fields[i];
+        const struct words *words = (const void *)((const char *)spec + field->offset);
+        if (field->type == FIELD_WORDS)
+            bytes += words->size + UINT64_C(5) * words->count;
+    }
     if (bytes > SPEC_BYTES_MAX)
         return err_set(err, ERR_INVALID,
                        "task.command, task.env: %" PRIu64 " bytes are too many, task.constraints "
@@ -364,9 +322,6 @@ static int size_check(const struct job_spec *spec, struct err *err)
 
 static int spreads_check(const struct job_spec *spec, struct err *err)
 {
-    if (spec->spread_count > SPEC_SPREADS_MAX)
-        return err_set(err, ERR_INVALID, "task.spread: %u entries are too many, at most %d",
-                       spec->spread_count, SPEC_SPREADS_MAX);
     for (uint32_t i = 0; i < spec->spread_count; i++) {
         const struct spread *s = &spec->spreads[i];
         char path[64];
@@ -374,9 +329,6 @@ static int spreads_check(const struct job_spec *spec, struct err *err)
         int rc = name_check(path, s->by, err);
         if (rc != 0)
             return rc;
-        if (s->max > CELL_TASKS_PER_JOB_MAX || s->weight > WEIGHT_MAX)
-            return err_set(err, ERR_INVALID, "task.spread[%u]: max is at most %d, weight %d", i,
-                           CELL_TASKS_PER_JOB_MAX, WEIGHT_MAX);
         if (s->max == 0 && s->weight == 0)
             return err_set(err, ERR_INVALID,
                            "task.spread[%u]: says neither max nor weight, one is needed", i);
@@ -388,27 +340,20 @@ static int spreads_check(const struct job_spec *spec, struct err *err)
     return 0;
 }
 
-static int numbers_check(const struct job_spec *spec, struct err *err)
+/* What the table says of each field by itself, and the two numbers that depend on others. */
+static int fields_check(const struct job_spec *spec, struct err *err)
 {
-    const struct {
-        const char *path;
-        int64_t value, min, max;
-    } ranges[] = {
-        {"priority", spec->priority, 0, PRIORITY_MAX},
-        {"appclass", (int64_t)spec->appclass, 0, APPCLASS_COUNT - 1},
-        {"policy", (int64_t)spec->policy, 0, POLICY_SPEC_COUNT - 1},
-        {"replicas", spec->replicas, spec->every_machine ? 0 : 1, CELL_TASKS_PER_JOB_MAX},
-        {"task.restart", (int64_t)spec->restart, 0, RESTART_COUNT - 1},
-        {"task.backoff_ms", spec->backoff_ms, 0, BACKOFF_MS_MAX},
-        {"task.backoff_max_ms", spec->backoff_max_ms, spec->backoff_ms, BACKOFF_MS_MAX},
-        {"task.grace_ms", spec->grace_ms, 0, GRACE_MS_MAX},
-        {"max_disruptions", spec->disruptions_max, 0, CELL_TASKS_PER_JOB_MAX},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
-        int rc = range_check(ranges[i].path, ranges[i].value, ranges[i].min, ranges[i].max, err);
-        if (rc != 0)
-            return rc;
-    }
+    if (spec->alternative_count >= SPEC_SHAPES_MAX)
+        return err_set(err, ERR_INVALID, "task.resources: %u shapes are too many, at most %d",
+                       spec->alternative_count + 1, SPEC_SHAPES_MAX);
+    int rc = record_check(&job_spec_record, spec, "", err);
+    if (rc != 0)
+        return rc;
+    if (spec->replicas == 0 && !spec->every_machine)
+        return err_set(err, ERR_INVALID, "replicas: 0 is not between 1 and %d",
+                       CELL_TASKS_PER_JOB_MAX);
+    if (spec->backoff_max_ms < spec->backoff_ms)
+        return err_set(err, ERR_INVALID, "task.max_backoff: is less than task.backoff");
     return 0;
 }
 
@@ -446,23 +391,23 @@ static int gang_check(const struct job_spec *spec, struct err *err)
                    spec->replicas, CMD_PLACEMENTS_MAX);
 }
 
-int spec_valid(const struct job_spec *spec, struct err *err)
+static int spec_check(const struct job_spec *spec, struct err *err)
 {
     int rc = name_check("name", spec->name, err);
     if (rc == 0 && spec->user[0] != '\0')
         rc = name_check("user", spec->user, err);
     if (rc == 0)
-        rc = numbers_check(spec, err);
+        rc = fields_check(spec, err);
     if (rc == 0)
         rc = alloc_check(spec, err);
     if (rc == 0)
-        rc = words_all_check(spec, err);
+        rc = command_check(spec, err);
     if (rc == 0)
         rc = shapes_check(spec, err);
     if (rc == 0)
         rc = ports_check(spec, err);
     if (rc == 0)
-        rc = env_check(spec, err);
+        rc = maps_check(spec, err);
     if (rc == 0)
         rc = clauses_valid(&spec->constraints, err);
     if (rc == 0)
@@ -472,6 +417,29 @@ int spec_valid(const struct job_spec *spec, struct err *err)
     if (rc == 0)
         rc = gang_check(spec, err);
     return rc == 0 ? spreads_check(spec, err) : rc;
+}
+
+/* Allocs have some fields of tasks under another path. */
+static void alloc_path(struct err *err)
+{
+    static const char task[] = "task", alloc[] = "alloc";
+    for (uint32_t i = 0; i < job_spec_record.count; i++) {
+        const struct field *field = &job_spec_record.fields[i];
+        if ((field->flags & FIELD_IN_ALLOC) == 0 ||
+            strncmp(err->msg, field->name, strlen(field->name)) != 0)
+            continue;
+        char rest[ERR_MSG_MAX];
+        str_copy(rest, sizeof rest, err->msg + strlen(task));
+        snprintf(err->msg, sizeof err->msg, "%s%s", alloc, rest);
+    }
+}
+
+int spec_valid(const struct job_spec *spec, struct err *err)
+{
+    int rc = spec_check(spec, err);
+    if (rc != 0 && err != NULL && spec->is_alloc_set)
+        alloc_path(err);
+    return rc;
 }
 
 uint32_t spec_backoff_ms(const struct job_spec *spec, uint32_t failures)

@@ -9,17 +9,14 @@
 #include "constraint.h"
 #include "devices.h"
 
-enum {
-    PRIORITY_MAX = 450,
-    PRIORITY_DEFAULT = 100,
-    GRACE_MS_MAX = 3600000,
-    BACKOFF_MS_MAX = 3600000
-};
+enum { PRIORITY_MAX = 450, GRACE_MS_MAX = 3600000, BACKOFF_MS_MAX = 3600000 };
 
 enum band { BAND_FREE, BAND_BATCH, BAND_PRODUCTION, BAND_MONITORING, BAND_COUNT };
 
 enum band band_of(uint32_t priority); /* 0-99 free, 100-119 batch, 120-359 production, 360-450 */
 const char *band_text(enum band band);
+/* The priority that the name of a band stands for ("production": 200), -1: it is no band. */
+int band_priority(const char *text);
 bool priority_is_prod(uint32_t priority); /* production and monitoring: never evicted by prod */
 /* May work of priority `by` displace work of priority `victim`? Strictly lower, and never prod. */
 bool priority_may_evict(uint32_t by, uint32_t victim);
@@ -79,6 +76,7 @@ struct job_spec {
     bool gang; /* tasks that wait start all at once or not at all; at most CMD_PLACEMENTS_MAX */
     bool is_alloc_set; /* its tasks are allocs (alloc.c): room for others, with no command */
     char alloc_set[CELL_NAME_MAX + 1]; /* it runs in allocs of this set; "": on machines */
+    struct words labels;               /* "name=value", for people */
 };
 
 /* Every field at its default, no name, no command, one replica; then fill and spec_valid(). */

@@ -73,8 +73,7 @@ static void make(struct apply *a, struct task *task, enum task_state state)
 static void refuse(struct apply *a, struct job *job, const struct machine *machine,
                    const struct err *why)
 {
-    struct event *event = event_add(a, EVENT_WAITING);
-    event->job = job->id;
+    struct event *event = event_add_job(a, EVENT_WAITING, job);
     event->machine = machine->id;
     str_copy(event->detail, sizeof event->detail, why->msg);
     job->over_quota = true;
@@ -192,7 +191,7 @@ void system_machine_removed(struct apply *a, const struct machine *machine)
         next.state = TASK_UNWANTED;
         next.not_before_ms = 0;
         next.misstarts = 0;
-        task_forgive(&next);
+        task_reset_failures(&next);
         task_set(a, task, &next);
     }
 }

@@ -5,23 +5,6 @@
 
 #include <string.h>
 
-const char *task_state_text(enum task_state state)
-{
-    static const char *const texts[TASK_STATE_COUNT] = {
-        "pending", "assigned", "running", "finished", "failed", "killed", "unwanted"};
-    ASSERT(state < TASK_STATE_COUNT);
-    return texts[state];
-}
-
-const char *cause_text(enum cause cause)
-{
-    static const char *const texts[CAUSE_COUNT] = {
-        "",     "exit",  "signal",           "start-error", "preempted", "machine-down",
-        "lost", "drain", "out-of-resources", "update",      "killed"};
-    ASSERT(cause < CAUSE_COUNT);
-    return texts[cause];
-}
-
 bool task_is_live(const struct task *task)
 {
     return task->state == TASK_ASSIGNED || task->state == TASK_RUNNING;
@@ -32,7 +15,7 @@ bool task_holds(const struct task *task)
     return task_is_live(task) && task->not_before_ms != 0;
 }
 
-void task_forgive(struct task *task)
+void task_reset_failures(struct task *task)
 {
     task->by_eviction = false;
     task->failures = 0;
@@ -54,7 +37,7 @@ bool task_is_disrupted(const struct task *task)
 
 bool task_is_outdated(const struct task *task)
 {
-    return task->shape >= SPEC_SHAPES_MAX && task->stopping == CAUSE_NONE;
+    return (task->shape >= SPEC_SHAPES_MAX || task->restart) && task->stopping == CAUSE_NONE;
 }
 
 bool task_is_final(const struct task *task)

@@ -102,6 +102,7 @@ struct task {
     uint32_t failures;   /* attempts that ended by exit, signal or start error */
     uint32_t misstarts;  /* starts in a row that failed by their machines' fault */
     bool by_eviction;    /* others were evicted for it since it last was well */
+    bool restart;        /* live, and waiting for its turn to be restarted: restart.c; else false */
     /* Where the last of those attempts were, the latest first, each machine once; 0: no more. */
     machine_id crashed_on[TASK_CRASHES_MAX];
     int32_t pid;            /* of the present attempt's process, 0 when unknown */
@@ -118,7 +119,7 @@ struct task {
 };
 
 /* Forget the attempts that failed. */
-void task_forgive(struct task *task);
+void task_reset_failures(struct task *task);
 bool task_is_live(const struct task *task); /* ASSIGNED or RUNNING: it holds a place */
 /* Live, and nothing of it runs: its last attempt failed, and while it backs off it keeps its place,
  * so that nobody has to be evicted for it again and again. */
@@ -127,7 +128,8 @@ bool task_holds(const struct task *task);
  * running again yet. Machines that fail, and what a user kills, are not meant. */
 bool task_is_disrupted(const struct task *task);
 bool task_is_final(const struct task *task); /* FINISHED, FAILED or KILLED */
-/* Live, holding a limit from before an update of its job, and not told to stop. */
+/* Live and not told to stop, and holding a limit from before an update of its job, or waiting to be
+ * restarted. */
 bool task_is_outdated(const struct task *task);
 /* Can the table go from one to the other? For assertions and tests. */
 bool task_may_move(enum task_state from, enum task_state to);

@@ -3,6 +3,8 @@
  */
 #include "pack.h"
 
+#include "limits.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +16,7 @@ static int write_bytes(void *data, const char *bytes, size_t size)
 
 void pack_to(struct pack *p, struct buf *to)
 {
-    *p = (struct pack){.to = to};
+    *p = (struct pack){.to = to, .format = CELL_FORMAT};
     msgpack_packer_init(&p->packer, to, write_bytes);
 }
 
@@ -43,6 +45,11 @@ int pack_end(const struct pack *p, const char *what, struct err *err)
 {
     if (!p->reading)
         return p->wrong == NULL ? 0 : err_set(err, ERR_LIMIT, "%s: %s", what, p->wrong);
+    if (p->newer)
+        return err_set(err, ERR_STATE,
+                       "%s: %s: a later release than this one (format %d) wrote it, or the bytes "
+                       "are damaged",
+                       what, p->wrong, CELL_FORMAT);
     if (p->wrong != NULL)
         return err_set(err, ERR_CORRUPT, "%s: %s at byte %zu of %zu", what, p->wrong,
                        (size_t)(p->mistake - p->start), (size_t)(p->end - p->start));
@@ -176,6 +183,75 @@ void pack_fields(struct pack *p, uint32_t count)
     if (take_head(p, &head_array) != count && p->wrong == NULL) {
         p->at = first;
         pack_fail(p, "wrong number of fields");
+    }
+}
+
+void pack_head(struct pack *p, uint32_t *count, uint32_t required)
+{
+    if (!p->reading) {
+        msgpack_pack_array(&p->packer, *count);
+        return;
+    }
+    const uint8_t *first = p->at;
+    uint32_t n = take_head(p, &head_array);
+    /* Whatever a field is, it takes a byte at least. */
+    if (p->wrong == NULL && (n < required || n > (size_t)(p->end - p->at))) {
+        p->at = first;
+        pack_fail(p, n < required ? "too few fields" : "cut short");
+    }
+    *count = p->wrong == NULL ? n : 0;
+}
+
+/* The values that follow a head of a map or array, or the bytes of a value that is neither. */
+static uint64_t values_inside(struct pack *p, uint8_t head)
+{
+    static const uint8_t sizes[] = {/* 0xc0: nil, unused, false, true */ 0,
+                                    0,
+                                    0,
+                                    0,
+                                    /* 0xca: reals; 0xcc: integers */ 4,
+                                    8,
+                                    1,
+                                    2,
+                                    4,
+                                    8,
+                                    1,
+                                    2,
+                                    4,
+                                    8,
+                                    /* 0xd4: extensions of fixed size, with their type */ 2,
+                                    3,
+                                    5,
+                                    9,
+                                    17};
+    if (head >= 0x80 && head <= 0x8f)
+        return 2 * (uint64_t)(head & 0x0f);
+    if (head >= 0x90 && head <= 0x9f)
+        return head & 0x0f;
+    if (head >= 0xdc && head <= 0xdf)
+        return take_big_endian(p, head % 2 == 0 ? 2 : 4) << (head >= 0xde ? 1 : 0);
+    uint64_t bytes = 0;
+    if (head >= 0xa0 && head <= 0xbf)
+        bytes = head & 0x1f;
+    else if (head >= 0xc4 && head <= 0xc9) /* bytes; extensions, with their type */
+        bytes = take_big_endian(p, (size_t)1 << (head - 0xc4) % 3) + (head >= 0xc7 ? 1 : 0);
+    else if (head >= 0xd9 && head <= 0xdb)
+        bytes = take_big_endian(p, (size_t)1 << (head - 0xd9));
+    else if (head >= 0xc0 && head <= 0xd8)
+        bytes = sizes[head - 0xc0 - (head >= 0xca ? 6 : 0)];
+    take(p, bytes);
+    return 0;
+}
+
+void pack_skip(struct pack *p)
+{
+    ASSERT(p->reading);
+    for (uint64_t left = 1; left > 0 && p->wrong == NULL; left--) {
+        uint64_t inside = values_inside(p, take_byte(p));
+        if (inside > (size_t)(p->end - p->at))
+            pack_fail(p, "cut short");
+        else
+            left += inside;
     }
 }
 
@@ -333,10 +409,11 @@ void pack_string(struct pack *p, char **text, size_t max)
 {
     size_t length;
     if (!p->reading) {
-        length = strlen(*text);
+        const char *written = *text == NULL ? "" : *text;
+        length = strlen(written);
         if (length > max)
             pack_fail(p, "text too long");
-        msgpack_pack_str_with_body(&p->packer, *text, length);
+        msgpack_pack_str_with_body(&p->packer, written, length);
         return;
     }
     const char *from = pack_text_view(p, &length, max);
@@ -372,29 +449,4 @@ enum pack_type pack_peek(const struct pack *p)
     if (byte == 0xc2 || byte == 0xc3)
         return PACK_BOOL;
     return byte == 0xc0 ? PACK_NIL : byte == 0xcb ? PACK_REAL : PACK_OTHER;
-}
-
-void pack_list(struct pack *p, void *items, uint32_t *count, size_t max, size_t item_size,
-               pack_fields_fn fields)
-{
-    char *at;
-    uint32_t n = *count;
-    pack_count(p, &n, max);
-    if (!p->reading) {
-        memcpy(&at, items, sizeof at);
-        for (uint32_t i = 0; i < n; i++)
-            fields(p, at + i * item_size);
-        return;
-    }
-    at = NULL;
-    *count = 0;
-    for (size_t capacity = 0; *count < n && pack_ok(p); (*count)++) {
-        if (*count == capacity) {
-            capacity = MIN((size_t)n, MAX((size_t)8, capacity * 2));
-            at = xrealloc(at, capacity, item_size);
-        }
-        memset(at + *count * item_size, 0, item_size);
-        fields(p, at + *count * item_size);
-    }
-    memcpy(items, &at, sizeof at);
 }

@@ -1,47 +1,134 @@
 /*
  * wire.h - the methods and the bodies of what the programs say to each other.
  *
- * Every body is a msgpack array; wire_pack_* appends to a buffer, wire_unpack_* refuses with
- * ERR_CORRUPT, bounds every count, and on success fills a struct that wire_*_release frees (those
- * without a release own nothing).
+ * Every body is a msgpack array of the fields of its record (record_pack.h).
  */
 #ifndef CELL_WIRE_H
 #define CELL_WIRE_H
 
-#include "cmd.h"
+#include "access.h"
+#include "record_pack.h"
+#include "role.h"
 
 enum { WIRE_MARK_ENTRIES = 1024 };
 
+/*
+ * Every body that is a record: wire_pack_NAME() appends to a buffer, wire_unpack_NAME() fills a
+ * struct that wire_NAME_release() frees. A new body has its struct
+ * above, its table in wire_fields.c, and a line here.
+ */
+#define WIRE_BODIES(X) \
+    X(answer) \
+    X(query) \
+    X(why) \
+    X(status) \
+    X(alive) \
+    X(shed) \
+    X(hello) \
+    X(welcome) \
+    X(move) \
+    X(replicas) \
+    X(identities) \
+    X(join) \
+    X(reports) \
+    X(usages) \
+    X(intents) \
+    X(logs) \
+    X(log_chunk) \
+    X(checkpoint) \
+    X(transfer) \
+    X(piece)
+
+enum wire_body {
+    WIRE_BODY_EMPTY,
+    WIRE_BODY_CMD,  /* a packed command: cmd_pack.h */
+    WIRE_BODY_rows, /* wire_rows.c */
+#define X(name) WIRE_BODY_##name,
+    WIRE_BODIES(X)
+#undef X
+};
+/* NULL for those that are no record. */
+const struct record *wire_body_record(enum wire_body body);
+
+/*
+ * Every method, a row each: name, number, text; the roles that may call it and whether it may be a
+ * notice; what a user must be (access.h) and what that user does; the bodies of the call and of its
+ * answer: records of WIRE_BODIES, CMD for a packed command, EMPTY for no bytes. Numbers are
+ * appended, never used again.
+ */
 #define WIRE_METHODS(X) \
-    X(COMMAND, 1)    /* user -> any replica: packed cmd; answer: wire_answer */ \
-    X(QUERY, 2)      /* user -> any replica: wire_query; answer: wire_rows */ \
-    X(STATUS, 3)     /* user, master -> replica: empty; answer: wire_status */ \
-    X(WHY, 4)        /* user -> any replica: wire_why; answer: wire_rows (why_rows.h) */ \
-    X(CHECKPOINT, 5) /* user -> any replica: wire_checkpoint; answer: wire_piece */ \
-    X(TRANSFER, 6)   /* user, master -> any replica: wire_transfer; answer: wire_answer */ \
-    X(FORWARD, 10)   /* replica -> leader: packed cmd; answer: wire_answer */ \
-    X(ALIVE, 11)     /* replica -> leader: wire_alive; answer: wire_shed */ \
-    X(BARRIER, 12)   /* replica -> leader: empty; answer: wire_answer with an index that \
-                        has everything acknowledged before */ \
-    X(JOIN, 14)      /* replica -> any other: wire_join; answer: wire_answer, or why not */ \
-    X(HELLO, 20)     /* borglet -> replica: wire_hello; answer: wire_welcome */ \
-    X(REPORT, 21)    /* borglet -> replica: wire_reports; as an empty call, answered empty, it is \
-                        the heartbeat: a replica that is stopped keeps its sockets, but is mute */ \
-    X(USAGE, 22)  /* borglet -> replica, notice: wire_usages; what its tasks use, now and then */ \
-    X(INTEND, 30) /* replica -> borglet, notice: wire_intents */ \
-    X(MOVE, 31)   /* replica -> borglet, notice: wire_move; go to another replica */ \
-    X(REPLICAS, 32) /* replica -> borglet, notice: wire_replicas, after the welcome and when they \
-                       change */ \
-    X(IDENTITIES, 33) /* replica -> borglet, notice: wire_identities, after the welcome and when \
-                         they change */ \
-    X(LOGS, 40)       /* user -> borglet: wire_logs; chunks come first, then the empty answer */ \
-    X(LOG_CHUNK, 41)  /* borglet -> user, notice: wire_log_chunk */
+    /* user -> any replica. Which commands: cmd_access() */ \
+    X(COMMAND, 1, "command", BY_USER, ANYBODY, "send commands", CMD, answer) \
+    /* user -> any replica. What the rows show depends on the user */ \
+    X(QUERY, 2, "query", BY_USER, ANYBODY, "ask queries", query, rows) \
+    X(STATUS, 3, "status", BY_USER | BY_MASTER, ANYBODY, "ask for the status", EMPTY, status) \
+    X(WHY, 4, "why", BY_USER, VIEWER, "ask why it waits or where it was placed", why, rows) \
+    X(CHECKPOINT, 5, "checkpoint", BY_USER, READER, "take a checkpoint", checkpoint, piece) \
+    X(TRANSFER, 6, "transfer", BY_USER | BY_MASTER, OPERATOR, "say who leads", transfer, answer) \
+    /* replica -> leader */ \
+    X(FORWARD, 10, "forward", BY_MASTER, CELL, "forward commands", CMD, answer) \
+    X(ALIVE, 11, "alive", BY_MASTER, CELL, "say who is alive", alive, shed) \
+    /* The answer has an index that is at or after everything acknowledged before the call */ \
+    X(BARRIER, 12, "barrier", BY_MASTER, CELL, "ask for a barrier", EMPTY, answer) \
+    /* replica -> any other: may I be here? */ \
+    X(JOIN, 14, "join", BY_MASTER, CELL, "join the masters", join, answer) \
+    /* borglet -> replica */ \
+    X(HELLO, 20, "hello", BY_BORGLET, CELL, "greet as a machine", hello, welcome) \
+    /* As an empty call, answered empty, it is the heartbeat: a replica that is stopped keeps its \
+     * sockets, but does not answer */ \
+    X(REPORT, 21, "report", BY_BORGLET | MAY_NOTIFY, CELL, "report what became of tasks", reports, \
+      EMPTY) \
+    X(USAGE, 22, "usage", BY_BORGLET | MAY_NOTIFY, CELL, "report what tasks use", usages, EMPTY) \
+    /* replica -> borglet */ \
+    X(INTEND, 30, "intend", BY_MASTER | MAY_NOTIFY, CELL, "drive a machine", intents, EMPTY) \
+    X(MOVE, 31, "move", BY_MASTER | MAY_NOTIFY, CELL, "send a machine elsewhere", move, EMPTY) \
+    /* After the welcome, and when they change */ \
+    X(REPLICAS, 32, "replicas", BY_MASTER | MAY_NOTIFY, CELL, "say who the replicas are", \
+      replicas, EMPTY) \
+    X(IDENTITIES, 33, "identities", BY_MASTER | MAY_NOTIFY, CELL, "say who may do what", \
+      identities, EMPTY) \
+    /* user -> borglet: chunks come first, then the empty answer */ \
+    X(LOGS, 40, "logs", BY_USER, VIEWER, "read its logs", logs, EMPTY) \
+    /* borglet -> user */ \
+    X(LOG_CHUNK, 41, "log-chunk", BY_BORGLET | MAY_NOTIFY, CELL, "send logs", log_chunk, EMPTY)
 
 enum wire_method {
-#define X(name, number) WIRE_##name = (number),
+#define X(name, number, ...) WIRE_##name = (number),
     WIRE_METHODS(X)
 #undef X
 };
+
+/* The roles, as struct rpc_method wants them. */
+enum {
+    BY_USER = BIT(ROLE_USER),
+    BY_MASTER = BIT(ROLE_MASTER),
+    BY_BORGLET = BIT(ROLE_BORGLET),
+    MAY_NOTIFY = ROLE_MAY_NOTIFY
+};
+enum {
+#define X(name, number, text, roles, ...) WIRE_##name##_ROLES = (roles),
+    WIRE_METHODS(X)
+#undef X
+};
+/* A row of what a program serves: struct rpc_method. */
+#define WIRE_SERVE(name, handler) \
+    { \
+        WIRE_##name, WIRE_##name##_ROLES, (handler) \
+    }
+
+/* What the table says of a method. */
+struct wire_rule {
+    enum wire_method id;
+    const char *name;
+    uint32_t roles;     /* BIT(ROLE_x) of those that may call it, ROLE_MAY_NOTIFY */
+    enum access access; /* what a user must be: asked where the message is served */
+    const char *deed;   /* "ask queries" */
+    enum wire_body request, answer;
+};
+/* NULL: there is no such method. */
+const struct wire_rule *wire_rule(uint32_t method);
+/* "query"; "unknown" for a number that is no method. */
+const char *wire_method_text(uint32_t method);
 
 /* What became of a command. */
 struct wire_answer {
@@ -115,6 +202,10 @@ struct wire_status {
     uint64_t wall_ms;       /* its clock when it answered */
     uint64_t cell_ms;       /* the time of the cell then, as it would stamp it */
     struct masters masters; /* who the replicas are, for all it has applied; next_id 0: unknown */
+    uint64_t format;        /* that the cell uses */
+    uint64_t format_known;  /* the latest that this replica knows */
+    uint64_t format_next;   /* of the leader: the latest that all replicas know; 0: it has not heard
+                               of all lately, or does not lead */
 };
 
 /* What a replica tells the leader every second of the borglets it drives. */
@@ -124,6 +215,7 @@ struct wire_alive {
     uint32_t links;   /* how many it drives */
     uint64_t applied_index;
     uint64_t wall_ms; /* what its clock shows */
+    uint32_t format;  /* the latest that it knows */
 };
 /* If it drives more than its share, `count` of them should go to replica `to`. */
 struct wire_shed {
@@ -144,7 +236,8 @@ struct wire_hello {
     /* The same as long as it is the same directory on the same running host: a second borglet of
      * the name, or one with a copy of the directory, has another. Never 0. */
     uint64_t instance;
-    uint64_t directory; /* the same as long as it is that directory; never 0 */
+    uint64_t directory;  /* the same as long as it is that directory; never 0 */
+    struct words labels; /* of the machine; owned */
 };
 struct wire_welcome {
     uint32_t machine;
@@ -184,6 +277,7 @@ struct wire_join {
     bool is_new;         /* its directory is empty */
     uint64_t last_index; /* of its log when it was opened: so much it had stored */
     uint64_t worked_ms;  /* for so long it has answered others; 0: not since its log was opened */
+    uint32_t format;     /* the latest that it knows */
 };
 
 struct wire_reports {
@@ -203,6 +297,7 @@ enum intent_action {
     INTENT_SHOW,   /* the cell says that it runs here: tell that it is lost if it is not there */
     INTENT_ACTION_COUNT
 };
+extern const struct enumeration intent_actions;
 struct intent {
     struct attempt_ref task;
     enum intent_action action;
@@ -253,40 +348,28 @@ struct wire_piece {
     uint64_t total; /* of all pieces */
 };
 
-/* Every body: those that own nothing, and those that wire_*_release frees. The functions are
- * declared by this list, so that none can be missing in it; tests go through it. */
-#define WIRE_BODIES(PLAIN, OWNER) \
-    PLAIN(answer) \
-    OWNER(query) \
-    OWNER(rows) \
-    PLAIN(why) \
-    PLAIN(status) \
-    PLAIN(alive) \
-    PLAIN(shed) \
-    OWNER(hello) \
-    PLAIN(welcome) \
-    PLAIN(move) \
-    OWNER(replicas) \
-    OWNER(identities) \
-    PLAIN(join) \
-    OWNER(reports) \
-    OWNER(usages) \
-    OWNER(intents) \
-    PLAIN(logs) \
-    PLAIN(log_chunk) \
-    PLAIN(checkpoint) \
-    PLAIN(transfer) \
-    PLAIN(piece)
+#define X(name) \
+    extern const struct record wire_##name##_record; \
+    static inline void wire_pack_##name(struct buf *to, const struct wire_##name *body) \
+    { \
+        record_pack(to, &wire_##name##_record, body); \
+    } \
+    MUST_USE static inline int wire_unpack_##name(const void *bytes, size_t size, \
+                                                  struct wire_##name *ret, struct err *err) \
+    { \
+        return record_unpack(bytes, size, &wire_##name##_record, ret, err); \
+    } \
+    static inline void wire_##name##_release(struct wire_##name *body) \
+    { \
+        record_release(&wire_##name##_record, body); \
+    }
+WIRE_BODIES(X)
+#undef X
 
-#define WIRE_PLAIN(name) \
-    void wire_pack_##name(struct buf *to, const struct wire_##name *body); \
-    int wire_unpack_##name(const void *bytes, size_t size, struct wire_##name *ret, \
-                           struct err *err) MUST_USE;
-#define WIRE_OWNER(name) \
-    WIRE_PLAIN(name) \
-    void wire_##name##_release(struct wire_##name *body);
-WIRE_BODIES(WIRE_PLAIN, WIRE_OWNER)
-#undef WIRE_PLAIN
-#undef WIRE_OWNER
+/* The rows of a query are no record: wire_rows.c. */
+void wire_pack_rows(struct buf *to, const struct wire_rows *body);
+int wire_unpack_rows(const void *bytes, size_t size, struct wire_rows *ret,
+                     struct err *err) MUST_USE;
+void wire_rows_release(struct wire_rows *body);
 
 #endif

@@ -7,6 +7,8 @@
  */
 #include "allocs.h"
 
+#include "places.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +74,7 @@ void allocs_add(struct view *view, struct view_job *job, const struct job_spec *
     }
 }
 
-void allocs_take(struct view *view, struct view_job *job, const struct job_row *row)
+void allocs_take(struct view *view, struct view_job *job, const struct job *row)
 {
     if (job->allocs == NULL || job->allocs->killed == row->killed)
         return;

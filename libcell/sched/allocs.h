@@ -24,7 +24,7 @@ struct view_set {
 };
 
 void allocs_add(struct view *view, struct view_job *job, const struct job_spec *spec);
-void allocs_take(struct view *view, struct view_job *job, const struct job_row *row);
+void allocs_take(struct view *view, struct view_job *job, const struct job *row);
 void allocs_remove(struct view *view, struct view_job *job);
 /* The list that a live task is to be in: its machine's or its alloc's. */
 struct list *allocs_home(const struct view *view, const struct view_task *task);

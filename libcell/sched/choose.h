@@ -163,7 +163,11 @@ static inline void reason_note(struct reason *reason, uint64_t part)
     reason->kind += hash_u64(part + 1);
 }
 
-/* explain.c: true when it does fit somewhere. */
+/* explain.c: the first check of lack.h that keeps the job off the machine (or off its alloc there)
+ * whatever room there is, or LACKS_NOTHING. */
+int explain_place(const struct view *view, const struct view_job *job, uint32_t machine,
+                  const struct view_task *alloc);
+/* True when it does fit somewhere. */
 bool explain_job(const struct view *view, const struct view_job *job, struct reach *reach,
                  struct reason *to);
 /* The same of the tasks of a job on every machine. */

@@ -13,28 +13,63 @@ struct explanation {
     const char *keeper;        /* of the machines that are kept; NULL: of several jobs */
 };
 
-/* Why the job may not be there whatever the room, or LACKS_NOTHING. */
-static int lacks_place(const struct view *view, const struct view_job *job, uint32_t machine)
+struct place {
+    const struct view *view;
+    const struct view_job *job;
+    uint32_t machine;
+    const struct view_task *alloc; /* or NULL */
+};
+
+static uint32_t fails_if(bool fails)
 {
-    if (!view->up[machine])
-        return view->draining[machine] ? LACKS_LEAVE
-               : view->sick[machine]   ? LACKS_HEALTH
-                                       : LACKS_MACHINE;
-    if (places_allow(job, machine))
-        return LACKS_NOTHING;
-    uint32_t failing = places_failing(job, machine);
-    if (job->match != NULL && failing < job->match->clauses.count)
-        return LACKS_CLAUSE + (int)failing;
-    if (presence_keeper(job, machine) != NULL)
-        return LACKS_KEPT;
-    return LACKS_SPREAD + (int)places_full(job, machine);
+    return fails ? 0 : LACK_PASSES;
+}
+
+static uint32_t place_failing(const void *of, int check)
+{
+    const struct place *place = of;
+    const struct view *view = place->view;
+    const struct view_job *job = place->job;
+    uint32_t machine = place->machine, which;
+    switch (check) {
+    case LACKS_ALLOC:
+        return fails_if(place->alloc != NULL && place->alloc->state != VIEW_LIVE);
+    case LACKS_ENDING:
+        return fails_if(place->alloc != NULL && place->alloc->stopping);
+    case LACKS_MACHINE: /* the columns say it of machines that are up by themselves */
+        return fails_if(!view->up[machine] && !view->draining[machine] && !view->sick[machine]);
+    case LACKS_LEAVE:
+        return fails_if(view->draining[machine]);
+    case LACKS_HEALTH:
+        return fails_if(view->sick[machine]);
+    case LACKS_CLAUSE:
+        which = places_failing(job, machine);
+        return job->match != NULL && which < job->match->clauses.count ? which : LACK_PASSES;
+    case LACKS_KEPT:
+        return fails_if(presence_keeper(job, machine) != NULL);
+    case LACKS_SPREAD:
+        which = places_full(job, machine);
+        return which < job->spread_count ? which : LACK_PASSES;
+    default:
+        UNREACHABLE("check of a place");
+    }
+}
+
+int explain_place(const struct view *view, const struct view_job *job, uint32_t machine,
+                  const struct view_task *alloc)
+{
+    const struct place place = {view, job, machine, alloc};
+    bool is_open = alloc == NULL ? view->up[machine] && places_allow(job, machine)
+                                 : allocs_open(view, job, alloc);
+    return is_open ? LACKS_NOTHING : lack_of_place(place_failing, &place);
 }
 
 /* True when only its room is left to be looked at. */
 static bool look_at_place(struct explanation *e, const struct view *view,
-                          const struct view_job *job, uint32_t machine)
+                          const struct view_job *job, uint32_t machine,
+                          const struct view_task *alloc)
 {
-    int place = lacks_place(view, job, machine);
+    int place = explain_place(view, job, machine, alloc);
     if (place == LACKS_NOTHING)
         return true;
     if (place == LACKS_KEPT) {
@@ -59,9 +94,7 @@ static void look_at_allocs(struct explanation *e, const struct view *view,
 {
     for (uint32_t i = 0; i < e->count; i++) {
         const struct view_task *alloc = allocs_get(job, i);
-        if (alloc->state != VIEW_LIVE || alloc->stopping)
-            e->counts[alloc->state == VIEW_LIVE ? LACKS_ENDING : LACKS_ALLOC]++;
-        else if (look_at_place(e, view, job, alloc->machine))
+        if (look_at_place(e, view, job, alloc->machine, alloc))
             look_at_room(e, need, allocs_room_evicting(view, job, alloc));
     }
 }
@@ -81,7 +114,7 @@ static struct explanation look(const struct view *view, const struct view_job *j
     if (!is_rare)
         reach_begin(reach, view, job);
     for (uint32_t m = 0; m < view->machine_count; m++)
-        if (!view->gone[m] && look_at_place(&e, view, job, m))
+        if (!view->gone[m] && look_at_place(&e, view, job, m, NULL))
             look_at_room(&e, need,
                          is_rare ? feasible_room(view, job, m) : reach_room(reach, view, job, m));
     return e;
@@ -211,7 +244,7 @@ void explain_gang(const struct view *view, const struct view_job *job, const str
 /* What keeps a task off its machine: of several shapes, of the first. */
 static int lacks_on(const struct view *view, const struct view_job *job, uint32_t machine)
 {
-    int lack = lacks_place(view, job, machine);
+    int lack = explain_place(view, job, machine, NULL);
     if (lack != LACKS_NOTHING || feasible_evicting(view, job, machine))
         return lack;
     struct resources room = feasible_room(view, job, machine);

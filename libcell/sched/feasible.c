@@ -2,6 +2,7 @@
  * feasible.c - does what a task asks for fit a machine, now or over somebody's notice?
  */
 #include "choose.h"
+#include "places.h"
 
 #include <stdlib.h>
 #include <string.h>

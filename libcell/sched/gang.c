@@ -11,6 +11,7 @@
  * make the search miss a way that another order would have found (a gang near itself begins on the
  * best machine only); what it finds is always right.
  */
+#include "places.h"
 #include "sched_impl.h"
 
 #include "allocs.h"

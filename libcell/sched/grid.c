@@ -4,12 +4,13 @@
 #include "grid.h"
 
 #include "choose.h"
+#include "places.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* The largest machine's amount is 2^40; what is below 2^-12 of that is all one level. */
-enum { WORD_BITS = 64, STEP_BITS = 7, LOWEST = 28, LEVELS = (40 - LOWEST) << STEP_BITS };
+enum { STEP_BITS = 7, LOWEST = 28, LEVELS = (40 - LOWEST) << STEP_BITS };
 enum { WORDS = LEVELS / WORD_BITS };
 _Static_assert(LEVELS % WORD_BITS == 0, "rows of bits are whole words");
 _Static_assert(WORDS <= 32, "a word of bits per row says which");
@@ -17,7 +18,7 @@ _Static_assert(WORDS <= 32, "a word of bits per row says which");
 /* Aspects have LEAN_BITS bits: the shapes in the middle have as much ram for their cpu as the
  * largest machines together have. */
 enum { SHAPE_STEP_BITS = 2, SHAPES = 2 * LEAN_BITS << SHAPE_STEP_BITS };
-enum { KIND_SHELVES = SHAPES + GRID_SIZES, SHELVES = KIND_SHELVES * VIEW_PRECIOUS_LEVELS };
+enum { KIND_SHELVES = SHAPES + GRID_SIZES, SHELVES = KIND_SHELVES * VIEW_SCARCITY_LEVELS };
 _Static_assert((uint64_t)SHELVES *LEVELS *LEVELS < UINT32_MAX, "a bin must have a number");
 
 /* Looked at in one go; and of one bin at the most, once enough was found. */
@@ -29,7 +30,7 @@ static const int64_t MARGIN = INT64_C(1) << 35;
 
 static const uint32_t NONE = UINT32_MAX;
 
-/* The bins of one shape or size, and one degree of being precious. A row has all of the same cpu.
+/* The bins of one shape or size, and one degree of scarcity. A row has all of the same cpu.
  */
 struct shelf {
     uint64_t occupied[WORDS]; /* a bit per row: it has machines */
@@ -98,7 +99,7 @@ static uint32_t bin_for(struct grid *grid, const struct view *view, uint32_t m)
         return NONE;
     uint32_t size = size_of(grid, view, m);
     uint32_t shelf = size == NONE ? shape_of(&view->traits[m]) : SHAPES + size;
-    shelf += view->traits[m].precious * KIND_SHELVES;
+    shelf += view->traits[m].scarcity * KIND_SHELVES;
     return (shelf * LEVELS + room_level(view, RES_CPU, view->room[RES_CPU][m])) * LEVELS +
            room_level(view, RES_RAM, view->room[RES_RAM][m]);
 }

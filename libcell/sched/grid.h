@@ -1,7 +1,7 @@
 /*
  * grid.h - the machines by what is free on them, to find good ones without looking at all.
  *
- * Machines that are up lie in bins: by their shape (ram for cpu), by how precious they are,
+ * Machines that are up lie in bins: by their shape (ram for cpu), by how scarce they are,
  * by how much cpu is free on them and by how much ram, in steps of one in 128. Machines of a bin
  * score nearly alike, so one of each bin that can have room is scored first (the sample), then all
  * those of the bins that looked best. Empty machines of equal size score exactly alike: they lie
@@ -21,7 +21,7 @@
 enum { GRID_SIZES = 32 };
 
 struct grid {
-    struct shelf **shelves; /* by how precious, shape, then size; NULL: never had a machine */
+    struct shelf **shelves; /* by scarcity, shape, then size; NULL: never had a machine */
     struct resources sizes[GRID_SIZES];
     uint32_t size_count;
     uint32_t *bin;         /* per machine: where it lies, or none */

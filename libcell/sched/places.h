@@ -1,5 +1,6 @@
 /*
- * places.h - what places.c and presence.c share: values of attributes, and who lives at them.
+ * places.h - what jobs ask of machines beside room: constraints, spreads, company. For places.c and
+ * presence.c also what they share: values of attributes, and who lives at them.
  */
 #ifndef CELL_PLACES_H
 #define CELL_PLACES_H
@@ -81,6 +82,38 @@ struct company {
     struct company_term *terms;
     uint32_t term_count;
 };
+
+/* places.c: what jobs ask of machines beside room. */
+void places_grow(struct view *view, uint32_t old_capacity, uint32_t capacity);
+/* The facts of the machine changed: judge it anew. */
+void places_machine(struct view *view, uint32_t machine);
+void places_add(struct view *view, struct view_job *job, const struct job_spec *spec);
+void places_remove(struct view *view, struct view_job *job);
+/* Count a live task of the job in (+1) or out (-1). */
+void places_count(struct view *view, struct view_job *job, uint32_t machine, int change);
+/* Does the machine meet its hard constraints, has its value room under each max, and does no other
+ * job keep this one away? */
+bool places_allow(const struct view_job *job, uint32_t machine);
+/* Differs when other machines than those that changed may have become better for a job that is not
+ * plain (choose.h), or allowed. */
+uint64_t places_eased(const struct view_job *job);
+/* The first hard constraint that the machine fails, or their number. */
+uint32_t places_failing(const struct view_job *job, uint32_t machine);
+/* The first spread of which the machine's value is full, or their number. */
+uint32_t places_full(const struct view_job *job, uint32_t machine);
+/* The next machine from `machine` on that meets the hard constraints, those about company aside; at
+ * least `end`: none. */
+uint32_t places_next(const struct view_job *job, uint32_t machine, uint32_t end);
+/* Wishes that choosing this machine leaves open, in weights: of soft constraints, of spreads. */
+int64_t places_constraint_cost(const struct view_job *job, uint32_t machine);
+int64_t places_spread_cost(const struct view_job *job, uint32_t machine);
+
+/* presence.c: what the company of other jobs has to say; places_allow() asks. */
+/* While view.trying was set a task of the job was placed there, for good: wake whom that helps. */
+void presence_tell(struct view *view, const struct view_job *job, uint32_t machine);
+bool presence_allows(const struct view_job *job, uint32_t machine);
+/* The name of a job that keeps this one away from there, or NULL. */
+const char *presence_keeper(const struct view_job *job, uint32_t machine);
 
 void presence_add(struct view *view, struct view_job *job, const struct job_spec *spec);
 void presence_remove(struct view *view, struct view_job *job);

@@ -20,6 +20,7 @@
  * it. Until the victim is gone it is the borglet that makes the task wait.
  */
 #include "allocs.h"
+#include "places.h"
 
 #include <stdlib.h>
 

@@ -1,9 +1,9 @@
 /*
  * scarce.c - which machines to keep for work that cannot go elsewhere.
  *
- * A machine is precious when it meets constraints that much work has, beside few machines to have
+ * A machine is scarce when it meets constraints that much work has, beside few machines to have
  * it: each match adds its demand over the capacity of the machines that meet it. By that, machines
- * fall into VIEW_PRECIOUS_LEVELS of equal size, and a task that could go anywhere takes the lower
+ * fall into VIEW_SCARCITY_LEVELS of equal size, and a task that could go anywhere takes the lower
  * levels where they fit as well. Without it, work without constraints fills the machines that
  * picky jobs of lower priority have to wait for.
  *
@@ -77,7 +77,7 @@ static void measure(const struct view *view, uint64_t *scarcity)
     add_match(view, CONTAINER_OF(l, struct match, link), shares, scarcity);
 }
 
-/* A machine's level is how many machines are less precious, in fourths of all. */
+/* A machine's level is how many machines are less scarce, in fourths of all. */
 static void grade(struct view *view, const uint64_t *scarcity)
 {
     uint64_t least = UINT64_MAX, most = 0;
@@ -93,9 +93,9 @@ static void grade(struct view *view, const uint64_t *scarcity)
         below[i] += below[i - 1];
     for (uint32_t m = 0; m < view->machine_count; m++) {
         uint64_t bucket = differ ? (scarcity[m] - least) * (BUCKETS - 1) / (most - least) : 0;
-        view_set_precious(
+        view_set_scarcity(
             view, m,
-            (uint32_t)((uint64_t)below[bucket] * VIEW_PRECIOUS_LEVELS / view->machine_count));
+            (uint32_t)((uint64_t)below[bucket] * VIEW_SCARCITY_LEVELS / view->machine_count));
     }
 }
 

@@ -13,6 +13,7 @@
  * machine it crashed on only when there is no other.
  */
 #include "choose.h"
+#include "places.h"
 
 #include <string.h>
 
@@ -63,7 +64,7 @@ static void rarity(const struct view *view UNUSED, const struct resources *need 
                    const struct trait *machines, uint32_t count, int64_t weight, int64_t *scores)
 {
     for (uint32_t i = 0; i < count; i++)
-        scores[i] += weight * ((int64_t)machines[i].precious << SCORE_BITS);
+        scores[i] += weight * ((int64_t)machines[i].scarcity << SCORE_BITS);
 }
 
 /* The weights of stranding-aware are measured: see README.md. */

@@ -5,6 +5,7 @@
  * whose machine has no room is stuck until that machine improves. The cell says which tasks are
  * wanted; the others do not come here.
  */
+#include "places.h"
 #include "sched_impl.h"
 
 /* The best shape that fits there, without evictions if any does; or their number. */

@@ -6,23 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A value of an attribute and how many tasks are there. */
-struct tally_value {
-    struct tally_value *next;
-    uint64_t count;
-    char text[];
-};
-
-/* The live tasks of a job at the values of an attribute; stopping tasks count: they are there until
- * they are gone. Owns its texts: between two turns machines and jobs may change or go. */
-struct tally {
-    job_id of; /* 0: there is no such job */
-    char by[CELL_NAME_MAX + 1];
-    char job[CELL_NAME_MAX + 1]; /* the name of that job */
-    struct namemap values;       /* to tally_value */
-    struct tally_value *first;
-};
-
 /* The smaller key is nearer; of equal ones the lower id, which comes first. */
 struct rank {
     machine_id machine;
@@ -31,10 +14,8 @@ struct rank {
 
 /* What is done in turns, one after the other. */
 enum phase {
-    PHASE_KEEPERS, /* find the jobs that keep this one apart: job by job */
-    PHASE_TALLIES, /* count what spreads, companies and keepers ask for: task by task */
-    PHASE_PLACES,  /* machine by machine, or alloc by alloc */
-    PHASE_GANG,    /* task by task */
+    PHASE_PLACES, /* machine by machine, or alloc by alloc */
+    PHASE_GANG,   /* task by task */
     PHASE_TELL,
     PHASE_DONE
 };
@@ -52,19 +33,12 @@ struct inquiry {
     struct err err;
 
     struct resources need;
-    struct clauses constraints; /* of the job, and what else is asked of each machine */
-    struct spread spread_rules[SPEC_SPREADS_MAX];
-    uint32_t spread_count;
+    struct clauses constraints; /* of the job */
     struct matcher *matcher;
     uint32_t place_units; /* what it costs to judge whether it may be there */
 
-    struct tally *tallies; /* spreads, then near and apart as they stand, then keepers */
-    uint32_t tally_count;
-    uint32_t company_first, company_count;
-    uint32_t keeper_first, keeper_count;
+    struct whereabouts *trial; /* tasks of a gang for which there would be room; NULL: none */
 
-    job_id keeper_cursor;  /* the last job that was looked at */
-    uint32_t tally_at;     /* the tally that is being made */
     uint32_t cursor;       /* task, machine, alloc: the next one */
     struct room gang_room; /* of the machine at the cursor */
     bool gang_entered;     /* it has been taken */
@@ -86,190 +60,17 @@ static bool turn_has(struct inquiry *q, uint64_t units)
     return true;
 }
 
-static const char *value_of(const struct machine *machine, const char *by)
+static struct fit fit_of(const struct inquiry *q)
 {
-    struct subject subject = machine_subject(machine);
-    const char *value = subject_get(&subject, by);
-    return value != NULL ? value : "";
-}
-
-static void tally_count_at(struct tally *tally, const struct machine *machine)
-{
-    const char *text = value_of(machine, tally->by);
-    struct tally_value *value = namemap_get(&tally->values, text);
-    if (value == NULL) {
-        size_t size = strlen(text) + 1;
-        value = xcalloc(1, sizeof *value + size);
-        memcpy(value->text, text, size);
-        value->next = tally->first;
-        tally->first = value;
-        namemap_put(&tally->values, value->text, value);
-    }
-    value->count++;
-}
-
-static uint64_t tally_at(const struct tally *tally, const struct machine *machine)
-{
-    const struct tally_value *value = namemap_get(&tally->values, value_of(machine, tally->by));
-    return value == NULL ? 0 : value->count;
-}
-
-static void tally_release(struct tally *tally)
-{
-    namemap_release(&tally->values);
-    while (tally->first != NULL) {
-        struct tally_value *value = tally->first;
-        tally->first = value->next;
-        free(value);
-    }
-}
-
-static void tally_add(struct inquiry *q, const struct job *of, const char *by)
-{
-    if ((q->tally_count & (q->tally_count - 1)) == 0)
-        q->tallies = xrealloc(q->tallies, MAX(1, 2 * (size_t)q->tally_count), sizeof *q->tallies);
-    struct tally *tally = &q->tallies[q->tally_count++];
-    *tally = (struct tally){.of = of == NULL ? (job_id){0} : of->id};
-    str_copy(tally->by, sizeof tally->by, by);
-    if (of != NULL)
-        str_copy(tally->job, sizeof tally->job, of->spec.name);
-}
-
-/* Think of one more task of the job there. */
-static void tallies_note(struct inquiry *q, const struct machine *machine)
-{
-    for (uint32_t i = 0; i < q->keeper_first; i++)
-        if (q->tallies[i].of.v == q->id.v)
-            tally_count_at(&q->tallies[i], machine);
-}
-
-static void companies_add(struct inquiry *q)
-{
-    q->company_first = q->tally_count;
-    for (uint32_t i = 0; i < q->constraints.count; i++) {
-        for (uint32_t j = 0; j < q->constraints.items[i].term_count; j++) {
-            const struct term *term = &q->constraints.items[i].terms[j];
-            if (term_is_company(term))
-                tally_add(q, cell_job_named(q->cell, words_first(&term->values)), term->attribute);
-        }
-    }
-    q->company_count = q->tally_count - q->company_first;
-    q->keeper_first = q->tally_count;
-}
-
-/* A job that keeps itself apart says so with its own constraint. */
-static void keepers_add(struct inquiry *q, const struct job *other)
-{
-    const struct clauses *clauses = &other->spec.constraints;
-    bool binds = other != q->job && !job_is_dead(other) && job_binds(other, q->job);
-    for (uint32_t i = 0; i < clauses->count && binds; i++) {
-        const char *whom = clause_keeps_away(&clauses->items[i]);
-        if (whom != NULL && strcmp(whom, q->name) == 0)
-            tally_add(q, other, clauses->items[i].terms[0].attribute);
-    }
-    q->keeper_count = q->tally_count - q->keeper_first;
-}
-
-/* The job after the one that was looked at last. It may have gone since: then from the start. */
-static const struct job *keeper_next(const struct inquiry *q)
-{
-    const struct job *last = cell_job(q->cell, q->keeper_cursor);
-    const struct list *l = last != NULL ? last->link.next : q->cell->jobs.next;
-    while (l != &q->cell->jobs && CONTAINER_OF(l, struct job, link)->id.v <= q->keeper_cursor.v)
-        l = l->next;
-    return l == &q->cell->jobs ? NULL : CONTAINER_OF(l, struct job, link);
-}
-
-static void keepers_go_on(struct inquiry *q)
-{
-    const struct job *other = keeper_next(q);
-    for (; other != NULL && turn_has(q, 1); other = keeper_next(q)) {
-        keepers_add(q, other);
-        q->keeper_cursor = other->id;
-    }
-    if (other == NULL)
-        q->phase = PHASE_TALLIES;
-}
-
-static void tallies_go_on(struct inquiry *q)
-{
-    while (q->tally_at < q->tally_count) {
-        struct tally *tally = &q->tallies[q->tally_at];
-        const struct job *of = cell_job(q->cell, tally->of);
-        for (; of != NULL && q->cursor < of->task_count; q->cursor++) {
-            if (!turn_has(q, 1))
-                return;
-            if (task_is_live(&of->tasks[q->cursor]))
-                tally_count_at(tally, cell_machine(q->cell, of->tasks[q->cursor].machine));
-        }
-        q->cursor = 0;
-        q->tally_at++;
-    }
-    q->phase = PHASE_PLACES;
-}
-
-/* `tally` is of the first of its terms that is about company. */
-static bool company_holds(const struct inquiry *q, const struct clause *clause,
-                          const struct tally *tally, const struct machine *machine)
-{
-    for (uint32_t i = 0; i < clause->term_count; i++) {
-        const struct term *term = &clause->terms[i];
-        if (!term_is_company(term))
-            continue;
-        bool is_there = tally_at(tally, machine) > 0;
-        bool is_unbegun = tally->of.v == q->id.v && tally->values.count == 0;
-        if (term->op == OP_APART ? !is_there : is_there || is_unbegun)
-            return true;
-        tally++;
-    }
-    return false;
-}
-
-/* The first hard clause that the machine fails, or their number. */
-static uint32_t failing_clause(const struct inquiry *q, const struct machine *machine)
-{
-    const struct clauses *clauses = &q->constraints;
-    const struct tally *tally = q->tallies + q->company_first;
-    struct subject subject = machine_subject(machine);
-    for (uint32_t i = 0; i < clauses->count; i++) {
-        const struct clause *clause = &clauses->items[i];
-        if (clause->weight == 0 && !matcher_holds(q->matcher, i, &subject) &&
-            !company_holds(q, clause, tally, machine))
-            return i;
-        for (uint32_t j = 0; j < clause->term_count; j++)
-            tally += term_is_company(&clause->terms[j]);
-    }
-    return clauses->count;
-}
-
-/* The first job that keeps this one away from the machine, or NULL. */
-static const struct tally *keeper_at(const struct inquiry *q, const struct machine *machine)
-{
-    for (uint32_t i = 0; i < q->keeper_count; i++)
-        if (tally_at(&q->tallies[q->keeper_first + i], machine) > 0)
-            return &q->tallies[q->keeper_first + i];
-    return NULL;
+    return (struct fit){q->cell, q->job, q->matcher, q->trial};
 }
 
 /* Why the job may not be there whatever the room, or LACKS_NOTHING. */
-static int lacks_place(const struct inquiry *q, const struct machine *machine)
+static int lacks_place(const struct inquiry *q, const struct machine *machine,
+                       const struct task *alloc)
 {
-    if (machine->state != MACHINE_UP)
-        return LACKS_MACHINE;
-    if (machine->draining)
-        return LACKS_LEAVE;
-    if (machine_is_sick(machine))
-        return LACKS_HEALTH;
-    uint32_t failing = failing_clause(q, machine);
-    if (failing < q->constraints.count)
-        return LACKS_CLAUSE + (int)failing;
-    if (keeper_at(q, machine) != NULL)
-        return LACKS_KEPT;
-    for (uint32_t s = 0; s < q->spread_count; s++)
-        if (q->spread_rules[s].max > 0 &&
-            tally_at(&q->tallies[s], machine) >= q->spread_rules[s].max)
-            return LACKS_SPREAD + (int)s;
-    return LACKS_NOTHING;
+    struct fit fit = fit_of(q);
+    return fit_place(&fit, machine, alloc);
 }
 
 /* Shares of what is asked for that a machine lacks, 2^20 being all of it, summed. */
@@ -307,7 +108,7 @@ static void rank_add(struct rank *ranks, uint32_t *count, uint32_t max, struct r
 static void look_beyond(struct inquiry *q, const struct machine *machine, const struct room *room)
 {
     struct resources missing;
-    struct resources free = why_free(q->job, machine, room);
+    struct resources free = fit_free(q->job, machine, room, NULL);
     uint64_t share = share_missing(&q->need, &free, &missing);
     enum why_bar bar = why_bar_of(q->cell, q->job, &q->need, machine, *room);
     q->why.bars[bar]++;
@@ -326,7 +127,7 @@ static void ranks_tell(struct inquiry *q)
     for (uint32_t i = 0; i < why->near_count; i++) {
         const struct machine *machine = cell_machine(q->cell, q->near[i].machine);
         struct room room = cell_room(q->cell, machine);
-        struct resources free = why_free(q->job, machine, &room);
+        struct resources free = fit_free(q->job, machine, &room, NULL);
         why->near[i].machine = q->near[i].machine;
         share_missing(&q->need, &free, &why->near[i].missing);
     }
@@ -354,11 +155,11 @@ static int look_at_room(struct inquiry *q, const struct resources *free)
 
 static int look_at(struct inquiry *q, const struct machine *machine)
 {
-    int place = lacks_place(q, machine);
+    int place = lacks_place(q, machine, NULL);
     if (place != LACKS_NOTHING)
         return place;
     struct room room = cell_room(q->cell, machine);
-    struct resources free = why_free(q->job, machine, &room);
+    struct resources free = fit_free(q->job, machine, &room, NULL);
     int first = look_at_room(q, &free);
     if (first != LACKS_NOTHING)
         look_beyond(q, machine, &room);
@@ -367,9 +168,7 @@ static int look_at(struct inquiry *q, const struct machine *machine)
 
 static int look_at_alloc(struct inquiry *q, const struct task *alloc)
 {
-    if (!task_is_live(alloc) || alloc->stopping != CAUSE_NONE)
-        return task_is_live(alloc) ? LACKS_ENDING : LACKS_ALLOC;
-    int place = lacks_place(q, cell_machine(q->cell, alloc->machine));
+    int place = lacks_place(q, cell_machine(q->cell, alloc->machine), alloc);
     if (place != LACKS_NOTHING)
         return place;
     struct room room = alloc_room(q->cell, alloc);
@@ -419,7 +218,8 @@ static void place_count(struct inquiry *q, int lack, const struct machine *machi
 {
     struct why_reason *reason = &q->by_lack[lack];
     if (lack == LACKS_KEPT) { /* a name, as long as it is always the same */
-        const char *keeper = keeper_at(q, machine)->job;
+        struct fit fit = fit_of(q);
+        const char *keeper = fit_keeper(&fit, machine)->spec.name;
         if (reason->machines == 0)
             str_copy(q->why.keeper, sizeof q->why.keeper, keeper);
         else if (strcmp(q->why.keeper, keeper) != 0)
@@ -466,23 +266,25 @@ static void places_go_on(struct inquiry *q)
 static void gang_go_on(struct inquiry *q)
 {
     struct why *why = &q->why;
+    if (q->trial == NULL)
+        q->trial = trial_new(q->job);
     while (q->cursor < q->cell->machine_count && why->gang_fitting < why->gang_waiting) {
         const struct machine *machine = q->cell->machines[q->cursor];
         if (!turn_has(q, q->place_units))
             return;
         if (!q->gang_entered) {
             q->gang_room = cell_room(q->cell, machine);
-            q->gang_room.free = why_free(q->job, machine, &q->gang_room);
+            q->gang_room.free = fit_free(q->job, machine, &q->gang_room, NULL);
         }
-        q->gang_entered =
-            resources_fit(&q->need, &q->gang_room.free) && lacks_place(q, machine) == LACKS_NOTHING;
+        q->gang_entered = resources_fit(&q->need, &q->gang_room.free) &&
+                          lacks_place(q, machine, NULL) == LACKS_NOTHING;
         if (!q->gang_entered) {
             q->cursor++;
             continue;
         }
         room_take(&q->gang_room, &q->need,
                   devices_choose(&q->gang_room.devices, q->need.v[RES_GPU]));
-        tallies_note(q, machine);
+        trial_place(q->trial, machine);
         why->gang_fitting++;
     }
     q->phase = PHASE_TELL;
@@ -532,9 +334,7 @@ static void inquiry_free(struct inquiry *q)
 {
     matcher_free(q->matcher);
     clauses_release(&q->constraints);
-    for (uint32_t i = 0; i < q->tally_count; i++)
-        tally_release(&q->tallies[i]);
-    free(q->tallies);
+    trial_free(q->trial);
     free(q);
 }
 
@@ -553,6 +353,16 @@ static int job_check(const struct cell *cell, const char *name, int64_t index, u
     return 0;
 }
 
+/* How many jobs may keep it away. */
+static uint32_t keepers_of(const struct job *job)
+{
+    uint32_t count = 0;
+    if (job->whereabouts != NULL)
+        LIST_EACH(l, &job->whereabouts->keepers)
+    count++;
+    return count;
+}
+
 static struct inquiry *inquiry_new(const struct cell *cell, const struct job *job, int64_t index,
                                    uint32_t shape)
 {
@@ -566,16 +376,11 @@ static struct inquiry *inquiry_new(const struct cell *cell, const struct job *jo
     q->need = *spec_shape(spec, shape);
     q->constraints = clauses_copy(&spec->constraints);
     q->matcher = matcher_new(&q->constraints);
-    q->place_units = 4 + matcher_states(q->matcher) / 16;
-    q->spread_count = spec->spread_count;
-    memcpy(q->spread_rules, spec->spreads, sizeof q->spread_rules);
+    q->place_units = 4 + matcher_states(q->matcher) / 16 + keepers_of(job);
     for (int r = 0; r < RES_COUNT; r++)
         q->enough[r] = -1;
     for (int lack = 0; lack < LACKS_COUNT; lack++)
         q->by_lack[lack].lack = lack;
-    for (uint32_t s = 0; s < spec->spread_count; s++)
-        tally_add(q, job, spec->spreads[s].by);
-    companies_add(q);
     q->why.job = job->id;
     q->why.shape = shape;
     q->why.resource_names = cell->resource_names;
@@ -613,12 +418,6 @@ int why_begin(const struct cell *cell, const char *name, int64_t index, uint32_t
 static void phase_go_on(struct inquiry *q)
 {
     switch (q->phase) {
-    case PHASE_KEEPERS:
-        keepers_go_on(q);
-        return;
-    case PHASE_TALLIES:
-        tallies_go_on(q);
-        return;
     case PHASE_PLACES:
         places_go_on(q);
         return;
@@ -694,11 +493,5 @@ void why_reason_print(struct buf *to, const struct job *job, const struct why *w
         buf_printf(to, "fits");
         return;
     }
-    struct lack_about about = {
-        .clauses = &job->spec.constraints, .names = &why->resource_names, .keeper = why->keeper};
-    if (lack >= LACKS_SPREAD) {
-        about.by = job->spec.spreads[lack - LACKS_SPREAD].by;
-        about.max = job->spec.spreads[lack - LACKS_SPREAD].max;
-    }
-    lack_print(to, lack, &about, true);
+    fit_lack_print(to, job, lack, why->keeper);
 }

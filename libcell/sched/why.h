@@ -8,7 +8,7 @@
 #ifndef CELL_WHY_H
 #define CELL_WHY_H
 
-#include "lack.h"
+#include "fit.h"
 #include "why_evict.h"
 
 enum { WHY_NAMES_MAX = 100, WHY_NEAR_MAX = 8, WHY_EVICTIONS_MAX = 4, WHY_INDEX_ANY = -1 };
@@ -59,11 +59,11 @@ struct why {
 };
 
 /*
- * A question is answered in turns, for it takes O(machines + tasks that lie on them + jobs + tasks
- * of the jobs it is near, apart from or kept away by): in a cell of 100,000 machines, longer than
- * a replica may do nothing else. Each turn takes about `units`, of which a machine takes a few and
- * each of its tasks one; the cell may change between two turns, and each machine counts as it was
- * when it was looked at. A small cell is answered in one turn, exactly.
+ * A question is answered in turns, for it takes O(machines + tasks that lie on them): in a cell of
+ * 100,000 machines, longer than a replica may do nothing else. Each turn takes about `units`, of
+ * which a machine takes a few and each of its tasks one; the cell may change between two turns, and
+ * each machine counts as it was when it was looked at. A small cell is answered in one turn,
+ * exactly.
  */
 struct inquiry;
 /* `index` of one task or WHY_INDEX_ANY; in a shape the job has, spec_shape(). ERR_NOT_FOUND;

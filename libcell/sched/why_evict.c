@@ -3,6 +3,8 @@
  */
 #include "why_evict.h"
 
+#include "fit.h"
+
 #include <stdlib.h>
 
 const char *why_bar_text(enum why_bar bar)
@@ -31,24 +33,6 @@ static enum why_bar bar_between(const struct job *job, const struct job *victim)
     return priority_may_evict(job->spec.priority, victim->spec.priority) ? BAR_NONE : BAR_PRIORITY;
 }
 
-/* What a job may ask for of this room: production no more than can be promised to it, when
- * `gone` of other production is gone. */
-static struct resources room_for(const struct job *job, const struct machine *machine,
-                                 const struct room *room, const struct resources *gone)
-{
-    struct resources free = room->free, unpromised = machine_unpromised(machine);
-    resources_add(&unpromised, gone);
-    for (int r = 0; r < RECLAIM_COUNT && priority_is_prod(job->spec.priority); r++)
-        free.v[r] = MIN(free.v[r], unpromised.v[r]);
-    return free;
-}
-
-struct resources why_free(const struct job *job, const struct machine *machine,
-                          const struct room *room)
-{
-    return room_for(job, machine, room, &(struct resources){{0}});
-}
-
 enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
                         const struct resources *need, const struct machine *machine,
                         struct room room)
@@ -74,7 +58,7 @@ enum why_bar why_bar_of(const struct cell *cell, const struct job *job,
             room_give(&without[bar], &kept, task->devices);
     }
     for (enum why_bar bar = BAR_NONE; bar < BAR_SIZE; bar++) {
-        struct resources free = room_for(job, machine, &without[bar], &gone[bar]);
+        struct resources free = fit_free(job, machine, &without[bar], &gone[bar]);
         if (resources_fit(need, &free))
             return bar;
     }
@@ -151,7 +135,7 @@ static void space_move(struct space *space, const struct candidate *candidate, b
 
 static bool space_fits(const struct space *space)
 {
-    struct resources free = room_for(space->job, space->machine, &space->room, &space->gone);
+    struct resources free = fit_free(space->job, space->machine, &space->room, &space->gone);
     return resources_fit(space->need, &free);
 }
 

@@ -33,9 +33,6 @@ struct why_eviction {
     struct why_victim victims[WHY_VICTIMS_MAX];
 };
 
-/* What of this room the job may ask for. */
-struct resources why_free(const struct job *job, const struct machine *machine,
-                          const struct room *room);
 /* What has to be broken for `need` of the job to fit there, in the best case; `room` is what it has
  * now. */
 enum why_bar why_bar_of(const struct cell *cell, const struct job *job,

@@ -1,12 +1,12 @@
 /*
- * abuse.c - what one hostile identity does to everybody else, way in by way in.
+ * abuse.c - measure the effect of one hostile identity on another user, per attack.
  *
  *     abuse DIR [--seconds N] [ATTACK...]
  *
- * While an attack goes on in a process of its own, a user sends a command every SEND_MS, through
- * one replica after the other, as another would at a desk. Printed are the times to the answers,
- * the longest turn of a master's loop (of its cpu time, from `loop.stalled` in the logs; "-": none
- * above the bound at which that is logged), the growth of the largest master, and elections.
+ * While an attack runs in a process of its own, a user sends a command every SEND_MS through
+ * alternating replicas. The table shows the times to the answers, the longest turn of a master's
+ * loop (its cpu time, from `loop.stalled` in the logs; "-": none above the bound at which it is
+ * logged), the growth of the largest master, and elections.
  */
 #include "lib/abuse_attacks.h"
 #include "lib/bench.h"
@@ -50,12 +50,12 @@ struct sent {
     bool counts;
 };
 
-static void on_answer(void *data, const struct err *err, const void *body, size_t size)
+static void abuse_on_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     struct sent *sent = data;
     struct abuse *a = sent->abuse;
     struct wire_answer answer;
-    /* Refused, since there is no such job, but after it went through the log. */
+    /* It is refused because there is no such job, but only after it went through the log. */
     bool good = err == NULL && wire_unpack_answer(body, size, &answer, NULL) == 0;
     a->outstanding--;
     if (sent->counts && good)
@@ -73,8 +73,8 @@ static void send_one(struct abuse *a, struct rpc_conn *conn)
     *sent = (struct sent){a, clock_mono_us(), a->measures};
     int rv = cmd_pack(&cmd, &body, NULL);
     ASSERT(rv == 0);
-    if (rpc_request(conn, WIRE_COMMAND, body.bytes, body.size, COMMAND_MS, on_answer, sent, NULL) ==
-        0) {
+    if (rpc_request(conn, WIRE_COMMAND, body.bytes, body.size, COMMAND_MS, abuse_on_answer, sent,
+                    NULL) == 0) {
         a->outstanding++;
         return;
     }
@@ -82,12 +82,12 @@ static void send_one(struct abuse *a, struct rpc_conn *conn)
     free(sent);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void abuse_on_timer(uv_timer_t *timer)
 {
     struct abuse *a = timer->data;
     size_t count = a->bench.cell.replica_count;
     for (size_t i = 0; i < count; i++)
-        (void)!bench_connect(&a->bench, i, &a->peers[i], NULL); /* tried again in the next round */
+        (void)!bench_connect(&a->bench, i, &a->peers[i], NULL); /* retried in the next round */
     struct bench_peer *peer = &a->peers[a->next_peer++ % count];
     if (peer->open)
         send_one(a, peer->conn);
@@ -126,7 +126,7 @@ static void note_before(struct abuse *a, const struct bench_health *health)
     }
 }
 
-/* The longest turn that the masters' logs tell since note_before(), in ms of cpu; 0: none. */
+/* Return the longest turn that the masters logged since note_before(), in ms of cpu; 0: none. */
 static uint64_t longest_turn_ms(const struct abuse *a)
 {
     uint64_t longest = 0;
@@ -210,7 +210,7 @@ static void measure(struct abuse *a, const struct attack *attack)
     bench_terms("abuse", 0, after.term - before.term);
 }
 
-/* What `why` is asked about: a job that fits nowhere, so that every machine is looked at. */
+/* Submit a job for `why` that fits nowhere, so that every machine is examined. */
 static void submit_for_why(struct abuse *a)
 {
     struct cmd cmd = bench_submit(WHY_JOB, 1000, RESOURCE_AMOUNT_MAX, 1 << 20);
@@ -246,8 +246,8 @@ int main(int argc, char **argv)
     submit_for_why(&a);
     uv_timer_init(&a.bench.loop, &a.timer);
     a.timer.data = &a;
-    uv_timer_start(&a.timer, on_timer, SEND_MS, SEND_MS);
-    printf("| way in | what one identity sends | p50 ms | p99 ms | unanswered | longest turn, cpu "
+    uv_timer_start(&a.timer, abuse_on_timer, SEND_MS, SEND_MS);
+    printf("| attack | what one identity sends | p50 ms | p99 ms | unanswered | longest turn, cpu "
            "ms | "
            "growth MiB | elections |\n|---|---|---|---|---|---|---|---|\n");
     for (const struct attack *attack = attacks; attack->name != NULL && at >= argc; attack++)

@@ -1,10 +1,10 @@
 /*
- * big_cell.c - lay down a cell of many machines and tasks as the database of a replica.
+ * big_cell.c - write a cell of many machines and tasks as the database of a replica.
  *
  *     big_cell DIR --machines N --tasks N
  *
- * Makes DIR/cell.db: what a replica would have written had it lived through all this. A cell is
- * made of it by `borgctl cell restore` (scripts/bench).
+ * Writes DIR/cell.db as a replica would after all these commands. `borgctl cell restore` makes a
+ * cell from it (scripts/bench).
  */
 #include "lib/bench.h"
 #include "lib/big_cell.h"
@@ -21,7 +21,7 @@ static const char usage[] = "big_cell DIR --machines N --tasks N";
 
 enum { BACKLOG_MAX = 8, BACKLOG_LOOK_US = 1000 };
 
-static void on_changes(void *data, const struct cell *cell, const struct changes *changes)
+static void big_cell_on_changes(void *data, const struct cell *cell, const struct changes *changes)
 {
     struct store *store = data;
     while (store_backlog(store) >= BACKLOG_MAX)
@@ -33,7 +33,7 @@ static void on_changes(void *data, const struct cell *cell, const struct changes
 
 int main(int argc, char **argv)
 {
-    struct big_cell wish = {.seed = 1, .on_changes = on_changes};
+    struct big_cell wish = {.seed = 1, .on_changes = big_cell_on_changes};
     struct cell *cell = cell_new();
     struct store *store;
     struct err err;
@@ -45,7 +45,7 @@ int main(int argc, char **argv)
         bench_die("%s", err.msg);
     if (cell->applied_index != 0)
         bench_die("there is a cell in %s already", argv[1]);
-    cell->applied_index = 1; /* a new log begins with the entry that names its members */
+    cell->applied_index = 1; /* the first entry of a new log names its members */
     cell->applied_term = 1;
     wish.data = store;
     uint64_t from_ms = clock_mono_ms();

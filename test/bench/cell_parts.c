@@ -1,9 +1,9 @@
 /*
- * cell_parts.c - what a replica does with a whole cell, part by part, alone and on one thread.
+ * cell_parts.c - measure operations of a replica on a whole cell, on one thread.
  *
  *     cell_parts DIR
  *
- * DIR/cell.db is a cell as big_cell makes them. The database stays as it is.
+ * DIR/cell.db is a cell made by big_cell. The database is not changed.
  */
 #include "lib/bench.h"
 
@@ -24,7 +24,7 @@ static size_t heap_bytes(void)
     return info.uordblks + info.hblkhd;
 }
 
-/* One part being measured. */
+/* The present measurement. */
 static struct {
     uint64_t us;
     clock_t cpu; /* of all threads */
@@ -64,7 +64,7 @@ static void measure_sched(const struct cell *cell)
     begin();
     struct sched *sched = sched_new();
     sched_update(sched, delta);
-    end("the scheduler's view of it");
+    end("the scheduler's view");
     begin();
     bool some = sched_pass(sched, &decided);
     end(some ? "first pass (decides)" : "first pass (nothing to do)");
@@ -80,7 +80,7 @@ static void measure_sched(const struct cell *cell)
     end("sched_free");
 }
 
-/* Ten times a second on the leader's loop. */
+/* The leader's loop runs this ten times a second. */
 static void measure_tick(const struct cell *cell)
 {
     static task_id wake[LEADER_WAKE_MAX];

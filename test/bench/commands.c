@@ -1,11 +1,11 @@
 /*
- * commands.c - how many commands the cell commits a second, and how long one takes.
+ * commands.c - measure committed commands per second and their latency.
  *
  *     commands DIR [--seconds N]
  *
- * Each client has one connection and one command outstanding: the submit of a job that fits
- * nowhere, then its kill, and so on. Clients either all talk to the leader, or are spread over all
- * replicas as users are. A command counts when its answer says that it was carried out.
+ * Each client has one connection and one outstanding command: the submit of a job that fits
+ * nowhere, then its kill, and so on. Either all clients talk to the leader, or they are spread over
+ * all replicas as users are. A command counts when its answer says that it was carried out.
  */
 #include "lib/bench.h"
 
@@ -28,7 +28,7 @@ struct client {
     unsigned number;
     uint64_t sent_us;
     uint64_t sent_count;
-    char job[CELL_NAME_MAX + 1]; /* to be killed next; "" when there is none */
+    char job[CELL_NAME_MAX + 1]; /* the job to kill next; "" if there is none */
 };
 
 struct load {
@@ -45,7 +45,7 @@ static uint64_t run_number;
 
 static void client_send(struct client *c);
 
-static void on_answer(void *data, const struct err *err, const void *body, size_t size)
+static void commands_on_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     struct client *c = data;
     struct wire_answer answer;
@@ -58,7 +58,7 @@ static void on_answer(void *data, const struct err *err, const void *body, size_
     if (answer.code != ERR_OK)
         bench_die("client %u: %s", c->number, answer.msg);
     samples_add(&c->load->latency, clock_mono_us() - c->sent_us);
-    /* The last command is a kill: nothing is left pending for the next load. */
+    /* The last command is a kill, so that no job is pending in the next measurement. */
     if (!c->load->stopping || c->job[0] != '\0')
         client_send(c);
 }
@@ -81,21 +81,21 @@ static void client_send(struct client *c)
     cmd_release(&cmd);
     c->sent_us = clock_mono_us();
     if (rv == 0)
-        rv = rpc_request(c->conn, WIRE_COMMAND, body.bytes, body.size, BENCH_CALL_MS, on_answer, c,
-                         &err);
+        rv = rpc_request(c->conn, WIRE_COMMAND, body.bytes, body.size, BENCH_CALL_MS,
+                         commands_on_answer, c, &err);
     if (rv != 0)
         bench_die("client %u: %s", c->number, err.msg);
     c->load->outstanding++;
 }
 
-static void on_open(struct rpc_conn *conn)
+static void commands_on_open(struct rpc_conn *conn)
 {
     struct client *c = rpc_data(conn);
     c->open = true;
     c->load->open_count++;
 }
 
-static void on_close(struct rpc_conn *conn, const struct err *why)
+static void commands_on_close(struct rpc_conn *conn, const struct err *why)
 {
     struct client *c = rpc_data(conn);
     c->conn = NULL;
@@ -110,13 +110,16 @@ static void load_open(struct load *load, bool spread, size_t leader)
     struct err err;
     for (unsigned i = 0; i < load->client_count; i++) {
         struct client *c = &load->clients[i];
-        struct rpc_options options = {
-            .loop = &b->loop, .tls = b->tls, .data = c, .on_open = on_open, .on_close = on_close};
+        struct rpc_options options = {.loop = &b->loop,
+                                      .tls = b->tls,
+                                      .data = c,
+                                      .on_open = commands_on_open,
+                                      .on_close = commands_on_close};
         *c = (struct client){.load = load, .number = i};
         size_t to = spread ? i % b->cell.replica_count : leader;
         if (rpc_connect(&options, b->cell.replicas[to].rpc, NULL, &c->conn, &err) != 0)
             bench_die("%s", err.msg);
-        /* A handshake is work for both sides: not all at once. */
+        /* Limit concurrent handshakes, which cost both sides processor time. */
         while ((i + 1) % CLIENTS == 0 && load->open_count <= i)
             bench_turn(b);
     }

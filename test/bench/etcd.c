@@ -1,13 +1,13 @@
 /*
- * etcd.c - the yardstick: how many puts five members of etcd commit a second on this machine.
+ * etcd.c - for comparison: committed puts per second of five etcd members on this machine.
  *
  *     etcd DIR [--seconds N]
  *
- * Starts five members with their data in DIR, on loopback and with etcd's own defaults, and puts
- * values of 128 bytes at the leader as commands.c submits: each client has one connection and one
- * request outstanding. The connections are plain HTTP/1.1, kept alive and not encrypted: once to
- * the v2 API, which has the shortest way into etcd's log, and once to v3 through the JSON gateway
- * that turns it into gRPC inside etcd.
+ * Starts five members with their data in DIR, on loopback and with etcd's defaults, and puts values
+ * of 128 bytes at the leader in the way commands.c submits: each client has one connection and one
+ * outstanding request. The connections are plain HTTP/1.1 with keep-alive, without encryption: once
+ * to the v2 API, which has the shortest path into etcd's log, and once to the v3 JSON gateway,
+ * which translates to gRPC inside etcd.
  */
 #include "lib/bench.h"
 
@@ -62,7 +62,7 @@ struct load {
 };
 
 static pid_t pids[MEMBERS];
-static int ports[2 * MEMBERS]; /* of clients, of peers */
+static int ports[2 * MEMBERS]; /* of clients, then of peers */
 static struct load load;
 
 static void members_stop(void)
@@ -75,7 +75,7 @@ static void members_stop(void)
             waitpid(pids[i], NULL, 0);
 }
 
-/* Ports that are free just now. */
+/* Find ports that are free at present. */
 static void ports_find(void)
 {
     int fds[2 * MEMBERS];
@@ -133,7 +133,7 @@ static void member_start(const char *dir, int i)
         bench_die("etcd: %s", strerror(rc));
 }
 
-/* Does it say that it leads? Blocking, one connection each time. */
+/* Return whether the member says that it leads. Blocks; opens one connection per call. */
 static bool member_leads(int i)
 {
     static const char ask[] = "GET /v2/stats/self HTTP/1.0\r\n\r\n";
@@ -160,27 +160,27 @@ static int leader_wait(void)
         for (int i = 0; i < MEMBERS; i++)
             if (member_leads(i))
                 return i;
-        usleep(LOOK_MS * 1000); /* tidy: five strangers are waited for, and there is no loop yet */
+        usleep(LOOK_MS * 1000); /* tidy: waits for five foreign processes, before there is a loop */
     }
     bench_die("etcd has no leader after %d s", READY_MS / 1000);
 }
 
 static void client_send(struct client *c);
 
-static void on_written(uv_write_t *write, int status)
+static void etcd_on_written(uv_write_t *write, int status)
 {
     (void)write;
     if (status < 0 && status != UV_ECANCELED)
         bench_die("etcd: %s", uv_strerror(status));
 }
 
-static void on_closed(uv_handle_t *handle)
+static void etcd_on_closed(uv_handle_t *handle)
 {
     struct client *c = handle->data;
     c->load->closed++;
 }
 
-/* The answer is there when its body has the length that its head says. */
+/* The answer is complete when its body has the length given in its header. */
 static bool answer_complete(struct client *c)
 {
     c->answer[c->got] = '\0';
@@ -195,14 +195,14 @@ static bool answer_complete(struct client *c)
     return c->got >= size;
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static void etcd_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct client *c = handle->data;
     (void)suggested;
     *buf = uv_buf_init(c->answer + c->got, (unsigned)(sizeof c->answer - 1 - c->got));
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void etcd_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct client *c = stream->data;
     (void)buf;
@@ -214,7 +214,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (c->load->measuring)
         samples_add(&c->load->latency, clock_mono_us() - c->sent_us);
     if (c->load->stopping)
-        uv_close((uv_handle_t *)&c->tcp, on_closed);
+        uv_close((uv_handle_t *)&c->tcp, etcd_on_closed);
     else
         client_send(c);
 }
@@ -230,7 +230,7 @@ static int request_v2(struct client *c, uint64_t key)
                     c->number, key, VALUE_BYTES + 6, value);
 }
 
-/* Keys and values are base64: digits and letters in groups of four are that as they stand. */
+/* Keys and values are base64; groups of four digits and letters are valid base64 unchanged. */
 static int request_v3(struct client *c, uint64_t key)
 {
     static char value[VALUE_BYTES / 3 * 4 + 1];
@@ -251,27 +251,27 @@ static void client_send(struct client *c)
     ASSERT(n < REQUEST_BYTES);
     c->got = 0;
     c->sent_us = clock_mono_us();
-    uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written);
+    uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, etcd_on_written);
 }
 
-static void on_connected(uv_connect_t *connect, int status)
+static void etcd_on_connected(uv_connect_t *connect, int status)
 {
     struct client *c = connect->data;
     if (status < 0)
         bench_die("etcd: %s", uv_strerror(status));
     uv_tcp_nodelay(&c->tcp, 1);
-    uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    uv_read_start((uv_stream_t *)&c->tcp, etcd_on_alloc, etcd_on_read);
     client_send(c);
 }
 
-static void on_end(uv_timer_t *timer)
+static void etcd_on_end(uv_timer_t *timer)
 {
     uv_stop(timer->loop);
 }
 
 static void load_wait(uint64_t ms)
 {
-    uv_timer_start(&load.end, on_end, ms, 0);
+    uv_timer_start(&load.end, etcd_on_end, ms, 0);
     uv_run(&load.loop, UV_RUN_DEFAULT);
 }
 
@@ -288,7 +288,7 @@ static void load_run(int leader, bool v3, unsigned clients, uint64_t seconds)
         c->number = i;
         uv_tcp_init(&load.loop, &c->tcp);
         c->tcp.data = c->connect.data = c;
-        uv_tcp_connect(&c->connect, &c->tcp, (struct sockaddr *)&addr, on_connected);
+        uv_tcp_connect(&c->connect, &c->tcp, (struct sockaddr *)&addr, etcd_on_connected);
     }
     load_wait(WARM_MS);
     load.measuring = true;

@@ -1,12 +1,12 @@
 /*
- * failover.c - how long nothing can be committed when the leader dies, or freezes.
+ * failover.c - measure how long nothing can be committed after the leader dies or freezes.
  *
  *     failover DIR BORGCTL [--stop] [--count N]
  *
- * Every few milliseconds one command is sent, through one replica after the other, whatever became
- * of those before. The time runs from just before the signal to the answer to the first command
- * that was sent after it and carried out. Then the dead master is started again (`borgctl cell
- * up`), or with --stop goes on (SIGCONT), and all five must agree before the next round.
+ * Every few milliseconds one command is sent through alternating replicas, regardless of earlier
+ * outcomes. The measured time starts just before the signal and ends with the answer to the first
+ * command that was sent after it and carried out. Then the dead master is restarted (`borgctl cell
+ * up`), or with --stop continued (SIGCONT), and all five must agree before the next round.
  */
 #include "lib/bench.h"
 
@@ -24,7 +24,7 @@ enum {
     RECONNECT_MS = 50,
     WARM_MS = 300,
     FAILOVER_MS = 30000,
-    PAUSE_MS = 500 /* a healthy cell, before the next round */
+    PAUSE_MS = 500 /* pause in a healthy cell before the next round */
 };
 
 static const char usage[] = "failover DIR BORGCTL [--stop] [--count N]";
@@ -44,11 +44,12 @@ struct failover {
     bool sending;
     uint64_t number;
     unsigned outstanding;
-    uint64_t hit_us;   /* when the signal was sent; 0: not yet */
-    uint64_t first_us; /* the answer waited for; 0: not yet */
+    uint64_t hit_us;   /* time of the signal; 0: not yet */
+    uint64_t first_us; /* time of the awaited answer; 0: not yet */
     uint64_t committed, failed;
-    uint64_t elections; /* terms begun until a command was committed: more than one is a tie */
-    uint64_t spurious;  /* terms begun afterwards, when nothing was wrong any more */
+    /* terms started until a command was committed; more than one means a split vote */
+    uint64_t elections;
+    uint64_t spurious; /* terms started later, after recovery */
     struct samples gaps;
 };
 
@@ -57,7 +58,7 @@ struct sent {
     uint64_t us;
 };
 
-static void on_answer(void *data, const struct err *err, const void *body, size_t size)
+static void failover_on_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     struct sent *sent = data;
     struct failover *f = sent->failover;
@@ -82,7 +83,7 @@ static void line_connect(struct failover *f, size_t i)
     (void)!bench_connect(&f->bench, i, &line->peer, NULL);
 }
 
-/* A job that fits nowhere. It stays: they are few. */
+/* Submit a job that fits nowhere. It is not killed, because there are few of them. */
 static void send_one(struct failover *f, struct rpc_conn *conn)
 {
     struct buf CLEANUP(buf_release) body = {0};
@@ -94,14 +95,15 @@ static void send_one(struct failover *f, struct rpc_conn *conn)
     int rv = cmd_pack(&cmd, &body, NULL);
     ASSERT(rv == 0);
     cmd_release(&cmd);
-    rv = rpc_request(conn, WIRE_COMMAND, body.bytes, body.size, COMMAND_MS, on_answer, sent, NULL);
+    rv = rpc_request(conn, WIRE_COMMAND, body.bytes, body.size, COMMAND_MS, failover_on_answer,
+                     sent, NULL);
     if (rv == 0)
         f->outstanding++;
     else
         free(sent);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void failover_on_timer(uv_timer_t *timer)
 {
     struct failover *f = timer->data;
     size_t count = f->bench.cell.replica_count;
@@ -130,7 +132,7 @@ static void master_back(struct failover *f, int64_t pid)
         bench_die("borgctl cell up: exit code %d", rc);
 }
 
-/* The newest term that any replica but `except` knows. */
+/* Return the newest term that any replica but `except` knows. */
 static uint64_t term_now(struct failover *f, size_t except)
 {
     uint64_t term = 0;
@@ -143,7 +145,7 @@ static uint64_t term_now(struct failover *f, size_t except)
     return term;
 }
 
-/* One round in a cell that is `before`; returns how it is afterwards. */
+/* Run one round in a cell with the health `before`; return its health afterwards. */
 static struct bench_health round_run(struct failover *f, struct bench_health before)
 {
     bench_pause(&f->bench, PAUSE_MS);
@@ -171,7 +173,7 @@ static struct bench_health round_run(struct failover *f, struct bench_health bef
     return after;
 }
 
-/* How many of the gaps were under so many ms, and not under fewer. */
+/* Print how many gaps lie between consecutive bounds. */
 static void print_distribution(struct failover *f)
 {
     static const unsigned bounds_ms[] = {300, 400, 500, 600, 700, 1000, 1500, FAILOVER_MS};
@@ -228,7 +230,7 @@ int main(int argc, char **argv)
     bench_open(&f.bench, f.dir);
     uv_timer_init(&f.bench.loop, &f.timer);
     f.timer.data = &f;
-    uv_timer_start(&f.timer, on_timer, SEND_MS, SEND_MS);
+    uv_timer_start(&f.timer, failover_on_timer, SEND_MS, SEND_MS);
     struct bench_health health = bench_settle(&f.bench);
     for (uint64_t i = 0; i < count; i++)
         health = round_run(&f, health);

@@ -1,12 +1,13 @@
 /*
- * rejoin.c - how long a replica takes to come back, with its state or by a snapshot of the leader.
+ * rejoin.c - measure how long a replica takes to return, with its state or by a snapshot.
  *
  *     rejoin DIR BORGCTL [--count N] [--install]
  *
- * A follower is killed (SIGKILL) and started again by `borgctl cell up`; the time runs from before
- * that until the replica says that it has applied what the leader had then. With --install commands
- * are committed meanwhile until the leader's log no longer goes back to where the follower was: the
- * cell must have a small --snapshot-threshold. Afterwards: the memory of all replicas.
+ * A follower is killed (SIGKILL) and restarted by `borgctl cell up`; the measured time starts
+ * before that and ends when the replica has applied the leader's index of that moment. With
+ * --install, commands are committed meanwhile until the leader's log does not cover the follower's
+ * index: the cell must have a small --snapshot-threshold. Then the memory of all replicas is
+ * printed.
  */
 #include "lib/bench.h"
 
@@ -24,7 +25,7 @@ struct rejoin {
     struct bench bench;
     char *dir, *borgctl;
     bool install;
-    uint64_t number; /* of the next job */
+    uint64_t number; /* number of the next job */
     uint64_t elections;
     struct samples times;
 };
@@ -34,7 +35,7 @@ static bool leads(const struct wire_status *s)
     return strcmp(s->role, "leader") == 0;
 }
 
-/* Replicas may be dead and connections gone: ask again. */
+/* Retry, because replicas may be dead and connections lost. */
 static struct wire_status status_of(struct rejoin *r, size_t i)
 {
     struct wire_status s;
@@ -49,11 +50,11 @@ static struct wire_status status_of(struct rejoin *r, size_t i)
     return s;
 }
 
-/* Commit until the leader has made a snapshot behind which the follower stays, and trimmed its log:
- * it keeps a quarter as many entries as there are between two. */
+/* Commit commands until the leader has taken a snapshot beyond the follower's index and trimmed its
+ * log: it keeps a quarter of the entries between two snapshots. */
 static void leave_behind(struct rejoin *r, size_t leader, uint64_t index)
 {
-    uint64_t first = 0; /* snapshot after the follower died */
+    uint64_t first = 0; /* index of the snapshot after the follower died */
     for (unsigned i = 0; i < SUBMITS_MAX; i++) {
         char name[CELL_NAME_MAX + 1];
         snprintf(name, sizeof name, "behind-%" PRIu64, r->number++);

@@ -1,13 +1,13 @@
 /*
- * sched.c - the scheduler on one core, beside an exact scan of all machines.
+ * sched.c - measure the scheduler on one core against an exact scan of all machines.
  *
  *     sched [--quick] [place] [ask] [preempt] [pending] [memory]
  *
- * Everything goes through the simulator of borgctl: the cell and the scheduler of a master, without
- * the log. "placements/s" counts the time inside sched_pass() only; "with apply" the whole loop.
- * The scan is the scheduler's own, of every machine for one task, in the same states of the same
- * cell; "times" is one scan for one task against one placement. Cells are drawn from a seed, so
- * that runs can be compared; ratios of one run are what counts.
+ * Everything runs in the simulator of borgctl: the cell and the scheduler of a master, without the
+ * log. "placements/s" counts only the time inside sched_pass(); "with apply" the whole loop. The
+ * scan is the scheduler's own scan of every machine for one task, in the same states of the same
+ * cell; "times" is one scan for one task divided by one placement. Cells are drawn from a seed, so
+ * that runs can be compared; ratios within one run are significant.
  */
 #include "lib/bench.h"
 #include "lib/sched_cells.h"
@@ -24,7 +24,8 @@ static bool quick;
 
 /* --- placing ---------------------------------------------------------------------------------- */
 
-/* What waits in the cell, first in a copy and then in earnest. Returns placements a second. */
+/* Place the pending tasks, first in a copy to compare, then in the cell. Return placements per
+ * second. */
 static double row_place(const char *what, struct sim *sim)
 {
     struct exact e = exact_run(sim, quick ? 100 : 400);
@@ -69,7 +70,7 @@ static void table_place(void)
            "score lost |\n|---|---|---|---|---|---|---|---|\n");
 }
 
-/* Enough tasks that cells are four fifths full. */
+/* Submit enough tasks to fill four fifths of the cell. */
 static void bench_place(void)
 {
     table_place();
@@ -111,7 +112,7 @@ static void bench_ask(void)
 
 /* --- evicting --------------------------------------------------------------------------------- */
 
-/* Batch jobs of 1,000 tasks on all machines, of which a fifth may be down at once. */
+/* Fill all machines with batch jobs of 1,000 tasks, of which a fifth may be down at a time. */
 static void fill_with_batch(struct sim *sim, uint32_t machines)
 {
     cells_machines(sim, machines);
@@ -127,7 +128,7 @@ static void fill_with_batch(struct sim *sim, uint32_t machines)
     } while (sched_stats(sim->sched).pending == 0);
 }
 
-/* Then production work that has to evict some of it. */
+/* Then submit production work that has to evict some of them. */
 static void bench_preempt(void)
 {
     printf("\n| preemption, machines full of batch, budgets kept | placed | evicted | evictions/s "
@@ -151,9 +152,9 @@ static void bench_preempt(void)
     }
 }
 
-/* --- what does not fit ------------------------------------------------------------------------ */
+/* --- tasks that do not fit -------------------------------------------------------------------- */
 
-/* A task elsewhere ends: the scheduler is told. */
+/* End a task elsewhere and tell the scheduler. */
 static void end_task(struct sim *sim, task_id id)
 {
     const struct task *task = cell_task(sim->cell, id);
@@ -215,7 +216,7 @@ static size_t heap(void)
     return info.uordblks + info.hblkhd;
 }
 
-/* Of a scheduler that has placed what there was to place. */
+/* Return the size of the view of a scheduler that has placed everything. */
 static size_t view_bytes(struct sim *sim)
 {
     struct cmd_schedule out;
@@ -233,7 +234,8 @@ static size_t view_bytes(struct sim *sim)
 
 static void bench_memory(void)
 {
-    enum { MACHINES = 65536, TASKS = 100000 }; /* a power of two: columns grow by doubling */
+    /* a power of two, because columns grow by doubling */
+    enum { MACHINES = 65536, TASKS = 100000 };
     struct sim sim;
     sim_init(&sim);
     cells_machines(&sim, MACHINES);

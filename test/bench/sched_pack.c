@@ -1,13 +1,13 @@
 /*
- * sched_pack.c - how well the scheduler packs, beside plain best-fit and what no scheduler can
- * beat.
+ * sched_pack.c - measure how well the scheduler packs, against plain best-fit and a lower bound for
+ * any scheduler.
  *
  *     sched_pack [--quick] [NAME...]
  *
- * Cell compaction (cli/simulate_compact.h) with all constraints on: of a cell generated here, and
- * of every trace in the directory DATA_DIR, or of those named; of what is there at its start where
- * that is most of it, else of all its tasks at once, and where those are more than two cells full,
- * of the moment when most is asked for.
+ * Runs cell compaction (cli/simulate_compact.h) with all constraints, on a cell generated here and
+ * on every trace in the directory DATA_DIR, or on those named. It takes the tasks at the start of
+ * the trace if these are most of its tasks; otherwise all tasks at once; if those need more than
+ * two cells, the tasks at the moment of the highest demand.
  */
 #include "lib/bench.h"
 
@@ -26,7 +26,7 @@ static double draw_unit(uint64_t *seed)
     return (double)(sim_draw(seed) >> 11) / 9007199254740992.0;
 }
 
-/* Log-normal around `median`. */
+/* Draw from a log-normal distribution around `median`. */
 static double draw_spread(uint64_t *seed, double median, double sigma)
 {
     double u = draw_unit(seed) + 1e-12, v = draw_unit(seed);
@@ -44,14 +44,14 @@ static void generate_machines(FILE *to, uint32_t count, uint64_t *seed)
                                          {45000, 174080}, {24700, 174080}, {61000, 262144}};
     fprintf(to, "machine_id,cpu_milli,ram_mib,disk_mib,gpu_milli,attributes,failure_domain\n");
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t shape = i / 40 % (uint32_t)ARRAY_SIZE(shapes); /* bought in racks of 40 */
+        uint32_t shape = i / 40 % (uint32_t)ARRAY_SIZE(shapes); /* racks of 40 equal machines */
         fprintf(to, "m%u,%u,%u,8388608,0,platform=p%u;kernel=%u;ssd=%d;drain=%d,r%u\n", i,
                 shapes[shape][0], shapes[shape][1], shape, 1 + (unsigned)draw_below(seed, 5),
                 draw_below(seed, 10) < 4, draw_below(seed, 50) == 0, i / 40);
     }
 }
 
-/* Three jobs of ten are picky; a third of those of several tasks are spread. */
+/* Three of ten jobs have constraints; of those with several tasks a third are spread. */
 static void draw_constraints(struct buf *to, uint64_t *seed, uint32_t count)
 {
     static const char *const clauses[] = {"drain!=1", "kernel>=2",    "kernel>=4",   "ssd>=1",
@@ -63,7 +63,8 @@ static void draw_constraints(struct buf *to, uint64_t *seed, uint32_t count)
         buf_printf(to, "%sdistinct=machine:1", to->size > 0 ? ";" : "");
 }
 
-/* Jobs until `percent` of the cell's cpus are asked for, none for more than a fiftieth of them. */
+/* Generate jobs until `percent` of the cell's cpus are requested, each at most a fiftieth of them.
+ */
 static void generate_tasks(FILE *to, double cpus, double percent, uint64_t *seed)
 {
     static const uint32_t priorities[] = {0, 25, 101, 103, 105, 117, 200, 200, 200, 360};
@@ -84,7 +85,7 @@ static void generate_tasks(FILE *to, double cpus, double percent, uint64_t *seed
     }
 }
 
-/* A cell of about the shape of Borg's, read back as any trace is. */
+/* Generate a cell with a shape similar to Borg's, and read it back as a trace. */
 static void generate(struct trace *ret, uint32_t machines, double percent, uint64_t seed)
 {
     char dir[] = "/tmp/sched_pack.XXXXXX", path[2][64];

@@ -1,14 +1,14 @@
 /*
- * start.c - how long it takes from `borgctl submit` to the first line a task prints.
+ * start.c - measure the time from `borgctl submit` to the first line of a task.
  *
  *     start DIR BORGCTL [--count N]
  *     start --stamp
  *
- * Jobs of one task, one after another. The task is this program with --stamp: it prints the clock
- * and ends. The time is read back from the task's log through `borgctl logs`. The events tell the
- * steps between, in whole milliseconds of the cell's clock, which is this machine's: an event has
- * the time at which its command was proposed. For comparison the same program is started directly,
- * and a spec in Jsonnet is evaluated.
+ * Submits jobs of one task, one after another. The task is this program with --stamp: it prints the
+ * clock and exits. The time is read from the task's log through `borgctl logs`. The events show the
+ * steps in between, in whole milliseconds of the cell's clock, which is this machine's clock; the
+ * time of an event is when its command was proposed. For comparison the program is also started
+ * directly, and a spec in Jsonnet is evaluated.
  */
 #include "lib/bench.h"
 
@@ -67,7 +67,7 @@ static void spec_write(const struct start *s, const char *path, const char *head
         bench_die("%s cannot be written", path);
 }
 
-/* Time of the first event of this kind that the job has, in ms; 0 while there is none. */
+/* Return the time of the job's first event of this kind, in ms; 0 if there is none. */
 static uint64_t event_ms(struct start *s, const char *job, const char *kind)
 {
     return (uint64_t)bench_number(&s->bench, 0,
@@ -76,7 +76,8 @@ static uint64_t event_ms(struct start *s, const char *job, const char *kind)
                                   job, kind);
 }
 
-/* `step` happened at `ms`, a whole millisecond, so up to one before `from_ns` is possible. */
+/* Record `step` at `ms`, a whole millisecond, which may therefore be up to 1 ms before `from_ns`.
+ */
 static void step_add(struct start *s, enum step step, uint64_t ms, uint64_t from_ns)
 {
     uint64_t ns = ms * 1000000;

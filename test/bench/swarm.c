@@ -1,15 +1,15 @@
 /*
- * swarm.c - many borglets in one process: real links and certificates, made-up tasks.
+ * swarm.c - many borglets in one process, with real links and certificates and simulated tasks.
  *
  *     swarm DIR COUNT [--first N] [--pki DIR2]
  *
- * Machines simN ... of the cell in DIR, each with the borglet's own link (borglet/link.h). A task
- * runs as soon as it is told to, with a pid that is made up, uses what every task uses, and ends as
- * soon as it is told to stop. Prints `ready` when all certificates are made, connects after the
- * first line on its standard input, and answers each further line with one line: what it was told
- * so far and how many machines are linked now. Ends with its input. Stopped by SIGSTOP it is a
- * switch that died. Certificates are written to DIR2 (must hold a copy of the CA; a directory in
- * memory saves thousands of fsyncs).
+ * Runs machines simN ... of the cell in DIR, each with the borglet's own link (borglet/link.h). A
+ * task runs as soon as the machine is told to start it, with an invented pid and a constant usage,
+ * and ends as soon as the machine is told to stop it. The program prints `ready` when all
+ * certificates are made, connects after the first line on its standard input, and answers each
+ * further line with one line: what it has been told so far and how many machines are linked. It
+ * ends with its input. Stopped by SIGSTOP it acts like a dead switch. Certificates are written to
+ * DIR2 (must hold a copy of the CA; a directory in memory saves thousands of fsyncs).
  */
 #include "lib/bench.h"
 
@@ -24,9 +24,9 @@
 
 enum {
     OPENING_MAX =
-        64, /* machines that connect for the first time at once: one process does it all */
+        64, /* limit of machines that connect for the first time concurrently, in one process */
     OPENING_MS = 5,
-    USAGE_MS = 10000, /* as a borglet */
+    USAGE_MS = 10000, /* as in a borglet */
     PID_FIRST = 100000,
 };
 
@@ -40,7 +40,7 @@ struct sim {
     struct tls_context *tls;
     struct link *link;
     uint64_t seen_index;
-    struct report *records; /* of every attempt it has */
+    struct report *records; /* of all its attempts */
     uint32_t record_count, record_capacity;
     uv_timer_t usage;
 };
@@ -54,11 +54,11 @@ struct swarm {
     struct words attributes;
     struct sim *sims;
     uint32_t count;
-    uint32_t opened; /* those before have begun to connect */
-    uint32_t up;     /* those before have been linked once */
+    uint32_t opened; /* machines before this one have started to connect */
+    uint32_t up;     /* machines before this one have been linked once */
     uint64_t run_count, stop_count, forget_count;
     int32_t next_pid;
-    char line[64]; /* room for what comes in */
+    char line[64]; /* input buffer */
 };
 
 static bool same_attempt(struct attempt_ref a, struct attempt_ref b)
@@ -128,13 +128,13 @@ static bool listed(const struct wire_intents *in, struct attempt_ref ref)
     return false;
 }
 
-static void on_identities(void *data, struct wire_identities *in)
+static void swarm_on_identities(void *data, struct wire_identities *in)
 {
     (void)data;
-    (void)in; /* nobody reads logs here */
+    (void)in; /* logs are not read here */
 }
 
-static void on_intents(void *data, struct wire_intents *in)
+static void swarm_on_intents(void *data, struct wire_intents *in)
 {
     struct sim *sim = data;
     if (in->index < sim->seen_index)
@@ -156,7 +156,7 @@ static void on_intents(void *data, struct wire_intents *in)
     link_flush(sim->link);
 }
 
-static void on_hello(void *data, struct wire_hello *hello)
+static void swarm_on_hello(void *data, struct wire_hello *hello)
 {
     struct sim *sim = data;
     hello->seen_index = sim->seen_index;
@@ -167,8 +167,8 @@ static void on_hello(void *data, struct wire_hello *hello)
     hello->report_count = sim->record_count;
 }
 
-/* Each task uses the same all the time: news once. */
-static void on_usage(uv_timer_t *timer)
+/* Each task has a constant usage, so it is reported once. */
+static void swarm_on_usage(uv_timer_t *timer)
 {
     struct sim *sim = timer->data;
     struct wire_usages usages = {.tasks = xcalloc(sim->record_count + 1, sizeof *usages.tasks)};
@@ -206,18 +206,18 @@ static void sim_open(struct swarm *w, struct sim *sim)
                                    .capacity = w->capacity,
                                    .attributes = &w->attributes,
                                    .data = sim,
-                                   .on_hello = on_hello,
-                                   .on_intents = on_intents,
-                                   .on_identities = on_identities};
+                                   .on_hello = swarm_on_hello,
+                                   .on_intents = swarm_on_intents,
+                                   .on_identities = swarm_on_identities};
     sim->link = link_open(&options);
     uv_timer_init(&w->loop, &sim->usage);
     sim->usage.data = sim;
-    uv_timer_start(&sim->usage, on_usage, 1 + (uint64_t)(sim - w->sims) * 7919 % USAGE_MS,
+    uv_timer_start(&sim->usage, swarm_on_usage, 1 + (uint64_t)(sim - w->sims) * 7919 % USAGE_MS,
                    USAGE_MS);
 }
 
-/* Keeps OPENING_MAX machines connecting until all have. */
-static void on_opener(uv_timer_t *timer)
+/* Keep OPENING_MAX machines connecting until all have connected. */
+static void swarm_on_opener(uv_timer_t *timer)
 {
     struct swarm *w = timer->data;
     while (w->up < w->opened && link_is_up(w->sims[w->up].link))
@@ -238,14 +238,14 @@ static void swarm_print(const struct swarm *w)
     fflush(stdout);
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+static void swarm_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
     struct swarm *w = handle->data;
     (void)suggested;
     *ret = uv_buf_init(w->line, sizeof w->line);
 }
 
-static void on_input(uv_stream_t *input, ssize_t n, const uv_buf_t *part)
+static void swarm_on_input(uv_stream_t *input, ssize_t n, const uv_buf_t *part)
 {
     struct swarm *w = input->data;
     if (n < 0)
@@ -256,7 +256,7 @@ static void on_input(uv_stream_t *input, ssize_t n, const uv_buf_t *part)
         if (uv_is_active((uv_handle_t *)&w->opener) || w->opened > 0)
             swarm_print(w);
         else
-            uv_timer_start(&w->opener, on_opener, 0, OPENING_MS);
+            uv_timer_start(&w->opener, swarm_on_opener, 0, OPENING_MS);
     }
 }
 
@@ -277,7 +277,7 @@ static void swarm_init(struct swarm *w, const char *dir, uint64_t first, const c
     for (uint32_t i = 0; i < w->count; i++)
         sim_init(w, &w->sims[i], first + i, pki);
     if (uv_pipe_open(&w->input, 0) != 0 ||
-        uv_read_start((uv_stream_t *)&w->input, on_alloc, on_input) != 0)
+        uv_read_start((uv_stream_t *)&w->input, swarm_on_alloc, swarm_on_input) != 0)
         bench_die("standard input must be a pipe");
 }
 

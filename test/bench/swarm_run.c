@@ -1,13 +1,12 @@
 /*
- * swarm_run.c - a cell of many machines, end to end, and where the time goes.
+ * swarm_run.c - measure a cell of many machines end to end.
  *
  *     swarm_run DIR BORGCTL MACHINES TASKS [--pki DIR2] [--rest SECONDS] [--job-only]
  *
- * Needs a cell whose replicas run and whose other machines can take no task. Starts the machines
- * (swarm, three processes of it: most, a rack, a switch), submits one job of TASKS tasks, looks at
- * what the cell costs when nothing happens, kills the leader and starts it again, and stops the
- * rack and the switch, as if they had died. It ends with 1 when a task was restarted that should
- * not have been.
+ * Needs a cell with running replicas whose other machines can take no task. Starts the machines
+ * (three swarm processes: most machines, a rack, a switch), submits one job of TASKS tasks,
+ * measures the cost of the idle cell, kills the leader and restarts it, and stops the rack and the
+ * switch as if they had died. Exits with 1 if a task was restarted without need.
  */
 #include "lib/bench.h"
 
@@ -26,11 +25,11 @@
 
 enum {
     WATCH_MS = 20,
-    STEP_MS = 180000, /* for anything to happen */
+    STEP_MS = 180000, /* limit for each step */
     HOLD_LOOK_MS = 3000,
-    SHARE_PERCENT = 115, /* of an equal share: even enough */
-    RACK_PART = 200,     /* one machine in so many */
-    SWITCH_PERCENT = 30, /* more than loss.h takes for an accident */
+    SHARE_PERCENT = 115, /* of an equal share: still even */
+    RACK_PART = 200,     /* one machine in this many */
+    SWITCH_PERCENT = 30, /* more than loss.h accepts as single failures */
 };
 
 static const char usage[] =
@@ -38,14 +37,14 @@ static const char usage[] =
 
 enum group { MOST, RACK, SWITCH, GROUP_COUNT };
 
-/* One process of simulated machines. */
+/* One process with simulated machines. */
 struct group_process {
     pid_t pid;
     FILE *to, *from;
     uint64_t count;
 };
 
-/* What the processes had used when a step began. */
+/* The processor time of the processes when a step began. */
 struct mark {
     uint64_t us;
     uint64_t cpu_ms[CELL_REPLICAS_MAX];
@@ -57,13 +56,13 @@ struct run {
     char *dir, *borgctl;
     const char *pki;
     uint64_t machines, tasks;
-    uint64_t others; /* machines that were there before */
+    uint64_t others; /* machines that existed before */
     uint64_t rest_s;
     bool job_only;
     struct group_process groups[GROUP_COUNT];
     struct bench_health health;
     struct mark mark;
-    bool restarted; /* something that should not have been */
+    bool restarted; /* a task was restarted without need */
 };
 
 /* --- the machines ----------------------------------------------------------------------------- */
@@ -94,7 +93,7 @@ static void child_start(struct run *r, struct group_process *g, uint64_t first)
     g->from = fdopen(from[0], "r");
 }
 
-/* The next line of a group, to which something was said before. */
+/* Read the next line of a group to which a line was sent before. */
 static void group_line(struct group_process *g, char *line, int size)
 {
     if (fgets(line, size, g->from) == NULL)
@@ -122,7 +121,7 @@ static void machines_start(struct run *r)
         group_line(&r->groups[g], line, sizeof line);
 }
 
-/* --- looking ---------------------------------------------------------------------------------- */
+/* --- queries ---------------------------------------------------------------------------------- */
 
 static uint64_t swarm_cpu_ms(const struct run *r)
 {
@@ -145,7 +144,7 @@ static double since_s(const struct run *r)
     return (double)(clock_mono_us() - r->mark.us) / 1e6;
 }
 
-/* How many machines each replica drives; UINT64_MAX for one that does not answer. */
+/* The number of machines that each replica drives; UINT64_MAX if it does not answer. */
 struct shares {
     uint64_t links[CELL_REPLICAS_MAX];
     uint64_t sum, max;
@@ -194,7 +193,7 @@ static size_t leader_of(struct run *r)
     return SIZE_MAX;
 }
 
-/* Of any replica that answers; -1 when the leader's does not. */
+/* Ask any replica that answers; -1 if the leader's replica does not. */
 static int64_t ask(struct run *r, const char *sql)
 {
     return bench_number(&r->bench, r->health.leader, "%s", sql);
@@ -254,7 +253,7 @@ static bool leader_known(struct run *r)
     return leader != SIZE_MAX;
 }
 
-/* Seconds since mark() until it is so. */
+/* Wait for the condition; return the seconds since mark(). */
 static double until(struct run *r, const char *what, bool (*cond)(struct run *r))
 {
     uint64_t deadline_ms = clock_mono_ms() + STEP_MS;
@@ -266,11 +265,11 @@ static double until(struct run *r, const char *what, bool (*cond)(struct run *r)
     return since_s(r);
 }
 
-/* --- telling ---------------------------------------------------------------------------------- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 static void row(struct run *r, const char *what, double s, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
-/* The time, and the processor time of who had a part in it since mark(). */
+/* Print the time, and the processor time since mark() of the processes involved. */
 static void row(struct run *r, const char *what, double s, const char *fmt, ...)
 {
     uint64_t leader_ms = 0, others_ms = 0;
@@ -303,7 +302,7 @@ static void none_restarted(struct run *r, const char *what, int64_t before)
     int64_t now = attempts(r);
     if (now == before)
         return;
-    fprintf(stderr, "bench: %s: %" PRId64 " tasks were started again\n", what, now - before);
+    fprintf(stderr, "bench: %s: %" PRId64 " tasks were restarted\n", what, now - before);
     r->restarted = true;
 }
 
@@ -337,7 +336,7 @@ static void step_job(struct run *r)
                   (double)r->tasks / assigned_s, (double)r->tasks / running_s);
 }
 
-/* Bytes that the machines have read and written. */
+/* Return the number of bytes that the machines have read and written. */
 static uint64_t swarm_bytes(const struct run *r)
 {
     uint64_t bytes = 0;
@@ -368,7 +367,7 @@ static uint64_t memory_mib(int64_t pid)
     return pages * (unsigned long long)sysconf(_SC_PAGESIZE) >> 20;
 }
 
-/* What a cell costs in which nothing happens. */
+/* Measure the cost of an idle cell. */
 static void step_rest(struct run *r)
 {
     struct wire_status before, after;
@@ -394,7 +393,7 @@ static void step_rest(struct run *r)
             memory_mib(r->groups[SWITCH].pid));
 }
 
-/* A replica that drives a fifth of the machines dies, and comes back. */
+/* Kill a replica that drives a fifth of the machines, and restart it. */
 static void step_replica(struct run *r)
 {
     char *up[] = {r->borgctl, "cell", "up", "--dir", r->dir, NULL};
@@ -440,12 +439,12 @@ static void step_switch(struct run *r)
 {
     int64_t before = attempts(r);
     group_signal(r, SWITCH, SIGSTOP);
-    double s = until(r, "the cell holds still", hold_on);
-    row(r, "a switch dies: until the cell holds still", s, "%" PRIu64 " machines silent",
+    double s = until(r, "the hold on silent machines is on", hold_on);
+    row(r, "a switch dies: until the hold is on", s, "%" PRIu64 " machines silent",
         r->groups[SWITCH].count);
     bench_pause(&r->bench, HOLD_LOOK_MS);
     if (some_down(r))
-        bench_die("machines were declared down while the cell held still");
+        bench_die("machines were declared down during the hold");
     group_signal(r, SWITCH, SIGCONT);
     s = until(r, "the hold is over", hold_off);
     row(r, "it is back: until the hold is over", s, "nobody declared down");

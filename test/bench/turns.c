@@ -1,11 +1,11 @@
 /*
- * turns.c - what one user or one command makes the loop of a replica do at once, in a large cell.
+ * turns.c - measure how long one request blocks the loop of a replica in a large cell.
  *
- *     turns [MACHINES [TASKS]]        100,000 machines and 1,000,000 tasks unless said
+ *     turns [MACHINES [TASKS]]        100,000 machines and 1,000,000 tasks by default
  *
- * Each line is one thing that is asked for, at its limit: how much processor time it takes, and the
- * longest piece of it that the loop does in one turn. Nothing is committed and nothing is stored:
- * commands, the deltas for SQLite and the scheduler, and the answers to why, alone.
+ * Each line is one request at its limit: its processor time, and the longest part of it that the
+ * loop does in one turn. Nothing is committed or stored: the commands, the deltas for SQLite, the
+ * scheduler, and the answers of `why` are measured alone.
  */
 #include "lib/bench.h"
 #include "lib/big_cell.h"
@@ -66,7 +66,7 @@ static void clause(struct cmd *cmd, const char *text, uint32_t weight)
     clause_add(clauses_add(&cmd->job_submit.constraints, weight), term);
 }
 
-/* What the pieces of something took, together and the longest. */
+/* The time of all pieces of one request, and of the longest piece. */
 struct took {
     double all, longest;
 };
@@ -84,7 +84,7 @@ static void say_took(const char *what, const char *part, const struct took *took
     say(text, took->all, took->longest);
 }
 
-/* Apply it as the replica does, a piece and its delta in a turn. */
+/* Apply the command as the replica does, one piece and its delta per turn. */
 static void apply(struct turns *t, const char *what, struct cmd *cmd)
 {
     struct took apply = {0}, collect = {0}, turn = {0};
@@ -103,7 +103,7 @@ static void apply(struct turns *t, const char *what, struct cmd *cmd)
         took_add(&apply, applied - began);
         took_add(&collect, collected - applied);
         took_add(&turn, cpu_now() - began);
-        delta_unref(delta); /* on another thread */
+        delta_unref(delta); /* done by another thread */
     }
     if (answer.code != ERR_OK)
         bench_die("%s: %s", cmd_kind_text(cmd->kind), answer.msg);
@@ -180,7 +180,7 @@ static void why_all(struct turns *t)
     }
 }
 
-/* As many as fit, one a machine: what a kill has to stop. */
+/* Place as many tasks as fit, one per machine, for a kill to stop. */
 static void place_all(struct turns *t, const char *name)
 {
     const struct job *job = cell_job_named(t->cell, name);
@@ -210,7 +210,7 @@ static void update(struct turns *t, const char *what, const char *name, int64_t 
     apply(t, what, &cmd);
 }
 
-/* Ten times a second on the leader's loop. */
+/* The leader's loop runs this ten times a second. */
 static void tick(struct turns *t, const char *what, uint64_t cell_ms)
 {
     static task_id wake[LEADER_WAKE_MAX];
@@ -224,7 +224,8 @@ static void tick(struct turns *t, const char *what, uint64_t cell_ms)
     free(heard_ms);
 }
 
-/* All tasks of a job want a limit for which there is no room, and its budget lets none go. */
+/* All tasks of a job wait for a new limit without room, and the disruption budget allows none to
+ * move. */
 static void tick_stuck(struct turns *t)
 {
     struct cmd stuck = job_cmd("stuck", JOB_TASKS);
@@ -239,7 +240,7 @@ static void tick_stuck(struct turns *t)
     cmd_release(&stuck);
 }
 
-/* All tasks of a job fail, one after the other, and wait for their next attempt. */
+/* All tasks of a job fail one after another and back off. */
 static void tick_backing_off(struct turns *t)
 {
     struct cmd fails = job_cmd("fails", JOB_TASKS);
@@ -266,7 +267,7 @@ static void tick_backing_off(struct turns *t)
     cmd_release(&fails);
 }
 
-/* Every machine is to be emptied, and the budgets of the jobs let no task go. */
+/* Every machine is drained, and the disruption budgets of the jobs allow no task to move. */
 static void tick_draining(struct turns *t)
 {
     struct cmd held = job_cmd("held", JOB_TASKS);

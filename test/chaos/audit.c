@@ -1,5 +1,5 @@
 /*
- * audit.c - coming to rest, then SQL on every replica.
+ * audit.c - wait for convergence, then check every replica by SQL.
  */
 #include "audit.h"
 
@@ -12,29 +12,30 @@
 
 enum { SETTLE_MS = 60000, LOOK_MS = 250, TRIES = 40 };
 
-/* What a query of the masters' rows must not find: the rules of cell_check, in SQL. */
+/* Queries that must return no row: the rules of cell_check in SQL. */
 static const struct {
     const char *what, *sql;
 } rules[] = {
-    {"a job counts its tasks wrongly",
+    {"the task counts of a job are wrong",
      "SELECT j.name FROM jobs j WHERE "
      "j.pending <> (SELECT count(*) FROM tasks WHERE job_id = j.id AND state = 'pending') OR "
      "j.assigned <> (SELECT count(*) FROM tasks WHERE job_id = j.id AND state = 'assigned') OR "
      "j.running <> (SELECT count(*) FROM tasks WHERE job_id = j.id AND state = 'running') OR "
      "j.task_count <> (SELECT count(*) FROM tasks WHERE job_id = j.id)"},
-    {"a machine counts its tasks wrongly", "SELECT name FROM machines m WHERE task_count <> "
-                                           "(SELECT count(*) FROM tasks WHERE machine_id = m.id)"},
-    {"a machine has reserved what its tasks do not have",
+    {"the task count of a machine is wrong",
+     "SELECT name FROM machines m WHERE task_count <> "
+     "(SELECT count(*) FROM tasks WHERE machine_id = m.id)"},
+    {"the reservation of a machine differs from its tasks",
      "SELECT name FROM machines m WHERE reserved_cpu_milli <> "
      "(SELECT coalesce(sum(cpu_milli), 0) FROM task_list WHERE machine = m.name)"},
-    {"a machine has promised more than it has",
+    {"the reservation of a machine exceeds its capacity",
      "SELECT name FROM machines WHERE reserved_cpu_milli > cpu_milli"},
     {"a task is on a machine that is down",
      "SELECT t.job_id FROM tasks t JOIN machines m ON m.id = t.machine_id "
      "WHERE m.state = 'down'"},
     {"two live jobs have one name",
      "SELECT name FROM jobs WHERE NOT dead GROUP BY name HAVING count(*) > 1"},
-    {"a request is remembered twice",
+    {"a request is recorded twice",
      "SELECT seq FROM requests GROUP BY id_high, id_low HAVING count(*) > 1"},
     {"an attempt was assigned twice",
      "SELECT job_name || '/' || task_index || ' attempt ' || attempt FROM events "
@@ -45,7 +46,7 @@ static const struct {
     {"events are missing", "SELECT count(*) FROM events HAVING count(*) <> max(seq)"},
 };
 
-/* What must be the same on all replicas at the same index. */
+/* Queries whose rows must be equal on all replicas at the same index. */
 static const char *const pictures[] = {
     "SELECT digest, event_seq, next_job, request_seq, now_ms FROM meta",
     "SELECT count(*), sum(seq), sum(time_ms % 1000003), sum(length(detail)), "
@@ -62,7 +63,7 @@ static const struct wire_value *value_at(const struct wire_rows *rows, uint32_t 
     return &rows->values[row * rows->column_count + column];
 }
 
-/* All answer, follow one leader, have applied the same and hold the same. */
+/* Return whether all replicas answer, follow one leader, and have applied the same index. */
 static bool replicas_agree(struct conductor *c, struct err *why)
 {
     struct wire_status first = {0};
@@ -112,12 +113,12 @@ static bool job_is_well(struct conductor *c, const struct job_known *job,
     const char *state = is_there ? value_at(rows, row, JOB_STATE)->text : "not there";
     bool is_short = job->work == WORK_SHORT;
     if (!is_there && job->submitted == LINEAR_DONE)
-        conductor_violation(c, "job work-%" PRIu32 " was acknowledged and is not there",
+        conductor_violation(c, "job work-%" PRIu32 " was acknowledged but does not exist",
                             job->number);
     if (!is_there)
         return true;
     if (is_dead && !job->was_told_to_end && !(is_short && strcmp(state, "finished") == 0))
-        conductor_violation(c, "job work-%" PRIu32 " is %s, and nobody killed it", job->number,
+        conductor_violation(c, "job work-%" PRIu32 " is %s although no user killed it", job->number,
                             state);
     bool must_end = is_short || (job->was_told_to_end && job->killed == LINEAR_DONE);
     bool runs =
@@ -148,7 +149,7 @@ static bool jobs_well(struct conductor *c, struct err *why)
 
 /* Processes */
 
-/* The value of a variable in an environment; NULL: it has none. */
+/* Return the value of a variable in an environment, NULL if it is not set. */
 static const char *variable(const char *environment, size_t size, const char *name)
 {
     size_t length = strlen(name);
@@ -158,7 +159,8 @@ static const char *variable(const char *environment, size_t size, const char *na
     return NULL;
 }
 
-/* "work-1/0 2 m3" of a process that is a task of this cell; shims have no such environment. */
+/* Describe a process that is a task of this cell as "work-1/0 2 m3"; shims have no such
+ * environment. */
 static bool process_describe(const struct conductor *c, const char *pid, char ret[256])
 {
     static char text[65536];
@@ -187,7 +189,7 @@ static bool rows_have(const struct wire_rows *rows, const char *text, bool *seen
     return false;
 }
 
-/* Each running task has a process, where it should be; and no other process is a task. */
+/* Each running task has a process on its machine, and no other process is a task. */
 static bool processes_match(struct conductor *c, struct err *why)
 {
     struct wire_rows CLEANUP(wire_rows_release) rows = {0};
@@ -204,7 +206,7 @@ static bool processes_match(struct conductor *c, struct err *why)
         if (e->d_name[0] < '1' || e->d_name[0] > '9' || !process_describe(c, e->d_name, text) ||
             rows_have(&rows, text, seen))
             continue;
-        match = err_set(why, ERR_STATE, "process %s is task %s, of which the cell knows nothing",
+        match = err_set(why, ERR_STATE, "process %s is task %s, which the cell does not know",
                         e->d_name, text) == 0;
     }
     if (dir != NULL)
@@ -223,7 +225,7 @@ static bool is_settled(struct conductor *c, struct err *why)
         if (c->crew.members[i].pid == 0)
             return err_set(why, ERR_STATE, "%s does not run", c->crew.members[i].name) == 0;
     if (c->faults.active_count > 0)
-        return err_set(why, ERR_STATE, "faults are under way") == 0;
+        return err_set(why, ERR_STATE, "faults are active") == 0;
     return replicas_agree(c, why) && machines_up(c, why) && jobs_well(c, why) &&
            processes_match(c, why);
 }
@@ -241,7 +243,7 @@ static bool settle(struct conductor *c)
     while (!is_settled(c, &why)) {
         uint64_t violations = c->violations;
         if (clock_mono_ms() > deadline_ms || violations > 100) {
-            conductor_violation(c, "not at rest %d s after all was healed: %s", SETTLE_MS / 1000,
+            conductor_violation(c, "no convergence %d s after the last fault: %s", SETTLE_MS / 1000,
                                 why.msg);
             return false;
         }
@@ -267,7 +269,7 @@ static void rules_check(struct conductor *c, size_t replica)
     }
 }
 
-/* The answers of all replicas, byte for byte, once they are of one index. */
+/* Compare the answers of all replicas byte by byte, once they are at the same index. */
 static void picture_check(struct conductor *c, const char *sql)
 {
     struct err err = {0};
@@ -290,13 +292,13 @@ static void picture_check(struct conductor *c, const char *sql)
         if (same == CREW_MASTERS)
             return;
         if (different < CREW_COUNT)
-            err_set(&err, ERR_STATE, "replica %zu answers otherwise", different + 1);
+            err_set(&err, ERR_STATE, "replica %zu answers differently", different + 1);
         pause_ms(c, LOOK_MS);
     }
-    conductor_violation(c, "replicas do not answer the same to: %s: %s", sql, err.msg);
+    conductor_violation(c, "replicas answer differently to: %s: %s", sql, err.msg);
 }
 
-/* All agree: any read must see all that was acknowledged, on every replica. */
+/* Now every read must return all acknowledged writes, on every replica. */
 static void names_read(struct conductor *c)
 {
     struct users *u = &c->users;
@@ -304,7 +306,7 @@ static void names_read(struct conductor *c)
     for (size_t i = 0; i < USERS_NAMES * CREW_MASTERS; i++) {
         struct wire_rows CLEANUP(wire_rows_release) rows = {0};
         char sql[USERS_SQL_MAX];
-        struct record record = {
+        struct history_record record = {
             .key = u->names[i % USERS_NAMES].key,
             .op = {.start = clock_mono_us() - u->started_us, .kind = LINEAR_READ, .client = USERS},
             .index_min = u->index_max,
@@ -323,7 +325,7 @@ static void names_read(struct conductor *c)
     }
 }
 
-/* Masters that fail are no reason to give a machine up. */
+/* Machines that were declared down without a fault of their own: failing masters are no reason. */
 static void downs_count(struct conductor *c)
 {
     struct wire_rows CLEANUP(wire_rows_release) rows = {0};

@@ -1,5 +1,5 @@
 /*
- * audit.h - all is healed: does the cell come to rest, and is it then as it must be?
+ * audit.h - after the faults: convergence and the state of the cell
  */
 #ifndef CHAOS_AUDIT_H
 #define CHAOS_AUDIT_H
@@ -7,10 +7,10 @@
 #include "conductor.h"
 
 /*
- * Wait until all replicas agree, all machines are up, every job that was acknowledged is as its
- * user left it, everything feasible runs, and the processes on the machines are exactly those the
- * cell knows of. Then ask every replica by SQL for what must not be, and read all names from all of
- * them into the history. Whatever is wrong is a violation.
+ * Wait until all replicas agree, all machines are up, every acknowledged job is in the state that
+ * its user requested, all feasible tasks run, and the processes on the machines match the cell.
+ * Then check rules on every replica by SQL, and read all names from all replicas into the history.
+ * Differences are reported as violations.
  */
 void audit_run(struct conductor *c);
 

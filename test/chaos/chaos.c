@@ -1,12 +1,12 @@
 /*
- * chaos.c - a real cell of five masters and five borglets under faults, for a while.
+ * chaos.c - a real cell of five masters and five borglets under faults.
  *
  *     chaos [--seconds N] [--seed N] [--dir DIR] [--keep]
  *
- * Phases of some forty faults each, drawn from the seed, while users work; after each phase all is
- * healed, a master is replaced, the cell must come to rest, and everything is checked (audit.h); at
- * the end the history of what users saw (history.h). A run that fails prints its seed and keeps its
- * directory.
+ * Runs phases of about forty faults each, drawn from the seed, while users work. After each phase
+ * all faults end, a master is replaced, the cell must converge, and everything is checked
+ * (audit.h). At the end the history of the users is checked (history.h). A failed run prints its
+ * seed and keeps its directory.
  */
 #include "audit.h"
 #include "replace.h"
@@ -28,11 +28,11 @@
 enum {
     FAULT_EVERY_MS = 2000,
     PHASE_FAULTS_MAX = 42,
-    REST_MS = 12000,     /* about what healing and checking take after a phase */
-    START_MS = 30000,    /* for a first leader, or for all to follow one */
+    REST_MS = 12000,     /* approximate time to recover and check after a phase */
+    START_MS = 30000,    /* for the first leader, or for all to follow one */
     BEHIND_MAX = 200,    /* entries */
-    GIVE_UP_MS = 30000,  /* for users to come to an end */
-    WELL_GAP_MS = 10000, /* a longer one is a violation */
+    GIVE_UP_MS = 30000,  /* for users to complete their calls */
+    WELL_GAP_MS = 10000, /* a longer gap is a violation */
     POOR_GAP_MS = 30000
 };
 
@@ -62,12 +62,12 @@ static void users_wait(struct conductor *c)
     users_pause(&c->users);
     while (c->users.busy > 0) {
         if (clock_mono_ms() > deadline_ms)
-            PANIC("%" PRIu32 " users do not come to an end", c->users.busy);
+            PANIC("%" PRIu32 " users do not complete their calls", c->users.busy);
         conductor_turn(c);
     }
 }
 
-/* All that were killed are back and know their leader. */
+/* Wait until all members that were killed are back and know their leader. */
 static void members_wait(struct conductor *c)
 {
     uint64_t deadline_ms = clock_mono_ms() + START_MS;
@@ -104,7 +104,7 @@ static void phase_run(struct conductor *c, const struct options *o, uint64_t num
     }
     users_wait(c);
     audit_run(c);
-    printf("phase %" PRIu64 ": %zu faults in %.1f s, at rest and checked %.1f s later, %" PRIu64
+    printf("phase %" PRIu64 ": %zu faults in %.1f s, converged and checked %.1f s later, %" PRIu64
            " writes and %" PRIu64 " reads so far\n",
            number + 1, count, (double)(healed_ms - started_ms) / 1000,
            (double)(conductor_now_ms(c) - healed_ms) / 1000, c->users.writes, c->users.reads);
@@ -126,7 +126,7 @@ static void history_judge(struct conductor *c)
            "log: %" PRIu64 " wrong, %" PRIu64 " undecided, %" PRIu64 " stale answers\n",
            c->users.history.count, v.keys, v.wrong, v.too_hard, v.stale);
     if (v.wrong + v.too_hard + v.stale > 0)
-        conductor_violation(c, "the history cannot be: see %s", path);
+        conductor_violation(c, "no order explains the history: see %s", path);
 }
 
 static void summary_print(struct conductor *c)
@@ -170,12 +170,12 @@ static void leader_wait(struct conductor *c)
     }
 }
 
-/* Users work as production: their registers are priorities. */
+/* Allow users to submit production jobs: their registers are priorities. */
 static void rights_give(struct conductor *c)
 {
     static const char *const words[] = {"grant", "ada", "production", "monitoring", NULL};
     pid_t pid = crew_borgctl(&c->crew, words);
-    while (pid > 0 && kill(pid, 0) == 0) /* until it is reaped */
+    while (pid > 0 && kill(pid, 0) == 0) /* wait until it is reaped */
         conductor_turn(c);
 }
 
@@ -192,7 +192,8 @@ static int chaos_run(void *data)
         return 1;
     }
     if (c.crew.faketime == NULL)
-        printf("chaos: no clock jumps: Debian's faketime is not installed or does not work here\n");
+        printf("chaos: without clock jumps: Debian's faketime is not installed or does not work "
+               "here\n");
     leader_wait(&c);
     rights_give(&c);
     users_start(&c.users, &c.lines, o->seed * 7919 + 1);
@@ -288,8 +289,8 @@ int main(int argc, char **argv)
                "again: make chaos "
                "CHAOS_SEED=%" PRIu64 " CHAOS_SECONDS=%" PRIu64 "\n",
                o.dir, o.seed, o.seconds);
-    /* Not exit(): a leak checker wants a thread, which may not be in one namespace of processes
-     * while the children of its process are in another. */
+    /* exit() would start a leak checker, which needs a thread; that is not possible if the process
+     * and its children are in different pid namespaces. */
     fflush(stdout);
     _exit(rc);
 }

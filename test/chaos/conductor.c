@@ -1,6 +1,6 @@
 /*
- * conductor.c - the loop: faults when they are due, who leads, who died, how long nothing was
- * written.
+ * conductor.c - the main loop: inject due faults, track the leader, detect deaths, measure how long
+ * no write was acknowledged.
  */
 #include "conductor.h"
 
@@ -18,8 +18,8 @@ enum {
     WATCH_MS = 150,
     STATUS_MS = 400,
     CALL_MS = 5000,
-    LAST_MS = 3000,   /* after the last fault of a phase has begun, those left are ended */
-    EXCUSE_MS = 20000 /* after a disk was full: it may find out late */
+    LAST_MS = 3000,   /* remaining faults of a phase are ended this long after the last one began */
+    EXCUSE_MS = 20000 /* after a disk was full: the master may notice it late */
 };
 
 void conductor_violation(struct conductor *c, const char *fmt, ...)
@@ -34,7 +34,7 @@ void conductor_violation(struct conductor *c, const char *fmt, ...)
     c->violations++;
 }
 
-/* Who leads, as far as can be seen */
+/* The leader, as far as it is known */
 
 static size_t leader_find(const struct conductor *c)
 {
@@ -50,7 +50,7 @@ static size_t leader_find(const struct conductor *c)
     return leader;
 }
 
-static void on_status(void *data, const struct err *err, const void *body, size_t size)
+static void conductor_on_status(void *data, const struct err *err, const void *body, size_t size)
 {
     struct watched *w = data;
     w->is_asking = false;
@@ -60,7 +60,7 @@ static void on_status(void *data, const struct err *err, const void *body, size_
     w->conductor->faults.leader = leader_find(w->conductor);
 }
 
-static void on_watch(uv_timer_t *timer)
+static void conductor_on_watch(uv_timer_t *timer)
 {
     struct conductor *c = timer->data;
     for (size_t i = 0; i < CREW_MASTERS; i++) {
@@ -68,7 +68,7 @@ static void on_watch(uv_timer_t *timer)
         if (w->is_asking)
             continue;
         w->is_asking = lines_request(&c->lines, i, WIRE_STATUS, &(struct buf){0}, STATUS_MS,
-                                     on_status, w, NULL) == 0;
+                                     conductor_on_status, w, NULL) == 0;
         w->is_known &= w->is_asking;
     }
 }
@@ -109,7 +109,7 @@ static void member_ended(struct conductor *c, size_t member, int status)
                         code < 0 ? "of signal" : "exit code", abs(code), line);
 }
 
-static void on_sigchld(uv_signal_t *handle, int number UNUSED)
+static void conductor_on_sigchld(uv_signal_t *handle, int number UNUSED)
 {
     struct conductor *c = handle->data;
     int status;
@@ -144,7 +144,7 @@ static void gap_tick(struct conductor *c, struct gap *gap, bool can)
     }
 }
 
-static void on_tick(uv_timer_t *timer)
+static void conductor_on_tick(uv_timer_t *timer)
 {
     struct conductor *c = timer->data;
     uint64_t now_ms = conductor_now_ms(c);
@@ -192,7 +192,7 @@ int conductor_start(struct conductor *c, uint64_t seed, struct err *err)
         return err_set(err, ERR_IO, "cannot write %s", path);
     uv_signal_init(&c->loop, &c->sigchld);
     c->sigchld.data = c;
-    uv_signal_start(&c->sigchld, on_sigchld, SIGCHLD);
+    uv_signal_start(&c->sigchld, conductor_on_sigchld, SIGCHLD);
     int rc = start_all(c, seed, err);
     if (rc != 0)
         return rc;
@@ -201,8 +201,8 @@ int conductor_start(struct conductor *c, uint64_t seed, struct err *err)
     uv_timer_init(&c->loop, &c->watch);
     uv_timer_init(&c->loop, &c->tick);
     c->watch.data = c->tick.data = c;
-    uv_timer_start(&c->watch, on_watch, 0, WATCH_MS);
-    uv_timer_start(&c->tick, on_tick, 0, TICK_MS);
+    uv_timer_start(&c->watch, conductor_on_watch, 0, WATCH_MS);
+    uv_timer_start(&c->tick, conductor_on_tick, 0, TICK_MS);
     return 0;
 }
 
@@ -225,7 +225,7 @@ struct call {
     struct buf *body;
 };
 
-static void on_answer(void *data, const struct err *err, const void *body, size_t size)
+static void conductor_on_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     struct call *call = data;
     call->done = true;
@@ -240,7 +240,8 @@ int conductor_call(struct conductor *c, size_t replica, uint32_t method, const s
 {
     struct call call = {.body = ret};
     buf_clear(ret);
-    int rc = lines_request(&c->lines, replica, method, body, CALL_MS, on_answer, &call, err);
+    int rc =
+        lines_request(&c->lines, replica, method, body, CALL_MS, conductor_on_answer, &call, err);
     if (rc != 0)
         return rc;
     while (!call.done)

@@ -1,5 +1,5 @@
 /*
- * conductor.h - everything of one run, and blocking calls during which the rest goes on.
+ * conductor.h - the state of one run, and blocking calls that keep the main loop running.
  */
 #ifndef CHAOS_CONDUCTOR_H
 #define CHAOS_CONDUCTOR_H
@@ -9,7 +9,7 @@
 
 struct conductor;
 
-/* What a replica said of itself last. */
+/* The last status of a replica. */
 struct watched {
     struct conductor *conductor;
     size_t replica;
@@ -18,9 +18,9 @@ struct watched {
     struct wire_status status;
 };
 
-/* How long nothing was written although a majority could talk. */
+/* Time without an acknowledged write while a majority was connected. */
 struct gap {
-    uint64_t since_ms; /* 0: it cannot */
+    uint64_t since_ms; /* 0: no majority is connected */
     uint64_t worst_ms, worst_at_ms;
 };
 
@@ -41,33 +41,33 @@ struct conductor {
     size_t plan_count, plan_next;
     uint64_t plan_started_ms;
     uint64_t last_begun_ms;
-    pid_t borgctl; /* that is waited for; 0: none, or it has ended */
+    pid_t borgctl; /* the process to wait for; 0: none, or it has ended */
     int borgctl_status;
     uint64_t replaced;    /* replicas */
     uint64_t downs;       /* machines that were declared down */
-    uint64_t false_downs; /* of these the ones that had no fault of their own in that phase */
-    int64_t event_seq;    /* up to which that was counted */
+    uint64_t false_downs; /* machines without a fault of their own in that phase */
+    int64_t event_seq;    /* events up to this one have been counted */
     uint64_t violations;
     uint64_t exits; /* of masters whose disk was full */
 };
 
-/* Something that must never be. Printed, counted; the run goes on. */
+/* Report a violated invariant: it is printed and counted, and the run continues. */
 void conductor_violation(struct conductor *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static inline uint64_t conductor_now_ms(const struct conductor *c)
 {
     return uv_hrtime() / 1000000 - c->started_ms;
 }
 
-/* Sandbox is entered; the crew is described but not made. Everything starts. */
+/* Start everything. The sandbox has been entered; the crew is described but not made. */
 int conductor_start(struct conductor *c, uint64_t seed, struct err *err) MUST_USE;
-/* Let the faults of a plan happen. */
+/* Inject the faults of a plan. */
 void conductor_play(struct conductor *c, const struct fault *plan, size_t count);
-/* One turn of the loop. */
+/* Run one turn of the loop. */
 void conductor_turn(struct conductor *c);
-/* A call and its answer. */
+/* Call a replica and wait for its answer. */
 int conductor_call(struct conductor *c, size_t replica, uint32_t method, const struct buf *body,
                    struct buf *ret, struct err *err) MUST_USE;
-/* The caller releases the rows. */
+/* Query a replica; the caller releases the rows. */
 int conductor_query(struct conductor *c, size_t replica, const char *sql, struct wire_rows *ret,
                     struct err *err) MUST_USE;
 

@@ -87,7 +87,7 @@ static int certificates_make(const struct crew *crew, struct err *err)
     return rc;
 }
 
-/* A port of loopback that is free now. */
+/* Return a port of loopback that is free now. */
 static unsigned port_find(int *ret_fd)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -128,7 +128,7 @@ static void clock_path(const struct crew *crew, size_t member, char ret[CREW_PAT
     snprintf(ret, CREW_PATH_MAX, "%s/clock/%s", crew->dir, crew->members[member].name);
 }
 
-/* The environment of a master whose clock can be set. */
+/* Set the environment of a master whose clock can be changed. */
 static void clock_fake(const struct crew *crew, size_t member)
 {
     char path[CREW_PATH_MAX];
@@ -140,7 +140,7 @@ static void clock_fake(const struct crew *crew, size_t member)
     setenv("NO_FAKE_STAT", "1", 1);
 }
 
-/* Does borgmaster bear the library? One that was built with a sanitizer does not. */
+/* Return whether borgmaster runs with the library; one that was built with a sanitizer does not. */
 static bool faketime_works(const struct crew *crew)
 {
     char program[CREW_PATH_MAX + 16];
@@ -184,7 +184,7 @@ int crew_make(struct crew *crew, struct err *err)
     return rc == 0 ? cell_make(crew, err) : rc;
 }
 
-/* argv of a member, in static memory: used between fork and exec. */
+/* Return argv of a member, in static memory, because it is used between fork and exec. */
 static char *const *member_argv(const struct crew *crew, size_t member)
 {
     static char words[ARGS_MAX][CREW_PATH_MAX + 64];
@@ -206,7 +206,7 @@ static char *const *member_argv(const struct crew *crew, size_t member)
     WORD("--key"), WORD("%s/pki/%s-%s.key", crew->dir, role, who);
     WORD(is_master ? "--id" : "--name"), WORD("%s", who);
     if (is_master) {
-        /* Few, so that snapshots are made, and installed on who was away. */
+        /* A small number, so that snapshots are taken and installed on members that were away. */
         WORD("--snapshot-threshold"), WORD("512");
         if (!m->was_started)
             WORD("--bootstrap");
@@ -373,7 +373,7 @@ void crew_disk_fill(struct crew *crew, size_t member, bool full)
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         PANIC("cannot make %s: %s", path, strerror(errno));
-    /* Down to small steps: the master takes of the same room meanwhile. */
+    /* Decrease the steps, because the master allocates from the same space meanwhile. */
     for (off_t at = 0, step = FILL_STEP; step >= FILL_STEP_MIN; step /= 2)
         while (fallocate(fd, 0, at, step) == 0)
             at += step;

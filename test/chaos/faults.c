@@ -1,5 +1,5 @@
 /*
- * faults.c - carrying out the plan.
+ * faults.c - inject and end the faults of a plan.
  */
 #include "faults.h"
 
@@ -33,7 +33,7 @@ static size_t machine_of(const struct fault *fault)
     return CREW_MASTERS + fault->who % CREW_BORGLETS;
 }
 
-/* What packets suffer under a fault of the network that is no cut. */
+/* The rule for packets under a network fault other than a partition. */
 static struct net_rule rule_of(const struct fault *fault)
 {
     uint32_t amount = fault->amount;
@@ -48,7 +48,7 @@ static struct net_rule rule_of(const struct fault *fault)
     return (struct net_rule){.cut = true};
 }
 
-/* From and to whom; nobody when it is a fault of processes. */
+/* Set source and destination nodes; none for a fault of processes. */
 static void path_of(const struct fault *fault, size_t master, struct fault_active *a)
 {
     size_t second = (master + 1 + fault->other % (CREW_MASTERS - 1)) % CREW_MASTERS;
@@ -105,7 +105,7 @@ static void rule_add(struct net_rule *to, const struct net_rule *rule)
         to->rate_kibs = rule->rate_kibs;
 }
 
-/* What all that are under way together do to the network. */
+/* Combine the rules of all active faults. */
 static void rules_apply(struct faults *f)
 {
     memset(f->rules, 0, sizeof f->rules);
@@ -132,7 +132,7 @@ static void member_kill(struct faults *f, size_t member)
     crew_signal(f->crew, member, SIGKILL);
 }
 
-/* Begin and end of the faults that are not of the network. */
+/* Start and end of faults outside the network. */
 
 static void kill_begin(struct faults *f, const struct fault_active *a)
 {
@@ -199,7 +199,7 @@ static void clock_end(struct faults *f, const struct fault_active *a)
     crew_clock_set(f->crew, a->member, 0);
 }
 
-/* To the drawn master, which may be down, cut off or leading already. */
+/* Transfer leadership to the drawn master, which may be down, cut off or leading already. */
 static void transfer_begin(struct faults *f, const struct fault_active *a)
 {
     char id[8];
@@ -298,7 +298,7 @@ static bool rule_is_poor(const struct net_rule *rule)
            rule->rate_kibs > 0;
 }
 
-/* All of these masters, each with each. */
+/* Return whether all of these masters are connected pairwise. */
 static enum faults_majority set_talks(const struct faults *f, uint32_t set)
 {
     bool is_poor = false, is_reached = false;

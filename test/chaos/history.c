@@ -1,11 +1,11 @@
 /*
- * history.c - records, and their two orders.
+ * history.c - records of operations, checked in two orders.
  */
 #include "history.h"
 
 #include <stdlib.h>
 
-void history_add(struct history *h, const struct record *record)
+void history_add(struct history *h, const struct history_record *record)
 {
     if (h->count == h->capacity) {
         h->capacity = MAX((size_t)1024, h->capacity * 2);
@@ -16,7 +16,7 @@ void history_add(struct history *h, const struct record *record)
 
 static int record_compare(const void *a, const void *b)
 {
-    const struct record *x = a, *y = b;
+    const struct history_record *x = a, *y = b;
     if (x->key != y->key)
         return x->key < y->key ? -1 : 1;
     if (x->op.start != y->op.start)
@@ -29,7 +29,7 @@ void history_print(const struct history *h, FILE *file)
     fprintf(file, "# name client start_us end_us kind value outcome fresh replica attempts index "
                   "index_min\n");
     for (size_t i = 0; i < h->count; i++) {
-        const struct record *r = &h->records[i];
+        const struct history_record *r = &h->records[i];
         fprintf(file,
                 "r%" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %s %" PRIu64 " %s %d %" PRIu32
                 " %" PRIu32 " %" PRIu64 " %" PRIu64 "\n",
@@ -40,7 +40,7 @@ void history_print(const struct history *h, FILE *file)
 }
 
 /* The moment of a record in the log: entries are even numbers, what is between them odd. */
-static struct linear_op op_in_log(const struct record *r)
+static struct linear_op op_in_log(const struct history_record *r)
 {
     struct linear_op op = r->op;
     op.start = 2 * r->index_min + 1;
@@ -52,30 +52,30 @@ static struct linear_op op_in_log(const struct record *r)
 }
 
 /* Does its answer come from before what everybody could know when it was asked? */
-static bool is_stale(const struct record *r)
+static bool is_stale(const struct history_record *r)
 {
     if (!r->is_fresh || r->op.outcome == LINEAR_UNKNOWN)
         return false;
     return r->op.kind == LINEAR_READ ? r->index < r->index_min : r->index <= r->index_min;
 }
 
-static void stale_check(const struct record *records, size_t count, FILE *to,
+static void stale_check(const struct history_record *records, size_t count, FILE *to,
                         struct history_verdict *verdict)
 {
     for (size_t i = 0; i < count; i++) {
-        const struct record *r = &records[i];
+        const struct history_record *r = &records[i];
         if (!is_stale(r))
             continue;
         verdict->stale++;
         fprintf(to,
                 "r%" PRIu32 ": a fresh %s by client %" PRIu32 " at %" PRIu64
-                " was answered at index %" PRIu64 ", though %" PRIu64 " was known before\n",
+                " was answered at index %" PRIu64 ", although %" PRIu64 " was known before\n",
                 r->key, linear_kind_text(r->op.kind), r->op.client, r->op.start, r->index,
                 r->index_min);
     }
 }
 
-static void key_check(const struct record *records, size_t count, bool in_log, FILE *to,
+static void key_check(const struct history_record *records, size_t count, bool in_log, FILE *to,
                       struct history_verdict *verdict)
 {
     CLEANUP(buf_release) struct buf text = {0};
@@ -90,7 +90,8 @@ static void key_check(const struct record *records, size_t count, bool in_log, F
     verdict->wrong += result.verdict == LINEAR_NO;
     verdict->too_hard += result.verdict == LINEAR_TOO_HARD;
     if (result.verdict != LINEAR_YES) {
-        fprintf(to, "r%" PRIu32 ": %s in the order of %s; %zu of %zu operations have a place:\n",
+        fprintf(to,
+                "r%" PRIu32 ": %s in the order of %s; %zu of %zu operations could be ordered:\n",
                 records[0].key,
                 result.verdict == LINEAR_NO ? "not linearizable"
                                             : "not decided, too many outcomes"

@@ -1,5 +1,5 @@
 /*
- * linear.c - the search for an order that explains what everybody saw.
+ * linear.c - search for an order that explains all observations.
  */
 #include "linear.h"
 
@@ -25,7 +25,7 @@ const char *linear_outcome_text(enum linear_outcome outcome)
     return texts[outcome];
 }
 
-/* The register: could `op` answer as it did in `state` (0: no such job), and what is then? */
+/* Return whether `op` could have its answer in `state` (0: no such job), and the state after it. */
 static bool op_step(const struct linear_op *op, uint64_t state, uint64_t *ret_state)
 {
     bool is_there = state != 0;
@@ -37,19 +37,19 @@ static bool op_step(const struct linear_op *op, uint64_t state, uint64_t *ret_st
         return !could;
     if (could)
         *ret_state = op->kind == LINEAR_KILL ? 0 : op->value;
-    return could; /* unknown, and without effect now: the same as never */
+    return could; /* an unknown operation without effect now: the same as never */
 }
 
-/* A call or its return, in the order of time: a list from which what has its place is taken out. */
+/* A call or a return, in order of time; placed operations are removed from the list. */
 struct moment {
     uint64_t time;
     uint32_t op;
     bool is_return;
-    uint32_t prev, next; /* in moments, NOBODY at the ends */
-    uint32_t match;      /* of a call: its return, NOBODY when there is none */
+    uint32_t prev, next; /* indexes in moments, NOBODY at the ends */
+    uint32_t match;      /* for a call: its return, NOBODY if there is none */
 };
 
-/* Sets of operations that were tried, each with the state it led to. */
+/* Sets of operations that were tried, each with the resulting state. */
 struct tried {
     uint64_t *keys; /* `words` each, then the state */
     size_t count, capacity;
@@ -61,13 +61,13 @@ struct search {
     const struct linear_op *ops;
     struct moment *moments;
     size_t moment_count;
-    uint32_t first; /* in the list */
+    uint32_t first; /* first in the list */
     size_t words;   /* of a set */
-    uint64_t *key;  /* the present one: the set, then the state */
+    uint64_t *key;  /* the present key: the set, then the state */
     struct tried tried;
     struct {
         uint32_t call;
-        uint64_t state; /* before it */
+        uint64_t state; /* state before it */
     } * stack;
     size_t depth;
     size_t open; /* returns still in the list */
@@ -79,11 +79,11 @@ static int moment_compare(const void *a, const void *b)
     if (x->time != y->time)
         return x->time < y->time ? -1 : 1;
     if (x->is_return != y->is_return)
-        return x->is_return ? 1 : -1; /* at one time: side by side */
+        return x->is_return ? 1 : -1; /* at the same time: concurrent */
     return x->op < y->op ? -1 : x->op > y->op;
 }
 
-/* An update of unknown outcome that nobody has read helps to explain nothing. */
+/* An update of unknown outcome whose value nobody has read cannot help to explain anything. */
 static bool op_matters(const struct linear_op *ops, size_t count, const struct linear_op *op)
 {
     if (op->outcome != LINEAR_UNKNOWN || op->kind != LINEAR_UPDATE)
@@ -166,7 +166,7 @@ static void tried_grow(struct tried *t, size_t key_words)
     }
 }
 
-/* Adds the present key; false when it was there. */
+/* Add the present key; return false if it existed. */
 static bool tried_add(struct search *s)
 {
     struct tried *t = &s->tried;
@@ -193,7 +193,7 @@ static void search_flip(struct search *s, uint32_t op)
     s->key[op / 64] ^= UINT64_C(1) << op % 64;
 }
 
-/* Give the operation called at `at` its place now, if that explains its answer and is new. */
+/* Place the operation called at `at` next, if that explains its answer and is new. */
 static bool search_place(struct search *s, uint32_t at)
 {
     struct moment *m = &s->moments[at];
@@ -217,7 +217,7 @@ static bool search_place(struct search *s, uint32_t at)
     return true;
 }
 
-/* Take the last one back; returns the moment of its call. */
+/* Remove the last placed operation; return the moment of its call. */
 static uint32_t search_unplace(struct search *s)
 {
     uint32_t at = s->stack[--s->depth].call;
@@ -244,7 +244,7 @@ static enum linear_verdict search_run(struct search *s, struct linear_result *re
             ASSERT(at != NOBODY || s->open == 0);
             continue;
         }
-        /* It has returned, so it must have had its place before. */
+        /* It has returned, so it should have been placed before. */
         if (s->depth >= result->placed) {
             result->placed = s->depth;
             result->stuck = m->op;
@@ -307,7 +307,7 @@ void linear_print(struct buf *to, const struct linear_op *ops, size_t count,
     qsort(sorted, count, sizeof(const struct linear_op *), start_compare);
     while (stuck < count && sorted[stuck] != &ops[result->stuck])
         stuck++;
-    /* Far ones count when they may still take effect, or have to do with the value. */
+    /* Distant operations count if they may still take effect or involve the value. */
     for (size_t i = 0; i < count; i++) {
         bool is_near = i + BEFORE > stuck && i < stuck + AFTER;
         bool is_related = sorted[i]->outcome == LINEAR_UNKNOWN ||

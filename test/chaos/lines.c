@@ -7,13 +7,13 @@
 
 enum { RETRY_MS = 50 };
 
-static void on_open(struct rpc_conn *conn)
+static void lines_on_open(struct rpc_conn *conn)
 {
     struct line *line = rpc_data(conn);
     line->is_open = line->conn == conn;
 }
 
-static void on_close(struct rpc_conn *conn, const struct err *why UNUSED)
+static void lines_on_close(struct rpc_conn *conn, const struct err *why UNUSED)
 {
     struct line *line = rpc_data(conn);
     if (line->conn == conn) {
@@ -22,13 +22,16 @@ static void on_close(struct rpc_conn *conn, const struct err *why UNUSED)
     }
 }
 
-static void on_retry(uv_timer_t *timer)
+static void lines_on_retry(uv_timer_t *timer)
 {
     struct lines *l = timer->data;
     for (size_t i = 0; i < l->cell->replica_count; i++) {
         struct line *line = &l->lines[i];
-        struct rpc_options options = {
-            .loop = l->loop, .tls = l->tls, .data = line, .on_open = on_open, .on_close = on_close};
+        struct rpc_options options = {.loop = l->loop,
+                                      .tls = l->tls,
+                                      .data = line,
+                                      .on_open = lines_on_open,
+                                      .on_close = lines_on_close};
         if (line->conn == NULL &&
             rpc_connect(&options, l->cell->replicas[i].rpc, NULL, &line->conn, NULL) != 0)
             line->conn = NULL;
@@ -49,7 +52,7 @@ int lines_open(struct lines *l, uv_loop_t *loop, const char *dir, const struct c
         l->lines[i].lines = l;
     uv_timer_init(loop, &l->retry);
     l->retry.data = l;
-    uv_timer_start(&l->retry, on_retry, 0, RETRY_MS);
+    uv_timer_start(&l->retry, lines_on_retry, 0, RETRY_MS);
     return 0;
 }
 
@@ -67,7 +70,7 @@ void lines_renew(struct lines *l, size_t replica)
     struct line *line = &l->lines[replica];
     struct rpc_conn *conn = line->conn;
     if (!line->is_open)
-        return; /* being opened: that has a time-out of its own */
+        return; /* it is being opened, which has a time-out of its own */
     line->conn = NULL;
     line->is_open = false;
     rpc_close(conn);

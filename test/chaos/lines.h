@@ -1,5 +1,5 @@
 /*
- * lines.h - a connection to each replica, as user ada, made again whenever it was lost.
+ * lines.h - a connection to each replica, as user ada, that is reopened when it is lost.
  */
 #ifndef CHAOS_LINES_H
 #define CHAOS_LINES_H
@@ -26,10 +26,10 @@ struct lines {
 
 int lines_open(struct lines *l, uv_loop_t *loop, const char *dir, const struct cell_file *cell,
                struct err *err) MUST_USE;
-/* As rpc_request(); ERR_UNAVAILABLE when there is no connection. */
+/* Like rpc_request(); ERR_UNAVAILABLE if there is no connection. */
 int lines_request(struct lines *l, size_t replica, uint32_t method, const struct buf *body,
                   uint64_t timeout_ms, rpc_answer_cb cb, void *data, struct err *err) MUST_USE;
-/* After a time-out: what was lost in a cut is sent again many seconds later, so begin anew. */
+/* Reopen the connection after a time-out, because TCP retransmits only many seconds after a cut. */
 void lines_renew(struct lines *l, size_t replica);
 
 #endif

@@ -76,7 +76,7 @@ static int device_configure(const char *name, uint32_t node, struct err *err)
     return rc;
 }
 
-/* Leaves the caller in the new node. */
+/* Make a node; the calling process is in it afterwards. */
 static int node_open(struct net *net, uint32_t node, struct err *err)
 {
     struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI};

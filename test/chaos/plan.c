@@ -1,5 +1,5 @@
 /*
- * plan.c - a deck of faults, shuffled by the seed.
+ * plan.c - draw a sequence of faults from a seed.
  */
 #include "plan.h"
 
@@ -31,7 +31,7 @@ static uint32_t draw_below(struct draw *d, uint32_t bound)
     return (uint32_t)((hash_add(hash_u64(d->seed), d->number++) >> 32) % bound);
 }
 
-/* Each kind as often as it weighs: so the rare ones come too. */
+/* Put each kind into the deck according to its weight, so that rare kinds occur too. */
 static size_t deck_make(struct draw *d, uint32_t has, enum fault_kind deck[DECK_MAX])
 {
     size_t count = 0;

@@ -1,5 +1,5 @@
 /*
- * replace.c - what an operator does when a machine of a master has burnt down.
+ * replace.c - replace a master whose machine is lost.
  */
 #include "replace.h"
 
@@ -10,7 +10,7 @@
 
 enum { NUMBER_MS = 20000, MEMBER_MS = 60000, LOOK_MS = 100, AGAIN_MS = 300 };
 
-/* The number that the cell has given to the replica at this address; 0: none yet. */
+/* Return the number that the cell has assigned to the replica at this address; 0: none yet. */
 static uint64_t number_ask(struct conductor *c, size_t gone, const char *rpc)
 {
     struct wire_rows CLEANUP(wire_rows_release) rows = {0};
@@ -35,7 +35,7 @@ static void pause_ms(struct conductor *c, uint64_t ms)
         conductor_turn(c);
 }
 
-/* Refused while another replica is still on its way back: again, as the message says. */
+/* The command is refused while another replica is still recovering; the message says to retry. */
 static void borgctl_run(struct conductor *c, const char *old, const char *addresses)
 {
     const char *const words[] = {"--timeout", "60",     "cell",    "replace-replica",
@@ -44,7 +44,7 @@ static void borgctl_run(struct conductor *c, const char *old, const char *addres
         c->borgctl = crew_borgctl(&c->crew, words);
 }
 
-/* The new one has a number and a certificate: it can be started. */
+/* Start the new replica, which has a number and a certificate. */
 static bool place_take(struct conductor *c, size_t member, const char *old, const char *addresses,
                        struct cell_replica *added)
 {
@@ -79,8 +79,8 @@ void replace_run(struct conductor *c, size_t member)
     c->crew.members[member].away--;
     while (taken && c->borgctl != 0 && clock_mono_ms() < deadline_ms)
         pause_ms(c, LOOK_MS);
-    fprintf(c->faults.log, "%8" PRIu64 " replica %" PRIu64 " is in its place\n",
-            conductor_now_ms(c), added.id);
+    fprintf(c->faults.log, "%8" PRIu64 " replica %" PRIu64 " replaced it\n", conductor_now_ms(c),
+            added.id);
     c->replaced++;
     if (!taken || c->borgctl != 0 || c->borgctl_status != 0)
         conductor_violation(c, "replica %s was not replaced within %d s; see log/borgctl.log", old,

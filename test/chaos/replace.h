@@ -1,5 +1,5 @@
 /*
- * replace.h - a master dies for good, and another takes its place.
+ * replace.h - kill a master for good and replace it.
  */
 #ifndef CHAOS_REPLACE_H
 #define CHAOS_REPLACE_H
@@ -7,9 +7,9 @@
 #include "conductor.h"
 
 /*
- * Kill a master, have `borgctl cell replace-replica` put a new one with an empty disk in its place,
- * start that when the cell has given it a number, wait until it is a member. Users work meanwhile.
- * In a closed sandbox, with no fault under way: whoever changes the members wants the others well.
+ * Kill a master, have `borgctl cell replace-replica` add a new one with an empty disk, start it
+ * when the cell has assigned a number to it, and wait until it is a member. Users work meanwhile.
+ * Needs a closed sandbox without active faults, because a change of members needs all others.
  */
 void replace_run(struct conductor *c, size_t member);
 

@@ -1,5 +1,5 @@
 /*
- * sandbox.c - namespaces, and who reaps what is left.
+ * sandbox.c - namespaces, and the process that reaps orphans.
  */
 #include "sandbox.h"
 
@@ -18,7 +18,8 @@
 
 enum { STATUS_LOST = 1 };
 
-/* Of mounts: for the first process inside, so that who waits outside can remove directories. */
+/* Enter a mount namespace: only for the first process inside, so that the outer process can remove
+ * directories. */
 static int mounts_enter(struct err *err)
 {
     if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
@@ -26,7 +27,7 @@ static int mounts_enter(struct err *err)
     return 0;
 }
 
-/* May all be done that is to be done? In a child, which keeps what it tries. */
+/* Try all required privileges, in a child because their effects remain. */
 static int rights_try(struct err *err)
 {
     if (unshare(CLONE_NEWPID | CLONE_NEWNET) != 0)
@@ -74,7 +75,7 @@ static pid_t start(int (*work)(void *data), void *data)
     exit(work(data));
 }
 
-/* Reap everybody until `pid` has ended. */
+/* Reap all children until `pid` has ended. */
 static int reap_until(pid_t pid)
 {
     int status;
@@ -105,7 +106,7 @@ static int init_run(void *data)
     return reap_until(start(job->work, job->data));
 }
 
-/* The children of this process. */
+/* Kill the children of this process. */
 static size_t children_kill(void)
 {
     char path[64], text[512];
@@ -131,7 +132,7 @@ static size_t children_kill(void)
 
 static volatile sig_atomic_t first_pid;
 
-static void on_signal(int number)
+static void sandbox_on_signal(int number)
 {
     (void)number;
     kill((pid_t)first_pid, SIGKILL);
@@ -140,7 +141,7 @@ static void on_signal(int number)
 int sandbox_run(enum sandbox_kind kind, int (*work)(void *data), void *data)
 {
     struct job job = {work, data};
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = sandbox_on_signal};
     if (kind == SANDBOX_CLOSED && unshare(CLONE_NEWPID) != 0)
         PANIC("unshare: %s", strerror(errno));
     if (kind == SANDBOX_OPEN)

@@ -1,10 +1,9 @@
 /*
- * sandbox.h - whatever happens in it, nothing is left of it.
+ * sandbox.h - run work so that no process, mount or network is left behind.
  *
- * With the rights to, the work is done in process and mount namespaces of its own: when its first
- * process ends, for whatever reason, the kernel ends all others, and mounts and networks go with
- * them. Without, whoever loses his parent becomes the child of the process that waits here, which
- * ends them all.
+ * If privileges allow, the work runs in process and mount namespaces of its own: when its first
+ * process ends, for any reason, the kernel ends all others and removes mounts and networks.
+ * Otherwise orphans become children of the process that waits here, which kills all of them.
  */
 #ifndef CHAOS_SANDBOX_H
 #define CHAOS_SANDBOX_H
@@ -16,9 +15,9 @@ enum sandbox_kind {
     SANDBOX_OPEN    /* processes only */
 };
 
-/* What this process may have; `why` says what stands in the way of a closed one. */
+/* Return which kind is possible; `why` is the reason if it is not a closed one. */
 enum sandbox_kind sandbox_kind(struct err *why);
-/* Runs `work` in a child; its exit code, or 128 and the signal it died of. */
+/* Run `work` in a child; return its exit code, or 128 plus the signal that killed it. */
 int sandbox_run(enum sandbox_kind kind, int (*work)(void *data), void *data);
 
 #endif

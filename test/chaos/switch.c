@@ -1,5 +1,5 @@
 /*
- * switch.c - the process between the nodes: takes packets, drops some, delays some, passes them on.
+ * switch.c - the process between the nodes: drops, delays and forwards packets.
  */
 #include "net.h"
 
@@ -12,13 +12,13 @@
 
 enum {
     PACKET_BYTES_MAX = 16384,
-    WAITING_MAX = 20000,       /* packets; more are lost, as in any switch */
-    RATE_QUEUE_US_MAX = 500000 /* on a thin link, the same */
+    WAITING_MAX = 20000,       /* packets; more are dropped, as in a real switch */
+    RATE_QUEUE_US_MAX = 500000 /* more are dropped on a slow link */
 };
 
 struct packet {
     uint64_t due_us;
-    uint64_t number; /* of two that are due, the older goes first */
+    uint64_t number; /* of two packets that are due, the older one goes first */
     uint32_t to;
     uint32_t size;
     unsigned char bytes[];
@@ -30,7 +30,7 @@ struct fabric {
     struct net_shared *shared;
     uint64_t random;
     uint64_t number;
-    uint64_t free_us[NET_NODES_MAX][NET_NODES_MAX]; /* when a thin link has sent what it has */
+    uint64_t free_us[NET_NODES_MAX][NET_NODES_MAX]; /* when a slow link has sent its queue */
     struct packet *waiting[WAITING_MAX];            /* a heap, the next one first */
     size_t waiting_count;
 };
@@ -79,7 +79,7 @@ static uint32_t draw_below(struct fabric *f, uint32_t bound)
     return (uint32_t)((f->random * UINT64_C(2685821657736338717) >> 32) % bound);
 }
 
-/* A full device loses the packet, as a wire does. */
+/* A full device loses the packet, as a wire would. */
 static void deliver(struct fabric *f, uint32_t to, const void *bytes, size_t size)
 {
     if (write(f->tuns[to], bytes, size) == (ssize_t)size)
@@ -88,7 +88,7 @@ static void deliver(struct fabric *f, uint32_t to, const void *bytes, size_t siz
         f->shared->lost++;
 }
 
-/* When it is to arrive; 0: never. */
+/* Return the time of arrival; 0: never. */
 static uint64_t due_us(struct fabric *f, uint32_t from, uint32_t to, size_t size, uint64_t now_us)
 {
     const struct net_path *path = &f->shared->paths[from][to];
@@ -116,7 +116,7 @@ static void packet_take(struct fabric *f, uint32_t from, const unsigned char *by
                         uint64_t now_us)
 {
     enum { IPV4_HEADER = 20, LAST_OF_DESTINATION = 19 };
-    if (size < IPV4_HEADER || bytes[0] >> 4 != 4) /* IPv6 looks for routers: there are none */
+    if (size < IPV4_HEADER || bytes[0] >> 4 != 4) /* IPv6 looks for routers, but there are none */
         return;
     uint32_t to = bytes[LAST_OF_DESTINATION] - 1U;
     if (to >= f->count || to == from)
@@ -135,7 +135,7 @@ static void packet_take(struct fabric *f, uint32_t from, const unsigned char *by
     }
 }
 
-/* Returns how long to sleep, in milliseconds; -1: until something comes. */
+/* Return how long to sleep in milliseconds; -1: until a packet arrives. */
 static int deliver_due(struct fabric *f)
 {
     while (f->waiting_count > 0) {

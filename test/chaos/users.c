@@ -1,5 +1,5 @@
 /*
- * users.c - what each user does: ask, repeat with the same request id, give up, record.
+ * users.c - calls of each user: send, retry with the same request id, give up, record.
  */
 #include "users.h"
 
@@ -15,23 +15,23 @@ enum {
     PAUSE_MS = 40,     /* between attempts */
     COMMAND_MS = 1000, /* for one attempt */
     READ_MS = 2000,
-    GIVE_UP_MS = 5000,      /* of a name's user */
-    GIVE_UP_JOB_MS = 20000, /* of the jobs' user: his is to be known nearly always */
-    NAME_OPERATIONS = 400,  /* then another name */
+    GIVE_UP_MS = 5000,      /* for users of names */
+    GIVE_UP_JOB_MS = 20000, /* for the user of jobs, whose outcomes should rarely be unknown */
+    NAME_OPERATIONS = 400,  /* then another name is used */
     NAME_UNKNOWN = 5,
-    USER_RUNS_JOBS = USERS /* number of the one who does */
+    USER_RUNS_JOBS = USERS /* number of the user who runs jobs */
 };
 
 _Static_assert((int)NAME_OPERATIONS <= (int)PRIORITY_MAX,
                "each operation on a name has a value of its own");
 #define MORE_CPU_THAN_THERE_IS INT64_C(1000000000)
 
-/* What he is doing. */
+/* The present operation of a user. */
 struct user {
     struct users *users;
     uint32_t number;
     uv_timer_t timer;
-    struct record record;
+    struct history_record record;
     struct buf body;
     uint32_t method;
     bool may_have_happened; /* an attempt was sent and not answered */
@@ -175,7 +175,8 @@ static void job_done(struct user *user)
     if (job->is_killing)
         job->killed = user->record.op.outcome;
     if (job->is_submitting && job->submitted == LINEAR_REFUSED)
-        users_break(u, "job work-%" PRIu32 " is new, and its submit was refused", job->number);
+        users_break(u, "job work-%" PRIu32 " has a new name, but its submit was refused",
+                    job->number);
     job->is_submitting = job->is_killing = false;
 }
 
@@ -204,7 +205,7 @@ static void user_done(struct user *user, enum linear_outcome outcome, uint64_t i
     user_think(user);
 }
 
-/* Nothing has happened, and everybody says so. */
+/* The operation certainly had no effect. */
 static void user_fail(struct user *user)
 {
     struct users *u = user->users;
@@ -224,7 +225,7 @@ static void user_fail(struct user *user)
 
 static void user_attempt(struct user *user);
 
-static void on_pause(uv_timer_t *timer)
+static void users_on_pause(uv_timer_t *timer)
 {
     user_attempt(timer->data);
 }
@@ -232,7 +233,7 @@ static void on_pause(uv_timer_t *timer)
 static void user_retry(struct user *user)
 {
     if (clock_mono_ms() < user->give_up_ms) {
-        uv_timer_start(&user->timer, on_pause, PAUSE_MS, 0);
+        uv_timer_start(&user->timer, users_on_pause, PAUSE_MS, 0);
     } else if (user->may_have_happened) {
         user_done(user, LINEAR_UNKNOWN, 0);
     } else {
@@ -245,7 +246,7 @@ static void read_answer(struct user *user, const void *body, size_t size)
     struct wire_rows CLEANUP(wire_rows_release) rows = {0};
     struct err err;
     if (wire_unpack_rows(body, size, &rows, &err) != 0) {
-        users_break(user->users, "rows that cannot be read: %s", err.msg);
+        users_break(user->users, "malformed rows: %s", err.msg);
         user_fail(user);
         return;
     }
@@ -261,12 +262,12 @@ static void command_answer(struct user *user, const void *body, size_t size)
     struct wire_answer answer;
     struct err err;
     if (wire_unpack_answer(body, size, &answer, &err) != 0) {
-        users_break(user->users, "an answer that cannot be read: %s", err.msg);
+        users_break(user->users, "a malformed answer: %s", err.msg);
         user_done(user, LINEAR_UNKNOWN, 0);
     } else if (answer.code == ERR_OK) {
         user_done(user, LINEAR_DONE, answer.index);
     } else if (answer.code == ERR_EXPIRED) {
-        user_done(user, LINEAR_UNKNOWN, 0); /* held up so long that its answer may be forgotten */
+        user_done(user, LINEAR_UNKNOWN, 0); /* delayed so long that its answer may be forgotten */
     } else {
         if (answer.code != ERR_EXISTS && answer.code != ERR_NOT_FOUND && answer.code != ERR_STATE)
             users_break(user->users, "refused: %s", answer.msg);
@@ -274,7 +275,7 @@ static void command_answer(struct user *user, const void *body, size_t size)
     }
 }
 
-static void on_answer(void *data, const struct err *err, const void *body, size_t size)
+static void users_on_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     struct user *user = data;
     if (err == NULL && user->method == WIRE_QUERY) {
@@ -303,8 +304,8 @@ static void user_attempt(struct user *user)
     uint64_t timeout_ms = user->method == WIRE_COMMAND ? COMMAND_MS : READ_MS;
     for (size_t tried = 0; tried < count; tried++) {
         user->replica = (user->replica + 1) % count;
-        if (lines_request(u->lines, user->replica, user->method, &user->body, timeout_ms, on_answer,
-                          user, NULL) == 0) {
+        if (lines_request(u->lines, user->replica, user->method, &user->body, timeout_ms,
+                          users_on_answer, user, NULL) == 0) {
             user->record.attempts++;
             return;
         }
@@ -315,10 +316,10 @@ static void user_attempt(struct user *user)
 static void user_begin(struct user *user, enum linear_kind kind, uint64_t give_up_ms)
 {
     struct users *u = user->users;
-    user->record = (struct record){.key = user->record.key,
-                                   .op = {.start = now_us(u), .kind = kind},
-                                   .index_min = u->index_max,
-                                   .is_fresh = true};
+    user->record = (struct history_record){.key = user->record.key,
+                                           .op = {.start = now_us(u), .kind = kind},
+                                           .index_min = u->index_max,
+                                           .is_fresh = true};
     user->record.op.client = user->number;
     user->may_have_happened = false;
     user->give_up_ms = clock_mono_ms() + give_up_ms;
@@ -341,7 +342,7 @@ static void name_begin(struct user *user)
     }
     u->names[user->name].operations++;
     user->record.key = u->names[user->name].key;
-    /* Some do not ask twice: their outcomes are unknown more often. */
+    /* Some users do not retry, so that unknown outcomes occur more often. */
     user_begin(user, kinds[draw_below(u, ARRAY_SIZE(kinds))],
                draw_below(u, 4) == 0 ? 0 : GIVE_UP_MS);
     if (user->record.op.kind == LINEAR_READ) {
@@ -354,7 +355,7 @@ static void name_begin(struct user *user)
     user_attempt(user);
 }
 
-/* The user of jobs that run */
+/* The user of running jobs */
 
 static void job_submit_begin(struct user *user)
 {
@@ -383,7 +384,7 @@ static void job_kill_begin(struct user *user, size_t job)
     user_attempt(user);
 }
 
-/* Short ones end by themselves. */
+/* Short jobs end by themselves. */
 static void job_begin(struct user *user)
 {
     struct users *u = user->users;
@@ -400,7 +401,7 @@ static void job_begin(struct user *user)
         job_kill_begin(user, oldest);
 }
 
-static void on_thought(uv_timer_t *timer)
+static void users_on_thought(uv_timer_t *timer)
 {
     struct user *user = timer->data;
     if (!user->users->is_open) {
@@ -418,8 +419,8 @@ static void user_think(struct user *user)
     enum { JOBS_SLOWER = 10 };
     struct users *u = user->users;
     uint32_t ms = 1 + draw_below(u, THINK_MS_MAX);
-    uv_timer_start(&user->timer, on_thought, user->number == USER_RUNS_JOBS ? ms * JOBS_SLOWER : ms,
-                   0);
+    uv_timer_start(&user->timer, users_on_thought,
+                   user->number == USER_RUNS_JOBS ? ms * JOBS_SLOWER : ms, 0);
 }
 
 void users_start(struct users *u, struct lines *lines, uint64_t seed)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# abuse.bats - each attack of `make bench-abuse` for a second: others are answered, no turn of a
-# master's loop is long, nobody is elected, and the logs do not fill the disk.
+# abuse.bats - each attack of `make bench-abuse` for one second: other users are answered, no turn
+# of a master's loop is long, there is no election, and the logs do not fill the disk.
 load lib.bash
 
-CPU_MS_MAX=100        # of a turn, on a machine that is loaded: the aim is 50
-LOG_BYTES_MAX=3000000 # of a master, for all attacks
+CPU_MS_MAX=100        # limit of a turn on a loaded machine: the aim is 50
+LOG_BYTES_MAX=3000000 # limit for each master over all attacks
 
 setup_file()
 {
@@ -17,7 +17,7 @@ teardown_file()
     cell_away
 }
 
-# Attacks of which others suffered, one a line; the rows are in a file.
+# Print the attacks that affected other users, one per line; FILE contains the rows.
 bad_ones() # FILE
 {
     awk -F ' *\\| *' -v max="$CPU_MS_MAX" '
@@ -26,7 +26,7 @@ bad_ones() # FILE
         }' "$1"
 }
 
-# What else the machine does may cost an election now and then; an attack that does costs one again.
+# On a loaded machine an election may happen by chance. A real one happens again in a second attack.
 suffers_again() # ATTACK
 {
     local try out="$SPECS/again"
@@ -39,7 +39,7 @@ suffers_again() # ATTACK
     done
 }
 
-@test "whatever one identity sends, others are answered by the same leader" {
+@test "whatever one identity sends, the same leader answers other users" {
     local out="$SPECS/rows" attack
     timeout 300 "$BUILD/test/bench/abuse" "$BORG_CELL" --seconds 1 >"$out"
     grep -E '^\| [a-z-]+ \| (a|nobody)' "$out" | sed 's/^/# figure /' >&3

@@ -1,23 +1,23 @@
 /*
- * abuse.c - one who comes to stop a master, each way in.
+ * abuse.c - attack the masters of a cell in one of several ways.
  *
  *     abuse DIR CERT MODE CONNECTIONS SECONDS
  *
  * Attacks the replicas of the cell in DIR with the certificate DIR/pki/CERT.crt, over CONNECTIONS
- * connections that are opened again when they are cut, as
+ * connections that are reopened when they are closed. MODE is one of
  *
- *     silent       TCP, without a certificate, says nothing; every second one to a raft port
- *     hold         opened, with nothing to say
- *     frames       each holds a frame of 8 MiB that lacks its last byte
- *     calls        commands without end; answers are thrown away
- *     notices      the same as notices
- *     early        a borglet: reports before any hello
- *     hello        a borglet: 30,000 reports in its hello, the newest first
- *     reports      a borglet: welcomed, then reports without end
- *     usages       a borglet: welcomed, then usages without end
+ *     silent       TCP without a certificate, sends nothing; every second one to a raft port
+ *     hold         opens the connection and sends nothing
+ *     frames       each connection holds a frame of 8 MiB that lacks its last byte
+ *     calls        commands without end; answers are ignored
+ *     notices      the same commands as notices
+ *     early        a borglet that sends reports before its hello
+ *     hello        a borglet with 30,000 reports in its hello, the newest first
+ *     reports      a borglet that sends reports without end after the welcome
+ *     usages       a borglet that sends usages without end after the welcome
  *
- * Says `attacking` when a tenth of the connections have been open once (silent: tried), and at the
- * end `opened N cut N sent N`, and the last reason that it was given.
+ * Prints `attacking` when a tenth of the connections have been open once (silent: tried), and at
+ * the end `opened N cut N sent N` and the last reason for a disconnect.
  */
 #include "cell_file.h"
 #include "clock.h"
@@ -34,7 +34,7 @@
 enum { AGAIN_MS = 20, QUEUE_BYTES = 16 << 20, BURST = 64, HELLO_REPORTS = 30000 };
 
 struct peer {
-    uv_tcp_t tcp; /* silent */
+    uv_tcp_t tcp; /* for mode silent */
     uv_connect_t connect;
     uv_timer_t again;
     struct stream *s;
@@ -132,7 +132,7 @@ static void reports_send(struct peer *p)
     struct buf CLEANUP(buf_release) body = {0}, frame = {0};
     struct report reports[CMD_REPORTS_MAX];
     struct wire_reports some = {.reports = reports, .report_count = CMD_REPORTS_MAX};
-    p->next %= 20000; /* as many as a machine may have, again and again */
+    p->next %= 20000; /* wrap around at the largest number of tasks of a machine */
     reports_fill(p, reports, CMD_REPORTS_MAX);
     wire_pack_reports(&body, &some);
     frame_add(&frame, RPC_NOTICE, 0, WIRE_REPORT, &body);
@@ -169,7 +169,7 @@ static void frame_send(struct peer *p)
     peer_write(p, &frame);
 }
 
-/* Once, when the connection is open. */
+/* Start the attack once, when the connection is open. */
 static void peer_begin(struct peer *p)
 {
     if (mode_is("frames"))
@@ -182,7 +182,7 @@ static void peer_begin(struct peer *p)
         reports_send(p);
 }
 
-/* Again and again, as long as it is taken. */
+/* Continue the attack as long as the connection accepts data. */
 static void peer_go_on(struct peer *p)
 {
     if (!p->open || stream_queued(p->s) > QUEUE_BYTES / 64)

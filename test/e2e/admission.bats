@@ -1,9 +1,9 @@
 #!/usr/bin/env bats
-# admission.bats - no way in by which a user, a machine or a stranger stops a master.
+# admission.bats - overload attempts by users, machines and strangers do not stop a master.
 load lib.bash
 
-# What one turn of a master's loop may cost while one identity attacks, on a machine that is loaded:
-# the aim is 50 ms of cpu, and that of a turn holds the work of all.
+# Limit for one turn of a master's loop while one identity attacks, on a loaded machine: the aim is
+# 50 ms of cpu, and a turn serves all connections.
 CPU_MS_MAX=100
 MEMORY_KB_MAX=400000
 ANSWER_MS_MAX=4000
@@ -34,7 +34,7 @@ pids_of_masters()
     status_json | jq -r '.replicas[].pid | select(. > 0)'
 }
 
-# The longest turn of a master's loop, in ms of cpu, that was told since the attack began.
+# Print the longest turn of a master's loop, in ms of cpu, that was logged since the attack began.
 worst_turn()
 {
     find "$BORG_CELL" -name '*.log' -newer "$SPECS/began" -exec grep -h 'loop.stalled' {} + |
@@ -50,8 +50,8 @@ memory_kb()
     done | sort -n | tail -1
 }
 
-# attack CERT MODE CONNECTIONS SECONDS: while it lasts bob asks for his; nobody is elected, nobody
-# dies, and the memory of the masters stays what it may be.
+# attack CERT MODE CONNECTIONS SECONDS: during the attack bob's requests are answered, there is no
+# election, no process ends, and the memory of the masters stays within its limit.
 attack()
 {
     local before pids ms start attacker worst
@@ -63,7 +63,7 @@ attack()
     wait_until 20 grep -q attacking "$SPECS/abuse.$2"
     for what in "kill bobs-1" "jobs" "kill bobs-2" "machines" "kill bobs-3" "kill bobs-4"; do
         start="$(now_ms)"
-        # shellcheck disable=SC2086 # words
+        # shellcheck disable=SC2086 # split into words
         if [[ "$what" == kill* ]]; then
             expect_exit 1 borgctl --user bob --timeout 10 $what
             expect_text "no job"
@@ -74,7 +74,7 @@ attack()
         echo "$2: $what: $ms ms"
         ((ms < ANSWER_MS_MAX))
     done
-    kill -0 "$attacker" # it was there all the time
+    kill -0 "$attacker" # it ran all the time
     echo "$2: memory $(memory_kb) kB"
     (($(memory_kb) < MEMORY_KB_MAX))
     wait "$attacker"
@@ -94,25 +94,25 @@ expect_last() # MODE REGEX
     expect_text "$2"
 }
 
-@test "a user who opens thousands of connections" {
+@test "a user who opens thousands of connections does not delay others" {
     attack user-ada hold 3000 8
 }
 
-@test "a user whose frames lack their last byte holds little, and not for long" {
+@test "a frame that lacks its last byte is held for a short time and with little memory" {
     attack user-ada frames 100 12
-    expect_last frames 'not whole'
+    expect_last frames 'not complete'
 }
 
 @test "a user who sends commands without end waits" {
     attack user-ada calls 30 6
 }
 
-@test "a user who sends commands as notices is cut off" {
+@test "a user who sends commands as notices is disconnected" {
     attack user-ada notices 30 6
     expect_last notices 'command is a call'
 }
 
-@test "a borglet that reports before it has said hello is cut off" {
+@test "a borglet that reports before its hello is disconnected" {
     attack borglet-evil early 6 6
 }
 
@@ -124,11 +124,11 @@ expect_last() # MODE REGEX
     attack borglet-evil reports 3 6
 }
 
-@test "a borglet that tells usages without end is slowed down" {
+@test "a borglet that sends usages without end is slowed down" {
     attack borglet-evil usages 3 6
 }
 
-@test "6,000 silent connections with 2,000 descriptors leave the masters working" {
+@test "6,000 silent connections do not stop masters with 2,000 descriptors" {
     local pid
     for pid in $(pids_of_masters); do
         prlimit --pid "$pid" --nofile=2000:2000
@@ -136,7 +136,7 @@ expect_last() # MODE REGEX
     attack user-ada silent 6000 10
 }
 
-@test "so does a user who opens all the connections that he can, and he is told to close some" {
+@test "a user who opens all connections that he can does not stop them, and is told to close some" {
     attack user-ada hold 750 10
     expect_last hold 'user/ada has [0-9]+ connections here, the limit'
     wait_until 20 replicas_agree 3

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# allocs.bats - room that is reserved first, and the tasks of two jobs inside.
+# allocs.bats - an alloc set reserves room, and the tasks of two jobs run inside.
 load lib.bash
 
 setup_file()
@@ -39,7 +39,7 @@ alloc_is() # STATE TASKS CPU_USED_MILLI
     borgctl allocs room | grep -E '^room/0 +[^ ]+ +200 +running +m[12]'
 }
 
-@test "two jobs run inside, beside nothing else" {
+@test "two jobs run inside, and others run elsewhere" {
     borgctl submit --wait "$(inside web 2 'exec sleep 1000')"
     borgctl submit --wait "$(inside db 1 'exec sleep 1000')"
     alloc_is running 3 1500
@@ -55,13 +55,13 @@ alloc_is() # STATE TASKS CPU_USED_MILLI
     borgctl why late --machines | grep -E '^ +1 lacks cpu +room/0$'
 }
 
-@test "who leaves makes room for who waits" {
+@test "a job that leaves makes room for one that waits" {
     borgctl kill db --wait
     wait_until 20 job_runs late 1
     alloc_is running 3 1500
 }
 
-@test "a drain moves the alloc and all that is inside" {
+@test "a drain moves the alloc and all tasks inside" {
     local from
     from="$(ask "SELECT machine FROM alloc_list WHERE alloc = 'room/0'")"
     borgctl --user root drain "$from" --wait
@@ -71,12 +71,12 @@ alloc_is() # STATE TASKS CPU_USED_MILLI
     sql_is 0 "SELECT count(*) FROM task_list WHERE machine = '$from'"
     sql_is 3 "SELECT count(*) FROM event_list WHERE kind = 'evicted' AND cause = 'drain' AND
         job IN ('web', 'late')"
-    # The alloc left when the last of its tasks had.
+    # The alloc moved after the last of its tasks had stopped.
     sql_is 1 "SELECT count(*) FROM event_list e WHERE kind = 'evicted' AND task = 'room/0' AND
         seq > (SELECT max(seq) FROM event_list WHERE kind = 'evicted' AND job IN ('web', 'late'))"
 }
 
-@test "masters that start again know who is inside" {
+@test "restarted masters know the tasks inside" {
     local before
     before="$(running_tasks)"
     borgctl cell down --dir "$BORG_CELL"
@@ -87,7 +87,7 @@ alloc_is() # STATE TASKS CPU_USED_MILLI
     alloc_is running 3 1500
 }
 
-@test "when the set is killed its jobs wait for another of that name" {
+@test "when the set is killed, its jobs wait for another set of that name" {
     borgctl kill room --wait
     wait_sql 20 'alloc set "room" is gone' "SELECT reason FROM jobs WHERE name = 'web'"
     sql_is 0 "SELECT sum(task_count) FROM machines"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# blackout.bats - kill -9 of all masters and all borglets at once; the tasks do not notice.
+# blackout.bats - kill -9 of all masters and all borglets at once; tasks are not affected.
 load lib.bash
 
 setup_file()
@@ -12,7 +12,7 @@ teardown_file()
     cell_away
 }
 
-# What the cell says of its jobs, without what changes by itself.
+# Print the state of the jobs, without columns that change over time.
 jobs_now()
 {
     borgctl -o json jobs | jq -cS '[.[] | {job, user, priority, state, replicas, running}]
@@ -32,11 +32,11 @@ jobs_now()
     same "tasks" 7 "$(wc -l <"$SPECS/before")"
 }
 
-@test "all programs of the cell die at once" {
+@test "all programs of the cell are killed at once" {
     local pids
     pids="$(pids_of_programs)"
     (($(wc -w <<<"$pids") >= 8))
-    # shellcheck disable=SC2086 # a list
+    # shellcheck disable=SC2086 # split into words
     kill -KILL $pids
     for pid in $pids; do
         wait_until 5 is_gone "$pid"
@@ -44,11 +44,11 @@ jobs_now()
     expect_exit 3 borgctl --timeout 2 jobs
 }
 
-@test "the tasks go on meanwhile, and so do their logs" {
+@test "tasks continue to run and to write logs meanwhile" {
     still_there "$(cat "$SPECS/before")"
 }
 
-@test "up again: the same jobs, the same processes, no new attempt" {
+@test "cell up brings back the same jobs and processes without a new attempt" {
     cell_up --replicas 5 --borglets 3
     wait_until 20 replicas_agree 5
     wait_until 20 job_runs web 4
@@ -59,7 +59,7 @@ jobs_now()
     same "attempts" 7 "$(ask "SELECT count(*) FROM events WHERE kind = 'assigned'")"
 }
 
-@test "an adopted task can be read and killed" {
+@test "the log of an adopted task can be read, and the task can be killed" {
     local pid before
     pid="$(task_field web 0 pid)"
     before="$(borgctl logs web/0 | wc -l)"
@@ -73,6 +73,6 @@ jobs_now()
     wait_until 5 is_gone "$pid"
 }
 
-@test "all replicas hold the same" {
+@test "all replicas have the same state" {
     wait_until 20 replicas_agree 5
 }

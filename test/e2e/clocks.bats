@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# clocks.bats - one master's clock is 400 days ahead: it is told, and the cell's time does not care.
+# clocks.bats - one master's clock is 400 days ahead: status reports it, cell time is not affected.
 load lib.bash
 
 setup_file()
@@ -12,7 +12,7 @@ teardown_file()
     cell_away
 }
 
-# Start what is missing with that clock.
+# Start the missing processes with that clock.
 up_with_clock() # OFFSET
 {
     LD_PRELOAD="$(ls /usr/lib/*/faketime/libfaketime.so.1)" FAKETIME="$1" \
@@ -27,7 +27,7 @@ stop_replica() # ID
     wait_until 10 is_gone "$pid"
 }
 
-# Is the newest event of about now?
+# Return whether the time of the newest event is close to the present.
 time_is_right()
 {
     local ms
@@ -41,7 +41,7 @@ wrong_is_not_leading() # ID
     leader="$(leader_id)" && [[ "$leader" != "$1" ]]
 }
 
-@test "a master that is 400 days ahead is named, with exit code 6" {
+@test "status reports a master that is 400 days ahead, with exit code 6" {
     [[ -e "$(ls /usr/lib/*/faketime/libfaketime.so.1)" ]] || skip "faketime is not installed"
     local wrong
     wrong="$(live_replica_ids | grep -vx "$(leader_id)" | head -n 1)"
@@ -53,7 +53,7 @@ wrong_is_not_leading() # ID
     expect_text "the clock of replica $wrong is (399|400) days ahead of the other masters' clocks"
 }
 
-@test "made the leader it does not stamp with its clock, and hands leadership over" {
+@test "as leader it does not use its clock for time stamps, and hands leadership over" {
     [[ -e "$SPECS/wrong" ]] || skip "faketime is not installed"
     local wrong
     wrong="$(cat "$SPECS/wrong")"
@@ -63,10 +63,10 @@ wrong_is_not_leading() # ID
     submit after-it 200 1 10m 'exit 0'
     time_is_right
     wait_until 20 job_is after-it finished
-    grep -q 'clock.off ahead_ms=345' "$BORG_CELL/log/master$wrong.log"
+    grep -q 'clock.rejected ahead_ms=345' "$BORG_CELL/log/master$wrong.log"
 }
 
-@test "with the right clock all is well again" {
+@test "with the right clock status reports no problem" {
     [[ -e "$SPECS/wrong" ]] || skip "faketime is not installed"
     stop_replica "$(cat "$SPECS/wrong")"
     cell_up
@@ -75,7 +75,7 @@ wrong_is_not_leading() # ID
     wait_until 20 borgctl cell status
 }
 
-# A borgmaster whose clock is 400 days ahead when it is replica 1.
+# Make a directory of programs where borgmaster's clock is 400 days ahead if it is replica 1.
 wrong_programs() # DIRECTORY
 {
     mkdir -p "$1"
@@ -89,7 +89,7 @@ END
     chmod +x "$1/borgmaster"
 }
 
-@test "a cell that begins with it, whoever leads first, has the right time" {
+@test "a cell that starts with such a master has the right time, whoever leads first" {
     [[ -e "$SPECS/wrong" ]] || skip "faketime is not installed"
     local first="$BORG_CELL" programs="$SPECS/bin" round
     wrong_programs "$programs"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# constraints.bats - where jobs say they want to be: pinned, spread over racks, nowhere and why.
+# constraints.bats - placement constraints: pinned tasks, spreads over racks, impossible ones.
 load lib.bash
 
 setup_file()
@@ -30,7 +30,7 @@ reason_tells() # JOB TEXT
     grep -qF -- "$2" <<<"$(reason_of "$1")"
 }
 
-@test "machines say what they are" {
+@test "machines list their attributes" {
     local attributes='.[] | select(.machine == "m2") | .attributes'
     borgctl machines
     borgctl -o json machines | jq -e "$attributes"' | .rack == "r2" and .zone == "z1"
@@ -46,27 +46,27 @@ reason_tells() # JOB TEXT
     same "its machines" "m2 m2 m2" "$(machines_of pinned)"
 }
 
-@test "a job is spread over the racks, and no rack gets more" {
+@test "a job is spread over the racks within its maximum" {
     submit spread 200 4 50m 'exec sleep 1000' '.task.spread = [{by: "rack", max: 1}]'
     wait_until 20 job_runs spread 3
     wait_until 20 reason_tells spread "3 of 3 are full with 1 per rack"
     same "its machines" "m1 m2 m3" "$(machines_of spread | tr ' ' '\n' | sort | paste -sd' ')"
 }
 
-@test "a wish is met where it can be, and does not hold the job up where it cannot" {
+@test "a soft constraint is met where possible and does not delay the job elsewhere" {
     submit wish 200 2 50m 'exec sleep 1000' \
         '.task.constraints = [{prefer: "rack = r3", weight: 50}, {prefer: "gpu exists"}]'
     wait_until 20 job_runs wish 2
     same "its machines" "m3 m3" "$(machines_of wish)"
 }
 
-@test "an impossible constraint says why" {
+@test "an unsatisfiable constraint is named as the reason" {
     submit ssd 200 1 50m 'exec sleep 1000' '.task.constraints = ["zone = z1", "ssd exists"]'
     wait_until 20 reason_tells ssd "3 of 3 fail ssd exists"
     task_is ssd 0 state pending
 }
 
-@test "a job goes to the rack of its company, once it is there, and another stays away" {
+@test "a job goes to the rack of the job it wants to be near, and another stays away from it" {
     submit guest 200 2 50m 'exec sleep 1000' '.task.constraints = ["rack near host"]'
     wait_until 20 reason_tells guest "3 of 3 have no host in their rack"
     submit host 200 1 50m 'exec sleep 1000' '.task.constraints = ["machine = m3"]'
@@ -82,14 +82,14 @@ reason_tells() # JOB TEXT
     wait_until 20 job_runs late 1
 }
 
-@test "a constraint that is none is refused with its path" {
+@test "a malformed constraint is refused with its path" {
     expect_exit 2 borgctl submit "$(spec bad 200 1 50m true \
         '.task.constraints = ["rack == r1"] | .task.spread = [{by: "rack"}]')"
     expect_text 'task.constraints\[0\]: "rack == r1": "==" is none of'
     expect_text 'task.spread\[0\]: says neither max nor weight'
 }
 
-@test "a borglet that comes back with the attribute makes it run" {
+@test "a borglet that returns with the attribute makes the task run" {
     local pid before
     before="$(running_tasks | grep -v '^ssd/')"
     pid="$(pid_of_borglet m1)"
@@ -106,7 +106,7 @@ reason_tells() # JOB TEXT
     same "other tasks" "$before" "$(running_tasks | grep -v '^ssd/')"
 }
 
-@test "a master that starts from its database has the attributes" {
+@test "a master that starts from its database knows the attributes" {
     local id pid
     id="$(live_replica_ids | head -1)"
     pid="$(pid_of_replica "$id")"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
-# converse.bats - whole conversations, right and damaged ones, leave masters and borglets at work.
+# converse.bats - valid and damaged conversations do not stop masters or borglets.
 #
-# CONVERSE_SECONDS: how long each identity talks, here 5; CONVERSE_SEED: what it says.
+# CONVERSE_SECONDS: duration for each identity (here 5); CONVERSE_SEED: the seed of the messages.
 load lib.bash
 
-# What another user waits for an answer at the most; a master that a member has made leader by
-# force needs an election.
+# Longest time that another user waits for an answer. A member can force a transfer of leadership,
+# and then an election is needed.
 PATIENCE_S=15
 
 setup_file()
@@ -30,7 +30,7 @@ teardown_file()
     cell_away
 }
 
-# Everything that went wrong in a program leaves one of these in its log.
+# A program that failed internally has one of these lines in its log.
 logs_are_clean()
 {
     local found
@@ -46,7 +46,7 @@ converse() # CERT
     pids="$(pids_of_programs)"
     borglets="$(ask "SELECT addr FROM machines WHERE state = 'up' AND name <> 'evil'")"
     [[ "$borglets" == *:* ]]
-    # shellcheck disable=SC2086 # a list
+    # shellcheck disable=SC2086 # split into words
     timeout -k 5 $((CONVERSE_SECONDS + 60)) "$TOOLS/converse" "$BORG_CELL" "$1" user-ada \
         "$CONVERSE_SEED" "$CONVERSE_SECONDS" "$PATIENCE_S" talker "$TALKER" $borglets \
         </dev/null >"$SPECS/converse.$1" 2>&1 3>&- 4>&- || rc=$?
@@ -62,19 +62,19 @@ converse() # CERT
     borgctl kill --wait "after-$1"
 }
 
-@test "a user who says everything that can be said" {
+@test "a user sends every kind of message" {
     converse user-bob
 }
 
-@test "a borglet" {
+@test "a borglet sends every kind of message" {
     converse borglet-evil
 }
 
-@test "a master that is a member" {
+@test "a master that is a member sends every kind of message" {
     converse master-2
 }
 
-@test "who watches meanwhile notices a replica that has no answers" {
+@test "the watching user reports a replica that does not answer" {
     local pid rc=0
     pid="$(pid_of_replica 3)"
     kill -STOP "$pid"
@@ -87,7 +87,7 @@ converse() # CERT
     wait_until 60 replicas_agree 3
 }
 
-@test "what ends afterwards has lost no memory, where that is looked at" {
+@test "the programs end without memory leaks, if leaks are checked" {
     find "$BORG_CELL" -name '*.log' -size +0 | grep -q .
     timeout -k 5 60 "$BUILD/borgctl" cell down --dir "$BORG_CELL" --tasks </dev/null 3>&- 4>&-
     logs_are_clean

@@ -1,21 +1,21 @@
 /*
- * converse.c - whole conversations with the replicas of a cell, right ones and damaged ones.
+ * converse.c - valid and damaged conversations with the replicas of a cell.
  *
  *     converse DIR CERT WATCHER SEED SECONDS PATIENCE JOB ID [ADDR...]
  *
- * Talks for SECONDS to the replicas of the cell in DIR, and to the borglets at ADDR, as the holder
- * of the certificate DIR/pki/CERT.crt: a user sends commands, queries and asks for checkpoints and
- * logs (of the first task of JOB, whose id is ID); a borglet says hello, then reports; a
- * master joins, forwards and says who is alive. All are drawn from SEED: contents that make sense
- * and any others, now and then methods of another role. One in 2 to 64 of a connection is damaged:
- * bits flipped, cut, counts that are huge, sent twice, as another kind of frame; one in eight comes
- * in pieces. A connection that is cut is opened again.
+ * Sends messages for SECONDS to the replicas of the cell in DIR, and to the borglets at ADDR, as
+ * the holder of the certificate DIR/pki/CERT.crt. A user sends commands and queries, and asks for
+ * checkpoints and logs (of the first task of JOB, whose id is ID); a borglet sends a hello, then
+ * reports; a master asks for admission, forwards, and reports who is alive. All messages are drawn
+ * from SEED: with meaningful and with arbitrary contents, sometimes methods of another role. Each
+ * connection damages one in 2 to 64 messages: bits are flipped, it is truncated, counts are huge,
+ * it is sent twice or as another kind of frame; one in eight is sent in pieces. A connection that
+ * is closed is opened again.
  *
- * Meanwhile the holder of DIR/pki/WATCHER.crt asks every replica for its status and for a command,
- * again and again. Prints `sent N damaged N answered N refused N cut N; WATCHER: answered N, the
- * slowest after N ms`.
- * Exit code 1, and why, when a replica closed his connection, or had nothing for him for PATIENCE
- * seconds, or when the conversation led to nothing.
+ * Meanwhile the holder of DIR/pki/WATCHER.crt repeatedly asks every replica for its status and for
+ * a command. Prints `sent N damaged N answered N refused N cut N; WATCHER: answered N, the slowest
+ * after N ms`. Exits with 1 and the reason if a replica closed the watcher's connection or did not
+ * answer it for PATIENCE seconds, or if the conversation had no effect.
  */
 #include "cell_file.h"
 #include "clock.h"
@@ -43,12 +43,13 @@ struct peer {
     struct stream *s;
     const char *to;
     bool open, greeted;
-    bool heard; /* the first answer has come */
+    bool heard; /* the first answer has arrived */
     uint64_t last_id;
     uint32_t
-        damage_one_in; /* so many of its messages: much is said only after much that is right */
-    struct buf out;    /* not sent yet: the rest of a frame in pieces */
-    struct buf in;     /* the beginning of a frame */
+        /* damage one in so many messages: some states are reached only after many valid messages */
+        damage_one_in;
+    struct buf out; /* unsent rest of a frame in pieces */
+    struct buf in;  /* the received part of a frame */
 };
 
 struct watch {
@@ -85,14 +86,14 @@ static uint32_t below(uint32_t bound)
     return random_below(&talk.random, bound);
 }
 
-/* --- what is said ---------------------------------------------------------------------------- */
+/* --- contents -------------------------------------------------------------------------------- */
 
 static void name_draw(char *to, size_t size)
 {
     snprintf(to, size, "talk-%u", below(6));
 }
 
-/* Commands of users that a cell can carry out. */
+/* Make commands of users that a cell can carry out. */
 static void cmd_sensible(struct cmd *cmd)
 {
     static const char *const argvs[] = {"true", "false", "/no/such/program"};
@@ -121,8 +122,8 @@ static void cmd_sensible(struct cmd *cmd)
     }
 }
 
-/* A member is believed: who the masters are, who is revoked and whether the cell holds still is
- * nothing that the cell should survive being told wrong. */
+/* Return whether the cell trusts members to send this command: wrong data about the masters,
+ * revocations or the hold are not expected to be survivable. */
 static bool is_believed(enum cmd_kind kind)
 {
     return kind == CMD_MASTERS_SET || kind == CMD_MASTER_ADD || kind == CMD_MASTER_REMOVE ||
@@ -153,6 +154,14 @@ static void query_sensible(struct wire_query *q)
     *q = (struct wire_query){.sql = xstrdup(texts[below(ARRAY_SIZE(texts))]), .fresh = below(2)};
 }
 
+static struct report *reports_draw(uint32_t count)
+{
+    struct report *reports = xcalloc(count + 1, sizeof *reports);
+    for (uint32_t i = 0; i < count; i++)
+        random_record(&talk.random, &report_record, &reports[i]);
+    return reports;
+}
+
 static void hello_sensible(struct wire_hello *h)
 {
     memset(h, 0, sizeof *h);
@@ -162,21 +171,21 @@ static void hello_sensible(struct wire_hello *h)
     h->instance = 1 + (below(20) == 0);
     h->directory = 1;
     h->report_count = below(4);
-    h->reports = random_reports(&talk.random, h->report_count);
+    h->reports = reports_draw(h->report_count);
 }
 
-/* Of tasks that may well be there. */
+/* Make reports about tasks that probably exist. */
 static void reports_sensible(struct wire_reports *w)
 {
     w->report_count = 1 + below(3);
-    w->reports = random_reports(&talk.random, w->report_count);
+    w->reports = reports_draw(w->report_count);
     for (uint32_t i = 0; i < w->report_count; i++)
         w->reports[i].task =
             (struct attempt_ref){task_id_of((job_id){1 + below(20)}, below(3)), 1 + below(2)};
 }
 
 /* Half of some bodies ask for what is there. */
-static bool body_sensible(enum wire_body_kind kind, union wire_body *body)
+static bool body_sensible(enum wire_body kind, union wire_any *body)
 {
     if (below(2) == 0)
         return false;
@@ -201,80 +210,26 @@ static bool body_sensible(enum wire_body_kind kind, union wire_body *body)
     return true;
 }
 
-static void body_draw(enum wire_body_kind kind, struct buf *to)
-{
-    const struct wire_message *m = &wire_messages[kind];
-    union wire_body body;
-    if (!body_sensible(kind, &body))
-        m->random(&talk.random, &body);
-    m->pack(to, &body);
-    m->release(&body);
-}
-
 static void message_draw(enum wire_method method, struct buf *to)
 {
-    switch (method) {
-    case WIRE_COMMAND:
-    case WIRE_FORWARD:
+    enum wire_body kind = wire_rule(method)->request;
+    const struct record *record = wire_body_record(kind);
+    union wire_any body;
+    if (kind == WIRE_BODY_CMD)
         cmd_draw(to);
+    /* An empty report is the heartbeat. */
+    if (record == NULL || (kind == WIRE_BODY_reports && below(3) == 0))
         return;
-    case WIRE_QUERY:
-        body_draw(WIRE_BODY_query, to);
-        return;
-    case WIRE_WHY:
-        body_draw(WIRE_BODY_why, to);
-        return;
-    case WIRE_CHECKPOINT:
-        body_draw(WIRE_BODY_checkpoint, to);
-        return;
-    case WIRE_TRANSFER:
-        body_draw(WIRE_BODY_transfer, to);
-        return;
-    case WIRE_ALIVE:
-        body_draw(WIRE_BODY_alive, to);
-        return;
-    case WIRE_JOIN:
-        body_draw(WIRE_BODY_join, to);
-        return;
-    case WIRE_HELLO:
-        body_draw(WIRE_BODY_hello, to);
-        return;
-    case WIRE_REPORT:
-        if (below(3) > 0) /* else the heartbeat */
-            body_draw(WIRE_BODY_reports, to);
-        return;
-    case WIRE_USAGE:
-        body_draw(WIRE_BODY_usages, to);
-        return;
-    case WIRE_INTEND:
-        body_draw(WIRE_BODY_intents, to);
-        return;
-    case WIRE_MOVE:
-        body_draw(WIRE_BODY_move, to);
-        return;
-    case WIRE_REPLICAS:
-        body_draw(WIRE_BODY_replicas, to);
-        return;
-    case WIRE_IDENTITIES:
-        body_draw(WIRE_BODY_identities, to);
-        return;
-    case WIRE_LOGS:
-        body_draw(WIRE_BODY_logs, to);
-        return;
-    case WIRE_LOG_CHUNK:
-        body_draw(WIRE_BODY_log_chunk, to);
-        return;
-    case WIRE_STATUS:
-    case WIRE_BARRIER:
-        return;
-    }
-    UNREACHABLE("method");
+    if (!body_sensible(kind, &body))
+        random_record(&talk.random, record, &body);
+    record_pack(to, record, &body);
+    record_release(record, &body);
 }
 
 static enum wire_method method_draw(struct peer *p)
 {
     static const enum wire_method all[] = {
-#define X(name, number) WIRE_##name,
+#define X(name, ...) WIRE_##name,
         WIRE_METHODS(X)
 #undef X
     };
@@ -302,7 +257,7 @@ static enum wire_method method_draw(struct peer *p)
     return of_user[below(ARRAY_SIZE(of_user))];
 }
 
-/* --- how it is said -------------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------------------------- */
 
 static void bytes_damage(struct buf *bytes)
 {
@@ -323,16 +278,16 @@ static void frame_add(struct buf *to, struct rpc_frame frame, const struct buf *
     buf_append(to, body->bytes, body->size);
 }
 
-/* One message with something wrong in it, or in its place. */
+/* Append one message that is damaged, repeated, or replaced by another. */
 static void damaged_add(struct peer *p, struct rpc_frame frame, struct buf *body)
 {
     struct buf CLEANUP(buf_release) whole = {0};
     talk.damaged++;
     switch (below(6)) {
-    case 0: /* once more, with the same id */
+    case 0: /* repeat it with the same id */
         frame_add(&p->out, frame, body);
         break;
-    case 1: /* an answer that nobody asked for, or a bye */
+    case 1: /* an unsolicited answer, or a goodbye */
         frame.kind = below(3) == 0 ? RPC_BYE : RPC_ANSWER;
         frame.id = frame.kind == RPC_BYE ? 0 : random_number(&talk.random) | 1;
         frame.code = below(RPC_CODE_MAX + 1);
@@ -372,7 +327,7 @@ static void peer_go_on(struct peer *p)
 {
     if (!p->open || stream_queued(p->s) > QUEUE_BYTES_LOW)
         return;
-    /* Who says hello waits for the welcome, mostly. */
+    /* A borglet that has sent its hello usually waits for the welcome. */
     bool waits = talk.role == ROLE_BORGLET && p->greeted && !p->heard && below(50) > 0;
     if (!waits && (p->out.size == 0 || below(2) == 0))
         message_add(p);
@@ -398,7 +353,7 @@ static void on_open(struct stream *s UNUSED, void *data)
     buf_clear(&p->in);
 }
 
-/* The next whole frame that has come. */
+/* Return the next complete frame that has been received. */
 static bool frame_next(struct peer *p)
 {
     struct rpc_frame frame;
@@ -449,7 +404,7 @@ static void peer_dial(struct peer *p)
         uv_timer_start(&p->again, on_again, AGAIN_MS, 0);
 }
 
-/* --- what another user gets meanwhile -------------------------------------------------------- */
+/* --- the watching user --------------------------------------------------------------------- */
 
 static void watch_fail(const struct watch *w, const char *what)
 {
@@ -468,7 +423,7 @@ static void on_watched(void *data, const struct err *err, const void *body UNUSE
         watch_fail(w, err->msg);
     if (err != NULL) {
         talk.last = *err;
-        return; /* no leader just now: again, but not for ever */
+        return; /* no leader at present: try again, up to PATIENCE */
     }
     talk.answers++;
     talk.slowest_ms = MAX(talk.slowest_ms, now - w->asked_ms);
@@ -543,7 +498,7 @@ static struct tls_context *tls_open(const char *dir, const char *name)
 static void peer_add(const char *to)
 {
     if (talk.peer_count == PEERS_MAX)
-        die("too many to talk to");
+        die("too many addresses");
     struct peer *p = &talk.peers[talk.peer_count++];
     p->to = to;
     uv_timer_init(&talk.loop, &p->again);
@@ -591,7 +546,7 @@ int main(int argc, char **argv)
 }
 
 #ifdef __SANITIZE_ADDRESS__
-/* It exits as it stands: nothing is taken apart first. */
+/* The process exits without freeing its connections. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

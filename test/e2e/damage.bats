@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# damage.bats - bytes change on the disk of a master: it says so and makes its database anew, or
-# stops when its log has lost what others count on.
+# damage.bats - bytes change on the disk of a master: it reports this and rebuilds its database, or
+# stops if its log has lost acknowledged entries.
 load lib.bash
 
 setup_file()
@@ -13,7 +13,7 @@ teardown_file()
     cell_away
 }
 
-# A follower that the tests break, always the same one.
+# Print the follower that the tests damage, always the same one.
 victim()
 {
     if [[ ! -s "$SPECS/victim" ]]; then
@@ -31,7 +31,7 @@ victim_stop()
 {
     local pid
     pid="$(pid_of_replica "$(victim)")"
-    kill -TERM "$pid" # in peace: all is in cell.db then
+    kill -TERM "$pid" # a clean stop: everything is in cell.db then
     wait_until 5 is_gone "$pid"
 }
 
@@ -49,7 +49,7 @@ corrupt_files()
     find "$BORG_CELL/master$(victim)" -name 'cell.db.corrupt-*[0-9]' | wc -l
 }
 
-# A query that only the victim can answer.
+# Run a query that only the victim can answer.
 ask_victim()
 {
     jq --argjson id "$(victim)" '.replicas |= map(select(.id == $id))' "$BORG_CELL/cell.json" \
@@ -57,7 +57,7 @@ ask_victim()
     borgctl --cell "$BORG_CELL/only.json" --timeout 20 -o json query "$1"
 }
 
-@test "work, so that there is something to damage" {
+@test "jobs fill the database" {
     local i
     wait_until 20 replicas_agree 3
     submit web 200 2 50m 'exec sleep 1000'
@@ -69,7 +69,7 @@ ask_victim()
     ask 'SELECT * FROM event_list' >"$SPECS/events"
 }
 
-@test "a row of tasks is damaged: the next start sets the file aside and fills a new one" {
+@test "if a row of tasks is damaged, the next start sets the file aside and fills a new one" {
     victim_stop
     cp -r "$BORG_CELL/master$(victim)/raft" "$BORG_CELL/raft.old"
     page_damage tasks
@@ -80,7 +80,7 @@ ask_victim()
     same "set aside" 1 "$(corrupt_files)"
 }
 
-@test "damage that a query finds while it runs: the query is answered, from a new file" {
+@test "if a query finds damage at run time, it is answered from a rebuilt file" {
     local pid
     victim_stop
     cell_up
@@ -89,20 +89,20 @@ ask_victim()
     pid="$(pid_of_replica "$(victim)")"
     same "events" "$(cat "$SPECS/events")" \
         "$(ask_victim 'SELECT * FROM event_list' | jq -r '.[] | [.[]] | @tsv')"
-    grep -q 'master.rebuilding reason=' "$(victim_log)"
+    grep -q 'master.restarted reason=' "$(victim_log)"
     same "set aside" 2 "$(corrupt_files)"
     same "its process" "$pid" "$(pid_of_replica "$(victim)")"
     wait_until 20 replicas_agree 3
     wait_until 20 job_runs web 2
 }
 
-@test "a log from a backup lacks what others count on: the master stops and says why" {
+@test "if a log from a backup lacks acknowledged entries, the master stops with the reason" {
     submit newer 50 1 1000 'exit 0'
     wait_until 10 replicas_agree 3
     victim_stop
     rm -r "$BORG_CELL/master$(victim)/raft"
     mv "$BORG_CELL/raft.old" "$BORG_CELL/master$(victim)/raft"
-    borgctl cell up --dir "$BORG_CELL" || true # it may be done before the master ends
+    borgctl cell up --dir "$BORG_CELL" || true # it may succeed before the master ends
     says_why()
     {
         grep -q 'master.failed .*but entry [0-9]* was on its disk: it has lost entries' \

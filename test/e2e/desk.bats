@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# desk.bats - text in any alphabet, closed and full outputs, help that leads on, README's own job.
+# desk.bats - text in any script, closed and full outputs, help, and the job of the README.
 load lib.bash
 
 setup_file()
@@ -12,11 +12,11 @@ teardown_file()
     cell_away
 }
 
-# The work of a command must be done and its end a plain one, whichever descriptor is closed.
-@test "a closed standard descriptor is no abort" {
+# A command must do its work and exit normally, whichever standard descriptor is closed.
+@test "a closed standard descriptor does not abort a command" {
     local command
     for command in jobs tasks machines events 'cell status' 'query SELECT+1' help; do
-        # shellcheck disable=SC2086 # words
+        # shellcheck disable=SC2086 # split into words
         set -- ${command//+/ }
         [[ "$1" != query ]] || set -- query 'SELECT 1'
         "$BUILD/borgctl" "$@" <&- >/dev/null 2>&1 3>&- 4>&-
@@ -26,10 +26,10 @@ teardown_file()
     done
 }
 
-@test "a full disk at stdout is told, by every command" {
+@test "every command reports that stdout is on a full disk" {
     local command
     for command in jobs 'machines -o json' events 'query SELECT+1' help '--version' 'help submit' \
-        'cell status'; do
+        'help submit --schema' 'cell status'; do
         # shellcheck disable=SC2086 # words
         set -- ${command}
         [[ "$1" != query ]] || set -- query 'SELECT 1'
@@ -40,13 +40,13 @@ teardown_file()
     done
     expect_exit 1 timeout 20 bash -c "'$BUILD/borgctl' -o json events -f >/dev/full </dev/null"
     expect_text 'cannot write the result to stdout'
-    # A reader that went away is no mistake of anybody.
+    # A reader that has closed the pipe is no error.
     borgctl help | head -n 1
     "$BUILD/borgctl" help 2>&1 | head -n 0
     same "exit codes" "0 0" "${PIPESTATUS[*]}"
 }
 
-@test "text of any alphabet is shown, whatever the locale" {
+@test "text in any script is shown, whatever the locale" {
     local locale
     submit plain 100 1 0.01 'exec sleep 1000'
     jq -n '{name: "letters", task: {command: ["žluťoučký", "中文", "é\u202e\u001b[31m"],
@@ -61,21 +61,25 @@ teardown_file()
         grep -F 'žluťoučký' "$SPECS/events"
         grep -F "'žluťoučký' '中文'" "$SPECS/job"
         grep -F 'žluť é' "$SPECS/query"
-        # What would colour the terminal or turn the line round is told instead.
+        # Characters that would colour the terminal or reverse the line are escaped.
         grep -F '\u{202e}\x1b[31m' "$SPECS/job"
         same 'lines with escapes' 0 "$(cat "$SPECS/job" "$SPECS/events" | grep -cP '\x1b' || true)"
     done
 }
 
-@test "help leads to what there is" {
+@test "help names the next step" {
     expect_exit 0 borgctl help cell
     expect_text 'cell transfer-leader'
     expect_exit 2 borgctl cell
     expect_text 'borgctl help cell'
     expect_exit 0 borgctl help update
-    expect_text 'how many tasks the job is to have'
+    expect_text 'number of tasks of the job'
     expect_no_text 'masters of'
     expect_exit 0 borgctl help 'cell up'
+    same "schema" object "$(borgctl help submit --schema | jq -r '."$defs".job.type')"
+    borgctl help submit --page | diff - "$ROOT/doc/job-spec.md"
+    expect_exit 2 borgctl help --schema
+    expect_text 'help submit'
     expect_exit 2 borgctl logs plain --all
     expect_no_text 'did you mean'
     expect_exit 2 borgctl logs plain --tial 3
@@ -91,7 +95,7 @@ teardown_file()
     expect_text '\(none\)'
 }
 
-@test "why of a job that never ran does not point to a placement" {
+@test "why of a job that never ran does not mention a placement" {
     submit waits 100 1 64 'exit 0'
     wait_until 15 job_is waits pending
     borgctl kill waits --wait
@@ -99,10 +103,10 @@ teardown_file()
     expect_text 'nothing is pending'
     expect_no_text 'was placed'
     expect_exit 0 borgctl why plain
-    expect_text 'borgctl why plain/0 tells how that task was placed'
+    expect_text 'borgctl why plain/0 explains how that task was placed'
 }
 
-@test "the job in the README runs as it stands there" {
+@test "the job in the README runs unchanged" {
     sed -n '/^    {$/,/^    }$/p' "$ROOT/README.md" | sed 's/^    //' >"$SPECS/readme.jsonnet"
     grep -F 'replicas: 3' "$SPECS/readme.jsonnet"
     borgctl submit "$SPECS/readme.jsonnet"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# ends.bats - when tasks and machines have ended, and what may be said of it.
+# ends.bats - the end of tasks and machines: what the cell reports, and what it must not claim.
 load lib.bash
 
 setup_file()
@@ -15,7 +15,7 @@ teardown_file()
     cell_away
 }
 
-# A borglet with m1's name and certificate, and the directory DIR.
+# Start a borglet with m1's name and certificate, and the directory DIR.
 second_borglet() # DIR
 {
     local pki="$BORG_CELL/pki"
@@ -40,18 +40,18 @@ event_count() # KIND
     ask "SELECT count(*) FROM event_list WHERE kind = '$1'"
 }
 
-@test "a second borglet of a name is refused, told, and starts nothing" {
+@test "a second borglet with a used name is refused and reported, and starts nothing" {
     local before
     submit dup 200 2 50m 'exec sleep 1000' '.task.constraints = ["machine = m1"]'
     wait_until 20 job_runs dup 2
     before="$(running_tasks)"
     second_borglet "$SPECS/second"
-    wait_until 20 grep -q 'link.second_borglet' "$SPECS/second.log"
+    wait_until 20 grep -q 'link.refused_as_second' "$SPECS/second.log"
     wait_sql 20 1 "SELECT count(*) FROM event_list WHERE kind = 'machine-refused' AND
         machine = 'm1'"
     run borgctl cell status
     [[ $status -eq 6 ]]
-    grep 'a second borglet of a name that is connected was refused: m1' <<<"$output"
+    grep 'a second borglet with the name of a connected one was refused: m1' <<<"$output"
     # It has tried many times by now.
     wait_until 20 eval '[[ $(grep -rh "link.refused machine=\"m1\"" "$BORG_CELL" | wc -l) -gt 3 ]]'
     same "tasks" "$before" "$(running_tasks)"
@@ -59,14 +59,14 @@ event_count() # KIND
     [[ -z "$(ls "$SPECS/second/tasks" 2>/dev/null)" ]]
 }
 
-@test "the age of a task is that of its attempt, whatever becomes of its row" {
+@test "the age of a task is the age of its attempt, whatever else changes in its row" {
     wait_until 40 sql_is 2 "SELECT count(*) FROM tasks WHERE state = 'running' AND
-        changed_ms > started_ms" # what it uses has been told
+        changed_ms > started_ms" # its usage has been reported
     borgctl -o json tasks dup | jq -e 'length == 2 and all(.[];
         .since_ms == .started_ms and .since_ms != .changed_ms)'
 }
 
-@test "production that crashes keeps its place while it backs off" {
+@test "a production task that crashes keeps its machine while it backs off" {
     submit crashy 200 1 100m 'exit 1' '.task.constraints = ["machine = m2"] |
         .task.backoff = "20s" | .task.max_backoff = "20s"'
     wait_sql 20 backing-off "SELECT state FROM task_list WHERE job = 'crashy'"
@@ -77,7 +77,7 @@ event_count() # KIND
     borgctl kill crashy --wait
 }
 
-@test "it takes over when the first is down, and does not speak for what ran under that" {
+@test "the second borglet takes over when the first is down, but does not report for its tasks" {
     local first
     first="$(running_tasks | cut -d' ' -f3)"
     kill -KILL "$(pid_of_borglet m1)"
@@ -90,7 +90,7 @@ event_count() # KIND
     wait_sql 10 "2 0" "SELECT unconfirmed || ' ' || (running + assigned) FROM jobs
         WHERE name = 'dup'"
     second_ends
-    cell_up --replicas 3 --borglets 2 # the first is the second now
+    cell_up --replicas 3 --borglets 2 # now it is the second one
     wait_sql 30 0 "SELECT unconfirmed FROM jobs WHERE name = 'dup'"
     for pid in $first; do
         wait_until 10 is_gone "$pid"
@@ -98,7 +98,7 @@ event_count() # KIND
     wait_sql 30 up "SELECT state FROM machines WHERE name = 'm1'"
 }
 
-@test "a copy of a directory with tasks is not used at all" {
+@test "a copied directory with tasks is not used at all" {
     local before
     submit copy 200 1 50m 'exec sleep 1000' '.task.constraints = ["machine = m1"]'
     wait_until 20 job_runs copy 1
@@ -113,7 +113,7 @@ event_count() # KIND
     borgctl kill copy --wait
 }
 
-@test "kill --wait does not say that nothing is left on a silent machine" {
+@test "kill --wait does not claim that no process is left on a silent machine" {
     local pid task
     submit unr 200 1 50m 'exec sleep 1000' '.task.constraints = ["machine = m1"]'
     wait_until 20 job_runs unr 1
@@ -125,14 +125,14 @@ event_count() # KIND
     kill -CONT "$pid"
     echo "$output"
     [[ $status -eq 4 ]]
-    grep 'their processes may still run until these are back' <<<"$output"
+    grep 'their processes may still run until these machines are back' <<<"$output"
     grep '(m1 is down)' <<<"$output"
     wait_sql 30 0 "SELECT unconfirmed FROM jobs WHERE name = 'unr'"
     wait_until 10 is_gone "$task"
     borgctl machines
 }
 
-@test "a task that ended by itself while a drain crossed its end does not run again" {
+@test "a task that ends by itself during a drain does not run again" {
     local pid file="$SPECS/ran"
     submit once 200 1 50m "sleep 2; echo ran >>'$file'" '.task.constraints = ["machine = m1"] |
         .task.restart = "never"'
@@ -148,7 +148,7 @@ event_count() # KIND
     same "attempts" 1 "$(ask "SELECT attempt FROM task_list WHERE job = 'once'")"
 }
 
-@test "a machine that is gone can be removed, and comes back as a new one" {
+@test "a machine that is gone can be removed, and returns as a new one" {
     local pid
     submit tail 200 1 50m 'exec sleep 1000' '.task.constraints = ["machine = m2"]'
     wait_until 20 job_runs tail 1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# expired.bats - a command that may be older than all answers the cell remembers is refused, by a
-# replica that lives on.
+# expired.bats - a command that may be older than all remembered answers is refused, and the replica
+# continues.
 load lib.bash
 
 setup_file()
@@ -18,7 +18,7 @@ remembers_all()
     (($(ask "SELECT coalesce(max(seq), 0) FROM requests") > 65536))
 }
 
-@test "what is too old to be known is refused, and who asks next is answered" {
+@test "a command of unknown age is refused, and the next command is answered" {
     local pid i
     pid="$(pid_of_replica 1)"
     for ((i = 0; i < 30; i++)); do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# failover.bats - the leader dies of kill -9 while jobs are being submitted.
+# failover.bats - kill -9 of the leader while jobs are being submitted.
 load lib.bash
 
 SUBMITTERS=2
@@ -15,14 +15,14 @@ teardown_file()
     cell_away
 }
 
-# Submit EACH jobs one after another; a line "NAME EXIT-CODE END-MS" for each.
+# Submit EACH jobs one after another; print a line "NAME EXIT-CODE END-MS" for each.
 submit_many()
 {
     local i name rc
     for ((i = 0; i < EACH; i++)); do
         name="load-$1-$i"
         rc=0
-        # Too large for any machine: what is tested is the log, not the start of processes.
+        # The job is too large for any machine: this tests the log and not the start of processes.
         borgctl --timeout 30 submit "$(spec "$name" 50 1 100 'exit 0')" >"$SPECS/$name.out" 2>&1 ||
             rc=$?
         echo "$name $rc $(now_ms)" >>"$SPECS/acks.$1"
@@ -46,7 +46,7 @@ enough_acks()
     running_tasks >"$SPECS/before"
 }
 
-@test "the leader is killed amid submits, and every submit ends well" {
+@test "every submit succeeds although the leader is killed meanwhile" {
     local leader pid s
     leader="$(leader_id)"
     pid="$(pid_of_replica "$leader")"
@@ -65,12 +65,12 @@ enough_acks()
         "around a leader's death"
 }
 
-@test "another leader is there and borgctl finds it" {
+@test "another replica leads, and borgctl finds it" {
     [[ "$(leader_id)" != "$(cat "$SPECS/killed")" ]]
     wait_until 20 replicas_agree 4
 }
 
-@test "every acknowledged job is there, none twice" {
+@test "every acknowledged job exists exactly once" {
     same "jobs" "$(cut -d' ' -f1 "$SPECS"/acks.* | sort)" \
         "$(ask "SELECT name FROM jobs WHERE name LIKE 'load-%'" | sort)"
     same "submitted more than once" "" "$(ask "SELECT job_name FROM events WHERE kind =
@@ -79,13 +79,13 @@ enough_acks()
         WHERE job LIKE 'load-%'")"
 }
 
-@test "running tasks did not notice" {
+@test "running tasks are not affected" {
     same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
     same "attempts" 4 "$(ask "SELECT count(*) FROM events WHERE kind = 'assigned' AND
         job_name = 'steady'")"
 }
 
-@test "the dead replica comes back and holds the same" {
+@test "the dead replica returns and has the same state" {
     cell_up --replicas 5 --borglets 3
     wait_until 20 replicas_agree 5
 }

@@ -1,13 +1,13 @@
 /*
- * flood.c - a user who asks for more than his share.
+ * flood.c - one user floods the cell with requests.
  *
  *     flood DIR USER command|late|query|why CONNECTIONS DEPTH SECONDS
  *
- * Keeps DEPTH calls unanswered on each connection, spread over the replicas of the cell in DIR,
- * until the time is over; says `flooding` when all connections do. `command` kills a job that does
- * not exist (an entry of the log all the same), `late` does so with a request that may be older
- * than what the cell remembers, `query` makes SQLite count for a while, `why` asks about the job
- * "web". Prints `answered N expired N refused N closed N`, and the last refusal.
+ * Keeps DEPTH calls unanswered on each connection, spread over the replicas of the cell in DIR, for
+ * SECONDS; prints `flooding` when all connections do. `command` kills a job that does not exist
+ * (this adds an entry to the log), `late` does so with a request that may be older than the cell
+ * remembers, `query` runs a slow SQL statement, `why` asks about the job "web". Prints
+ * `answered N expired N refused N closed N` and the last refusal.
  */
 #include "cell_file.h"
 #include "clock.h"
@@ -67,7 +67,7 @@ static void request_pack(struct buf *to)
 
 static void on_answer(void *data, const struct err *err, const void *body, size_t size);
 
-/* False: the connection takes no more now. */
+/* Send one call; return false if the connection accepts no more now. */
 static bool send_one(struct rpc_conn *conn)
 {
     struct buf CLEANUP(buf_release) body = {0};

@@ -1,5 +1,5 @@
 /*
- * frames.c - an unfriendly peer: raw bytes, half-open connections, TLS with any certificate.
+ * frames.c - a hostile peer: raw bytes, half-open connections, TLS with any certificate.
  *
  *     frames raw ADDR silence|garbage|big SECONDS
  *     frames flood ADDR COUNT SECONDS
@@ -7,8 +7,8 @@
  *     frames call ADDR CA CERT KEY METHOD BODY-IN-HEX
  *     frames pki DIR NAME IDENTITY
  *
- * Prints one line that says what the other side did: `closed after N ms, M bytes sent`, `open after
- * N ms ...`, `refused: REASON`, `answer CODE MESSAGE`. Exit code 0 unless it could not try.
+ * Prints one line about the reaction of the other side: `closed after N ms, M bytes sent`, `open
+ * after N ms ...`, `refused: REASON`, `answer CODE MESSAGE`. Exits with 0 unless it could not try.
  */
 #include "clock.h"
 #include "stream.h"
@@ -52,7 +52,7 @@ static int dial(const char *address)
     int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         die("socket");
-    /* Short, so that the deadline is looked at. */
+    /* The time-out is short, so that the deadline is checked often. */
     struct timeval patience = {.tv_usec = 100000};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
@@ -67,7 +67,7 @@ static bool again(ssize_t n)
     return n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED;
 }
 
-/* Bytes received, 0 when nothing came for a moment, -1 when the other side has closed. */
+/* Return the number of bytes received, 0 if nothing arrived for a moment, -1 if the peer closed. */
 static ssize_t peer_receive(struct peer *p, void *to, size_t size)
 {
     if (p->tls == NULL) {
@@ -114,8 +114,8 @@ static void peer_tell(const struct peer *p, bool open)
            clock_mono_ms() - p->since_ms, p->sent);
 }
 
-/* Send `head`, then `size` bytes of noise, until all is sent, the other side closes or it is late;
- * then wait for it to close. */
+/* Send `head`, then `size` bytes of noise, until all is sent, the peer closes, or the deadline
+ * passes; then wait for the peer to close. */
 static void peer_pour(struct peer *p, const void *head, size_t head_size, size_t size)
 {
     static unsigned char noise[GARBAGE_BYTES];
@@ -130,7 +130,7 @@ static void peer_pour(struct peer *p, const void *head, size_t head_size, size_t
         open = peer_receive(p, answer, sizeof answer) >= 0;
     if (!open && p->tls != NULL)
         while (peer_receive(p, answer, sizeof answer) > 0)
-            ; /* an alert that says why may be waiting */
+            ; /* an alert with the reason may be waiting */
     peer_tell(p, open);
 }
 
@@ -165,7 +165,7 @@ static void tls_check(int r, const char *what)
     }
 }
 
-/* Whoever the other side is: what is tested is what it does with us. */
+/* Accept any peer: the test is about its reaction to us. */
 static void peer_start_tls(struct peer *p, const char *ca, const char *cert, const char *key)
 {
     gnutls_certificate_credentials_t credentials;
@@ -174,7 +174,7 @@ static void peer_start_tls(struct peer *p, const char *ca, const char *cert, con
     if (strcmp(cert, "-") != 0)
         tls_check(gnutls_certificate_set_x509_key_file(credentials, cert, key, GNUTLS_X509_FMT_PEM),
                   cert);
-    /* Without this a certificate that the server would not accept is not even shown. */
+    /* Without this flag, GnuTLS does not send a certificate that the server would not accept. */
     tls_check(gnutls_init(&p->tls, GNUTLS_CLIENT | GNUTLS_FORCE_CLIENT_CERT), "session");
     tls_check(gnutls_set_default_priority(p->tls), "priority");
     tls_check(gnutls_credentials_set(p->tls, GNUTLS_CRD_CERTIFICATE, credentials), "credentials");
@@ -204,8 +204,8 @@ static void call_pack(msgpack_sbuffer *frame, uint32_t method, const char *hex)
     msgpack_pack_bin_body(&pk, body, size);
 }
 
-/* [1, id, code, msg, body] */
-static void answer_tell(const unsigned char *frame, size_t size)
+/* Print the answer [1, id, code, msg, body]. */
+static void answer_print(const unsigned char *frame, size_t size)
 {
     msgpack_unpacked u;
     msgpack_unpacked_init(&u);
@@ -238,13 +238,13 @@ static void peer_call(struct peer *p, const char *method, const char *hex)
             wanted += MIN(sizeof in - 4, (size_t)in[1] << 16 | (size_t)in[2] << 8 | in[3]);
     }
     if (size == wanted)
-        answer_tell(in + 4, size - 4);
+        answer_print(in + 4, size - 4);
     else
         peer_tell(p, open);
     msgpack_sbuffer_destroy(&frame);
 }
 
-/* Many connections that say nothing: how many does the other side close in time? */
+/* Open many silent connections and count how many the peer closes in time. */
 static void flood(const char *address, size_t count, const char *seconds)
 {
     static struct peer peers[FLOOD_MAX];
@@ -276,7 +276,7 @@ static int pki(const char *dir, const char *name, const char *text)
 }
 
 #ifdef __SANITIZE_ADDRESS__
-/* One connection, one line, exit: nothing is taken apart first. */
+/* The process exits without freeing its connections. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

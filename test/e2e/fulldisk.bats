@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
-# fulldisk.bats - the disk of a cell is full: its masters end, status says why, and with room again
-# `cell up` brings all back. Only root mounts a small disk and fills it. An ordinary user limits the
-# size of files for masters of his own: those end that have something to write, all but one at the
-# least, as nothing is written without a majority.
+# fulldisk.bats - the disk of a cell is full: its masters end and status reports why; with free
+# space `cell up` brings all of them back. Root mounts a small disk and fills it. An ordinary user
+# limits the size of files for masters of his own: those end that have something to write, which is
+# at least all but one, because nothing is written without a majority.
 load lib.bash
 
 setup_file()
@@ -46,7 +46,7 @@ no_room()
     for pid in $(pids_of_masters); do
         prlimit --pid "$pid" --fsize=65536:
     done
-    # Something to write, whatever becomes of it.
+    # This causes a write, whatever its outcome.
     borgctl --timeout 10 submit "$(spec refused 200 1 10m 'exit 0')" || true
 }
 
@@ -76,24 +76,24 @@ status_says() # REGEX
     borgctl cell status | grep -E -- "$1"
 }
 
-@test "all masters end when the disk is full, and status says why" {
+@test "all masters end when the disk is full, and status reports why" {
     wait_until 60 replicas_agree 3
     submit kept 200 1 10m 'exec sleep 1000'
     wait_until 60 job_runs kept 1
     no_room
     wait_until 60 masters_have_ended
-    # A process that is ending may reset a last connection.
+    # A process that is ending may reset one more connection.
     wait_until 60 status_says "$(why_ended)"
     expect_exit 3 borgctl cell status
-    expect_text 'mend that, then `borgctl cell up`'
+    expect_text 'correct this, then `borgctl cell up`'
 }
 
-@test "with room again all come back, with everything" {
+@test "with free space all masters return with all data" {
     room_again
     cell_up
     wait_until 60 replicas_agree 3
     wait_until 60 job_runs kept 1
-    [[ -z "${DISK:-}" ]] || expect_exit 6 borgctl cell status # the disk is small
+    [[ -z "${DISK:-}" ]] || expect_exit 6 borgctl cell status # the disk is too small for status
     [[ -n "${DISK:-}" ]] || wait_until 20 borgctl cell status
     fails grep 'has ended' <<<"$(borgctl cell status)"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# gang.bats - jobs that start whole: a gang waits for all its places and reserves none meanwhile.
+# gang.bats - gangs start all at once or not at all, and reserve nothing while they wait.
 load lib.bash
 
 setup_file()
@@ -19,7 +19,7 @@ reason_tells() # JOB TEXT
     grep -qF -- "$2" <<<"$(ask "SELECT reason FROM job_list WHERE job = '$1' AND NOT dead")"
 }
 
-@test "a gang that does not fit whole starts no task and says how many would fit" {
+@test "a gang that does not fit starts no task and reports how many would fit" {
     submit other 100 1 1 'exec sleep 1000'
     wait_until 20 job_runs other 1
     submit train 100 4 1 'exec sleep 1000' '.gang = true'
@@ -27,10 +27,10 @@ reason_tells() # JOB TEXT
         reason_tells train '3 of 4 tasks would fit; the gang waits for all: 2 of 2 lack cpu'
     same "attempts" 0 "$(ask "SELECT sum(attempt) FROM task_list WHERE job = 'train'")"
     expect_exit 0 borgctl why train
-    expect_text 'a gang, all start or none: 3 of the 4 that wait would have room now'
+    expect_text 'a gang, all start or none: 3 of the 4 pending tasks would have room now'
 }
 
-@test "what it lacks becomes free, and all of it starts" {
+@test "when the missing room becomes free, all of its tasks start" {
     borgctl kill other
     wait_until 20 job_runs train 4
 }
@@ -40,7 +40,7 @@ reason_tells() # JOB TEXT
     expect_text 'replicas: 1025 are too many for a gang'
 }
 
-@test "a job on every machine runs once on each, and leaves one while it is drained" {
+@test "a job on every machine runs once on each, and leaves a drained one" {
     borgctl kill train
     wait_until 20 job_is train killed
     submit logs 300 '"every-machine"' 100m 'exec sleep 1000'
@@ -57,7 +57,7 @@ reason_tells() # JOB TEXT
     wait_until 20 job_runs logs 2
 }
 
-@test "a machine that comes later gets its task" {
+@test "a machine that is added later gets its task" {
     cell_up --replicas 3 --borglets 3 --capacity cpu=2,ram=1Gi,disk=1Gi
     wait_until 20 job_runs logs 3
     same "tasks" 3 "$(borgctl -o json jobs | jq '.[] | select(.job == "logs") | .replicas')"

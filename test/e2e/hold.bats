@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# hold.bats - most machines fall silent at once: the cell holds still until it is told to go on.
+# hold.bats - most machines become silent at once: none is declared down until an operator agrees.
 load lib.bash
 
 setup_file()
@@ -19,7 +19,7 @@ hold_is() # STATE
     [[ "$(status_json | jq -r .hold)" == "$1" ]]
 }
 
-@test "the cell's policy is shown, and set by root only" {
+@test "the cell's policy is shown, and only root may set it" {
     same "policy" stranding-aware "$(borgctl cell policy)"
     expect_exit 1 borgctl --user ada cell policy worst-fit
     expect_text 'may not set the cell'
@@ -31,7 +31,7 @@ hold_is() # STATE
     same "machines" 6 "$(running_tasks | cut -d' ' -f5 | sort -u | wc -l)"
 }
 
-@test "five of six silent machines: nobody is declared down, and the cell says so" {
+@test "with five of six machines silent none is declared down, and status reports it" {
     local m
     expect_exit 1 borgctl --user root cell release
     expect_text 'does not hold still'
@@ -40,13 +40,13 @@ hold_is() # STATE
     done
     wait_until 20 hold_is on
     expect_exit 6 borgctl cell status
-    expect_text 'it holds still'
-    sleep 1 # ten ticks of the leader
+    expect_text 'became silent at once that none is declared down'
+    sleep 1 # ten timer ticks of the leader
     same "machines up" 6 "$(ask "SELECT count(*) FROM machines WHERE state = 'up'")"
     same "tasks" 6 "$(ask "SELECT count(*) FROM task_list WHERE job = 'web' AND state = 'running'")"
 }
 
-@test "the machines are back: it goes on by itself, and nothing was restarted" {
+@test "when the machines are back the hold ends by itself, and no task was restarted" {
     local m
     for m in m2 m3 m4 m5 m6; do
         kill -CONT "$(pid_of_borglet "$m")"
@@ -57,7 +57,7 @@ hold_is() # STATE
         WHERE kind LIKE 'hold%' ORDER BY seq)")"
 }
 
-@test "released, it declares them down and moves their tasks" {
+@test "after a release the silent machines are declared down and their tasks move" {
     local m
     for m in m2 m3 m4 m5 m6; do
         kill -KILL "$(pid_of_borglet "$m")"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# hostile.bats - wrong certificates, garbage, floods on every port: told, logged, and survived.
+# hostile.bats - wrong certificates, garbage and floods on every port: refused, logged and survived.
 load lib.bash
 
 DENIED=5
@@ -23,7 +23,7 @@ teardown_file()
     cell_away
 }
 
-# Every address of the cell: "rpc 127.0.0.1:1234".
+# Print every address of the cell: "rpc 127.0.0.1:1234".
 ports()
 {
     jq -r '.replicas[] | "rpc \(.rpc)", "raft \(.raft)"' "$BORG_CELL/cell.json"
@@ -42,7 +42,7 @@ logged() # REGEX
     return 1
 }
 
-# tls ADDR CERT MODE: with the cell's certificate files PKI/CERT.crt.
+# tls ADDR CERT MODE: connect with the certificate PKI/CERT.crt.
 tls()
 {
     "$TOOLS/frames" tls "$1" "$PKI/ca.crt" "$PKI/$2.crt" "$PKI/$2.key" "$3" 8
@@ -81,7 +81,7 @@ setup()
     done < <(ports)
 }
 
-@test "borgctl with a foreign certificate is told so" {
+@test "borgctl with a foreign certificate reports it" {
     mkdir -p "$SPECS/fake"
     cp -r "$BORG_CELL/cell.json" "$PKI" "$SPECS/fake/"
     cp "$SPECS/foreign/user-mallory.crt" "$SPECS/fake/pki/user-mallory.crt"
@@ -97,7 +97,7 @@ setup()
     expect_text "^answer $DENIED .+"
 }
 
-@test "a user's certificate cannot act as a borglet, nor as a master" {
+@test "a user's certificate cannot act as a borglet or a master" {
     local method
     for method in 20 10; do
         output="$(call "$USER_CERT" "$method" 90)"
@@ -107,7 +107,7 @@ setup()
     expect_text '^(refused|closed)'
 }
 
-@test "a body that is none is answered with an error, an unknown method too" {
+@test "a malformed body or an unknown method is answered with an error" {
     output="$(call "$USER_CERT" 1 c1c1c1c1)"
     expect_text "^answer $CORRUPT .+"
     output="$(call "$USER_CERT" 2 93ffffff)"
@@ -116,7 +116,7 @@ setup()
     expect_text "^answer [1-9][0-9]* .+"
 }
 
-# The most memory that any master or borglet has ever had, in kB.
+# Print the peak memory of all masters and borglets, in kB.
 memory_peak()
 {
     local pid
@@ -125,7 +125,7 @@ memory_peak()
     done | sort -n | tail -1
 }
 
-@test "a message of 100 MB is cut off at its head, and takes no memory" {
+@test "a message of 100 MB is rejected by its header and takes no memory" {
     local kind address before
     before="$(memory_peak)"
     while read -r kind address; do
@@ -152,7 +152,7 @@ memory_peak()
     done < <(ports)
 }
 
-@test "200 connections that say nothing are closed in time, on every port" {
+@test "200 silent connections are closed in time, on every port" {
     local kind address pids=() pid
     while read -r kind address; do
         "$TOOLS/frames" flood "$address" 200 12 >"$SPECS/flood.$kind.${address##*:}" &
@@ -165,7 +165,7 @@ memory_peak()
     same "floods" "closed 200 of 200" "$(cat "$SPECS"/flood.* | sort -u)"
 }
 
-@test "a half-sent frame harms nobody else" {
+@test "a half-sent frame affects no other connection" {
     tls "$(rpc_port)" "$USER_CERT" half >"$SPECS/half" &
     local pid=$!
     submit meanwhile 100 1 10m 'exit 0'
@@ -173,12 +173,12 @@ memory_peak()
     wait "$pid"
 }
 
-@test "refusals are in the logs, with who and why" {
+@test "refusals are logged with peer and reason" {
     logged 'stream\.refused.* peer=.* reason='
     logged 'rpc\.denied peer=borglet/m1 .*method=command'
 }
 
-@test "the cell has gone on: same processes, same tasks, same content" {
+@test "the cell still has the same processes, tasks and content" {
     same "programs" "$(cat "$SPECS/programs")" "$(pids_of_programs)"
     same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
     wait_until 20 replicas_agree 3

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# interrupted.bats - changes of the replicas that nobody sees the end of: borgctl is stopped with ^C
-# or killed, masters die in the middle. cell.json follows the cell, and the cell goes on.
+# interrupted.bats - changes of the replicas are interrupted: borgctl gets ^C or is killed, masters
+# die in the middle. cell.json follows the cell, and the cell continues.
 load lib.bash
 
 setup_file()
@@ -23,7 +23,7 @@ ids_of_cell()
     ask "SELECT group_concat(id, ' ') FROM (SELECT id FROM replicas ORDER BY id)"
 }
 
-# `cell up` as often as needed: cell.json and the processes become what the cell says.
+# Repeat `cell up` until cell.json and the processes match the cell.
 settled() # COUNT
 {
     cell_up || return 1
@@ -32,7 +32,7 @@ settled() # COUNT
         sql_is 0 "SELECT count(*) FROM replicas WHERE state <> 'member'"
 }
 
-# A follower, by the leader's word.
+# Print a follower, as reported by the leader.
 follower_id()
 {
     live_replica_ids | grep -vx "$(leader_id)" | head -n 1
@@ -50,27 +50,27 @@ no_ghosts()
     expect_exit 0 borgctl cell status
 }
 
-@test "^C in replace-replica, at several moments, leaves no ghost" {
+@test "^C at several moments of replace-replica leaves no stray replica" {
     local after old
     for after in 0.05 0.15 0.3 0.6 0.9; do
         old="$(follower_id)"
         timeout -s INT "$after" "$BUILD/borgctl" cell replace-replica "$old" \
             </dev/null 3>&- 4>&- || true
-        # Whatever was begun is carried out, by the cell and by `cell up`.
+        # A change that has started is completed by the cell and by `cell up`.
         wait_until 40 settled 5
         wait_until 20 replicas_agree 5
         no_ghosts
     done
 }
 
-@test "status and remove-replica know who is a member, whatever cell.json says" {
+@test "status and remove-replica use the cell's members, whatever cell.json contains" {
     local old before
     expect_exit 0 borgctl cell add-replica
     wait_until 20 replicas_agree 6
     old="$(follower_id)"
     before="$(cat "$BORG_CELL/cell.json")"
     expect_exit 0 borgctl cell remove-replica "$old"
-    echo "$before" >"$BORG_CELL/cell.json" # who wrote it was killed before
+    echo "$before" >"$BORG_CELL/cell.json" # as if its writer had been killed earlier
     expect_exit 0 borgctl cell status
     expect_text '5 of 5 masters answer'
     expect_exit 0 borgctl cell remove-replica "$old"
@@ -78,7 +78,7 @@ no_ghosts()
     same "cell.json" "$(ids_of_cell)" "$(ids_of_file)"
     echo "$before" >"$BORG_CELL/cell.json"
     expect_exit 1 borgctl cell replace-replica "$old"
-    expect_text "replica $old is gone already"
+    expect_text "replica $old was removed already"
     echo "$before" >"$BORG_CELL/cell.json"
     cell_up
     grep -q '5 masters' "$SPECS/up.out"
@@ -86,7 +86,7 @@ no_ghosts()
     [[ ! -e "$BORG_CELL/master$old" ]]
 }
 
-@test "a removed replica does not come back when all start from an old cell.json" {
+@test "a removed replica does not return when all start from an old cell.json" {
     local old before
     expect_exit 0 borgctl cell add-replica
     wait_until 20 replicas_agree 6
@@ -101,7 +101,7 @@ no_ghosts()
     no_ghosts
 }
 
-# Two followers die; a third is removed SECONDS later.
+# Kill two followers; remove a third SECONDS later.
 remove_after() # SECONDS
 {
     local leader pid id count=0 third="" pids=()
@@ -119,21 +119,21 @@ remove_after() # SECONDS
     sleep "$1"
     expect_exit 1 borgctl cell remove-replica "$third"
     expect_text "without replica $third 2 of 4 replicas would answer, 3 are needed"
-    # The cell goes on, with all five.
+    # The cell continues with all five.
     submit "after-$third-${1/./-}" 200 1 10m 'exit 0'
     sql_is 5 "SELECT count(*) FROM replicas WHERE state = 'member'"
     cell_up
     wait_until 20 replicas_agree 5
 }
 
-@test "a removal that comes a moment after two deaths is refused" {
+@test "a removal a moment after two deaths is refused" {
     local seconds
     for seconds in 0 0.3 0.6 0.8; do
         remove_after "$seconds"
     done
 }
 
-@test "a replica that waits to be let in refuses to hand leadership over, and lives" {
+@test "a replica that waits for admission refuses to transfer leadership, and continues" {
     local id
     cell_file="$SPECS/alone.json"
     mkdir -p "$SPECS/alone"

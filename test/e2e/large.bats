@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# large.bats - commands over all tasks of the largest job there may be, applied over many turns of
-# the masters' loops: nobody sees a part of one, also when masters are killed in the middle.
+# large.bats - commands on all tasks of the largest possible job, applied over many turns of the
+# masters' loops: no reader sees a partial effect, also when masters are killed in the middle.
 load lib.bash
 
 TASKS=262144
@@ -15,7 +15,7 @@ teardown_file()
     cell_away
 }
 
-# The counts that a reader of any replica sees while a command is applied, each once.
+# Record each distinct count that a reader of any replica sees while a command is applied.
 watch_counts() # SQL FILE
 {
     while [[ ! -e "$SPECS/seen" ]]; do
@@ -23,7 +23,7 @@ watch_counts() # SQL FILE
     done | sort -u >"$2"
 }
 
-@test "the job is there whole or not at all" {
+@test "readers see the whole job or none of it" {
     watch_counts 'SELECT count(*) FROM tasks' "$SPECS/counts" &
     output="$(submit large 50 "$TASKS" 1000 'exit 0')"
     expect_text "submitted .$TASKS tasks"
@@ -35,7 +35,7 @@ watch_counts() # SQL FILE
     same "counts seen" "" "$(grep -vxE "0|$TASKS" "$SPECS/counts" || true)"
 }
 
-@test "it gets fewer replicas and more, and another user's command goes through behind" {
+@test "its replicas shrink and grow, and another user's command is applied after that" {
     borgctl update large --replicas 100000 &
     submit small 50 1 1000 'exit 0'
     wait
@@ -44,15 +44,15 @@ watch_counts() # SQL FILE
     same "pending" 200000 "$(ask "SELECT pending FROM jobs WHERE name = 'large'")"
 }
 
-# Kills the process as soon as the log goes beyond INDEX. The log has the command of CLIENT then,
-# and it takes some 30 turns of the loop to apply. The client repeats the command, with the same id,
-# until a master answers.
+# Kill the process as soon as the log grows beyond INDEX. The log then has the command of CLIENT,
+# and applying it takes about 30 turns of the loop. The client repeats the command, with the same
+# id, until a master answers.
 kill_in_the_middle() # PID CLIENT INDEX
 {
     while kill -0 "$2" && (($(last_index) <= $3)); do :; done
     kill -KILL "$1"
     wait "$2"
-    grep -q 'is told to end' "$SPECS/kill.out"
+    grep -q 'is being killed' "$SPECS/kill.out"
 }
 
 last_index()
@@ -60,7 +60,7 @@ last_index()
     status_json | jq '[.replicas[].last_index // 0] | max'
 }
 
-@test "masters are killed while it is killed" {
+@test "masters are killed while they apply the kill of the job" {
     local leader pid index
     leader="$(leader_id)"
     pid="$(pid_of_replica $((leader % 3 + 1)))"
@@ -80,7 +80,7 @@ last_index()
     same "killed" "$TASKS" "$(ask "SELECT killed_tasks FROM jobs WHERE name = 'again'")"
 }
 
-@test "no loop was held up by any of it: of its processor time a turn takes less than 50 ms" {
+@test "no turn of a loop took more than 50 ms of processor time" {
     local long='loop.stalled .*cpu_ms=([5-9][0-9]|[0-9]{3,}) '
     same "long turns" "" "$(grep -hE "$long" "$BORG_CELL"/log/master*.log || true)"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# leader.bats - leadership handed over: asked for, and by a leader that is told to stop.
+# leader.bats - transfer of leadership, by command and by a leader that is told to stop.
 load lib.bash
 
 WRITERS=2
@@ -25,7 +25,7 @@ leader_is()
     [[ "$(leader_id)" == "$1" ]]
 }
 
-@test "a transfer moves leadership where it is told to" {
+@test "a transfer moves leadership to the named replica" {
     local from to
     submit steady 200 4 50m 'exec sleep 1000'
     wait_until 20 job_runs steady 4
@@ -41,7 +41,7 @@ leader_is()
     fails leader_is "$to"
 }
 
-@test "what cannot lead is refused, and why" {
+@test "a transfer to a replica that cannot lead is refused with the reason" {
     local down pid
     expect_exit 1 borgctl cell transfer-leader 9
     expect_text 'there is no replica 9'
@@ -50,14 +50,14 @@ leader_is()
     down=$(($(leader_id) % 5 + 1))
     pid="$(pid_of_replica "$down")"
     kill -STOP "$pid"
-    sleep 0.5 # longer than an election timeout: it has not answered for that long
+    sleep 0.5 # longer than an election timeout without an answer
     expect_exit 3 borgctl --timeout 5 cell transfer-leader "$down"
     kill -CONT "$pid"
-    expect_text "replica $down has not answered for [0-9]+ ms; is it up\?"
+    expect_text "replica $down has not answered for [0-9]+ ms; check that it runs"
     wait_until 20 replicas_agree 5
 }
 
-@test "twenty transfers under load: nothing is lost, no write waits a second" {
+@test "after twenty transfers under load nothing is lost, and no write waited a second" {
     local i s
     for ((s = 0; s < WRITERS; s++)); do
         write_on "$s" 3>&- 4>&- &
@@ -71,7 +71,7 @@ leader_is()
     (($(longest_gap_ms) < 1000 + $(cat "$SPECS/quiet")))
 }
 
-@test "a leader that is told to stop hands over first" {
+@test "a leader that is told to stop transfers leadership first" {
     local leader pid
     leader="$(leader_id)"
     pid="$(pid_of_replica "$leader")"
@@ -79,12 +79,12 @@ leader_is()
     wait_until 10 is_gone "$pid"
     more_writes 10
     writers_end
-    grep -q 'leader.handed-over' "$BORG_CELL/log/master$leader.log"
+    grep -q 'leader.handed_over' "$BORG_CELL/log/master$leader.log"
     figure "longest gap of writes, and a stop of the leader: $(longest_gap_ms) ms"
     (($(longest_gap_ms) < 1000 + $(cat "$SPECS/quiet")))
 }
 
-@test "every acknowledged job is there once, and no task noticed" {
+@test "every acknowledged job exists once, and no task was affected" {
     same "submits that failed" "" "$(awk '$2 != 0' "$SPECS"/acks.*)"
     same "jobs" "$(cut -d' ' -f1 "$SPECS"/acks.* | sort)" \
         "$(ask "SELECT name FROM jobs WHERE name LIKE 'load-%'" | sort)"

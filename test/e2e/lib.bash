@@ -1,15 +1,15 @@
-# lib.bash - what the stories share: a cell of their own, waiting with a deadline, asking.
+# lib.bash - functions of all stories: start a cell, wait with a deadline, query, compare.
 #
-# A story is a file: setup_file makes its cell, the tests follow one another, teardown_file takes
-# the cell away. Stories run in parallel with each other and share nothing.
+# A story is a file: setup_file starts its cell, the tests run in order, teardown_file removes the
+# cell. Stories run in parallel and share nothing.
 # shellcheck shell=bash
 
 ROOT="$(readlink -f "$BATS_TEST_DIRNAME/../..")"
 BUILD="$(readlink -f "${BORG_BUILD:-$ROOT/build}")"
-# shellcheck disable=SC2034 # for the stories
+# shellcheck disable=SC2034 # used by the stories
 TOOLS="$BUILD/test/e2e"
 
-# The descriptors that bats keeps for itself must not be held open by what runs on after us.
+# Close the descriptors of bats: processes that outlive the call would keep them open.
 borgctl()
 {
     "$BUILD/borgctl" "$@" </dev/null 3>&- 4>&- 5>&- 6>&-
@@ -18,7 +18,7 @@ borgctl()
 # --- the cell ------------------------------------------------------------------------------------
 
 # Start the story's cell, with these arguments for `cell up`. Two new cells that look for free ports
-# at the same moment may choose the same ones; one of them then chooses again.
+# at the same moment may choose the same ones; this one then tries once more.
 cell_up()
 {
     local base="${BORG_E2E_DIR:-$BATS_FILE_TMPDIR}" is_new=""
@@ -27,7 +27,7 @@ cell_up()
     [[ -d "$BORG_CELL" ]] || is_new=1
     cell_up_once "$@" && return
     if [[ -n "$is_new" ]] &&
-        grep -qE 'address already in use|taken by another process' "$SPECS/up.out"; then
+        grep -qE 'address already in use|used by another process' "$SPECS/up.out"; then
         cell_away || true
         cell_up_once "$@" && return
     fi
@@ -42,7 +42,7 @@ cell_up_once()
         </dev/null >"$SPECS/up.out" 2>&1 3>&- 4>&- 5>&- 6>&-
 }
 
-# Take the cell away; whatever is still there afterwards dies and is told.
+# Remove the cell; kill and report every process that is left.
 cell_away()
 {
     local rc=0 pid left
@@ -64,7 +64,7 @@ pids_of_cell()
     } | cut -d/ -f3 | sort -un
 }
 
-# Of its masters and borglets, not of the masters' readers, nor of the tasks and their shims.
+# Print the pids of masters and borglets, without the masters' readers, tasks and shims.
 pids_of_programs()
 {
     local pid
@@ -81,7 +81,7 @@ pid_of_borglet() # MACHINE
     cut -d' ' -f1 "$BORG_CELL/run/$1.pid"
 }
 
-# What somebody who looks for the reason wants to see first.
+# Print what helps most to find the cause of a failure.
 last_logs()
 {
     local log
@@ -104,12 +104,12 @@ now_ms()
     echo "$((t / 1000))"
 }
 
-# A machine that does much else at the same time may need so many times longer. A test that passes
-# does not wait that long, and none measures speed this way.
+# A busy machine may need this many times longer. A test that passes does not wait that long, and
+# these deadlines do not measure speed.
 PATIENCE=6
 
-# wait_until SECONDS COMMAND...: until it succeeds; fails with all there is to know. SECONDS: more
-# than it takes on a machine that does little else.
+# wait_until SECONDS COMMAND...: repeat the command until it succeeds; fail with the last logs.
+# SECONDS: more than it takes on an idle machine.
 wait_until()
 {
     local seconds=$(($1 * PATIENCE))
@@ -125,7 +125,7 @@ wait_until()
     done
 }
 
-# wait_sql SECONDS EXPECTED SQL: until the query answers exactly that.
+# wait_sql SECONDS EXPECTED SQL: repeat the query until its answer is exactly that.
 wait_sql()
 {
     wait_until "$1" sql_is "$2" "$3" && return
@@ -141,14 +141,14 @@ sql_is()
 
 # --- asking --------------------------------------------------------------------------------------
 
-# The rows of an SQL query, columns separated by tabs. Fresh: borgctl asks any replica, and one may
-# be a moment behind another; after this no later question is answered with less.
+# Print the rows of an SQL query, columns separated by tabs. The query is fresh because borgctl asks
+# any replica, and one may lag behind another; no later query sees less.
 ask()
 {
     borgctl -o json query --fresh "$1" | jq -r '.[] | [.[]] | @tsv'
 }
 
-# Of `cell status`: FIELD of the leader, of replica N.
+# Print a FIELD of `cell status`: of the leader, or of replica N.
 status_json()
 {
     borgctl -o json cell status
@@ -169,7 +169,7 @@ live_replica_ids()
     status_json | jq -r '.replicas[] | select((.pid // 0) > 0) | .id'
 }
 
-# Do COUNT replicas answer, with one leader, the same digest at the same index, and it in SQLite?
+# Succeed if COUNT replicas answer with one leader and the same digest at one index, also in SQLite.
 replicas_agree()
 {
     status_json | jq -e --argjson count "$1" '
@@ -180,7 +180,7 @@ replicas_agree()
           and all(.[]; .projected_index == .applied_index)'
 }
 
-# "JOB/INDEX attempt pid starttime machine" of each running task of the jobs: equal means untouched.
+# Print "JOB/INDEX attempt pid starttime machine" of each running task; equal lines: no restart.
 running_tasks()
 {
     ask "SELECT task, attempt, pid, machine FROM task_list WHERE state = 'running' AND pid > 0
@@ -190,13 +190,14 @@ running_tasks()
         done
 }
 
-# In clock ticks since boot; tells two processes with the same pid apart. "gone" when there is none.
+# Print the start time in clock ticks since boot, which distinguishes processes with the same pid;
+# "gone" if there is no process.
 start_time()
 {
     sed -E 's/.*\) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20 | grep . || echo gone
 }
 
-still_there() # LINES of running_tasks: do those processes live, and are they the same?
+still_there() # LINES of running_tasks: succeed if these processes still run
 {
     local pid start
     while read -r _ _ pid start _; do
@@ -241,14 +242,14 @@ spec()
     echo "$SPECS/$1.json"
 }
 
-submit() # as spec
+submit() # the arguments of spec
 {
     borgctl submit "$(spec "$@")"
 }
 
-# --- users who write all the time ----------------------------------------------------------------
+# --- users who write continuously ----------------------------------------------------------------
 
-# Submit jobs that never fit until "$SPECS/stop" is there; "NAME EXIT-CODE END-MS" for each.
+# Submit jobs that never fit until "$SPECS/stop" exists; print "NAME EXIT-CODE END-MS" for each.
 write_on()
 {
     local i name rc
@@ -269,7 +270,7 @@ no_writer()
     [[ -z "$(find "$SPECS" -name 'writes.*')" ]]
 }
 
-# Each ends his last one first. They may be children of an earlier test: no `wait` knows them.
+# Each kills its last job first. They may be children of an earlier test, which `wait` cannot see.
 writers_end()
 {
     touch "$SPECS/stop"
@@ -282,8 +283,8 @@ writes_reach()
     (($(cat "$SPECS"/acks.* 2>/dev/null | wc -l) >= $1))
 }
 
-# Of these many writes with nothing in their way: how long does one wait for no other reason than
-# that this machine is busy?
+# Print the longest wait of these writes without any fault: waits that are as long have no other
+# cause than a busy machine.
 gap_of_quiet_writes() # COUNT
 {
     local count
@@ -300,7 +301,7 @@ longest_gap_ms()
 
 # --- checks --------------------------------------------------------------------------------------
 
-# expect_exit CODE COMMAND...: runs it, keeps what it printed in $output.
+# expect_exit CODE COMMAND...: run the command and keep its output in $output.
 expect_exit()
 {
     local expected="$1" rc=0
@@ -313,7 +314,7 @@ expect_exit()
     fi
 }
 
-# fails COMMAND...: it must not succeed.
+# fails COMMAND...: succeed if the command fails.
 fails()
 {
     ! "$@" || {
@@ -322,7 +323,7 @@ fails()
     }
 }
 
-# expect_text REGEX: in $output.
+# expect_text REGEX: fail unless $output matches.
 expect_text()
 {
     grep -Eq -- "$1" <<<"$output" && return
@@ -347,7 +348,7 @@ same() # WHAT EXPECTED ACTUAL
     return 1
 }
 
-# A number for the reader of the test report.
+# Print a number for the reader of the test report.
 figure()
 {
     echo "# figure $*" >&3

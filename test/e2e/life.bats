@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# life.bats - a job's day: up, submit, look, kill, down, and up again where it was.
+# life.bats - the life of a job: cell up, submit, list, kill, cell down, and cell up again.
 load lib.bash
 
 setup_file()
@@ -19,14 +19,14 @@ teardown_file()
     same "machines" 3 "$(borgctl -o json machines | jq 'length')"
 }
 
-@test "a second up finds everything there and changes nothing" {
+@test "a second cell up finds everything running and changes nothing" {
     local before
     before="$(status_json | jq -c '[.replicas[].pid]')"
     cell_up --replicas 5 --borglets 3
     same "pids" "$before" "$(status_json | jq -c '[.replicas[].pid]')"
 }
 
-@test "a submitted job runs, and jobs, tasks and events tell of it" {
+@test "a submitted job runs, and jobs, tasks and events list it" {
     submit web 200 3 100m 'echo hello from a task; echo on stderr >&2; exec sleep 1000'
     wait_until 20 job_runs web 3
     wait_until 10 replicas_agree 5
@@ -38,24 +38,24 @@ teardown_file()
     borgctl events | grep web
 }
 
-@test "the process of a task is the one that tasks names" {
+@test "tasks lists the pid of the task's process" {
     local pid
     pid="$(task_field web 0 pid)"
     grep -q sleep "/proc/$pid/cmdline"
 }
 
-@test "logs print what a task wrote, stdout and stderr apart" {
+@test "logs prints the task's stdout and stderr separately" {
     same stdout "hello from a task" "$(borgctl logs web/1)"
     same stderr "on stderr" "$(borgctl logs --err web/1)"
 }
 
-@test "a job that ends well is finished" {
+@test "a job whose tasks exit with 0 is finished" {
     submit once 100 2 10m 'exit 0'
     wait_until 20 job_is once finished
     wait_sql 5 2 "SELECT count(*) FROM events WHERE kind = 'finished' AND job_name = 'once'"
 }
 
-@test "a killed job's processes are gone" {
+@test "the processes of a killed job are gone" {
     submit victim 100 2 10m 'exec sleep 1000'
     wait_until 20 job_runs victim 2
     local pid
@@ -65,7 +65,7 @@ teardown_file()
     wait_until 5 is_gone "$pid"
 }
 
-@test "down leaves the tasks running, up on the same directory has the jobs back" {
+@test "cell down leaves tasks running, and cell up brings the jobs back" {
     local before
     before="$(running_tasks)"
     borgctl cell down --dir "$BORG_CELL"
@@ -78,6 +78,6 @@ teardown_file()
     wait_until 5 job_is victim killed
 }
 
-@test "all replicas hold the same" {
+@test "all replicas have the same state" {
     wait_until 20 replicas_agree 5
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# logs.bats - what is kept of logs, what is told when it is not, and tasks that tamper with theirs.
+# logs.bats - which part of a log is kept, how missing parts are reported, and tampering with logs.
 load lib.bash
 
 setup_file()
@@ -12,7 +12,7 @@ teardown_file()
     cell_away
 }
 
-@test "a log longer than what is kept says how much of its beginning is gone" {
+@test "for a log longer than the kept part, the missing beginning is reported" {
     submit huge 200 1 100m 'head -c 100000001 /dev/zero | tr "\\0" a; echo; exec sleep 1000'
     wait_until 60 log_ends huge/0 a
     borgctl logs huge/0 >"$SPECS/out" 2>"$SPECS/err"
@@ -24,12 +24,12 @@ teardown_file()
     ((size >= 24 << 20))
 }
 
-log_ends() # TASK LETTER: its last line is there
+log_ends() # TASK LETTER: its last line has been written
 {
     [[ "$(borgctl logs "$1" --tail 1 2>/dev/null | tail -c 2)" == "$2" ]]
 }
 
-@test "a log that begins at its beginning is shown without a word" {
+@test "a complete log is printed without a message" {
     submit small 200 1 100m 'echo one; echo two; exec sleep 1000'
     wait_until 20 log_ends small/0 o
     same "stdout and stderr" "one
@@ -39,7 +39,7 @@ two" "$(borgctl logs small/0 2>&1)"
 two" "$(borgctl logs small/0 --tail 9 2>&1)"
 }
 
-@test "the last line is whole, however long, or it is told that it is not" {
+@test "the last line is complete, however long, or a message says that it is not" {
     submit lines 200 1 100m \
         'echo first; head -c 1000000 /dev/zero | tr "\\0" b; echo; exec sleep 1000'
     wait_until 20 log_ends lines/0 b
@@ -52,7 +52,7 @@ two" "$(borgctl logs small/0 --tail 9 2>&1)"
     grep -q 'are longer than 8388608 bytes' "$SPECS/err"
 }
 
-@test "what cannot be written is a failure, but for a reader who has gone" {
+@test "a failed write is an error, except to a closed pipe" {
     local how
     for how in "" "--tail 3" "-f" "--tail 3 -f"; do
         # shellcheck disable=SC2086
@@ -69,7 +69,7 @@ two" "$(borgctl logs small/0 --tail 9 2>&1)"
     fails grep -q 'cannot write' "$SPECS/err"
 }
 
-@test "a followed log has every byte, across the hand-over from its tail" {
+@test "a followed log has every byte, also where it continues its tail" {
     submit quick 200 1 100m \
         'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); echo "line $i of many"; done'
     wait_sql 20 1 "SELECT state IN ('running', 'finished') FROM job_list WHERE job = 'quick'"
@@ -79,7 +79,7 @@ two" "$(borgctl logs small/0 --tail 9 2>&1)"
     sort -u "$SPECS/out" | wc -l | grep -qx 200000
 }
 
-@test "the logs of a batch are all there when it is over" {
+@test "all logs of a batch job are kept when it has ended" {
     submit crunch 100 150 10m 'echo "this is $BORG_TASK"'
     wait_until 90 job_is crunch finished
     local i
@@ -88,7 +88,7 @@ two" "$(borgctl logs small/0 --tail 9 2>&1)"
     done
 }
 
-@test "a task that puts FIFOs in the place of its files harms nobody" {
+@test "a task that replaces its files by FIFOs affects nobody" {
     submit evil 200 1 100m 'echo up; cd ..; until [ -s out.0 ]; do sleep 0.01; done
         rm spec record ctl.sock out.0; mkfifo spec record ctl.sock out.0; exec sleep 1000'
     wait_until 20 job_runs evil 1
@@ -98,7 +98,7 @@ two" "$(borgctl logs small/0 --tail 9 2>&1)"
     [[ "$output" == *"a FIFO is in the place of"* ]]
     same "another log" "one
 two" "$(borgctl logs small/0)"
-    # SIGTERM ends the borglet, and the next one comes up over what is there.
+    # SIGTERM ends the borglet, and the next one starts with these files.
     local pid
     pid="$(pid_of_borglet m1)"
     kill -TERM "$pid"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# machine.bats - a borglet that is restarted, and one that stays away until it has lost its tasks.
+# machine.bats - a borglet restarts, and one stays away until it has lost its tasks.
 load lib.bash
 
 setup_file()
@@ -20,7 +20,7 @@ teardown_file()
     same "machines" 3 "$(running_tasks | cut -d' ' -f5 | sort -u | wc -l)"
 }
 
-@test "a borglet killed and started again adopts its tasks" {
+@test "a borglet that was killed and restarted adopts its tasks" {
     local before machine pid
     before="$(running_tasks)"
     machine="$(head -1 <<<"$before" | cut -d' ' -f5)"
@@ -29,11 +29,11 @@ teardown_file()
     wait_until 5 is_gone "$pid"
     cell_up --replicas 3 --borglets 3
     [[ "$(pid_of_borglet "$machine")" != "$pid" ]]
-    sleep 3 # long enough for a report of lost tasks, shorter than the 8 s of a lost machine
+    sleep 3 # enough for a report of lost tasks, less than the 8 s until a machine is down
     same "running tasks" "$before" "$(running_tasks)"
 }
 
-@test "a machine silent for eight seconds loses its tasks to others" {
+@test "the tasks of a machine that is silent for eight seconds are rescheduled" {
     local machine pid since
     machine="$(running_tasks | head -1 | cut -d' ' -f5)"
     running_tasks | awk -v m="$machine" '$5 == m' >"$SPECS/lost"
@@ -54,11 +54,11 @@ teardown_file()
         "$(running_tasks | grep -Ff <(cut -d' ' -f1 "$SPECS/kept" | sed 's/$/ /'))"
 }
 
-@test "its old processes run on while nobody can reach it" {
+@test "its old processes continue while it is unreachable" {
     still_there "$(cat "$SPECS/lost")"
 }
 
-@test "when it comes back it kills what was rescheduled" {
+@test "when it returns it kills the rescheduled tasks" {
     local pid
     cell_up --replicas 3 --borglets 3
     wait_sql 20 3 "SELECT count(*) FROM machines WHERE state = 'up'"
@@ -68,7 +68,7 @@ teardown_file()
     job_runs web 6
 }
 
-@test "it stays up, and it is used again" {
+@test "it stays up and gets tasks again" {
     submit more 200 6 50m 'exec sleep 1000' '.policy = "worst-fit"'
     wait_until 20 job_runs more 6
     borgctl machines
@@ -77,6 +77,6 @@ teardown_file()
     running_tasks | grep -c "^more/.* $(cat "$SPECS/machine")\$"
 }
 
-@test "all replicas hold the same" {
+@test "all replicas have the same state" {
     wait_until 20 replicas_agree 3
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# members.bats - replicas of the masters come and go while the cell works: 1, 3, 5, one killed and
-# wiped, replaced, two more killed; and a rolling restart under load.
+# members.bats - replicas are added and removed while the cell works: 1, 3, 5; one is killed, wiped
+# and replaced; two more are killed; and there is a rolling restart under load.
 load lib.bash
 
 setup_file()
@@ -38,7 +38,7 @@ replicas_are() # "ID STATE,..."
     same "submits that failed" "" "$(awk '$2 != 0' "$SPECS/acks.grow")"
 }
 
-@test "a rolling restart of all five: no write waits a second, no task notices" {
+@test "in a rolling restart of all five no write waits a second, and no task is affected" {
     local before quiet
     rm -f "$SPECS"/acks.*
     before="$(status_json | jq -c '[.replicas[].pid] | sort')"
@@ -60,13 +60,13 @@ replicas_are() # "ID STATE,..."
     same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
 }
 
-@test "what would cost the quorum is refused, and why" {
+@test "a change that would cost the quorum is refused with the reason" {
     local leader down pid
     expect_exit 1 borgctl cell remove-replica 9
     expect_text 'there is no replica 9'
     expect_exit 2 borgctl cell remove-replica two
     expect_exit 2 borgctl cell replace-replica 2 --addr nowhere
-    expect_text '"nowhere" is not HOST:PORT'
+    expect_text '"nowhere" is neither HOST:PORT'
     expect_exit 1 borgctl cell add-replica \
         --addr "$(jq -r '.replicas[0].rpc' "$BORG_CELL/cell.json")"
     expect_text 'is an address of replica 1'
@@ -77,7 +77,7 @@ replicas_are() # "ID STATE,..."
     wait_until 5 is_gone "$pid"
     rm -r "$BORG_CELL/master$down"
     echo "$down" >"$SPECS/down"
-    sleep 1.3 # it is down when it has not answered for a second
+    sleep 1.3 # a replica counts as down after a second without an answer
     expect_exit 1 borgctl cell add-replica
     expect_text "replica $down has not answered .*: bring it back or replace it"
     expect_exit 1 borgctl cell remove-replica "$leader"
@@ -89,10 +89,10 @@ replicas_are() # "ID STATE,..."
 
 died_of() # ID REGEX
 {
-    grep -Eq "master.fatal reason=.*$2" "$BORG_CELL/log/master$1.log"
+    grep -Eq "master.aborted reason=.*$2" "$BORG_CELL/log/master$1.log"
 }
 
-@test "a wiped replica under its old number is not let in" {
+@test "a wiped replica is not admitted under its old number" {
     local down
     down="$(cat "$SPECS/down")"
     borgctl --timeout 3 cell up --dir "$BORG_CELL" || true
@@ -100,7 +100,7 @@ died_of() # ID REGEX
     [[ ! -e "$BORG_CELL/master$down/raft" ]]
 }
 
-@test "it is replaced by a new one while work goes on" {
+@test "it is replaced by a new one while the cell works" {
     local down
     down="$(cat "$SPECS/down")"
     submit more 200 2 50m 'exec sleep 1000'
@@ -114,7 +114,7 @@ died_of() # ID REGEX
     same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks | grep '^steady/')"
 }
 
-@test "two others are killed, and everything is still there" {
+@test "after two more are killed nothing is lost" {
     local id pid killed=0
     ask "SELECT name, state FROM jobs ORDER BY id" >"$SPECS/jobs"
     for id in $(live_replica_ids); do
@@ -128,15 +128,15 @@ died_of() # ID REGEX
     same "jobs" "$(cat "$SPECS/jobs")" "$(ask "SELECT name, state FROM jobs ORDER BY id")"
     submit last 200 1 50m 'exec sleep 1000'
     wait_until 20 job_runs last 1
-    # A third one would leave no majority.
-    sleep 1.3 # they are down when they have not answered for a second
+    # Without a third one there is no majority.
+    sleep 1.3 # replicas count as down after a second without an answer
     expect_exit 1 borgctl cell remove-replica 6
     expect_text 'without replica 6 2 of 4 replicas would answer, 3 are needed'
     cell_up
     wait_until 20 replicas_agree 5
 }
 
-@test "the leader is removed; it hands over, is gone, and borglets and clients find the others" {
+@test "a leader that is removed transfers leadership, and borglets and clients find the others" {
     local leader
     leader="$(leader_id)"
     expect_exit 0 borgctl cell remove-replica "$leader"
@@ -148,7 +148,7 @@ died_of() # ID REGEX
     wait_sql 10 2 "SELECT count(*) FROM machines WHERE state = 'up'"
 }
 
-@test "what happened is in the history" {
+@test "the history contains these changes" {
     ask "SELECT kind FROM events WHERE kind LIKE 'replica-%' GROUP BY kind ORDER BY kind" |
         tr '\n' ' ' | grep -q 'replica-gone replica-joined replica-joining replica-leaving'
     cell_up

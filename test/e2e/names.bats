@@ -1,10 +1,10 @@
 #!/usr/bin/env bats
-# names.bats - masters that are found by name: one dies whose name is known no more, and the name
-# service does not answer. Only root can give masters a name service of the story's own; for others
-# it is that of the machine, and one of three masters has a name that nobody knows.
+# names.bats - masters have DNS names: one dies and its name can no longer be resolved, and the name
+# server does not answer. Only root can give masters a name server of the story's own; for other
+# users the machine's server is used, and one of three masters has a name that does not exist.
 load lib.bash
 
-ANSWER_MS_MAX=5000 # a command, on a machine that does much else
+ANSWER_MS_MAX=5000 # limit for a command on a loaded machine
 
 setup_file()
 {
@@ -18,7 +18,7 @@ setup_file()
     for id in 1 2 3; do
         echo "127.0.0.1 borg$id.test"
     done >"$NAMES/hosts"
-    # An address of this story's own: another may run at the same time.
+    # An address of this story's own: another copy may run at the same time.
     export SILENT="127.53.$(($$ / 256 % 256)).$(($$ % 255 + 1))"
     echo "nameserver $SILENT" >"$NAMES/resolv.conf"
     jq --arg ca "$BORG_CELL/pki/ca.crt" --argjson root "$((EUID == 0))" '
@@ -39,7 +39,7 @@ teardown_file()
     cell_away
 }
 
-# Runs a command, in place of this shell, where these files are those of the name service.
+# Run a command, in place of this shell, with these files in place of the resolver's configuration.
 named()
 {
     [[ $EUID -eq 0 ]] || exec "$@"
@@ -61,13 +61,13 @@ master() # ID
 
 cell_answers() # MASTERS
 {
-    named_borgctl -o json cell status >"$NAMES/status" || true # it has no borglets
+    named_borgctl -o json cell status >"$NAMES/status" || true # exit code 6: no borglets
     [[ -s "$NAMES/status" ]] &&
         jq -e --argjson masters "$1" '
             .leader > 0 and ([.replicas[] | select(.pid > 0)] | length) == $masters' "$NAMES/status"
 }
 
-@test "a dead master's name that nobody answers for holds up nobody" {
+@test "the unresolvable name of a dead master delays nobody" {
     local id pids=() begun died ms worst=0 masters=2
     if [[ $EUID -eq 0 ]]; then
         masters=3
@@ -83,13 +83,13 @@ cell_answers() # MASTERS
     wait_until 20 cell_answers "$masters"
     if [[ $EUID -eq 0 ]]; then
         id="$(jq -r '.leader % 3 + 1' "$NAMES/status")"
-        # In place: it is mounted.
+        # Write in place: the file is mounted.
         grep -v "borg$id" "$NAMES/hosts" >"$NAMES/hosts.new"
         cat "$NAMES/hosts.new" >"$NAMES/hosts"
         kill -KILL "${pids[id]}"
     fi
     died="$(now_ms)"
-    # Longer than a look-up that nobody answers takes.
+    # This is longer than a look-up without an answer takes.
     until (($(now_ms) - died > 10000)); do
         begun="$(now_ms)"
         named_borgctl kill nobody >"$NAMES/kill.out" 2>&1 || true

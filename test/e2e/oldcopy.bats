@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# oldcopy.bats - an old copy of a master's directory is put back: it has forgotten its votes and
-# what it acknowledged, and is not let in.
+# oldcopy.bats - an old copy of a master's directory is restored: it lacks votes and entries that
+# the master acknowledged, and is not admitted.
 load lib.bash
 
 setup_file()
@@ -48,7 +48,7 @@ copy_put_back() # ID
 is_refused() # ID
 {
     local why="it is an old copy, or has lost what others count on"
-    grep -q "master.fatal reason=.*$why.*borgctl cell replace-replica $1" \
+    grep -q "master.aborted reason=.*$why.*borgctl cell replace-replica $1" \
         "$BORG_CELL/log/master$1.log" &&
         is_gone "$(cut -d' ' -f1 "$BORG_CELL/run/master$1.pid")"
 }
@@ -59,7 +59,7 @@ is_named() # ID
         expect_text "replica $1 .* has ended: the log of replica $1 ends with entry"
 }
 
-# It is named with the reason, and the remedy works.
+# Status names it with the reason, and the remedy works.
 is_replaced() # ID
 {
     wait_until 10 is_named "$1"
@@ -68,7 +68,7 @@ is_replaced() # ID
     expect_exit 0 borgctl cell status
 }
 
-@test "an old copy of a follower is refused by the leader" {
+@test "the leader refuses an old copy of a follower" {
     local id
     wait_until 20 replicas_agree 3
     id="$(live_replica_ids | grep -vx "$(leader_id)" | head -n 1)"
@@ -81,12 +81,12 @@ is_replaced() # ID
     is_replaced "$id"
 }
 
-@test "when all start together its former leader remembers" {
+@test "if all start together, its former leader refuses it" {
     local id
     id="$(live_replica_ids | grep -vx "$(leader_id)" | head -n 1)"
     copy_taken "$id"
     work two
-    sleep 1.2 # what is acknowledged is written down each second
+    sleep 1.2 # acknowledged indexes are recorded every second
     borgctl cell down
     copy_put_back "$id"
     borgctl --timeout 4 cell up --dir "$BORG_CELL" || true
@@ -94,7 +94,7 @@ is_replaced() # ID
     is_replaced "$id"
 }
 
-@test "an old copy of the leader is refused by those who followed it" {
+@test "the followers refuse an old copy of the leader" {
     local id
     id="$(leader_id)"
     copy_taken "$id"
@@ -107,7 +107,7 @@ is_replaced() # ID
     is_replaced "$id"
 }
 
-@test "who was killed comes back, again and again" {
+@test "a killed replica returns every time" {
     local id pid round
     for round in 1 2 3; do
         for id in $(live_replica_ids); do
@@ -121,7 +121,7 @@ is_replaced() # ID
     wait_until 20 replicas_agree 3
 }
 
-@test "who has worked for a while and loses the others is asked, and goes on" {
+@test "a replica that has run for a while and loses the others asks them, and continues" {
     local id pid left
     left="$(leader_id)"
     work four
@@ -129,16 +129,16 @@ is_replaced() # ID
     for id in $(live_replica_ids); do
         [[ "$id" == "$left" ]] || kill -KILL "$(pid_of_replica "$id")"
     done
-    sleep 4 # without a leader for 3 s it asks the others whether it may be here
+    sleep 4 # after 3 s without a leader it asks the others whether it is admitted
     cell_up
     wait_until 20 replicas_agree 3
     sleep 4
     replicas_agree 3
     same "its process" "$pid" "$(pid_of_replica "$left")"
-    fails grep -q 'master.fatal' "$BORG_CELL/log/master$left.log"
+    fails grep -q 'master.aborted' "$BORG_CELL/log/master$left.log"
 }
 
-@test "three directories of five are lost: status says so, and the way out works" {
+@test "with three of five directories lost status says so, and its remedy works" {
     local id
     expect_exit 0 borgctl cell add-replica
     expect_exit 0 borgctl cell add-replica

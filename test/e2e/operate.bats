@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# operate.bats - drain with a budget, quotas, and jobs changed while they run.
+# operate.bats - drain with a disruption budget, quotas, and changes to running jobs.
 load lib.bash
 
 setup_file()
@@ -23,7 +23,7 @@ machine_is() # MACHINE STATE
         'any(.[]; .machine == $name and .state == $state)'
 }
 
-@test "only root drains" {
+@test "only root may drain" {
     wait_until 20 replicas_agree 3
     wait_sql 20 2 "SELECT count(*) FROM machines WHERE state = 'up'"
     expect_exit 1 borgctl --user ada drain m1
@@ -33,7 +33,7 @@ machine_is() # MACHINE STATE
     machine_is m1 up
 }
 
-@test "a drained machine is emptied, with notice, and its tasks run elsewhere" {
+@test "the tasks of a drained machine stop with notice and run elsewhere" {
     submit web 200 4 500m 'trap "exit 0" TERM; while :; do sleep 0.1; done'
     wait_until 20 job_runs web 4
     as_root drain m1 --wait
@@ -43,7 +43,7 @@ machine_is() # MACHINE STATE
     sql_is 0 "SELECT sum(failures) FROM task_list WHERE job = 'web'"
 }
 
-@test "a quota refuses what is too much, and says how much that is" {
+@test "a quota refuses a job that exceeds it, and says by how much" {
     expect_exit 1 borgctl --user ada quota set ada production cpu=4
     expect_text 'may not set a quota: only an operator of the cell may'
     expect_exit 2 as_root quota set ada free cpu=1
@@ -62,7 +62,7 @@ machine_is() # MACHINE STATE
     borgctl --user ada quota | grep -E '^ada +production +3 '
 }
 
-@test "a drain takes no more tasks of a job at once than max_disruptions" {
+@test "a drain evicts at most max_disruptions tasks of a job at a time" {
     as_root undrain m1
     machine_is m1 up
     borgctl kill web --wait
@@ -75,7 +75,7 @@ machine_is() # MACHINE STATE
     as_root undrain m2
     as_root drain m1 --wait
     wait_until 20 job_runs careful 3
-    # Each eviction but the first came after the one before had led to a running task.
+    # Each eviction but the first came after the previous task ran again.
     sql_is 3 "SELECT count(*) FROM events WHERE job_name = 'careful' AND kind = 'evicting'"
     sql_is 0 "SELECT count(*) FROM events e WHERE job_name = 'careful' AND kind = 'evicting' AND
         (SELECT count(*) FROM events b WHERE b.job_name = 'careful' AND b.kind = 'evicting'
@@ -84,7 +84,7 @@ machine_is() # MACHINE STATE
             AND b.attempt > 1 AND b.seq < e.seq)"
 }
 
-@test "a job gets more and fewer tasks while it runs, and those that stay are left alone" {
+@test "replicas of a running job grow and shrink, and the other tasks are not affected" {
     as_root undrain m1
     local before after
     before="$(running_tasks)"
@@ -109,7 +109,7 @@ machine_is() # MACHINE STATE
         "$(grep -E '^careful/[01] ' <<<"$after")"
 }
 
-@test "a priority changes without a restart, and the quota is asked" {
+@test "a change of priority restarts nothing and is checked against the quota" {
     local before
     before="$(running_tasks)"
     borgctl update careful --priority batch
@@ -124,7 +124,7 @@ machine_is() # MACHINE STATE
     still_there "$(grep '^careful/' <<<"$before")"
 }
 
-@test "drained machines, quotas and updates are kept when the masters start again" {
+@test "drained machines, quotas and updates survive a restart of the masters" {
     as_root quota set ada batch tasks=7
     as_root drain m2
     wait_sql 20 0 "SELECT count(*) FROM tasks WHERE machine_id =

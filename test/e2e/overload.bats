@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# overload.bats - a user who floods the cell waits; the operator and the others do not.
+# overload.bats - a user who floods the cell waits; the operator and other users do not.
 load lib.bash
 
 setup_file()
@@ -22,7 +22,7 @@ term()
     status_json | jq '[.replicas[].term] | max'
 }
 
-# Run a flood of ada's of this KIND; while it lasts the others ask for theirs, each within 3 s.
+# Run a flood of this KIND by ada; meanwhile the others' requests are answered within 3 s each.
 flood() # KIND
 {
     local before ms start
@@ -33,7 +33,7 @@ flood() # KIND
     for what in "--user root cell policy worst-fit" "--user bob kill bobs-$1" \
         "--user root machines" "--user bob jobs" "--user root cell policy stranding-aware"; do
         start="$(now_ms)"
-        # shellcheck disable=SC2086 # words
+        # shellcheck disable=SC2086 # split into words
         if [[ "$what" == *kill* ]]; then
             expect_exit 1 borgctl --timeout 6 $what
             expect_text "no job"
@@ -44,7 +44,7 @@ flood() # KIND
         echo "$what: $ms ms"
         ((ms < 3000))
     done
-    kill -0 "$flood" # it was there all the time
+    kill -0 "$flood" # it ran all the time
     wait "$flood"
     cat "$SPECS/flood.$1"
     same "term" "$before" "$(term)"
@@ -52,15 +52,15 @@ flood() # KIND
     same "attempts" 4 "$(ask "SELECT sum(attempt) FROM task_list WHERE job = 'web'")"
 }
 
-@test "36,000 commands at a time" {
+@test "36,000 concurrent commands delay only their user" {
     flood command
     wait_until 20 replicas_agree 3
 }
 
-@test "36,000 slow queries at a time" {
+@test "36,000 concurrent slow queries delay only their user" {
     flood query
 }
 
-@test "36,000 questions why at a time" {
+@test "36,000 concurrent why requests delay only their user" {
     flood why
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
-# pki.bats - certificates come, are renewed under way, end, are revoked; and who is no member.
+# pki.bats - certificates are made, renewed in use, expire and are revoked; others are refused.
 
-# shellcheck disable=SC2016 # what tasks run is for their shell
+# shellcheck disable=SC2016 # the shell of the task expands it
 setup_file()
 {
     load lib.bash
@@ -42,7 +42,7 @@ log_port_of_borglet()
     ask "SELECT addr FROM machines"
 }
 
-# A silent connection with the certificate in directory $1; what becomes of it within $3 seconds.
+# Open a silent connection with the certificate NAME in DIR; print its outcome within SECONDS.
 connect() # DIR NAME ADDRESS SECONDS
 {
     "$TOOLS/frames" tls "$3" "$1/pki/ca.crt" "$1/pki/$2.crt" "$1/pki/$2.key" silence "$4"
@@ -53,7 +53,7 @@ call() # DIR NAME ADDRESS METHOD [HEX]
     "$TOOLS/frames" call "$3" "$1/pki/ca.crt" "$1/pki/$2.crt" "$1/pki/$2.key" "$4" "${5:-90}"
 }
 
-# Do all programs use the files that are there now?
+# Return whether all programs use the present files.
 all_taken()
 {
     local pair
@@ -63,7 +63,7 @@ all_taken()
     done
 }
 
-end_of() # NAME: as the log writes it
+end_of() # NAME: in the format of the log
 {
     borgctl -o json pki list |
         jq -r --arg n "$1" '.[] | select(.name == $n) | .expires_ms / 1000 | todate |
@@ -75,13 +75,13 @@ lines_of()
     [[ "$(wc -l <"$1")" -gt "$2" ]]
 }
 
-@test "a list shows whose certificates there are and when they end" {
+@test "a list shows the holders of certificates and the expiry dates" {
     same names "borglet-m1 ca master-1 master-2 master-3" \
         "$(borgctl -o json pki list | jq -r '.[].name' | grep -v user- | xargs)"
     same state good "$(borgctl -o json pki list | jq -r '[.[].state] | unique | .[]')"
 }
 
-@test "certificates are renewed while everything runs, and a log that is followed goes on" {
+@test "certificates are renewed while everything runs, and a followed log continues" {
     local tasks pids old
     tasks="$(running_tasks)" pids="$(pids_of_programs)" old="$(cert_sum master-1)"
     "$BUILD/borgctl" logs -f ticker >"$SPECS/follow.out" 2>&1 </dev/null 3>&- 4>&- &
@@ -104,13 +104,13 @@ cert_sum()
     sha256sum <"$BORG_CELL/pki/$1.crt"
 }
 
-@test "status tells of certificates that end within 30 days, and what it says helps" {
+@test "status reports certificates that expire within 30 days, and its remedy works" {
     local todo
     borgctl pki make user/zoe --out "$SPECS/zoe"
-    borgctl cell restart # so that the borglet shows its new certificate
+    borgctl cell restart # so that the borglet presents its new certificate
     wait_until 20 zoe_is_told_of_the_borglet
     expect_exit 6 borgctl --cell "$SPECS/zoe" --user zoe cell status
-    expect_text "where the CA's key is: .borgctl pki renew borglet/m1."
+    expect_text "where the CA's key is, run .borgctl pki renew borglet/m1."
     expect_exit 6 borgctl cell status
     expect_text 'the certificate of master/2 ends on 20'
     expect_text 'the certificate of borglet/m1 ends on 20'
@@ -132,7 +132,7 @@ zoe_is_told_of_the_borglet()
         grep 'the certificate of borglet/m1 ends on 20'
 }
 
-@test "the CA's certificate is renewed and what it has signed stays good" {
+@test "the CA's certificate is renewed, and certificates that it signed stay valid" {
     borgctl pki renew --ca --valid 20d user-root
     wait_until 20 expect_exit 6 borgctl cell status
     expect_text "the certificate of the cell's CA ends on 20"
@@ -141,13 +141,13 @@ zoe_is_told_of_the_borglet()
     wait_until 30 borgctl cell status
 }
 
-@test "connections are made anew before the certificate ends that they began with" {
+@test "connections are reopened before the certificate that they started with expires" {
     local tasks end
     tasks="$(running_tasks)"
     borgctl pki renew --valid 25s
     wait_until 20 all_taken
     end=$(($(now_ms) + 26000))
-    # Now all connections of masters begin with the short ones.
+    # Now all connections of masters start with the short-lived certificates.
     borgctl pki renew user-root
     borgctl cell restart
     borgctl pki renew
@@ -164,7 +164,7 @@ is_past()
     (($(now_ms) > $1))
 }
 
-@test "an open connection ends with its certificate, at masters and at borglets" {
+@test "masters and borglets close an open connection when its certificate expires" {
     borgctl pki make user/eve --out "$SPECS/eve" --valid 6s
     local port
     port="$(log_port_of_borglet)"
@@ -180,7 +180,7 @@ is_past()
     expect_text 'the certificate of user/eve has expired on .*borgctl pki renew'
 }
 
-@test "a revoked certificate is out at once, at masters and at borglets, and a new one is good" {
+@test "masters and borglets reject a revoked certificate at once and accept a new one" {
     borgctl pki make user/bob --out "$SPECS/bob"
     borgctl --cell "$SPECS/bob" --user bob jobs
     connect "$SPECS/bob" user-bob "$(rpc_of 2)" 60 >"$SPECS/bob1.out" &
@@ -203,7 +203,7 @@ is_past()
     expect_exit 3 borgctl --cell "$SPECS/bob" --user bob jobs
 }
 
-# Both have a socket; the handshake takes them milliseconds more, a command many times that.
+# Wait until both have a socket. The handshake takes a few milliseconds more, a command much more.
 both_connected() # SHELL SHELL: the pids of two shells that each run connect
 {
     local shell
@@ -212,7 +212,7 @@ both_connected() # SHELL SHELL: the pids of two shells that each run connect
     done
 }
 
-@test "a master that is no member may do nothing that members do" {
+@test "a master that is no member may not do what members may" {
     local leader method
     leader="$(leader_id)"
     borgctl pki make master/99 --out "$SPECS/m99"
@@ -220,7 +220,7 @@ both_connected() # SHELL SHELL: the pids of two shells that each run connect
         output="$(call "$SPECS/m99" master-99 "$(rpc_of "$leader")" "$method")"
         case "$method" in
             5) expect_text 'answer 5 master/99 may not call checkpoint' ;;
-            *) expect_text 'answer 5 master/99 is no replica of this cell' ;;
+            *) expect_text 'answer 5 master/99 is not a replica of this cell' ;;
         esac
     done
     output="$(call "$SPECS/m99" master-99 "$(log_port_of_borglet)" 40)"
@@ -230,28 +230,28 @@ both_connected() # SHELL SHELL: the pids of two shells that each run connect
     borgctl --user root revoke master/99
     wait_until 20 raft_says_revoked "$leader"
     borgctl --user root unrevoke master/99
-    # It may ask whether it may join, and is told.
+    # It may ask for admission, and gets an answer.
     output="$(call "$SPECS/m99" master-99 "$(rpc_of "$leader")" 14 9363a131c2)"
     expect_text '^answer [0-9]+ '
 }
 
-@test "keys that others could read are closed" {
+@test "keys that others could read are made private" {
     chmod 755 "$BORG_CELL/pki"
     chmod 644 "$BORG_CELL/pki/master-2.key"
     output="$(borgctl pki list 2>&1)"
-    expect_text 'were open to others'
+    expect_text 'were readable by others'
     same modes "700 600" \
         "$(stat -c %a "$BORG_CELL/pki" "$BORG_CELL/pki/master-2.key" | xargs)"
 }
 
-@test "no program of the cell leaves its memory in a file" {
+@test "no program of the cell writes a core dump" {
     local pid
     for pid in $(pids_of_programs); do
         grep -Eq '^Max core file size +1 ' "/proc/$pid/limits"
     done
 }
 
-@test "a lock file that is a trap does not hold up a new cell" {
+@test "a hostile lock file does not delay a new cell" {
     local dir="$SPECS/run" new="$BATS_FILE_TMPDIR/other"
     mkdir -m 700 "$dir"
     mkfifo "$dir/borgctl-ports.lock"
@@ -266,7 +266,7 @@ both_connected() # SHELL SHELL: the pids of two shells that each run connect
     [[ ! -e "$SPECS/made-by-link" ]]
 }
 
-@test "a cell with expired certificates is not said to be down, and cell up renews them" {
+@test "expired certificates are not reported as a dead cell, and cell up renews them" {
     borgctl pki renew --valid 8s
     wait_until 20 all_taken
     sleep_past "$(end_of master-1)"
@@ -280,7 +280,7 @@ both_connected() # SHELL SHELL: the pids of two shells that each run connect
     expect_exit 1 borgctl jobs
     expect_text 'borgctl pki renew'
     output="$("$BUILD/borgctl" cell up --dir "$BORG_CELL" </dev/null 2>&1 3>&- 4>&-)"
-    expect_text 'the certificate .*master-1.crt ends on .*: renewed'
+    expect_text 'the certificate .*master-1.crt ends on .*: it was renewed'
     wait_until 30 borgctl cell status
     wait_until 20 job_runs ticker 1
 }
@@ -290,14 +290,14 @@ sleep_past() # TIME
     wait_until 20 is_past "$(date -d "$1" +%s)500"
 }
 
-@test "a replica that was removed is nobody any more, to masters and to borglets" {
+@test "masters and borglets reject a replica that was removed" {
     local id leader
     leader="$(leader_id)"
     id=$((leader % 3 + 1))
     borgctl --user root cell remove-replica "$id"
     wait_until 20 removed_is_refused "$id"
     output="$(call "$BORG_CELL" "master-$id" "$(rpc_of "$(leader_id)")" 10)"
-    expect_text "answer 5 master/$id is no replica of this cell"
+    expect_text "answer 5 master/$id is not a replica of this cell"
     # A borglet that is started while no master answers knows it too.
     kill "$(pid_of_borglet m1)"
     wait_until 20 is_gone "$(pid_of_borglet m1)"

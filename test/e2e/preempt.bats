@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# preempt.bats - production work displaces batch work in a full cell, with notice.
+# preempt.bats - production tasks evict batch tasks from a full cell, with notice.
 load lib.bash
 
 setup_file()
@@ -12,13 +12,13 @@ teardown_file()
     cell_away
 }
 
-# The index of the batch task in state $1.
+# Print the index of the batch task in state $1.
 batch_in_state()
 {
     ask "SELECT idx FROM task_list WHERE job = 'crunch' AND state = '$1'" | grep -xE '[0-9]+'
 }
 
-@test "batch work fills the cell" {
+@test "batch tasks fill the cell" {
     wait_until 20 replicas_agree 3
     submit crunch 100 2 1 \
         'trap "echo told to stop; exit 0" TERM; echo up; while :; do sleep 0.1; done'
@@ -46,7 +46,7 @@ batch_in_state()
     wait_until 10 job_is more killed
 }
 
-@test "a production job gets the place of one batch task" {
+@test "a production job evicts one batch task" {
     submit urgent 200 1 1 'exec sleep 1000'
     wait_until 20 job_runs urgent 1
     local index
@@ -60,17 +60,17 @@ batch_in_state()
     echo "$index" >"$SPECS/displaced"
 }
 
-@test "the displaced task had notice: SIGTERM came first" {
+@test "the evicted task had notice: SIGTERM came first" {
     same "log" "up
 told to stop" "$(borgctl logs --attempt 1 "crunch/$(cat "$SPECS/displaced")")"
     wait_sql 5 1 "SELECT count(*) FROM events WHERE kind = 'evicted' AND cause = 'preempted'"
 }
 
-@test "while it waits, jobs says why" {
+@test "while it waits, jobs shows the reason" {
     wait_sql 10 1 "SELECT count(*) FROM jobs WHERE name = 'crunch' AND reason LIKE '%cpu%'"
 }
 
-@test "production never displaces production" {
+@test "production never evicts production" {
     submit second 200 2 1 'exec sleep 1000'
     wait_until 20 job_runs second 1
     wait_sql 10 1 "SELECT count(*) FROM jobs WHERE name = 'second' AND reason <> ''"
@@ -81,13 +81,13 @@ told to stop" "$(borgctl logs --attempt 1 "crunch/$(cat "$SPECS/displaced")")"
     wait_until 10 job_is second killed
 }
 
-@test "when the production job is gone, all batch tasks run again" {
+@test "after the production job has ended, all batch tasks run again" {
     borgctl kill urgent
     wait_until 20 job_runs crunch 2
     (($(task_field crunch "$(cat "$SPECS/displaced")" attempt) >= 2))
 }
 
-@test "how a task was placed and why a job waited can be read when it is over, on any replica" {
+@test "any replica explains placements and waits of tasks that have ended" {
     same "attempts" "1 preempted 2 null" "$(borgctl -o json why \
         "crunch/$(cat "$SPECS/displaced")" --attempt 1 |
         jq -r '[.attempts[] | "\(.attempt) \(.cause)"] | join(" ")')"
@@ -96,7 +96,7 @@ told to stop" "$(borgctl logs --attempt 1 "crunch/$(cat "$SPECS/displaced")")"
     expect_exit 1 borgctl why urgent/0 --attempt 7
     expect_text 'the history has no attempt 7 of urgent/0'
     expect_exit 2 borgctl why urgent --attempt 1
-    expect_text '--attempt is of one task'
+    expect_text '--attempt needs a task'
     same "among" "all all all" "$(for replica in 1 2 3; do
         sqlite3 "file:$BORG_CELL/master$replica/cell.db?mode=ro" \
             "SELECT json_extract(detail, '\$.among') FROM events
@@ -104,6 +104,6 @@ told to stop" "$(borgctl logs --attempt 1 "crunch/$(cat "$SPECS/displaced")")"
     done | paste -sd' ')"
 }
 
-@test "all replicas hold the same" {
+@test "all replicas have the same state" {
     wait_until 20 replicas_agree 3
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# private.bats - what is a user's own: nobody else reads it, from the cell or from its files; and
-# whoever asks what takes for ever keeps nobody else waiting.
+# private.bats - nobody else reads a user's private data, in the cell or in its files; and endless
+# statements delay nobody else.
 load lib.bash
 
 setup_file()
@@ -18,7 +18,7 @@ teardown_file()
     cell_away
 }
 
-@test "the user of a job and the operator read its command and environment" {
+@test "the user of a job and the operator can read its command and environment" {
     local user
     for user in ada root; do
         borgctl --user "$user" job shop | grep -F opensesame
@@ -27,7 +27,7 @@ teardown_file()
     done
 }
 
-@test "for others the job is shown without what is private" {
+@test "other users see the job without its private columns" {
     expect_exit 0 borgctl --user bob job shop
     expect_text '^command: +private to user ada$'
     expect_text '^shop/0 .*running'
@@ -44,6 +44,13 @@ teardown_file()
         return 1
 }
 
+@test "diff, which reads the spec, is for the same users" {
+    expect_exit 0 borgctl --user ada diff "$SPECS/shop.json"
+    expect_exit 0 borgctl --user root diff "$SPECS/shop.json"
+    expect_exit 1 borgctl --user bob diff "$SPECS/shop.json"
+    expect_text "job shop is user ada's"
+}
+
 @test "a checkpoint, which has everything in it, is for the operator" {
     expect_exit 1 borgctl --user bob cell checkpoint "$SPECS/bob.db"
     expect_text 'user "bob" may not take a checkpoint'
@@ -52,14 +59,14 @@ teardown_file()
     same "mode" 600 "$(stat -c %a "$SPECS/root.db")"
 }
 
-# Files and directories of masters, and their logs, that others may open.
+# Print files and directories of masters, and their logs, that others may open.
 open_to_others()
 {
     find "$BORG_CELL"/master[0-9]* "$BORG_CELL" -maxdepth 3 -path "*master*" \
         -perm /077 ! -type l ! -type s ! -name "*.crt" ! -name "*.pid" 2>/dev/null
 }
 
-@test "files of masters are their user's, those of before too" {
+@test "files of masters are private, also those from earlier versions" {
     same "open files" "" "$(open_to_others)"
     borgctl cell down --dir "$BORG_CELL"
     find "$BORG_CELL"/master1 -type f -exec chmod 644 {} +
@@ -71,7 +78,7 @@ open_to_others()
     same "its log" 600 "$(stat -c %a "$BORG_CELL/master1/cell.db-wal")"
 }
 
-@test "statements that never end keep nobody else waiting" {
+@test "endless statements delay nobody else" {
     local i begun pid pids=() left=0
     for ((i = 0; i < 20; i++)); do
         "$BUILD/borgctl" --user bob query "SELECT instr(hex(zeroblob(2000000)),
@@ -90,6 +97,6 @@ open_to_others()
             left=$((left + 1))
         fi
     done
-    ((left >= 10)) # so ada did not wait for them
+    ((left >= 10)) # ada did not wait for them
     wait
 }

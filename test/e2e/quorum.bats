@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# quorum.bats - two dead masters of five: the cell goes on; three: it holds still, tasks run on.
+# quorum.bats - with two of five masters dead the cell works; with three dead only tasks continue.
 load lib.bash
 
 setup_file()
@@ -13,7 +13,7 @@ teardown_file()
     cell_away
 }
 
-kill_replicas() # COUNT: followers, of those that live
+kill_replicas() # COUNT: followers that run
 {
     local leader id pid count="$1"
     leader="$(leader_id)"
@@ -33,7 +33,7 @@ nobody_leads()
         jq -e '[.replicas[] | select(.role == "leader")] | length == 0'
 }
 
-@test "two dead masters: jobs are taken and run" {
+@test "with two dead masters jobs are accepted and run" {
     kill_replicas 2
     submit web 200 3 50m 'exec sleep 1000'
     wait_until 20 job_runs web 3
@@ -41,24 +41,24 @@ nobody_leads()
     running_tasks >"$SPECS/before"
 }
 
-@test "the third dead: borgctl says there is no leader and exits with 3" {
+@test "with three dead masters borgctl reports that there is no leader and exits with 3" {
     kill_replicas 1
-    # A leader that has not noticed yet would take the command, and its outcome would be unknown.
+    # A leader that is still unaware would accept the command, and its outcome would be unknown.
     wait_until 20 nobody_leads
     expect_exit 3 borgctl --timeout 3 submit "$(spec late 200 1 50m 'exec sleep 1000')"
     expect_text 'leader'
 }
 
-@test "status still answers from those that are there" {
+@test "status is answered by the remaining masters" {
     same "replicas that answer" 2 "$(borgctl --timeout 3 -o json cell status |
         jq '[.replicas[] | select((.pid // 0) > 0)] | length')"
 }
 
-@test "the tasks go on" {
+@test "tasks continue" {
     still_there "$(cat "$SPECS/before")"
 }
 
-@test "they come back and all is well" {
+@test "after the masters return status reports no problem" {
     cell_up --replicas 5 --borglets 2
     wait_until 20 replicas_agree 5
     wait_until 20 job_runs web 3

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# refusals.bats - what cannot be done is told: what, where, why, and by the exit code.
+# refusals.bats - a refusal says what, where and why, with the documented exit code.
 load lib.bash
 
 setup_file()
@@ -24,7 +24,7 @@ teardown_file()
     borgctl jobs huge | grep -i cpu || borgctl job huge | grep -i cpu
 }
 
-@test "why it is pending: machines by what they lack, and the change that would do" {
+@test "why counts machines by the missing resource and names the change that would help" {
     why_told()
     {
         borgctl -o json why huge/0 --machines | jq -e '.pending == 1 and .machines == 2 and
@@ -42,7 +42,7 @@ teardown_file()
     expect_text 'no task 7'
 }
 
-@test "a malformed spec: every mistake is listed with its path, and nothing is sent" {
+@test "every mistake of a malformed spec is listed with its path, and nothing is sent" {
     cat >"$SPECS/wrong.json" <<'END'
 {"name": "Not A Name", "priority": 451, "replicas": 0, "surprise": 1,
  "task": {"command": [], "resources": {"cpu": "lots", "ram": -1}, "restart": "sometimes"}}
@@ -59,25 +59,25 @@ END
     same "jobs" 0 "$(ask "SELECT count(*) FROM jobs WHERE name <> 'huge'")"
 }
 
-@test "a spec that is no Jsonnet is told with the line" {
+@test "a syntax error in Jsonnet is reported with its line" {
     printf '{\n  name: "x",\n  task: {{\n}\n' >"$SPECS/broken.jsonnet"
     expect_exit 2 borgctl submit "$SPECS/broken.jsonnet"
     expect_text 'broken\.jsonnet:[0-9]+'
 }
 
-@test "a file that is not there" {
+@test "a missing file is refused" {
     expect_exit 2 borgctl submit "$SPECS/nothing.json"
     expect_text 'nothing\.json'
 }
 
-@test "a name that is taken by a live job" {
+@test "the name of a live job is refused" {
     submit taken 100 1 10m 'exec sleep 1000'
     expect_exit 1 borgctl submit "$SPECS/taken.json"
     expect_text 'taken'
     same "jobs of that name" 1 "$(ask "SELECT count(*) FROM jobs WHERE name = 'taken'")"
 }
 
-@test "why of a job that runs tells how it is" {
+@test "why of a running job reports its state" {
     runs()
     {
         borgctl -o json why taken | jq -e '.pending == 0 and .tasks[0].state == "running" and
@@ -87,7 +87,7 @@ END
     borgctl why taken | grep -F 'taken: nothing is pending'
 }
 
-@test "an unknown job" {
+@test "an unknown job is refused" {
     expect_exit 1 borgctl kill nobody
     expect_text 'nobody'
     expect_exit 1 borgctl logs nobody/0
@@ -102,7 +102,7 @@ END
     expect_exit 2 borgctl -o xml jobs
 }
 
-@test "queries can only read, one statement, and say what is wrong" {
+@test "queries are read-only single statements, and errors name the mistake" {
     expect_exit 1 borgctl query "DELETE FROM jobs"
     expect_exit 1 borgctl query "SELECT nothing FROM jobs"
     expect_text 'nothing'
@@ -114,11 +114,11 @@ END
     same "jobs" 2 "$(ask "SELECT count(*) FROM jobs")"
 }
 
-@test "a cell that is not there" {
+@test "a missing cell is reported" {
     expect_exit 1 borgctl --cell "$SPECS/no-such-cell" jobs
     expect_text 'no-such-cell'
 }
 
-@test "all replicas hold the same" {
+@test "all replicas have the same state" {
     wait_until 20 replicas_agree 3
 }

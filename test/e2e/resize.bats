@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# resize.bats - a running job gets other limits: where it is when there is room, else one by one.
+# resize.bats - a running job gets new limits: in place where there is room, else task by task.
 load lib.bash
 
 setup_file()
@@ -19,7 +19,7 @@ limits_of() # JOB: "cpu_milli ram_bytes" of each task
     ask "SELECT cpu_milli || ' ' || ram_bytes FROM task_list WHERE job = '$1' ORDER BY idx"
 }
 
-@test "tasks that have room for a new limit keep their processes" {
+@test "tasks with room for a new limit keep their processes" {
     submit web 200 2 1 'exec sleep 1000' '.max_disruptions = 1'
     wait_until 20 job_runs web 2
     local before
@@ -34,6 +34,33 @@ limits_of() # JOB: "cpu_milli ram_bytes" of each task
     expect_text '--cpu'
 }
 
+@test "diff tells in what a spec differs from the job that runs, and what a change takes" {
+    local now='.max_disruptions = 1 | .task.resources.ram = "64Mi"'
+    expect_exit 1 borgctl diff "$(spec web 200 2 1 'exec sleep 1000' '.max_disruptions = 1')"
+    expect_text '^job web: differs$'
+    expect_text '^  task.resources.cpu: "500m" -> "1"$'
+    expect_text '^  task.resources.ram: "64Mi" -> "16Mi"$'
+    expect_text 'borgctl update changes it'
+    expect_no_text 'kill it'
+    expect_exit 0 borgctl diff "$(spec web 200 2 500m 'exec sleep 1000' "$now")"
+    expect_text '^job web: no difference$'
+    now+=' | .task.env = {A: 1}'
+    expect_exit 1 borgctl diff "$(spec web 200 3 500m 'exec sleep 1000' "$now")"
+    expect_text '^  replicas: 2 -> 3$'
+    expect_text '^  task.env: [{][}] -> [{]"A":"1"[}]$'
+    expect_text 'kill it and submit it again'
+    # The update that it speaks of does it.
+    borgctl update web --replicas 3
+    same "fields" 'task.env' "$(borgctl -o json diff "$SPECS/web.json" |
+        jq -r '.[].differences[].path')"
+    borgctl update web --replicas 2
+    wait_until 20 job_runs web 2
+    expect_exit 1 borgctl diff "$(spec nosuch 100 1 1 true)"
+    expect_text '^job nosuch: does not run$'
+    expect_exit 2 borgctl diff "$(spec web 200 3 nothing true)"
+    expect_text 'task.resources.cpu'
+}
+
 @test "a borglet that was told of less starts who waited for the room" {
     submit fill 200 2 2500m 'exec sleep 1000'
     wait_until 20 job_runs fill 2
@@ -43,7 +70,7 @@ limits_of() # JOB: "cpu_milli ram_bytes" of each task
     job_runs fill 2
 }
 
-@test "tasks that have no room move one by one, and come up with the new limit" {
+@test "tasks without room move one at a time, and start with the new limit" {
     local fill
     fill=$(running_tasks | grep '^fill')
     borgctl update fill --replicas 1
@@ -56,7 +83,7 @@ limits_of() # JOB: "cpu_milli ram_bytes" of each task
     sql_is 0 "SELECT sum(failures) FROM task_list WHERE job = 'web'"
 }
 
-@test "limits are kept when the masters start again" {
+@test "limits survive a restart of the masters" {
     local before limits="SELECT id, cpu_milli, ram_bytes FROM jobs ORDER BY id"
     wait_until 20 replicas_agree 3
     before="$(ask "$limits")"

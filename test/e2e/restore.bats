@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# restore.bats - all masters and all they had on disk are gone; a checkpoint brings the cell back,
-# and the borglets of the lost one go on under it.
+# restore.bats - all masters and their disks are lost; a checkpoint brings the cell back, and the
+# borglets of the lost cell continue with it.
 load lib.bash
 
 setup_file()
@@ -13,7 +13,7 @@ teardown_file()
     cell_away
 }
 
-# The masters die, and with them their disks.
+# Kill the masters and remove their disks.
 masters_destroy()
 {
     local id pid pids=()
@@ -43,7 +43,7 @@ expect_web_untouched()
     same "tasks of web" "$(cat "$SPECS/before")" "$(running_tasks | grep '^web/')"
 }
 
-@test "a checkpoint, and life goes on after it" {
+@test "a checkpoint is made, and then more jobs are submitted" {
     wait_until 20 replicas_agree 3
     submit web 200 3 50m 'exec sleep 1000'
     wait_until 20 job_runs web 3
@@ -54,16 +54,16 @@ expect_web_untouched()
     running_tasks | grep '^late/' >"$SPECS/late"
 }
 
-@test "a cell that exists is never overwritten" {
+@test "an existing cell is never overwritten" {
     expect_exit 1 restore "$(file monday)"
     expect_text 'master1 of the cell in .* is running'
     mkdir "$BATS_FILE_TMPDIR/other"
     touch "$BATS_FILE_TMPDIR/other/file"
     expect_exit 1 borgctl cell restore "$(file monday)" --dir "$BATS_FILE_TMPDIR/other"
-    expect_text 'holds other things'
+    expect_text 'contains other files'
 }
 
-@test "into a new cell beside it, with machines of its own" {
+@test "a checkpoint is restored into a second cell with machines of its own" {
     local there="$BATS_FILE_TMPDIR/beside/cell"
     mkdir -p "$BATS_FILE_TMPDIR/beside"
     borgctl -q cell restore "$(file monday)" --dir "$there" --replicas 1 --borglets 1
@@ -73,20 +73,20 @@ expect_web_untouched()
             "SELECT count(*) AS n FROM task_list WHERE job = 'web' AND attempt > 1 AND
             state = 'running'" | jq '.[0].n')" == 3 ]]
     }
-    wait_until 40 beside_runs # m2 is not there, and its tasks move
+    wait_until 40 beside_runs # there is no m2, so its tasks move
     borgctl -q cell down --dir "$there" --tasks --wipe
 }
 
-@test "all masters and their disks are lost; one directory that is left is not overwritten" {
+@test "all masters are lost but for one directory, and that is not overwritten" {
     masters_destroy
     mkdir -p "$BORG_CELL/master2/raft"
     expect_exit 1 restore "$(file monday)"
-    expect_text 'master2 holds a cell already'
+    expect_text 'master2 contains a cell'
     rm -r "$BORG_CELL/master2"
     still_there "$(cat "$SPECS/before")"
 }
 
-@test "what is no sound checkpoint of this version is refused, and nothing is left" {
+@test "an unsound checkpoint or one of another version is refused, and leaves nothing behind" {
     local size
     echo 'not a database, but of some length' >"$(file text)"
     : >"$(file empty)"
@@ -115,15 +115,15 @@ END
     same "left of attempts" "lock" "$(ls "$BORG_CELL/master1")"
 }
 
-@test "a restore that was interrupted is begun anew, and never started half" {
+@test "an interrupted restore is started over, and a partial one is never started" {
     mkdir -p "$BORG_CELL/master1/raft"
     touch "$BORG_CELL/restoring" "$BORG_CELL/master1/raft/metadata1"
     expect_exit 1 borgctl cell up --dir "$BORG_CELL"
-    expect_text 'was interrupted; do it again'
+    expect_text 'was interrupted; repeat it'
     restore "$(file monday)"
 }
 
-@test "the borglets are back, no task was restarted, what came later is lost and was stopped" {
+@test "the borglets return; known tasks were not restarted, later ones are stopped" {
     wait_until 20 replicas_agree 3
     expect_web_untouched
     while read -r _ _ pid _ _; do
@@ -135,11 +135,11 @@ END
         detail LIKE 'from a checkpoint of index %what came after it is lost%'")"
 }
 
-@test "it is a whole cell: jobs run, a lost database comes back from the log" {
+@test "the restored cell works: jobs run, and a lost database is rebuilt from the log" {
     local follower pid
     submit late 200 1 50m 'exec sleep 1000'
     wait_until 20 job_runs late 1
-    # Its index began at a mark, where all compare what they are.
+    # Its index starts at a mark, where all replicas compare their digests.
     same "marks" 1 "$(status_json | jq -r '.replicas[] | select(.mark_index > 0)
         | "\(.mark_index) \(.mark_digest)"' | sort -u | wc -l)"
     follower=$(($(leader_id) % 3 + 1))
@@ -152,7 +152,7 @@ END
     expect_web_untouched
 }
 
-@test "a second life from the same checkpoint begins after the first" {
+@test "a second restore of the same checkpoint starts at a later index" {
     local index
     index="$(status_json | jq '.replicas[0].applied_index')"
     masters_destroy

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shapes.bats - tasks get the best of their shapes that fits, and are told which.
+# shapes.bats - each task gets the best of its shapes that fits, and finds it in its environment.
 load lib.bash
 
 setup_file()
@@ -33,7 +33,7 @@ told() # TASK TEXT
     same "shapes in JSON" 1 "$(borgctl -o json jobs web | jq '.[0].other_limits | length')"
 }
 
-@test "why tells of each shape" {
+@test "why explains each shape" {
     submit more 100 1 1 true '.task.resources = [{cpu: 2}, {cpu: "500m"}]'
     wait_sql 20 1 \
         "SELECT count(*) FROM job_list WHERE job = 'more' AND reason LIKE '%in shape 2: %'"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shares.bats - the machines of a replica that dies move to others, and some back when it is back.
+# shares.bats - the machines of a dead replica move to others, and some move back when it returns.
 load lib.bash
 
 MACHINES=30
@@ -15,7 +15,7 @@ teardown_file()
     cell_away
 }
 
-# Sorted by how many machines they drive, most first: "ID LINKS".
+# Print "ID LINKS", sorted by the number of machines, largest first.
 shares()
 {
     status_json | jq -r '.replicas[] | select((.pid // 0) > 0) | "\(.id) \(.links)"' | sort -k2nr
@@ -26,7 +26,7 @@ all_driven()
     [[ "$(shares | awk '{ sum += $2 } END { print sum }')" == "$MACHINES" ]]
 }
 
-# One in five of 30 is 6: more than 7 is clearly more.
+# An equal share of 30 is 6: more than 7 is uneven.
 shares_even()
 {
     all_driven && (($(shares | head -1 | cut -d' ' -f2) <= 7)) && [[ $(shares | wc -l) -eq 5 ]]
@@ -40,7 +40,7 @@ shares_even()
     running_tasks >"$SPECS/before"
 }
 
-@test "one dies: its machines are driven by others within two seconds" {
+@test "within two seconds other replicas drive the machines of a dead one" {
     local id share since
     read -r id share < <(shares)
     echo "$id" >"$SPECS/dead"
@@ -51,7 +51,7 @@ shares_even()
     (($(now_ms) - since <= 2000))
 }
 
-@test "it comes back: it gets some back, and no task was touched" {
+@test "when it returns it gets some machines back, and no task is affected" {
     local since
     cell_up --replicas 5 --borglets "$MACHINES"
     since="$(now_ms)"
@@ -60,10 +60,10 @@ shares_even()
     (($(shares | awk -v id="$(cat "$SPECS/dead")" '$1 == id { print $2 }') >= 2))
     same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
     same "machines ever down" 0 "$(ask "SELECT count(*) FROM events WHERE kind = 'machine-down'")"
-    grep -lq 'link.moving' "$BORG_CELL"/log/m*.log
+    grep -lq 'link.move_begun' "$BORG_CELL"/log/m*.log
 }
 
-@test "all are restarted one after the other: the shares are even again" {
+@test "after a rolling restart the shares are even again" {
     local id pid
     for id in 1 2 3 4 5; do
         pid="$(pid_of_replica "$id")"

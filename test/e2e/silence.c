@@ -3,7 +3,7 @@
  *
  *     silence ADDRESS
  *
- * Takes what comes to port 53 of the address, and says nothing, until it is killed.
+ * Receives on port 53 of the address and never answers, until it is killed.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# simulate.bats - borgctl simulate: figures known by hand, refusals, a real cell's rows.
+# simulate.bats - borgctl simulate: figures computed by hand, refusals, the rows of a real cell.
 load lib.bash
 
 setup_file()
@@ -28,7 +28,7 @@ teardown_file()
     [[ ! -d "$BORG_CELL" ]] || cell_away
 }
 
-@test "a tiny trace gives the figures known by hand, as JSON" {
+@test "a tiny trace gives the figures computed by hand, as JSON" {
     borgctl simulate --dir "$TRACE" -o json | jq -e '.machines == 2 and .tasks == 4 and
         .jobs == 2 and .placed == 3 and .pending == 1 and .evicted == 0 and
         .policy == "stranding-aware" and .capacity.cpu_milli == 8000 and
@@ -38,19 +38,19 @@ teardown_file()
         .bands.batch.pending == 1'
 }
 
-@test "and as text, from gzip, with what of it was not used" {
+@test "text output from gzip files also lists the ignored parts of the trace" {
     local out
     out="$(borgctl simulate --machines "$TRACE/machines.csv" --tasks "$TRACE/tasks.csv.gz" \
         --policy best-fit --at all)"
     grep -qE '^policy +best-fit$' <<<"$out"
     grep -qE '^tasks +5 in 3 jobs$' <<<"$out"
     grep -qE '^placed +3 \(60\.0%\)$' <<<"$out"
-    grep -qE '^ +3 tasks have a duration_s: taken as running on; see --arrivals$' <<<"$out"
+    grep -qE '^ +3 tasks have a duration_s: taken as endless; see --arrivals$' <<<"$out"
     same "left out" 0 "$(grep -c 'left out' <<<"$out" || true)"
 }
 
-@test "over time tasks come and go, and constraints hold" {
-    # low's two run on m1 alone until second 60; the third waits for them, past the end at 9
+@test "over time tasks arrive and end, and constraints hold" {
+    # low's two run only on m1 until second 60; the third waits for them, past the end at 9
     borgctl simulate --dir "$TRACE" --arrivals all -o json | jq -e '.history.until_s == 9 and
         .history.arrived == 5 and .history.finished == 0 and .history.placements == 3 and
         .history.pending_max == 2 and .history.waits.max_s == 9 and .pending == 2 and
@@ -61,7 +61,7 @@ teardown_file()
     mv "$TRACE/tasks.csv.orig" "$TRACE/tasks.csv"
 }
 
-@test "a report in HTML is one file, with plots" {
+@test "the HTML report is one file with plots" {
     local page="$BATS_TEST_TMPDIR/page.html"
     borgctl simulate --dir "$TRACE" --arrivals all --remove machine=m0 --html "$page" -o json |
         jq -e '.what_if.removed == ["m0"]'
@@ -73,7 +73,7 @@ teardown_file()
     expect_exit 1 borgctl simulate --dir "$TRACE" --html "$BATS_TEST_TMPDIR/none/page.html"
 }
 
-@test "a malformed line is refused with its place" {
+@test "a malformed line is refused with its position" {
     cp "$TRACE/machines.csv" "$BATS_TEST_TMPDIR"
     sed '4s/2000/2k/' "$TRACE/tasks.csv" >"$BATS_TEST_TMPDIR/tasks.csv"
     expect_exit 1 borgctl simulate --dir "$BATS_TEST_TMPDIR"
@@ -82,7 +82,7 @@ from 0 to 1073741824" "$output"
     borgctl simulate --dir "$BATS_TEST_TMPDIR" --limit 2 -o json | jq -e '.tasks == 2'
 }
 
-@test "options that do not go together are a usage error" {
+@test "options that exclude each other are a usage error" {
     expect_exit 2 borgctl simulate
     expect_exit 2 borgctl simulate --machines "$TRACE/machines.csv"
     expect_exit 2 borgctl simulate --dir "$TRACE" --policy first-fit
@@ -95,13 +95,13 @@ from 0 to 1073741824" "$output"
 }
 
 @test "compaction needs three machines for ten cpus in halves of a machine" {
-    # low's three tasks are more than half of the machines: a=b is a wish of theirs
+    # low's three tasks are more than half of the machines: a=b becomes soft
     borgctl simulate --dir "$TRACE" --compact -o json | jq -e '.machines == 2 and .tasks == 4 and
         .bound_percent == 125 and .softened_jobs == 1 and (.policies | length) == 3 and
         (.policies | all(.[]; .machines == 3 and .percent == 150 and (.trials | length) == 11))'
 }
 
-@test "what if a machine goes, and how many more fit" {
+@test "what-if removes a machine and counts how many more tasks fit" {
     borgctl simulate --dir "$TRACE" --remove m1 -o json | jq -e '.what_if.removed == ["m1"]
         and .what_if.lost == 2 and .what_if.pending == 2 and (.what_if.jobs | length) == 1 and
         .what_if.jobs[0].job == "low"'
@@ -116,7 +116,7 @@ from 0 to 1073741824" "$output"
         jq -e '.how_many == 4'
 }
 
-@test "a real cell's database answers the same questions, and stays as it is" {
+@test "the database of a real cell can be simulated and is not changed" {
     cell_up --replicas 1 --borglets 2 --capacity cpu=2,ram=1Gi,disk=1Gi
     submit web 200 2 1500m 'exec sleep 1000'
     wait_until 20 job_runs web 2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# snapshot.bats - the log is cut after snapshots; a replica that fell behind gets the whole cell as
-# one SQLite image and holds the same as the others.
+# snapshot.bats - the log is truncated after snapshots; a replica that lags too far behind gets the
+# whole cell as one SQLite image and then has the same state as the others.
 load lib.bash
 
 setup_file()
@@ -13,7 +13,7 @@ teardown_file()
     cell_away
 }
 
-# Commands that change something, each an entry of its own: jobs that never fit, killed at once.
+# Send commands that each add a log entry: jobs that never fit, killed at once.
 churn() # PREFIX COUNT
 {
     local i
@@ -40,7 +40,7 @@ snapshot_after() # ID INDEX
     wait_until 10 replicas_agree 5
 }
 
-@test "a follower that was away for longer than the log goes back is given an image" {
+@test "a follower that was away for longer than the log covers gets an image" {
     local leader follower pid index
     leader="$(leader_id)"
     follower=$((leader % 5 + 1))
@@ -55,7 +55,7 @@ snapshot_after() # ID INDEX
     ((index > 100))
 }
 
-@test "nothing was lost in it, and no task noticed" {
+@test "nothing is lost by it, and no task is affected" {
     same "jobs that were killed" 110 \
         "$(ask "SELECT count(*) FROM jobs WHERE state = 'killed'")"
     same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
@@ -63,9 +63,9 @@ snapshot_after() # ID INDEX
 
 @test "all start again from their snapshots and databases" {
     local pids
-    # shellcheck disable=SC2046 # a list
+    # shellcheck disable=SC2046 # split into words
     pids="$(for id in 1 2 3 4 5; do pid_of_replica "$id"; done)"
-    # shellcheck disable=SC2086 # a list
+    # shellcheck disable=SC2086 # split into words
     kill -KILL $pids
     for pid in $pids; do
         wait_until 5 is_gone "$pid"
@@ -76,7 +76,7 @@ snapshot_after() # ID INDEX
     same "running tasks" "$(cat "$SPECS/before")" "$(running_tasks)"
 }
 
-@test "a replica whose database is lost has it again from the log and a snapshot" {
+@test "a lost database is rebuilt from the log and a snapshot" {
     local follower pid
     follower=$(($(leader_id) % 5 + 1))
     pid="$(pid_of_replica "$follower")"
@@ -87,7 +87,7 @@ snapshot_after() # ID INDEX
     wait_until 20 replicas_agree 5
 }
 
-@test "the cell as a file: checked, simulated, and never over another" {
+@test "a checkpoint is verified, can be simulated, and overwrites no file" {
     local file="$BATS_FILE_TMPDIR/monday.db"
     submit late 200 1 50m 'exec sleep 1000'
     borgctl cell checkpoint --fresh "$file" | grep -qE 'the cell at index [0-9]+, 1 machines, '
@@ -99,11 +99,11 @@ snapshot_after() # ID INDEX
     cp "$file" "$file.before"
     run borgctl cell checkpoint "$file"
     same "exit code" 1 "$status"
-    grep -q 'is there already; remove it or name another file' <<<"$output"
+    grep -q 'exists already; remove it or name another file' <<<"$output"
     cmp "$file" "$file.before"
 }
 
-@test "checkpoints go on while masters are killed and while others are being made" {
+@test "checkpoints succeed while masters are killed and other checkpoints are made" {
     local dir="$BATS_FILE_TMPDIR" i pid failed=0 pids=()
     for i in 1 2 3 4; do
         borgctl -q --user "$(id -un)" cell checkpoint "$dir/many$i.db" &

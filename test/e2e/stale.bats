@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# stale.bats - a replica is stopped for long and goes on with what is left in its sockets.
+# stale.bats - a replica is stopped for long and then continues with old data in its sockets.
 load lib.bash
 
 MACHINES=10
@@ -15,13 +15,13 @@ teardown_file()
     cell_away
 }
 
-driven_by_others() # ID: than this one, which does not answer
+driven_by_others() # ID: other replicas than this one, which does not answer
 {
     [[ "$(borgctl --timeout 3 -o json cell status | jq --argjson id "$1" '[.replicas[]
         | select(.id != $id and (.pid // 0) > 0) | .links] | add')" == "$MACHINES" ]]
 }
 
-# "ID PID" of the follower that drives most machines; of the leader.
+# Print "ID PID" of the follower that drives most machines, or of the leader.
 busiest_follower()
 {
     status_json | jq -r '[.replicas[] | select(.role == "follower")] | max_by(.links)
@@ -33,14 +33,14 @@ the_leader()
     status_json | jq -r '.replicas[] | select(.role == "leader") | "\(.id) \(.pid)"'
 }
 
-# When the last machine found another replica, by the machines' logs.
+# Print when the last machine found another replica, according to the machines' logs.
 last_link_ms()
 {
     grep -h ' link.up ' "$BORG_CELL"/log/m*.log | sort | tail -n 1 | cut -d' ' -f1 |
         date -f - +%s%3N
 }
 
-# Stop a replica; while it stands still one job ends, another comes, and its machines leave it.
+# Stop a replica; meanwhile one job ends, another starts, and its machines leave the replica.
 stand_still() # ID PID OLD NEW
 {
     local since
@@ -73,21 +73,21 @@ nothing_happened()
     wait_until 20 job_runs first "$MACHINES"
 }
 
-@test "a follower stands still and goes on: nobody is started, stopped or lost because of it" {
+@test "a stopped follower continues, and no task is started, stopped or lost by it" {
     local id pid
     read -r id pid < <(busiest_follower)
     stand_still "$id" "$pid" first second
     nothing_happened
 }
 
-@test "so does the leader" {
+@test "a stopped leader continues, and no task is started, stopped or lost by it" {
     local id pid
     read -r id pid < <(the_leader)
     stand_still "$id" "$pid" second third
     nothing_happened
 }
 
-@test "one that stands still for a second only is not left, or loses nothing" {
+@test "a replica that stops for a second only keeps its machines, or loses nothing" {
     local id pid
     read -r id pid < <(busiest_follower)
     for _ in 1 2 3 4 5; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# status.bats - what an operator sees at three in the morning: what is wrong, and what to do.
+# status.bats - cell status reports what is wrong and what to do.
 load lib.bash
 
 setup_file()
@@ -17,7 +17,7 @@ healthy()
     borgctl cell status
 }
 
-@test "all is well: exit code 0, and every master says how it is" {
+@test "a healthy cell gives exit code 0 and the state of every master" {
     wait_until 20 replicas_agree 3
     wait_until 20 healthy
     status_json | jq -e '.healthy and .problems == [] and ([.replicas[] | select(
@@ -26,13 +26,13 @@ healthy()
         .disk_silent_ms < 20000 and .error == null)] | length) == 3'
 }
 
-@test "a master that died and one that hangs are told apart, and the exit code says 6" {
+@test "dead and hanging masters are distinguished, and the exit code is 6" {
     local follower pid
     follower=$(($(leader_id) % 3 + 1))
     pid="$(pid_of_replica "$follower")"
     kill -STOP "$pid"
     expect_exit 6 borgctl cell status
-    expect_text "!! 2 of 3 masters answer: with one less the cell stands still"
+    expect_text "!! 2 of 3 masters answer: losing one more stops the cell"
     expect_text "!! replica $follower .* cannot be reached: .*answer"
     expect_text "the process hangs"
     kill -KILL "$pid"
@@ -42,7 +42,7 @@ healthy()
         expect_exit 6 borgctl cell status &&
             expect_text "!! replica $follower .* connection refused"
     }
-    wait_until 5 says_refused # the kernel may still reset what was waiting
+    wait_until 5 says_refused # the kernel may still reset waiting connections
     expect_exit 6 borgctl cell status
     expect_text "it is not running"
     expect_exit 6 borgctl -o json cell status
@@ -51,7 +51,7 @@ healthy()
         <<<"$output"
 }
 
-@test "without a quorum it says so, and exits with 3" {
+@test "without a quorum status says so and exits with 3" {
     local pid
     pid="$(pid_of_replica "$(leader_id)")"
     kill -KILL "$pid"

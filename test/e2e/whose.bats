@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
-# whose.bats - what is whose: jobs, names, logs, why, priorities; and who may keep the cell.
+# whose.bats - ownership of jobs, names, logs and priorities; rights and revocations.
 load lib.bash
 
 setup_file()
 {
     cell_up --replicas 3 --borglets 2 --capacity cpu=4,ram=1Gi,disk=1Gi --user ada
     cell_up --user eve
-    # For others that a cell of one's own gives rights to, the operator takes them away again.
+    # Rights that `cell up` grants to other users are taken away again by the operator.
     borgctl ungrant eve production monitoring
 }
 
@@ -25,7 +25,7 @@ as_eve()
     borgctl --user eve "$@"
 }
 
-@test "who makes a cell is its operator, and whom he names may do work of every band" {
+@test "the user who makes a cell is its operator, and the users he names may use every band" {
     wait_until 20 replicas_agree 3
     me="$(id -un)"
     [[ "$me" == root ]] || same "rights" "operator" "$(borgctl -o json identities |
@@ -40,7 +40,7 @@ as_eve()
         "$(ask "SELECT count(*) FROM events WHERE kind = 'identity'")"
 }
 
-@test "others neither change nor kill a job, nor take its name; an operator may" {
+@test "others can neither change nor kill a job nor take its name; an operator can" {
     as_ada submit --wait "$(spec web 200 1 100m 'echo secret; exec sleep 1000')"
     expect_exit 1 as_eve kill web
     expect_text 'job "web": it is of user "ada": only that user and an operator of the cell may'
@@ -60,7 +60,7 @@ by ada" "$(ask "SELECT detail FROM events WHERE job_name = 'brief' AND
         kind IN ('submitted', 'killing') ORDER BY seq")"
 }
 
-@test "logs and why are its user's, a reader's and an operator's" {
+@test "the job's user, readers and operators can read logs and ask why" {
     same "log" "secret" "$(as_ada logs web)"
     same "log" "secret" "$(borgctl logs web)"
     expect_exit 1 as_eve logs web
@@ -75,13 +75,13 @@ by ada" "$(ask "SELECT detail FROM events WHERE job_name = 'brief' AND
     wait_until 10 eve_reads
     as_eve why large >/dev/null
     expect_exit 1 as_eve kill web
-    # A machine that is started while no master answers still knows who reads.
+    # A machine that starts while no master answers still knows the readers.
     borgctl ungrant eve reader
     eve_is_refused() { ! as_eve logs web; }
     wait_until 10 eve_is_refused
 }
 
-@test "production and monitoring are closed to who was not granted them" {
+@test "production and monitoring are closed to users without a grant" {
     expect_exit 1 as_eve submit "$(spec shop 200 1 100m 'exec sleep 1000')"
     expect_text 'the band production, which is closed to user "eve": an operator of the cell may'
     expect_text 'borgctl grant eve production'
@@ -97,7 +97,7 @@ by ada" "$(ask "SELECT detail FROM events WHERE job_name = 'brief' AND
         "$(ask "SELECT detail FROM events WHERE kind = 'quota'")"
 }
 
-@test "certificates are revoked, and restored, by an operator" {
+@test "an operator revokes certificates and makes them valid again" {
     expect_exit 1 as_ada revoke eve
     expect_exit 1 borgctl revoke root
     expect_text 'cannot be revoked'
@@ -112,12 +112,12 @@ by ada" "$(ask "SELECT detail FROM events WHERE job_name = 'brief' AND
         jq -r '.[] | select(.revoked_ms != null).identity')"
 }
 
-@test "rights and revocations are kept when all masters and machines are started anew" {
+@test "rights and revocations survive a restart of all masters and machines" {
     borgctl grant eve reader
     borgctl revoke borglet/m9
     before="$(borgctl -o json identities)"
     borgctl cell down
-    # An operator's word is kept, too: what he took away is not given again.
+    # Rights that an operator took away are not granted again by `cell up`.
     borgctl cell up
     same "identities" "$before" "$(borgctl -o json identities)"
     wait_until 20 replicas_agree 3

@@ -1,11 +1,12 @@
 /*
- * driver.c - runs a fuzz target without libFuzzer: its corpus, then mutations of it for some time.
+ * driver.c - run a fuzz target without libFuzzer: its corpus, then random mutations.
  *
  *     fuzz_TARGET [--seconds N] [--seed N] [FILE|DIRECTORY...]
  *
- * The suite uses it, with any compiler; `make fuzz` links libFuzzer instead, which also follows
- * coverage. A run is a function of seed and corpus but for when it ends. An input that aborts, or
- * takes more than INPUT_CPU_S of cpu time, is left as crash-TARGET in the working directory.
+ * The test suite uses it with any compiler; `make fuzz` links libFuzzer instead, which also
+ * measures coverage. Apart from its duration a run is a function of seed and corpus. An input that
+ * aborts, or needs more than INPUT_CPU_S of cpu time, is left as crash-TARGET in the working
+ * directory.
  */
 #include "base.h"
 #include "clock.h"
@@ -26,7 +27,7 @@ enum { INPUTS_MAX = 4096, INPUT_BYTES_MAX = 65536, INPUT_CPU_S = 10, MUTATIONS_M
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t size_max);
-/* Targets that know the shape of their input have one. */
+/* Targets that know the structure of their input define a mutator. */
 __attribute__((weak)) size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t size_max,
                                                      unsigned int seed);
 
@@ -37,7 +38,7 @@ struct input {
 
 static struct input inputs[INPUTS_MAX];
 static size_t input_count;
-static uint8_t present[INPUT_BYTES_MAX]; /* what runs now */
+static uint8_t present[INPUT_BYTES_MAX]; /* the present input */
 static size_t present_size;
 static char crash_path[256];
 static pid_t own_pid;
@@ -51,11 +52,11 @@ static uint64_t draw(uint64_t below)
     return below == 0 ? 0 : draws % below;
 }
 
-/* Keep the input for whoever looks into it, then die as we would have. A child that is meant to
- * die keeps nothing. */
-static void on_death(int sig)
+/* Keep the present input for analysis, then die by the same signal. A child that is meant to die
+ * keeps nothing. */
+static void driver_on_death(int sig)
 {
-    static const char told[] = "fuzz: the input that did it is kept as ";
+    static const char told[] = "fuzz: the failing input is kept as ";
     int fd =
         getpid() == own_pid ? open(crash_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
     bool kept = fd >= 0 && write(fd, present, present_size) == (ssize_t)present_size;
@@ -74,11 +75,11 @@ static void watch_death(const char *program)
     own_pid = getpid();
     snprintf(crash_path, sizeof crash_path, "crash-%s", name != NULL ? name + 1 : program);
     for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-        signal(signals[i], on_death);
+        signal(signals[i], driver_on_death);
 }
 
 #ifdef __SANITIZE_ADDRESS__
-/* So that what it finds comes to on_death(). */
+/* Make the sanitizers abort, so that driver_on_death() is called. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -97,7 +98,7 @@ static void run(const uint8_t *bytes, size_t size)
     memcpy(present, bytes, size);
     present_size = size;
     setitimer(ITIMER_VIRTUAL, &limit, NULL);
-    /* A copy exactly as large as it says, so that a read beyond is seen. */
+    /* Copy the input into an allocation of its exact size, so that reads beyond it are detected. */
     uint8_t *copy = xcalloc(MAX(size, (size_t)1), 1);
     memcpy(copy, bytes, size);
     LLVMFuzzerTestOneInput(copy, size);
@@ -150,7 +151,7 @@ static size_t insert(uint8_t *bytes, size_t size, size_t size_max, const uint8_t
     return size + n;
 }
 
-/* A part of another input of the corpus. */
+/* Insert a part of another input of the corpus. */
 static size_t insert_other(uint8_t *bytes, size_t size, size_t size_max)
 {
     const struct input *other = &inputs[draw(input_count)];
@@ -177,7 +178,7 @@ static size_t mutate_once(uint8_t *bytes, size_t size, size_t size_max)
     case 2:
         bytes[at] = (uint8_t)draw(256);
         return size;
-    case 3: /* take away */
+    case 3: /* remove a part */
         n = 1 + (size_t)draw(MIN(size - at, (size_t)32));
         memmove(bytes + at, bytes + at + n, size - at - n);
         return size - n;
@@ -185,11 +186,11 @@ static size_t mutate_once(uint8_t *bytes, size_t size, size_t size_max)
         for (size_t i = 0; i < sizeof any; i++)
             any[i] = draw(2) == 0 ? telling[draw(ARRAY_SIZE(telling))] : (uint8_t)draw(256);
         return insert(bytes, size, size_max, any, 1 + (size_t)draw(sizeof any));
-    case 5: /* once more */
+    case 5: /* duplicate a part */
         n = MIN(1 + (size_t)draw(MIN(size - at, (size_t)64)), size_max - size);
         memmove(bytes + at + n, bytes + at, size - at);
         return size + n;
-    case 6: /* the end is missing */
+    case 6: /* cut the end */
         return size - (size_t)draw(MIN(size, (size_t)64));
     default:
         return insert_other(bytes, size, size_max);
@@ -200,7 +201,7 @@ size_t LLVMFuzzerMutate(uint8_t *bytes, size_t size, size_t size_max)
 {
     for (uint64_t n = 1 + draw(MUTATIONS_MAX); n > 0; n--)
         size = mutate_once(bytes, size, size_max);
-    if (size == 0) /* never nothing, as libFuzzer */
+    if (size == 0) /* never empty, as in libFuzzer */
         bytes[size++] = (uint8_t)draw(256);
     return size;
 }
@@ -233,7 +234,7 @@ int main(int argc, char **argv)
     draws = seed * 0x9e3779b97f4a7c15 | 1;
     for (int i = optind; i < argc; i++)
         inputs_add(argv[i]);
-    if (input_count == 0) { /* an empty one to begin with */
+    if (input_count == 0) { /* start with an empty input */
         inputs[0].bytes = xcalloc(1, 1);
         input_count = 1;
     }

@@ -1,18 +1,18 @@
 /*
- * fuzz_cell.c - whatever commands a cell is given, in whatever order: cell_check() holds after
- * each, and a scheduler that has seen all of them is never refused.
+ * fuzz_cell.c - any commands in any order: cell_check() holds after each command, and a scheduler
+ * that has seen all of them is never refused.
  *
  *     make fuzz            for 30 seconds each; FUZZ_SECONDS=3600 for longer
  *
- * An input is an envelope of packed commands. The mutator knows that: it adds a command drawn for
- * the cell as it is at that point, takes one away, or lets the fuzzer loose on the bytes of one.
+ * An input is an envelope of packed commands. The mutator adds a command drawn for the state of the
+ * cell at that point, removes one, or mutates the bytes of one.
  */
 #include "draw_cmd.h"
 
 #include "cmd_pack.h"
 #include "sched.h"
 
-/* Larger cells find nothing that these do not, but take their time. */
+/* Larger cells take longer and have found no more errors. */
 enum { REPLICAS_MAX = 64, MACHINES_MAX = 64, COMMANDS_MAX = 64, PASSES_MAX = 8 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
@@ -44,12 +44,12 @@ static void schedule(struct world *w, struct sched *sched)
         struct cmd cmd = {.kind = CMD_SCHEDULE, .time_ms = w->cell->now_ms};
         if (!sched_pass(sched, &cmd.schedule))
             return;
-        apply(w, sched, &cmd); /* what it points to is the scheduler's */
+        apply(w, sched, &cmd); /* its arrays belong to the scheduler */
         ASSERT(w->answer.refused == 0);
     }
 }
 
-/* The command at *at, applied when it is one; false at the end. */
+/* Apply the command at *at, if it is one; return false at the end. */
 static bool step(struct world *w, struct sched *sched, const uint8_t *bytes, size_t size,
                  size_t *at)
 {
@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     return 0;
 }
 
-/* How many commands there are in the input; a tail that is none does not count. */
+/* Return the number of commands in the input; a malformed tail does not count. */
 static uint32_t count_of(const uint8_t *bytes, size_t size)
 {
     const void *packed;
@@ -92,7 +92,7 @@ static uint32_t count_of(const uint8_t *bytes, size_t size)
     return count;
 }
 
-/* Where command number `index` begins, or the end; and the cell as it is by then. */
+/* Return the start of command number `index`, or the end; `w` is the cell at that point. */
 static size_t seek(struct world *w, const uint8_t *bytes, size_t size, uint32_t index)
 {
     struct sched *sched = sched_new();
@@ -114,7 +114,8 @@ static size_t replace(uint8_t *bytes, size_t size, size_t size_max, size_t begin
     return size - (end - begin) + with->size;
 }
 
-/* draw_cmd() also draws what only a damaged log would hold; packing takes that for our mistake. */
+/* Return whether the command can be packed. draw_cmd() also draws contents that only a damaged log
+ * could have, for which packing panics. */
 static bool is_packable(const struct cmd *cmd)
 {
     for (uint32_t i = 0; cmd->kind == CMD_REPORT && i < cmd->report.report_count; i++)

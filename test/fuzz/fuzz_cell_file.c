@@ -1,7 +1,7 @@
 /*
  * fuzz_cell_file.c - cell.json, certificates, identities and addresses.
  *
- * The first byte chooses: 0 cell.json, 1 a certificate (DER or PEM), 2 an identity, 3 an address.
+ * The first byte selects: 0 cell.json, 1 a certificate (DER or PEM), 2 an identity, 3 an address.
  */
 #include "cell_file.h"
 #include "spec.h"
@@ -35,7 +35,7 @@ static void fuzz_identity(const char *text)
         ASSERT(strcmp(identity_text(&id).text, text) == 0);
 }
 
-/* A name is not looked up: a name service that does not answer takes seconds. */
+/* Only parse names: a look-up without an answering name server takes seconds. */
 static void fuzz_address(const char *text)
 {
     struct sockaddr_storage address, again;

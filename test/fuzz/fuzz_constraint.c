@@ -1,11 +1,11 @@
 /*
- * fuzz_constraint.c - whatever text is given as constraint or expression: it is refused, or it is
- * judged within its bounds, and short expressions say what the C library's say.
+ * fuzz_constraint.c - any text as constraint or regular expression is refused, or evaluated within
+ * its bounds; short expressions match as in the C library.
  *
  *     make fuzz            for 30 seconds; SECONDS=3600 for longer
  *
- * The first byte of a line chooses: 'a' an attribute, 'e' an expression and, behind a tab, a text;
- * all others a term.
+ * The first byte of a line selects: 'a' an attribute, 'e' an expression and, after a tab, a text;
+ * any other byte a term.
  */
 #include "attributes.h"
 #include "constraint.h"
@@ -20,7 +20,8 @@ enum { LINES_MAX = 64, ORACLE_BYTES_MAX = 14, ORACLE_QUANTIFIERS_MAX = 4 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-/* The C library's is asked only what it answers soon, and by definition: \< or a] are its own. */
+/* Compare only expressions that the C library evaluates fast, and in which it has no extensions (\<
+ * or a]). */
 static bool oracle_knows(const char *text, const char *of)
 {
     uint32_t quantifiers = 0;

@@ -1,5 +1,5 @@
 /*
- * fuzz_frame.c - the frames of calls: what is read packs to the same again.
+ * fuzz_frame.c - frames of calls: a frame that is read packs to the same bytes.
  */
 #include "limits.h"
 #include "rpc_frame.h"

@@ -1,6 +1,6 @@
 /*
- * fuzz_jsonnet.c - specs that are programs: whatever they do, their evaluation ends in time, with
- * a result or with a message, and borgctl lives.
+ * fuzz_jsonnet.c - specs as programs: their evaluation always ends in time, with a result or a
+ * message, and borgctl survives.
  */
 #include "jobfile.h"
 #include "log.h"
@@ -13,7 +13,8 @@ enum { CPU_S_MAX = 1, CPU_MS_ASSERTED = 1500 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-/* Of the evaluations so far; on a loaded machine they take longer, but not more of this. */
+/* Return the cpu time of the evaluations so far, which does not depend on the load of the machine.
+ */
 static uint64_t cpu_ms(void)
 {
     struct rusage used;
@@ -24,7 +25,7 @@ static uint64_t cpu_ms(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    struct jobfile file;
+    struct specs file;
     struct err err;
     struct buf problems CLEANUP(buf_release) = {0};
     uint64_t before_ms = cpu_ms();
@@ -32,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct jobfile_source source = {.path = scratch_file("spec.jsonnet", bytes, size),
                                     .cpu_s_max = CPU_S_MAX};
     if (jobfile_load(&source, &file, &problems, &err) == 0)
-        jobfile_release(&file);
+        specs_release(&file);
     else
         ASSERT(err.msg[0] != '\0');
     ASSERT(cpu_ms() - before_ms <= CPU_MS_ASSERTED);

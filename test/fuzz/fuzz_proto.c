@@ -46,16 +46,16 @@ static void fuzz_envelope(const uint8_t *bytes, size_t size)
 
 static void fuzz_message(const struct wire_message *m, const uint8_t *bytes, size_t size)
 {
-    union wire_body body, again;
+    union wire_any body, again;
     struct buf first CLEANUP(buf_release) = {0}, second CLEANUP(buf_release) = {0};
-    if (m->unpack(bytes, size, &body, NULL) != 0)
+    if (message_unpack(m, bytes, size, &body, NULL) != 0)
         return;
-    m->pack(&first, &body);
-    ASSERT(m->unpack(first.bytes, first.size, &again, NULL) == 0);
-    m->pack(&second, &again);
+    message_pack(m, &first, &body);
+    ASSERT(message_unpack(m, first.bytes, first.size, &again, NULL) == 0);
+    message_pack(m, &second, &again);
     ASSERT(same_bytes(first.bytes, first.size, second.bytes, second.size));
-    m->release(&body);
-    m->release(&again);
+    message_release(m, &body);
+    message_release(m, &again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)

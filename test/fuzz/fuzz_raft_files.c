@@ -1,9 +1,8 @@
 /*
- * fuzz_raft_files.c - files of a log's directory, as a disk may give them back: segments, a
- * snapshot, the seal.
+ * fuzz_raft_files.c - damaged files of a log's directory: segments, a snapshot, the seal.
  *
- * The first byte chooses the file; with 64 in it the first record of a segment gets a right header,
- * so that what is behind it is reached.
+ * The first byte selects the file; if it has bit 64, the first record of a segment gets a valid
+ * header, so that the data behind it is parsed.
  */
 #include "log.h"
 #include "raftlog_files.h"
@@ -25,7 +24,8 @@ static uint32_t crc32_of(const uint8_t *bytes, size_t size)
     return crc;
 }
 
-/* Format version, then checksums of head and data, the number of entries and a line for each. */
+/* Write the format version, then checksums of head and data, the number of entries, a line for
+ * each. */
 static void segment_repair(uint8_t *bytes, size_t size)
 {
     enum { HEAD = 16, COUNT = 8, LINE = 16, ENTRIES_MAX = 4 };

@@ -1,9 +1,9 @@
 /*
- * fuzz_raft_hello.c - what a peer sends first on the log's port, in pieces of any size.
+ * fuzz_raft_hello.c - the first message of a peer on the log's port, in pieces of any size.
  *
- * The first byte: whose certificate it is (low bits) and how long the pieces are (high bits).
+ * The first byte selects the certificate (low bits) and the length of the pieces (high bits).
  */
-#include "../../raftlog/raftlog_transport.c" /* its links are its own */
+#include "../../raftlog/raftlog_transport.c" /* to call its static functions */
 
 #include "made_up_stream.h"
 

@@ -1,9 +1,10 @@
 /*
- * fuzz_rpc.c - a connection of calls over a made-up stream: bytes of a peer in pieces, answers that
- * come late, pauses, full queues, the end at any point.
+ * fuzz_rpc.c - a connection of calls over a simulated stream: bytes of a peer in pieces, late
+ * answers, pauses, full queues, an end at any point.
  *
- * The first byte: 1 we connected, else they did; 2 answers come late; bits 2-3 the peer's role.
- * Then steps: below 200 so many bytes arrive, above that see step().
+ * The first byte: bit 0 we connected, else the peer did; bit 1 answers are late; bits 2-3 the
+ * peer's role. Then follow steps: a byte below 200 is a number of bytes that arrive, others see
+ * step().
  */
 #include "rpc.h"
 #include "log.h"
@@ -26,7 +27,8 @@ static void touch(const void *body, size_t size)
     (void)last;
 }
 
-static void on_echo(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+static void fuzz_rpc_on_echo(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                             size_t size)
 {
     (void)conn;
     touch(body, size);
@@ -36,7 +38,8 @@ static void on_echo(struct rpc_conn *conn, struct rpc_call *call, const void *bo
         rpc_reply(call, body, MIN(size, (size_t)65536));
 }
 
-static void on_refuse(struct rpc_conn *conn, struct rpc_call *call, const void *body, size_t size)
+static void fuzz_rpc_on_refuse(struct rpc_conn *conn, struct rpc_call *call, const void *body,
+                               size_t size)
 {
     struct err err;
     touch(body, size);
@@ -46,7 +49,7 @@ static void on_refuse(struct rpc_conn *conn, struct rpc_call *call, const void *
     rpc_close(conn);
 }
 
-static void on_answer(void *data, const struct err *err, const void *body, size_t size)
+static void fuzz_rpc_on_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     (void)data;
     if (err == NULL)
@@ -54,9 +57,9 @@ static void on_answer(void *data, const struct err *err, const void *body, size_
 }
 
 static const struct rpc_method methods[] = {
-    {1, "echo", BIT(ROLE_USER) | BIT(ROLE_MASTER), on_echo},
-    {2, "refuse", BIT(ROLE_USER), on_refuse},
-    {3, "report", BIT(ROLE_BORGLET), on_echo},
+    {1, BIT(ROLE_USER) | BIT(ROLE_MASTER), fuzz_rpc_on_echo},
+    {2, BIT(ROLE_USER), fuzz_rpc_on_refuse},
+    {3, BIT(ROLE_BORGLET), fuzz_rpc_on_echo},
 };
 
 static void answer_one(bool kindly)
@@ -81,7 +84,7 @@ static void arrive(const uint8_t *bytes, size_t size)
     free(copy);
 }
 
-/* What happens next; returns the bytes that it used. */
+/* Execute one step; return the number of bytes that it used. */
 static size_t step(uv_loop_t *loop, uint8_t what, const uint8_t *bytes, size_t size)
 {
     if (what < 200) {
@@ -115,7 +118,7 @@ static struct rpc_server *begin(const struct rpc_options *options, uint8_t how)
     if (how & 1) {
         ASSERT(rpc_connect(options, "127.0.0.1:1", NULL, &conn, &err) == 0);
         for (int i = 0; i < 3; i++)
-            ASSERT(rpc_request(conn, 1, "x", 1, 0, on_answer, NULL, &err) == 0);
+            ASSERT(rpc_request(conn, 1, "x", 1, 0, fuzz_rpc_on_answer, NULL, &err) == 0);
         stream->options.handlers->on_open(stream, stream->options.data);
         return NULL;
     }

@@ -1,16 +1,17 @@
 /*
- * fuzz_shim_control.c - the control socket of a shim: whoever connects may send anything, and need
- * not read.
+ * fuzz_shim_control.c - the control socket of a shim: clients may send anything, and need not read
+ * the answers.
  *
- * The first byte is the state of the task: its phase in bits 0-1, bit 2 its own process has ended.
- * Then steps of a byte, see step(): clients come and go, ask, stop reading; the task's state
- * changes. Every request that makes no sense is refused, every other answered or obeyed.
+ * The first byte is the state of the task: bits 0-1 are its phase, bit 2 means that its own process
+ * has ended. Then follow steps of one byte, see step(): clients connect, disconnect, send requests,
+ * stop reading; the task's state changes. Malformed requests are refused, others answered or
+ * obeyed.
  */
 #include "shim/shim.h"
 
 #include <signal.h>
 
-/* What control.c would do to others. */
+/* Replaces kill() in control.c. */
 static int kill_checked(pid_t pid, int sig);
 static int first_fd;
 #define SHIM_FD first_fd
@@ -29,8 +30,8 @@ enum { CLIENTS_MAX = SHIM_CLIENTS_MAX + 4, TASK_PID = 4711, TELLS = 50, END_WAIT
 
 static struct shim shim;
 static int ends[CLIENTS_MAX];          /* the clients' side; -1: none */
-static struct client *at[CLIENTS_MAX]; /* where the shim had it */
-static size_t owner[SHIM_CLIENTS_MAX]; /* of each of its places */
+static struct client *at[CLIENTS_MAX]; /* the client's entry in the shim */
+static size_t owner[SHIM_CLIENTS_MAX]; /* the client of each entry */
 static uint32_t kills, stops, stop_grace_ms;
 
 static int kill_checked(pid_t pid, int sig)
@@ -41,7 +42,7 @@ static int kill_checked(pid_t pid, int sig)
     return 0;
 }
 
-/* In place of task.c. */
+/* Replaces task.c. */
 void task_stop(struct shim *s, uint32_t grace_ms)
 {
     ASSERT(s == &shim);
@@ -49,7 +50,8 @@ void task_stop(struct shim *s, uint32_t grace_ms)
     stop_grace_ms = grace_ms;
 }
 
-/* The socket is in the attempt's directory, where the shim works; what breaks is left in ours. */
+/* The socket is in the attempt's directory, where the shim works; failing inputs are left in ours.
+ */
 static void in_scratch(bool enter)
 {
     static int home = -1;
@@ -72,20 +74,24 @@ static bool is_connected(size_t which)
     return at[which] != NULL && owner[at[which] - shim.clients] == which && at[which]->fd >= 0;
 }
 
-/* What there is to read at that client: -1 nothing, 0 it was cut off, else 1 and the message. */
+/* Receive from that client: return -1 for nothing, 0 if it was disconnected, else 1 and the
+ * message. */
 static int receive(size_t which, struct shim_message *ret)
 {
     ssize_t n = recv(ends[which], ret, sizeof *ret, MSG_DONTWAIT);
     if (n < 0)
         return errno == ECONNRESET || errno == ENOTCONN ? 0 : -1;
-    ASSERT(n == 0 || (n == (ssize_t)sizeof *ret && ret->version == SHIM_VERSION));
+    bool hello = n == (ssize_t)sizeof(struct shim_hello) && ret->kind == SHIM_HELLO_ANSWER;
+    ASSERT(n == 0 || hello ||
+           (ret->version >= SHIM_VERSION_MIN && ret->version <= SHIM_VERSION_MAX &&
+            (size_t)n == offsetof(struct shim_message, state) + shim_state_bytes(ret->version)));
     return n > 0;
 }
 
-/* Little room for those who do not read. */
+/* Use small socket buffers for clients that do not read. */
 static void placed(size_t which, struct client *place)
 {
-    int room = 0; /* the least there is */
+    int room = 0; /* the kernel's minimum */
     at[which] = place;
     owner[place - shim.clients] = which;
     ASSERT(setsockopt(place->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
@@ -98,7 +104,7 @@ static void drain(size_t which)
         continue;
 }
 
-/* The other end was closed. Who looks at our descriptors in /proc at that moment puts it off. */
+/* Wait until the other end is closed. A process that reads our descriptors in /proc delays this. */
 static void end_await(int fd)
 {
     struct pollfd end = {.fd = fd, .events = POLLIN};
@@ -119,7 +125,7 @@ static void client_end(size_t which)
     at[which] = NULL;
 }
 
-/* A client of the present user connects: it is heard while there is room, else cut off. */
+/* Connect a client of the present user: it is accepted while there is room, else disconnected. */
 static void client_come(size_t which)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "ctl.sock"};
@@ -147,13 +153,17 @@ static void client_come(size_t which)
 }
 
 /* What the shim must do with it: answer with that kind, or obey (-1). */
-static int answer_to(const uint8_t *bytes, size_t size)
+static int answer_to(const struct client *client, const uint8_t *bytes, size_t size)
 {
     struct shim_request r;
-    if (size != sizeof r)
+    if (size < sizeof r)
         return SHIM_REFUSED;
     memcpy(&r, bytes, sizeof r);
-    if (r.version < SHIM_VERSION_MIN || r.kind > SHIM_ACK_EXIT)
+    if (r.version < SHIM_VERSION_FIRST || r.kind > SHIM_HELLO)
+        return SHIM_REFUSED;
+    if (r.kind == SHIM_HELLO)
+        return SHIM_HELLO_ANSWER;
+    if (client->greeted && client->version == 0)
         return SHIM_REFUSED;
     if (r.kind == SHIM_STATUS || r.kind == SHIM_SUBSCRIBE)
         return SHIM_STATE;
@@ -175,6 +185,19 @@ static void obeyed(const uint8_t *bytes, uint32_t kills_before, uint32_t stops_b
     ASSERT(r.kind != SHIM_ACK_EXIT || shim.acked);
 }
 
+/* With a common version the state follows and every change is sent, else nothing. */
+static void greeted(size_t which, const uint8_t *bytes)
+{
+    struct shim_message message;
+    struct shim_hello hello;
+    memcpy(&hello, bytes, sizeof hello);
+    uint32_t common = shim_version_common(hello.version_min, hello.version_max);
+    ASSERT(at[which]->greeted && at[which]->version == common);
+    ASSERT(at[which]->subscribed == (common != 0));
+    ASSERT(receive(which, &message) == (common != 0 ? 1 : -1));
+    ASSERT(common == 0 || (message.kind == SHIM_STATE && message.version == common));
+}
+
 /* A request, or what is none. */
 static void ask(size_t which, const uint8_t *bytes, size_t size)
 {
@@ -184,34 +207,39 @@ static void ask(size_t which, const uint8_t *bytes, size_t size)
     drain(which);
     uint32_t kills_before = kills, stops_before = stops;
     bool acked = shim.acked;
+    const struct client client_before = *at[which];
     ASSERT(send(ends[which], bytes, size, MSG_NOSIGNAL) == (ssize_t)size);
     control_read(&shim, at[which]);
     if (size == 0) { /* as if it had closed */
         ASSERT(!is_connected(which));
         return;
     }
-    int expected = answer_to(bytes, size);
+    int expected = answer_to(&client_before, bytes, size);
     int got = receive(which, &message);
     ASSERT(is_connected(which) && got == (expected < 0 ? -1 : 1));
     if (expected < 0) {
         obeyed(bytes, kills_before, stops_before);
         return;
     }
-    ASSERT(message.kind == (uint32_t)expected && message.state.phase == shim.state.phase);
+    ASSERT(message.kind == (uint32_t)expected);
+    if (expected == SHIM_HELLO_ANSWER)
+        greeted(which, bytes);
+    else
+        ASSERT(message.state.phase == shim.state.phase);
     ASSERT(kills == kills_before && stops == stops_before && shim.acked == acked);
 }
 
-/* The state changes; who has subscribed and does not read is cut off, and nobody waits for him. */
+/* Change the state; a subscriber that does not read is disconnected, and delays nobody. */
 static void tell(uint32_t times, int phase)
 {
     shim.state.phase = phase;
     for (uint32_t i = 0; i < times; i++)
-        control_tell(&shim, phase == SHIM_ENDED ? SHIM_EXIT : SHIM_STARTED);
+        control_send_all(&shim, phase == SHIM_ENDED ? SHIM_EXIT : SHIM_STARTED);
     for (size_t i = 0; i < SHIM_CLIENTS_MAX && times == TELLS; i++)
         ASSERT(shim.clients[i].fd < 0 || !shim.clients[i].subscribed);
 }
 
-/* What happens next; returns the bytes that it used. */
+/* Execute one step; return the number of bytes that it used. */
 static size_t step(uint8_t what, const uint8_t *bytes, size_t size)
 {
     size_t which = what % 16 % CLIENTS_MAX, count;
@@ -223,7 +251,7 @@ static size_t step(uint8_t what, const uint8_t *bytes, size_t size)
     case 2:
         client_end(which);
         return 0;
-    case 3: /* an event for one who has sent nothing */
+    case 3: /* an event for a client that has sent nothing */
         if (shim.clients[which % SHIM_CLIENTS_MAX].fd >= 0)
             control_read(&shim, &shim.clients[which % SHIM_CLIENTS_MAX]);
         return 0;
@@ -237,7 +265,7 @@ static size_t step(uint8_t what, const uint8_t *bytes, size_t size)
         if (ends[which] >= 0)
             drain(which);
         return 0;
-    case 7: /* of any length */
+    case 7: /* any length */
         count = size > 0 ? MIN((size_t)bytes[0], size - 1) : 0;
         ask(which, bytes + (size > 0), count);
         return count + (size > 0);

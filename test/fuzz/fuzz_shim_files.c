@@ -2,10 +2,10 @@
  * fuzz_shim_files.c - the spec and the record in an attempt's directory, and the names of such
  * directories: a task can write all of them.
  *
- * The first byte chooses: 0 a name (and a range of ports), odd a spec, even a record. With 2 in it
- * the checksums are made right, so that what is behind them is reached.
+ * The first byte selects: 0 a name (and a range of ports), odd a spec, even a record. If it has bit
+ * 1 the checksums are corrected, so that the data behind them is parsed.
  */
-#include "attic.h"
+#include "archive.h"
 #include "ports.h"
 #include "shim_client.h"
 
@@ -45,7 +45,9 @@ static void fuzz_spec(uint8_t *bytes, size_t size, bool repair)
         const size_t from = offsetof(struct shim_spec, words_bytes);
         memcpy(&spec, bytes, sizeof spec);
         spec.magic = SHIM_SPEC_MAGIC;
-        spec.version = SHIM_VERSION;
+        spec.version = SHIM_VERSION_MAX;
+        spec.version_min = SHIM_VERSION_MIN;
+        spec.head_bytes = sizeof spec;
         spec.words_bytes = (uint32_t)(size - sizeof spec);
         spec.crc = shim_crc(shim_crc(0, (const char *)&spec + from, sizeof spec - from),
                             bytes + sizeof spec, size - sizeof spec);
@@ -70,7 +72,8 @@ static void fuzz_record(const uint8_t *bytes, size_t size, bool repair)
     for (size_t slot = 0; repair && slot < SLOTS; slot++) {
         memcpy(&record, file + slot * SHIM_RECORD_SLOT_BYTES, sizeof record);
         record.magic = SHIM_RECORD_MAGIC;
-        record.version = SHIM_VERSION;
+        record.version = SHIM_VERSION_MAX;
+        record.state.bytes = sizeof record.state;
         record.crc = shim_crc(0, &record, offsetof(struct shim_record, crc));
         memcpy(file + slot * SHIM_RECORD_SLOT_BYTES, &record, sizeof record);
     }

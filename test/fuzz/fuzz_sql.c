@@ -1,8 +1,8 @@
 /*
- * fuzz_sql.c - SQL of a user on the database of a cell: it never changes or damages anything, what
- * it answers can be read, and what is private to another user is not in it.
+ * fuzz_sql.c - SQL of a user on the database of a cell: it changes and damages nothing, its answers
+ * are well-formed, and they contain no private data of another user.
  *
- * An input is a statement. The mutator puts in words of SQL and of the schema.
+ * An input is a statement. The mutator inserts words of SQL and of the schema.
  */
 #include "store_fixture.h"
 
@@ -80,7 +80,7 @@ static const char *const words[] = {"SELECT ",
                                     " OVER ()",
                                     ";"};
 
-/* A job of ada's whose command has the secret, and a reader. */
+/* Make a job of ada whose command has the secret, and a reader. */
 static struct reader *reader_made(void)
 {
     static char path[64];
@@ -105,7 +105,7 @@ static struct reader *reader_made(void)
     return reader_new(path);
 }
 
-/* It is there for its user: else what follows would prove nothing. */
+/* Check that its user can read the secret; otherwise the test would prove nothing. */
 static void expect_secret(struct reader *reader)
 {
     struct buf rows CLEANUP(buf_release) = {0};

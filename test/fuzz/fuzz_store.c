@@ -1,8 +1,8 @@
 /*
  * fuzz_store.c - a checkpoint with hostile rows, sealed and with the right digest: it is refused,
- * or the cell that is loaded from it is sound and can be begun again and scheduled.
+ * or the cell that is loaded from it is sound and can be restarted and scheduled.
  *
- * An input is a list of changes to rows of a real database: table, column, row, what to write.
+ * An input is a list of changes to rows of a real database: table, column, row, value.
  */
 #include "store_fixture.h"
 
@@ -72,9 +72,9 @@ static uint8_t take(struct input *in)
     return *in->at++;
 }
 
-static const char *dir; /* of our own; NULL: not made yet */
+static const char *dir; /* of this process; NULL: not made yet */
 
-/* A database of a driven cell, as an image; made once. */
+/* Return the image of the database of a driven cell, made once. */
 static const uint8_t *image(size_t *ret_size)
 {
     static void *bytes;
@@ -112,7 +112,7 @@ static sqlite3 *database(void)
     return db;
 }
 
-/* Of column `which` of a table, and of its key. */
+/* Return the name of column `which` of a table, and its key. */
 static void column_of(sqlite3 *db, const char *table, unsigned which, char *name, char *key)
 {
     sqlite3_stmt *columns;
@@ -171,7 +171,7 @@ static void change(sqlite3 *db, struct input *in)
     sqlite3_finalize(statement);
 }
 
-/* Load it, with the digest put right when that is all that is wrong. */
+/* Load it; if only the digest is wrong, correct the digest and load it again. */
 static struct cell *load(sqlite3 *db, const char *temporary)
 {
     for (int round = 0; round < ROUNDS_MAX; round++) {

@@ -1,7 +1,7 @@
 /*
  * fuzz_trace.c - workloads in CSV and the constraints in them.
  *
- * The first byte chooses: 0 tasks, 1 machines, 2 one text of constraints.
+ * The first byte selects: 0 tasks, 1 machines, 2 one text of constraints.
  */
 #include "trace.h"
 

@@ -1,7 +1,7 @@
 /*
- * made_up_stream.h - streams without a network, in place of those of libcell/io.
+ * made_up_stream.h - simulated streams, in place of those of libcell/io.
  *
- * A target that includes it has one stream, `stream`, and decides itself what arrives there, when
+ * A target that includes this file has one stream, `stream`, and controls what arrives there, when
  * its queue is empty and when it ends.
  */
 #ifndef TEST_FUZZ_MADE_UP_STREAM_H
@@ -15,12 +15,12 @@
 struct stream {
     struct stream_options options;
     struct identity peer;
-    struct admission_account *account; /* NULL: nobody has asked for it */
+    struct admission_account *account; /* NULL: not requested yet */
     size_t queued;
     bool paused, closing, wants_drain;
 };
 
-static struct stream *stream; /* the one there is */
+static struct stream *stream; /* the only one */
 static stream_accept_cb stream_accept;
 
 static UNUSED struct stream *stream_new(const struct stream_options *options)

@@ -1,7 +1,7 @@
 /*
- * proto_input.h - the first byte of an input of fuzz_proto says what the others are.
+ * proto_input.h - the first byte of an input of fuzz_proto selects the kind of the others.
  *
- * Behind the three come the messages, in the order of enum wire_body_kind (random_wire.h).
+ * Behind the three come the messages, in the order of wire_messages.
  */
 #ifndef TEST_PROTO_INPUT_H
 #define TEST_PROTO_INPUT_H
@@ -13,7 +13,7 @@ enum {
     PROTO_SPEC,
     PROTO_ENVELOPE,
     PROTO_MESSAGE,
-    PROTO_COUNT = PROTO_MESSAGE + WIRE_BODY_COUNT
+    PROTO_COUNT = PROTO_MESSAGE + WIRE_MESSAGES
 };
 
 #endif

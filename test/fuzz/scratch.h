@@ -34,7 +34,7 @@ static void scratch_remove(void)
     rmdir(scratch_path);
 }
 
-/* The directory, made at the first call, removed at exit. */
+/* Return the directory, which is made at the first call and removed at exit. */
 static const char *scratch(void)
 {
     if (scratch_path[0] != '\0')
@@ -47,7 +47,7 @@ static const char *scratch(void)
     return scratch_path;
 }
 
-/* Write a file there; returns its path, valid until the next call. */
+/* Write a file there; return its path, which is valid until the next call. */
 static UNUSED const char *scratch_file(const char *name, const void *bytes, size_t size)
 {
     static char path[128];
@@ -59,7 +59,7 @@ static UNUSED const char *scratch_file(const char *name, const void *bytes, size
     return path;
 }
 
-/* The bytes as a string; free() it. */
+/* Return the bytes as a string; the caller frees it. */
 static UNUSED char *scratch_text(const uint8_t *bytes, size_t size)
 {
     char *text = xcalloc(size + 1, 1);

@@ -1,10 +1,10 @@
 /*
- * seeds.c - what fuzz_proto begins with: every message and every kind of command, packed.
+ * seeds.c - write the initial inputs of fuzz_proto: every message and every kind of command.
  *
  *     seeds DIR
  *
- * Two of each, drawn as the unit tests draw them: a small one, which is quickly understood and
- * changed, and one with more in it.
+ * There are two of each, drawn as in the unit tests: a small one, which is fast to parse and
+ * mutate, and one with more contents.
  */
 #include "cmd_pack.h"
 #include "proto_input.h"
@@ -33,7 +33,7 @@ static void seed_write(const char *name, const char *size_name, const struct buf
 /* Draw one input of the kind `which` into `to`. */
 typedef void (*draw_fn)(struct random *r, uint32_t which, struct buf *to);
 
-/* The smallest of some draws, and the largest of those that are not too large. */
+/* Write the smallest of some draws, and the largest that is within the size limit. */
 static void seeds_write(const char *name, char first, draw_fn draw, uint32_t which)
 {
     struct buf small = {0}, large = {0};
@@ -87,10 +87,10 @@ static void draw_envelope(struct random *r, uint32_t which UNUSED, struct buf *t
 
 static void draw_message(struct random *r, uint32_t kind, struct buf *to)
 {
-    union wire_body body;
-    wire_messages[kind].random(r, &body);
-    wire_messages[kind].pack(to, &body);
-    wire_messages[kind].release(&body);
+    union wire_any body;
+    message_random(&wire_messages[kind], r, &body);
+    message_pack(&wire_messages[kind], to, &body);
+    message_release(&wire_messages[kind], &body);
 }
 
 int main(int argc, char **argv)
@@ -104,7 +104,7 @@ int main(int argc, char **argv)
         seeds_write(cmd_kind_text((enum cmd_kind)kind), PROTO_CMD, draw_cmd, kind);
     seeds_write("spec", PROTO_SPEC, draw_spec, 0);
     seeds_write("envelope", PROTO_ENVELOPE, draw_envelope, 0);
-    for (uint32_t kind = 0; kind < WIRE_BODY_COUNT; kind++)
+    for (uint32_t kind = 0; kind < WIRE_MESSAGES; kind++)
         seeds_write(wire_messages[kind].name, (char)(PROTO_MESSAGE + kind), draw_message, kind);
     printf("%u seeds\n", written);
     return 0;

@@ -1,5 +1,5 @@
 /*
- * borglets.c - what agent.c takes from outside, made up: runner, logs, state directory, /proc.
+ * borglets.c - the simulated environment of agent.c: runner, logs, state directory, /proc.
  */
 #include "borglets.h"
 
@@ -17,11 +17,12 @@
 #include <string.h>
 
 enum {
-    START_MS_MAX = 80,    /* from fork to exec */
-    END_MS_MAX = 400,     /* from SIGTERM to the end, mostly */
-    BAD_STARTS = 300,     /* one start in so many fails */
-    DEAF = 20,            /* one process in so many waits for SIGKILL */
-    SEEN_LOST_ONE_IN = 2, /* power cuts that lose the index seen: it is not synced */
+    START_MS_MAX = 80, /* from fork to exec */
+    END_MS_MAX = 400,  /* from SIGTERM to the end, usually */
+    BAD_STARTS = 300,  /* one start in this many fails */
+    DEAF = 20,         /* one process in this many ignores SIGTERM and waits for SIGKILL */
+    /* one power failure in this many loses the index seen, which is not synced */
+    SEEN_LOST_ONE_IN = 2,
     PID_FIRST = 1000,
     PORT_FIRST = 20000,
     PORTS = 1000,
@@ -29,10 +30,11 @@ enum {
 
 #define NEVER UINT64_MAX
 
-/* On a machine, from its start until it is forgotten: the shim, its record and its task in one. */
+/* One attempt on a machine, from its start until it is forgotten: shim, record and task together.
+ */
 struct shim {
     bool used;
-    bool told_to_stop; /* and so it ends */
+    bool told_to_stop; /* got SIGTERM and therefore ends */
     bool stopping;
     struct attempt_ref task;
     char job[CELL_NAME_MAX + 1];
@@ -51,16 +53,16 @@ struct borglet {
     struct state_dir state;
     struct words attributes;
     struct shim shims[BORGLET_PROCESSES_MAX];
-    uint64_t starts; /* for pids and ports */
+    uint64_t starts; /* counter for pids and ports */
 };
 
-/* Of one life of a borglet. */
+/* The runner during one life of a borglet. */
 struct runner {
     struct borglet *borglet;
     struct runner_options options;
     struct list attempts;
     size_t attempt_count;
-    uv_timer_t timer; /* the next start or end of a process */
+    uv_timer_t timer; /* next start or end of a process */
 };
 
 static struct borglet borglets[BORGLETS_MAX];
@@ -111,7 +113,7 @@ static struct attempt *attempt_new(struct runner *runner, const char *job, struc
     return attempt;
 }
 
-/* What has become of it by now; false: nothing new. */
+/* Update an attempt from its shim; return false if nothing has changed. */
 static bool attempt_look(struct attempt *attempt, const struct shim *shim)
 {
     uint64_t now_ms = world_now_ms();
@@ -165,7 +167,7 @@ static void runner_on_timer(uv_timer_t *timer)
     runner_arm(runner);
 }
 
-/* The shim goes on, as does its task; we learn what it is doing. */
+/* The shim and its task continue; the new borglet learns their state. */
 static void attempt_adopt(struct runner *runner, const struct shim *shim)
 {
     struct attempt *attempt = attempt_new(runner, shim->job, shim->task);
@@ -204,7 +206,7 @@ static uint64_t word_number(const struct words *words, const char **word)
     return *word == NULL ? 0 : strtoull(*word, NULL, 10);
 }
 
-/* When it runs and how it ends, if nobody interferes. */
+/* Draw when it starts and how it ends without interference. */
 static void shim_draw(struct shim *shim, const struct job_spec *spec)
 {
     const char *word = words_first(&spec->argv);
@@ -258,7 +260,7 @@ void runner_start(struct runner *runner, const struct intent *intent)
     runner_arm(runner);
 }
 
-/* It has ended before it began. */
+/* Record that the attempt ended before it started. */
 void runner_refuse(struct runner *runner, const struct intent *intent, const char *detail)
 {
     struct attempt *attempt = attempt_from_intent(runner, intent);
@@ -276,7 +278,7 @@ void runner_resize(struct attempt *attempt, const struct job_spec *spec)
     shim_find(borglet_current(), attempt->task)->spec = attempt->spec;
 }
 
-/* A stop that a broken borglet does not carry out. */
+/* Return whether a broken borglet (breaks.h) ignores this stop. */
 static bool stop_is_missed(struct attempt_ref ref)
 {
     const struct cell *cell = checks_newest_cell();
@@ -342,7 +344,7 @@ void runner_close(struct runner *runner UNUSED)
     UNREACHABLE("a simulated borglet only crashes");
 }
 
-/* The rest of what an agent is made of. */
+/* The other functions that an agent needs. */
 
 int logs_open(uv_loop_t *loop UNUSED, struct tls_context *tls UNUSED, const char *address UNUSED,
               struct logs **ret, struct err *err UNUSED)
@@ -375,7 +377,8 @@ int state_dir_see(struct state_dir *state, uint64_t index, struct err *err UNUSE
     return 0;
 }
 
-/* A third of its limits, now and then more: the cell lends the rest. */
+/* Draw the usage: a third of its limits, sometimes more, because the cell lends unused resources.
+ */
 bool usage_measure(struct usage_sample *samples, size_t count)
 {
     struct borglet *borglet = borglet_current();
@@ -389,7 +392,8 @@ bool usage_measure(struct usage_sample *samples, size_t count)
             uint64_t age_ms = world_now_ms() - shim->runs_ms;
             samples[i].cpu_ms = age_ms * (uint64_t)shim->spec.limit[RES_CPU] / 3000;
             samples[i].ram_bytes =
-                shim->spec.limit[RES_RAM] / (world_chance(1, 10) ? 1 : 3); /* never more */
+                /* never above the limit */
+                shim->spec.limit[RES_RAM] / (world_chance(1, 10) ? 1 : 3);
         }
     }
     return true;

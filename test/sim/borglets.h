@@ -1,12 +1,12 @@
 /*
- * borglets.h - the machines of the simulated cell: on each the real borglet (agent, link, plan)
- * over processes that are made up.
+ * borglets.h - the machines of the simulated cell: the real borglet (agent, link, plan) over
+ * simulated processes.
  *
- * A crash of the node is a crash of the borglet alone: its tasks go on, and the next life adopts
- * them. borglet_cut_power() takes the tasks too. What a machine keeps over both (processes, the
- * index seen) is in static memory of this file, as it is on disk and in the kernel of a real one.
+ * A crash of the node ends only the borglet: its tasks continue, and its next life adopts them.
+ * borglet_cut_power() ends the tasks too. Data that a real machine keeps on disk or in the kernel
+ * (processes, the index seen) is in static memory of this file.
  *
- * A task runs the command ["sim", MS, CODE]: it ends by itself after MS (0: never) with CODE.
+ * A task runs the command ["sim", MS, CODE]: it ends after MS (0: never) with exit code CODE.
  */
 #ifndef SIM_BORGLETS_H
 #define SIM_BORGLETS_H
@@ -17,22 +17,22 @@
 
 enum { BORGLETS_MAX = 32, BORGLET_PROCESSES_MAX = 256 };
 
-/* Nodes "m1" to "mCOUNT", each of 4 cpus, in a few racks; boots them. */
+/* Make and boot the nodes "m1" to "mCOUNT", each with 4 cpus, in a few racks. */
 void borglets_start(unsigned count);
 unsigned borglets_count(void);
 struct node *borglet_node(unsigned i);
-/* Of the machine with this node: its borglet is down afterwards, and nothing runs there. */
+/* Cut the power of the machine with this node: its borglet is down and all its tasks are gone. */
 void borglet_cut_power(const struct node *machine);
-/* From now on no task ends by itself: what the cell wants to run then comes to rest. */
+/* From now on no task ends by itself, so that the cell can converge. */
 void borglets_settle(void);
 
-/* A process that really runs, whatever anybody believes. */
+/* A process that really runs, independent of what the cell or the borglet believes. */
 struct process {
     struct attempt_ref task;
     uint64_t since_ms; /* true time */
     bool told_to_stop;
 };
-/* Those of machine i; at most BORGLET_PROCESSES_MAX. */
+/* List the processes of machine i, at most BORGLET_PROCESSES_MAX. */
 size_t borglet_processes(unsigned i, struct process *to);
 
 #endif

@@ -59,17 +59,18 @@ static bool on_replica(unsigned i)
     type __wrap_##name(__VA_ARGS__)
 
 /* Between service and inbox. */
-WRAP(void, inbox_put, struct inbox *inbox, const struct cmd *cmd, bool by_operator,
-     replica_answer_cb cb, void *data)
+WRAP(void, inbox_put, struct inbox *inbox, const struct cmd *cmd, unsigned format, bool by_operator,
+     answer_cb cb, void *data)
 {
     struct wire_answer answer = {.code = ERR_OK};
     bool early = broken(BREAK_EARLY_ANSWER) && cb != NULL && cmd->request_id[0] != 0;
     if (early) {
         int leader = world_leader();
         if (leader >= 0)
-            answer.index = replica_cell(world_replica((unsigned)leader))->applied_index + 1;
+            answer.index =
+                core_cell(replica_core(world_replica((unsigned)leader)))->applied_index + 1;
     }
-    __real_inbox_put(inbox, cmd, by_operator, early ? NULL : cb, early ? NULL : data);
+    __real_inbox_put(inbox, cmd, format, by_operator, early ? NULL : cb, early ? NULL : data);
     if (early)
         cb(data, NULL, &answer);
 }
@@ -81,14 +82,20 @@ WRAP(const struct remembered *, cell_remembered, const struct cell *cell,
     return broken(BREAK_FORGET_REQUESTS) ? NULL : __real_cell_remembered(cell, request_id);
 }
 
-WRAP(int, wire_unpack_query, const void *bytes, size_t size, struct wire_query *ret,
+/* What was read of a message. */
+WRAP(int, record_unpack, const void *bytes, size_t size, const struct record *record, void *ret,
      struct err *err)
 {
-    int rv = __real_wire_unpack_query(bytes, size, ret, err);
-    if (rv == 0 && (broken(BREAK_STALE_READ) ||
-                    (broken(BREAK_OLD_REGISTER) && strncmp(ret->sql, "job k", 5) == 0)))
-        ret->fresh = false;
-    return rv;
+    int r = __real_record_unpack(bytes, size, record, ret, err);
+    struct wire_query *query = record == &wire_query_record ? ret : NULL;
+    struct wire_hello *hello = record == &wire_hello_record ? ret : NULL;
+    if (r == 0 && query != NULL &&
+        (broken(BREAK_STALE_READ) ||
+         (broken(BREAK_OLD_REGISTER) && strncmp(query->sql, "job k", 5) == 0)))
+        query->fresh = false;
+    if (r == 0 && hello != NULL && broken(BREAK_INDEX_ORDER))
+        hello->seen_index = 0;
+    return r;
 }
 
 /* Of a job that serves as a register? It may not be there, too. */
@@ -195,18 +202,9 @@ WRAP(void, raftlog_guard_install, struct raftlog_guard *g, struct raft *r, uint3
 
 /* Between shards and borglets. */
 
-WRAP(int, wire_unpack_hello, const void *bytes, size_t size, struct wire_hello *ret,
-     struct err *err)
+WRAP(bool, core_ready, const struct core *core)
 {
-    int rv = __real_wire_unpack_hello(bytes, size, ret, err);
-    if (rv == 0 && broken(BREAK_INDEX_ORDER))
-        ret->seen_index = 0;
-    return rv;
-}
-
-WRAP(bool, replica_ready, const struct replica *replica)
-{
-    return broken(BREAK_INDEX_ORDER) || __real_replica_ready(replica);
+    return broken(BREAK_INDEX_ORDER) || __real_core_ready(core);
 }
 
 WRAP(bool, plan_take, struct plan *plan, struct wire_intents *in,

@@ -1,5 +1,5 @@
 /*
- * checks.c - what is checked as it happens, and how a failure is told.
+ * checks.c - checks at each event, and the report of a failure.
  */
 #include "checks.h"
 
@@ -12,17 +12,17 @@
 #include <string.h>
 
 enum {
-    NOTES = 48, /* printed when something breaks */
+    NOTES = 48, /* printed after a failure */
     NOTE_BYTES = 200,
-    CELL_CHECK_LOOKS = 300, /* looks between two cell_check() of a replica */
+    CELL_CHECK_LOOKS = 300, /* checks between two cell_check() of a replica */
 };
 
 static char notes[NOTES][NOTE_BYTES];
 static uint64_t note_count;
-static uint64_t acknowledged; /* the highest index */
-static uint64_t committed;    /* the highest index anybody applied */
+static uint64_t acknowledged; /* the highest acknowledged index */
+static uint64_t committed;    /* the highest index that any replica applied */
 static uint64_t looks;
-/* Who led in which term: a ring, for terms only grow. */
+/* The leader of each term, in a ring, because terms only grow. */
 enum { TERMS = 64 };
 static struct {
     uint64_t term;
@@ -54,7 +54,7 @@ void checks_broken(const char *checker, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
-    fprintf(stderr, "what happened before (the last %d notes):\n", NOTES);
+    fprintf(stderr, "the last %d events:\n", NOTES);
     for (uint64_t i = note_count < NOTES ? 0 : note_count - NOTES; i < note_count; i++)
         fprintf(stderr, "  %s\n", notes[i % NOTES]);
     world_broken("%s: %s", checker, what);
@@ -62,7 +62,7 @@ void checks_broken(const char *checker, const char *fmt, ...)
 
 /* Commands */
 
-/* An index and a term name an entry. */
+/* An entry is identified by index and term. */
 static bool disk_has(unsigned i, uint64_t index, uint64_t term)
 {
     struct disk_entry entry;
@@ -119,7 +119,7 @@ void checks_on_read(uint64_t index_needed, uint64_t index_seen, bool fresh)
 
 /* Replicas */
 
-static void on_elected(unsigned i, uint64_t term)
+static void checks_on_elected(unsigned i, uint64_t term)
 {
     unsigned slot = term % TERMS;
     checks_note("r%u leads term=%" PRIu64, i + 1, term);
@@ -130,28 +130,28 @@ static void on_elected(unsigned i, uint64_t term)
     terms[slot].leader = i;
 }
 
-static void on_look(void *data)
+static void checks_on_look(void *data)
 {
     for (unsigned i = 0; i < WORLD_REPLICAS; i++) {
         if (world_replica(i) == NULL)
             continue;
         if ((looks + i * CELL_CHECK_LOOKS / WORLD_REPLICAS) % CELL_CHECK_LOOKS == 0)
-            cell_check(replica_cell(world_replica(i)));
+            cell_check(core_cell(replica_core(world_replica(i))));
     }
     checks_tasks_look();
     looks++;
-    world_post(CHECKS_LOOK_MS, on_look, data);
+    world_post(CHECKS_LOOK_MS, checks_on_look, data);
 }
 
 static const struct world_watch watch = {
     .applied = history_applied,
     .started = history_resumed,
     .restored = history_resumed,
-    .elected = on_elected,
+    .elected = checks_on_elected,
 };
 
 void checks_start(void)
 {
     world_set_watch(&watch);
-    world_post(CHECKS_LOOK_MS, on_look, NULL);
+    world_post(CHECKS_LOOK_MS, checks_on_look, NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * checks_reads.c - what the jobs looked like at each index, and what reads showed of them.
+ * checks_reads.c - compare reads of jobs with the state of the jobs at each index.
  */
 #include "checks.h"
 
@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAMES = 12 }; /* "j0" to "j11": those that draw_cmd.h draws */
+enum { NAMES = 12 }; /* "j0" to "j11", the names that draw_cmd.h draws */
 
-/* What the newest job of a name is from an index on, until the next one. */
+/* The newest job of a name, from an index until the next version. */
 struct version {
     uint64_t index;
     job_id id; /* 0: there is none */
@@ -53,7 +53,7 @@ void checks_reads_grow(const struct cell *cell)
         size_t count = names[i].count;
         if (count > 0 && version_same(&names[i].versions[count - 1], &version))
             continue;
-        /* Of the commands of an entry the last one counts. */
+        /* Only the last command of an entry counts. */
         if (count > 0 && names[i].versions[count - 1].index == version.index)
             names[i].count = --count;
         if (count == names[i].capacity) {
@@ -87,7 +87,7 @@ static void job_check(const char *name, const struct wire_rows *rows)
     struct version shown = {.state = ""};
     struct version version = version_at((unsigned)atoi(name + 1), rows->applied_index);
     if (rows->row_count > 0) {
-        shown.id = version.id; /* rows do not say it */
+        shown.id = version.id; /* the rows do not contain it */
         shown.replicas = (uint32_t)value_of(rows, "replicas")->integer;
         shown.killed = value_of(rows, "killed")->integer != 0;
         shown.state = value_of(rows, "state")->text;

@@ -1,5 +1,5 @@
 /*
- * checks_rest.c - after healing: does everything run that can?
+ * checks_rest.c - convergence: after the faults everything runs that can.
  */
 #include "checks.h"
 
@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What was not at rest at the last looks, and how often: replicas are apart for a moment again and
- * again, which says little; the thing that was seen most often says what is wrong. */
+/* The reasons why the cell had not converged at the last checks, with their counts. Replicas often
+ * differ for a moment, so the most frequent reason is reported. */
 enum { REASONS = 16, REASON_BYTES = 256 };
 static struct {
     char text[REASON_BYTES];
@@ -33,7 +33,7 @@ static bool restless(const char *fmt, ...)
     va_end(args);
     while (at < reason_count && strcmp(reasons[at].text, text) != 0)
         at++;
-    if (at == REASONS) /* the one seen least makes room */
+    if (at == REASONS) /* replace the least frequent one */
         for (size_t i = at = 0; i < REASONS; i++)
             at = reasons[i].looks < reasons[at].looks ? i : at;
     if (at == reason_count)
@@ -59,11 +59,11 @@ static bool replicas_rest(const struct cell **ret_cell)
     int leader = world_leader();
     if (leader < 0)
         return restless("there is no leader");
-    const struct cell *cell = replica_cell(world_replica((unsigned)leader));
+    const struct cell *cell = core_cell(replica_core(world_replica((unsigned)leader)));
     for (unsigned i = 0; i < WORLD_REPLICAS; i++) {
         if (world_replica(i) == NULL)
             return restless("r%u is down", i + 1);
-        const struct cell *other = replica_cell(world_replica(i));
+        const struct cell *other = core_cell(replica_core(world_replica(i)));
         if (other->applied_index != cell->applied_index)
             return restless("r%u has applied %" PRIu64 ", the leader %" PRIu64, i + 1,
                             other->applied_index, cell->applied_index);
@@ -84,7 +84,7 @@ static bool machines_rest(const struct cell *cell)
             return restless("%s is not up in the cell", name);
     }
     if (cell->settings.hold == HOLD_ON)
-        return restless("the cell holds still");
+        return restless("the hold on silent machines is on");
     return true;
 }
 
@@ -153,7 +153,7 @@ static bool processes_rest(const struct cell *cell)
     return true;
 }
 
-/* Would a scheduler that has just come place something? */
+/* Return whether a new scheduler would place nothing. */
 static bool nothing_fits(const struct cell *cell)
 {
     struct sched *sched = sched_new();
@@ -163,7 +163,7 @@ static bool nothing_fits(const struct cell *cell)
     sched_update(sched, delta);
     while (rests && sched_pass(sched, &decided))
         if (decided.placement_count > 0)
-            rests = restless("job %" PRIu64 "/%" PRIu32 " waits, and would fit on %s",
+            rests = restless("job %" PRIu64 "/%" PRIu32 " is pending, but would fit on %s",
                              task_job(decided.placements[0].task.task).v,
                              task_index(decided.placements[0].task.task),
                              cell_machine(cell, decided.placements[0].machine)->name);
@@ -184,8 +184,7 @@ void checks_rest(void)
 {
     uint64_t healed_ms = world_now_ms();
     if (!world_run_until(all_rests, NULL, CHECKS_REST_MS))
-        checks_broken("rest", "%d ms after everything was healed, %s", CHECKS_REST_MS,
-                      reason_most());
+        checks_broken("rest", "%d ms after all faults ended, %s", CHECKS_REST_MS, reason_most());
     checks_note("at rest after %" PRIu64 " ms", world_now_ms() - healed_ms);
 }
 
@@ -194,7 +193,7 @@ static bool acknowledged_everywhere(void *data)
     (void)data;
     for (unsigned i = 0; i < WORLD_REPLICAS; i++)
         if (world_replica(i) == NULL ||
-            replica_cell(world_replica(i))->applied_index < checks_acknowledged())
+            core_cell(replica_core(world_replica(i)))->applied_index < checks_acknowledged())
             return false;
     return true;
 }
@@ -206,5 +205,5 @@ void checks_end(void)
         checks_broken("lost", "entry %" PRIu64 " was acknowledged, and not every replica has it",
                       checks_acknowledged());
     for (unsigned i = 0; i < WORLD_REPLICAS; i++)
-        cell_check(replica_cell(world_replica(i)));
+        cell_check(core_cell(replica_core(world_replica(i))));
 }

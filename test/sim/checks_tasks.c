@@ -1,8 +1,8 @@
 /*
- * checks_tasks.c - what the cell believes against what really runs.
+ * checks_tasks.c - compare the cell with the processes that really run.
  *
- * A difference is allowed while a machine cannot be reached, and for CHECKS_CALM_MS after that:
- * each is remembered from the look that saw it first until one that does not.
+ * A difference is allowed while a machine cannot be reached and for CHECKS_CALM_MS after that. Each
+ * difference is remembered from the first check that saw it until one that does not.
  */
 #include "checks.h"
 
@@ -16,20 +16,20 @@
 
 enum odd_kind { ODD_DOUBLE, ODD_ZOMBIE, ODD_GHOST };
 
-/* A difference. */
+/* A difference between the cell and the processes. */
 struct odd {
     enum odd_kind kind;
     unsigned machine;
     struct attempt_ref task;
     uint64_t since_ms;
-    bool seen; /* by this look */
+    bool seen; /* by the present check */
 };
 
 static struct odd *odds;
 static size_t odd_count, odd_capacity;
 static uint64_t calm_since_ms[BORGLETS_MAX];
 static uint64_t calm_life[BORGLETS_MAX];
-static uint64_t troubled_ms[WORLD_REPLICAS]; /* when it last could not work with the leader */
+static uint64_t troubled_ms[WORLD_REPLICAS]; /* the last time it could not work with the leader */
 static int calm_leader = -1;
 
 static bool attempt_same(struct attempt_ref a, struct attempt_ref b)
@@ -42,9 +42,9 @@ const struct cell *checks_newest_cell(void)
     const struct cell *newest = NULL;
     for (unsigned i = 0; i < WORLD_REPLICAS; i++) {
         const struct replica *replica = world_replica(i);
-        if (replica != NULL &&
-            (newest == NULL || replica_cell(replica)->applied_index > newest->applied_index))
-            newest = replica_cell(replica);
+        if (replica != NULL && (newest == NULL || core_cell(replica_core(replica))->applied_index >
+                                                      newest->applied_index))
+            newest = core_cell(replica_core(replica));
     }
     return newest;
 }
@@ -54,7 +54,7 @@ uint64_t checks_calm_ms(unsigned i)
     return world_now_ms() - calm_since_ms[i];
 }
 
-/* Do the leader and the machine get on, has the leader a majority, and the machine it too? */
+/* Return whether leader and machine can talk, and both can talk to a majority. */
 static bool machine_is_reached(unsigned i, int leader)
 {
     struct node *machine = borglet_node(i);
@@ -116,7 +116,7 @@ static void odd_tell(const struct odd *odd)
     }
 }
 
-/* Seen again, or for the first time. */
+/* Record a difference, seen again or for the first time. */
 static void odd_see(enum odd_kind kind, unsigned machine, struct attempt_ref task)
 {
     for (size_t i = 0; i < odd_count; i++) {
@@ -153,7 +153,7 @@ static const struct machine *machine_of(const struct cell *cell, unsigned i)
     return cell_machine_named(cell, node_name(borglet_node(i)));
 }
 
-/* Does the cell want this attempt to run there? */
+/* Return whether the cell wants this attempt to run there. */
 static bool attempt_is_wanted(const struct cell *cell, unsigned i, struct attempt_ref ref)
 {
     const struct task *task = cell_task(cell, ref.task);
@@ -166,7 +166,7 @@ struct running {
     unsigned machine;
     struct process process;
 };
-static struct running *running; /* of all machines that are calm, by task */
+static struct running *running; /* on all calm machines, by task */
 static size_t running_count, running_capacity;
 
 static int running_order(const void *a, const void *b)
@@ -195,7 +195,7 @@ static void running_collect(void)
         qsort(running, running_count, sizeof *running, running_order);
 }
 
-/* Of each two attempts of a task one has to go, unless it is going. */
+/* Of two attempts of a task one must stop, unless it is being stopped already. */
 static void doubles_look(void)
 {
     for (size_t i = 1; i < running_count; i++) {
@@ -206,7 +206,7 @@ static void doubles_look(void)
     }
 }
 
-/* Is it one of several of its task? */
+/* Return whether the task has several running attempts. */
 static bool running_is_double(size_t i)
 {
     uint64_t task = running[i].process.task.task.v;
@@ -271,7 +271,7 @@ void checks_on_start(unsigned i, struct attempt_ref task)
                 task_index(task.task), task.attempt);
 }
 
-/* An attempt is over once for all: what an old cell wants to end, no newer one wants to run. */
+/* The end of an attempt is final: if an old cell wants to stop it, no newer one wants to run it. */
 void checks_on_stop(unsigned i, struct attempt_ref task, uint64_t index)
 {
     const struct cell *cell = checks_newest_cell();
@@ -286,8 +286,8 @@ void checks_on_stop(unsigned i, struct attempt_ref task, uint64_t index)
                       cell->applied_index);
 }
 
-/* A borglet may lose the replica that drives it, and come to one that has just been cut off too:
- * then there is no time for a third. */
+/* A borglet may lose the replica that drives it and then find one that was just cut off too; there
+ * is no time for a third. */
 static bool replicas_are_troubled(void)
 {
     unsigned count = 0;
@@ -304,6 +304,6 @@ void checks_on_machine_down(const struct machine *machine)
         if (strcmp(node_name(borglet_node(i)), machine->name) == 0 &&
             checks_calm_ms(i) > CHECKS_CALM_MS && !replicas_are_troubled())
             checks_broken("silent",
-                          "%s is declared down, though it could be reached for %" PRIu64 " ms",
+                          "%s is declared down, although it was reachable for %" PRIu64 " ms",
                           machine->name, checks_calm_ms(i));
 }

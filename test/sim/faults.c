@@ -1,5 +1,5 @@
 /*
- * faults.c - one table of faults, a profile, and a timer that draws.
+ * faults.c - a table of faults, a profile, and a timer that draws faults.
  */
 #include "faults.h"
 
@@ -16,20 +16,20 @@ struct fault {
     const char *name;
     enum fault_family family;
     unsigned weight;
-    void (*begin)(uint64_t ms); /* and it ends by itself after `ms` */
+    void (*begin)(uint64_t ms); /* the fault ends by itself after `ms` */
 };
 
 static struct {
-    unsigned weights[FAMILY_COUNT]; /* 0: none of these */
-    uint64_t pause_ms;              /* between two faults, in the mean */
-    uint64_t last_ms;               /* how long one lasts, at most */
+    unsigned weights[FAMILY_COUNT]; /* 0: no faults of this family */
+    uint64_t pause_ms;              /* mean pause between two faults */
+    uint64_t last_ms;               /* longest duration of a fault */
     bool on;
 } profile;
 
 static uint64_t counts[64];
 static uint64_t stopping[WORLD_REPLICAS]; /* the life in which it was told to stop */
 
-/* Who */
+/* Choice of nodes */
 
 static unsigned any_replica(void)
 {
@@ -53,7 +53,7 @@ static struct node *any_machine(void)
     return count > 0 ? machines[world_random(count)] : NULL;
 }
 
-/* The network. What one fault has shut it opens again. */
+/* The network. A fault reopens only the connections that it has blocked itself. */
 
 struct cut {
     struct node *ways[WAYS_MAX][2];
@@ -84,7 +84,7 @@ static struct cut *cut_begin(uint64_t ms)
     return cut;
 }
 
-/* Everybody is on one side or the other. */
+/* Split all nodes into two sides. */
 static void split(uint64_t ms)
 {
     bool side[WORLD_NODES_MAX];
@@ -98,7 +98,7 @@ static void split(uint64_t ms)
                 cut_way(cut, world_node_at(i), world_node_at(k));
 }
 
-/* One replica from the other replicas; the rest of the world still reaches it, or not. */
+/* Separate one replica from the other replicas; other nodes still reach it, or do not. */
 static void isolate(uint64_t ms)
 {
     struct cut *cut = cut_begin(ms);
@@ -112,7 +112,7 @@ static void isolate(uint64_t ms)
     }
 }
 
-/* It hears and is not heard, or the other way round. */
+/* Block one direction between a replica and the others. */
 static void one_way(uint64_t ms)
 {
     struct cut *cut = cut_begin(ms);
@@ -209,8 +209,8 @@ static void crash_many(uint64_t ms)
             world_replica_crash(i, world_random(1 + ms));
 }
 
-/* As an operator stops it: a leader hands over first, what is queued is written. */
-static void on_stopped(void *data)
+/* Stop it as an operator does: a leader transfers leadership first, and queued data is written. */
+static void faults_on_stopped(void *data)
 {
     (void)data;
     node_crash(world_current());
@@ -221,7 +221,7 @@ static void stop_here(void *data)
     struct replica *replica = world_replica((unsigned)(uintptr_t)data);
     if (replica != NULL && stopping[(uintptr_t)data] != node_life(world_current())) {
         stopping[(uintptr_t)data] = node_life(world_current());
-        replica_close(replica, on_stopped, NULL);
+        replica_close(replica, faults_on_stopped, NULL);
     }
 }
 
@@ -232,7 +232,7 @@ static void stop(uint64_t ms)
     node_post(world_replica_node(i), 0, stop_here, (void *)(uintptr_t)i);
 }
 
-static void on_transferred(void *data, int status)
+static void faults_on_transferred(void *data, int status)
 {
     (void)data;
     world_say("transfer from %s: %s", node_name(world_current()), status == 0 ? "done" : "failed");
@@ -242,9 +242,9 @@ static void transfer_here(void *data)
 {
     struct replica *replica = world_replica((unsigned)(uintptr_t)data);
     struct err err;
-    uint64_t to = world_random(WORLD_REPLICAS + 1); /* 0: whoever is furthest */
-    if (replica != NULL &&
-        raftlog_transfer(replica_log(replica), to, on_transferred, NULL, &err) != 0)
+    uint64_t to = world_random(WORLD_REPLICAS + 1); /* 0: the most up-to-date replica */
+    if (replica != NULL && raftlog_transfer(core_log(replica_core(replica)), to,
+                                            faults_on_transferred, NULL, &err) != 0)
         world_say("transfer refused: %s", err.msg);
 }
 
@@ -274,7 +274,7 @@ static void machine_crash(uint64_t ms)
     struct node *machine = any_machine();
     if (machine == NULL || !node_up(machine))
         return;
-    node_crash(machine); /* its tasks go on without a borglet */
+    node_crash(machine); /* its tasks continue without a borglet */
     world_post(1 + world_random(ms), node_back, machine);
 }
 
@@ -417,9 +417,10 @@ void faults_draw(struct world_cell *ret_cell)
     uint64_t kind = world_random(10);
     for (unsigned f = 0; f < FAMILY_COUNT; f++) {
         if (kind < FAMILY_COUNT)
-            profile.weights[f] = f == kind; /* this family alone */
+            profile.weights[f] = f == kind; /* only this family */
         else if (kind > FAMILY_COUNT)
-            profile.weights[f] = (unsigned)world_random(4); /* a mixture; kind FAMILY_COUNT: calm */
+            /* a mixture; kind FAMILY_COUNT: no faults */
+            profile.weights[f] = (unsigned)world_random(4);
     }
 }
 

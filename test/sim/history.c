@@ -1,5 +1,5 @@
 /*
- * history.c - an array of steps, a place in it for each replica, an index by request.
+ * history.c - an array of steps, the position of each replica, an index by request.
  */
 #include "history.h"
 
@@ -11,7 +11,7 @@
 
 static struct history_step *steps;
 static size_t step_count, step_capacity;
-static size_t at[WORLD_REPLICAS]; /* the next step of each */
+static size_t at[WORLD_REPLICAS]; /* the next step of each replica */
 static struct idmap by_request;   /* hash of the id -> number of its first step + 1 */
 
 static uint64_t request_key(const uint64_t request_id[2])
@@ -24,7 +24,7 @@ static bool step_asks(const struct history_step *step)
     return step->request_id[0] != 0 || step->request_id[1] != 0;
 }
 
-/* The first step of an entry after `index`. */
+/* Return the first step of an entry after `index`. */
 static size_t step_after(uint64_t index)
 {
     size_t low = 0, high = step_count;
@@ -53,7 +53,7 @@ bool history_has(uint64_t index, const uint64_t request_id[2])
     return false;
 }
 
-/* A repetition changes nothing, and is answered as the first time was. */
+/* A repeated request changes nothing and gets the same answer as the first time. */
 static void repetition_check(const struct history_step *step)
 {
     const struct history_step *first = history_request(step->request_id);

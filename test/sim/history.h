@@ -1,6 +1,6 @@
 /*
- * history.h - the one history of the cell: what was applied, as the first replica to get there saw
- * it. Every other replica has to go through the same, command by command, to the same digest.
+ * history.h - the history of the cell: the applied commands, as seen by the first replica that
+ * applied each. Every other replica must apply the same commands with the same digests.
  */
 #ifndef SIM_HISTORY_H
 #define SIM_HISTORY_H
@@ -20,19 +20,19 @@ struct history_step {
     uint32_t refused;
 };
 
-/* Replica i has applied `cmd`; it continues where it was, or adds to the history. */
+/* Replica i has applied `cmd`: compare it with the history, or append it. */
 void history_applied(unsigned i, const struct cell *cell, const struct cmd *cmd,
                      const struct answer *answer);
-/* Replica i goes on from this cell: of its database, or of a snapshot. */
+/* Replica i continues from this cell, which comes from its database or a snapshot. */
 void history_resumed(unsigned i, const struct cell *cell);
 
 size_t history_count(void);
-/* Of the cell when it had applied everything up to `index`; false: the history does not go back so
- * far. */
+/* Return the digest of the cell that had applied everything up to `index`; false if the history
+ * does not go back that far. */
 bool history_digest(uint64_t index, uint64_t *ret);
-/* The first time the request was applied; NULL: never. */
+/* Return the first step of the request, NULL if there is none. */
 const struct history_step *history_request(const uint64_t request_id[2]);
-/* Is the request in the entry with this index, applied or repeated? */
+/* Return whether the entry with this index contains the request, applied or repeated. */
 bool history_has(uint64_t index, const uint64_t request_id[2]);
 
 #endif

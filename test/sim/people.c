@@ -1,5 +1,5 @@
 /*
- * people.c - the order in which they come and go.
+ * people.c - start and stop machines, users and checkers in order.
  */
 #include "people.h"
 
@@ -36,7 +36,7 @@ void people_rest(void)
     borglets_settle();
     checks_rest();
     if (!world_run_until(idle, NULL, USERS_END_MS))
-        checks_broken("rest", "a user still waits %d ms after everything was healed", USERS_END_MS);
+        checks_broken("rest", "a user still waits %d ms after all faults ended", USERS_END_MS);
     checks_end();
 }
 

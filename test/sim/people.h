@@ -1,5 +1,5 @@
 /*
- * people.h - who lives in the simulated cell: machines with borglets, users, and those who watch.
+ * people.h - the participants of the simulated cell: machines, users, checkers.
  */
 #ifndef SIM_PEOPLE_H
 #define SIM_PEOPLE_H
@@ -8,11 +8,11 @@
 
 enum { PEOPLE_MACHINES = 8, PEOPLE_USERS = 6 };
 
-/* After world_cell_start(). */
+/* Call it after world_cell_start(). */
 void people_start(void);
-/* Nothing is broken any more: users finish what they have begun, the cell has to come to rest. */
+/* After all faults have ended: users complete their calls, and the cell has to converge. */
 void people_rest(void);
-/* One line of what they did. */
+/* Print one line about their activity. */
 void people_tell(void);
 
 #endif

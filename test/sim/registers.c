@@ -1,5 +1,5 @@
 /*
- * registers.c - records of operations, one name after the other.
+ * registers.c - records of operations on one name after another.
  */
 #include "registers.h"
 
@@ -11,8 +11,8 @@
 
 enum { REPLICAS_MAX = 9 };
 
-static struct linear_op ops[REGISTER_OPS]; /* of the present name */
-static bool dropped[REGISTER_OPS];         /* did not happen */
+static struct linear_op ops[REGISTER_OPS]; /* on the present name */
+static bool dropped[REGISTER_OPS];         /* did not take effect */
 static size_t op_count, open_count;
 static unsigned name_number = 1;
 
@@ -38,7 +38,7 @@ static struct cmd create(const char *name, uint32_t value)
 {
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT};
     struct term term;
-    cmd.job_submit = spec_named(name, "", 0); /* the free band: no quota is in the way */
+    cmd.job_submit = spec_named(name, "", 0); /* the free band has no quota */
     cmd.job_submit.replicas = value;
     ASSERT(term_parse("moon exists", &term, NULL) == 0);
     clause_add(clauses_add(&cmd.job_submit.constraints, 0), term);
@@ -67,7 +67,8 @@ bool registers_begin(uint64_t *seed, uint32_t client, struct register_op *op, st
                                              LINEAR_READ,   LINEAR_READ};
     enum linear_kind kind = kinds[draw_below(seed, ARRAY_SIZE(kinds))];
     uint32_t value = 1 + draw_below(seed, REPLICAS_MAX);
-    /* Who would be the first of a new name waits for the others; he reads in the meantime. */
+    /* The first operation on a new name waits until all others have ended; until then its user
+     * reads. */
     if (op_count == REGISTER_OPS && open_count == 0)
         registers_check();
     bool full = op_count == REGISTER_OPS;

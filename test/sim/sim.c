@@ -1,5 +1,5 @@
 /*
- * sim.c - one seed, one history.
+ * sim.c - main function of the simulator.
  */
 #include "breaks.h"
 #include "faults.h"
@@ -17,18 +17,18 @@
 static const char usage[] =
     "usage: sim [options]\n"
     "\n"
-    "A cell on virtual time; a seed decides everything.\n"
+    "Runs a cell on virtual time; the seed determines the whole run.\n"
     "\n"
-    "  --seed N       which history (default 1)\n"
-    "  --minutes N    how long it lasts (default 60)\n"
-    "  --trace        every log line of every node, with virtual time\n"
-    "  --twice        the seed twice: both histories must be the same\n"
-    "  --break NAME   with a lie between two parts; a checker has to notice (--break ? lists)\n"
-    "  --seeds N      N seeds from --seed on, each in its own process\n"
-    "  --soak         the same until stopped\n"
-    "  --file FILE    the seeds of a file: lines of seed, minutes, why\n"
-    "  --jobs N       so many at a time (default 2)\n"
-    "  --keep DIR     what failed seeds said (default build/sim/failed)\n";
+    "  --seed N       the seed (default 1)\n"
+    "  --minutes N    virtual minutes (default 60)\n"
+    "  --trace        print every log line of every node, with virtual time\n"
+    "  --twice        run the seed twice and compare both histories\n"
+    "  --break NAME   inject a fault that a checker must detect (--break ? lists them)\n"
+    "  --seeds N      run N seeds from --seed on, each in its own process\n"
+    "  --soak         likewise, until stopped\n"
+    "  --file FILE    run the seeds of a file with lines of seed, minutes, reason\n"
+    "  --jobs N       number of concurrent processes (default 2)\n"
+    "  --keep DIR     directory for the output of failed seeds (default build/sim/failed)\n";
 
 struct flags {
     uint64_t seed, minutes, seeds, jobs;
@@ -44,13 +44,13 @@ static uint64_t number(const char *text)
     unsigned long long value = strtoull(text, &end, 10);
     if (errno == 0 && *end == '\0' && end != text && *text != '-')
         return value;
-    fprintf(stderr, "sim: \"%s\" is no number\n%s", text, usage);
+    fprintf(stderr, "sim: \"%s\" is not a number\n%s", text, usage);
     exit(2);
 }
 
 _Noreturn static void no_break(const char *name)
 {
-    fprintf(stderr, "sim: \"%s\" is no way to break the cell; there are\n", name);
+    fprintf(stderr, "sim: \"%s\" is not a fault; the faults are\n", name);
     for (enum break_kind kind = BREAK_NONE + 1; kind < BREAK_COUNT; kind++)
         fprintf(stderr, "  %-16s %s\n", break_info(kind)->name, break_info(kind)->what);
     exit(2);
@@ -153,7 +153,7 @@ static void run_seed(const struct flags *flags)
            world_trace_hash(), cpu_s());
 }
 
-/* Run the seed in a process of its own; the hash of its history comes through a pipe. */
+/* Run the seed in a child process, which returns the hash of its history through a pipe. */
 static uint64_t hash_of_run(const struct flags *flags)
 {
     int fds[2], status;
@@ -187,7 +187,7 @@ static int run_twice(const struct flags *flags)
     return 1;
 }
 
-/* Of the command line, for children that have only a seed. */
+/* The command line, for children that get only a seed. */
 static struct flags soak_flags;
 
 static void run_child(const struct soak_seed *seed)

@@ -1,5 +1,5 @@
 /*
- * soak.c - children, at most so many at a time.
+ * soak.c - run seeds in child processes, a limited number concurrently.
  */
 #include "soak.h"
 
@@ -23,7 +23,7 @@ struct child {
 
 static volatile sig_atomic_t stopped;
 
-static void on_signal(int signum)
+static void soak_on_signal(int signum)
 {
     (void)signum;
     stopped = 1;
@@ -61,7 +61,7 @@ static void child_run(const struct soak_options *o, const struct soak_seed *seed
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
         die("write", path);
-    signal(SIGINT, SIG_IGN); /* the parent ends when its children have */
+    signal(SIGINT, SIG_IGN); /* the parent ends after its children */
     printf("# build/test/sim/sim --seed %" PRIu64 " --minutes %" PRIu64 " --trace\n", seed->seed,
            seed->minutes);
     fflush(stdout);
@@ -70,7 +70,7 @@ static void child_run(const struct soak_options *o, const struct soak_seed *seed
     _exit(0);
 }
 
-/* What the last but one line says is mostly the reason. */
+/* Print the last line but one of the output, which usually contains the reason. */
 static void tell_failed(const char *path, const struct soak_seed *seed, int status)
 {
     char line[512], why[512] = "";
@@ -87,7 +87,7 @@ static void tell_failed(const char *path, const struct soak_seed *seed, int stat
     fflush(stdout);
 }
 
-/* Wait for any child; true: it failed. */
+/* Wait for any child; return true if it failed. */
 static bool reap(const struct soak_options *o, struct child *children)
 {
     char path[PATH_BYTES];
@@ -147,7 +147,7 @@ static double now_s(void)
 size_t soak(const struct soak_options *o)
 {
     struct child children[SOAK_JOBS_MAX] = {0};
-    struct sigaction stop = {.sa_handler = on_signal};
+    struct sigaction stop = {.sa_handler = soak_on_signal};
     uint64_t begun = 0, minutes = 0;
     size_t failed = 0;
     double began_s = now_s();

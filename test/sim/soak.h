@@ -1,5 +1,5 @@
 /*
- * soak.h - many seeds, each in a process of its own, and what becomes of those that fail.
+ * soak.h - run many seeds, each in its own process, and keep the output of failed ones.
  */
 #ifndef SIM_SOAK_H
 #define SIM_SOAK_H
@@ -14,19 +14,19 @@ struct soak_seed {
 };
 
 struct soak_options {
-    struct soak_seed *seeds; /* owned by the caller; NULL: from `first` on */
+    struct soak_seed *seeds; /* owned by the caller; NULL: consecutive seeds from `first` */
     size_t count;            /* SIZE_MAX: until stopped */
     uint64_t first;
-    uint64_t minutes; /* of seeds from `first` on */
-    unsigned jobs;    /* processes at a time */
-    const char *dir;  /* where outputs of failed seeds are kept, as SEED.txt; made if missing */
-    void (*run)(const struct soak_seed *seed); /* in the child */
+    uint64_t minutes; /* for seeds from `first` */
+    unsigned jobs;    /* number of concurrent processes */
+    const char *dir;  /* directory for outputs of failed seeds, SEED.txt; created if missing */
+    void (*run)(const struct soak_seed *seed); /* runs in the child */
 };
 
-/* Prints a line for each that fails and one at the end. Returns how many failed. */
+/* Run the seeds. Print a line for each that fails and a summary; return how many failed. */
 size_t soak(const struct soak_options *options);
 
-/* A file of lines "SEED MINUTES why", # begins a comment. Exits when it is no such file. */
+/* Read lines "SEED MINUTES why", # starts a comment. Exits if the file is malformed. */
 struct soak_seed *soak_file_read(const char *path, size_t *ret_count);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * users.c - calls, their attempts, and what comes into people's heads.
+ * users.c - calls of users, their attempts, and the choice of the next call.
  */
 #include "users.h"
 
@@ -18,13 +18,13 @@ enum {
     ATTEMPT_MS = 2000,
     RETRY_MS = 100,
     TURN_MS = 20,
-    PATIENCE_MS = 30000, /* for a whole call: what borgctl's --timeout is */
+    PATIENCE_MS = 30000, /* for a whole call, like borgctl's --timeout */
     THINK_MS = 2000,
 };
 
 struct desk;
 
-/* One attempt to reach one replica. */
+/* One attempt to connect to one replica. */
 struct line {
     struct desk *desk;
     struct rpc_conn *conn; /* NULL: none */
@@ -33,21 +33,21 @@ struct line {
     uint64_t started_ms;
 };
 
-/* What somebody is doing. */
+/* The present call of a user. */
 struct call {
     bool active;
-    bool asked;   /* an attempt is under way */
-    bool unknown; /* an attempt may have had its effect */
-    bool fresh;   /* reads */
+    bool asked;   /* an attempt is in progress */
+    bool unknown; /* an attempt may have taken effect */
+    bool fresh;   /* for reads */
     uint32_t method;
-    struct cmd cmd; /* its kind and request id only, for the checkers */
+    struct cmd cmd; /* only kind and request id, for the checkers */
     struct buf request;
     uint64_t deadline_ms;
     uint64_t attempt_ms;
     uint64_t attempts;
     struct register_op op;
-    char name[CELL_NAME_MAX + 1]; /* reads: of the job, "": of the cell */
-    uint64_t needed;              /* reads: the index that must be seen */
+    char name[CELL_NAME_MAX + 1]; /* for reads: of the job; "": of the cell */
+    uint64_t needed;              /* for reads: the index that must be visible */
     uint64_t round_ms;            /* when the next replica may be tried */
     unsigned round;               /* replicas tried in this round */
 };
@@ -56,8 +56,8 @@ struct desk {
     struct node *node;
     char name[CELL_NAME_MAX + 1];
     bool is_operator;
-    unsigned granted;   /* by it: to so many users */
-    bool has_registers; /* is one of those who share user u0 and his registers */
+    unsigned granted;   /* number of users to whom this user has granted rights */
+    bool has_registers; /* shares the name of user u0 and its registers */
     struct tls_context *tls;
     uv_timer_t timer;
     struct rpc_options options;
@@ -99,14 +99,14 @@ static void line_close(struct desk *desk, struct line *line)
     rpc_close(line->conn);
 }
 
-static void on_open(struct rpc_conn *conn)
+static void users_on_open(struct rpc_conn *conn)
 {
     struct line *line = rpc_data(conn);
     line->open = !line->closing;
     desk_turn(line->desk);
 }
 
-static void on_close(struct rpc_conn *conn, const struct err *why UNUSED)
+static void users_on_close(struct rpc_conn *conn, const struct err *why UNUSED)
 {
     struct line *line = rpc_data(conn);
     if (line->desk->current >= 0 && &line->desk->lines[line->desk->current] == line)
@@ -127,7 +127,7 @@ static void line_start(struct desk *desk, unsigned replica)
         line->conn = NULL;
 }
 
-/* Use the first that is open; the others are no longer needed. */
+/* Use the first open line and close the others. */
 static void line_choose(struct desk *desk)
 {
     for (unsigned i = 0; i < WORLD_REPLICAS && desk->current < 0; i++)
@@ -138,7 +138,7 @@ static void line_choose(struct desk *desk)
             line_close(desk, &desk->lines[i]);
 }
 
-/* Try replicas, a little apart, until one is open. A round that reached nobody starts over. */
+/* Try the replicas, staggered, until one is open; start over when none could be reached. */
 static void lines_try(struct desk *desk)
 {
     struct call *call = &desk->call;
@@ -192,7 +192,7 @@ static void command_done(struct desk *desk, const void *body, size_t size)
     struct wire_answer answer;
     struct err err;
     if (wire_unpack_answer(body, size, &answer, &err) != 0)
-        checks_broken("lost", "%s was answered garbage: %s", desk->name, err.msg);
+        checks_broken("lost", "%s got a malformed answer: %s", desk->name, err.msg);
     checks_on_answer(&desk->call.cmd, &answer);
     registers_answered(&desk->call.op, &answer);
     desk->index_min = MAX(desk->index_min, answer.index);
@@ -205,7 +205,7 @@ static void read_done(struct desk *desk, const void *body, size_t size)
     struct wire_rows rows;
     struct err err;
     if (wire_unpack_rows(body, size, &rows, &err) != 0)
-        checks_broken("fresh", "%s was answered garbage: %s", desk->name, err.msg);
+        checks_broken("fresh", "%s got a malformed answer: %s", desk->name, err.msg);
     checks_on_read(desk->call.needed, rows.applied_index, desk->call.fresh);
     checks_on_rows(desk->call.name, &rows);
     registers_read(&desk->call.op, &rows);
@@ -213,7 +213,7 @@ static void read_done(struct desk *desk, const void *body, size_t size)
     stats.reads++;
 }
 
-static void on_answer(void *data, const struct err *err, const void *body, size_t size)
+static void users_on_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     struct desk *desk = data;
     struct call *call = &desk->call;
@@ -233,7 +233,7 @@ static void on_answer(void *data, const struct err *err, const void *body, size_
             err->code == ERR_UNKNOWN_OUTCOME || err->code == ERR_CLOSED || err->code == ERR_TIMEOUT;
         if (err->code == ERR_TIMEOUT)
             call->attempt_ms *= 2;
-        /* Another replica may know the leader, or be on the right side of a cut. */
+        /* Another replica may know the leader, or be on the majority side of a partition. */
         if (desk->current >= 0) {
             desk->next = ((unsigned)desk->current + 1) % WORLD_REPLICAS;
             line_close(desk, &desk->lines[desk->current]);
@@ -250,18 +250,18 @@ static void call_ask(struct desk *desk)
     uint64_t now_ms = clock_mono_ms();
     uint64_t left_ms = call->deadline_ms > now_ms + 500 ? call->deadline_ms - now_ms : 500;
     stats.repeated += call->attempts++ > 0;
-    call->asked =
-        rpc_request(desk->lines[desk->current].conn, call->method, call->request.bytes,
-                    call->request.size, MIN(call->attempt_ms, left_ms), on_answer, desk, &err) == 0;
+    call->asked = rpc_request(desk->lines[desk->current].conn, call->method, call->request.bytes,
+                              call->request.size, MIN(call->attempt_ms, left_ms), users_on_answer,
+                              desk, &err) == 0;
     if (!call->asked) {
         line_close(desk, &desk->lines[desk->current]);
         desk_wait(desk, RETRY_MS);
     }
 }
 
-/* What comes into people's heads */
+/* Choice of the next call */
 
-/* A command that our tasks understand: some end well, some badly, most go on. */
+/* Draw a command for a simulated task: some succeed, some fail, most continue. */
 static void draw_argv(uint64_t *seed, struct job_spec *spec)
 {
     char ms[16];
@@ -276,7 +276,7 @@ static void draw_argv(uint64_t *seed, struct job_spec *spec)
     spec->grace_ms = draw_below(seed, 5000);
 }
 
-/* Mostly one that may be submitted: what is refused at once leads nowhere. */
+/* Usually draw a job that may be submitted, because an early refusal tests little. */
 static void draw_job(struct desk *desk, const struct cell *cell, struct cmd *cmd)
 {
     for (int tries = 0; tries < 8; tries++) {
@@ -310,7 +310,7 @@ static struct cmd draw_own(struct desk *desk)
 static struct cmd draw_operator(struct desk *desk)
 {
     struct cmd cmd = {0};
-    if (desk->granted + 1 < desk_count) { /* first all may do work of every band */
+    if (desk->granted + 1 < desk_count) { /* first, all users get the right to use every band */
         cmd.kind = CMD_IDENTITY_SET;
         snprintf(cmd.identity_set.identity, sizeof cmd.identity_set.identity, "user/u%u",
                  desk->granted++);
@@ -334,8 +334,8 @@ static struct cmd draw_operator(struct desk *desk)
     return cmd;
 }
 
-/* What draw_cmd.h draws may be no value of its type: borgctl would not say that. And the world has
- * five replicas, no less and no more. */
+/* Return whether borgctl could send this command. draw_cmd.h also draws invalid values, and changes
+ * of the replicas, of which this world has exactly five. */
 static bool cmd_can_be_said(const struct cmd *cmd)
 {
     return cmd->kind != CMD_MASTERS_SET && cmd->kind != CMD_MASTER_ADD &&
@@ -358,7 +358,7 @@ static void call_command(struct desk *desk, struct cmd cmd)
     cmd_release(&cmd);
 }
 
-/* Of the job with this name; "": of the cell as a whole. */
+/* Read the job with this name; "" reads the cell as a whole. */
 static void call_read(struct desk *desk, const char *name, bool fresh)
 {
     struct call *call = &desk->call;
@@ -416,7 +416,7 @@ static void desk_turn(struct desk *desk)
         return;
     if (!call->active)
         call_begin(desk);
-    if (!call->active) { /* a command that cannot be came into his head */
+    if (!call->active) { /* the drawn command cannot be sent */
         call_end(desk);
         return;
     }
@@ -441,8 +441,10 @@ static void desk_boot(void *data)
     desk->tls = world_tls(common_name);
     desk->current = -1;
     desk->seed = world_random(UINT64_MAX) | 1;
-    desk->options = (struct rpc_options){
-        .loop = node_loop(desk->node), .tls = desk->tls, .on_open = on_open, .on_close = on_close};
+    desk->options = (struct rpc_options){.loop = node_loop(desk->node),
+                                         .tls = desk->tls,
+                                         .on_open = users_on_open,
+                                         .on_close = users_on_close};
     uv_timer_init(node_loop(desk->node), &desk->timer);
     desk->timer.data = desk;
     desk_wait(desk, 1 + world_random(pause_ms));

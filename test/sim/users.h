@@ -1,11 +1,11 @@
 /*
- * users.h - people at their desks: they submit, update and kill jobs, drain machines, set quotas,
- * and read.
+ * users.h - simulated users, who submit, update and kill jobs, drain machines, set quotas, and
+ * read.
  *
- * Each has one thing under way at a time, and goes about it as borgctl does (cli/client.c): tries
- * replicas a little apart, keeps to the one that answered, repeats a command under the same request
- * id while that can help, gives up after a while without knowing. What became of each is told to
- * the checkers.
+ * Each has one call in progress at a time and behaves like borgctl (cli/client.c): it tries
+ * replicas with a stagger, stays with the one that answered, repeats a command with the same
+ * request id while that can help, and gives up after a while with an unknown outcome. All outcomes
+ * are reported to the checkers.
  */
 #ifndef SIM_USERS_H
 #define SIM_USERS_H
@@ -14,14 +14,14 @@
 
 enum { USERS_MAX = 8 };
 
-/* Desks "u0", "u1", ... and, the last, that of root. Every other one works under the name of user
- * u0, so that several have the same jobs. */
+/* Start users "u0", "u1", ... and root as the last. Every second one uses the name of user u0, so
+ * that several users share jobs. */
 void users_start(unsigned count);
 unsigned users_count(void);
 struct node *user_node(unsigned i);
-/* Who waits in vain between two things: the mean. Default 2 s. */
+/* Set the mean pause between two calls. Default 2 s. */
 void users_set_pause(uint64_t ms);
-/* They finish what they have begun, and begin nothing new. */
+/* Users complete their calls and start no new ones. */
 void users_rest(void);
 bool users_idle(void);
 
@@ -29,8 +29,8 @@ struct users_stats {
     uint64_t accepted;    /* commands */
     uint64_t refused;     /* by the cell */
     uint64_t repeated;    /* attempts beyond the first */
-    uint64_t unknown;     /* given up, may have happened */
-    uint64_t unavailable; /* given up, has not happened; reads too */
+    uint64_t unknown;     /* given up, may have taken effect */
+    uint64_t unavailable; /* given up without effect; also reads */
     uint64_t reads;
 };
 struct users_stats users_stats(void);

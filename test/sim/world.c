@@ -27,7 +27,7 @@ struct post {
 };
 
 static struct {
-    struct heap_entry *heap; /* from 1 */
+    struct heap_entry *heap; /* indexes start at 1 */
     uint32_t heap_count, heap_capacity;
     uint64_t next_seq;
     uint64_t events;
@@ -38,12 +38,12 @@ static struct {
     unsigned node_count;
     struct node *current;
     bool running;    /* in world_run */
-    jmp_buf crashed; /* where a node that crashed itself goes on */
+    jmp_buf crashed; /* continues here after a node has crashed itself */
 } world;
 
 uint64_t the_world_now_us;
 
-/* Crashed nodes are leaked on purpose. */
+/* Memory of crashed nodes is leaked on purpose. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -66,7 +66,7 @@ bool world_chance(uint64_t part, uint64_t from)
     return part > 0 && world_random(from) < part;
 }
 
-/* The heap: of four children each, ordered by time and then by seq. */
+/* The heap: each node has four children; ordered by time, then by seq. */
 
 static bool earlier(const struct heap_entry *a, const struct heap_entry *b)
 {
@@ -151,7 +151,7 @@ void events_forget(struct node *n)
     }
     uint32_t count = kept;
     world.heap_count = 0;
-    for (uint32_t i = 1; i <= count; i++) /* entries move up only, to where they were read */
+    for (uint32_t i = 1; i <= count; i++) /* entries only move up, to places that have been read */
         heap_up(++world.heap_count, world.heap[i]);
 }
 
@@ -275,7 +275,8 @@ void world_begin(const struct world_options *options)
     world.seed = options->seed;
     world.random_state = hash_u64(options->seed + 1);
     the_world_now_us = EPOCH_US;
-    mallopt(M_MMAP_THRESHOLD, KEEP_BYTES); /* images come and go: give nothing back in between */
+    /* keep freed memory, because images are allocated and freed often */
+    mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
     mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
     mallopt(M_TOP_PAD, KEEP_BYTES / 64);
     world_log_begin(options->trace);
@@ -402,7 +403,7 @@ static int by_seq(const void *a, const void *b)
     return ((*x)->seq > (*y)->seq) - ((*x)->seq < (*y)->seq);
 }
 
-/* What was put off comes now, in its order. */
+/* Deliver the postponed events in their order. */
 void node_wake(struct node *n)
 {
     uint64_t until_us = n->stalled_until_us;

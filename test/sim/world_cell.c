@@ -1,5 +1,5 @@
 /*
- * world_cell.c - the replicas: what main.c of borgmaster does, and their supervisor.
+ * world_cell.c - the replicas, in place of main.c of borgmaster, and their supervisor.
  */
 #include "world_impl.h"
 
@@ -14,7 +14,7 @@ enum { RESTART_MIN_MS = 200, RESTART_SPREAD_MS = 3000, PIECE_UNITS_MAX = 6 };
 struct seat {
     struct node *node;
     struct replica *replica; /* NULL while it is down or starting */
-    uint64_t down_until_ms;  /* not started before */
+    uint64_t down_until_ms;  /* not restarted before */
 };
 
 static struct cell_file file;
@@ -26,8 +26,8 @@ static uint64_t restarts, fatals;
 bool __real_cell_apply_go_on(struct apply *apply, uint32_t units);
 bool __wrap_cell_apply_go_on(struct apply *apply, uint32_t units);
 
-/* Jobs here are small: so are the pieces in which commands about them are applied, so that crashes
- * and snapshots come in the middle of entries. */
+/* Jobs here are small, so commands on them are applied in small pieces: crashes and snapshots then
+ * happen in the middle of entries. */
 bool __wrap_cell_apply_go_on(struct apply *apply, uint32_t units UNUSED)
 {
     struct node *n = world_current();
@@ -38,7 +38,7 @@ bool __wrap_cell_apply_go_on(struct apply *apply, uint32_t units UNUSED)
     return true;
 }
 
-/* The handlers of every replica, and the same with an ear at the one for roles. */
+/* The handlers of the replicas, and a copy that also reports changes of roles to the checkers. */
 static const struct raftlog_handlers *handlers;
 static struct raftlog_handlers heard;
 
@@ -47,7 +47,8 @@ int __real_raftlog_open(const struct raftlog_options *options, struct raftlog **
 int __wrap_raftlog_open(const struct raftlog_options *options, struct raftlog **ret,
                         struct err *err);
 
-static void on_role(void *data, enum raftlog_role role, uint64_t term, uint64_t leader_id)
+static void world_cell_on_role(void *data, enum raftlog_role role, uint64_t term,
+                               uint64_t leader_id)
 {
     if (role == RAFTLOG_LEADER && watch.elected != NULL)
         watch.elected((unsigned)world_current()->replica, term);
@@ -60,7 +61,7 @@ int __wrap_raftlog_open(const struct raftlog_options *options, struct raftlog **
     struct raftlog_options listening = *options;
     handlers = options->handlers;
     heard = *handlers;
-    heard.on_role = on_role;
+    heard.on_role = world_cell_on_role;
     listening.handlers = &heard;
     return __real_raftlog_open(&listening, ret, err);
 }
@@ -95,7 +96,7 @@ static void supervise(void *data)
     node_restart(seat->node);
 }
 
-static void on_fatal(void *data, const struct err *err)
+static void world_cell_on_fatal(void *data, const struct err *err)
 {
     struct seat *seat = data;
     world_say("fatal %s: %s", seat->node->name, err->msg);
@@ -110,17 +111,17 @@ static void boot(void *data)
     char name[32];
     const struct cell_replica *self = &file.replicas[seat->node->replica];
     snprintf(name, sizeof name, "master/%" PRIu64, self->id);
-    struct replica_options options = {.loop = node_loop(seat->node),
-                                      .file = &file,
-                                      .self = self,
-                                      .tls = world_tls(name),
-                                      .dir = seat->node->name,
-                                      .bootstrap = true,
-                                      .election_timeout_ms = cell_options.election_timeout_ms,
-                                      .heartbeat_ms = cell_options.heartbeat_ms,
-                                      .snapshot_threshold = cell_options.snapshot_threshold,
-                                      .on_fatal = on_fatal,
-                                      .data = seat};
+    struct core_options options = {.loop = node_loop(seat->node),
+                                   .file = &file,
+                                   .self = self,
+                                   .tls = world_tls(name),
+                                   .dir = seat->node->name,
+                                   .bootstrap = true,
+                                   .election_timeout_ms = cell_options.election_timeout_ms,
+                                   .heartbeat_ms = cell_options.heartbeat_ms,
+                                   .snapshot_threshold = cell_options.snapshot_threshold,
+                                   .on_fatal = world_cell_on_fatal,
+                                   .data = seat};
     struct replica *replica;
     if (replica_open(&options, &replica, &err) == 0) {
         seat->replica = replica;
@@ -192,9 +193,9 @@ int world_leader(void)
     uint64_t best_term = 0;
     for (unsigned i = 0; i < WORLD_REPLICAS; i++) {
         struct replica *replica = seats[i].replica;
-        if (replica == NULL || !replica_leads(replica))
+        if (replica == NULL || !core_leads(replica_core(replica)))
             continue;
-        uint64_t term = raftlog_status(replica_log(replica)).term;
+        uint64_t term = raftlog_status(core_log(replica_core(replica))).term;
         if (term > best_term) {
             best = (int)i;
             best_term = term;

@@ -1,11 +1,11 @@
 /*
- * world_clock.c - the clocks and the randomness of the node that runs now.
+ * world_clock.c - clocks and random numbers of the node that runs now.
  */
 #include "world_impl.h"
 
 #include "clock.h"
 
-enum { WALL_BASE_S = 1700000000 }; /* when the world begins */
+enum { WALL_BASE_S = 1700000000 }; /* the start of the world */
 
 uint64_t clock_mono_us(void)
 {

@@ -1,15 +1,15 @@
 /*
  * world_disk.c - the disks of the replicas, under the library's log.
  *
- * True to the library's own backend (uv_append.c, uv_truncate.c, uv_snapshot.c, uv_segment.c):
- * appends are written in the order they came, those that came while the disk was busy in one write;
- * a truncation and a snapshot of the leader's wait for what was asked for before them and hold up
- * what comes after; a snapshot of our own waits and holds up nothing. A snapshot takes whole
- * segments off the log only: one ends where a truncation or a snapshot came, or a life. Term and
- * vote are on the disk when the call returns.
+ * This follows the library's own backend (uv_append.c, uv_truncate.c, uv_snapshot.c, uv_segment.c).
+ * Appends are written in order; those that arrive while the disk is busy share one write. A
+ * truncation or a snapshot from the leader waits for earlier requests and delays later ones; a
+ * snapshot of our own waits and delays nothing. A snapshot removes only whole segments from the
+ * log: a segment ends at a truncation, a snapshot, or a restart. Term and vote are on the disk when
+ * the call returns.
  *
- * A crash keeps what had been reported, and of the write under way as many whole batches (one for
- * each append) as the seed says: the checksum of a torn one does not fit.
+ * A crash keeps all acknowledged data and, of an unfinished write, as many whole batches (one per
+ * append) as the seed says, because the checksum of a torn batch does not match.
  */
 #include "world_raft.h"
 
@@ -27,16 +27,16 @@
 enum {
     WRITE_MIN_US = 50,
     WRITE_SPREAD_US = 400,
-    PUT_TIMES = 20, /* a snapshot is seven to nine syncs and a segment change */
+    PUT_TIMES = 20, /* a snapshot takes seven to nine syncs and a segment change */
     SNAPSHOTS_KEPT = 2,
     SEGMENTS_MAX = 4096,
 };
 
-struct record {
+struct disk_record {
     raft_term term;
     uint64_t hash;
     unsigned short type;
-    struct raft_buffer buf; /* ours */
+    struct raft_buffer buf; /* owned */
 };
 
 struct snapshot {
@@ -56,45 +56,45 @@ struct disk_op {
     struct raft_io_append *append;
     const struct raft_entry *entries;
     unsigned count;
-    raft_index index; /* DISK_TRUNCATE: from here */
+    raft_index index; /* for DISK_TRUNCATE: from here */
     struct raft_io_snapshot_put *put;
     raft_io_snapshot_put_cb put_cb;
     const struct raft_snapshot *snapshot;
-    unsigned trailing;   /* 0: in place of everything */
-    struct sim_event ev; /* DISK_PUT of our own, while it is written */
+    unsigned trailing;   /* 0: replaces everything */
+    struct sim_event ev; /* our own DISK_PUT, while it is written */
 };
 
 struct disk {
-    /* what a crash keeps */
+    /* Kept by a crash: */
     raft_term term;
     raft_id vote;
     raft_index mark_index; /* of the seal */
     raft_term mark_term;
     struct raftlog_acked acked;
-    struct record *records; /* of entries first to first + count - 1 */
+    struct disk_record *records; /* of entries first to first + count - 1 */
     size_t count, capacity;
     raft_index first;
     raft_index segments[SEGMENTS_MAX]; /* first indexes; the last one is open */
     size_t segment_count;
-    struct snapshot snapshots[SNAPSHOTS_KEPT]; /* the newest last */
+    struct snapshot snapshots[SNAPSHOTS_KEPT]; /* the newest is last */
     size_t snapshot_count;
 
-    /* trouble */
+    /* Faults: */
     uint64_t min_us, spread_us;
     unsigned fail_of_10000;
     bool full;
 
-    /* of this life */
+    /* State of this life: */
     struct raft_world_io *w;
-    struct list waiting; /* ops, in order */
-    struct list writing; /* appends in one write, or one other op */
+    struct list waiting; /* operations, in order */
+    struct list writing; /* appends in one write, or one other operation */
     struct list putting; /* our own snapshot */
     struct sim_event ev; /* end of the write */
 };
 
 static struct disk disks[RAFT_NODES_MAX];
 
-static void record_drop(struct record *r)
+static void record_drop(struct disk_record *r)
 {
     free(r->buf.base);
 }
@@ -132,8 +132,8 @@ static void store_entry(struct disk *d, const struct raft_entry *entry)
         d->capacity = MAX((size_t)256, d->capacity * 2);
         d->records = xrealloc(d->records, d->capacity, sizeof *d->records);
     }
-    struct record *r = &d->records[d->count++];
-    *r = (struct record){.term = entry->term, .type = entry->type, .buf.len = entry->buf.len};
+    struct disk_record *r = &d->records[d->count++];
+    *r = (struct disk_record){.term = entry->term, .type = entry->type, .buf.len = entry->buf.len};
     r->buf.base = xrealloc(NULL, MAX(entry->buf.len, (size_t)1), 1);
     memcpy(r->buf.base, entry->buf.base, entry->buf.len);
     r->hash = hash_bytes(entry->type, entry->buf.base, entry->buf.len);
@@ -157,7 +157,7 @@ static void cut_before(struct disk *d, raft_index index)
     d->first = index;
 }
 
-/* Take off the segments that end before `keep`; the open one stays. */
+/* Remove the segments that end before `keep`; the open one stays. */
 static void segments_trim(struct disk *d, raft_index keep)
 {
     size_t gone = 0;
@@ -243,13 +243,14 @@ static struct disk_op *op_new(struct disk *d, enum disk_op_kind kind)
 }
 
 static void disk_kick(struct disk *d);
-static void on_put_done(struct sim_event *ev);
+static void world_disk_on_put_done(struct sim_event *ev);
 
 static void put_begin(struct disk *d, struct disk_op *op)
 {
     segment_close(d);
     list_push(&d->putting, &op->link);
-    op->ev = (struct sim_event){.node = d->w->node, .fire = on_put_done, .kind = EVENT_IO};
+    op->ev =
+        (struct sim_event){.node = d->w->node, .fire = world_disk_on_put_done, .kind = EVENT_IO};
     event_in(&op->ev, write_us(d, PUT_TIMES));
 }
 
@@ -268,7 +269,7 @@ static void put_store(struct disk *d, struct disk_op *op, int status)
     }
 }
 
-static void on_put_done(struct sim_event *ev)
+static void world_disk_on_put_done(struct sim_event *ev)
 {
     struct disk_op *op = CONTAINER_OF(ev, struct disk_op, ev);
     int status = write_status(op->disk);
@@ -293,7 +294,7 @@ static void op_end(struct disk_op *op, int status)
     free(op);
 }
 
-static void on_write_done(struct sim_event *ev)
+static void world_disk_on_write_done(struct sim_event *ev)
 {
     struct disk *d = CONTAINER_OF(ev, struct disk, ev);
     int status = write_status(d);
@@ -305,7 +306,7 @@ static void on_write_done(struct sim_event *ev)
         if (op->kind == DISK_APPEND)
             append_done(op, status);
         else if (op->kind == DISK_TRUNCATE)
-            cut_from(d, op->index); /* the library would not be told that it failed */
+            cut_from(d, op->index); /* otherwise the library would not learn that it failed */
         else
             put_store(d, op, status);
     }
@@ -332,7 +333,7 @@ static void disk_kick(struct disk *d)
     }
     if (list_empty(&d->writing) || event_set(&d->ev))
         return;
-    while (times == 1 && !list_empty(&d->waiting)) { /* appends that came meanwhile go along */
+    while (times == 1 && !list_empty(&d->waiting)) { /* later appends join the write */
         struct disk_op *op = CONTAINER_OF(d->waiting.next, struct disk_op, link);
         if (op->kind != DISK_APPEND)
             break;
@@ -353,7 +354,7 @@ static void ops_drop(struct list *ops)
     }
 }
 
-/* Any part of it may have been done. */
+/* Any part of the operation may have been completed. */
 static void put_tear(struct disk *d, struct disk_op *op)
 {
     uint64_t part = world_random(3);
@@ -461,7 +462,7 @@ static struct raft_entry *load_entries(const struct disk *d)
         return NULL;
     struct raft_entry *entries = raft_calloc(d->count, sizeof *entries);
     for (size_t i = 0; i < d->count; i++) {
-        const struct record *r = &d->records[i];
+        const struct disk_record *r = &d->records[i];
         entries[i].term = r->term;
         entries[i].type = r->type;
         entries[i].buf.len = r->buf.len;
@@ -482,7 +483,7 @@ static int io_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
     if (d->segment_count == 0)
         log_restart(d, 1);
     if (newest != NULL && disk_end(d) <= newest->index)
-        log_restart(d, newest->index + 1); /* segments that the snapshot replaces */
+        log_restart(d, newest->index + 1); /* the snapshot replaces the segments */
     segment_close(d);
     *start_index = d->first;
     *entries = load_entries(d);
@@ -535,7 +536,7 @@ struct get {
     raft_io_snapshot_get_cb cb;
 };
 
-static void on_get(struct sim_event *ev)
+static void world_disk_on_get(struct sim_event *ev)
 {
     struct get *get = CONTAINER_OF(ev, struct get, ev);
     const struct snapshot *newest = disk_newest(get->disk);
@@ -549,7 +550,7 @@ static int io_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *req,
 {
     struct disk *d = disk_of(io);
     struct get *get = xcalloc(1, sizeof *get);
-    get->ev = (struct sim_event){.node = d->w->node, .fire = on_get, .kind = EVENT_IO};
+    get->ev = (struct sim_event){.node = d->w->node, .fire = world_disk_on_get, .kind = EVENT_IO};
     get->disk = d;
     get->req = req;
     get->cb = cb;
@@ -567,7 +568,7 @@ void disk_open(struct raft_world_io *w)
     list_init(&d->waiting);
     list_init(&d->writing);
     list_init(&d->putting);
-    d->ev = (struct sim_event){.node = w->node, .fire = on_write_done, .kind = EVENT_IO};
+    d->ev = (struct sim_event){.node = w->node, .fire = world_disk_on_write_done, .kind = EVENT_IO};
     io->load = io_load;
     io->bootstrap = io_bootstrap;
     io->recover = io_recover;
@@ -593,7 +594,7 @@ void disk_close(struct raft_world_io *w)
         op_end(CONTAINER_OF(l, struct disk_op, link), RAFT_CANCELED);
 }
 
-/* What raftlog asks of the file system */
+/* The file system functions that raftlog calls */
 
 int raftlog_disk_take(const char *dir, uint64_t free_min_bytes, int *ret_fd, struct err *err)
 {
@@ -623,7 +624,7 @@ int raftlog_disk_check(const char *dir, uint64_t free_min_bytes, struct err *err
 
 int raftlog_files_check(const char *dir UNUSED, struct err *err UNUSED)
 {
-    return 0; /* nothing rots here */
+    return 0; /* data is not corrupted here */
 }
 
 int raftlog_files_metadata(const char *dir UNUSED, struct err *err UNUSED)
@@ -654,7 +655,7 @@ void raftlog_seal_close(struct raftlog_seal *seal UNUSED)
 {
 }
 
-/* A write that fails may have happened. */
+/* A write that fails may have taken effect. */
 int raftlog_seal_vote(struct raftlog_seal *seal, uint64_t term, uint64_t vote)
 {
     struct disk *d = disk_of_node();

@@ -1,12 +1,12 @@
 /*
- * world_impl.h - the inside of the world: what world*.c share.
+ * world_impl.h - internal declarations shared by world*.c.
  *
- * An event is a struct inside of what it is about: a message, a timer, a write. The world takes
- * the first one out of its heap, sets the time, and calls it. Three kinds:
+ * An event is embedded in its subject: a message, a timer, a write. The world takes the first one
+ * out of its heap, sets the time, and calls it. There are three kinds:
  *
- *     EVENT_RAW    code of nobody, or of a thread of a node: just the call
- *     EVENT_IO     something came for a node: a turn of its loop begins with it
- *     EVENT_TIMER  a timer of a node is due: the same, but after the check handles (world_uv.c)
+ *     EVENT_RAW    code of no node, or of a thread of a node: only the call
+ *     EVENT_IO     input for a node: a turn of its loop starts with it
+ *     EVENT_TIMER  a timer of a node is due: likewise, but after the check handles (world_uv.c)
  */
 #ifndef SIM_WORLD_IMPL_H
 #define SIM_WORLD_IMPL_H
@@ -19,29 +19,29 @@ enum sim_event_kind { EVENT_RAW, EVENT_IO, EVENT_TIMER };
 
 struct sim_event {
     uint64_t at_us;
-    uint64_t seq;      /* of equal times the first one set comes first */
-    struct node *node; /* NULL: nobody's */
+    uint64_t seq;      /* at equal times the event that was set first comes first */
+    struct node *node; /* NULL: no node */
     void (*fire)(struct sim_event *ev);
-    uint32_t slot; /* in the heap, from 1; 0: not in it */
+    uint32_t slot; /* position in the heap, from 1; 0: not in it */
     uint32_t kind;
 };
 
 enum { NODES_MAX = WORLD_NODES_MAX, NODE_HANDLES_MAX = 8 };
 
 struct node {
-    uv_loop_t loop; /* not used by libuv; its address leads here */
+    uv_loop_t loop; /* not used by libuv; its address identifies the node */
     char name[CELL_NAME_MAX + 1];
-    unsigned number; /* of creation, from 0 */
+    unsigned number; /* order of creation, from 0 */
     bool up;
     uint64_t life;
-    uint64_t random_state; /* of random_id() */
+    uint64_t random_state; /* for random_id() */
     void (*boot)(void *data);
     void *boot_data;
     uint64_t stalled_until_us;
-    uint64_t mono_base_us; /* of this life: its monotonic clock at time 0 */
+    uint64_t mono_base_us; /* value of its monotonic clock at time 0, for this life */
     int64_t clock_ahead_ms;
 
-    /* world_uv.c: handles that are active */
+    /* world_uv.c: active handles */
     uv_prepare_t *prepares[NODE_HANDLES_MAX];
     uv_check_t *checks[NODE_HANDLES_MAX];
     uv_idle_t *idles[NODE_HANDLES_MAX];
@@ -51,24 +51,24 @@ struct node {
     struct list conns;          /* world_rpc.c */
     struct list listeners;      /* world_rpc.c */
     struct list threads;        /* world_thread.c */
-    struct raft_world_io *raft; /* world_raft.c: its raft_io while it is open */
-    struct store *store;        /* world_store.c: while it is open */
-    int replica;                /* 0 to WORLD_REPLICAS - 1; -1: it is none */
+    struct raft_world_io *raft; /* world_raft.c: its raft_io, while open */
+    struct store *store;        /* world_store.c: while open */
+    int replica;                /* 0 to WORLD_REPLICAS - 1; -1: not a replica */
 };
 
 /* world.c */
 extern uint64_t the_world_now_us;
-void event_at(struct sim_event *ev, uint64_t at_us); /* again is allowed: it moves */
+void event_at(struct sim_event *ev, uint64_t at_us); /* may be called again: it moves the event */
 void event_in(struct sim_event *ev, uint64_t us);
-void event_cancel(struct sim_event *ev); /* one that is not set: nothing */
+void event_cancel(struct sim_event *ev); /* no effect if it is not set */
 static inline bool event_set(const struct sim_event *ev)
 {
     return ev->slot != 0;
 }
 uint64_t random_from(uint64_t *state); /* splitmix64 */
-/* Call fn for each event of the node that is set, then forget them all. */
+/* Call fn for each pending event of the node, then drop them all. */
 void events_forget(struct node *n);
-/* Code of the node runs from here until leave; for calls from outside of its events. */
+/* Run code of the node from here until leave; for calls from outside its events. */
 struct node *node_enter(struct node *n);
 void node_leave(struct node *before);
 

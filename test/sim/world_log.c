@@ -1,5 +1,5 @@
 /*
- * world_log.c - log.h of the house: lines of all nodes in one trace, or none at all.
+ * world_log.c - log.h: the lines of all nodes in one trace, or no output.
  */
 #include "world_impl.h"
 

@@ -1,8 +1,8 @@
 /*
- * world_net.c - which node reaches which, and how fast.
+ * world_net.c - reachability and delays between nodes.
  *
- * The net itself only answers questions. What is sent is held by world_rpc.c and world_raft.c, and
- * they are told here when a way opens again and when it has been shut for too long.
+ * The network itself only answers questions. world_rpc.c and world_raft.c hold the messages; they
+ * are notified when a direction opens again and when it has been blocked for too long.
  */
 #include "world_impl.h"
 
@@ -17,7 +17,7 @@ struct way {
     uint32_t min_us, spread_us;
 };
 
-static struct way ways[NODES_MAX][NODES_MAX]; /* from, to */
+static struct way ways[NODES_MAX][NODES_MAX]; /* indexed by from, to */
 static struct net_raft trouble;
 
 static struct way *way(const struct node *from, const struct node *to)
@@ -40,14 +40,14 @@ uint64_t net_delay_us(const struct node *from, const struct node *to)
     return us + (world_chance(1, 50) ? more * 10 : more);
 }
 
-/* A way that was shut at a time: is it still, since then? */
+/* A direction that was blocked at a time; it is checked later whether it has been since. */
 struct shut {
     struct node *from, *to;
     uint64_t since_us;
     bool idle_too;
 };
 
-static void on_long_shut(void *data)
+static void world_net_on_long_shut(void *data)
 {
     struct shut *shut = data;
     if (way(shut->from, shut->to)->blocked_since_us == shut->since_us) {
@@ -61,7 +61,7 @@ static void watch_shut(struct node *from, struct node *to, uint64_t ms, bool idl
 {
     struct shut *shut = xcalloc(1, sizeof *shut);
     *shut = (struct shut){from, to, the_world_now_us, idle_too};
-    world_post(ms, on_long_shut, shut);
+    world_post(ms, world_net_on_long_shut, shut);
 }
 
 void net_block(struct node *from, struct node *to, bool blocked)

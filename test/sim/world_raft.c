@@ -1,10 +1,10 @@
 /*
  * world_raft.c - the raft_io of the library without libuv: messages and ticks.
  *
- * Between two replicas the library has a TCP connection each way: messages come in order, and when
- * it breaks those under way are lost. While a way is shut they are held, and come late all at once
- * when it opens within the time that TCP waits. A replica that is down is sent three at the most.
- * net_raft_trouble() makes it worse than TCP: the library has to bear that too.
+ * The library has a TCP connection per direction between two replicas: messages arrive in order,
+ * and messages in flight are lost when it breaks. While a direction is blocked they are held, and
+ * arrive together if it opens within the time that TCP waits. At most three are queued for a
+ * replica that is down. net_raft_trouble() is worse than TCP; the library must tolerate it too.
  */
 #include "world_raft.h"
 
@@ -15,12 +15,12 @@
 #include <string.h>
 
 enum {
-    SENT_US = 30,          /* until the library hears that it may forget what it sent */
-    KERNEL_BYTES = 262144, /* what a connection takes before that waits */
-    QUEUE_DOWN = 3,        /* uv_send.c keeps so many for a replica without connection */
+    SENT_US = 30,          /* until the library learns that it may free what it sent */
+    KERNEL_BYTES = 262144, /* the amount that a connection accepts before it waits */
+    QUEUE_DOWN = 3,        /* uv_send.c queues this many for a replica without connection */
     RESEND_US = 300000,
     RECONNECT_US = 100000,
-    LATE_US = 2000000, /* a copy, or one that was overtaken */
+    LATE_US = 2000000, /* delay of a duplicate, or of a message that was overtaken */
     BYTES_PER_US = 100,
     WORK_US = 20000,
     CLOSE_LOOK_US = 500,
@@ -30,9 +30,9 @@ struct packet {
     struct sim_event ev;
     struct list link; /* in way.held */
     struct node *from, *to;
-    struct raft_io_send *req; /* not ended yet: too much waits; NULL: it is */
+    struct raft_io_send *req; /* NULL when it has ended; it has not while too much data waits */
     size_t bytes;
-    struct raft_message message; /* with memory of its own */
+    struct raft_message message; /* owns its memory */
 };
 
 struct way {
@@ -52,7 +52,7 @@ static struct way *way_of(const struct node *from, const struct node *to)
     return way;
 }
 
-/* Messages with memory of their own */
+/* Messages that own their memory */
 
 static void *copy_bytes(const void *bytes, size_t size)
 {
@@ -120,9 +120,9 @@ static void message_release(struct raft_message *m)
     }
 }
 
-/* Sends that have ended, told in the next turn */
+/* Sends that have ended, reported in the next turn */
 
-static void on_ended(struct sim_event *ev)
+static void world_raft_on_ended(struct sim_event *ev)
 {
     struct raft_world_io *w = CONTAINER_OF(ev, struct raft_world_io, ended_ev);
     struct raft_ended *ended = w->ended;
@@ -169,7 +169,7 @@ static void packet_drop(struct packet *p, int status)
     packet_free(p);
 }
 
-/* On the way */
+/* Messages in flight */
 
 static void packet_arrive(struct sim_event *ev)
 {
@@ -181,7 +181,7 @@ static void packet_arrive(struct sim_event *ev)
     }
     struct raft_message m = p->message;
     free(p);
-    w->recv(w->io, &m); /* owns what it carries */
+    w->recv(w->io, &m); /* owns the data that it carries */
 }
 
 static void packet_go(struct packet *p, uint64_t us)
@@ -284,7 +284,7 @@ static int io_send(struct raft_io *io, struct raft_io_send *req, const struct ra
     return 0;
 }
 
-/* A crashed replica: what it sent is under way, but who sent it does not hear of it; connections to
+/* After a crash its messages are still in flight, but their sender gets no callback; connections to
  * it are gone. */
 void node_raft_forget(struct node *n)
 {
@@ -301,9 +301,9 @@ void node_raft_forget(struct node *n)
     }
 }
 
-/* Ticks, and the rest */
+/* Ticks and other methods */
 
-static void on_tick(uv_timer_t *timer)
+static void world_raft_on_tick(uv_timer_t *timer)
 {
     struct raft_world_io *w = timer->data;
     w->tick(w->io);
@@ -320,7 +320,7 @@ static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, ra
         if (other != NULL && other != w->node && !net_blocked(other, w->node))
             way_release(other, w->node, RECONNECT_US);
     }
-    return uv_timer_start(&w->timer, on_tick, msecs, msecs);
+    return uv_timer_start(&w->timer, world_raft_on_tick, msecs, msecs);
 }
 
 static int io_init(struct raft_io *io, raft_id id, const char *address)
@@ -330,14 +330,15 @@ static int io_init(struct raft_io *io, raft_id id, const char *address)
     str_copy(w->address, sizeof w->address, address);
     uv_timer_init(&w->node->loop, &w->timer);
     w->timer.data = w;
-    w->ended_ev = (struct sim_event){.node = w->node, .fire = on_ended, .kind = EVENT_IO};
+    w->ended_ev =
+        (struct sim_event){.node = w->node, .fire = world_raft_on_ended, .kind = EVENT_IO};
     disk_open(w);
     w->node->raft = w;
     return 0;
 }
 
-/* What is being written is waited for. */
-static void on_close_look(struct sim_event *ev)
+/* Wait for the unfinished write. */
+static void world_raft_on_close_look(struct sim_event *ev)
 {
     struct raft_world_io *w = CONTAINER_OF(ev, struct raft_world_io, close_ev);
     if (disk_idle(w))
@@ -346,10 +347,11 @@ static void on_close_look(struct sim_event *ev)
         event_in(ev, CLOSE_LOOK_US);
 }
 
-static void on_closed(uv_handle_t *handle)
+static void world_raft_on_closed(uv_handle_t *handle)
 {
     struct raft_world_io *w = handle->data;
-    w->close_ev = (struct sim_event){.node = w->node, .fire = on_close_look, .kind = EVENT_IO};
+    w->close_ev =
+        (struct sim_event){.node = w->node, .fire = world_raft_on_close_look, .kind = EVENT_IO};
     event_in(&w->close_ev, 0);
 }
 
@@ -359,7 +361,7 @@ static void io_close(struct raft_io *io, raft_io_close_cb cb)
     w->closing = true;
     w->close_cb = cb;
     disk_close(w);
-    uv_close((uv_handle_t *)&w->timer, on_closed);
+    uv_close((uv_handle_t *)&w->timer, world_raft_on_closed);
 }
 
 static raft_time io_time(struct raft_io *io)
@@ -380,7 +382,7 @@ struct io_work {
     int status;
 };
 
-static void on_work_done(struct sim_event *ev)
+static void world_raft_on_work_done(struct sim_event *ev)
 {
     struct io_work *work = CONTAINER_OF(ev, struct io_work, ev);
     struct raft_io_async_work *req = work->req;
@@ -389,11 +391,11 @@ static void on_work_done(struct sim_event *ev)
     req->cb(req, status);
 }
 
-static void on_work(struct sim_event *ev)
+static void world_raft_on_work(struct sim_event *ev)
 {
     struct io_work *work = CONTAINER_OF(ev, struct io_work, ev);
     work->status = work->req->work(work->req);
-    ev->fire = on_work_done;
+    ev->fire = world_raft_on_work_done;
     ev->kind = EVENT_IO;
     event_in(ev, world_random(SENT_US));
 }
@@ -403,7 +405,7 @@ static int io_async_work(struct raft_io *io, struct raft_io_async_work *req,
 {
     struct raft_world_io *w = io->impl;
     struct io_work *work = xcalloc(1, sizeof *work);
-    work->ev = (struct sim_event){.node = w->node, .fire = on_work, .kind = EVENT_RAW};
+    work->ev = (struct sim_event){.node = w->node, .fire = world_raft_on_work, .kind = EVENT_RAW};
     work->req = req;
     req->cb = cb;
     event_in(&work->ev, 1 + world_random(WORK_US));
@@ -451,7 +453,7 @@ void raft_uv_set_auto_recovery(struct raft_io *io, bool flag)
     (void)flag;
 }
 
-/* Nothing of it is used: the messages go through the world. */
+/* It is not used: messages go through the world. */
 void raftlog_transport_init(struct raftlog_transport *t, uv_loop_t *loop, struct tls_context *tls,
                             bool (*may_connect)(void *data, uint64_t id, const char *address),
                             void *data)

@@ -10,13 +10,13 @@
 
 enum { RAFT_NODES_MAX = 9 };
 
-/* An end of a request of the library that comes in the next turn. */
+/* The end of a request of the library, reported in the next turn. */
 struct raft_ended {
     struct raft_io_send *req;
     int status;
 };
 
-/* One life of one replica's raft_io. */
+/* One life of a replica's raft_io. */
 struct raft_world_io {
     struct raft_io *io;
     struct node *node;
@@ -38,6 +38,6 @@ struct raft_world_io {
 /* world_disk.c */
 void disk_open(struct raft_world_io *w); /* sets the methods of the disk */
 bool disk_idle(const struct raft_world_io *w);
-void disk_close(struct raft_world_io *w); /* what waits is canceled */
+void disk_close(struct raft_world_io *w); /* cancels waiting operations */
 
 #endif

@@ -1,7 +1,9 @@
 /*
- * world_rows.c - rows from deltas, a cell from rows, rows as bytes.
+ * world_rows.c - make rows from deltas, a cell from rows, and bytes from rows.
  */
 #include "world_rows.h"
+
+#include "fields.h"
 
 #include "cmd_pack.h"
 
@@ -19,16 +21,10 @@ static void job_rows_free(struct job_rows *job)
     free(job);
 }
 
-static void machine_release(struct machine *row)
-{
-    words_release(&row->attributes);
-    free(row->left);
-}
-
 void rows_clear(struct rows *rows)
 {
     for (size_t i = 0; i < rows->machine_count; i++)
-        machine_release(&rows->machines[i]);
+        record_release(&machine_record, &rows->machines[i]);
     for (size_t i = 0; i < rows->job_count; i++)
         job_rows_free(rows->jobs[i]);
     free(rows->machines);
@@ -50,12 +46,8 @@ static void machine_put(struct rows *rows, const struct machine *machine)
         rows->machine_count = count;
     }
     struct machine *row = &rows->machines[count - 1];
-    machine_release(row);
-    *row = *machine;
-    row->attributes = words_copy(&machine->attributes);
-    row->left = xcalloc(machine->left_count, sizeof *row->left);
-    for (uint32_t i = 0; i < machine->left_count; i++)
-        row->left[i] = machine->left[i];
+    record_release(&machine_record, row);
+    record_copy(&machine_record, row, machine);
 }
 
 static struct job_rows *job_add(struct rows *rows, job_id id)
@@ -74,23 +66,14 @@ static struct job_rows *job_add(struct rows *rows, job_id id)
     return job;
 }
 
-static void job_put(struct rows *rows, const struct job_row *from)
+static void job_put(struct rows *rows, const struct job *from)
 {
     struct job_rows *job = idmap_get(&rows->jobs_by_id, from->id.v);
     if (job == NULL)
         job = job_add(rows, from->id);
     spec_release(&job->row.spec);
-    job->row = (struct job){.id = from->id,
-                            .killed = from->killed,
-                            .submitted_ms = from->submitted_ms,
-                            .changed_ms = from->changed_ms,
-                            .task_count = from->task_count,
-                            .limit_old_count = from->limit_old_count};
+    job->row = *from;
     spec_copy(&job->row.spec, &from->spec);
-    memcpy(job->row.limits_old, from->limits_old, sizeof from->limits_old);
-    memcpy(job->row.counts, from->counts, sizeof from->counts);
-    job->row.stopping = from->stopping;
-    str_copy(job->row.reason, sizeof job->row.reason, from->reason);
 }
 
 static void job_forget(struct rows *rows, uint64_t id)
@@ -235,7 +218,7 @@ void rows_load(const struct rows *rows, struct cell *cell)
 
 /* Rows as bytes */
 
-#define PUT(to, value) buf_append(to, &(value), sizeof(value))
+#define PUT(to, value) buf_append(to, &(value), sizeof value)
 
 static void put_bytes(struct buf *to, const void *bytes, size_t size)
 {
@@ -292,7 +275,7 @@ static void get(struct reader *r, void *to, size_t size)
     r->at += size;
 }
 
-#define GET(r, value) get(r, &(value), sizeof(value))
+#define GET(r, value) get(r, &(value), sizeof value)
 
 static void *get_bytes(struct reader *r, size_t *ret_size)
 {

@@ -1,10 +1,10 @@
 /*
  * world_rpc.c - rpc.h over the simulated network.
  *
- * A connection is two ends, each an object of its node. A message on its way is in the inbox of the
- * end it goes to, in order; while the way is shut it is held there. When an end closes, the other
- * hears of it by a last message; when a node crashes or TCP gives up, by an event of its own, and
- * what it still sends goes nowhere.
+ * A connection has two ends, each an object of its node. A message in flight is in the inbox of the
+ * receiving end, in order; while the direction is blocked it is held there. When an end closes, the
+ * other learns it by a last message; when a node crashes or TCP gives up, by an event of its own,
+ * and messages that it still sends are lost.
  */
 #include "world_impl.h"
 
@@ -19,10 +19,10 @@
 
 enum {
     CLOSE_US = 200,         /* between rpc_close() and on_close */
-    RESEND_US = 300000,     /* TCP notices that a way is open again */
+    RESEND_US = 300000,     /* TCP notices that a direction is open again */
     LOST_MS_MAX = 20000,    /* an idle end notices that the other host is gone */
-    POWER_OF_100 = 20,      /* crashes that nobody hears of, as when the power fails */
-    MESSAGE_HEAD_BYTES = 24 /* about, for what is queued */
+    POWER_OF_100 = 20,      /* crashes without notice, like a power failure */
+    MESSAGE_HEAD_BYTES = 24 /* approximate, to account for queued messages */
 };
 
 enum message_kind { MESSAGE_CALL, MESSAGE_ANSWER, MESSAGE_NOTICE, MESSAGE_CLOSE };
@@ -33,21 +33,21 @@ struct tls_context {
 
 struct message {
     struct sim_event ev;
-    struct list link; /* in to->inbox, or in conn->outbox */
+    struct list link; /* in to->inbox or conn->outbox */
     struct rpc_conn *to;
     enum message_kind kind;
     bool held;
     uint32_t method;
     uint32_t code;
     uint64_t id;
-    size_t size; /* of the body; or of the text of a refusal */
+    size_t size; /* of the body, or of the text of a refusal */
     char bytes[];
 };
 
 struct rpc_conn {
     struct list link; /* in node->conns */
     struct node *node;
-    struct rpc_conn *other; /* NULL: there is none yet, or none any more */
+    struct rpc_conn *other; /* NULL: not yet, or no longer */
     struct node *other_node;
     struct rpc_options options;
     struct rpc_server *server; /* NULL on the connecting side */
@@ -58,17 +58,17 @@ struct rpc_conn {
     bool open, closing, closed;
     struct err why;
 
-    struct sim_event step; /* what comes next in its life */
+    struct sim_event step; /* the next step of its life */
     uint64_t last_at_us;   /* arrival of the last message to us that is not held */
-    struct list inbox;     /* on the way to us */
-    struct list outbox;    /* said before it was open */
-    size_t queued;         /* bytes of ours on the way */
+    struct list inbox;     /* messages to us in flight */
+    struct list outbox;    /* messages sent before it was open */
+    size_t queued;         /* bytes of our messages in flight */
     struct sim_event drained;
     void (*on_drain)(struct rpc_conn *conn);
     size_t drain_bytes;
 
     uint64_t id_next;
-    struct sim_event timer; /* of the first pending call */
+    struct sim_event timer; /* for the first pending call */
     struct list pending;    /* ordered by deadline */
     size_t pending_count;
     struct list calls;
@@ -112,7 +112,7 @@ const struct identity *tls_context_identity(const struct tls_context *tls)
     return &tls->identity;
 }
 
-/* No certificate ends in the simulator, and none is revoked. */
+/* In the simulator certificates neither expire nor are revoked. */
 
 void tls_context_on_peer(struct tls_context *tls UNUSED, tls_revoked_cb revoked UNUSED,
                          void *data UNUSED)
@@ -174,7 +174,7 @@ static void message_schedule(struct message *m, uint64_t us)
 static void message_send(struct rpc_conn *conn, struct message *m)
 {
     struct rpc_conn *to = conn->other;
-    if (to == NULL) { /* nobody is there any more, we just do not know it */
+    if (to == NULL) { /* the other end is gone, but this one does not know it yet */
         free(m);
         return;
     }
@@ -226,7 +226,7 @@ static void conn_end(struct rpc_conn *conn)
     struct err closed = conn->why;
     conn->closed = true;
     closed.code = ERR_CLOSED;
-    if (conn->other != NULL) { /* it has a message or an event that tells it */
+    if (conn->other != NULL) { /* a message or an event notifies it */
         conn->other->other = NULL;
         conn->other = NULL;
     }
@@ -242,7 +242,8 @@ static void conn_end(struct rpc_conn *conn)
         pending->cb(pending->data, &closed, NULL, 0);
         free(pending);
     }
-    bool known = conn->server == NULL || conn->open; /* a listener hands out only what is open */
+    /* a listener hands out only open connections */
+    bool known = conn->server == NULL || conn->open;
     if (known && conn->options.on_close != NULL)
         conn->options.on_close(conn, &conn->why);
     list_remove(&conn->server_link);
@@ -252,12 +253,12 @@ static void conn_end(struct rpc_conn *conn)
     event_in(&conn->step, 0);
 }
 
-static void on_step_end(struct sim_event *ev)
+static void world_rpc_on_step_end(struct sim_event *ev)
 {
     conn_end(CONTAINER_OF(ev, struct rpc_conn, step));
 }
 
-/* It will find out, in `us`, that it has no other end any more. */
+/* The end learns after `us` that the other end is gone. */
 static void conn_lose(struct rpc_conn *conn, uint64_t us, const char *why)
 {
     conn->other = NULL;
@@ -265,7 +266,7 @@ static void conn_lose(struct rpc_conn *conn, uint64_t us, const char *why)
     if (conn->closing || conn->closed)
         return;
     err_set(&conn->why, ERR_CLOSED, "%s: %s", conn->peer_address, why);
-    conn->step.fire = on_step_end;
+    conn->step.fire = world_rpc_on_step_end;
     conn->step.kind = EVENT_IO;
     event_at(&conn->step, MAX(conn->last_at_us, the_world_now_us + us));
 }
@@ -281,7 +282,7 @@ void rpc_close(struct rpc_conn *conn)
     conn->closing = true;
     if (conn->why.code == ERR_OK)
         err_set(&conn->why, ERR_CLOSED, "%s: closed by us", conn->peer_address);
-    conn->step.fire = on_step_end;
+    conn->step.fire = world_rpc_on_step_end;
     conn->step.kind = EVENT_IO;
     event_in(&conn->step, 1 + world_random(CLOSE_US));
 }
@@ -341,7 +342,7 @@ void rpc_on_stuck(struct node *a, struct node *b, bool idle_too)
     }
     if (!idle_too)
         return;
-    LIST_EACH(l, &b->conns) /* that were closed by the other end and could not hear of it */
+    LIST_EACH(l, &b->conns) /* closed by the other end without a possible notice */
     {
         struct rpc_conn *conn = CONTAINER_OF(l, struct rpc_conn, link);
         if (conn->other_node == a && conn->other == NULL && conn->open)
@@ -379,11 +380,13 @@ static int rpc_admit(struct rpc_conn *conn, const struct message *m, const struc
 {
     *ret = method_find(conn, m->method);
     if (*ret == NULL)
-        return err_set(err, ERR_NOT_FOUND, "no method %" PRIu32 " is served here", m->method);
+        return err_set(err, ERR_NOT_FOUND, "this program does not serve method %" PRIu32,
+                       m->method);
     if (((*ret)->roles & BIT(conn->peer.role)) == 0) {
-        log_warn("rpc.denied peer=%s method=%s", identity_text(&conn->peer).text, (*ret)->name);
+        log_warn("rpc.denied peer=%s method=%s", identity_text(&conn->peer).text,
+                 wire_method_text((*ret)->id));
         return err_set(err, ERR_DENIED, "%s may not call %s", identity_text(&conn->peer).text,
-                       (*ret)->name);
+                       wire_method_text((*ret)->id));
     }
     if (m->kind == MESSAGE_CALL && conn->call_count >= RPC_CALLS_MAX)
         return err_set(err, ERR_LIMIT, "%d calls of this connection wait already, the limit",
@@ -456,7 +459,7 @@ static void message_arrive(struct sim_event *ev)
     list_remove(&m->link);
     if (conn->other != NULL)
         sender_drain(conn->other, m->size + MESSAGE_HEAD_BYTES);
-    if (conn->open && !conn->closing && !conn->closed) { /* not open: lost before it was */
+    if (conn->open && !conn->closing && !conn->closed) { /* not open: lost before it was open */
         switch (m->kind) {
         case MESSAGE_CLOSE:
             err_set(&conn->why, ERR_CLOSED, "%s: closed by the peer", conn->peer_address);
@@ -477,7 +480,7 @@ static void message_arrive(struct sim_event *ev)
 
 /* Connecting and listening */
 
-static void on_timer(struct sim_event *ev)
+static void world_rpc_on_timer(struct sim_event *ev)
 {
     struct rpc_conn *conn = CONTAINER_OF(ev, struct rpc_conn, timer);
     while (!conn->closing && !list_empty(&conn->pending)) {
@@ -493,7 +496,7 @@ static void on_timer(struct sim_event *ev)
     }
 }
 
-static void on_drained(struct sim_event *ev)
+static void world_rpc_on_drained(struct sim_event *ev)
 {
     struct rpc_conn *conn = CONTAINER_OF(ev, struct rpc_conn, drained);
     void (*cb)(struct rpc_conn *) = conn->on_drain;
@@ -512,8 +515,8 @@ static struct rpc_conn *conn_new(struct node *n, const struct rpc_options *optio
     conn->data = options->data;
     conn->id_next = 1;
     conn->step = (struct sim_event){.node = n};
-    conn->timer = (struct sim_event){.node = n, .fire = on_timer, .kind = EVENT_TIMER};
-    conn->drained = (struct sim_event){.node = n, .fire = on_drained, .kind = EVENT_IO};
+    conn->timer = (struct sim_event){.node = n, .fire = world_rpc_on_timer, .kind = EVENT_TIMER};
+    conn->drained = (struct sim_event){.node = n, .fire = world_rpc_on_drained, .kind = EVENT_IO};
     list_init(&conn->server_link);
     list_init(&conn->inbox);
     list_init(&conn->outbox);
@@ -526,12 +529,12 @@ static struct rpc_conn *conn_new(struct node *n, const struct rpc_options *optio
 static void conn_fail(struct rpc_conn *conn, uint64_t us, enum err_code code, const char *why)
 {
     err_set(&conn->why, code, "%s: %s", conn->peer_address, why);
-    conn->step.fire = on_step_end;
+    conn->step.fire = world_rpc_on_step_end;
     conn->step.kind = EVENT_IO;
     event_in(&conn->step, us);
 }
 
-static void on_step_open(struct sim_event *ev)
+static void world_rpc_on_step_open(struct sim_event *ev)
 {
     struct rpc_conn *conn = CONTAINER_OF(ev, struct rpc_conn, step);
     const struct identity *expect = &conn->expect;
@@ -561,8 +564,8 @@ static struct rpc_server *server_at(const struct node *n, const char *address)
     return NULL;
 }
 
-/* The first packet has come to the other node. */
-static void on_step_knock(struct sim_event *ev)
+/* The first packet has arrived at the other node. */
+static void world_rpc_on_step_knock(struct sim_event *ev)
 {
     struct rpc_conn *conn = CONTAINER_OF(ev, struct rpc_conn, step);
     struct node *n = conn->node, *to = conn->other_node;
@@ -585,7 +588,7 @@ static void on_step_knock(struct sim_event *ev)
     conn->other = end;
     struct rpc_conn *both[] = {end, conn};
     for (int i = 0; i < 2; i++) {
-        both[i]->step.fire = on_step_open;
+        both[i]->step.fire = world_rpc_on_step_open;
         both[i]->step.kind = EVENT_IO;
         event_in(&both[i]->step, 2 * net_delay_us(n, to));
         both[i]->last_at_us = both[i]->step.at_us;
@@ -606,7 +609,7 @@ int rpc_connect(const struct rpc_options *options, const char *address,
     struct rpc_conn *conn = conn_new(n, options, to);
     str_copy(conn->peer_address, sizeof conn->peer_address, address);
     conn->expect = expect != NULL ? *expect : (struct identity){.role = ROLE_MASTER};
-    conn->step.fire = on_step_knock;
+    conn->step.fire = world_rpc_on_step_knock;
     conn->step.kind = EVENT_RAW;
     event_in(&conn->step, net_delay_us(n, to));
     *ret = conn;
@@ -635,7 +638,7 @@ const char *rpc_server_address(const struct rpc_server *server)
 
 void rpc_server_close(struct rpc_server *server)
 {
-    list_remove(&server->link); /* leaked: a world ends soon */
+    list_remove(&server->link); /* leaked: the process ends soon */
     LIST_EACH(l, &server->conns)
     rpc_close(CONTAINER_OF(l, struct rpc_conn, server_link));
 }
@@ -718,7 +721,7 @@ static void rpc_call_end(struct rpc_call *call, const struct err *refusal, const
                          size_t size)
 {
     if (call == NULL)
-        return; /* it came as a notice: nobody waits */
+        return; /* it was a notice: no caller waits */
     struct rpc_conn *conn = call->conn;
     uint64_t id = call->id;
     list_remove(&call->link);

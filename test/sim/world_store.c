@@ -1,10 +1,10 @@
 /*
  * world_store.c - store.h without SQLite and without a thread: rows in memory that outlive a crash.
  *
- * Deltas wait in a queue, are committed a little later, and are on the disk for sure only when they
- * have been folded into the rows, as with a write-ahead log that is not synced at each commit. A
- * crash of the process loses the queue; one of the host may lose committed deltas too, from the
- * end. An image is what all deltas put so far make.
+ * Deltas wait in a queue and are committed a little later. They are safely on disk only after they
+ * have been folded into the rows, like a write-ahead log that is not synced at each commit. A crash
+ * of the process loses the queue; a crash of the host may also lose the last committed deltas. An
+ * image contains all deltas so far.
  */
 #include "world_impl.h"
 
@@ -18,17 +18,17 @@
 
 enum {
     COMMIT_US = 4000,
-    FOLD_AFTER = 64, /* committed deltas that a crash of the host may take */
+    FOLD_AFTER = 64, /* committed deltas that a crash of the host may lose */
     HOST_OF_100 = 30,
     REPLICAS_ROOM = 9
 };
 
-/* What outlives a crash. */
+/* The data that outlives a crash. */
 struct database {
     struct rows rows;
     struct list committed;  /* struct item, not folded */
-    size_t committed_count; /* entries */
-    uint64_t stored_index;  /* what the log must have after a crash */
+    size_t committed_count; /* number of entries */
+    uint64_t stored_index;  /* the log must have entries up to this one after a crash */
 };
 
 struct item {
@@ -41,19 +41,19 @@ struct store {
     struct database *db;
     struct list queue;
     size_t backlog;
-    size_t whole;   /* entries of it of which all is there */
-    uint64_t index; /* committed */
+    size_t whole;   /* number of complete entries */
+    uint64_t index; /* of the last commit */
     struct sim_event commit;
     void (*on_fatal)(void *data, const struct err *err);
     void *on_fatal_data;
-    struct buf *image; /* under way */
+    struct buf *image; /* the image in progress */
     struct list queries;
     bool failed;
 };
 
 struct query {
     struct list link;
-    struct sim_event ev; /* the answer, or the end of patience */
+    struct sim_event ev; /* the answer, or the time-out */
     struct store *store;
     char *sql;
     uint64_t index_min;
@@ -63,7 +63,7 @@ struct query {
 
 static struct database databases[REPLICAS_ROOM];
 
-/* An entry: a delta, or all there are of it. */
+/* Fold one entry: a delta, or all deltas of an entry in pieces. */
 static void fold_one(struct database *db)
 {
     for (bool more = true; more;) {
@@ -93,7 +93,7 @@ static void drop_all(struct list *items)
 
 static void queries_look(struct store *store);
 
-/* But for an entry of which more is to come. */
+/* Commit the queue, except for an incomplete entry. */
 static void commit_queue(struct store *store)
 {
     struct database *db = store->db;
@@ -113,7 +113,7 @@ static void commit_queue(struct store *store)
     queries_look(store);
 }
 
-static void on_commit(struct sim_event *ev)
+static void world_store_on_commit(struct sim_event *ev)
 {
     struct store *store = CONTAINER_OF(ev, struct store, commit);
     struct err err;
@@ -138,7 +138,8 @@ int store_open(const char *dir, uint64_t identity, struct cell *cell, struct sto
     store->node = world_current();
     ASSERT(store->node->replica >= 0 && store->node->replica < REPLICAS_ROOM);
     store->db = &databases[store->node->replica];
-    store->commit = (struct sim_event){.node = store->node, .fire = on_commit, .kind = EVENT_RAW};
+    store->commit =
+        (struct sim_event){.node = store->node, .fire = world_store_on_commit, .kind = EVENT_RAW};
     list_init(&store->queue);
     list_init(&store->queries);
     if (store->db->committed.next == NULL)
@@ -151,7 +152,7 @@ int store_open(const char *dir, uint64_t identity, struct cell *cell, struct sto
     return 0;
 }
 
-/* Memory of the node that crashed is still there, so the deltas are. */
+/* The memory of the crashed node is still there, and so are the deltas. */
 void node_store_forget(struct node *n)
 {
     struct store *store = n->store;
@@ -178,7 +179,7 @@ void store_close(struct store *store)
     event_cancel(&store->commit);
     store->node->store = NULL;
     for (struct list *l = store->queries.next; l != &store->queries; l = l->next)
-        CONTAINER_OF(l, struct query, link)->index_min = UINT64_MAX; /* end of patience: refused */
+        CONTAINER_OF(l, struct query, link)->index_min = UINT64_MAX; /* the time-out refuses it */
 }
 
 void store_put(struct store *store, struct delta *delta)
@@ -283,7 +284,7 @@ int store_replace_prepared(struct store *store, const struct cell *cell, const v
     return 0;
 }
 
-/* Queries: the words of world.h. */
+/* Queries, as described in world.h */
 
 static struct wire_value text_value(const char *text)
 {
@@ -350,11 +351,11 @@ static void query_answer(struct query *query)
     else if (strncmp(query->sql, "job ", 4) == 0)
         pack_jobs(&db->rows, query->sql + 4, &rows);
     else
-        err_set(&err, ERR_INVALID, "\"%.40s\" is no query of the simulator", query->sql);
+        err_set(&err, ERR_INVALID, "\"%.40s\" is not a query of the simulator", query->sql);
     query->cb(query->data, rows.size > 0 ? NULL : &err, rows.bytes, rows.size);
 }
 
-static void on_query(struct sim_event *ev)
+static void world_store_on_query(struct sim_event *ev)
 {
     struct query *query = CONTAINER_OF(ev, struct query, ev);
     struct err err;
@@ -388,8 +389,9 @@ void store_query(struct store *store, uv_loop_t *loop, const struct store_asker 
     query->index_min = index_min;
     query->cb = cb;
     query->data = data;
-    query->ev = (struct sim_event){
-        .node = CONTAINER_OF(loop, struct node, loop), .fire = on_query, .kind = EVENT_IO};
+    query->ev = (struct sim_event){.node = CONTAINER_OF(loop, struct node, loop),
+                                   .fire = world_store_on_query,
+                                   .kind = EVENT_IO};
     list_push(&store->queries, &query->link);
     event_in(&query->ev, index_min <= store->index ? world_random(COMMIT_US)
                                                    : QUERY_TIME_MS_MAX * UINT64_C(1000));

@@ -1,9 +1,9 @@
 /*
- * world_thread.c - threads as coroutines: each runs when the world says so, until it waits.
+ * world_thread.c - threads as coroutines: the world resumes each, and it runs until it waits.
  *
- * A thread is a second stack in the same process. It gives control back where it waits for a
- * condition, where the seed lets another go first (before it takes a lock), and at its end. The
- * loop's code never waits for a thread but in uv_thread_join(), which runs it to its end.
+ * A thread is a second stack in the same process. It yields when it waits for a condition, when the
+ * seed lets another thread run first (before it takes a lock), and at its end. Code of the loop
+ * waits for a thread only in uv_thread_join(), which runs the thread to its end.
  */
 #include "world_impl.h"
 
@@ -14,13 +14,13 @@
 enum { STACK_BYTES = 2097152, WAKE_US = 200, PAUSE_US = 3000, PAUSES_OF_100 = 10 };
 
 struct thread {
-    struct sim_event ev; /* it goes on */
+    struct sim_event ev; /* resumes the thread */
     struct list link;
     ucontext_t context;
     uv_thread_cb entry;
     void *arg;
     void *stack;
-    uv_cond_t *waits_for; /* NULL: it waits for nothing */
+    uv_cond_t *waits_for; /* NULL: it does not wait */
     bool done;
 };
 
@@ -121,7 +121,7 @@ void node_threads_forget(struct node *n)
         thread_free(CONTAINER_OF(l, struct thread, link));
 }
 
-/* Nobody holds a lock when another one runs: a thread gives up control only without one. */
+/* No lock is held while another thread runs, because a thread yields only without a lock. */
 
 int uv_mutex_init(uv_mutex_t *mutex)
 {
@@ -182,5 +182,5 @@ void uv_cond_broadcast(uv_cond_t *cond)
 
 void uv_cond_signal(uv_cond_t *cond)
 {
-    uv_cond_broadcast(cond); /* whoever waits looks again whether it is his turn */
+    uv_cond_broadcast(cond); /* every waiting thread checks its condition again */
 }

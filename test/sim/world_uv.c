@@ -1,8 +1,8 @@
 /*
  * world_uv.c - the part of libuv that the product uses, on virtual time.
  *
- * A turn of a loop, as in libuv: what came in, check, closing, timers, idle, prepare; while a
- * handle is idle or closing, at once another one. Work takes no time: a turn is one moment.
+ * A turn of a loop has libuv's order: input, check, closing, timers, idle, prepare; while a handle
+ * is idle or closing, the next turn follows at once. Work takes no time: a turn is one moment.
  */
 #include "world_impl.h"
 
@@ -77,7 +77,7 @@ static void run_idle_and_prepare(struct node *n)
 
 void loop_turn(struct node *n, struct sim_event *ev)
 {
-    bool timer = ev->kind == EVENT_TIMER; /* an event may be freed by what it does */
+    bool timer = ev->kind == EVENT_TIMER; /* the callback may free the event */
     if (!timer)
         ev->fire(ev);
     run_checks(n);
@@ -87,7 +87,7 @@ void loop_turn(struct node *n, struct sim_event *ev)
     run_idle_and_prepare(n);
     for (unsigned turns = 0; n->idle_count > 0 || n->closing != NULL; turns++) {
         if (turns > TURNS_MAX)
-            world_broken("the loop of %s does not come to rest", n->name);
+            world_broken("the loop of %s never becomes idle", n->name);
         run_checks(n);
         run_closing(n);
         run_idle_and_prepare(n);
@@ -157,7 +157,7 @@ void uv_close(uv_handle_t *handle, uv_close_cb cb)
     *at = handle;
 }
 
-/* Timers: their event is in heap_node[0], made at the first start. */
+/* Timers: their event is in heap_node[0] and is made at the first start. */
 
 int uv_timer_init(uv_loop_t *loop, uv_timer_t *handle)
 {
@@ -249,7 +249,7 @@ TURN_HANDLES(prepare, PREPARE, prepares, prepare_count)
 TURN_HANDLES(check, CHECK, checks, check_count)
 TURN_HANDLES(idle, IDLE, idles, idle_count)
 
-/* From other threads: their event is in queue[0]. */
+/* Calls from other threads: their event is in queue[0]. */
 
 static void async_fire(struct sim_event *ev)
 {
@@ -276,7 +276,7 @@ int uv_async_send(uv_async_t *handle)
     return 0;
 }
 
-/* The pool: the work is done at one moment, the loop hears of it at a later one. */
+/* The pool: work is done at one moment, and the loop is notified later. */
 
 static void work_done(struct sim_event *ev)
 {

@@ -1,18 +1,18 @@
 /*
- * test_access.c - who may send which command and which message: the table, and that it is obeyed.
+ * test_access.c - who may send which command and message: the table and its enforcement.
  */
 #include "cell_fixture.h"
 
 #include "access.h"
-#include "wire_access.h"
+#include "wire.h"
 
-/* Ada owns the job "web"; rita is a reader, olga an operator; eve has two rights that do not count
+/* Ada owns the job "web"; rita is a reader, olga an operator; eve has two rights that do not apply
  * here; "" is the cell itself. */
 static const char *const senders[] = {"ada", "eve", "rita", "olga", "root", ""};
 enum { SENDER_COUNT = 6 };
 
-/* In the order of `senders`: y is allowed, n is not. Written down by hand: a new command is a new
- * line here. */
+/* One letter per entry of `senders`: y is allowed, n is not. Written by hand, so that a new command
+ * needs a new line here. */
 static const struct {
     enum cmd_kind kind;
     const char *allowed;
@@ -40,6 +40,8 @@ static const struct {
     {CMD_IDENTITY_SET, "nnnyyy"},
     {CMD_MACHINE_TRY, "nnnnny"},
     {CMD_MACHINE_REMOVE, "nnnyyy"},
+    {CMD_FORMAT_SET, "nnnyyy"},
+    {CMD_JOB_RESTART, "ynnyyy"},
 };
 
 #define U BIT(ROLE_USER)
@@ -47,7 +49,7 @@ static const struct {
 #define B BIT(ROLE_BORGLET)
 #define NOTICE ROLE_MAY_NOTIFY
 
-/* The roles that may; and of users, about the job of ada. */
+/* The roles that may send it; for users, the ones that may send it about ada's job. */
 static const struct {
     enum wire_method method;
     uint32_t roles;
@@ -84,6 +86,8 @@ static void grant(struct world *w, const char *identity, uint32_t rights)
 static struct world world_of_senders(void)
 {
     struct world w = world_new();
+    struct cmd format = {.kind = CMD_FORMAT_SET, .format_set.format = CELL_FORMAT};
+    ck_assert_int_eq(world_apply(&w, &format), ERR_OK);
     grant(&w, "user/rita", BIT(RIGHT_READER));
     grant(&w, "user/olga", BIT(RIGHT_OPERATOR));
     grant(&w, "user/eve", BIT(RIGHT_PRODUCTION) | BIT(RIGHT_MONITORING));
@@ -91,7 +95,7 @@ static struct world world_of_senders(void)
     return w;
 }
 
-/* A command of this kind about ada's job, or about nothing. */
+/* Return a command of this kind about ada's job, or about nothing. */
 static struct cmd cmd_of(enum cmd_kind kind, const char *user)
 {
     struct cmd cmd = {.kind = kind};
@@ -105,12 +109,16 @@ static struct cmd cmd_of(enum cmd_kind kind, const char *user)
         cmd.job_update.replicas = 2;
         cmd.job_update.priority = JOB_UPDATE_KEEP;
     }
+    if (kind == CMD_JOB_RESTART) {
+        str_copy(cmd.job_restart.name, sizeof cmd.job_restart.name, "web");
+        cmd.job_restart.index = -1;
+    }
     if (kind == CMD_POLICY_SET)
         cmd.policy_set.policy = POLICY_BEST_FIT;
     return cmd;
 }
 
-START_TEST(a_command_is_carried_out_for_those_and_for_nobody_else)
+START_TEST(a_command_is_accepted_only_from_its_senders)
 {
     enum cmd_kind kind = (enum cmd_kind)_i;
     const char *allowed = NULL;
@@ -137,13 +145,13 @@ START_TEST(a_command_is_carried_out_for_those_and_for_nobody_else)
 }
 END_TEST
 
-START_TEST(a_message_is_taken_from_those_and_from_nobody_else)
+START_TEST(a_message_is_accepted_only_from_its_roles)
 {
     static const struct {
         enum wire_method method;
         uint32_t roles;
     } all[] = {
-#define X(name, number) {WIRE_##name, WIRE_##name##_ROLES},
+#define X(name, ...) {WIRE_##name, WIRE_##name##_ROLES},
         WIRE_METHODS(X)
 #undef X
     };
@@ -157,15 +165,15 @@ START_TEST(a_message_is_taken_from_those_and_from_nobody_else)
                       (int)all[m].method);
         ck_assert_uint_eq(methods[at].roles, all[m].roles);
         for (int s = 0; s < SENDER_COUNT; s++)
-            ck_assert_msg(access_allows(w.cell, wire_access(all[m].method), senders[s], "ada") ==
-                              (methods[at].allowed[s] == 'y'),
-                          "%s by \"%s\"", wire_deed(all[m].method), senders[s]);
+            ck_assert_msg(access_allows(w.cell, wire_rule(all[m].method)->access, senders[s],
+                                        "ada") == (methods[at].allowed[s] == 'y'),
+                          "%s by \"%s\"", wire_rule(all[m].method)->deed, senders[s]);
     }
     world_release(&w);
 }
 END_TEST
 
-START_TEST(a_refusal_says_who_may)
+START_TEST(a_refusal_names_the_users_who_may)
 {
     struct world w = world_of_senders();
     static const struct {
@@ -193,10 +201,9 @@ int main(void)
 {
     Suite *suite = suite_create("access");
     TCase *tcase = tcase_create("access");
-    tcase_add_loop_test(tcase, a_command_is_carried_out_for_those_and_for_nobody_else, 1,
-                        CMD_KIND_COUNT);
-    tcase_add_test(tcase, a_message_is_taken_from_those_and_from_nobody_else);
-    tcase_add_test(tcase, a_refusal_says_who_may);
+    tcase_add_loop_test(tcase, a_command_is_accepted_only_from_its_senders, 1, CMD_KIND_COUNT);
+    tcase_add_test(tcase, a_message_is_accepted_only_from_its_roles);
+    tcase_add_test(tcase, a_refusal_names_the_users_who_may);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -1,11 +1,11 @@
 /*
- * test_address.c - "host:port" in both directions.
+ * test_address.c - parse and print "host:port".
  */
 #include "stream.h"
 
 #include "testlib.h"
 
-START_TEST(addresses_are_read_and_printed)
+START_TEST(addresses_are_parsed_and_printed)
 {
     static const struct {
         const char *text;
@@ -48,7 +48,7 @@ int main(void)
 {
     Suite *suite = suite_create("address");
     TCase *tcase = tcase_create("address");
-    tcase_add_test(tcase, addresses_are_read_and_printed);
+    tcase_add_test(tcase, addresses_are_parsed_and_printed);
     suite_add_tcase(suite, tcase);
     return t_main(suite);
 }

@@ -1,5 +1,5 @@
 /*
- * test_admission.c - budgets as arithmetic: who gets a connection, what is too much, whose turn it
+ * test_admission.c - budgets: which connections are admitted, what exceeds a budget, whose turn it
  * is.
  */
 #include "admission.h"
@@ -11,7 +11,7 @@ struct crowd {
     struct admission *admission;
     struct admission_account *accounts[MANY];
     size_t count;
-    struct err err; /* of the last that was refused */
+    struct err err; /* of the last refusal */
 };
 
 static struct identity who_of(enum role role, unsigned number)
@@ -21,7 +21,7 @@ static struct identity who_of(enum role role, unsigned number)
     return who;
 }
 
-/* One more connection of `who`: true when there was room. */
+/* Admit one more connection of `who`; return true if there was room. */
 static bool crowd_join(struct crowd *crowd, struct identity who)
 {
     if (admission_accept(crowd->admission, &crowd->err) != ADMISSION_TAKEN)
@@ -44,7 +44,7 @@ static void crowd_release(struct crowd *crowd)
     crowd->count = 0;
 }
 
-/* Connections of identities of that role, each taking all it can get, until nobody gets more. */
+/* Open connections of identities of that role, each as many as it gets, until none gets more. */
 static size_t crowd_fill(struct crowd *crowd, enum role role)
 {
     size_t before = crowd->count;
@@ -58,7 +58,7 @@ static size_t crowd_fill(struct crowd *crowd, enum role role)
 
 static struct crowd crowd;
 
-START_TEST(one_identity_gets_its_part_and_is_told_so)
+START_TEST(one_identity_gets_its_share_and_a_reason)
 {
     static const struct {
         enum role role;
@@ -78,7 +78,8 @@ START_TEST(one_identity_gets_its_part_and_is_told_so)
         ck_assert_int_eq(crowd.err.code, ERR_LIMIT);
         T_CONTAINS(crowd.err.msg, "n1 has ");
         if (cases[i].files > 2)
-            ck_assert(crowd_join(&crowd, who_of(cases[i].role, 2))); /* another one has his own */
+            ck_assert(crowd_join(
+                &crowd, who_of(cases[i].role, 2))); /* another user has a share of his own */
         crowd_release(&crowd);
     }
 }
@@ -110,7 +111,7 @@ START_TEST(no_role_can_take_the_share_of_another)
 }
 END_TEST
 
-START_TEST(strangers_wait_for_each_other_and_are_refused_when_all_is_full)
+START_TEST(strangers_share_one_budget_and_are_refused_when_it_is_full)
 {
     struct admission_limits limits = admission_open(10);
     limits.strangers_percent = 30;
@@ -130,7 +131,7 @@ START_TEST(strangers_wait_for_each_other_and_are_refused_when_all_is_full)
 }
 END_TEST
 
-START_TEST(descriptors_are_kept_for_files)
+START_TEST(descriptors_are_reserved_for_files)
 {
     static const struct {
         const struct admission_limits *limits;
@@ -153,7 +154,7 @@ START_TEST(descriptors_are_kept_for_files)
 }
 END_TEST
 
-START_TEST(what_all_connections_of_an_identity_hold_is_one_sum)
+START_TEST(the_memory_of_all_connections_of_an_identity_is_added)
 {
     enum { CALLS = 100, BYTES = 1000, FRAMES = 5000, MEMORY = 8000 };
     struct admission_limits limits = admission_open(100);
@@ -198,7 +199,7 @@ START_TEST(what_all_connections_of_an_identity_hold_is_one_sum)
 }
 END_TEST
 
-START_TEST(a_call_counts_after_its_connection_has_gone)
+START_TEST(a_call_counts_after_its_connection_has_closed)
 {
     struct admission_limits limits = admission_open(100);
     limits.roles[ROLE_USER].calls = 2;
@@ -211,13 +212,13 @@ START_TEST(a_call_counts_after_its_connection_has_gone)
     ck_assert(crowd_join(&crowd, who_of(ROLE_USER, 1)));
     struct admission_account *account = crowd.accounts[0];
     ck_assert(account_is_full(account));
-    crowd_release(&crowd); /* the port goes first, then its last calls */
+    crowd_release(&crowd); /* the port is released first, then its last calls */
     account_call_end(account, 10);
     account_call_end(account, 10);
 }
 END_TEST
 
-START_TEST(a_turn_has_so_many_frames_and_so_much_time_for_each)
+START_TEST(a_turn_limits_frames_and_time_of_each_identity)
 {
     struct admission_limits limits = admission_open(100);
     limits.turn_users_us = 1000;
@@ -240,7 +241,7 @@ START_TEST(a_turn_has_so_many_frames_and_so_much_time_for_each)
         ck_assert_uint_eq(served[2], 3);
         ck_assert_uint_eq(served[3], 3);
         ck_assert_uint_eq(served[4], 1); /* the time of all users */
-        ck_assert_uint_eq(served[5], 3); /* which is not that of borglets */
+        ck_assert_uint_eq(served[5], 3); /* borglets have separate time */
         ck_assert(account_turn_is_over(crowd.accounts[4], turn));
         ck_assert(!account_turn_is_over(crowd.accounts[5], turn));
         ck_assert(account_may_read(crowd.accounts[4], turn, 99));
@@ -250,8 +251,9 @@ START_TEST(a_turn_has_so_many_frames_and_so_much_time_for_each)
 }
 END_TEST
 
-/* What comes together is then committed together: a batch costs the disk as much as one command. */
-START_TEST(a_turn_serves_the_quick_calls_of_many_clients_of_one_user)
+/* Commands of one turn are then committed together: a batch costs the disk as much as one command.
+ */
+START_TEST(a_turn_serves_fast_calls_of_many_clients_of_one_user)
 {
     enum { CLIENTS = 512, QUICK_US = 15, SLOW_US = 1000 };
     crowd = (struct crowd){.admission = admission_new(&admission_rpc, 65536)};
@@ -270,11 +272,12 @@ START_TEST(a_turn_serves_the_quick_calls_of_many_clients_of_one_user)
 }
 END_TEST
 
-START_TEST(an_identity_has_its_share_of_the_loop_over_all_its_connections)
+START_TEST(all_connections_of_an_identity_share_its_part_of_the_loop)
 {
     static const struct {
         enum role role;
-        uint64_t percent; /* of two seconds in which it uses all that it gets, its burst included */
+        /* of two seconds in which it uses everything it gets, including its burst */
+        uint64_t percent;
     } cases[] = {{ROLE_USER, 42}, {ROLE_BORGLET, 12}, {ROLE_MASTER, 100}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         crowd = (struct crowd){.admission = admission_new(&admission_rpc, 65536)};
@@ -301,15 +304,15 @@ int main(void)
     Suite *suite = suite_create("admission");
     TCase *tc = tcase_create("budgets");
     tcase_set_timeout(tc, 30);
-    tcase_add_test(tc, one_identity_gets_its_part_and_is_told_so);
+    tcase_add_test(tc, one_identity_gets_its_share_and_a_reason);
     tcase_add_test(tc, no_role_can_take_the_share_of_another);
-    tcase_add_test(tc, strangers_wait_for_each_other_and_are_refused_when_all_is_full);
-    tcase_add_test(tc, descriptors_are_kept_for_files);
-    tcase_add_test(tc, what_all_connections_of_an_identity_hold_is_one_sum);
-    tcase_add_test(tc, a_call_counts_after_its_connection_has_gone);
-    tcase_add_test(tc, a_turn_has_so_many_frames_and_so_much_time_for_each);
-    tcase_add_test(tc, a_turn_serves_the_quick_calls_of_many_clients_of_one_user);
-    tcase_add_test(tc, an_identity_has_its_share_of_the_loop_over_all_its_connections);
+    tcase_add_test(tc, strangers_share_one_budget_and_are_refused_when_it_is_full);
+    tcase_add_test(tc, descriptors_are_reserved_for_files);
+    tcase_add_test(tc, the_memory_of_all_connections_of_an_identity_is_added);
+    tcase_add_test(tc, a_call_counts_after_its_connection_has_closed);
+    tcase_add_test(tc, a_turn_limits_frames_and_time_of_each_identity);
+    tcase_add_test(tc, a_turn_serves_fast_calls_of_many_clients_of_one_user);
+    tcase_add_test(tc, all_connections_of_an_identity_share_its_part_of_the_loop);
     suite_add_tcase(suite, tc);
     return t_main(suite);
 }

@@ -1,5 +1,6 @@
 /*
- * test_apply.c - machines and jobs: each refusal, time, answers remembered, jobs forgotten.
+ * test_apply.c - machines and jobs: each refusal, cell time, remembered answers, removal of dead
+ * jobs.
  */
 #include "attributes.h"
 #include "cell_fixture.h"
@@ -18,7 +19,7 @@ static uint32_t events_of(const struct world *w, enum event_kind kind)
     return count;
 }
 
-START_TEST(a_machine_that_cannot_be_is_refused)
+START_TEST(an_invalid_machine_is_refused)
 {
     static const struct {
         const char *name, *addr;
@@ -65,7 +66,7 @@ static enum err_code register_in_rack(struct world *w, const char *rack)
     return world_apply(w, &cmd);
 }
 
-START_TEST(a_machine_takes_new_attributes_and_keeps_its_tasks)
+START_TEST(a_machine_with_new_attributes_keeps_its_tasks)
 {
     struct world w = world_new();
     ck_assert_int_eq(register_in_rack(&w, "r1"), ERR_OK);
@@ -78,7 +79,7 @@ START_TEST(a_machine_takes_new_attributes_and_keeps_its_tasks)
     job_id web = world_job(&w, spec);
     ck_assert(world_place(&w, attempt_of(world_task(&w, web, 0)), m1->id, NULL, 0));
     ck_assert_int_eq(register_in_rack(&w, "r1"), ERR_OK);
-    ck_assert(changes_empty(&w.changes)); /* nothing new */
+    ck_assert(changes_empty(&w.changes)); /* nothing has changed */
     uint64_t before = cell_digest(w.cell);
     ck_assert_int_eq(register_in_rack(&w, "r2"), ERR_OK);
     ck_assert_uint_eq(w.changes.machine_count, 1);
@@ -88,21 +89,21 @@ START_TEST(a_machine_takes_new_attributes_and_keeps_its_tasks)
     ck_assert(!world_place(&w, attempt_of(world_task(&w, web, 1)), m1->id, NULL, 0));
     expect_msg(&w,
                "0 placed, 1 refused; the first: task \"web/1\": machine \"m1\" fails rack = r1");
-    ck_assert_uint_eq(w.changes.machine_count, 1); /* the scheduler is told again */
+    ck_assert_uint_eq(w.changes.machine_count, 1); /* the scheduler is informed again */
     ck_assert_int_eq(register_in_rack(&w, NULL), ERR_OK);
     ck_assert_uint_eq(m1->attributes.count, 0);
     world_release(&w);
 }
 END_TEST
 
-START_TEST(a_machine_keeps_its_id_and_takes_new_capacity)
+START_TEST(a_machine_with_new_capacity_keeps_its_id)
 {
     struct world w = world_new();
     machine_id first = world_machine(&w, "m1", amounts(1000, 10, 0, 0));
     ck_assert_uint_eq(events_of(&w, EVENT_MACHINE_UP), 1);
     ck_assert_uint_eq(world_machine(&w, "m2", amounts(1000, 10, 0, 0)).v, 2);
     ck_assert_uint_eq(world_machine(&w, "m1", amounts(1000, 10, 0, 0)).v, first.v);
-    ck_assert(changes_empty(&w.changes)); /* nothing new */
+    ck_assert(changes_empty(&w.changes)); /* nothing has changed */
     world_machine(&w, "m1", amounts(2000, 10, 0, 0));
     ck_assert_uint_eq(events_of(&w, EVENT_MACHINE_UP), 0);
     ck_assert_uint_eq(w.changes.machine_count, 1);
@@ -111,7 +112,7 @@ START_TEST(a_machine_keeps_its_id_and_takes_new_capacity)
 }
 END_TEST
 
-START_TEST(down_is_refused_for_machines_that_are_none_or_down)
+START_TEST(down_is_refused_for_unknown_and_down_machines)
 {
     struct world w = world_new();
     ck_assert_int_eq(world_machine_down(&w, (machine_id){0}), ERR_NOT_FOUND);
@@ -125,8 +126,8 @@ START_TEST(down_is_refused_for_machines_that_are_none_or_down)
 }
 END_TEST
 
-/* Priorities 200, 100, 100 on 3 cpus; what goes when the machine shrinks to 2, to 1, to 0. */
-START_TEST(a_smaller_machine_stops_the_lowest_and_newest_first)
+/* Priorities 200, 100, 100 on 3 cpus; the tasks that stop when the machine shrinks to 2, 1, 0. */
+START_TEST(a_machine_that_shrinks_stops_the_lowest_and_newest_tasks)
 {
     struct world w = world_new();
     machine_id m = world_machine(&w, "m1", amounts(3000, 100, 0, 0));
@@ -152,7 +153,7 @@ START_TEST(a_smaller_machine_stops_the_lowest_and_newest_first)
 }
 END_TEST
 
-START_TEST(machine_down_loses_what_runs_and_buries_what_was_killed)
+START_TEST(machine_down_loses_running_tasks_and_ends_killed_ones)
 {
     struct world w = world_new();
     machine_id m = world_machine(&w, "m1", amounts(3000, 100, 0, 0));
@@ -174,7 +175,7 @@ START_TEST(machine_down_loses_what_runs_and_buries_what_was_killed)
 }
 END_TEST
 
-START_TEST(a_submit_is_refused_while_its_name_lives)
+START_TEST(a_submit_is_refused_while_a_job_of_that_name_lives)
 {
     struct world w = world_new();
     job_id first = world_job(&w, spec_named("web", "ada", 100));
@@ -191,7 +192,7 @@ START_TEST(a_submit_is_refused_while_its_name_lives)
 }
 END_TEST
 
-START_TEST(the_user_is_who_sent_the_command)
+START_TEST(the_user_of_a_job_is_the_sender_of_the_command)
 {
     struct world w = world_new();
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_named("web", "mallory", 100)};
@@ -204,10 +205,10 @@ START_TEST(the_user_is_who_sent_the_command)
 }
 END_TEST
 
-START_TEST(a_cell_takes_no_more_tasks_than_its_limit)
+START_TEST(a_cell_refuses_more_tasks_than_its_limit)
 {
     struct world w = world_new();
-    /* Four million rows would be slow to make: pretend that all but a few places are taken. */
+    /* Four million rows take long to make, so most of the counter is faked. */
     w.cell->live_tasks = CELL_TASKS_MAX - 9;
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_named("more", "ada", 100)};
     cmd.job_submit.replicas = 10;
@@ -255,7 +256,7 @@ START_TEST(a_kill_reaches_pending_live_and_stopping_tasks)
 }
 END_TEST
 
-START_TEST(cell_time_never_goes_back)
+START_TEST(cell_time_never_decreases)
 {
     struct world w = world_new();
     world_wake(&w, (task_id){0}, 5000);
@@ -266,7 +267,7 @@ START_TEST(cell_time_never_goes_back)
 }
 END_TEST
 
-START_TEST(cell_time_never_goes_where_no_new_life_could_follow)
+START_TEST(cell_time_stays_low_enough_for_a_restore)
 {
     struct world w = world_new();
     world_wake(&w, (task_id){0}, 5000);
@@ -297,9 +298,9 @@ START_TEST(a_repeated_request_is_answered_as_before_and_changes_nothing)
     ck_assert(changes_empty(&w.changes));
     ck_assert_uint_eq(w.answer.job.v, first.job.v);
     ck_assert_str_eq(w.answer.msg, first.msg);
-    ck_assert_int_eq(submit_as(&w, 2, "other"), ERR_EXISTS); /* the id decides, not the body */
+    ck_assert_int_eq(submit_as(&w, 2, "other"), ERR_EXISTS); /* the id matters, not the body */
     ck_assert_uint_eq(cell_digest(w.cell), digest);
-    ck_assert_int_eq(submit_as(&w, 0, "other"), ERR_OK); /* no id: nothing is remembered */
+    ck_assert_int_eq(submit_as(&w, 0, "other"), ERR_OK); /* without an id nothing is remembered */
     ck_assert_int_eq(submit_as(&w, 0, "other"), ERR_EXISTS);
     world_release(&w);
 }
@@ -328,9 +329,9 @@ START_TEST(the_oldest_answer_is_forgotten_when_the_ring_is_full)
 }
 END_TEST
 
-/* A copy of a request that turns up after its answer was forgotten must not be carried out again:
- * told by what its sender knew when it was first sent, whoever holds it up for how long. */
-START_TEST(what_may_be_forgotten_is_refused)
+/* A copy of a request that arrives after its answer was forgotten must not be carried out again. It
+ * is recognized by the index that its sender knew when it was first sent, whatever delayed it. */
+START_TEST(a_request_that_may_be_forgotten_is_refused)
 {
     struct world w = world_new();
     uint64_t index = 100;
@@ -340,18 +341,18 @@ START_TEST(what_may_be_forgotten_is_refused)
         cell_apply(w.cell, &cmd, &w.changes, &w.answer);
         ck_assert_int_eq(w.answer.code, ERR_NOT_FOUND);
     }
-    uint64_t oldest = 100 + 11; /* that of request 11 */
+    uint64_t oldest = 100 + 11; /* the index of request 11 */
     const struct {
         uint64_t id, known_index;
         enum err_code code;
     } rows[] = {
-        {10, 109, ERR_EXPIRED}, /* the newest that is forgotten, sent again */
+        {10, 109, ERR_EXPIRED}, /* the newest forgotten request, sent again */
         {1, 100, ERR_EXPIRED},
         {11, 110, ERR_NOT_FOUND}, /* remembered */
         {11, 1, ERR_NOT_FOUND},
-        {999999, oldest - 1, ERR_EXPIRED}, /* new, but who could know that? */
-        {999999, oldest, ERR_NOT_FOUND},   /* it would be remembered: carried out now */
-        {999998, 0, ERR_NOT_FOUND},        /* its sender does not repeat */
+        {999999, oldest - 1, ERR_EXPIRED}, /* new, but that cannot be known */
+        {999999, oldest, ERR_NOT_FOUND},   /* it would be remembered, so it is carried out */
+        {999998, 0, ERR_NOT_FOUND},        /* its sender does not repeat it */
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct cmd cmd = {.kind = CMD_JOB_KILL,
@@ -367,7 +368,7 @@ START_TEST(what_may_be_forgotten_is_refused)
 }
 END_TEST
 
-START_TEST(dead_jobs_are_forgotten_oldest_first)
+START_TEST(dead_jobs_are_removed_oldest_first)
 {
     struct world w = world_new();
     char name[16];
@@ -388,7 +389,7 @@ START_TEST(dead_jobs_are_forgotten_oldest_first)
     ck_assert_uint_eq(events_of(&w, EVENT_FORGOTTEN), 1);
     ck_assert_uint_eq(w.cell->dead_job_count, CELL_JOBS_DEAD_MAX);
     ck_assert_ptr_null(cell_job(w.cell, (job_id){1}));
-    ck_assert_uint_eq(cell_job_named(w.cell, "j0")->id.v, 2); /* the name is the newer one's */
+    ck_assert_uint_eq(cell_job_named(w.cell, "j0")->id.v, 2); /* the newer job has the name */
     struct delta *delta = delta_collect(w.cell, &w.changes);
     ck_assert_uint_eq(delta->forgotten_count, 1);
     delta_unref(delta);
@@ -396,8 +397,8 @@ START_TEST(dead_jobs_are_forgotten_oldest_first)
 }
 END_TEST
 
-/* Ids of one byte and of two, few and many, in an order that is none, each noted twice. */
-START_TEST(a_delta_has_each_row_once_by_id)
+/* Ids of one byte and of two, few and many, unsorted, each noted twice. */
+START_TEST(a_delta_has_each_row_once_sorted_by_id)
 {
     enum { MACHINES = 700 };
     struct world w = world_new();
@@ -438,23 +439,23 @@ int main(void)
 {
     Suite *suite = suite_create("apply");
     TCase *tcase = tcase_create("apply");
-    tcase_add_test(tcase, a_machine_that_cannot_be_is_refused);
-    tcase_add_test(tcase, a_machine_takes_new_attributes_and_keeps_its_tasks);
-    tcase_add_test(tcase, a_machine_keeps_its_id_and_takes_new_capacity);
-    tcase_add_test(tcase, down_is_refused_for_machines_that_are_none_or_down);
-    tcase_add_test(tcase, a_smaller_machine_stops_the_lowest_and_newest_first);
-    tcase_add_test(tcase, machine_down_loses_what_runs_and_buries_what_was_killed);
-    tcase_add_test(tcase, a_submit_is_refused_while_its_name_lives);
-    tcase_add_test(tcase, the_user_is_who_sent_the_command);
-    tcase_add_test(tcase, a_cell_takes_no_more_tasks_than_its_limit);
+    tcase_add_test(tcase, an_invalid_machine_is_refused);
+    tcase_add_test(tcase, a_machine_with_new_attributes_keeps_its_tasks);
+    tcase_add_test(tcase, a_machine_with_new_capacity_keeps_its_id);
+    tcase_add_test(tcase, down_is_refused_for_unknown_and_down_machines);
+    tcase_add_test(tcase, a_machine_that_shrinks_stops_the_lowest_and_newest_tasks);
+    tcase_add_test(tcase, machine_down_loses_running_tasks_and_ends_killed_ones);
+    tcase_add_test(tcase, a_submit_is_refused_while_a_job_of_that_name_lives);
+    tcase_add_test(tcase, the_user_of_a_job_is_the_sender_of_the_command);
+    tcase_add_test(tcase, a_cell_refuses_more_tasks_than_its_limit);
     tcase_add_test(tcase, a_kill_reaches_pending_live_and_stopping_tasks);
-    tcase_add_test(tcase, cell_time_never_goes_back);
-    tcase_add_test(tcase, cell_time_never_goes_where_no_new_life_could_follow);
+    tcase_add_test(tcase, cell_time_never_decreases);
+    tcase_add_test(tcase, cell_time_stays_low_enough_for_a_restore);
     tcase_add_test(tcase, a_repeated_request_is_answered_as_before_and_changes_nothing);
     tcase_add_test(tcase, the_oldest_answer_is_forgotten_when_the_ring_is_full);
-    tcase_add_test(tcase, what_may_be_forgotten_is_refused);
-    tcase_add_test(tcase, dead_jobs_are_forgotten_oldest_first);
-    tcase_add_test(tcase, a_delta_has_each_row_once_by_id);
+    tcase_add_test(tcase, a_request_that_may_be_forgotten_is_refused);
+    tcase_add_test(tcase, dead_jobs_are_removed_oldest_first);
+    tcase_add_test(tcase, a_delta_has_each_row_once_sorted_by_id);
     tcase_add_test(tcase, a_command_of_an_unknown_kind_is_refused);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -1,9 +1,9 @@
 /*
- * test_apply_alloc.c - allocs: who may lie in them, what they hold, and how they go.
+ * test_apply_alloc.c - allocs: which tasks they accept, how much they hold, and how they end.
  */
 #include "cell_fixture.h"
 
-/* Machines m1 and m2, a set "res" of two allocs (one on each), and a job "web" in it. */
+/* Machines m1 and m2, a set "res" of two allocs (one on each), and a job "web" inside it. */
 struct scene {
     struct world w;
     machine_id m1, m2;
@@ -60,7 +60,8 @@ static struct scene scene_new(void)
     return s;
 }
 
-/* With the tasks of web running, as many in the first alloc as it holds and one in the second. */
+/* A scene in which the tasks of web run, as many in the first alloc as fit, and one in the second.
+ */
 static struct scene scene_full(void)
 {
     struct scene s = scene_new();
@@ -92,7 +93,7 @@ static void expect_pending(struct scene *s, uint32_t from, uint32_t to)
     }
 }
 
-START_TEST(a_set_is_refused_when_it_says_too_much)
+START_TEST(a_set_with_fields_of_a_task_is_refused)
 {
     struct world w = world_new();
     struct job_spec spec = set_named("res", 1, 100);
@@ -111,7 +112,7 @@ START_TEST(a_set_is_refused_when_it_says_too_much)
 }
 END_TEST
 
-START_TEST(a_job_needs_a_live_set_of_its_user_that_can_hold_it)
+START_TEST(a_job_needs_a_live_and_large_enough_set_of_its_user)
 {
     struct scene s = scene_new();
     struct job_spec spec = spec_inside("db", 1);
@@ -145,7 +146,7 @@ START_TEST(an_alloc_runs_when_it_is_placed_and_reserves_its_limit)
     ck_assert_int_eq(cell_machine(s.w.cell, s.m1)->reserved.v[RES_CPU], 3000);
     ck_assert_uint_eq(cell_machine(s.w.cell, s.m1)->task_count, 2);
     ck_assert_int_eq(alloc_room(s.w.cell, alloc_of(&s, 0)).free.v[RES_CPU], 2000);
-    /* No borglet has a say in it. */
+    /* The borglet is not involved. */
     ck_assert(!world_exited(&s.w, alloc_of(&s, 0), 1));
     world_release(&s.w);
 }
@@ -194,7 +195,7 @@ START_TEST(jobs_share_an_alloc_and_leave_it_one_by_one)
     ck_assert(put_inside(&s, db, 1, 0));
     ck_assert(!put_inside(&s, s.web, 1, 0));
     ck_assert_int_eq(world_kill(&s.w, "db"), ERR_OK);
-    ck_assert(put_inside(&s, s.web, 1, 0)); /* what stops counts no more */
+    ck_assert(put_inside(&s, s.web, 1, 0)); /* a stopping task does not count */
     ck_assert(world_exited(&s.w, world_task(&s.w, db, 0), 0));
     ck_assert_int_eq(world_task(&s.w, db, 0)->state, TASK_KILLED);
     ck_assert_int_eq(alloc_of(&s, 0)->state, TASK_RUNNING);
@@ -202,7 +203,7 @@ START_TEST(jobs_share_an_alloc_and_leave_it_one_by_one)
 }
 END_TEST
 
-START_TEST(a_killed_set_takes_what_is_inside_along)
+START_TEST(a_killed_set_stops_the_tasks_inside)
 {
     struct scene s = scene_full();
     ck_assert_int_eq(world_kill(&s.w, "res"), ERR_OK);
@@ -230,7 +231,7 @@ START_TEST(an_empty_alloc_ends_at_once)
 }
 END_TEST
 
-START_TEST(fewer_replicas_end_the_last_allocs)
+START_TEST(a_shrunk_set_ends_its_last_allocs)
 {
     struct scene s = scene_full();
     ck_assert_int_eq(world_update(&s.w, "res", 1, JOB_UPDATE_KEEP), ERR_OK);
@@ -282,7 +283,7 @@ START_TEST(a_drain_moves_alloc_and_tasks_together)
 END_TEST
 
 /* A job in two allocs that allows one disruption at a time. */
-START_TEST(budgets_inside_an_alloc_hold_it)
+START_TEST(disruption_budgets_inside_an_alloc_protect_it)
 {
     struct scene s = scene_new();
     struct job_spec spec = spec_inside("db", 2);
@@ -307,7 +308,7 @@ START_TEST(budgets_inside_an_alloc_hold_it)
 }
 END_TEST
 
-START_TEST(who_evicts_from_outside_evicts_the_alloc)
+START_TEST(an_eviction_from_outside_evicts_the_whole_alloc)
 {
     struct scene s = scene_full();
     job_id prod = world_job(&s.w, spec_named("prod", "eve", 200));
@@ -325,7 +326,7 @@ START_TEST(who_evicts_from_outside_evicts_the_alloc)
 }
 END_TEST
 
-START_TEST(inside_an_alloc_priority_decides)
+START_TEST(inside_an_alloc_the_priority_decides)
 {
     struct scene s = scene_full();
     struct job_spec spec = spec_inside("db", 1);
@@ -350,7 +351,7 @@ START_TEST(inside_an_alloc_priority_decides)
 }
 END_TEST
 
-START_TEST(a_job_inside_takes_no_quota_beside_its_set)
+START_TEST(a_job_inside_uses_no_quota_besides_its_set)
 {
     struct scene s = scene_new();
     struct cmd cmd = {.kind = CMD_QUOTA_SET};
@@ -366,8 +367,8 @@ START_TEST(a_job_inside_takes_no_quota_beside_its_set)
 }
 END_TEST
 
-/* The name is taken by somebody else's set: those who waited do not go there. */
-START_TEST(a_set_of_the_same_name_must_be_the_same_users)
+/* Another user's set takes the name: the waiting tasks do not use it. */
+START_TEST(a_set_of_the_same_name_must_belong_to_the_same_user)
 {
     struct scene s = scene_new();
     ck_assert_int_eq(world_kill(&s.w, "res"), ERR_OK);
@@ -385,22 +386,22 @@ int main(void)
 {
     Suite *suite = suite_create("apply_alloc");
     TCase *tcase = tcase_create("allocs");
-    tcase_add_test(tcase, a_set_is_refused_when_it_says_too_much);
-    tcase_add_test(tcase, a_job_needs_a_live_set_of_its_user_that_can_hold_it);
+    tcase_add_test(tcase, a_set_with_fields_of_a_task_is_refused);
+    tcase_add_test(tcase, a_job_needs_a_live_and_large_enough_set_of_its_user);
     tcase_add_test(tcase, an_alloc_runs_when_it_is_placed_and_reserves_its_limit);
     tcase_add_test(tcase, a_task_goes_into_an_alloc_of_its_set_and_nowhere_else);
     tcase_add_test(tcase, jobs_share_an_alloc_and_leave_it_one_by_one);
-    tcase_add_test(tcase, a_killed_set_takes_what_is_inside_along);
+    tcase_add_test(tcase, a_killed_set_stops_the_tasks_inside);
     tcase_add_test(tcase, an_empty_alloc_ends_at_once);
-    tcase_add_test(tcase, fewer_replicas_end_the_last_allocs);
+    tcase_add_test(tcase, a_shrunk_set_ends_its_last_allocs);
     tcase_add_test(tcase, a_lost_machine_loses_alloc_and_tasks);
     tcase_add_test(tcase, a_machine_that_shrinks_stops_the_alloc_as_a_whole);
     tcase_add_test(tcase, a_drain_moves_alloc_and_tasks_together);
-    tcase_add_test(tcase, budgets_inside_an_alloc_hold_it);
-    tcase_add_test(tcase, who_evicts_from_outside_evicts_the_alloc);
-    tcase_add_test(tcase, inside_an_alloc_priority_decides);
-    tcase_add_test(tcase, a_job_inside_takes_no_quota_beside_its_set);
-    tcase_add_test(tcase, a_set_of_the_same_name_must_be_the_same_users);
+    tcase_add_test(tcase, disruption_budgets_inside_an_alloc_protect_it);
+    tcase_add_test(tcase, an_eviction_from_outside_evicts_the_whole_alloc);
+    tcase_add_test(tcase, inside_an_alloc_the_priority_decides);
+    tcase_add_test(tcase, a_job_inside_uses_no_quota_besides_its_set);
+    tcase_add_test(tcase, a_set_of_the_same_name_must_belong_to_the_same_user);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -1,5 +1,5 @@
 /*
- * test_apply_identity.c - rights given and taken, certificates revoked and restored.
+ * test_apply_identity.c - granting and removing rights, revoking and unrevoking certificates.
  */
 #include "cell_fixture.h"
 
@@ -24,7 +24,7 @@ static enum err_code grant(struct world *w, const char *identity, uint32_t right
     return apply_as(w, "root", identity_cmd(identity, rights, 0, REVOKE_NO));
 }
 
-START_TEST(an_operator_has_every_right_and_root_is_one)
+START_TEST(an_operator_has_every_right_and_root_is_an_operator)
 {
     struct world w = world_new();
     for (enum right r = 0; r < RIGHT_COUNT; r++) {
@@ -46,7 +46,7 @@ START_TEST(an_operator_has_every_right_and_root_is_one)
 }
 END_TEST
 
-START_TEST(an_operator_gives_rights_and_nobody_else_does)
+START_TEST(only_an_operator_grants_rights)
 {
     struct world w = world_new();
     struct cmd cmd = identity_cmd("user/eve", BIT(RIGHT_OPERATOR), 0, REVOKE_NO);
@@ -64,7 +64,7 @@ START_TEST(an_operator_gives_rights_and_nobody_else_does)
 }
 END_TEST
 
-START_TEST(a_right_is_taken_away_and_an_empty_row_goes)
+START_TEST(a_row_without_rights_is_removed)
 {
     struct world w = world_new();
     uint64_t before = w.cell->digest_sum;
@@ -78,13 +78,13 @@ START_TEST(a_right_is_taken_away_and_an_empty_row_goes)
     ck_assert_ptr_null(cell_identity(w.cell, "user/ada"));
     ck_assert_uint_eq(w.cell->identity_count, 0);
     ck_assert_uint_eq(w.cell->digest_sum, before);
-    ck_assert_int_eq(apply_as(&w, "root", cmd), ERR_OK); /* of who has none: nothing to do */
+    ck_assert_int_eq(apply_as(&w, "root", cmd), ERR_OK); /* the user has none: nothing changes */
     ck_assert_uint_eq(w.cell->identity_count, 0);
     world_release(&w);
 }
 END_TEST
 
-START_TEST(certificates_issued_until_a_revocation_do_not_count)
+START_TEST(a_revocation_covers_certificates_issued_before)
 {
     struct world w = world_new();
     ck_assert_int_eq(grant(&w, "user/ada", BIT(RIGHT_READER)), ERR_OK);
@@ -97,7 +97,7 @@ START_TEST(certificates_issued_until_a_revocation_do_not_count)
     ck_assert(!cell_identity_revoked(w.cell, "user/ada", at_ms + 1));
     ck_assert(!cell_identity_revoked(w.cell, "borglet/ada", 0));
     ck_assert(!cell_identity_revoked(w.cell, "user/bob", 0));
-    ck_assert(cell_user_is(w.cell, "ada", RIGHT_READER)); /* for the next certificate */
+    ck_assert(cell_user_is(w.cell, "ada", RIGHT_READER)); /* with the next certificate */
     cmd = identity_cmd("user/ada", 0, 0, REVOKE_RESTORE);
     ck_assert_int_eq(apply_as(&w, "root", cmd), ERR_OK);
     ck_assert(!cell_identity_revoked(w.cell, "user/ada", 0));
@@ -133,7 +133,7 @@ static const struct {
     {"", 0, 0, REVOKE_YES, ERR_INVALID, "is no identity"},
 };
 
-START_TEST(what_cannot_be_is_refused)
+START_TEST(an_invalid_change_is_refused)
 {
     struct world w = world_new();
     struct cmd cmd = identity_cmd(refusals[_i].identity, refusals[_i].add, refusals[_i].remove,
@@ -146,7 +146,7 @@ START_TEST(what_cannot_be_is_refused)
 }
 END_TEST
 
-START_TEST(there_is_room_for_so_many_and_no_more)
+START_TEST(the_number_of_identities_is_limited)
 {
     struct world w = world_new();
     struct changes changes = {0};
@@ -165,7 +165,7 @@ START_TEST(there_is_room_for_so_many_and_no_more)
 }
 END_TEST
 
-START_TEST(the_rows_come_back_from_a_checkpoint)
+START_TEST(a_checkpoint_restores_the_rows)
 {
     struct world w = world_new();
     struct cell *again = cell_new();
@@ -183,7 +183,8 @@ START_TEST(the_rows_come_back_from_a_checkpoint)
     ck_assert_int_eq(cell_load_done(again, &err), 0);
     cell_check(again);
     ck_assert_uint_eq(cell_digest(again), cell_digest(w.cell));
-    ck_assert_int_eq(cell_load_identity(again, &rows[0], &err), -ERR_CORRUPT); /* twice */
+    /* the row is there twice */
+    ck_assert_int_eq(cell_load_identity(again, &rows[0], &err), -ERR_CORRUPT);
     struct identity_row bad = {.identity = "user/bob", .rights = BIT(RIGHT_COUNT)};
     ck_assert_int_eq(cell_load_identity(again, &bad, &err), -ERR_CORRUPT);
     bad = (struct identity_row){.identity = "user/bob"};
@@ -200,13 +201,13 @@ int main(void)
     Suite *suite = suite_create("apply_identity");
     TCase *tcase = tcase_create("identity");
     tcase_set_timeout(tcase, 60);
-    tcase_add_test(tcase, an_operator_has_every_right_and_root_is_one);
-    tcase_add_test(tcase, an_operator_gives_rights_and_nobody_else_does);
-    tcase_add_test(tcase, a_right_is_taken_away_and_an_empty_row_goes);
-    tcase_add_test(tcase, certificates_issued_until_a_revocation_do_not_count);
-    tcase_add_loop_test(tcase, what_cannot_be_is_refused, 0, (int)ARRAY_SIZE(refusals));
-    tcase_add_test(tcase, there_is_room_for_so_many_and_no_more);
-    tcase_add_test(tcase, the_rows_come_back_from_a_checkpoint);
+    tcase_add_test(tcase, an_operator_has_every_right_and_root_is_an_operator);
+    tcase_add_test(tcase, only_an_operator_grants_rights);
+    tcase_add_test(tcase, a_row_without_rights_is_removed);
+    tcase_add_test(tcase, a_revocation_covers_certificates_issued_before);
+    tcase_add_loop_test(tcase, an_invalid_change_is_refused, 0, (int)ARRAY_SIZE(refusals));
+    tcase_add_test(tcase, the_number_of_identities_is_limited);
+    tcase_add_test(tcase, a_checkpoint_restores_the_rows);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

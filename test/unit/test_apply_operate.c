@@ -1,6 +1,5 @@
 /*
- * test_apply_operate.c - what keeps a cell in order while it runs: drain, quotas, disruption
- * budgets, updates of jobs.
+ * test_apply_operate.c - operating a cell: drain, quotas, disruption budgets, updates of jobs.
  */
 #include "cell_fixture.h"
 
@@ -9,7 +8,7 @@ static struct resources capacity(void)
     return amounts(4000, 100, 10, 4);
 }
 
-/* Apply in somebody's name. */
+/* Apply a command in the name of a user. */
 static enum err_code apply_as(struct world *w, const char *user, struct cmd *cmd)
 {
     str_copy(cmd->user, sizeof cmd->user, user);
@@ -72,7 +71,7 @@ START_TEST(only_the_operator_or_the_cell_drains)
 }
 END_TEST
 
-START_TEST(a_drained_machine_gives_up_its_tasks_and_gets_none)
+START_TEST(a_drained_machine_loses_its_tasks_and_gets_none)
 {
     struct world w = world_new();
     machine_id m1 = world_machine(&w, "m1", capacity());
@@ -108,7 +107,7 @@ START_TEST(a_machine_stays_drained_until_it_is_undrained)
     ck_assert(cell_machine(w.cell, m1)->draining);
     ck_assert(!world_place(&w, attempt_of(world_task(&w, job, 0)), m1, NULL, 0));
     ck_assert_int_eq(world_machine_down(&w, m1), ERR_OK);
-    ck_assert_int_eq(world_drain(&w, "m1", false), ERR_OK); /* also while it is away */
+    ck_assert_int_eq(world_drain(&w, "m1", false), ERR_OK); /* also while it is down */
     world_machine(&w, "m1", capacity());
     ck_assert(world_place(&w, attempt_of(world_task(&w, job, 0)), m1, NULL, 0));
     world_release(&w);
@@ -194,7 +193,7 @@ START_TEST(a_bad_quota_is_refused)
 }
 END_TEST
 
-START_TEST(each_resource_and_the_tasks_bound_what_may_come)
+START_TEST(a_quota_limits_each_resource_and_the_tasks)
 {
     struct world w = world_new();
     ck_assert_int_eq(quota_set(&w, "ada", BAND_PRODUCTION, 3000, 5, 4), ERR_OK);
@@ -214,7 +213,7 @@ START_TEST(each_resource_and_the_tasks_bound_what_may_come)
 }
 END_TEST
 
-START_TEST(a_quota_is_of_one_user_and_one_band)
+START_TEST(a_quota_applies_to_one_user_and_one_band)
 {
     struct world w = world_new();
     ck_assert_int_eq(quota_set(&w, "ada", BAND_PRODUCTION, 0, 0, 0), ERR_OK);
@@ -226,16 +225,16 @@ START_TEST(a_quota_is_of_one_user_and_one_band)
 }
 END_TEST
 
-START_TEST(everybodys_quota_holds_for_each_who_has_none)
+START_TEST(the_quota_of_everybody_applies_to_users_without_one)
 {
     struct world w = world_new();
     ck_assert_int_eq(quota_set(&w, "*", BAND_BATCH, 2000, 2, 2), ERR_OK);
     ck_assert_int_eq(quota_set(&w, "ada", BAND_BATCH, 3000, 3, 3), ERR_OK);
     ck_assert_int_eq(submit_for(&w, "ada", "a", 100, 3), ERR_OK);
     ck_assert_int_eq(submit_for(&w, "bob", "b", 100, 2), ERR_OK);
-    ck_assert_int_eq(submit_for(&w, "cyn", "c", 100, 2), ERR_OK); /* not shared */
+    ck_assert_int_eq(submit_for(&w, "cyn", "c", 100, 2), ERR_OK); /* quotas are not shared */
     ck_assert_int_eq(submit_for(&w, "bob", "d", 100, 1), ERR_LIMIT);
-    ck_assert_int_eq(submit_for(&w, "bob", "d", 50, 1000), ERR_OK); /* free work is free */
+    ck_assert_int_eq(submit_for(&w, "bob", "d", 50, 1000), ERR_OK); /* free work needs no quota */
     ck_assert_int_eq(quota_clear(&w, "ada", BAND_BATCH), ERR_OK);
     ck_assert_int_eq(submit_for(&w, "ada", "e", 100, 1), ERR_LIMIT);
     ck_assert_int_eq(quota_clear(&w, "*", BAND_BATCH), ERR_OK);
@@ -244,7 +243,7 @@ START_TEST(everybodys_quota_holds_for_each_who_has_none)
 }
 END_TEST
 
-START_TEST(a_job_counts_until_it_is_dead)
+START_TEST(a_job_uses_quota_until_it_is_dead)
 {
     struct world w = world_new();
     machine_id m1 = world_machine(&w, "m1", capacity());
@@ -260,7 +259,7 @@ START_TEST(a_job_counts_until_it_is_dead)
 }
 END_TEST
 
-START_TEST(the_largest_jobs_there_may_be_do_not_overflow)
+START_TEST(the_largest_possible_jobs_do_not_overflow)
 {
     struct world w = world_new();
     ck_assert_int_eq(
@@ -277,7 +276,7 @@ START_TEST(the_largest_jobs_there_may_be_do_not_overflow)
 }
 END_TEST
 
-/* A batch job of four on m1 of which `max` may be down at once. */
+/* A batch job of four tasks on m1, of which `max` may be disrupted at a time. */
 static job_id job_budgeted(struct world *w, machine_id m1, uint32_t max)
 {
     struct job_spec spec = spec_of("crunch", 100, 4);
@@ -290,7 +289,7 @@ static uint32_t stopping_of(const struct world *w, job_id job)
     return cell_job(w->cell, job)->stopping;
 }
 
-START_TEST(a_task_is_disrupted_from_notice_until_it_runs_again)
+START_TEST(a_task_counts_as_disrupted_from_the_notice_until_it_runs_again)
 {
     const struct {
         enum task_state state;
@@ -320,7 +319,7 @@ START_TEST(a_task_is_disrupted_from_notice_until_it_runs_again)
 }
 END_TEST
 
-START_TEST(a_drain_takes_what_the_budget_gives_and_goes_on_later)
+START_TEST(a_drain_stops_as_many_tasks_as_the_budget_allows)
 {
     struct world w = world_new();
     machine_id m1 = world_machine(&w, "m1", capacity());
@@ -343,7 +342,7 @@ START_TEST(a_drain_takes_what_the_budget_gives_and_goes_on_later)
     ck_assert_uint_eq(w.answer.accepted, 1);
     ck_assert_int_eq(world_task(&w, job, 2)->stopping, CAUSE_DRAIN);
     ck_assert_int_eq(world_task(&w, job, 3)->stopping, CAUSE_NONE);
-    /* A lost machine asks nobody, and gives back what was taken. */
+    /* A lost machine is not limited by the budget, and gives back what its tasks had used of it. */
     ck_assert_int_eq(world_machine_down(&w, m1), ERR_OK);
     ck_assert_uint_eq(cell_job(w.cell, job)->disrupted, 0);
     world_release(&w);
@@ -374,7 +373,7 @@ START_TEST(preemption_stays_within_the_budget)
 }
 END_TEST
 
-START_TEST(what_is_down_already_may_be_moved_again)
+START_TEST(a_task_that_is_disrupted_already_may_be_moved_again)
 {
     struct world w = world_new();
     machine_id m1 = world_machine(&w, "m1", capacity());
@@ -383,14 +382,14 @@ START_TEST(what_is_down_already_may_be_moved_again)
     ck_assert_int_eq(world_drain(&w, "m1", true), ERR_OK);
     ck_assert(world_exited(&w, world_task(&w, job, 0), 0));
     ck_assert(world_place(&w, attempt_of(world_task(&w, job, 0)), m2, NULL, 0));
-    ck_assert_int_eq(world_drain(&w, "m2", true), ERR_OK); /* before it ran there */
+    ck_assert_int_eq(world_drain(&w, "m2", true), ERR_OK); /* before the task ran there */
     ck_assert_int_eq(world_task(&w, job, 0)->stopping, CAUSE_DRAIN);
     ck_assert_uint_eq(cell_job(w.cell, job)->disrupted, 1);
     world_release(&w);
 }
 END_TEST
 
-START_TEST(a_user_may_always_kill_and_a_machine_may_shrink)
+START_TEST(a_kill_and_a_shrinking_machine_ignore_the_budget)
 {
     struct world w = world_new();
     machine_id m1 = world_machine(&w, "m1", capacity());
@@ -430,7 +429,7 @@ START_TEST(only_the_owner_the_operator_or_the_cell_updates_a_job)
 }
 END_TEST
 
-START_TEST(an_update_that_cannot_be_is_refused)
+START_TEST(an_invalid_update_is_refused)
 {
     const struct {
         int64_t replicas, priority;
@@ -471,7 +470,7 @@ START_TEST(a_job_that_is_being_killed_is_not_updated)
 }
 END_TEST
 
-START_TEST(the_tasks_of_a_cell_are_bounded_in_updates_too)
+START_TEST(an_update_respects_the_task_limit_of_the_cell)
 {
     struct world w = world_new();
     struct changes changes = {0};
@@ -482,7 +481,8 @@ START_TEST(the_tasks_of_a_cell_are_bounded_in_updates_too)
         struct cmd cmd = {.kind = CMD_JOB_SUBMIT,
                           .job_submit = spec_of(name, 50, CELL_TASKS_PER_JOB_MAX - (i == 0))};
         changes_clear(&changes);
-        cell_apply(w.cell, &cmd, &changes, &answer); /* unchecked: it has four million tasks */
+        /* unchecked: the cell has four million tasks */
+        cell_apply(w.cell, &cmd, &changes, &answer);
         ck_assert_int_eq(answer.code, ERR_OK);
         cmd_release(&cmd);
     }
@@ -499,7 +499,7 @@ START_TEST(the_tasks_of_a_cell_are_bounded_in_updates_too)
 }
 END_TEST
 
-START_TEST(more_replicas_wait_and_leave_the_others_alone)
+START_TEST(added_replicas_are_pending_and_do_not_affect_others)
 {
     struct world w = world_new();
     machine_id m1 = world_machine(&w, "m1", capacity());
@@ -509,7 +509,7 @@ START_TEST(more_replicas_wait_and_leave_the_others_alone)
     ck_assert_uint_eq(cell_job(w.cell, job)->counts[TASK_RUNNING], 2);
     ck_assert_uint_eq(w.cell->live_tasks, 4);
     ck_assert_int_eq(world_task(&w, job, 0)->pid, 100);
-    /* The lists that tasks are in survive their move. */
+    /* The lists of tasks survive the reallocation. */
     ck_assert(world_place(&w, attempt_of(world_task(&w, job, 3)), m1, NULL, 0));
     ck_assert(world_exited(&w, world_task(&w, job, 0), 1));
     ck_assert_int_eq(world_update(&w, "web", 5, JOB_UPDATE_KEEP), ERR_OK);
@@ -540,12 +540,12 @@ START_TEST(fewer_replicas_kill_the_highest_indexes)
 }
 END_TEST
 
-START_TEST(tasks_taken_up_again_go_on_with_their_attempts)
+START_TEST(tasks_that_are_added_again_continue_their_attempt_numbers)
 {
     struct world w = world_new();
     machine_id m1 = world_machine(&w, "m1", capacity());
     job_id job = job_running(&w, spec_of("web", 200, 4), m1);
-    ck_assert(world_exited(&w, world_task(&w, job, 3), 0)); /* finished stays finished */
+    ck_assert(world_exited(&w, world_task(&w, job, 3), 0)); /* a finished task stays finished */
     ck_assert_int_eq(world_update(&w, "web", 1, JOB_UPDATE_KEEP), ERR_OK);
     ck_assert(world_exited(&w, world_task(&w, job, 1), 0));
     ck_assert_int_eq(world_update(&w, "web", 4, JOB_UPDATE_KEEP), ERR_OK);
@@ -561,7 +561,7 @@ START_TEST(tasks_taken_up_again_go_on_with_their_attempts)
 }
 END_TEST
 
-START_TEST(a_job_whose_last_tasks_an_update_took_is_over)
+START_TEST(a_job_whose_last_live_tasks_an_update_removes_is_dead)
 {
     struct world w = world_new();
     machine_id m1 = world_machine(&w, "m1", capacity());
@@ -580,7 +580,7 @@ START_TEST(a_job_whose_last_tasks_an_update_took_is_over)
 }
 END_TEST
 
-START_TEST(a_priority_changes_who_may_evict_and_nothing_else)
+START_TEST(a_new_priority_affects_only_evictions)
 {
     struct world w = world_new();
     machine_id m1 = world_machine(&w, "m1", amounts(1000, 100, 10, 4));
@@ -599,7 +599,7 @@ START_TEST(a_priority_changes_who_may_evict_and_nothing_else)
 }
 END_TEST
 
-START_TEST(an_update_asks_the_quota_for_what_it_adds)
+START_TEST(an_update_is_checked_against_the_quota_for_its_growth)
 {
     struct world w = world_new();
     ck_assert_int_eq(quota_set(&w, "ada", BAND_BATCH, 3000, QUOTA_UNLIMITED, 3), ERR_OK);
@@ -612,10 +612,11 @@ START_TEST(an_update_asks_the_quota_for_what_it_adds)
     ck_assert_int_eq(world_update(&w, "web", JOB_UPDATE_KEEP, 200), ERR_LIMIT);
     expect_msg(&w, "in band production: cpu: used 0, asked 3, granted 2;");
     ck_assert_uint_eq(cell_job_named(w.cell, "web")->spec.priority, 100);
-    ck_assert_int_eq(world_update(&w, "web", 2, 200), ERR_OK);        /* both at once */
-    ck_assert_int_eq(submit_for(&w, "ada", "batch", 100, 3), ERR_OK); /* and batch is free again */
+    ck_assert_int_eq(world_update(&w, "web", 2, 200), ERR_OK); /* both changes at once */
+    ck_assert_int_eq(submit_for(&w, "ada", "batch", 100, 3),
+                     ERR_OK); /* the batch quota is free again */
     ck_assert_int_eq(quota_set(&w, "ada", BAND_PRODUCTION, 0, 0, 0), ERR_OK);
-    ck_assert_int_eq(world_update(&w, "web", 1, 250), ERR_OK); /* less is always allowed */
+    ck_assert_int_eq(world_update(&w, "web", 1, 250), ERR_OK); /* a decrease is always allowed */
     world_release(&w);
 }
 END_TEST
@@ -632,8 +633,8 @@ static enum err_code register_with(struct world *w, const char *const names[3])
     return world_apply(w, &cmd);
 }
 
-/* The job counts tapes in its second shape only; dead, its row still names them. */
-START_TEST(a_name_that_a_shape_counts_keeps_its_slot)
+/* The job uses tapes only in its second shape; the dead job's row still refers to the name. */
+START_TEST(a_resource_name_used_by_a_shape_keeps_its_slot)
 {
     static const char *const before[] = {"tape", "a", "b"}, *const after[] = {"laser", "a", "b"};
     bool killed = _i == 1, forgotten = _i == 2;
@@ -659,39 +660,39 @@ int main(void)
 {
     Suite *suite = suite_create("apply_operate");
     TCase *drain = tcase_create("drain");
-    tcase_add_loop_test(drain, a_name_that_a_shape_counts_keeps_its_slot, 0, 3);
+    tcase_add_loop_test(drain, a_resource_name_used_by_a_shape_keeps_its_slot, 0, 3);
     tcase_add_test(drain, only_the_operator_or_the_cell_drains);
-    tcase_add_test(drain, a_drained_machine_gives_up_its_tasks_and_gets_none);
+    tcase_add_test(drain, a_drained_machine_loses_its_tasks_and_gets_none);
     tcase_add_test(drain, a_machine_stays_drained_until_it_is_undrained);
     suite_add_tcase(suite, drain);
     TCase *quota = tcase_create("quota");
     tcase_add_test(quota, only_the_operator_or_the_cell_sets_quotas);
     tcase_add_test(quota, a_bad_quota_is_refused);
-    tcase_add_test(quota, each_resource_and_the_tasks_bound_what_may_come);
-    tcase_add_test(quota, a_quota_is_of_one_user_and_one_band);
-    tcase_add_test(quota, everybodys_quota_holds_for_each_who_has_none);
-    tcase_add_test(quota, a_job_counts_until_it_is_dead);
-    tcase_add_test(quota, the_largest_jobs_there_may_be_do_not_overflow);
+    tcase_add_test(quota, a_quota_limits_each_resource_and_the_tasks);
+    tcase_add_test(quota, a_quota_applies_to_one_user_and_one_band);
+    tcase_add_test(quota, the_quota_of_everybody_applies_to_users_without_one);
+    tcase_add_test(quota, a_job_uses_quota_until_it_is_dead);
+    tcase_add_test(quota, the_largest_possible_jobs_do_not_overflow);
     suite_add_tcase(suite, quota);
     TCase *budget = tcase_create("budget");
-    tcase_add_test(budget, a_task_is_disrupted_from_notice_until_it_runs_again);
-    tcase_add_test(budget, a_drain_takes_what_the_budget_gives_and_goes_on_later);
+    tcase_add_test(budget, a_task_counts_as_disrupted_from_the_notice_until_it_runs_again);
+    tcase_add_test(budget, a_drain_stops_as_many_tasks_as_the_budget_allows);
     tcase_add_test(budget, preemption_stays_within_the_budget);
-    tcase_add_test(budget, what_is_down_already_may_be_moved_again);
-    tcase_add_test(budget, a_user_may_always_kill_and_a_machine_may_shrink);
+    tcase_add_test(budget, a_task_that_is_disrupted_already_may_be_moved_again);
+    tcase_add_test(budget, a_kill_and_a_shrinking_machine_ignore_the_budget);
     suite_add_tcase(suite, budget);
     TCase *update = tcase_create("update");
     tcase_set_timeout(update, 60);
     tcase_add_test(update, only_the_owner_the_operator_or_the_cell_updates_a_job);
-    tcase_add_test(update, an_update_that_cannot_be_is_refused);
+    tcase_add_test(update, an_invalid_update_is_refused);
     tcase_add_test(update, a_job_that_is_being_killed_is_not_updated);
-    tcase_add_test(update, the_tasks_of_a_cell_are_bounded_in_updates_too);
-    tcase_add_test(update, more_replicas_wait_and_leave_the_others_alone);
+    tcase_add_test(update, an_update_respects_the_task_limit_of_the_cell);
+    tcase_add_test(update, added_replicas_are_pending_and_do_not_affect_others);
     tcase_add_test(update, fewer_replicas_kill_the_highest_indexes);
-    tcase_add_test(update, tasks_taken_up_again_go_on_with_their_attempts);
-    tcase_add_test(update, a_job_whose_last_tasks_an_update_took_is_over);
-    tcase_add_test(update, a_priority_changes_who_may_evict_and_nothing_else);
-    tcase_add_test(update, an_update_asks_the_quota_for_what_it_adds);
+    tcase_add_test(update, tasks_that_are_added_again_continue_their_attempt_numbers);
+    tcase_add_test(update, a_job_whose_last_live_tasks_an_update_removes_is_dead);
+    tcase_add_test(update, a_new_priority_affects_only_evictions);
+    tcase_add_test(update, an_update_is_checked_against_the_quota_for_its_growth);
     suite_add_tcase(suite, update);
     return run_suite(suite);
 }

@@ -1,9 +1,9 @@
 /*
- * test_apply_pieces.c - a command in pieces does to the letter what it does at once.
+ * test_apply_pieces.c - a command applied in pieces has exactly the effect of the whole command.
  *
- * Each row of `scenes` is a cell and a command over many of its tasks; it is applied at once to one
- * such cell, and in pieces of several sizes to others. test_apply_random does the same with random
- * commands about small jobs.
+ * Each row of `scenes` is a cell and a command on many of its tasks. It is applied as a whole to
+ * one such cell, and in pieces of several sizes to others. test_apply_random does the same with
+ * random commands on small jobs.
  */
 #include "draw_cmd.h"
 #include "why_rows.h"
@@ -18,7 +18,7 @@ static job_id submit(struct world *w, const char *name, uint32_t replicas, uint3
     return world_job(w, spec);
 }
 
-/* Tasks `from` to `to` on one machine after the other; in allocs of a job, if it is given. */
+/* Place tasks `from` to `to` on one machine after another; in allocs of a job, if given. */
 static void place(struct world *w, job_id job, uint32_t from, uint32_t to, job_id allocs)
 {
     for (uint32_t i = from; i < to; i++) {
@@ -97,7 +97,7 @@ static struct cmd make_submit_system(struct world *w)
     return cmd;
 }
 
-/* Machines that come are over the quota, until it eases. */
+/* New machines exceed the quota until it is raised. */
 static struct cmd make_ease(struct world *w)
 {
     struct cmd cmd = make_submit_system(w);
@@ -136,7 +136,7 @@ static struct cmd make_kill_live(struct world *w)
     return cmd_kill("web");
 }
 
-/* A set of allocs with a job inside. */
+/* An alloc set with a job inside. */
 static job_id allocs(struct world *w, uint32_t inside)
 {
     *w = machines();
@@ -175,7 +175,7 @@ static struct cmd make_shrink(struct world *w)
     return cmd_update(20, JOB_UPDATE_KEEP, 0);
 }
 
-/* Some come back, the others are new; rows of live ones, and of one that backs off, move. */
+/* Some tasks come back, others are new; the rows of live tasks, and of one that backs off, move. */
 static struct cmd make_grow(struct world *w)
 {
     *w = machines();
@@ -212,7 +212,7 @@ static struct cmd make_no_production(struct world *w)
     return cmd_update(TASKS - 50, 100, 3);
 }
 
-/* On m20 most of what production was promised is reclaimed, and given to web. */
+/* On m20 most of the reservation of production is reclaimed and used by web. */
 static struct cmd make_unsound(struct world *w)
 {
     *w = machines();
@@ -245,7 +245,7 @@ static struct cmd make_resize(struct world *w)
     *w = machines();
     job_id web = submit(w, "web", TASKS, 100);
     place(w, web, 5, TASKS - 7, (job_id){0});
-    return cmd_update(JOB_UPDATE_KEEP, JOB_UPDATE_KEEP, 140); /* of which 7 fit */
+    return cmd_update(JOB_UPDATE_KEEP, JOB_UPDATE_KEEP, 140); /* 7 of them fit */
 }
 
 static struct cmd make_resize_again(struct world *w)
@@ -285,8 +285,8 @@ static struct cmd make_take_name(struct world *w)
     return cmd;
 }
 
-/* `steps`: about so many rows are looked at or changed, so a unit a piece takes so many pieces.
- * `says`: what the answer has in it. */
+/* `steps` is the approximate number of rows that are visited or changed: with one unit per piece
+ * there are as many pieces. `says` is a part of the answer. */
 static const struct scene {
     const char *what;
     struct cmd (*make)(struct world *w);
@@ -326,7 +326,7 @@ static int by_value(const void *x, const void *y)
     return a < b ? -1 : a > b;
 }
 
-/* What the deltas of all pieces tell of: each id once. */
+/* The contents of the deltas of all pieces: each id once. */
 static void expect_ids(uint64_t *a, size_t a_count, uint64_t *b, size_t b_count)
 {
     size_t i = 0, k = 0;
@@ -363,7 +363,7 @@ static void expect_changes(struct changes *a, struct changes *b)
     }
 }
 
-/* What readers rely on between two pieces. */
+/* Check the invariants that readers rely on between two pieces. */
 static void expect_readable(const struct cell *cell)
 {
     LIST_EACH(l, &cell->jobs)
@@ -394,7 +394,7 @@ static void expect_readable(const struct cell *cell)
     }
 }
 
-START_TEST(pieces_of_any_size_do_the_same)
+START_TEST(pieces_of_any_size_have_the_same_effect)
 {
     const struct scene *scene = &scenes[(size_t)_i / ARRAY_SIZE(sizes)];
     uint32_t size = sizes[(size_t)_i % ARRAY_SIZE(sizes)];
@@ -426,8 +426,8 @@ START_TEST(pieces_of_any_size_do_the_same)
 }
 END_TEST
 
-/* The cell is thrown away in the middle: nothing that the command had is left (ASan says). */
-START_TEST(a_command_can_be_dropped_anywhere)
+/* The cell is freed in the middle of a command: the command leaks nothing (checked by ASan). */
+START_TEST(a_command_can_be_dropped_after_any_piece)
 {
     for (uint32_t pieces = 0; pieces < 100; pieces += 9) {
         struct world w;
@@ -444,7 +444,7 @@ START_TEST(a_command_can_be_dropped_anywhere)
 }
 END_TEST
 
-/* How many allocs were looked at. */
+/* The number of allocs that were visited. */
 static int64_t why_looked(const struct cell *cell, const char *job)
 {
     struct wire_why asked = {.index = -1};
@@ -470,7 +470,7 @@ static int64_t why_looked(const struct cell *cell, const char *job)
     return looked;
 }
 
-/* Of a set that grows there are fewer allocs than replicas: who asks why goes through those. */
+/* While a set grows it has fewer allocs than replicas; `why` must only visit existing allocs. */
 START_TEST(why_is_answered_between_the_pieces)
 {
     struct world w;
@@ -490,7 +490,7 @@ START_TEST(why_is_answered_between_the_pieces)
 }
 END_TEST
 
-START_TEST(a_repeated_command_is_over_at_once)
+START_TEST(a_repeated_command_ends_at_once)
 {
     struct world w = machines();
     for (int i = 0; i < 2; i++) {
@@ -515,11 +515,11 @@ int main(void)
     Suite *suite = suite_create("apply_pieces");
     TCase *tcase = tcase_create("pieces");
     tcase_set_timeout(tcase, 60);
-    tcase_add_loop_test(tcase, pieces_of_any_size_do_the_same, 0,
+    tcase_add_loop_test(tcase, pieces_of_any_size_have_the_same_effect, 0,
                         ARRAY_SIZE(scenes) * ARRAY_SIZE(sizes));
-    tcase_add_loop_test(tcase, a_command_can_be_dropped_anywhere, 0, ARRAY_SIZE(scenes));
+    tcase_add_loop_test(tcase, a_command_can_be_dropped_after_any_piece, 0, ARRAY_SIZE(scenes));
     tcase_add_test(tcase, why_is_answered_between_the_pieces);
-    tcase_add_test(tcase, a_repeated_command_is_over_at_once);
+    tcase_add_test(tcase, a_repeated_command_ends_at_once);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

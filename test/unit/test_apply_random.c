@@ -2,17 +2,18 @@
  * test_apply_random.c - random commands: invariants hold, replicas agree, checkpoints are complete.
  */
 #include "draw_cmd.h"
+#include "fields.h"
 
 enum {
-    SEEDS = 240,
+    SEEDS = 320,
     COMMANDS = 500,
     JOBS_MAX = COMMANDS + 1,
     TASKS_MAX = DRAW_REPLICAS_MAX + DRAW_MACHINES,
-    LOADED_SEEDS = 20, /* after each command of these */
+    LOADED_SEEDS = 20, /* loaded after each command of these seeds */
     MUTATIONS = 5000
 };
 
-/* What a store would hold: the rows of all deltas so far. */
+/* The rows of all deltas so far, as a store would have them. */
 struct mirror {
     struct delta scalars; /* of the last delta; its arrays are not used */
     struct machine machines[DRAW_MACHINES];
@@ -33,28 +34,16 @@ static void mirror_put(struct mirror *m, const struct delta *d)
     m->scalars = *d;
     for (size_t i = 0; i < d->machine_count; i++) {
         struct machine *machine = &m->machines[d->machines[i].id.v - 1];
-        words_release(&machine->attributes);
-        free(machine->left);
-        *machine = d->machines[i];
-        machine->attributes = words_copy(&d->machines[i].attributes);
-        machine->left = xcalloc(machine->left_count, sizeof *machine->left);
-        for (uint32_t k = 0; k < machine->left_count; k++)
-            machine->left[k] = d->machines[i].left[k];
+        record_release(&machine_record, machine);
+        record_copy(&machine_record, machine, &d->machines[i]);
         m->machine_count = MAX(m->machine_count, (size_t)d->machines[i].id.v);
     }
     for (size_t i = 0; i < d->job_count; i++) {
-        const struct job_row *row = &d->jobs[i];
+        const struct job *row = &d->jobs[i];
         struct job *job = &m->jobs[row->id.v];
         spec_release(&job->spec);
-        *job = (struct job){.id = row->id,
-                            .killed = row->killed,
-                            .task_count = row->task_count,
-                            .submitted_ms = row->submitted_ms,
-                            .changed_ms = row->changed_ms};
-        str_copy(job->reason, sizeof job->reason, row->reason);
+        *job = *row;
         spec_copy(&job->spec, &row->spec);
-        job->limit_old_count = row->limit_old_count;
-        memcpy(job->limits_old, row->limits_old, sizeof job->limits_old);
         m->has_job[row->id.v] = true;
     }
     for (size_t i = 0; i < d->task_count; i++)
@@ -73,7 +62,7 @@ static void mirror_put(struct mirror *m, const struct delta *d)
         m->identities[i] = d->identities[i];
 }
 
-/* The rows as a cell; NULL: refused. */
+/* Make a cell from the rows; NULL if they are refused. */
 static struct cell *mirror_try(const struct mirror *m, struct err *err)
 {
     struct cell *cell = cell_new();
@@ -120,18 +109,17 @@ static struct cell *mirror_load(const struct mirror *m)
 
 static void mirror_release(struct mirror *m)
 {
-    for (size_t i = 0; i < m->machine_count; i++) {
-        words_release(&m->machines[i].attributes);
-        free(m->machines[i].left);
-    }
+    for (size_t i = 0; i < m->machine_count; i++)
+        record_release(&machine_record, &m->machines[i]);
     for (size_t i = 0; i < JOBS_MAX; i++)
         spec_release(&m->jobs[i].spec);
 }
 
-/* Which outcomes a run saw: random input that never gets anywhere proves nothing. */
+/* The outcomes of a run: they show that the random input reaches all states. */
 static uint64_t events_seen[EVENT_KIND_COUNT];
 static uint64_t codes_seen[ERR_CODE_COUNT];
-static uint64_t inside_seen, leaving_seen; /* tasks in allocs, those of them told to leave */
+/* tasks in allocs, and tasks that are being stopped there */
+static uint64_t inside_seen, leaving_seen;
 
 static void see_tasks(const struct delta *delta)
 {
@@ -141,7 +129,7 @@ static void see_tasks(const struct delta *delta)
     }
 }
 
-/* A twin applies the command in pieces as small as can be, and the mirror is told piece by piece.
+/* A twin applies the command in the smallest pieces, and the mirror gets the delta of each piece.
  */
 static uint64_t pieces_seen;
 
@@ -189,7 +177,7 @@ static void run_seed(uint64_t seed, bool load_always)
             struct cell *loaded = mirror_load(mirror);
             cell_check(loaded);
             expect_same(w.cell, loaded);
-            cell_free(twin); /* from here on the loaded one must do the same */
+            cell_free(twin); /* from here on the loaded cell is the twin */
             twin = loaded;
         }
     }
@@ -205,7 +193,7 @@ START_TEST(replicas_and_checkpoints_agree_under_random_commands)
     for (uint64_t seed = 1; seed <= SEEDS; seed++)
         run_seed(seed, seed <= LOADED_SEEDS);
     for (int kind = EVENT_SUBMITTED; kind < EVENT_KIND_COUNT; kind++)
-        if (kind != EVENT_RESTORED) /* no command does it */
+        if (kind != EVENT_RESTORED) /* no command causes it */
             ck_assert_msg(events_seen[kind] > 0, "no event %s", event_kind_text(kind));
     ck_assert_uint_gt(inside_seen, 100);
     ck_assert_uint_gt(leaving_seen, 25);
@@ -224,7 +212,7 @@ START_TEST(a_full_delta_loads_as_the_cell_it_came_from)
     struct mirror *mirror = xcalloc(1, sizeof *mirror);
     for (int i = 0; i < COMMANDS; i++) {
         struct cmd cmd = draw_cmd(&seed, w.cell);
-        cmd.request_id[0] = cmd.request_id[1] = 0; /* a full delta leaves answers out */
+        cmd.request_id[0] = cmd.request_id[1] = 0; /* a full delta does not contain answers */
         world_apply(&w, &cmd);
     }
     struct delta *delta = delta_full(w.cell);
@@ -315,7 +303,7 @@ static void mutate_rest(struct mirror *m, struct task *task, uint64_t *seed, enu
     }
 }
 
-/* Any row of the mirror: something in it becomes another value, mostly a wrong one. */
+/* Change a random value of a random row of the mirror, usually to an invalid one. */
 static void mutate(struct mirror *m, uint64_t *seed)
 {
     enum { JOB_FIELDS = 25 };
@@ -341,7 +329,8 @@ static void mutate(struct mirror *m, uint64_t *seed)
                                       INT64_MAX,
                                       UINT64_MAX};
     uint64_t value = values[draw_below(seed, ARRAY_SIZE(values))];
-    uint64_t next_job = MIN(MAX(m->scalars.next_job, 2U), (uint64_t)JOBS_MAX); /* or changed */
+    uint64_t next_job =
+        MIN(MAX(m->scalars.next_job, 2U), (uint64_t)JOBS_MAX); /* or a changed one */
     uint32_t j = 1 + draw_below(seed, (uint32_t)next_job - 1);
     enum resource r = draw_below(seed, RES_COUNT);
     struct machine *machine = &m->machines[draw_below(seed, (uint32_t)m->machine_count)];
@@ -351,7 +340,8 @@ static void mutate(struct mirror *m, uint64_t *seed)
         mutate_rest(m, &m->tasks[j][draw_below(seed, TASKS_MAX)], seed, r, value);
 }
 
-/* What loading accepts, cell_check() does; what loading refuses is never in a cell (run_seed()). */
+/* cell_check() accepts everything that loading accepts, and no cell has anything that loading
+ * refuses (run_seed()). */
 START_TEST(changed_rows_are_refused_or_make_a_sound_cell)
 {
     uint64_t accepted = 0, refused = 0;

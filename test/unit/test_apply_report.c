@@ -1,5 +1,6 @@
 /*
- * test_apply_report.c - what each report does to each kind of attempt, and who is woken when.
+ * test_apply_report.c - the effect of each report on each kind of attempt, and the end of
+ * back-offs.
  */
 #include "cell_fixture.h"
 
@@ -33,7 +34,7 @@ static struct scene one_task(enum restart restart, uint32_t failures_max, bool r
     return s;
 }
 
-/* Tell it to stop in the way that has this cause. */
+/* Stop it in the way that has this cause. */
 static void stop(struct scene *s, enum cause cause)
 {
     if (cause == CAUSE_KILLED)
@@ -60,7 +61,7 @@ static const struct {
     uint64_t wait_ms;
     enum event_kind event;
 } ends[] = {
-    /* by itself */
+    /* The task ended by itself. */
     {RESTART_ON_FAILURE, 0, CAUSE_NONE, REPORT_EXITED, 0, TASK_FINISHED, CAUSE_EXIT, 0, 0,
      EVENT_FINISHED},
     {RESTART_ON_FAILURE, 0, CAUSE_NONE, REPORT_EXITED, 3, TASK_PENDING, CAUSE_EXIT, 1, 1000,
@@ -84,7 +85,7 @@ static const struct {
     {RESTART_NEVER, 0, CAUSE_NONE, REPORT_START_ERROR, 0, TASK_FAILED, CAUSE_START_ERROR, 1, 0,
      EVENT_FAILED},
     {RESTART_NEVER, 0, CAUSE_NONE, REPORT_LOST, 0, TASK_PENDING, CAUSE_LOST, 0, 0, EVENT_LOST},
-    /* told to stop: never a failure, never a wait */
+    /* The task was told to stop: this is never a failure and causes no back-off. */
     {RESTART_ON_FAILURE, 1, CAUSE_PREEMPTED, REPORT_EXITED, -15, TASK_PENDING, CAUSE_PREEMPTED, 0,
      0, EVENT_EVICTED},
     {RESTART_NEVER, 1, CAUSE_PREEMPTED, REPORT_EXITED, 0, TASK_PENDING, CAUSE_PREEMPTED, 0, 0,
@@ -133,7 +134,7 @@ static void end_as_row(int row, bool running)
     ck_assert_uint_eq(event->attempt, 1);
     ck_assert_uint_eq(event->machine.v, s.m.v);
     ck_assert_str_eq(event->detail, "so it was");
-    /* Again: it is over, nothing changes. */
+    /* A second report about the same attempt changes nothing. */
     uint64_t digest = cell_digest(s.w.cell);
     ck_assert(!world_report(&s.w, s.m, report));
     ck_assert_uint_eq(cell_digest(s.w.cell), digest);
@@ -190,7 +191,7 @@ START_TEST(a_report_about_another_attempt_changes_nothing)
         ck_assert_uint_eq(s.w.answer.refused, 1);
     }
     ck_assert(!world_report(
-        &s.w, s.m, (struct report){.task = now, .kind = REPORT_KIND_COUNT})); /* no such kind */
+        &s.w, s.m, (struct report){.task = now, .kind = REPORT_KIND_COUNT})); /* an unknown kind */
     ck_assert_uint_eq(cell_digest(s.w.cell), digest);
     ck_assert(!world_report(&s.w, (machine_id){9}, (struct report){.task = now}));
     ck_assert_uint_eq(cell_digest(s.w.cell), digest);
@@ -198,7 +199,7 @@ START_TEST(a_report_about_another_attempt_changes_nothing)
 }
 END_TEST
 
-/* Fail, wait, be placed again; returns the time of the failure. */
+/* Fail, back off, be placed again; return the time of the failure. */
 static uint64_t fail_after(struct scene *s, uint64_t run_ms)
 {
     world_wake(&s->w, (task_id){0}, s->w.cell->now_ms + run_ms);
@@ -213,8 +214,8 @@ static void start_again(struct scene *s)
     ck_assert(world_running(&s->w, s->task, 1));
 }
 
-/* Told to stop, and ended by itself before it heard of that. */
-START_TEST(an_end_by_itself_counts_whatever_it_was_told_meanwhile)
+/* The task was told to stop but ended by itself before it got the message. */
+START_TEST(an_end_by_itself_counts_although_a_stop_was_sent)
 {
     static const struct {
         enum restart restart;
@@ -272,7 +273,7 @@ static bool misstart(struct scene *s)
                                         .detail = "no 1 free ports"});
 }
 
-START_TEST(what_the_machine_could_not_start_never_fails_and_waits_longer_each_time)
+START_TEST(failed_starts_are_no_failures_and_back_off_longer_each_time)
 {
     static const enum restart restarts[] = {RESTART_NEVER, RESTART_ON_FAILURE, RESTART_ALWAYS};
     for (size_t i = 0; i < ARRAY_SIZE(restarts); i++) {
@@ -294,7 +295,8 @@ START_TEST(what_the_machine_could_not_start_never_fails_and_waits_longer_each_ti
         ck_assert(world_running(&s.w, s.task, 1));
         ck_assert_uint_eq(s.task->misstarts, 0);
         ck_assert_uint_eq(s.task->crashed_on[0].v, 0);
-        ck_assert(!machine_is_sick(cell_machine(s.w.cell, s.m))); /* one task says nothing of it */
+        ck_assert(
+            !machine_is_sick(cell_machine(s.w.cell, s.m))); /* one task is no sign of sickness */
         world_release(&s.w);
     }
 }
@@ -306,7 +308,7 @@ static void try_again(struct world *w, machine_id machine, uint64_t time_ms, enu
     ck_assert_int_eq(world_apply(w, &cmd), expected);
 }
 
-START_TEST(a_machine_that_cannot_start_three_tasks_is_sick_for_ever_longer)
+START_TEST(a_machine_that_fails_to_start_three_tasks_is_sick_for_longer_each_time)
 {
     struct world w = world_new();
     machine_id m = world_machine(&w, "m1", amounts(9000, 900, 0, 0));
@@ -333,7 +335,7 @@ START_TEST(a_machine_that_cannot_start_three_tasks_is_sick_for_ever_longer)
         ck_assert(!machine_is_sick(machine));
         world_wake(&s.w, s.task->id, MAX(s.task->not_before_ms, s.w.cell->now_ms));
         ck_assert(world_place(&s.w, attempt_of(s.task), m, NULL, 0));
-        ck_assert(misstart(&s)); /* one is enough now */
+        ck_assert(misstart(&s)); /* one failed start is enough now */
         ck_assert_uint_eq(machine->sick_until_ms,
                           s.w.cell->now_ms + MIN(ms, (uint64_t)MACHINE_SICK_MS_MAX));
     }
@@ -346,7 +348,7 @@ START_TEST(a_machine_that_cannot_start_three_tasks_is_sick_for_ever_longer)
 }
 END_TEST
 
-START_TEST(waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives)
+START_TEST(back_off_grows_with_failures_in_a_row_until_a_healthy_run)
 {
     struct scene s = one_task(RESTART_ALWAYS, 0, true);
     static const struct {
@@ -361,14 +363,14 @@ START_TEST(waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives)
 }
 END_TEST
 
-START_TEST(only_services_forget_and_after_a_time_that_no_max_backoff_makes_short)
+START_TEST(only_services_reset_failures_and_max_backoff_does_not_shorten_the_time)
 {
     static const struct {
         enum restart restart;
         enum appclass appclass;
         uint32_t backoff_max_ms;
         uint64_t run_ms;
-        uint32_t failures; /* after the third */
+        uint32_t failures; /* after the third failure */
     } rows[] = {
         {RESTART_ALWAYS, APPCLASS_BATCH, 0, 599999, 3},
         {RESTART_ALWAYS, APPCLASS_BATCH, 0, 600000, 1},
@@ -400,7 +402,7 @@ START_TEST(only_services_forget_and_after_a_time_that_no_max_backoff_makes_short
 }
 END_TEST
 
-START_TEST(the_last_machines_it_crashed_on_are_remembered_each_once)
+START_TEST(the_last_machines_a_task_crashed_on_are_recorded_once_each)
 {
     struct scene s = one_task(RESTART_ALWAYS, 0, true);
     uint32_t first = s.m.v;
@@ -411,8 +413,8 @@ START_TEST(the_last_machines_it_crashed_on_are_remembered_each_once)
     }
     static const struct {
         uint64_t run_ms;
-        uint32_t next; /* where it goes then, as a distance from the first */
-        uint32_t crashed_on[TASK_CRASHES_MAX]; /* the same, from 1 */
+        uint32_t next; /* where it is placed then, as a distance from the first machine */
+        uint32_t crashed_on[TASK_CRASHES_MAX]; /* likewise, counted from 1 */
     } runs[] = {{0, 1, {1}},       {0, 0, {2, 1}},    {0, 2, {1, 2}},
                 {0, 3, {3, 1, 2}}, {0, 0, {4, 3, 1}}, {0, 3, {1, 4, 3}},
                 {0, 1, {4, 1, 3}}, {600000, 0, {2}},  {0, 0, {1, 2}}};
@@ -429,7 +431,7 @@ START_TEST(the_last_machines_it_crashed_on_are_remembered_each_once)
 }
 END_TEST
 
-START_TEST(a_healthy_run_that_ends_well_forgets_where_it_crashed)
+START_TEST(a_healthy_run_with_exit_0_clears_the_crashed_machines)
 {
     struct scene s = one_task(RESTART_ALWAYS, 0, true);
     fail_after(&s, 0);
@@ -446,10 +448,10 @@ START_TEST(a_healthy_run_that_ends_well_forgets_where_it_crashed)
 }
 END_TEST
 
-START_TEST(only_a_back_off_that_is_over_is_woken)
+START_TEST(only_a_back_off_that_has_ended_is_woken)
 {
     struct scene s = one_task(RESTART_ON_FAILURE, 0, true);
-    ck_assert(!world_wake(&s.w, s.task->id, NOW_MS)); /* runs */
+    ck_assert(!world_wake(&s.w, s.task->id, NOW_MS)); /* it runs */
     fail_after(&s, 0);
     ck_assert(!world_wake(&s.w, s.task->id, NOW_MS + 999));
     ck_assert(!world_wake(&s.w, task_id_of(s.job, 1), NOW_MS + 999));
@@ -470,14 +472,14 @@ int main(void)
     tcase_add_loop_test(tcase, an_attempt_ends_as_its_row_says, 0, ARRAY_SIZE(ends));
     tcase_add_test(tcase, running_is_noted_once_and_corrected);
     tcase_add_test(tcase, a_report_about_another_attempt_changes_nothing);
-    tcase_add_test(tcase, waits_grow_with_failures_in_a_row_and_a_healthy_run_forgives);
-    tcase_add_test(tcase, the_last_machines_it_crashed_on_are_remembered_each_once);
-    tcase_add_test(tcase, an_end_by_itself_counts_whatever_it_was_told_meanwhile);
-    tcase_add_test(tcase, what_the_machine_could_not_start_never_fails_and_waits_longer_each_time);
-    tcase_add_test(tcase, a_machine_that_cannot_start_three_tasks_is_sick_for_ever_longer);
-    tcase_add_test(tcase, only_services_forget_and_after_a_time_that_no_max_backoff_makes_short);
-    tcase_add_test(tcase, a_healthy_run_that_ends_well_forgets_where_it_crashed);
-    tcase_add_test(tcase, only_a_back_off_that_is_over_is_woken);
+    tcase_add_test(tcase, back_off_grows_with_failures_in_a_row_until_a_healthy_run);
+    tcase_add_test(tcase, the_last_machines_a_task_crashed_on_are_recorded_once_each);
+    tcase_add_test(tcase, an_end_by_itself_counts_although_a_stop_was_sent);
+    tcase_add_test(tcase, failed_starts_are_no_failures_and_back_off_longer_each_time);
+    tcase_add_test(tcase, a_machine_that_fails_to_start_three_tasks_is_sick_for_longer_each_time);
+    tcase_add_test(tcase, only_services_reset_failures_and_max_backoff_does_not_shorten_the_time);
+    tcase_add_test(tcase, a_healthy_run_with_exit_0_clears_the_crashed_machines);
+    tcase_add_test(tcase, only_a_back_off_that_has_ended_is_woken);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -1,5 +1,5 @@
 /*
- * test_apply_resize.c - other limits for the tasks of a job: in place, or one after the other.
+ * test_apply_resize.c - new limits for the tasks of a job: in place, or one task at a time.
  */
 #include "cell_fixture.h"
 
@@ -62,7 +62,7 @@ static void expect_msg(const struct scene *s, const char *part)
                   s->w.answer.msg, part);
 }
 
-START_TEST(all_of_the_limit_has_to_fit)
+START_TEST(every_resource_of_the_limit_has_to_fit)
 {
     static const struct {
         int64_t cpu, ram;
@@ -84,7 +84,7 @@ START_TEST(all_of_the_limit_has_to_fit)
 }
 END_TEST
 
-START_TEST(a_limit_that_no_machine_has_stops_nobody)
+START_TEST(a_limit_larger_than_all_machines_stops_no_task)
 {
     static const struct {
         int64_t cpu, ram;
@@ -102,7 +102,7 @@ START_TEST(a_limit_that_no_machine_has_stops_nobody)
 }
 END_TEST
 
-START_TEST(nor_does_one_that_no_single_machine_has)
+START_TEST(a_limit_that_fits_no_single_machine_stops_no_task)
 {
     struct scene s = scene_of(web_spec(1, 0));
     world_machine(&s.w, "m3", amounts(1000, 1000, 10, 4));
@@ -113,7 +113,7 @@ START_TEST(nor_does_one_that_no_single_machine_has)
 }
 END_TEST
 
-START_TEST(what_waits_for_its_turn_keeps_its_limit_through_later_updates)
+START_TEST(a_task_that_waits_to_move_keeps_its_limit_through_later_updates)
 {
     struct scene s = scene_of(web_spec(3, 1));
     for (uint32_t i = 0; i < 3; i++)
@@ -125,7 +125,7 @@ START_TEST(what_waits_for_its_turn_keeps_its_limit_through_later_updates)
     ck_assert_uint_eq(go_on(&s), 0);
     ck_assert_int_eq(resize(&s, "web", 3600, 10), ERR_OK);
     ck_assert_int_eq(cpu_of(&s, 1), 1000);
-    ck_assert_int_eq(resize(&s, "web", 1500, 10), ERR_OK); /* with the one that stops gone */
+    ck_assert_int_eq(resize(&s, "web", 1500, 10), ERR_OK); /* after the stopping task has ended */
     ck_assert_int_eq(cpu_of(&s, 0), 1000);
     ck_assert_int_eq(cpu_of(&s, 1), 1500);
     ck_assert_int_eq(cpu_of(&s, 2), 1500);
@@ -134,8 +134,8 @@ START_TEST(what_waits_for_its_turn_keeps_its_limit_through_later_updates)
 }
 END_TEST
 
-/* Each update leaves one task behind that stops with the limit it has. */
-START_TEST(only_so_many_earlier_limits_are_kept)
+/* Each update leaves one task that stops with its old limit. */
+START_TEST(the_number_of_earlier_limits_is_bounded)
 {
     struct scene s = scene_of(web_spec(JOB_LIMITS_OLD_MAX + 1, 0));
     world_machine(&s.w, "huge", amounts(300000, 1000, 10, 4));
@@ -156,7 +156,7 @@ START_TEST(only_so_many_earlier_limits_are_kept)
 }
 END_TEST
 
-START_TEST(a_task_inside_an_alloc_grows_as_far_as_the_alloc)
+START_TEST(a_task_inside_an_alloc_grows_up_to_the_alloc)
 {
     struct job_spec set = web_spec(1, 0);
     words_release(&set.argv);
@@ -179,7 +179,7 @@ START_TEST(a_task_inside_an_alloc_grows_as_far_as_the_alloc)
     expect_msg(&s, "a task asks for more cpu than an alloc of \"web\" has");
     ck_assert_int_eq(resize(&s, "web", 3000, 19), ERR_STATE);
     expect_msg(&s, "alloc \"web/0\" holds tasks that need more");
-    ck_assert_int_eq(resize(&s, "web", 4000, 20), ERR_OK); /* the set, in place */
+    ck_assert_int_eq(resize(&s, "web", 4000, 20), ERR_OK); /* the set is resized in place */
     ck_assert_int_eq(cell_machine(s.w.cell, s.m1)->reserved.v[RES_CPU], 4000);
     world_machine(&s.w, "m3", amounts(5000, 100, 10, 4));
     ck_assert_int_eq(resize(&s, "web", 4001, 20), ERR_OK);
@@ -189,7 +189,7 @@ START_TEST(a_task_inside_an_alloc_grows_as_far_as_the_alloc)
 }
 END_TEST
 
-START_TEST(a_job_on_every_machine_goes_on_where_it_fits)
+START_TEST(a_job_on_every_machine_continues_where_it_fits)
 {
     struct job_spec spec = web_spec(1, 0);
     spec.every_machine = true;
@@ -205,7 +205,7 @@ START_TEST(a_job_on_every_machine_goes_on_where_it_fits)
 }
 END_TEST
 
-START_TEST(a_job_that_is_not_there_is_not_resized)
+START_TEST(an_unknown_job_is_not_resized)
 {
     struct scene s = scene_of(web_spec(1, 0));
     struct cmd cmd = {.kind = CMD_JOB_RESIZE, .job_resize = {{77}}};
@@ -215,7 +215,7 @@ START_TEST(a_job_that_is_not_there_is_not_resized)
 }
 END_TEST
 
-/* What one command does is bounded, and the others go on until all is done. */
+/* The work of one command is bounded; further commands continue it. */
 START_TEST(a_large_job_is_resized_in_pieces_and_shrunk_with_few_events)
 {
     enum { TASKS = RESIZE_TASKS_MAX + 2000 };
@@ -252,8 +252,8 @@ START_TEST(a_large_job_is_resized_in_pieces_and_shrunk_with_few_events)
 }
 END_TEST
 
-/* Of more tasks than are looked at, each has its turn: `draw` says whose. */
-START_TEST(the_only_task_that_may_have_the_new_limit_is_found)
+/* If there are more tasks than one command visits, `draw` selects the ones to visit. */
+START_TEST(the_only_task_that_fits_its_new_limit_is_found)
 {
     enum { TASKS = RESIZE_LOOKS_MAX + 10000, MOVES = TASKS - 5 };
     struct job_spec spec = web_spec(TASKS, 1);
@@ -290,17 +290,17 @@ int main(void)
 {
     Suite *suite = suite_create("apply_resize");
     TCase *tcase = tcase_create("resize");
-    tcase_add_loop_test(tcase, all_of_the_limit_has_to_fit, 0, 6);
-    tcase_add_loop_test(tcase, a_limit_that_no_machine_has_stops_nobody, 0, 3);
-    tcase_add_test(tcase, nor_does_one_that_no_single_machine_has);
-    tcase_add_test(tcase, what_waits_for_its_turn_keeps_its_limit_through_later_updates);
-    tcase_add_test(tcase, only_so_many_earlier_limits_are_kept);
-    tcase_add_test(tcase, a_task_inside_an_alloc_grows_as_far_as_the_alloc);
-    tcase_add_test(tcase, a_job_on_every_machine_goes_on_where_it_fits);
-    tcase_add_test(tcase, a_job_that_is_not_there_is_not_resized);
+    tcase_add_loop_test(tcase, every_resource_of_the_limit_has_to_fit, 0, 6);
+    tcase_add_loop_test(tcase, a_limit_larger_than_all_machines_stops_no_task, 0, 3);
+    tcase_add_test(tcase, a_limit_that_fits_no_single_machine_stops_no_task);
+    tcase_add_test(tcase, a_task_that_waits_to_move_keeps_its_limit_through_later_updates);
+    tcase_add_test(tcase, the_number_of_earlier_limits_is_bounded);
+    tcase_add_test(tcase, a_task_inside_an_alloc_grows_up_to_the_alloc);
+    tcase_add_test(tcase, a_job_on_every_machine_continues_where_it_fits);
+    tcase_add_test(tcase, an_unknown_job_is_not_resized);
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_large_job_is_resized_in_pieces_and_shrunk_with_few_events);
-    tcase_add_test(tcase, the_only_task_that_may_have_the_new_limit_is_found);
+    tcase_add_test(tcase, the_only_task_that_fits_its_new_limit_is_found);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -1,6 +1,6 @@
 /*
- * test_apply_schedule.c - placements and verdicts: what is accepted, what is refused and told
- * again.
+ * test_apply_schedule.c - placements and verdicts: which are accepted, which are refused and sent
+ * to the scheduler again.
  */
 #include "cell_fixture.h"
 
@@ -44,7 +44,7 @@ static void expect_refused(struct scene *s, struct attempt_ref task, machine_id 
     ck_assert(!world_place(&s->w, task, machine, victims, count));
     ck_assert_msg(strstr(s->w.answer.msg, says) != NULL, "%s", s->w.answer.msg);
     ck_assert_uint_eq(cell_digest(s->w.cell), digest);
-    /* The scheduler believes otherwise: it gets the rows. */
+    /* The scheduler believes otherwise, so it gets the rows. */
     if (cell_task(s->w.cell, task.task) != NULL)
         ck_assert(notes(s->w.changes.tasks, s->w.changes.task_count, task.task.v));
     if (cell_machine(s->w.cell, machine) != NULL)
@@ -54,7 +54,7 @@ static void expect_refused(struct scene *s, struct attempt_ref task, machine_id 
             ck_assert(notes(s->w.changes.tasks, s->w.changes.task_count, victims[i].task.v));
 }
 
-START_TEST(a_placement_makes_the_next_attempt)
+START_TEST(a_placement_starts_the_next_attempt)
 {
     struct scene s = two_jobs();
     ck_assert(world_place(&s.w, next_of(&s, s.web, 0), s.m1, NULL, 0));
@@ -89,7 +89,7 @@ START_TEST(a_task_that_cannot_be_placed_is_refused)
 }
 END_TEST
 
-START_TEST(a_machine_that_cannot_take_it_is_refused)
+START_TEST(a_machine_that_cannot_accept_the_task_is_refused)
 {
     struct scene s = two_jobs();
     expect_refused(&s, next_of(&s, s.web, 0), (machine_id){0}, NULL, 0, "no machine 0");
@@ -109,7 +109,7 @@ START_TEST(a_machine_that_cannot_take_it_is_refused)
 }
 END_TEST
 
-/* Both batch tasks on m1, which then has room for nothing else. */
+/* Both batch tasks on m1, which then has no room left. */
 static struct scene full_machine(void)
 {
     struct scene s = two_jobs();
@@ -119,7 +119,7 @@ static struct scene full_machine(void)
     return s;
 }
 
-START_TEST(victims_get_notice_and_keep_their_place_until_they_are_gone)
+START_TEST(victims_get_notice_and_keep_their_room_until_they_end)
 {
     struct scene s = full_machine();
     struct attempt_ref victim = next_of(&s, s.batch, 1);
@@ -130,7 +130,7 @@ START_TEST(victims_get_notice_and_keep_their_place_until_they_are_gone)
     ck_assert_int_eq(m->stopping.v[RES_CPU], 1000);
     ck_assert_int_eq(s.w.changes.events[0].kind, EVENT_EVICTING);
     ck_assert_int_eq(s.w.changes.events[0].cause, CAUSE_PREEMPTED);
-    /* Named as a victim again it makes no further room. */
+    /* Naming it as a victim again makes no more room. */
     expect_refused(&s, next_of(&s, s.web, 1), s.m1, &victim, 1, "no room");
     ck_assert(world_exited(&s.w, world_task(&s.w, s.batch, 1), -15));
     ck_assert_int_eq(world_task(&s.w, s.batch, 1)->state, TASK_PENDING);
@@ -140,7 +140,7 @@ START_TEST(victims_get_notice_and_keep_their_place_until_they_are_gone)
 }
 END_TEST
 
-START_TEST(all_victims_are_right_or_nobody_is_evicted)
+START_TEST(one_invalid_victim_prevents_all_evictions)
 {
     struct scene s = full_machine();
     struct attempt_ref good = next_of(&s, s.batch, 0);
@@ -155,7 +155,7 @@ START_TEST(all_victims_are_right_or_nobody_is_evicted)
 }
 END_TEST
 
-START_TEST(who_may_not_evict_is_refused)
+START_TEST(an_eviction_that_is_not_allowed_is_refused)
 {
     static const struct {
         uint32_t by, victim;
@@ -179,7 +179,7 @@ START_TEST(who_may_not_evict_is_refused)
 }
 END_TEST
 
-START_TEST(each_placement_of_a_batch_stands_for_itself)
+START_TEST(each_placement_of_a_batch_is_judged_alone)
 {
     struct scene s = full_machine();
     struct cmd cmd = {.kind = CMD_SCHEDULE};
@@ -217,7 +217,7 @@ static void give_reason(struct world *w, job_id job, const char *reason, bool is
     ck_assert_int_eq(world_apply(w, &cmd), ERR_OK);
 }
 
-START_TEST(a_reason_stays_while_something_is_pending)
+START_TEST(a_reason_stays_while_a_task_is_pending)
 {
     struct scene s = two_jobs();
     const struct job *web = cell_job(s.w.cell, s.web);
@@ -237,8 +237,8 @@ START_TEST(a_reason_stays_while_something_is_pending)
 }
 END_TEST
 
-/* It is who decided that says so: the words mean nothing here. */
-START_TEST(a_reason_goes_into_the_history_when_it_is_said_to_be_news)
+/* The sender decides whether a reason is new; the text does not matter here. */
+START_TEST(a_reason_that_is_marked_as_new_enters_the_history)
 {
     static const struct {
         const char *reason;
@@ -246,7 +246,7 @@ START_TEST(a_reason_goes_into_the_history_when_it_is_said_to_be_news)
     } told[] = {
         {"1 of 2 machines lacks cpu", true, true},  {"2 of 2 machines lack cpu", false, false},
         {"quite another one", false, false},        {"1 of 2 machines lacks ram", true, true},
-        {"1 of 2 machines lacks ram", true, false}, /* nothing has changed */
+        {"1 of 2 machines lacks ram", true, false}, /* unchanged */
         {"2 of 2 machines lack ram", true, true},
     };
     struct scene s = two_jobs();
@@ -264,15 +264,15 @@ int main(void)
 {
     Suite *suite = suite_create("apply_schedule");
     TCase *tcase = tcase_create("schedule");
-    tcase_add_test(tcase, a_placement_makes_the_next_attempt);
+    tcase_add_test(tcase, a_placement_starts_the_next_attempt);
     tcase_add_test(tcase, a_task_that_cannot_be_placed_is_refused);
-    tcase_add_test(tcase, a_machine_that_cannot_take_it_is_refused);
-    tcase_add_test(tcase, victims_get_notice_and_keep_their_place_until_they_are_gone);
-    tcase_add_test(tcase, all_victims_are_right_or_nobody_is_evicted);
-    tcase_add_test(tcase, who_may_not_evict_is_refused);
-    tcase_add_test(tcase, each_placement_of_a_batch_stands_for_itself);
-    tcase_add_test(tcase, a_reason_stays_while_something_is_pending);
-    tcase_add_test(tcase, a_reason_goes_into_the_history_when_it_is_said_to_be_news);
+    tcase_add_test(tcase, a_machine_that_cannot_accept_the_task_is_refused);
+    tcase_add_test(tcase, victims_get_notice_and_keep_their_room_until_they_end);
+    tcase_add_test(tcase, one_invalid_victim_prevents_all_evictions);
+    tcase_add_test(tcase, an_eviction_that_is_not_allowed_is_refused);
+    tcase_add_test(tcase, each_placement_of_a_batch_is_judged_alone);
+    tcase_add_test(tcase, a_reason_stays_while_a_task_is_pending);
+    tcase_add_test(tcase, a_reason_that_is_marked_as_new_enters_the_history);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

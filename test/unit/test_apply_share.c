@@ -1,10 +1,9 @@
 /*
- * test_apply_share.c - what one user may take of what there is for all: live tasks and jobs, and
- * the memory for ended jobs.
+ * test_apply_share.c - the share of one user: live tasks, live jobs, and the memory for ended jobs.
  */
 #include "cell_fixture.h"
 
-/* Without cell_check(): these tests pretend that others have what would take minutes to submit. */
+/* Without cell_check(): these tests fake counters that would take minutes to reach by submits. */
 static enum err_code apply(struct world *w, const char *user, struct cmd cmd)
 {
     str_copy(cmd.user, sizeof cmd.user, user);
@@ -42,39 +41,39 @@ static void says(const struct world *w, const char *part)
     ck_assert_msg(strstr(w->answer.msg, part) != NULL, "%s", w->answer.msg);
 }
 
-START_TEST(who_has_no_quota_gets_half_of_the_tasks_that_the_others_leave)
+START_TEST(a_user_without_quota_gets_half_of_the_remaining_tasks)
 {
     struct world w = world_new();
     ck_assert_int_eq(submit(&w, "ada", "a", 300, 50), ERR_OK);
-    w.cell->live_tasks += CELL_TASKS_MAX - 1000; /* the others leave 1,000 */
+    w.cell->live_tasks += CELL_TASKS_MAX - 1000; /* the other users leave 1,000 */
     ck_assert_int_eq(submit(&w, "ada", "b", 201, 50), ERR_LIMIT);
     says(&w, "user \"ada\" has 300 live tasks and asks for 201 more: who has no quota of tasks may "
              "have half of the 1000");
     ck_assert_int_eq(submit(&w, "ada", "b", 200, 50), ERR_OK);
     ck_assert_int_eq(submit(&w, "ada", "c", 1, 50), ERR_LIMIT);
     ck_assert_int_eq(update(&w, "ada", "b", 201), ERR_LIMIT);
-    ck_assert_int_eq(submit(&w, "bob", "d", 250, 50), ERR_OK); /* half of the other half */
+    ck_assert_int_eq(submit(&w, "bob", "d", 250, 50), ERR_OK); /* half of the rest */
     ck_assert_int_eq(submit(&w, "bob", "e", 1, 50), ERR_LIMIT);
     world_release(&w);
 }
 END_TEST
 
-/* Rows that have ended take memory as live ones do. */
-START_TEST(tasks_that_were_taken_back_count_as_long_as_their_job_lives)
+/* Rows of ended tasks use as much memory as live ones. */
+START_TEST(removed_tasks_count_while_their_job_lives)
 {
     struct world w = world_new();
     w.cell->live_tasks = CELL_TASKS_MAX - 1000;
     ck_assert_int_eq(submit(&w, "ada", "a", 500, 50), ERR_OK);
     ck_assert_int_eq(update(&w, "ada", "a", 1), ERR_OK);
     ck_assert_int_eq(submit(&w, "ada", "b", 1, 50), ERR_LIMIT);
-    ck_assert_int_eq(update(&w, "ada", "a", 500), ERR_OK); /* the same rows */
+    ck_assert_int_eq(update(&w, "ada", "a", 500), ERR_OK); /* these rows exist */
     ck_assert_int_eq(kill_job(&w, "ada", "a"), ERR_OK);
     ck_assert_int_eq(submit(&w, "ada", "b", 500, 50), ERR_OK);
     world_release(&w);
 }
 END_TEST
 
-START_TEST(a_quota_of_tasks_and_an_operator_go_beyond_the_half)
+START_TEST(a_quota_of_tasks_and_an_operator_may_exceed_the_half)
 {
     struct world w = world_new();
     w.cell->live_tasks = CELL_TASKS_MAX - 1000;
@@ -88,13 +87,14 @@ START_TEST(a_quota_of_tasks_and_an_operator_go_beyond_the_half)
     ck_assert_int_eq(submit(&w, "ada", "a", 700, 100), ERR_OK);
     ck_assert_int_eq(submit(&w, "ada", "b", 101, 100), ERR_LIMIT);
     says(&w, "over the quota");
-    ck_assert_int_eq(submit(&w, "ada", "b", 1, 50), ERR_LIMIT); /* another band has none */
+    ck_assert_int_eq(submit(&w, "ada", "b", 1, 50),
+                     ERR_LIMIT); /* there is no quota in another band */
     ck_assert_int_eq(submit(&w, "root", "c", 300, 100), ERR_OK);
     world_release(&w);
 }
 END_TEST
 
-START_TEST(one_user_gets_half_of_the_jobs_that_the_others_leave)
+START_TEST(one_user_gets_half_of_the_remaining_jobs)
 {
     struct world w = world_new();
     char name[16];
@@ -112,7 +112,7 @@ START_TEST(one_user_gets_half_of_the_jobs_that_the_others_leave)
 }
 END_TEST
 
-START_TEST(who_has_the_most_ended_jobs_loses_the_oldest)
+START_TEST(the_user_with_the_most_ended_jobs_loses_the_oldest)
 {
     struct world w = world_new();
     char name[16];
@@ -136,8 +136,8 @@ START_TEST(who_has_the_most_ended_jobs_loses_the_oldest)
 }
 END_TEST
 
-/* Two ended jobs of one name, one of the new user's: a checkpoint never says so. */
-START_TEST(a_checkpoint_where_a_name_is_of_two_users_is_refused)
+/* Two ended jobs of one name but of different users: no valid checkpoint contains this. */
+START_TEST(a_checkpoint_with_one_name_for_two_users_is_refused)
 {
     struct cell *cell = cell_new();
     struct err err = {0};
@@ -163,12 +163,12 @@ int main(void)
     Suite *suite = suite_create("apply_share");
     TCase *tcase = tcase_create("share");
     tcase_set_timeout(tcase, 60);
-    tcase_add_test(tcase, who_has_no_quota_gets_half_of_the_tasks_that_the_others_leave);
-    tcase_add_test(tcase, tasks_that_were_taken_back_count_as_long_as_their_job_lives);
-    tcase_add_test(tcase, a_quota_of_tasks_and_an_operator_go_beyond_the_half);
-    tcase_add_test(tcase, one_user_gets_half_of_the_jobs_that_the_others_leave);
-    tcase_add_test(tcase, who_has_the_most_ended_jobs_loses_the_oldest);
-    tcase_add_test(tcase, a_checkpoint_where_a_name_is_of_two_users_is_refused);
+    tcase_add_test(tcase, a_user_without_quota_gets_half_of_the_remaining_tasks);
+    tcase_add_test(tcase, removed_tasks_count_while_their_job_lives);
+    tcase_add_test(tcase, a_quota_of_tasks_and_an_operator_may_exceed_the_half);
+    tcase_add_test(tcase, one_user_gets_half_of_the_remaining_jobs);
+    tcase_add_test(tcase, the_user_with_the_most_ended_jobs_loses_the_oldest);
+    tcase_add_test(tcase, a_checkpoint_with_one_name_for_two_users_is_refused);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

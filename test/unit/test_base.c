@@ -1,5 +1,5 @@
 /*
- * test_base.c - errors, buffers, maps, lists, hashes; the maps against a model too simple to fail.
+ * test_base.c - errors, buffers, maps, lists, hashes; the maps are compared with a trivial model.
  */
 #include "base.h"
 
@@ -28,7 +28,7 @@ START_TEST(an_error_has_a_code_and_a_message)
 }
 END_TEST
 
-START_TEST(long_messages_are_cut_and_terminated)
+START_TEST(long_messages_are_truncated_and_terminated)
 {
     struct err err = {0};
     char text[2 * ERR_MSG_MAX];
@@ -46,7 +46,7 @@ START_TEST(long_messages_are_cut_and_terminated)
 }
 END_TEST
 
-START_TEST(the_codes_on_the_wire_do_not_move)
+START_TEST(error_codes_on_the_wire_are_fixed)
 {
     static const char *const texts[] = {
         "ok",     "invalid", "not-found",   "exists",          "wrong-state",
@@ -58,7 +58,7 @@ START_TEST(the_codes_on_the_wire_do_not_move)
 }
 END_TEST
 
-START_TEST(a_buffer_holds_what_was_appended)
+START_TEST(a_buffer_contains_the_appended_bytes)
 {
     CLEANUP(buf_release) struct buf buf = {0};
     CLEANUP(buf_release) struct buf model = {0};
@@ -111,7 +111,7 @@ START_TEST(a_cleared_buffer_is_empty_and_keeps_its_memory)
 }
 END_TEST
 
-START_TEST(strings_are_cut_to_fit)
+START_TEST(strings_are_truncated_to_fit)
 {
     char small[4] = "zzz";
     str_copy(small, sizeof small, "abcdef");
@@ -139,7 +139,7 @@ START_TEST(an_id_map_behaves_like_an_array)
         uint64_t r = hash_u64(step + (uint64_t)_i * MODEL_STEPS);
         size_t k = r % MODEL_KEYS;
         uint64_t key = (k + 1) * stride;
-        /* Grow for a while, then shrink, and again. */
+        /* Grow for a while, then shrink, and repeat. */
         if ((r >> 32) % 8 < (step / 20000 % 2 == 0 ? 6u : 2u)) {
             void *value = &values[(r >> 40) % MODEL_KEYS];
             count += model[k] == NULL;
@@ -174,7 +174,7 @@ START_TEST(a_name_map_behaves_like_an_array)
     for (uint64_t step = 1; step <= MODEL_STEPS; step++) {
         uint64_t r = hash_u64(step);
         size_t k = r % MODEL_KEYS;
-        char copy[16]; /* lookups must compare text, not pointers */
+        char copy[16]; /* lookups must compare texts, not pointers */
         str_copy(copy, sizeof copy, names[k]);
         if ((r >> 32) % 8 < (step / 20000 % 2 == 0 ? 6u : 2u)) {
             count += model[k] == NULL;
@@ -215,7 +215,7 @@ START_TEST(a_list_keeps_the_order_of_its_links)
         list_push(&head, &items[i].link);
     }
     list_remove(&items[2].link);
-    list_remove(&items[2].link); /* twice does no harm */
+    list_remove(&items[2].link); /* a second call is harmless */
     LIST_EACH(l, &head)
     seen = seen * 10 + CONTAINER_OF(l, struct item, link)->number;
     ck_assert_int_eq(seen, 134); /* 0, 1, 3, 4 */
@@ -228,9 +228,9 @@ START_TEST(a_list_keeps_the_order_of_its_links)
 }
 END_TEST
 
-START_TEST(hashes_are_the_same_for_ever)
+START_TEST(hashes_never_change)
 {
-    /* The first outputs of splitmix64 with seed 0, as published. */
+    /* The published first outputs of splitmix64 with seed 0. */
     uint64_t gamma = UINT64_C(0x9e3779b97f4a7c15);
     ck_assert_uint_eq(hash_add(0, 0), UINT64_C(0xe220a8397b1dcdaf));
     ck_assert_uint_eq(hash_add(gamma, 0), UINT64_C(0x6e789e6aa1b965f4));
@@ -241,7 +241,7 @@ START_TEST(hashes_are_the_same_for_ever)
 }
 END_TEST
 
-START_TEST(hashes_see_every_byte_the_length_and_the_order)
+START_TEST(hashes_depend_on_every_byte_the_length_and_the_order)
 {
     static const char bytes[] = "0123456789abcdefX";
     uint64_t whole = hash_bytes(0, bytes, 17);
@@ -271,7 +271,7 @@ START_TEST(key_0_is_a_bug)
 }
 END_TEST
 
-START_TEST(consuming_more_than_there_is_is_a_bug)
+START_TEST(consuming_more_than_the_size_is_a_bug)
 {
     struct buf buf = {0};
     buf_append(&buf, "abc", 3);
@@ -284,14 +284,14 @@ int main(void)
     Suite *suite = suite_create("base");
     TCase *values = tcase_create("values");
     tcase_add_test(values, an_error_has_a_code_and_a_message);
-    tcase_add_test(values, long_messages_are_cut_and_terminated);
-    tcase_add_test(values, the_codes_on_the_wire_do_not_move);
-    tcase_add_test(values, a_buffer_holds_what_was_appended);
+    tcase_add_test(values, long_messages_are_truncated_and_terminated);
+    tcase_add_test(values, error_codes_on_the_wire_are_fixed);
+    tcase_add_test(values, a_buffer_contains_the_appended_bytes);
     tcase_add_test(values, a_cleared_buffer_is_empty_and_keeps_its_memory);
-    tcase_add_test(values, strings_are_cut_to_fit);
+    tcase_add_test(values, strings_are_truncated_to_fit);
     tcase_add_test(values, a_list_keeps_the_order_of_its_links);
-    tcase_add_test(values, hashes_are_the_same_for_ever);
-    tcase_add_test(values, hashes_see_every_byte_the_length_and_the_order);
+    tcase_add_test(values, hashes_never_change);
+    tcase_add_test(values, hashes_depend_on_every_byte_the_length_and_the_order);
     suite_add_tcase(suite, values);
     TCase *maps = tcase_create("maps");
     tcase_set_timeout(maps, 60);
@@ -301,7 +301,7 @@ int main(void)
     TCase *bugs = tcase_create("bugs");
     tcase_add_test_raise_signal(bugs, a_false_assertion_aborts, SIGABRT);
     tcase_add_test_raise_signal(bugs, key_0_is_a_bug, SIGABRT);
-    tcase_add_test_raise_signal(bugs, consuming_more_than_there_is_is_a_bug, SIGABRT);
+    tcase_add_test_raise_signal(bugs, consuming_more_than_the_size_is_a_bug, SIGABRT);
     suite_add_tcase(suite, bugs);
     return t_main(suite);
 }

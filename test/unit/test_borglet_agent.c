@@ -14,7 +14,7 @@ START_TEST(a_task_is_run_reported_and_forgotten)
     T_RUN(&r.loop, told_kind(replica, 0, REPORT_EXITED));
     ck_assert_int_eq(told(replica, 0)->exit_code, 3);
     ck_assert_uint_eq(told(replica, 0)->task.attempt, 1);
-    /* Until it is told to forget, every hello says it. */
+    /* Every hello contains it until the borglet is told to forget it. */
     rpc_close(replica->conn);
     T_RUN(&r.loop, r.replicas[0].hellos + r.replicas[1].hellos == 2 && linked(&r) >= 0);
     replica = &r.replicas[linked(&r)];
@@ -31,7 +31,7 @@ static size_t started_count(const struct rig *r)
     char path[600];
     size_t count = 0;
 
-    snprintf(path, sizeof(path), "%s/tasks", r->dir);
+    snprintf(path, sizeof path, "%s/tasks", r->dir);
     DIR *dir = opendir(path);
     for (struct dirent *d; dir != NULL && (d = readdir(dir)) != NULL;)
         count += d->d_name[0] != '.';
@@ -40,10 +40,10 @@ static size_t started_count(const struct rig *r)
     return count;
 }
 
-START_TEST(many_starts_at_once_leave_the_loop_to_others)
+START_TEST(many_starts_do_not_block_the_loop)
 {
     enum { MANY = 100, PER_TURN = 72 };
-    struct intent *runs = xcalloc(MANY, sizeof(*runs));
+    struct intent *runs = xcalloc(MANY, sizeof *runs);
     struct rig r;
 
     rig_init(&r);
@@ -51,11 +51,11 @@ START_TEST(many_starts_at_once_leave_the_loop_to_others)
     for (uint32_t i = 0; i < MANY; i++) {
         runs[i] = (struct intent){.task = ref(i), .action = INTENT_RUN, .assigned_seq = i};
         spec_init(&runs[i].spec);
-        str_copy(runs[i].spec.name, sizeof(runs[i].spec.name), "web");
+        str_copy(runs[i].spec.name, sizeof runs[i].spec.name, "web");
         words_add(&runs[i].spec.argv, "true");
         runs[i].spec.limit.v[RES_CPU] = runs[i].spec.limit.v[RES_RAM] = 1;
     }
-    /* A turn of the loop is never all of it: the first is over before the last is begun. */
+    /* No turn of the loop starts all of them: the first has ended before the last is started. */
     size_t most = 0, before = 0;
     send_intents(&r, runs, MANY, false);
     while (before < MANY) {
@@ -80,7 +80,7 @@ START_TEST(a_preemptor_starts_when_its_victim_is_gone)
     rig_init(&r);
     struct replica *replica = link_wait(&r);
     send_run(&r, 0, 800, "trap '' TERM; touch up; while :; do sleep 1000; done");
-    snprintf(up, sizeof(up), "%s/tasks/web.0.1.1/work/up", r.dir);
+    snprintf(up, sizeof up, "%s/tasks/web.0.1.1/work/up", r.dir);
     T_RUN(&r.loop, access(up, F_OK) == 0);
     send_run(&r, 1, 500, "sleep 1000");
     send_other(&r, 0, INTENT_STOP, 200);
@@ -91,7 +91,7 @@ START_TEST(a_preemptor_starts_when_its_victim_is_gone)
 }
 END_TEST
 
-START_TEST(what_the_cell_takes_for_running_and_is_not_there_is_lost)
+START_TEST(a_task_that_only_the_cell_believes_in_is_lost)
 {
     struct rig r;
 
@@ -107,7 +107,7 @@ START_TEST(what_the_cell_takes_for_running_and_is_not_there_is_lost)
 }
 END_TEST
 
-START_TEST(a_replica_that_asks_it_to_move_is_left_for_the_one_it_names)
+START_TEST(a_borglet_moves_to_the_replica_that_its_replica_names)
 {
     CLEANUP(buf_release) struct buf body = {0};
     struct wire_move move = {0};
@@ -119,7 +119,7 @@ START_TEST(a_replica_that_asks_it_to_move_is_left_for_the_one_it_names)
     send_run(&r, 0, 100, "sleep 1000");
     T_RUN(&r.loop, told_kind(from, 0, REPORT_RUNNING));
     for (int round = 0; round < 3; round++) {
-        str_copy(move.addr, sizeof(move.addr), rpc_server_address(to->server));
+        str_copy(move.addr, sizeof move.addr, rpc_server_address(to->server));
         buf_clear(&body);
         wire_pack_move(&body, &move);
         ck_assert_int_eq(rpc_notify(from->conn, WIRE_MOVE, body.bytes, body.size), 0);
@@ -150,13 +150,13 @@ static void ask_to_move(struct rpc_conn *conn, const char *address)
     CLEANUP(buf_release) struct buf body = {0};
     struct wire_move move = {0};
 
-    str_copy(move.addr, sizeof(move.addr), address);
+    str_copy(move.addr, sizeof move.addr, address);
     wire_pack_move(&body, &move);
     ck_assert_int_eq(rpc_notify(conn, WIRE_MOVE, body.bytes, body.size), 0);
 }
 
-/* The name leads nowhere: the borglet finds one that answers. */
-START_TEST(a_move_to_a_replica_that_is_gone_ends_at_another)
+/* The address of the named replica leads nowhere: the borglet finds one that answers. */
+START_TEST(a_move_to_a_dead_replica_ends_at_another_one)
 {
     struct wire_address all[] = {{1, ""}, {2, ""}, {3, "127.0.0.1:1"}};
     struct rig r;
@@ -164,7 +164,7 @@ START_TEST(a_move_to_a_replica_that_is_gone_ends_at_another)
     rig_init(&r);
     struct replica *replica = link_wait(&r);
     for (int i = 0; i < REPLICAS; i++)
-        str_copy(all[i].text, sizeof(all[i].text), r.cell.replicas[i].rpc);
+        str_copy(all[i].text, sizeof all[i].text, r.cell.replicas[i].rpc);
     tell_replicas(replica->conn, all, 3);
     ask_to_move(replica->conn, "127.0.0.1:1");
     T_RUN(&r.loop, replica->conn == NULL);
@@ -173,7 +173,7 @@ START_TEST(a_move_to_a_replica_that_is_gone_ends_at_another)
 }
 END_TEST
 
-START_TEST(a_move_to_where_no_replica_is_known_is_not_made)
+START_TEST(a_move_to_an_unknown_replica_is_ignored)
 {
     struct rig r;
 
@@ -187,8 +187,9 @@ START_TEST(a_move_to_where_no_replica_is_known_is_not_made)
 }
 END_TEST
 
-/* One with the certificate of another replica, as a removed one has, where a replica should be. */
-START_TEST(a_master_of_another_number_than_the_address_has_is_no_partner)
+/* A master with the certificate of another replica, as a removed one has, at a replica's address.
+ */
+START_TEST(a_master_with_another_number_than_its_address_is_rejected)
 {
     struct rig r;
 
@@ -207,8 +208,8 @@ START_TEST(a_master_of_another_number_than_the_address_has_is_no_partner)
 }
 END_TEST
 
-/* What it is told holds at once, and after a restart that begins with cell.json. */
-START_TEST(a_replica_whose_certificate_is_revoked_is_left_and_not_come_back_to)
+/* A revocation takes effect at once, and after a restart that starts from cell.json. */
+START_TEST(a_replica_with_a_revoked_certificate_is_left_for_good)
 {
     CLEANUP(buf_release) struct buf body = {0};
     struct wire_identity gone = {.revoked_ms = UINT64_MAX};
@@ -218,7 +219,7 @@ START_TEST(a_replica_whose_certificate_is_revoked_is_left_and_not_come_back_to)
     rig_init(&r);
     struct replica *from = link_wait(&r);
     int home = (int)(from - r.replicas), away = 1 - home;
-    snprintf(gone.identity, sizeof(gone.identity), "master/%d", home + 1);
+    snprintf(gone.identity, sizeof gone.identity, "master/%d", home + 1);
     wire_pack_identities(&body, &told);
     ck_assert_int_eq(rpc_notify(from->conn, WIRE_IDENTITIES, body.bytes, body.size), 0);
     T_RUN(&r.loop, from->conn == NULL && r.replicas[away].conn != NULL);
@@ -232,7 +233,7 @@ START_TEST(a_replica_whose_certificate_is_revoked_is_left_and_not_come_back_to)
 }
 END_TEST
 
-START_TEST(a_replica_that_says_it_is_none_any_more_is_left)
+START_TEST(a_replica_that_reports_its_removal_is_left)
 {
     struct rig r;
 
@@ -240,14 +241,14 @@ START_TEST(a_replica_that_says_it_is_none_any_more_is_left)
     struct replica *from = link_wait(&r);
     int away = 1 - (int)(from - r.replicas);
     struct wire_address left = {(uint64_t)away + 1, ""};
-    str_copy(left.text, sizeof(left.text), r.cell.replicas[away].rpc);
+    str_copy(left.text, sizeof left.text, r.cell.replicas[away].rpc);
     tell_replicas(from->conn, &left, 1);
     T_RUN(&r.loop, r.replicas[away].conn != NULL && from->conn == NULL);
     rig_release(&r);
 }
 END_TEST
 
-START_TEST(what_is_larger_than_the_machine_or_unknown_is_told_at_once)
+START_TEST(a_start_that_exceeds_the_machine_is_reported_at_once)
 {
     struct rig r;
 
@@ -293,7 +294,7 @@ START_TEST(a_replica_that_stopped_answering_is_left_for_the_next)
 }
 END_TEST
 
-START_TEST(tasks_go_on_without_masters_and_without_borglet)
+START_TEST(tasks_continue_without_masters_and_without_borglet)
 {
     struct rig r;
 
@@ -315,7 +316,7 @@ START_TEST(tasks_go_on_without_masters_and_without_borglet)
     ck_assert_uint_eq(replica->hello_count, 1);
     ck_assert_int_eq(replica->hello_last.kind, REPORT_RUNNING);
     ck_assert_int_eq(replica->hello_last.pid, pid);
-    /* It has not forgotten what it saw, so a replica that lags cannot take the task away. */
+    /* It remembers the index that it has seen, so a replica that lags cannot stop the task. */
     ck_assert_uint_eq(replica->seen_index, 1);
     r.index = -1ULL;
     send_intents(&r, NULL, 0, true);
@@ -334,10 +335,10 @@ START_TEST(a_directory_serves_one_borglet_of_one_cell)
 
     rig_init(&r);
     T_REFUSED(state_dir_open(r.dir, &r.cell, &second, &t_err), ERR_STATE);
-    snprintf(pid, sizeof(pid), "pid %d:", getpid());
+    snprintf(pid, sizeof pid, "pid %d:", getpid());
     T_CONTAINS(t_err.msg, pid);
     rig_release(&r);
-    str_copy(r.cell.name, sizeof(r.cell.name), "other");
+    str_copy(r.cell.name, sizeof r.cell.name, "other");
     T_REFUSED(state_dir_open(r.dir, &r.cell, &second, &t_err), ERR_STATE);
     T_CONTAINS(t_err.msg, "another cell");
 }
@@ -356,7 +357,7 @@ static void copy_file(const char *from, const char *to, const char *name)
     ck_assert_int_eq(fclose(target), 0);
 }
 
-START_TEST(a_directory_is_told_from_its_copies_and_a_copy_with_tasks_is_refused)
+START_TEST(a_copied_directory_with_tasks_is_refused)
 {
     struct state_dir again, other, copied;
     struct rig r;
@@ -366,7 +367,7 @@ START_TEST(a_directory_is_told_from_its_copies_and_a_copy_with_tasks_is_refused)
     ck_assert_uint_ne(first.instance, 0);
     ck_assert_uint_ne(first.directory, 0);
     rig_release(&r);
-    T_OK(state_dir_open(r.dir, &r.cell, &again, &t_err)); /* started again */
+    T_OK(state_dir_open(r.dir, &r.cell, &again, &t_err)); /* restarted */
     ck_assert_uint_eq(again.instance, first.instance);
     ck_assert_uint_eq(again.directory, first.directory);
     state_dir_close(&again);
@@ -384,7 +385,8 @@ START_TEST(a_directory_is_told_from_its_copies_and_a_copy_with_tasks_is_refused)
     T_REFUSED(state_dir_open(copy, &r.cell, &copied, &t_err), ERR_STATE);
     T_CONTAINS(t_err.msg, "is a copy of another borglet's directory");
     ck_assert_int_eq(rmdir(tasks), 0);
-    T_OK(state_dir_open(copy, &r.cell, &copied, &t_err)); /* nothing in it can be mixed up */
+    T_OK(state_dir_open(copy, &r.cell, &copied,
+                        &t_err)); /* it has no tasks that could be confused */
     ck_assert_uint_ne(copied.instance, first.instance);
     ck_assert_uint_ne(copied.directory, first.directory);
     state_dir_close(&copied);
@@ -398,22 +400,22 @@ int main(void)
 
     tcase_set_timeout(work, 60);
     tcase_set_timeout(links, 60);
-    tcase_add_test(work, many_starts_at_once_leave_the_loop_to_others);
+    tcase_add_test(work, many_starts_do_not_block_the_loop);
     tcase_add_test(work, a_task_is_run_reported_and_forgotten);
     tcase_add_test(work, a_preemptor_starts_when_its_victim_is_gone);
-    tcase_add_test(work, what_is_larger_than_the_machine_or_unknown_is_told_at_once);
-    tcase_add_test(work, what_the_cell_takes_for_running_and_is_not_there_is_lost);
+    tcase_add_test(work, a_start_that_exceeds_the_machine_is_reported_at_once);
+    tcase_add_test(work, a_task_that_only_the_cell_believes_in_is_lost);
     tcase_add_test(work, a_directory_serves_one_borglet_of_one_cell);
-    tcase_add_test(work, a_directory_is_told_from_its_copies_and_a_copy_with_tasks_is_refused);
+    tcase_add_test(work, a_copied_directory_with_tasks_is_refused);
     tcase_add_test(links, a_replica_that_is_not_ready_is_left_for_the_next);
     tcase_add_test(links, a_replica_that_stopped_answering_is_left_for_the_next);
-    tcase_add_test(links, a_replica_that_asks_it_to_move_is_left_for_the_one_it_names);
-    tcase_add_test(links, a_move_to_a_replica_that_is_gone_ends_at_another);
-    tcase_add_test(links, a_move_to_where_no_replica_is_known_is_not_made);
-    tcase_add_test(links, a_master_of_another_number_than_the_address_has_is_no_partner);
-    tcase_add_test(links, a_replica_whose_certificate_is_revoked_is_left_and_not_come_back_to);
-    tcase_add_test(links, a_replica_that_says_it_is_none_any_more_is_left);
-    tcase_add_test(links, tasks_go_on_without_masters_and_without_borglet);
+    tcase_add_test(links, a_borglet_moves_to_the_replica_that_its_replica_names);
+    tcase_add_test(links, a_move_to_a_dead_replica_ends_at_another_one);
+    tcase_add_test(links, a_move_to_an_unknown_replica_is_ignored);
+    tcase_add_test(links, a_master_with_another_number_than_its_address_is_rejected);
+    tcase_add_test(links, a_replica_with_a_revoked_certificate_is_left_for_good);
+    tcase_add_test(links, a_replica_that_reports_its_removal_is_left);
+    tcase_add_test(links, tasks_continue_without_masters_and_without_borglet);
     suite_add_tcase(suite, work);
     suite_add_tcase(suite, links);
     return t_main(suite);

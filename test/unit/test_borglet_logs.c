@@ -1,5 +1,6 @@
 /*
- * test_borglet_logs.c - who reads what tasks have written, and how, through a whole borglet.
+ * test_borglet_logs.c - reading the output of tasks through a whole borglet: permissions and
+ * contents.
  */
 #include "agent_rig.h"
 
@@ -19,7 +20,7 @@ START_TEST(a_log_is_read_from_the_start_and_from_its_tail)
     read_log(&r, (struct wire_logs){.task = ref(0).task.v, .attempt = 1, .tail_bytes = 6});
     T_RUN(&r.loop, r.answered);
     ck_assert_str_eq(r.log, "50000\n");
-    /* From an offset, and from behind the end. */
+    /* From an offset, and from beyond the end. */
     read_log(&r, (struct wire_logs){.task = ref(0).task.v, .from = 288894 - 12});
     T_RUN(&r.loop, r.answered);
     ck_assert_str_eq(r.log, "49999\n50000\n");
@@ -28,7 +29,7 @@ START_TEST(a_log_is_read_from_the_start_and_from_its_tail)
     T_RUN(&r.loop, r.answered);
     ck_assert_int_eq(r.answer.code, ERR_OK);
     ck_assert_uint_eq(r.log_size, 0);
-    /* Forgotten by the cell, but not gone. */
+    /* The cell has forgotten it, but the log is kept. */
     send_other(&r, 0, INTENT_FORGET, 0);
     read_log(&r, (struct wire_logs){
                      .task = ref(0).task.v, .err = true, .follow = true, .tail_bytes = UINT64_MAX});
@@ -39,7 +40,7 @@ START_TEST(a_log_is_read_from_the_start_and_from_its_tail)
 }
 END_TEST
 
-START_TEST(a_followed_log_comes_as_it_is_written_and_ends_with_the_task)
+START_TEST(a_followed_log_arrives_as_it_is_written_and_ends_with_the_task)
 {
     char go[600];
     struct rig r;
@@ -52,7 +53,7 @@ START_TEST(a_followed_log_comes_as_it_is_written_and_ends_with_the_task)
              (struct wire_logs){.task = ref(0).task.v, .follow = true, .tail_bytes = UINT64_MAX});
     T_RUN(&r.loop, strcmp(r.log, "one\n") == 0);
     ck_assert(!r.answered);
-    snprintf(go, sizeof(go), "%s/tasks/web.0.1.1/work/go", r.dir);
+    snprintf(go, sizeof go, "%s/tasks/web.0.1.1/work/go", r.dir);
     fclose(fopen(go, "w"));
     T_RUN(&r.loop, r.answered);
     ck_assert_int_eq(r.answer.code, ERR_OK);
@@ -68,12 +69,12 @@ static void send_identities(struct rig *r, uint64_t index, const char *user, uin
         .index = index, .identities = &row, .identity_count = rights != 0};
     CLEANUP(buf_release) struct buf body = {0};
 
-    snprintf(row.identity, sizeof(row.identity), "user/%s", user);
+    snprintf(row.identity, sizeof row.identity, "user/%s", user);
     wire_pack_identities(&body, &told);
     ck_assert_int_eq(rpc_notify(link_wait(r)->conn, WIRE_IDENTITIES, body.bytes, body.size), 0);
 }
 
-/* What this user is answered when he reads the log of ada's task. */
+/* Return the answer to this user when he reads the log of ada's task. */
 static enum err_code code_for(struct rig *r, const char *user)
 {
     if (r->reader != NULL)
@@ -104,7 +105,7 @@ START_TEST(a_log_is_read_by_its_user_and_by_readers_and_operators)
     send_identities(&r, 10, "eve", BIT(RIGHT_READER));
     T_RUN(&r.loop, code_for(&r, "user/eve") == ERR_OK);
     ck_assert_int_eq(code_for(&r, "user/bob"), ERR_DENIED);
-    send_identities(&r, 9, "bob", BIT(RIGHT_OPERATOR)); /* of a replica that is behind */
+    send_identities(&r, 9, "bob", BIT(RIGHT_OPERATOR)); /* from a replica that lags */
     send_identities(&r, 11, "eve", BIT(RIGHT_OPERATOR));
     T_RUN(&r.loop, code_for(&r, "user/eve") == ERR_OK);
     ck_assert_int_eq(code_for(&r, "user/bob"), ERR_DENIED);
@@ -114,7 +115,7 @@ START_TEST(a_log_is_read_by_its_user_and_by_readers_and_operators)
 }
 END_TEST
 
-START_TEST(who_reads_logs_is_known_to_a_borglet_that_is_started_anew)
+START_TEST(a_restarted_borglet_knows_the_readers)
 {
     struct rig r;
 
@@ -134,13 +135,13 @@ START_TEST(who_reads_logs_is_known_to_a_borglet_that_is_started_anew)
 }
 END_TEST
 
-START_TEST(identities_are_kept_whole_or_not_at_all)
+START_TEST(identities_are_stored_completely_or_not_at_all)
 {
     const char *dir = t_dir();
     char path[600];
     struct identities *known = identities_open(dir);
     struct wire_identities told = {.index = 7, .identity_count = 1};
-    told.identities = xcalloc(1, sizeof(*told.identities));
+    told.identities = xcalloc(1, sizeof *told.identities);
     told.identities[0] = (struct wire_identity){.identity = "borglet/m7", .revoked_ms = 1000};
     identities_take(known, &told);
     identities_close(known);
@@ -150,7 +151,7 @@ START_TEST(identities_are_kept_whole_or_not_at_all)
     ck_assert(!identities_revoked(known, "borglet/m8", 0));
     ck_assert(identities_may_read(known, "root"));
     identities_close(known);
-    snprintf(path, sizeof(path), "%s/identities", dir);
+    snprintf(path, sizeof path, "%s/identities", dir);
     FILE *file = fopen(path, "r+");
     fseek(file, 12, SEEK_SET);
     fputc('x', file);
@@ -161,7 +162,7 @@ START_TEST(identities_are_kept_whole_or_not_at_all)
 }
 END_TEST
 
-START_TEST(a_log_that_is_not_here_is_told_with_those_that_are)
+START_TEST(a_refusal_of_a_missing_log_lists_the_existing_ones)
 {
     struct rig r;
 
@@ -181,7 +182,7 @@ START_TEST(a_log_that_is_not_here_is_told_with_those_that_are)
 }
 END_TEST
 
-START_TEST(a_follower_that_leaves_and_one_too_many_do_no_harm)
+START_TEST(a_reader_that_disconnects_and_one_too_many_are_harmless)
 {
     struct rig r;
 
@@ -203,7 +204,7 @@ START_TEST(a_follower_that_leaves_and_one_too_many_do_no_harm)
 }
 END_TEST
 
-/* What a task may put in the place of what is read for others. */
+/* Replacements of a log file that a task may make. */
 static const struct {
     const char *how, *told;
 } log_tampers[] = {
@@ -219,7 +220,7 @@ static const struct {
     {"rm out.0; mkfifo out.7", "a FIFO is in the place of \"out.7\""},
 };
 
-START_TEST(a_log_that_was_tampered_with_is_refused_and_holds_nothing)
+START_TEST(a_log_that_was_tampered_with_is_refused_and_blocks_nothing)
 {
     char command[700];
     struct rig r;
@@ -228,25 +229,25 @@ START_TEST(a_log_that_was_tampered_with_is_refused_and_holds_nothing)
     struct replica *replica = link_wait(&r);
     send_run(&r, 0, 100, "echo one; exec sleep 1000");
     T_RUN(&r.loop, told_kind(replica, 0, REPORT_RUNNING));
-    /* Its segment is there. */
-    snprintf(command, sizeof(command), "%s/tasks/web.0.1.1/out.0", r.dir);
+    /* Its segment exists. */
+    snprintf(command, sizeof command, "%s/tasks/web.0.1.1/out.0", r.dir);
     struct stat st;
     T_RUN(&r.loop, stat(command, &st) == 0 && st.st_size == 4);
-    snprintf(command, sizeof(command), "cd %s/tasks/web.0.1.1; %s", r.dir, log_tampers[_i].how);
+    snprintf(command, sizeof command, "cd %s/tasks/web.0.1.1; %s", r.dir, log_tampers[_i].how);
     ck_assert_int_eq(system(command), 0);
     read_log(&r,
              (struct wire_logs){.task = ref(0).task.v, .follow = true, .tail_bytes = UINT64_MAX});
     T_RUN(&r.loop, r.answered);
     ck_assert_int_ne(r.answer.code, ERR_OK);
     T_CONTAINS(r.answer.msg, log_tampers[_i].told);
-    /* The task and the cell have not noticed. */
+    /* The task and the cell are not affected. */
     int beats = replica->beats;
     T_RUN(&r.loop, replica->beats > beats + 1);
     rig_release(&r);
 }
 END_TEST
 
-START_TEST(a_user_has_a_part_of_the_readers_only)
+START_TEST(a_user_may_use_only_a_part_of_the_readers)
 {
     struct rpc_conn *readers[LOGS_READERS_PER_USER];
     struct rig r;
@@ -267,7 +268,7 @@ START_TEST(a_user_has_a_part_of_the_readers_only)
     T_RUN(&r.loop, r.answered);
     ck_assert_int_eq(r.answer.code, ERR_LIMIT);
     T_CONTAINS(r.answer.msg, "reads 16 logs on this machine already");
-    /* Somebody else is not concerned; the one who ends one may have another. */
+    /* Other users are not affected; after one reader ends the user may start another. */
     struct tls_context *user = r.user;
     struct rpc_conn *one_too_many = r.reader;
     r.reader = NULL;
@@ -297,15 +298,15 @@ int main(void)
     TCase *logs = tcase_create("logs");
     tcase_set_timeout(logs, 60);
     tcase_add_test(logs, a_log_is_read_from_the_start_and_from_its_tail);
-    tcase_add_test(logs, a_followed_log_comes_as_it_is_written_and_ends_with_the_task);
-    tcase_add_test(logs, a_log_that_is_not_here_is_told_with_those_that_are);
-    tcase_add_loop_test(logs, a_log_that_was_tampered_with_is_refused_and_holds_nothing, 0,
+    tcase_add_test(logs, a_followed_log_arrives_as_it_is_written_and_ends_with_the_task);
+    tcase_add_test(logs, a_refusal_of_a_missing_log_lists_the_existing_ones);
+    tcase_add_loop_test(logs, a_log_that_was_tampered_with_is_refused_and_blocks_nothing, 0,
                         ARRAY_SIZE(log_tampers));
-    tcase_add_test(logs, a_user_has_a_part_of_the_readers_only);
+    tcase_add_test(logs, a_user_may_use_only_a_part_of_the_readers);
     tcase_add_test(logs, a_log_is_read_by_its_user_and_by_readers_and_operators);
-    tcase_add_test(logs, who_reads_logs_is_known_to_a_borglet_that_is_started_anew);
-    tcase_add_test(logs, identities_are_kept_whole_or_not_at_all);
-    tcase_add_test(logs, a_follower_that_leaves_and_one_too_many_do_no_harm);
+    tcase_add_test(logs, a_restarted_borglet_knows_the_readers);
+    tcase_add_test(logs, identities_are_stored_completely_or_not_at_all);
+    tcase_add_test(logs, a_reader_that_disconnects_and_one_too_many_are_harmless);
     suite_add_tcase(suite, logs);
     return t_main(suite);
 }

@@ -1,12 +1,12 @@
 /*
- * test_borglet_plan.c - what a borglet decides to do, as short conversations.
+ * test_borglet_plan.c - the decisions of a borglet, as short conversations.
  *
- * A step gives intents and what is there; the answer is the list of actions as text.
+ * A step has the intents and the existing attempts; its result is the list of actions as text.
  */
 #include "plan.h"
 #include "env.h"
 #include "ports.h"
-#include "attic.h"
+#include "archive.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ static struct plan_attempt ended(uint64_t task, int64_t milli)
 /* "run 3 cpu 500 seq 7", "stop 3 grace 100", "forget 3", "show 3"; several with ';' between. */
 static void intents_read(const char *text, struct wire_intents *in)
 {
-    in->intents = xcalloc(16, sizeof(*in->intents));
+    in->intents = xcalloc(16, sizeof *in->intents);
     for (const char *at = text; at != NULL && *at != '\0';) {
         struct intent *i = &in->intents[in->intent_count++];
         char verb[16] = "";
@@ -80,7 +80,7 @@ static void say(struct plan *plan, uint64_t index, bool full, const char *text,
     free(in.intents);
 }
 
-/* The actions as "start 3, stop 4 grace 100, ..." */
+/* Format the actions as "start 3, stop 4 grace 100, ...". */
 static const char *next(struct plan *plan, const struct plan_attempt *present, size_t count,
                         int64_t capacity)
 {
@@ -94,10 +94,10 @@ static const char *next(struct plan *plan, const struct plan_attempt *present, s
     text[0] = '\0';
     size_t n = plan_next(plan, present, count, &all, actions, ACTIONS_MAX);
     for (size_t i = 0; i < n; i++) {
-        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s %lu", i == 0 ? "" : ", ",
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%s %lu", i == 0 ? "" : ", ",
                                verbs[actions[i].verb], (unsigned long)actions[i].task.task.v);
         if (actions[i].verb == PLAN_STOP)
-            at += (size_t)snprintf(text + at, sizeof(text) - at, " grace %u", actions[i].grace_ms);
+            at += (size_t)snprintf(text + at, sizeof text - at, " grace %u", actions[i].grace_ms);
         if (actions[i].verb == PLAN_START || actions[i].verb == PLAN_REFUSE) {
             ck_assert_ptr_nonnull(actions[i].intent);
             ck_assert_uint_eq(actions[i].intent->task.task.v, actions[i].task.task.v);
@@ -115,11 +115,11 @@ static const struct {
 } steps[] = {
     {"run 1 cpu 500 seq 1", {}, 0, 1000, "start 1"},
     {"run 1 cpu 500 seq 1; run 2 cpu 500 seq 2", {}, 0, 1000, "start 1, start 2"},
-    /* The order is that of assignment, not of the message. */
+    /* The order is that of assignment and not of the message. */
     {"run 2 cpu 500 seq 9; run 1 cpu 500 seq 3", {}, 0, 1000, "start 1, start 2"},
-    /* The machine is full: the second waits. */
+    /* The machine is full: the second one waits. */
     {"run 1 cpu 600 seq 1; run 2 cpu 500 seq 2", {}, 0, 1000, "start 1"},
-    /* It is there: nothing, unless it has another limit. */
+    /* It exists: no action, unless its limit differs. */
     {"run 1 cpu 500 seq 1", {{.task = {{1}, 1}, .limit = {{500}}}}, 1, 1000, ""},
     {"run 1 cpu 500 seq 1", {{.task = {{1}, 1}, .limit = {{400}}}}, 1, 1000, "resize 1"},
     {"run 1 cpu 500 seq 1", {{.task = {{1}, 1}, .limit = {{900}}}}, 1, 1000, "resize 1"},
@@ -136,7 +136,7 @@ static const struct {
     {"show 1", {{.task = {{1}, 1}}}, 1, 1000, ""},
     {"show 1", {{.task = {{1}, 1}, .ended = true}}, 1, 1000, ""},
     {"show 1", {{.task = {{1}, 2}}}, 1, 1000, "lost 1"},
-    /* Another attempt of the same task is another thing. */
+    /* Another attempt of the same task is independent. */
     {"run 1 cpu 500 seq 1", {{.task = {{1}, 2}, .ended = true}}, 1, 1000, "start 1"},
 };
 
@@ -169,7 +169,7 @@ START_TEST(a_preemptor_waits_until_its_victims_are_gone)
 }
 END_TEST
 
-START_TEST(who_waits_starts_when_another_became_smaller)
+START_TEST(a_waiting_start_proceeds_when_another_task_shrinks)
 {
     struct plan_attempt there[1] = {running(1, 800)};
     struct plan plan = {0};
@@ -184,12 +184,12 @@ START_TEST(who_waits_starts_when_another_became_smaller)
 }
 END_TEST
 
-START_TEST(a_later_one_passes_only_when_it_leaves_the_earlier_ones_room)
+START_TEST(a_later_start_overtakes_only_if_it_leaves_room_for_earlier_ones)
 {
     struct plan_attempt there[2] = {stopping(1, 600), running(2, 100)};
     struct plan plan = {0};
 
-    /* 300 are free now; of what will be free, 700 are for 3: 200 remain. */
+    /* 300 are free now; of the capacity that becomes free, 700 are for 3: 200 remain. */
     say(&plan, 5, false, "run 3 cpu 700 seq 1; run 4 cpu 250 seq 2; run 5 cpu 200 seq 3", there, 2);
     ck_assert_str_eq(next(&plan, there, 2, 1000), "");
     say(&plan, 6, false, "stop 4 grace 0", there, 2);
@@ -198,7 +198,7 @@ START_TEST(a_later_one_passes_only_when_it_leaves_the_earlier_ones_room)
 }
 END_TEST
 
-START_TEST(what_full_intents_do_not_list_is_stopped_and_forgotten)
+START_TEST(attempts_missing_from_full_intents_are_stopped_and_forgotten)
 {
     struct plan_attempt there[3] = {running(1, 100), running(2, 100), ended(3, 100)};
     struct plan plan = {0};
@@ -231,7 +231,7 @@ START_TEST(older_intents_are_ignored)
 }
 END_TEST
 
-START_TEST(a_stop_overtakes_a_start_that_waits)
+START_TEST(a_stop_overtakes_a_waiting_start)
 {
     struct plan_attempt there = running(1, 800);
     struct plan plan = {0};
@@ -245,7 +245,7 @@ START_TEST(a_stop_overtakes_a_start_that_waits)
 }
 END_TEST
 
-START_TEST(more_actions_than_asked_for_come_at_the_next_call)
+START_TEST(excess_actions_follow_in_the_next_call)
 {
     struct plan_action one;
     struct resources all = cpu(1000);
@@ -262,7 +262,7 @@ START_TEST(more_actions_than_asked_for_come_at_the_next_call)
 }
 END_TEST
 
-START_TEST(the_environment_is_the_specs_and_the_cells_and_nobody_elses)
+START_TEST(the_environment_contains_only_variables_of_the_spec_and_the_cell)
 {
     static const uint16_t ports[] = {20001, 20007};
     struct words env = {0};
@@ -270,7 +270,7 @@ START_TEST(the_environment_is_the_specs_and_the_cells_and_nobody_elses)
     CLEANUP(buf_release) struct buf text = {0};
 
     spec_init(&spec);
-    str_copy(spec.name, sizeof(spec.name), "web");
+    str_copy(spec.name, sizeof spec.name, "web");
     words_add(&spec.ports, "http");
     words_add(&spec.ports, "my-admin.v2");
     words_add(&spec.env, "A=1");
@@ -296,7 +296,7 @@ START_TEST(the_environment_is_the_specs_and_the_cells_and_nobody_elses)
 }
 END_TEST
 
-START_TEST(ports_ranges_are_read_or_refused)
+START_TEST(port_ranges_are_parsed_or_refused)
 {
     static const char *const bad[] = {"",        "20000", "20000-",    "-5-7", "0-10",
                                       "9-65536", "30-20", "20000-20x", "a-b",  "1--2"};
@@ -310,7 +310,7 @@ START_TEST(ports_ranges_are_read_or_refused)
 }
 END_TEST
 
-START_TEST(attempt_names_read_back_and_others_are_refused)
+START_TEST(attempt_names_are_parsed_and_others_refused)
 {
     static const char *const bad[] = {"",
                                       ".",
@@ -337,7 +337,7 @@ START_TEST(attempt_names_read_back_and_others_are_refused)
 }
 END_TEST
 
-START_TEST(a_start_may_lie_in_what_others_leave_of_their_limits)
+START_TEST(a_start_may_use_what_others_leave_of_their_limits)
 {
     struct plan plan = {0};
     struct plan_attempt there = running(1, 800);
@@ -357,7 +357,7 @@ START_TEST(a_start_may_lie_in_what_others_leave_of_their_limits)
 }
 END_TEST
 
-START_TEST(gpus_are_waited_for_one_by_one)
+START_TEST(a_start_waits_for_its_own_gpus)
 {
     struct plan plan = {0};
     struct resources all = cpu(1000);
@@ -373,7 +373,8 @@ START_TEST(gpus_are_waited_for_one_by_one)
     in.intents[0].devices = 1;
     ck_assert(plan_take(&plan, &in, there, 2));
     free(in.intents);
-    ck_assert_uint_eq(plan_next(&plan, there, 2, &all, &action, 1), 0); /* half of it is in use */
+    ck_assert_uint_eq(plan_next(&plan, there, 2, &all, &action, 1),
+                      0); /* half of the gpu is in use */
     there[0].ended = true;
     ck_assert_uint_eq(plan_next(&plan, there, 2, &all, &action, 1), 1);
     ck_assert_int_eq(action.verb, PLAN_START);
@@ -388,17 +389,17 @@ int main(void)
 
     tcase_add_loop_test(plan, one_step_gives_the_actions_of_the_table, 0, ARRAY_SIZE(steps));
     tcase_add_test(plan, a_preemptor_waits_until_its_victims_are_gone);
-    tcase_add_test(plan, who_waits_starts_when_another_became_smaller);
-    tcase_add_test(plan, a_later_one_passes_only_when_it_leaves_the_earlier_ones_room);
-    tcase_add_test(plan, what_full_intents_do_not_list_is_stopped_and_forgotten);
+    tcase_add_test(plan, a_waiting_start_proceeds_when_another_task_shrinks);
+    tcase_add_test(plan, a_later_start_overtakes_only_if_it_leaves_room_for_earlier_ones);
+    tcase_add_test(plan, attempts_missing_from_full_intents_are_stopped_and_forgotten);
     tcase_add_test(plan, older_intents_are_ignored);
-    tcase_add_test(plan, a_stop_overtakes_a_start_that_waits);
-    tcase_add_test(plan, more_actions_than_asked_for_come_at_the_next_call);
-    tcase_add_test(plan, a_start_may_lie_in_what_others_leave_of_their_limits);
-    tcase_add_test(plan, gpus_are_waited_for_one_by_one);
-    tcase_add_test(facts, the_environment_is_the_specs_and_the_cells_and_nobody_elses);
-    tcase_add_test(facts, ports_ranges_are_read_or_refused);
-    tcase_add_test(facts, attempt_names_read_back_and_others_are_refused);
+    tcase_add_test(plan, a_stop_overtakes_a_waiting_start);
+    tcase_add_test(plan, excess_actions_follow_in_the_next_call);
+    tcase_add_test(plan, a_start_may_use_what_others_leave_of_their_limits);
+    tcase_add_test(plan, a_start_waits_for_its_own_gpus);
+    tcase_add_test(facts, the_environment_contains_only_variables_of_the_spec_and_the_cell);
+    tcase_add_test(facts, port_ranges_are_parsed_or_refused);
+    tcase_add_test(facts, attempt_names_are_parsed_and_others_refused);
     suite_add_tcase(suite, plan);
     suite_add_tcase(suite, facts);
     SRunner *runner = srunner_create(suite);

@@ -1,5 +1,5 @@
 /*
- * test_borglet_runner.c - attempts over the life of several runners, with real shims.
+ * test_borglet_runner.c - attempts across several runners, with real shims.
  */
 #include "runner_rig.h"
 #include "env.h"
@@ -21,7 +21,7 @@ START_TEST(a_task_runs_with_its_ports_and_its_end_is_reported)
     ck_assert_int_eq(a->report.exit_code, 3);
     ck_assert_int_ge(a->report.ports[0], 21000);
     ck_assert_int_ne(a->report.ports[0], a->report.ports[1]);
-    snprintf(want, sizeof(want), "%u %u web/3\n", a->report.ports[0], a->report.ports[1]);
+    snprintf(want, sizeof want, "%u %u web/3\n", a->report.ports[0], a->report.ports[1]);
     ck_assert_str_eq(output(&r, "tasks", a->name), want);
     rig_release(&r);
 }
@@ -35,7 +35,7 @@ START_TEST(a_new_runner_adopts_the_same_process)
     struct attempt *a =
         rig_start(&r, ref(0, 1), "echo up; while [ ! -e go ]; do sleep 0.01; done; exit 9");
     char go[600];
-    snprintf(go, sizeof(go), "%s/tasks/%s/work/go", r.dir, a->name);
+    snprintf(go, sizeof go, "%s/tasks/%s/work/go", r.dir, a->name);
     T_RUN(&r.loop,
           a->phase == ATTEMPT_RUNNING && strcmp(output(&r, "tasks", a->name), "up\n") == 0);
     int32_t pid = a->report.pid;
@@ -60,7 +60,7 @@ START_TEST(a_new_runner_adopts_the_same_process)
 }
 END_TEST
 
-START_TEST(an_end_while_no_runner_was_there_is_found)
+START_TEST(an_end_without_a_runner_is_found_later)
 {
     struct rig r;
 
@@ -68,16 +68,16 @@ START_TEST(an_end_while_no_runner_was_there_is_found)
     struct attempt *a = rig_start(&r, ref(0, 1), "while [ ! -e go ]; do sleep 0.01; done; exit 9");
     T_RUN(&r.loop, a->phase == ATTEMPT_RUNNING);
     char go[600];
-    snprintf(go, sizeof(go), "%s/tasks/%s/work/go", r.dir, a->name);
+    snprintf(go, sizeof go, "%s/tasks/%s/work/go", r.dir, a->name);
     int32_t pid = a->report.pid;
     rig_close(&r);
     close(open(go, O_WRONLY | O_CREAT, 0600));
     T_RUN(&r.loop, kill(pid, 0) < 0 && errno == ESRCH);
     if (_i == 1) {
-        /* By the time somebody asks, the shim has left: the record is enough. */
+        /* When the runner asks, the shim has ended: the record is sufficient. */
         struct shim_state state = {0};
         char dir[600];
-        snprintf(dir, sizeof(dir), "%s/tasks/web.0.1.1", r.dir);
+        snprintf(dir, sizeof dir, "%s/tasks/web.0.1.1", r.dir);
         int dir_fd = open(dir, O_DIRECTORY | O_CLOEXEC);
         T_RUN(&r.loop, shim_record_read(dir_fd, &state, NULL) == 0 && state.phase == SHIM_ENDED);
         kill(state.shim_pid, SIGKILL);
@@ -93,10 +93,10 @@ START_TEST(an_end_while_no_runner_was_there_is_found)
 }
 END_TEST
 
-START_TEST(a_killed_shim_takes_its_task_along)
+START_TEST(a_killed_shim_ends_its_task)
 {
     struct rig r;
-    bool away = _i == 1; /* while no runner was there */
+    bool away = _i == 1; /* the shim was killed while no runner existed */
 
     rig_init(&r);
     struct attempt *a = rig_start(&r, ref(0, 1), "setsid sleep 1000 & echo $!; sleep 1000");
@@ -122,7 +122,7 @@ START_TEST(a_killed_shim_takes_its_task_along)
 }
 END_TEST
 
-START_TEST(what_cannot_be_executed_is_a_start_error)
+START_TEST(a_failed_exec_is_a_start_error)
 {
     struct rig r;
     struct intent intent = {.task = ref(0, 1)};
@@ -142,14 +142,14 @@ START_TEST(what_cannot_be_executed_is_a_start_error)
 }
 END_TEST
 
-START_TEST(a_stop_whose_connection_broke_is_asked_for_again)
+START_TEST(a_stop_is_repeated_after_a_broken_connection)
 {
     struct rig r;
 
     rig_init(&r);
     struct attempt *a = rig_start(&r, ref(0, 1), "exec sleep 1000");
     T_RUN(&r.loop, a->phase == ATTEMPT_RUNNING);
-    /* As if the request had been lost with the connection. */
+    /* Simulate that the request was lost with the connection. */
     int fd;
     ck_assert_int_eq(uv_fileno((uv_handle_t *)a->watch, &fd), 0);
     a->stopping = true;
@@ -168,7 +168,7 @@ START_TEST(a_missing_shim_is_a_start_error)
 
     rig_init(&r);
     rig_close(&r);
-    str_copy(r.shim, sizeof(r.shim), "/nowhere/borg-shim");
+    str_copy(r.shim, sizeof r.shim, "/nowhere/borg-shim");
     rig_open(&r, "21000-21999");
     struct attempt *a = rig_start(&r, ref(0, 1), "true");
     T_RUN(&r.loop, a->phase == ATTEMPT_ENDED);
@@ -179,19 +179,19 @@ START_TEST(a_missing_shim_is_a_start_error)
 }
 END_TEST
 
-START_TEST(a_port_somebody_listens_on_is_not_given_out)
+START_TEST(a_listening_port_is_not_assigned)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(address);
+    socklen_t size = sizeof address;
     struct ports ports;
     uint16_t got[2];
     char range[32];
 
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     ck_assert_int_eq(listen(fd, 1), 0);
     ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    snprintf(range, sizeof(range), "%u-%u", ntohs(address.sin_port), ntohs(address.sin_port));
+    snprintf(range, sizeof range, "%u-%u", ntohs(address.sin_port), ntohs(address.sin_port));
     T_OK(ports_parse(range, &ports, &t_err));
     T_REFUSED(ports_take(&ports, 1, got, &t_err), ERR_UNAVAILABLE);
     close(fd);
@@ -202,7 +202,7 @@ START_TEST(a_port_somebody_listens_on_is_not_given_out)
 }
 END_TEST
 
-/* Who has a port, whatever way, keeps it from being given out. */
+/* Ways to use a port, each of which must keep it from being assigned. */
 static const struct {
     int family, type;
     bool loopback, only_v6;
@@ -214,7 +214,7 @@ static const struct {
     {AF_INET6, SOCK_DGRAM, true, true},
 };
 
-/* One that nobody has, out of the range that systems choose from, and of this test's own. */
+/* Return an unused port outside the ephemeral range, used only by this test. */
 static uint16_t port_unused(uint32_t number)
 {
     struct ports ports;
@@ -226,8 +226,8 @@ static uint16_t port_unused(uint32_t number)
     return got;
 }
 
-/* Hold one in that way, -1: this machine has no such addresses. Another program may take a port
- * that nobody had a moment ago, or a connection of it may not be forgotten yet: then another. */
+/* Use a port in that way; -1 if this machine has no such addresses. Another program may have taken
+ * a port that was free a moment ago, or a closed connection may linger: then try another one. */
 static int port_hold(int family, int type, bool loopback, bool only_v6, uint16_t *ret_port)
 {
     enum { TRIES = 100 };
@@ -244,9 +244,9 @@ static int port_hold(int family, int type, bool loopback, bool only_v6, uint16_t
         if (fd < 0 && errno == EAFNOSUPPORT)
             return -1;
         if (is_v6)
-            ck_assert_int_eq(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)), 0);
-        int rc = is_v6 ? bind(fd, (struct sockaddr *)&v6, sizeof(v6))
-                       : bind(fd, (struct sockaddr *)&v4, sizeof(v4));
+            ck_assert_int_eq(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only), 0);
+        int rc = is_v6 ? bind(fd, (struct sockaddr *)&v6, sizeof v6)
+                       : bind(fd, (struct sockaddr *)&v4, sizeof v4);
         if (rc == 0 && type == SOCK_STREAM)
             rc = listen(fd, 1);
         if (rc == 0) {
@@ -260,7 +260,7 @@ static int port_hold(int family, int type, bool loopback, bool only_v6, uint16_t
     return -1;
 }
 
-START_TEST(a_port_that_anybody_has_is_not_given_out)
+START_TEST(a_port_in_any_use_is_not_assigned)
 {
     uint16_t port, got[1];
     struct ports ports;
@@ -270,7 +270,7 @@ START_TEST(a_port_that_anybody_has_is_not_given_out)
                        holders[_i].only_v6, &port);
     if (fd < 0)
         return;
-    snprintf(range, sizeof(range), "%u-%u", port, port);
+    snprintf(range, sizeof range, "%u-%u", port, port);
     T_OK(ports_parse(range, &ports, &t_err));
     T_REFUSED(ports_take(&ports, 1, got, &t_err), ERR_UNAVAILABLE);
     close(fd);
@@ -278,7 +278,7 @@ START_TEST(a_port_that_anybody_has_is_not_given_out)
 }
 END_TEST
 
-START_TEST(rubbish_in_the_directory_is_left_alone)
+START_TEST(unknown_files_in_the_directory_are_left_alone)
 {
     struct rig r;
 
@@ -307,14 +307,14 @@ int main(void)
     tcase_set_timeout(edges, 60);
     tcase_add_test(life, a_task_runs_with_its_ports_and_its_end_is_reported);
     tcase_add_test(life, a_new_runner_adopts_the_same_process);
-    tcase_add_loop_test(life, an_end_while_no_runner_was_there_is_found, 0, 2);
-    tcase_add_loop_test(life, a_killed_shim_takes_its_task_along, 0, 2);
-    tcase_add_test(edges, what_cannot_be_executed_is_a_start_error);
-    tcase_add_test(edges, a_stop_whose_connection_broke_is_asked_for_again);
+    tcase_add_loop_test(life, an_end_without_a_runner_is_found_later, 0, 2);
+    tcase_add_loop_test(life, a_killed_shim_ends_its_task, 0, 2);
+    tcase_add_test(edges, a_failed_exec_is_a_start_error);
+    tcase_add_test(edges, a_stop_is_repeated_after_a_broken_connection);
     tcase_add_test(edges, a_missing_shim_is_a_start_error);
-    tcase_add_test(edges, a_port_somebody_listens_on_is_not_given_out);
-    tcase_add_loop_test(edges, a_port_that_anybody_has_is_not_given_out, 0, ARRAY_SIZE(holders));
-    tcase_add_test(edges, rubbish_in_the_directory_is_left_alone);
+    tcase_add_test(edges, a_listening_port_is_not_assigned);
+    tcase_add_loop_test(edges, a_port_in_any_use_is_not_assigned, 0, ARRAY_SIZE(holders));
+    tcase_add_test(edges, unknown_files_in_the_directory_are_left_alone);
     suite_add_tcase(suite, life);
     suite_add_tcase(suite, edges);
     SRunner *runner = srunner_create(suite);

@@ -89,8 +89,8 @@ static void rig_shell(struct rig *r, const char *script)
     rig_start(r, (const char *const[]){"sh", "-c", script, NULL});
 }
 
-/* The next message, or a failed test. Returns shim_receive()'s result, never 0. */
-static int rig_next(struct rig *r)
+/* Receive the next message of any kind, or fail. Returns shim_receive()'s result, never 0. */
+static int rig_receive(struct rig *r)
 {
     struct err err;
     int rc = 0;
@@ -103,8 +103,29 @@ static int rig_next(struct rig *r)
     return rc;
 }
 
+/* Skip the answer to the hello and the state that follows it. */
+static void rig_greeted(struct rig *r)
+{
+    ck_assert_int_eq(rig_receive(r), 1);
+    ck_assert_uint_eq(r->last.kind, SHIM_HELLO_ANSWER);
+    ck_assert_uint_eq(r->last.version, SHIM_VERSION_MAX);
+    ck_assert_int_eq(rig_receive(r), 1);
+    ck_assert_uint_eq(r->last.kind, SHIM_STATE);
+}
+
+static int rig_next(struct rig *r)
+{
+    int rc = rig_receive(r);
+
+    if (rc == 1 && r->last.kind == SHIM_HELLO_ANSWER)
+        rc = rig_receive(r);
+    return rc;
+}
+
 static void rig_started(struct rig *r)
 {
+    rig_greeted(r);
+    ck_assert_int_eq(r->last.state.phase, SHIM_STARTING);
     ck_assert_int_eq(rig_next(r), 1);
     ck_assert_uint_eq(r->last.kind, SHIM_STARTED);
     ck_assert_int_gt(r->last.state.task_pid, 0);
@@ -457,7 +478,7 @@ START_TEST(the_stop_ladder_goes_on_without_the_borglet)
     ck_assert_int_eq(end_code(&recorded), -9);
     /* It waits to be asked. */
     ck_assert_int_eq(shim_connect(r.dir_fd, &r.fd, &peer, NULL), 0);
-    ck_assert_int_eq(shim_send(r.fd, SHIM_SUBSCRIBE, 0, NULL), 0);
+    ck_assert_int_eq(shim_hello(r.fd, NULL), 0);
     ck_assert_int_eq(rig_next(&r), 1);
     ck_assert_int_eq(r.last.state.phase, SHIM_ENDED);
     rig_acknowledge(&r);
@@ -620,7 +641,7 @@ START_TEST(a_disk_without_room_costs_output_but_neither_task_nor_status)
     ck_assert_int_eq(shim_record_read(r.dir_fd, &recorded, NULL), 0);
     ck_assert_int_eq(recorded.code, 6);
     shim_end_report(&recorded, "", &report);
-    ck_assert_str_eq(report.detail, "934464 bytes of its output were lost: no place on disk");
+    ck_assert_str_eq(report.detail, "934464 bytes of its output were lost: the disk was full");
     rig_release(&r);
 }
 END_TEST
@@ -638,7 +659,7 @@ START_TEST(another_client_is_told_the_state_and_the_end)
     pid_t pid = r.last.state.task_pid;
     close(r.fd);
     ck_assert_int_eq(shim_connect(r.dir_fd, &r.fd, &peer, NULL), 0);
-    ck_assert_int_eq(shim_send(r.fd, SHIM_SUBSCRIBE, 0, NULL), 0);
+    ck_assert_int_eq(shim_hello(r.fd, NULL), 0);
     ck_assert_int_eq(rig_next(&r), 1);
     ck_assert_uint_eq(r.last.kind, SHIM_STATE);
     ck_assert_int_eq(r.last.state.phase, SHIM_RUNNING);
@@ -653,7 +674,7 @@ END_TEST
 
 START_TEST(an_early_acknowledgement_and_nonsense_are_refused)
 {
-    struct shim_request nonsense = {.version = SHIM_VERSION, .kind = 77};
+    struct shim_request nonsense = {.version = SHIM_VERSION_FIRST, .kind = 77};
     struct rig r;
 
     rig_init(&r);
@@ -670,7 +691,7 @@ START_TEST(an_early_acknowledgement_and_nonsense_are_refused)
     ck_assert_int_eq(rig_next(&r), 1);
     ck_assert_uint_eq(r.last.kind, SHIM_REFUSED);
     nonsense =
-        (struct shim_request){.version = SHIM_VERSION, .kind = SHIM_SIGNAL, .signal = SIGINT};
+        (struct shim_request){.version = SHIM_VERSION_FIRST, .kind = SHIM_SIGNAL, .signal = SIGINT};
     ck_assert_int_eq(write(r.fd, &nonsense, sizeof(nonsense)), sizeof(nonsense));
     rig_ended(&r);
     ck_assert_int_eq(end_code(&r.last.state), -SIGINT);
@@ -709,29 +730,86 @@ START_TEST(a_task_outlives_its_shim_without_sigpipe)
 }
 END_TEST
 
-/* An upgraded borglet finds attempts that the one before it has started. */
-START_TEST(a_spec_of_the_version_before_is_read)
+/* Messages that are no hello of any release, and whether what follows is answered. */
+static const struct {
+    const char *what;
+    uint32_t words[8];
+    size_t size;
+    uint32_t kind;    /* of the answer */
+    uint32_t version; /* agreed on; 0: none */
+} hellos[] = {
+    {"a hello", {2, SHIM_HELLO, 1, 9}, 16, SHIM_HELLO_ANSWER, SHIM_VERSION_MAX},
+    {"only the lowest version", {2, SHIM_HELLO, 2, 2}, 16, SHIM_HELLO_ANSWER, 2},
+    {"fields appended", {2, SHIM_HELLO, 4, 9, 1, 2, 3}, 28, SHIM_HELLO_ANSWER, 4},
+    {"newer versions only", {2, SHIM_HELLO, 7, 9}, 16, SHIM_HELLO_ANSWER, 0},
+    {"older versions only", {2, SHIM_HELLO, 1, 1}, 16, SHIM_HELLO_ANSWER, 0},
+    {"min above max", {2, SHIM_HELLO, 4, 3}, 16, SHIM_HELLO_ANSWER, 0},
+    {"no versions", {2, SHIM_HELLO, 0, 0}, 16, SHIM_HELLO_ANSWER, 0},
+    {"min is 0", {2, SHIM_HELLO, 0, 9}, 16, SHIM_HELLO_ANSWER, 0},
+    {"truncated", {2, SHIM_HELLO, 2}, 12, SHIM_REFUSED, 3},
+    {"one byte", {2}, 1, SHIM_REFUSED, 3},
+    {"garbage", {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, 16, SHIM_REFUSED, 3},
+};
+
+START_TEST(a_shim_answers_every_hello_and_obeys_only_with_a_common_version)
 {
+    uint32_t bytes[512];
+    struct shim_hello answer;
+    pid_t peer;
     struct rig r;
-    struct shim_spec spec;
-    struct err err;
-    char argv0[SHIM_ARGV0_BYTES];
-    const size_t bytes = shim_spec_bytes(2), head = offsetof(struct shim_spec, words_bytes);
+
     rig_init(&r);
-    spec = r.spec;
-    spec.magic = SHIM_SPEC_MAGIC;
-    spec.version = 2;
-    spec.argc = 1;
-    spec.words_bytes = sizeof("sleep");
-    memset(spec.user, 'x', 4); /* where there was padding */
-    spec.crc = shim_crc(shim_crc(0, (const char *)&spec + head, bytes - head), "sleep", 6);
-    int fd = openat(r.dir_fd, "spec", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    ck_assert_int_eq(write(fd, &spec, bytes), (ssize_t)bytes);
-    ck_assert_int_eq(write(fd, "sleep", 6), 6);
+    rig_start(&r, (const char *const[]){"sleep", "1000", NULL});
+    rig_started(&r);
+    int fd = r.fd;
+    ck_assert_int_eq(shim_connect(r.dir_fd, &r.fd, &peer, NULL), 0);
+    ck_assert_int_eq(write(r.fd, hellos[_i].words, hellos[_i].size), (ssize_t)hellos[_i].size);
+    struct pollfd p = {.fd = r.fd, .events = POLLIN};
+    ck_assert_int_eq(poll(&p, 1, WAIT_MS), 1);
+    ck_assert_int_ge(read(r.fd, bytes, sizeof(bytes)), 16);
+    memcpy(&answer, bytes, sizeof(answer));
+    ck_assert_msg(answer.kind == hellos[_i].kind, "%s: %u", hellos[_i].what, answer.kind);
+    if (answer.kind == SHIM_HELLO_ANSWER) {
+        ck_assert_uint_eq(answer.version_min, SHIM_VERSION_MIN);
+        ck_assert_uint_eq(answer.version_max, SHIM_VERSION_MAX);
+    }
+    if (answer.kind == SHIM_HELLO_ANSWER && hellos[_i].version != 0) {
+        ck_assert_int_eq(rig_next(&r), 1);
+        ck_assert_uint_eq(r.last.kind, SHIM_STATE);
+        ck_assert_uint_eq(r.last.version, hellos[_i].version);
+    }
+    ck_assert_int_eq(shim_send(r.fd, SHIM_STATUS, 0, NULL), 0);
+    ck_assert_int_eq(poll(&p, 1, WAIT_MS), 1);
+    ck_assert_int_ge(read(r.fd, bytes, sizeof(bytes)), 16);
+    ck_assert_uint_eq(bytes[1], hellos[_i].version != 0 ? SHIM_STATE : SHIM_REFUSED);
+    if (hellos[_i].version != 0)
+        ck_assert_uint_eq(bytes[0], hellos[_i].version);
     close(fd);
-    ck_assert_msg(shim_spec_read(r.dir_fd, &spec, argv0, &err) == 0, "%s", err.msg);
-    ck_assert_str_eq(argv0, "sleep");
-    ck_assert_str_eq(spec.user, "");
+    rig_release(&r);
+}
+END_TEST
+
+START_TEST(a_client_that_says_no_hello_is_of_version_3)
+{
+    char bytes[SHIM_MESSAGE_BYTES_MAX];
+    struct shim_message message;
+    pid_t peer;
+    struct rig r;
+
+    rig_init(&r);
+    rig_start(&r, (const char *const[]){"sleep", "1000", NULL});
+    rig_started(&r);
+    close(r.fd);
+    ck_assert_int_eq(shim_connect(r.dir_fd, &r.fd, &peer, NULL), 0);
+    ck_assert_int_eq(shim_send(r.fd, SHIM_SUBSCRIBE, 0, NULL), 0);
+    struct pollfd p = {.fd = r.fd, .events = POLLIN};
+    ck_assert_int_eq(poll(&p, 1, WAIT_MS), 1);
+    ssize_t n = read(r.fd, bytes, sizeof(bytes));
+    ck_assert_uint_eq((size_t)n, offsetof(struct shim_message, state) + shim_state_bytes(3));
+    memcpy(&message, bytes, (size_t)n);
+    ck_assert_uint_eq(message.version, 3);
+    ck_assert_uint_eq(message.kind, SHIM_STATE);
+    ck_assert_int_eq(message.state.phase, SHIM_RUNNING);
     rig_release(&r);
 }
 END_TEST
@@ -747,7 +825,6 @@ int main(void)
     tcase_set_timeout(ask, 60);
     tcase_add_loop_test(ends, the_end_of_a_task_is_told_and_recorded, 0, 7);
     tcase_add_test(ends, two_hundred_short_tasks_lose_no_code_and_no_output);
-    tcase_add_test(ends, a_spec_of_the_version_before_is_read);
     tcase_add_test(ends, a_command_that_is_not_there_is_a_start_error);
     tcase_add_loop_test(ends, what_is_wrong_with_a_file_is_told, 0, 10);
     tcase_add_test(ends, a_missing_loader_of_a_program_is_named);
@@ -768,6 +845,9 @@ int main(void)
     tcase_add_test(output, a_disk_without_room_costs_output_but_neither_task_nor_status);
     tcase_add_test(ask, another_client_is_told_the_state_and_the_end);
     tcase_add_test(ask, an_early_acknowledgement_and_nonsense_are_refused);
+    tcase_add_loop_test(ask, a_shim_answers_every_hello_and_obeys_only_with_a_common_version, 0,
+                        ARRAY_SIZE(hellos));
+    tcase_add_test(ask, a_client_that_says_no_hello_is_of_version_3);
     tcase_add_test(ask, a_task_outlives_its_shim_without_sigpipe);
     suite_add_tcase(suite, ends);
     suite_add_tcase(suite, output);

@@ -3,6 +3,8 @@
  * do not answer.
  */
 #include "runner_rig.h"
+#include "lost.h"
+#include "processes.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -113,6 +115,15 @@ struct fake {
     } * heard;
 };
 
+static void message_as_state(const void *message, size_t size, int fd)
+{
+    struct shim_message state = {0};
+
+    memcpy(&state, message, size);
+    state.kind = SHIM_STATE;
+    (void)!send(fd, &state, size, MSG_NOSIGNAL);
+}
+
 static void fake_serve(int listen_fd, struct heard *heard, const void *message, size_t size)
 {
     struct shim_request request;
@@ -127,14 +138,16 @@ static void fake_serve(int listen_fd, struct heard *heard, const void *message, 
         while (recv(fd, &request, sizeof(request), 0) > 0) {
             heard->requests++;
             heard->last_version = request.version;
-            (void)!send(fd, message, size, MSG_NOSIGNAL);
+            if (request.kind == SHIM_SUBSCRIBE) /* of a version without hello */
+                message_as_state(message, size, fd);
+            else
+                (void)!send(fd, message, size, MSG_NOSIGNAL);
         }
         close(fd);
     }
 }
 
-static void fake_start(const struct rig *r, struct fake *fake, const struct shim_message *message,
-                       size_t size)
+static void fake_start(const struct rig *r, struct fake *fake, const void *message, size_t size)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct words argv = {0}, env = {0};
@@ -173,39 +186,61 @@ static void fake_start(const struct rig *r, struct fake *fake, const struct shim
     close(dir_fd);
 }
 
-START_TEST(a_shim_of_another_version_is_left_running_and_can_be_stopped)
+/* What cannot be spoken to answers so. */
+static const struct {
+    uint32_t message[80];
+    size_t size;
+    const char *why;
+} unusable[] = {
+    {{999, SHIM_STATE}, 320, "its shim speaks versions 999 to 999, this borglet 2 to 4"},
+    {{2, SHIM_HELLO_ANSWER, 6, 8}, 16, "its shim speaks versions 6 to 8, this borglet 2 to 4"},
+    {{2, SHIM_HELLO_ANSWER, 9, 3}, 16, "a hello with the range of versions 9 to 3"},
+    {{2, SHIM_HELLO_ANSWER, 0, 3}, 16, "a hello with the range of versions 0 to 3"},
+    {{2, SHIM_HELLO_ANSWER, 2}, 12, "a truncated hello of 12 bytes"},
+    {{2}, 7, "a truncated message of 7 bytes"},
+    {{4, SHIM_STATE, 0x77777777}, 240, "a message that makes no sense"},
+    {{4, SHIM_STATE}, 100, "a message that makes no sense"},
+    {{4, 77}, 240, "a message that makes no sense"},
+};
+
+START_TEST(a_shim_that_cannot_be_spoken_to_is_left_running_and_can_be_stopped)
 {
-    struct shim_message message = {.version = 999, .kind = SHIM_STATE};
     struct fake fake;
     struct rig r;
 
     rig_init(&r);
     rig_close(&r);
     t_loop_run_ms(&r.loop, 20);
-    fake_start(&r, &fake, &message, sizeof(message) + 0);
+    fake_start(&r, &fake, unusable[_i].message, unusable[_i].size);
     rig_open(&r, "21000-21999");
     struct attempt *a = runner_find(r.runner, ref(0, 1));
     T_RUN(&r.loop, a->phase == ATTEMPT_RUNNING);
-    T_CONTAINS(a->report.detail, "its shim speaks version 999, this borglet 2 to 3");
+    T_CONTAINS(a->report.detail, unusable[_i].why);
+    ck_assert(a->by_pid);
     int changes = r.changes;
-    t_loop_run_ms(&r.loop, 1000);
-    ck_assert_int_eq(fake.heard->connections, 1);
+    t_loop_run_ms(&r.loop, 1500);
+    /* Asked again after 0.1, 0.3, 0.7 and 1.5 s. */
+    ck_assert_int_ge(fake.heard->connections, 2);
+    ck_assert_int_le(fake.heard->connections, 5);
     ck_assert_int_eq(r.changes, changes);
     ck_assert_int_eq(kill(fake.task, 0), 0);
     runner_stop(r.runner, a, 60000); /* it does not catch SIGTERM: no need to wait for SIGKILL */
     T_RUN(&r.loop, a->phase == ATTEMPT_ENDED);
     ck_assert_int_eq(a->report.kind, REPORT_LOST);
-    T_CONTAINS(a->report.detail, "version 999");
+    T_CONTAINS(a->report.detail, "its end is unknown: ");
+    T_CONTAINS(a->report.detail, unusable[_i].why);
     ck_assert_int_eq(waitpid(fake.pid, NULL, 0), fake.pid);
     T_RUN(&r.loop, kill(fake.task, 0) < 0);
     rig_release(&r);
 }
 END_TEST
 
-START_TEST(a_shim_of_the_version_before_is_understood)
+/* It refuses the hello, as every request that it does not know, and then answers the same. */
+START_TEST(a_shim_of_a_version_without_hello_is_understood)
 {
-    struct shim_message message = {.version = 2, .kind = SHIM_STATE};
-    size_t size = offsetof(struct shim_message, state) + shim_state_bytes(2);
+    uint32_t version = (uint32_t)_i;
+    struct shim_message message = {.version = version, .kind = SHIM_REFUSED};
+    size_t size = offsetof(struct shim_message, state) + shim_state_bytes(version);
     struct fake fake;
     struct rig r;
 
@@ -219,13 +254,68 @@ START_TEST(a_shim_of_the_version_before_is_understood)
     struct attempt *a = runner_find(r.runner, ref(0, 1));
     T_RUN(&r.loop, a->phase == ATTEMPT_RUNNING);
     ck_assert_int_eq(a->report.pid, 77);
-    ck_assert(!a->foreign);
+    ck_assert(!a->by_pid);
+    ck_assert_uint_eq(a->shim_version, version);
     ck_assert_uint_eq(fake.heard->last_version, 2);
+    ck_assert_int_eq(fake.heard->requests, 2);
     kill(fake.pid, SIGKILL);
     waitpid(fake.pid, NULL, 0);
     a->state.task_pid = 0; /* 77 is nobody of ours */
     T_RUN(&r.loop, a->phase == ATTEMPT_ENDED);
     kill(fake.task, SIGKILL);
+    rig_release(&r);
+}
+END_TEST
+
+/* Record that the fake's task has that pid and start time. */
+static void fake_record(const struct rig *r, const struct fake *fake, pid_t pid, uint64_t starttime)
+{
+    char file[SHIM_RECORD_BYTES] = "";
+    struct process shim = {0};
+    struct shim_record record = {.magic = SHIM_RECORD_MAGIC, .version = SHIM_VERSION_MAX, .seq = 1};
+
+    ck_assert(process_read(fake->pid, &shim));
+    record.state.bytes = sizeof(record.state);
+    record.state.version_min = record.state.version_max = SHIM_VERSION_MAX;
+    record.state.phase = SHIM_RUNNING;
+    record.state.shim_pid = fake->pid;
+    record.state.shim_starttime = shim.starttime;
+    record.state.task_pid = pid;
+    record.state.starttime = starttime;
+    boot_id_read(record.state.boot_id, sizeof(record.state.boot_id));
+    record.crc = shim_crc(0, &record, offsetof(struct shim_record, crc));
+    memcpy(file, &record, sizeof(record));
+    int fd = open(t_path(r->dir, "tasks/web.0.1.1/record"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_eq(write(fd, file, sizeof(file)), sizeof(file));
+    close(fd);
+}
+
+START_TEST(a_number_that_another_process_has_now_is_not_watched_or_signalled)
+{
+    struct process process;
+    struct fake fake;
+    struct rig r;
+
+    rig_init(&r);
+    rig_close(&r);
+    t_loop_run_ms(&r.loop, 20);
+    fake_start(&r, &fake, unusable[1].message, unusable[1].size);
+    pid_t other = fork();
+    if (other == 0) {
+        for (;;)
+            pause();
+    }
+    ck_assert(process_read(other, &process));
+    fake_record(&r, &fake, other, process.starttime - 1);
+    rig_open(&r, "21000-21999");
+    struct attempt *a = runner_find(r.runner, ref(0, 1));
+    T_RUN(&r.loop, a->phase == ATTEMPT_ENDED);
+    ck_assert_int_eq(a->report.kind, REPORT_LOST);
+    ck_assert_int_eq(waitpid(other, NULL, WNOHANG), 0);
+    T_RUN(&r.loop, kill(fake.task, 0) < 0);
+    kill(other, SIGKILL);
+    waitpid(other, NULL, 0);
+    waitpid(fake.pid, NULL, 0);
     rig_release(&r);
 }
 END_TEST
@@ -268,7 +358,7 @@ START_TEST(a_shim_that_is_stopped_does_not_keep_its_task)
     a->probe_ms = 1;
     T_RUN(&r.loop, a->phase == ATTEMPT_ENDED);
     ck_assert_int_eq(a->report.kind, REPORT_LOST);
-    T_CONTAINS(a->report.detail, "its shim did not answer");
+    T_CONTAINS(a->report.detail, "its shim did not carry out a stop");
     T_RUN(&r.loop, kill(pid, 0) < 0 && kill(a->shim_pid, 0) < 0);
     rig_release(&r);
 }
@@ -284,8 +374,10 @@ int main(void)
                         ARRAY_SIZE(replaced) * ARRAY_SIZE(replacements));
     tcase_add_test(tamper, what_is_replaced_under_a_running_attempt_changes_nothing);
     tcase_add_test(tamper, a_socket_that_somebody_else_listens_at_is_no_shim);
-    tcase_add_test(tamper, a_shim_of_another_version_is_left_running_and_can_be_stopped);
-    tcase_add_test(tamper, a_shim_of_the_version_before_is_understood);
+    tcase_add_loop_test(tamper, a_shim_that_cannot_be_spoken_to_is_left_running_and_can_be_stopped,
+                        0, ARRAY_SIZE(unusable));
+    tcase_add_loop_test(tamper, a_shim_of_a_version_without_hello_is_understood, 2, 4);
+    tcase_add_test(tamper, a_number_that_another_process_has_now_is_not_watched_or_signalled);
     tcase_add_test(tamper, a_shim_that_hangs_up_is_tried_again_ever_more_rarely);
     tcase_add_test(tamper, a_shim_that_is_stopped_does_not_keep_its_task);
     suite_add_tcase(suite, tamper);

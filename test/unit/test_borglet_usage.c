@@ -1,5 +1,5 @@
 /*
- * test_borglet_usage.c - what processes use, by the shim that they descend from.
+ * test_borglet_usage.c - usage of processes, by the shim that they descend from.
  */
 #include "usage.h"
 #include "clock.h"
@@ -16,7 +16,7 @@
 
 enum { MIB = 1 << 20 };
 
-/* A process in the place of a shim: the subreaper of what it starts, until it is killed. */
+/* Start a process that acts as a shim: it is the subreaper of its children until it is killed. */
 struct rig {
     int ready[2];
     pid_t shim;
@@ -40,7 +40,7 @@ static void wait_for_ever(const struct rig *r)
         pause();
 }
 
-/* `start` is run by the shim. */
+/* The shim runs `start`. */
 static void rig_start(struct rig *r, void (*start)(const struct rig *r), int tells)
 {
     char byte;
@@ -116,7 +116,7 @@ START_TEST(a_task_is_measured_and_its_shim_is_not)
 }
 END_TEST
 
-/* A daemon: a session of its own, and its parent has ended. */
+/* Become a daemon: a session of its own, and a parent that has ended. */
 static void start_daemon(const struct rig *r)
 {
     if (fork() != 0)
@@ -136,7 +136,7 @@ static void start_daemon(const struct rig *r)
     wait_for_ever(r);
 }
 
-START_TEST(what_has_left_the_session_is_counted)
+START_TEST(a_process_that_left_the_session_is_counted)
 {
     struct rig r;
 
@@ -163,7 +163,7 @@ static void start_sharers(const struct rig *r)
     }
 }
 
-/* As a server that forks its workers from a warm parent. */
+/* Fork workers from a parent that has used its memory, as servers do. */
 static void start_copies(const struct rig *r)
 {
     if (fork() != 0)
@@ -175,14 +175,14 @@ static void start_copies(const struct rig *r)
     wait_for_ever(r);
 }
 
-/* Nobody may look into these: PSS is not to be had. Root may. */
+/* Processes that are not dumpable: their PSS is not readable, except for root. */
 static void start_secret(const struct rig *r)
 {
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     start_sharers(r);
 }
 
-START_TEST(memory_that_processes_share_is_counted_once)
+START_TEST(shared_memory_is_counted_once)
 {
     static void (*const starts[])(const struct rig *r) = {start_sharers, start_copies,
                                                           start_secret};
@@ -204,7 +204,7 @@ static void start_ended(const struct rig *r)
             _exit(0);
         }
         wait(NULL);
-        if (fork() == 0) { /* nobody but the shim does */
+        if (fork() == 0) { /* only the shim waits for it */
             if (fork() == 0) {
                 burn(60);
                 _exit(0);
@@ -216,7 +216,7 @@ static void start_ended(const struct rig *r)
     }
 }
 
-START_TEST(cpu_time_of_what_has_ended_is_counted)
+START_TEST(cpu_time_of_ended_processes_is_counted)
 {
     struct usage_sample sample;
     struct rig r;
@@ -238,9 +238,9 @@ int main(void)
     TCase *tcase = tcase_create("usage");
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_task_is_measured_and_its_shim_is_not);
-    tcase_add_test(tcase, what_has_left_the_session_is_counted);
-    tcase_add_loop_test(tcase, memory_that_processes_share_is_counted_once, 0, 3);
-    tcase_add_test(tcase, cpu_time_of_what_has_ended_is_counted);
+    tcase_add_test(tcase, a_process_that_left_the_session_is_counted);
+    tcase_add_loop_test(tcase, shared_memory_is_counted_once, 0, 3);
+    tcase_add_test(tcase, cpu_time_of_ended_processes_is_counted);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

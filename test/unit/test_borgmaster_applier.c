@@ -1,5 +1,6 @@
 /*
- * test_borgmaster_applier.c - many committed entries at once: in order, and a piece in a turn.
+ * test_borgmaster_applier.c - applying many committed entries: in order, with bounded work per
+ * turn.
  */
 #include "applier.h"
 #include "cell_fixture.h"
@@ -11,10 +12,10 @@ struct scene {
     uv_loop_t loop;
     struct applier applier;
     uint64_t applied; /* the last index */
-    uint64_t each_us; /* what one takes */
+    uint64_t each_us; /* duration of one entry */
     uint64_t large;   /* the entry that takes PIECES pieces; 0: none */
-    int pieces;       /* of it that were applied */
-    uint64_t told;    /* the index of the wait that was told last */
+    int pieces;       /* applied pieces of it */
+    uint64_t told;    /* index of the last wait that was notified */
     uint32_t told_count;
 };
 
@@ -64,7 +65,7 @@ static void hand_over(struct scene *s, uint64_t from, uint64_t to)
         char text[32];
         snprintf(text, sizeof text, "entry %" PRIu64, index);
         applier_put(&s->applier, index, index / 100, text, strlen(text));
-        memset(text, 'x', sizeof text); /* whoever keeps them has copied them */
+        memset(text, 'x', sizeof text); /* entries must have been copied before */
     }
 }
 
@@ -81,7 +82,7 @@ START_TEST(a_turn_applies_a_bounded_number_and_all_come_in_order)
     struct wait waits[3] = {{.scene = &s, .index = 100}, {.scene = &s, .index = ENTRIES}};
     scene_begin(&s, 0);
     hand_over(&s, 1, 100);
-    ck_assert_uint_eq(s.applied, 100); /* few are applied at once */
+    ck_assert_uint_eq(s.applied, 100); /* a few are applied at once */
     applier_after(&s.applier, &waits[0].wait, on_told);
     ck_assert_uint_eq(s.told, 100);
     hand_over(&s, 101, ENTRIES);
@@ -106,7 +107,7 @@ START_TEST(a_turn_applies_a_bounded_number_and_all_come_in_order)
 }
 END_TEST
 
-/* Of what each takes 3 ms a turn begins as many as fit into its time. */
+/* With 3 ms per entry, a turn starts as many as fit into its time. */
 START_TEST(a_turn_applies_what_fits_into_its_time)
 {
     struct scene s;
@@ -118,7 +119,7 @@ START_TEST(a_turn_applies_what_fits_into_its_time)
     while (s.applied < 40) {
         uint64_t before = s.applied;
         uv_run(&s.loop, UV_RUN_NOWAIT);
-        ck_assert_uint_ge(s.applied, before + 1); /* one always is, however long it takes */
+        ck_assert_uint_ge(s.applied, before + 1); /* one is always applied, however long it takes */
         ck_assert_uint_le(s.applied, before + APPLIER_TURN_US / 3000 + 1);
         applier_turn_end(&s.applier);
     }
@@ -126,7 +127,7 @@ START_TEST(a_turn_applies_what_fits_into_its_time)
 }
 END_TEST
 
-/* One that is handed over first in a turn is begun at once, one behind many from what was kept. */
+/* The large entry starts at once if it is the first in a turn, or from the queue behind others. */
 START_TEST(an_entry_in_pieces_takes_a_turn_for_each_and_the_next_ones_wait)
 {
     struct scene s;
@@ -147,13 +148,14 @@ START_TEST(an_entry_in_pieces_takes_a_turn_for_each_and_the_next_ones_wait)
         ck_assert_int_eq(s.pieces, ++turns);
     }
     ck_assert_uint_eq(s.told, s.large);
-    ck_assert_uint_eq(s.applied, s.large + 50); /* small ones fit into the turn of the last piece */
+    ck_assert_uint_eq(s.applied,
+                      s.large + 50); /* small entries fit into the turn of the last piece */
     ck_assert(applier_is_empty(&s.applier));
     scene_end(&s);
 }
 END_TEST
 
-START_TEST(what_is_applied_in_part_can_be_ended_at_once_or_forgotten)
+START_TEST(a_partly_applied_entry_can_be_completed_or_dropped)
 {
     struct scene s;
     scene_begin(&s, 0);
@@ -165,7 +167,7 @@ START_TEST(what_is_applied_in_part_can_be_ended_at_once_or_forgotten)
     if (_i == 0)
         applier_drain(&s.applier);
     else
-        applier_clear(&s.applier); /* the cell is of a snapshot now */
+        applier_clear(&s.applier); /* the cell comes from a snapshot now */
     ck_assert_int_eq(s.pieces, _i == 0 ? PIECES : 1);
     ck_assert_uint_eq(s.applied, _i == 0 ? 3 : 0);
     ck_assert(applier_is_empty(&s.applier));
@@ -178,7 +180,7 @@ START_TEST(what_is_applied_in_part_can_be_ended_at_once_or_forgotten)
 }
 END_TEST
 
-START_TEST(what_waits_can_be_applied_at_once_or_forgotten)
+START_TEST(waiting_entries_can_be_applied_at_once_or_dropped)
 {
     struct scene s;
     struct wait wait = {.scene = &s, .index = 2000};
@@ -192,7 +194,7 @@ START_TEST(what_waits_can_be_applied_at_once_or_forgotten)
     struct wait again = {.scene = &s, .index = 2000};
     applier_after(&s.applier, &again.wait, on_told);
     ck_assert_uint_eq(s.told_count, 1);
-    applier_clear(&s.applier); /* the cell is of a snapshot now: it has them */
+    applier_clear(&s.applier); /* the cell comes from a snapshot now, which contains them */
     ck_assert_uint_eq(s.told_count, 2);
     ck_assert(applier_is_empty(&s.applier));
     s.applied = 4000;
@@ -203,15 +205,14 @@ START_TEST(what_waits_can_be_applied_at_once_or_forgotten)
 }
 END_TEST
 
-START_TEST(what_is_kept_is_bounded)
+START_TEST(the_queue_is_bounded)
 {
     struct scene s;
     static char bytes[131072];
     scene_begin(&s, 0);
     applier_put(&s.applier, 1, 0, "entry 1", 7);
     s.applier.done = APPLIER_TURN_ENTRIES;
-    /* Their text is not what on_apply() expects: only that none is begun before the bound counts.
-     */
+    /* Their text is not what on_apply() expects; none may start before the bound is reached. */
     for (uint64_t i = 2; i * sizeof bytes <= APPLIER_BYTES_MAX; i++)
         applier_put(&s.applier, i, 0, bytes, sizeof bytes);
     ck_assert_uint_eq(s.applied, 1);
@@ -230,9 +231,9 @@ int main(void)
     tcase_add_test(tcase, a_turn_applies_what_fits_into_its_time);
     tcase_add_loop_test(tcase, an_entry_in_pieces_takes_a_turn_for_each_and_the_next_ones_wait, 0,
                         2);
-    tcase_add_loop_test(tcase, what_is_applied_in_part_can_be_ended_at_once_or_forgotten, 0, 2);
-    tcase_add_test(tcase, what_waits_can_be_applied_at_once_or_forgotten);
-    tcase_add_test(tcase, what_is_kept_is_bounded);
+    tcase_add_loop_test(tcase, a_partly_applied_entry_can_be_completed_or_dropped, 0, 2);
+    tcase_add_test(tcase, waiting_entries_can_be_applied_at_once_or_dropped);
+    tcase_add_test(tcase, the_queue_is_bounded);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -1,6 +1,6 @@
 /*
- * test_borgmaster_damage.c - bytes that change on the disk, anywhere in cell.db and its log: what
- * is loaded or answered afterwards is right, or nothing is.
+ * test_borgmaster_damage.c - bytes change anywhere in cell.db and its log: the rows that are loaded
+ * or answered afterwards are right, or the file is refused.
  */
 #include "log.h"
 #include "store_fixture.h"
@@ -12,8 +12,8 @@
 
 enum { COMMANDS = 300, SAMPLES = 90, IDENTITY = 1 };
 
-/* A store as a crash leaves it, half of its pages in cell.db, the rest in the log beside it; and as
- * a clean end leaves it. */
+/* A store as a crash leaves it, with half of its pages in cell.db and the rest in the log beside
+ * it; and as a clean end leaves it. */
 struct victim {
     uint64_t digests[COMMANDS + 1]; /* by index */
     char *db, *wal, *closed;
@@ -48,13 +48,13 @@ static struct victim *victim_new(uint64_t seed)
     struct store *store = open_store(dir, empty);
     v->digests[0] = cell_digest(d.cell);
     for (int i = 0; i < COMMANDS; i++) {
-        if (i == COMMANDS / 2) { /* closing moves all into the file */
+        if (i == COMMANDS / 2) { /* closing moves everything into the file */
             store_close(store);
             cell_clear(empty);
             store = open_store(dir, empty);
         }
         driver_put(&d, store);
-        wait_written(store, d.cell->applied_index); /* a transaction of its own */
+        wait_written(store, d.cell->applied_index); /* a separate transaction */
         v->digests[d.cell->applied_index] = cell_digest(d.cell);
     }
     v->db = file_read(t_path(dir, "cell.db"), &v->db_size);
@@ -82,7 +82,7 @@ static void clear(const char *dir)
     ck_assert_int_eq(system(command), 0);
 }
 
-/* Lay the files in the directory; nothing else stays there. */
+/* Write the files into the directory and remove all others. */
 static void victim_lay(const struct victim *v, const char *dir)
 {
     clear(dir);
@@ -102,7 +102,7 @@ static void on_fatal(void *data, const struct err *err)
     __atomic_fetch_add(&fatal->calls, 1, __ATOMIC_SEQ_CST);
 }
 
-/* Every row and every index of the database, as one number; false: refused. */
+/* Return a hash over all rows through every index; false if the database is refused. */
 static bool all_rows_hash(struct store *store, uint64_t *ret)
 {
     static const char *const queries[] = {
@@ -144,7 +144,7 @@ struct outcomes {
     size_t same, older, aside, refused;
 };
 
-/* Open what is left and read all of it: it is a state that was, or it is set aside. */
+/* Open the files and read everything: the state existed before, or the file is set aside. */
 static void judge(const struct victim *v, const char *dir, uint64_t hash, struct outcomes *o)
 {
     struct cell *cell = cell_new();
@@ -167,7 +167,7 @@ static void judge(const struct victim *v, const char *dir, uint64_t hash, struct
     o->older += whole && index < COMMANDS && index > 0;
     o->aside += whole && index == 0;
     store_close(store);
-    if (!whole) { /* what was read before is right; the next start begins anew */
+    if (!whole) { /* the answers so far were right; the next start rebuilds it */
         cell_clear(cell);
         store = open_store(dir, cell);
         ck_assert_uint_eq(store_index(store), 0);
@@ -190,7 +190,7 @@ static uint64_t hash_of_all(const struct victim *v)
     return hash;
 }
 
-/* Change one byte, in one bit or all of them. */
+/* Change one byte, in one bit or completely. */
 static void flip(char *byte, uint64_t *seed)
 {
     *byte = (char)(*byte ^ (draw_below(seed, 2) == 0 ? 1 << draw_below(seed, 8) : 0xff));
@@ -249,7 +249,7 @@ START_TEST(a_flipped_byte_after_a_clean_end_never_gives_a_wrong_state)
 }
 END_TEST
 
-/* What a power cut or a dying disk leaves: the end missing, or zeros from somewhere on. */
+/* After a power failure or on a dying disk, the end is missing or consists of zeros. */
 START_TEST(a_torn_file_never_gives_a_wrong_state)
 {
     struct victim *v = victim_new(7);
@@ -271,8 +271,8 @@ START_TEST(a_torn_file_never_gives_a_wrong_state)
 }
 END_TEST
 
-/* While it runs: pages that nobody has in memory are changed below it, in file and log. */
-START_TEST(damage_below_a_running_store_is_found_when_it_is_read)
+/* Pages that are not in memory change in file and log while the store runs. */
+START_TEST(damage_under_a_running_store_is_detected_by_a_read)
 {
     struct victim *v = victim_new(11);
     uint64_t seed = 5, hash = hash_of_all(v);
@@ -304,8 +304,8 @@ START_TEST(damage_below_a_running_store_is_found_when_it_is_read)
 }
 END_TEST
 
-/* A page that is right in itself, but at another place. */
-START_TEST(pages_that_changed_places_are_found)
+/* A page with valid contents, but at a wrong position. */
+START_TEST(swapped_pages_are_detected)
 {
     struct victim *v = victim_new(13);
     struct outcomes o = {0};
@@ -343,7 +343,7 @@ START_TEST(files_of_another_cell_are_set_aside)
 }
 END_TEST
 
-START_TEST(the_database_says_what_the_log_must_have)
+START_TEST(the_database_records_the_entries_that_the_log_must_have)
 {
     const char *dir = t_dir();
     struct driver d = driver_new(19);
@@ -352,7 +352,7 @@ START_TEST(the_database_says_what_the_log_must_have)
     ck_assert_uint_eq(store_stored_index(store), 0);
     for (uint64_t i = 1; i <= 20; i++) {
         struct delta *delta = driver_step(&d);
-        delta->stored_index = i - 1; /* the log is always one behind */
+        delta->stored_index = i - 1; /* the log is always one entry behind */
         store_put(store, delta);
         delta_unref(delta);
     }
@@ -369,17 +369,17 @@ END_TEST
 
 int main(void)
 {
-    log_open((enum log_level)(LOG_ERROR + 1), "test"); /* it says much of what is wrong */
+    log_open((enum log_level)(LOG_ERROR + 1), "test"); /* the store logs much about damage */
     Suite *suite = suite_create("borgmaster_damage");
     TCase *t = tcase_create("damage");
     tcase_set_timeout(t, 300);
     tcase_add_loop_test(t, a_flipped_byte_after_a_crash_never_gives_a_wrong_state, 0, 2);
     tcase_add_loop_test(t, a_flipped_byte_after_a_clean_end_never_gives_a_wrong_state, 0, 2);
     tcase_add_test(t, a_torn_file_never_gives_a_wrong_state);
-    tcase_add_test(t, damage_below_a_running_store_is_found_when_it_is_read);
-    tcase_add_test(t, pages_that_changed_places_are_found);
+    tcase_add_test(t, damage_under_a_running_store_is_detected_by_a_read);
+    tcase_add_test(t, swapped_pages_are_detected);
     tcase_add_test(t, files_of_another_cell_are_set_aside);
-    tcase_add_test(t, the_database_says_what_the_log_must_have);
+    tcase_add_test(t, the_database_records_the_entries_that_the_log_must_have);
     suite_add_tcase(suite, t);
     return t_main(suite);
 }

@@ -6,6 +6,7 @@
 #include "cell_fixture.h"
 #include "cmd_pack.h"
 #include "entry.h"
+#include "testlib.h"
 
 enum { LARGE = 3 * APPLIER_PIECE_UNITS, INDEX = 9 };
 
@@ -60,7 +61,7 @@ static enum entry_went go_on(struct scene *s)
     struct buf CLEANUP(buf_release) moved = {0};
     buf_append(&moved, s->envelope.bytes, s->envelope.size);
     enum entry_went went = entry_go_on(&s->entry, s->w.cell, &s->w.changes, s->proposer, INDEX,
-                                       moved.bytes, moved.size);
+                                       moved.bytes, moved.size, &t_err);
     memset(moved.bytes, 'x', moved.size);
     return went;
 }
@@ -113,10 +114,76 @@ START_TEST(an_entry_without_commands_is_over_at_once)
 {
     struct scene s;
     scene_begin(&s);
-    ck_assert_int_eq(
-        entry_go_on(&s.entry, s.w.cell, &s.w.changes, s.proposer, INDEX, s.envelope.bytes, 8),
-        ENTRY_OVER);
+    ck_assert_int_eq(entry_go_on(&s.entry, s.w.cell, &s.w.changes, s.proposer, INDEX,
+                                 s.envelope.bytes, 8, &t_err),
+                     ENTRY_OVER);
     ck_assert(changes_empty(&s.w.changes));
+    scene_end(&s);
+}
+END_TEST
+
+/* What ends a replica, and does not bring it down in the middle. */
+START_TEST(an_entry_that_this_release_cannot_read_is_not_applied)
+{
+    static const struct {
+        const char *what;
+        uint8_t cmd[16];
+        uint32_t size;
+        int code;
+        const char *says;
+    } rows[] = {
+        {"a kind of a later release",
+         {0x98, 1, 0, 0, 0, 0xa0, 0, 0xcc, 200, 0x90},
+         10,
+         ERR_STATE,
+         "later release"},
+        {"a field of a later release",
+         {0x98, 1, 0, 0, 0, 0xa0, 0, 2, 0x92, 1, 7},
+         11,
+         ERR_STATE,
+         "later release"},
+        {"a later format",
+         {0x98, 1, 0, 0, 0, 0xa0, 0, CMD_FORMAT_SET, 0x91, 99},
+         10,
+         ERR_STATE,
+         "format 99"},
+        {"damaged", {0x98, 1, 0, 0, 0, 0xa0, 0, 2, 0x91, 0xa0}, 10, ERR_CORRUPT, "not an integer"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct scene s;
+        struct buf envelope = {0};
+        struct err err = {0};
+        scene_begin(&s);
+        uint64_t digest = cell_digest(s.w.cell);
+        buf_append(&envelope, s.envelope.bytes, 8);
+        envelope_add(&envelope, rows[i].cmd, rows[i].size);
+        ck_assert_msg(entry_go_on(&s.entry, s.w.cell, &s.w.changes, s.proposer, INDEX,
+                                  envelope.bytes, envelope.size, &err) == ENTRY_NONE,
+                      "%s", rows[i].what);
+        ck_assert_msg((int)err.code == rows[i].code, "%s: %s", rows[i].what, err.msg);
+        T_CONTAINS(err.msg, rows[i].says);
+        ck_assert_uint_eq(cell_digest(s.w.cell), digest);
+        buf_release(&envelope);
+        scene_end(&s);
+    }
+}
+END_TEST
+
+START_TEST(a_format_that_a_user_may_not_set_stops_nobody)
+{
+    struct scene s;
+    struct buf envelope = {0}, packed = {0};
+    struct err err = {0};
+    struct cmd cmd = {.kind = CMD_FORMAT_SET, .user = "eve", .format_set.format = 99};
+    scene_begin(&s);
+    T_OK(cmd_pack(&cmd, &packed, &t_err));
+    buf_append(&envelope, s.envelope.bytes, 8);
+    envelope_add(&envelope, packed.bytes, packed.size);
+    ck_assert_int_eq(entry_go_on(&s.entry, s.w.cell, &s.w.changes, s.proposer, INDEX,
+                                 envelope.bytes, envelope.size, &err),
+                     ENTRY_OVER);
+    ck_assert_uint_eq(cell_format(s.w.cell), 1);
+    buf_release(&envelope), buf_release(&packed);
     scene_end(&s);
 }
 END_TEST
@@ -127,6 +194,8 @@ int main(void)
     TCase *tcase = tcase_create("entry");
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, its_commands_come_one_after_the_other_and_large_ones_in_pieces);
+    tcase_add_test(tcase, an_entry_that_this_release_cannot_read_is_not_applied);
+    tcase_add_test(tcase, a_format_that_a_user_may_not_set_stops_nobody);
     tcase_add_test(tcase, it_can_be_dropped_anywhere_and_another_begun);
     tcase_add_test(tcase, an_entry_without_commands_is_over_at_once);
     suite_add_tcase(suite, tcase);

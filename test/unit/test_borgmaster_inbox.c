@@ -1,5 +1,5 @@
 /*
- * test_borgmaster_inbox.c - commands that wait: in which lane, in which order, how many.
+ * test_borgmaster_inbox.c - waiting commands: lane, order and number.
  */
 #include "inbox.h"
 
@@ -20,7 +20,7 @@ static const struct {
     {CMD_JOB_KILL, "olga", true, INBOX_OPERATOR},
     {CMD_JOB_KILL, "ada", false, INBOX_USERS},
     {CMD_MACHINE_DRAIN, "ada", false,
-     INBOX_USERS}, /* she may not, but she may ask like everybody */
+     INBOX_USERS}, /* it will be refused, but anybody may send it */
 };
 
 START_TEST(every_command_has_its_lane)
@@ -49,7 +49,7 @@ static void put(struct inbox *inbox, const char *user, const char *job, struct t
     struct cmd cmd = {.kind = CMD_JOB_KILL};
     str_copy(cmd.user, sizeof cmd.user, user);
     str_copy(cmd.job_kill.name, sizeof cmd.job_kill.name, job);
-    inbox_put(inbox, &cmd, strcmp(user, "root") == 0, on_answer, told);
+    inbox_put(inbox, &cmd, CELL_FORMAT, strcmp(user, "root") == 0, on_answer, told);
 }
 
 static struct cmd take(struct inbox *inbox)
@@ -62,7 +62,7 @@ static struct cmd take(struct inbox *inbox)
     return cmd;
 }
 
-START_TEST(a_flood_delays_who_floods)
+START_TEST(a_flood_delays_only_its_user)
 {
     struct inbox inbox;
     struct told flood = {0}, others = {0};
@@ -75,7 +75,7 @@ START_TEST(a_flood_delays_who_floods)
     ck_assert_int_eq(flood.calls, 1);
     ck_assert_int_eq(flood.err.code, ERR_UNAVAILABLE);
     T_CONTAINS(flood.err.msg, "of user \"ada\" wait");
-    for (int i = 0; i < 100; i++) /* she has been at it for a while */
+    for (int i = 0; i < 100; i++) /* she has sent commands for a while */
         (void)take(&inbox);
     put(&inbox, "bob", "b", &others);
     put(&inbox, "root", "r", &others);
@@ -102,7 +102,7 @@ int main(void)
     Suite *suite = suite_create("borgmaster_inbox");
     TCase *tcase = tcase_create("inbox");
     tcase_add_loop_test(tcase, every_command_has_its_lane, 0, (int)ARRAY_SIZE(lanes));
-    tcase_add_test(tcase, a_flood_delays_who_floods);
+    tcase_add_test(tcase, a_flood_delays_only_its_user);
     suite_add_tcase(suite, tcase);
     return t_main(suite);
 }

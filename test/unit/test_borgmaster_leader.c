@@ -1,5 +1,5 @@
 /*
- * test_borgmaster_leader.c - what the leader's timer finds due.
+ * test_borgmaster_leader.c - due actions of the leader's timer.
  */
 #include "leader.h"
 #include "testlib.h"
@@ -53,7 +53,7 @@ static size_t due_at(struct scene *s, uint64_t mono_ms, uint64_t wall_ms)
     return leader_due(s->cell, s->heard_ms, &s->loss, mono_ms, wall_ms, s->wake, s->due);
 }
 
-/* A job whose only task has failed once and backs off; returns when that ends. */
+/* A job whose only task has failed once and backs off; returns the end of the back-off. */
 static uint64_t scene_back_off(struct scene *s, const char *name, uint32_t backoff_ms)
 {
     struct cmd submit = {.kind = CMD_JOB_SUBMIT, .time_ms = 2};
@@ -79,7 +79,7 @@ static uint64_t scene_back_off(struct scene *s, const char *name, uint32_t backo
     return cell_task(s->cell, task)->not_before_ms;
 }
 
-START_TEST(a_silent_machine_is_declared_down_and_only_that_one)
+START_TEST(only_the_silent_machine_is_declared_down)
 {
     struct scene *s = scene_new();
     s->heard_ms[0] = 2000;
@@ -93,8 +93,8 @@ START_TEST(a_silent_machine_is_declared_down_and_only_that_one)
 }
 END_TEST
 
-/* Three machines are never a large loss; while the cell holds still nobody is declared down. */
-START_TEST(a_small_cell_loses_two_of_three_at_once_unless_it_holds_still)
+/* Three machines are never a large loss; during a hold none is declared down. */
+START_TEST(in_a_small_cell_two_of_three_are_declared_down_unless_held)
 {
     struct scene *s = scene_new();
     uint64_t now_ms = 1001 + LEADER_SILENT_MS;
@@ -103,7 +103,7 @@ START_TEST(a_small_cell_loses_two_of_three_at_once_unless_it_holds_still)
     ck_assert_uint_eq(due_at(s, now_ms, 0), 2);
     struct cmd hold = {.kind = CMD_HOLD_SET, .hold_set = {.hold = HOLD_ON}};
     scene_apply(s, &hold);
-    s->loss = (struct loss){0}; /* a new leader: it cannot know yet that so few are silent */
+    s->loss = (struct loss){0}; /* a new leader does not know yet that so few are silent */
     ck_assert_uint_eq(due_at(s, now_ms, 0), 0);
     ck_assert_uint_eq(due_at(s, now_ms + LEADER_SILENT_MS, 0), 0);
     s->heard_ms[0] = now_ms + 2 * LEADER_SILENT_MS;
@@ -115,7 +115,7 @@ START_TEST(a_small_cell_loses_two_of_three_at_once_unless_it_holds_still)
 }
 END_TEST
 
-START_TEST(silence_counts_from_when_a_machine_is_back)
+START_TEST(silence_counts_from_the_return_of_a_machine)
 {
     struct scene *s = scene_new();
     uint64_t now_ms = 1001 + LEADER_SILENT_MS;
@@ -133,7 +133,7 @@ START_TEST(silence_counts_from_when_a_machine_is_back)
 }
 END_TEST
 
-START_TEST(a_back_off_is_over_when_it_is_over)
+START_TEST(a_back_off_ends_at_its_time)
 {
     struct scene *s = scene_new();
     uint64_t end_ms = scene_back_off(s, "web", 1000);
@@ -149,8 +149,8 @@ START_TEST(a_back_off_is_over_when_it_is_over)
 }
 END_TEST
 
-/* Whatever the order in which they began, and however long they last. */
-START_TEST(back_offs_that_end_first_are_woken_first)
+/* Independent of their start order and their duration. */
+START_TEST(tasks_are_woken_in_the_order_their_back_offs_end)
 {
     static const uint32_t lasts_ms[] = {BACKOFF_MS_MAX, 1, 5000, BACKOFF_MS_MAX - 2000, 60000};
     static const uint32_t order[] = {1, 2, 4, 3, 0};
@@ -168,7 +168,8 @@ START_TEST(back_offs_that_end_first_are_woken_first)
         ck_assert_uint_eq(cell_wake_due(s->cell, ends_ms[order[i]], due, COUNT), i + 1);
         for (uint32_t k = 0; k <= i; k++)
             ck_assert_uint_eq(task_job(due[k]).v, order[k] + 1);
-        ck_assert_uint_eq(cell_wake_due(s->cell, UINT64_MAX, due, i), i); /* no more than that */
+        /* never more than the limit */
+        ck_assert_uint_eq(cell_wake_due(s->cell, UINT64_MAX, due, i), i);
         if (i > 0)
             ck_assert_uint_eq(task_job(due[i - 1]).v, order[i - 1] + 1);
     }
@@ -176,7 +177,7 @@ START_TEST(back_offs_that_end_first_are_woken_first)
 }
 END_TEST
 
-/* A job of two tasks on m1, of which one at a time may be down. */
+/* A job of two tasks on m1, of which one at a time may be disrupted. */
 static struct answer scene_two(struct scene *s, struct placement placements[2])
 {
     struct cmd submit = {.kind = CMD_JOB_SUBMIT};
@@ -196,14 +197,14 @@ static struct answer scene_two(struct scene *s, struct placement placements[2])
     return answer;
 }
 
-START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
+START_TEST(a_drain_continues_when_a_budget_allows_it)
 {
     struct scene *s = scene_new();
     struct placement placements[2];
     struct answer answer = scene_two(s, placements);
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
     struct cmd drain = {.kind = CMD_MACHINE_DRAIN, .machine_drain = {.name = "m1", .on = true}};
-    scene_apply(s, &drain); /* takes down the one that may go */
+    scene_apply(s, &drain); /* stops the task that may be disrupted */
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
     struct report report = {.task = {task_id_of(answer.job, 0), 1},
                             .kind = REPORT_EXITED,
@@ -231,7 +232,7 @@ START_TEST(a_draining_machine_is_asked_again_when_a_budget_has_room)
 }
 END_TEST
 
-START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
+START_TEST(a_resize_continues_when_a_budget_allows_it)
 {
     struct scene *s = scene_new();
     struct placement placements[2];
@@ -247,7 +248,7 @@ START_TEST(a_resized_job_is_asked_again_when_a_budget_has_room)
     larger.machine_register.capacity = (struct resources){{5000, 1 << 30, 1 << 30, 100}};
     scene_apply(s, &larger);
     update.job_update.limit.v[RES_CPU] = 5000;
-    scene_apply(s, &update); /* takes down the one that may go */
+    scene_apply(s, &update); /* stops the task that may be disrupted */
     ck_assert_int_eq(cell_task(s->cell, task_id_of(answer.job, 0))->stopping, CAUSE_UPDATE);
     ck_assert_uint_eq(due_at(s, 0, 0), 0);
     struct report report = {.task = {task_id_of(answer.job, 0), 1},
@@ -280,12 +281,12 @@ END_TEST
 
 enum { MANY = 100000, ONE_PERCENT = MANY / 100 };
 
-/* A cell of a hundred thousand, of which the leader hears every second, but for some. */
+/* A cell of a hundred thousand machines, most of which the leader hears every second. */
 struct large {
     struct scene scene;
     uint64_t *heard_ms;
     uint64_t now_ms;
-    uint32_t deaf_first, deaf_count; /* not heard of */
+    uint32_t deaf_first, deaf_count; /* machines that are not heard */
 };
 
 static struct large *large_new(void)
@@ -309,7 +310,7 @@ static void large_free(struct large *large)
     free(large);
 }
 
-/* One tick; what is due is done before the next. Returns how many were declared down. */
+/* Run one tick and apply what is due. Returns how many machines were declared down. */
 static uint32_t large_tick(struct large *large)
 {
     struct scene *s = &large->scene;
@@ -342,7 +343,7 @@ START_TEST(one_in_a_hundred_of_a_hundred_thousand_is_declared_down_within_ten_se
     ck_assert_uint_eq(large_run(large, 30000), 0);
     large->deaf_first = 5000;
     large->deaf_count = ONE_PERCENT;
-    /* Shards tell what they have heard since they last told: a second, and the silence. */
+    /* Shards report what they have heard since the last report: a second, and the silence. */
     ck_assert_uint_eq(large_run(large, LEADER_SILENT_MS - LEADER_ALIVE_MS), 0);
     ck_assert_uint_eq(large_run(large, 2 * LEADER_ALIVE_MS), ONE_PERCENT);
     for (uint32_t i = 0; i < MANY; i++)
@@ -353,7 +354,7 @@ START_TEST(one_in_a_hundred_of_a_hundred_thousand_is_declared_down_within_ten_se
 }
 END_TEST
 
-START_TEST(a_third_of_a_hundred_thousand_makes_the_cell_hold_still)
+START_TEST(a_third_of_a_hundred_thousand_silent_starts_a_hold)
 {
     struct large *large = large_new();
     large_run(large, 30000);
@@ -368,7 +369,8 @@ START_TEST(a_third_of_a_hundred_thousand_makes_the_cell_hold_still)
 }
 END_TEST
 
-/* A task on each machine, of which one may go: `replicas` are placed in turn from machine 1 on. */
+/* A task on each machine, one of which may be disrupted: `replicas` are placed from machine 1 on.
+ */
 static struct answer large_place(struct large *large, const char *name, uint32_t replicas,
                                  uint32_t step)
 {
@@ -395,7 +397,7 @@ static struct answer large_place(struct large *large, const char *name, uint32_t
     return answer;
 }
 
-START_TEST(each_of_a_hundred_thousand_that_drain_has_its_turn)
+START_TEST(each_of_a_hundred_thousand_draining_machines_has_its_turn)
 {
     struct large *large = large_new();
     struct scene *s = &large->scene;
@@ -408,7 +410,8 @@ START_TEST(each_of_a_hundred_thousand_that_drain_has_its_turn)
         if (i != 2)
             scene_apply(s, &drain);
     }
-    /* The one on machine 1 has gone to machine 2, so that the one on the last may go, too. */
+    /* The task on machine 1 has moved to machine 2, so the task on the last machine may be
+     * disrupted. */
     struct report report = {.task = {task_id_of(pair, 0), 1},
                             .kind = REPORT_EXITED,
                             .machine = {1},
@@ -436,19 +439,19 @@ int main(void)
 {
     Suite *suite = suite_create("leader");
     TCase *tc = tcase_create("due");
-    tcase_add_test(tc, a_silent_machine_is_declared_down_and_only_that_one);
-    tcase_add_test(tc, a_small_cell_loses_two_of_three_at_once_unless_it_holds_still);
-    tcase_add_test(tc, silence_counts_from_when_a_machine_is_back);
-    tcase_add_test(tc, a_back_off_is_over_when_it_is_over);
-    tcase_add_test(tc, back_offs_that_end_first_are_woken_first);
-    tcase_add_test(tc, a_draining_machine_is_asked_again_when_a_budget_has_room);
-    tcase_add_test(tc, a_resized_job_is_asked_again_when_a_budget_has_room);
+    tcase_add_test(tc, only_the_silent_machine_is_declared_down);
+    tcase_add_test(tc, in_a_small_cell_two_of_three_are_declared_down_unless_held);
+    tcase_add_test(tc, silence_counts_from_the_return_of_a_machine);
+    tcase_add_test(tc, a_back_off_ends_at_its_time);
+    tcase_add_test(tc, tasks_are_woken_in_the_order_their_back_offs_end);
+    tcase_add_test(tc, a_drain_continues_when_a_budget_allows_it);
+    tcase_add_test(tc, a_resize_continues_when_a_budget_allows_it);
     TCase *many = tcase_create("many");
     tcase_set_timeout(many, 120);
     tcase_add_test(many,
                    one_in_a_hundred_of_a_hundred_thousand_is_declared_down_within_ten_seconds);
-    tcase_add_test(many, a_third_of_a_hundred_thousand_makes_the_cell_hold_still);
-    tcase_add_test(many, each_of_a_hundred_thousand_that_drain_has_its_turn);
+    tcase_add_test(many, a_third_of_a_hundred_thousand_silent_starts_a_hold);
+    tcase_add_test(many, each_of_a_hundred_thousand_draining_machines_has_its_turn);
     suite_add_tcase(suite, tc);
     suite_add_tcase(suite, many);
     return t_main(suite);

@@ -1,5 +1,5 @@
 /*
- * test_borgmaster_link_diff.c - what a borglet and the cell are told, row by row of the table.
+ * test_borgmaster_link_diff.c - the messages to a borglet and to the cell, row by row of the table.
  */
 #include "link_diff.h"
 #include "testlib.h"
@@ -8,7 +8,7 @@
 
 enum { NOW_MS = 50000, RESEND_MS = 1000 };
 
-/* A cell with one machine and a job of one task assigned to it. */
+/* A cell with one machine and a job of one task that is assigned to it. */
 struct scene {
     struct cell *cell;
     struct changes changes;
@@ -82,7 +82,7 @@ static void scene_kill(struct scene *s)
     scene_apply(s, &cmd);
 }
 
-/* The borglet says this of the attempt. */
+/* The borglet reports this about the attempt. */
 static void hear(struct scene *s, struct report report)
 {
     report.task = s->ref;
@@ -112,7 +112,7 @@ static void expect_intent(const struct scene *s, enum intent_action action)
 static const struct report running = {.kind = REPORT_RUNNING, .pid = 77};
 static const struct report exited = {.kind = REPORT_EXITED, .exit_code = 3};
 
-START_TEST(assigned_and_unknown_is_run_once)
+START_TEST(an_assigned_unknown_attempt_is_started_once)
 {
     struct scene s = scene_assigned();
     diff(&s);
@@ -127,7 +127,7 @@ START_TEST(assigned_and_unknown_is_run_once)
 }
 END_TEST
 
-START_TEST(a_new_limit_is_told_once)
+START_TEST(a_new_limit_is_sent_once)
 {
     struct scene s = scene_assigned();
     struct cmd update = {.kind = CMD_JOB_UPDATE,
@@ -154,7 +154,7 @@ START_TEST(a_new_limit_is_told_once)
                          .machine_register = {.name = "m2", .addr = "h:1"}};
     larger.machine_register.capacity = (struct resources){{5000, 1 << 30, 1 << 30, 100}};
     scene_apply(&s, &larger);
-    update.job_update.limit.v[RES_CPU] = 5000; /* more than its machine has */
+    update.job_update.limit.v[RES_CPU] = 5000; /* more than the machine has */
     scene_apply(&s, &update);
     diff(&s);
     expect_intent(&s, INTENT_STOP);
@@ -163,7 +163,7 @@ START_TEST(a_new_limit_is_told_once)
 }
 END_TEST
 
-START_TEST(running_is_reported_until_the_cell_says_so)
+START_TEST(running_is_reported_until_the_cell_knows_it)
 {
     struct scene s = scene_assigned();
     diff(&s);
@@ -183,7 +183,7 @@ START_TEST(running_is_reported_until_the_cell_says_so)
 }
 END_TEST
 
-START_TEST(running_in_the_cell_and_unknown_to_the_borglet_is_asked_for_and_then_lost)
+START_TEST(an_attempt_unknown_to_the_borglet_is_queried_and_then_lost)
 {
     static const struct report lost = {.kind = REPORT_LOST};
     struct scene s = scene_assigned();
@@ -207,7 +207,7 @@ START_TEST(running_in_the_cell_and_unknown_to_the_borglet_is_asked_for_and_then_
 }
 END_TEST
 
-START_TEST(a_full_set_names_what_runs_already)
+START_TEST(a_full_set_contains_running_attempts)
 {
     struct scene s = scene_assigned();
     scene_report(&s, running);
@@ -220,7 +220,7 @@ START_TEST(a_full_set_names_what_runs_already)
 }
 END_TEST
 
-START_TEST(stopping_is_stopped_once_with_its_grace_and_cause)
+START_TEST(a_stop_is_sent_once_with_grace_and_cause)
 {
     struct scene s = scene_assigned();
     scene_report(&s, running);
@@ -236,7 +236,7 @@ START_TEST(stopping_is_stopped_once_with_its_grace_and_cause)
 }
 END_TEST
 
-START_TEST(stopping_before_the_borglet_heard_of_it_is_stopped_too)
+START_TEST(an_attempt_that_the_borglet_does_not_know_is_stopped_too)
 {
     struct scene s = scene_assigned();
     scene_kill(&s);
@@ -246,7 +246,7 @@ START_TEST(stopping_before_the_borglet_heard_of_it_is_stopped_too)
 }
 END_TEST
 
-START_TEST(ended_is_reported_then_forgotten)
+START_TEST(an_end_is_reported_then_forgotten)
 {
     struct scene s = scene_assigned();
     diff(&s);
@@ -263,7 +263,7 @@ START_TEST(ended_is_reported_then_forgotten)
 }
 END_TEST
 
-START_TEST(a_full_set_names_what_has_ended_until_the_cell_knows)
+START_TEST(a_full_set_contains_ended_attempts_until_the_cell_knows)
 {
     struct scene s = scene_assigned();
     scene_report(&s, running);
@@ -280,7 +280,7 @@ START_TEST(a_full_set_names_what_has_ended_until_the_cell_knows)
 }
 END_TEST
 
-/* Now the cell knows that it is over, and asks for nothing more. */
+/* Now the cell knows that the attempt has ended, and sends nothing more. */
 static void expect_confirmed(struct scene *s, enum report_kind kind)
 {
     ck_assert_uint_eq(s->todo.report_count, 1);
@@ -291,7 +291,7 @@ static void expect_confirmed(struct scene *s, enum report_kind kind)
     ck_assert_uint_eq(cell_machine(s->cell, (machine_id){1})->left_count, 0);
 }
 
-START_TEST(rescheduled_elsewhere_is_stopped_told_then_forgotten)
+START_TEST(a_rescheduled_attempt_is_stopped_reported_then_forgotten)
 {
     struct scene s = scene_assigned();
     struct cmd down = {.kind = CMD_MACHINE_DOWN, .time_ms = 9, .machine_down = {{1}}};
@@ -311,7 +311,7 @@ START_TEST(rescheduled_elsewhere_is_stopped_told_then_forgotten)
 }
 END_TEST
 
-START_TEST(left_behind_and_unknown_to_its_borglet_is_told_as_lost)
+START_TEST(an_unconfirmed_attempt_unknown_to_its_borglet_is_lost)
 {
     struct scene s = scene_assigned();
     struct cmd down = {.kind = CMD_MACHINE_DOWN, .time_ms = 9, .machine_down = {{1}}};
@@ -319,7 +319,7 @@ START_TEST(left_behind_and_unknown_to_its_borglet_is_told_as_lost)
     scene_apply(&s, &down);
     diff_at(&s, true, NOW_MS);
     ck_assert_uint_eq(s.todo.intent_count, 0);
-    diff(&s); /* not again so soon */
+    diff(&s); /* not repeated so soon */
     ck_assert_uint_eq(s.todo.report_count, 0);
     diff_at(&s, false, NOW_MS + RESEND_MS);
     expect_confirmed(&s, REPORT_LOST);
@@ -330,7 +330,7 @@ START_TEST(left_behind_and_unknown_to_its_borglet_is_told_as_lost)
 }
 END_TEST
 
-START_TEST(left_behind_by_another_directory_is_not_told_of_by_who_does_not_know_it)
+START_TEST(an_unconfirmed_attempt_of_another_directory_is_not_lost)
 {
     struct scene s = scene_assigned();
     struct cmd down = {.kind = CMD_MACHINE_DOWN, .time_ms = 9, .machine_down = {{1}}};
@@ -345,7 +345,7 @@ START_TEST(left_behind_by_another_directory_is_not_told_of_by_who_does_not_know_
     ck_assert_uint_eq(cell_machine(s.cell, (machine_id){1})->left_foreign, 1);
     diff_at(&s, true, NOW_MS);
     ck_assert_uint_eq(s.todo.report_count, 0);
-    hear(&s, exited); /* it does know it: the directory was put back */
+    hear(&s, exited); /* it knows the attempt: the directory was restored */
     diff(&s);
     expect_confirmed(&s, REPORT_EXITED);
     ck_assert_uint_eq(cell_machine(s.cell, (machine_id){1})->left_foreign, 0);
@@ -353,7 +353,7 @@ START_TEST(left_behind_by_another_directory_is_not_told_of_by_who_does_not_know_
 }
 END_TEST
 
-START_TEST(what_keeps_its_place_only_is_not_run_and_its_record_is_dropped)
+START_TEST(an_attempt_that_backs_off_in_place_is_not_started)
 {
     struct scene s = scene_assigned();
     scene_report(&s, running);
@@ -373,7 +373,7 @@ START_TEST(what_keeps_its_place_only_is_not_run_and_its_record_is_dropped)
 }
 END_TEST
 
-START_TEST(told_to_run_and_killed_before_it_said_a_word_is_stopped)
+START_TEST(an_attempt_killed_before_its_first_report_is_stopped)
 {
     struct scene s = scene_assigned();
     struct cmd down = {.kind = CMD_MACHINE_DOWN, .time_ms = 9, .machine_down = {{1}}};
@@ -415,7 +415,8 @@ static uint64_t cpu_us(void)
 
 START_TEST(many_reports_cost_little_in_any_order)
 {
-    enum { REPORTS = 30000, CPU_US_MAX = 200000 }; /* one place at a time: seconds */
+    /* a linear search per report would take seconds */
+    enum { REPORTS = 30000, CPU_US_MAX = 200000 };
     static const char *const orders[] = {"descending", "ascending", "scattered", "all the same"};
     struct scene s = scene_assigned();
     for (size_t order = 0; order < ARRAY_SIZE(orders); order++) {
@@ -435,14 +436,14 @@ START_TEST(many_reports_cost_little_in_any_order)
         for (size_t i = 0; i < s.todo.intent_count; i++)
             forgotten += s.todo.intents[i].action == INTENT_FORGET;
         ck_assert_uint_eq(forgotten, order == 3 ? 1 : REPORTS);
-        ck_assert_uint_eq(tasks.count, 1); /* the one that the cell has there */
+        ck_assert_uint_eq(tasks.count, 1); /* the attempt that the cell has there */
         link_tasks_release(&tasks);
     }
     scene_release(&s);
 }
 END_TEST
 
-START_TEST(of_several_reports_about_one_attempt_the_last_counts)
+START_TEST(the_last_report_about_an_attempt_counts)
 {
     struct link_tasks tasks = {0};
     for (int32_t pid = 1; pid <= 6; pid++) {
@@ -461,7 +462,7 @@ START_TEST(of_several_reports_about_one_attempt_the_last_counts)
 }
 END_TEST
 
-START_TEST(an_alloc_is_nothing_to_run_or_to_lose)
+START_TEST(an_alloc_is_neither_started_nor_lost)
 {
     struct scene s = scene_with(/* alloc_set= */ true);
     ck_assert_int_eq(cell_task(s.cell, s.ref.task)->state, TASK_RUNNING);
@@ -476,24 +477,24 @@ int main(void)
 {
     Suite *suite = suite_create("link_diff");
     TCase *tc = tcase_create("decisions");
-    tcase_add_test(tc, assigned_and_unknown_is_run_once);
-    tcase_add_test(tc, a_new_limit_is_told_once);
-    tcase_add_test(tc, running_is_reported_until_the_cell_says_so);
-    tcase_add_test(tc, running_in_the_cell_and_unknown_to_the_borglet_is_asked_for_and_then_lost);
-    tcase_add_test(tc, a_full_set_names_what_runs_already);
-    tcase_add_test(tc, stopping_is_stopped_once_with_its_grace_and_cause);
-    tcase_add_test(tc, stopping_before_the_borglet_heard_of_it_is_stopped_too);
-    tcase_add_test(tc, ended_is_reported_then_forgotten);
-    tcase_add_test(tc, a_full_set_names_what_has_ended_until_the_cell_knows);
-    tcase_add_test(tc, rescheduled_elsewhere_is_stopped_told_then_forgotten);
-    tcase_add_test(tc, left_behind_and_unknown_to_its_borglet_is_told_as_lost);
-    tcase_add_test(tc, left_behind_by_another_directory_is_not_told_of_by_who_does_not_know_it);
-    tcase_add_test(tc, what_keeps_its_place_only_is_not_run_and_its_record_is_dropped);
-    tcase_add_test(tc, told_to_run_and_killed_before_it_said_a_word_is_stopped);
-    tcase_add_test(tc, an_alloc_is_nothing_to_run_or_to_lose);
+    tcase_add_test(tc, an_assigned_unknown_attempt_is_started_once);
+    tcase_add_test(tc, a_new_limit_is_sent_once);
+    tcase_add_test(tc, running_is_reported_until_the_cell_knows_it);
+    tcase_add_test(tc, an_attempt_unknown_to_the_borglet_is_queried_and_then_lost);
+    tcase_add_test(tc, a_full_set_contains_running_attempts);
+    tcase_add_test(tc, a_stop_is_sent_once_with_grace_and_cause);
+    tcase_add_test(tc, an_attempt_that_the_borglet_does_not_know_is_stopped_too);
+    tcase_add_test(tc, an_end_is_reported_then_forgotten);
+    tcase_add_test(tc, a_full_set_contains_ended_attempts_until_the_cell_knows);
+    tcase_add_test(tc, a_rescheduled_attempt_is_stopped_reported_then_forgotten);
+    tcase_add_test(tc, an_unconfirmed_attempt_unknown_to_its_borglet_is_lost);
+    tcase_add_test(tc, an_unconfirmed_attempt_of_another_directory_is_not_lost);
+    tcase_add_test(tc, an_attempt_that_backs_off_in_place_is_not_started);
+    tcase_add_test(tc, an_attempt_killed_before_its_first_report_is_stopped);
+    tcase_add_test(tc, an_alloc_is_neither_started_nor_lost);
     tcase_add_test(tc, tasks_are_found_in_any_order_of_arrival);
     tcase_add_test(tc, many_reports_cost_little_in_any_order);
-    tcase_add_test(tc, of_several_reports_about_one_attempt_the_last_counts);
+    tcase_add_test(tc, the_last_report_about_an_attempt_counts);
     suite_add_tcase(suite, tc);
     return t_main(suite);
 }

@@ -1,6 +1,6 @@
 /*
- * test_borgmaster_members.c - from the members there are to those that are wanted: each case is a
- * line of who is wanted, a line of what the log has, and the one step that follows.
+ * test_borgmaster_members.c - steps from the present members to the wanted ones: each case has the
+ * wanted members, the members in the log, and the one step that follows.
  */
 #include "members.h"
 #include "members_next.h"
@@ -24,7 +24,7 @@ static enum master_state state_of(char c)
     return c == '+' ? MASTER_JOINING : c == '-' ? MASTER_LEAVING : MASTER_VOTES;
 }
 
-/* "1 2 -3 +4": members, one that leaves, one that joins. "+4@3": at the addresses of 3. */
+/* Read "1 2 -3 +4": members, one that leaves, one that joins. "+4@3": at the addresses of 3. */
 static void read_wanted(struct situation *s, const char *text)
 {
     char *copy = xstrdup(text), *rest = NULL;
@@ -41,8 +41,8 @@ static void read_wanted(struct situation *s, const char *text)
     free(copy);
 }
 
-/* "1 2 3! 4? 5b 6s 7y 8d": voters; 3 is silent, 4 was never heard, 5 is behind; 6 is a spare, 7
- * a stand-by; 8 has answered lately, but not the last question. The first leads. */
+/* Read "1 2 3! 4? 5b 6s 7y 8d": voters; 3 is silent, 4 was never heard, 5 lags; 6 is a spare, 7 a
+ * stand-by; 8 has answered recently, but not the last request. The first leads. */
 static void read_peers(struct situation *s, const char *text)
 {
     char *copy = xstrdup(text), *rest = NULL;
@@ -95,8 +95,9 @@ static void step_text(const struct members_step *step, char to[256])
     case MEMBERS_CHANGE:
         snprintf(to, 256, "log: %d at %s %s", (int)step->id, step->address, parts[step->part]);
         return;
-    case MEMBERS_TELL:
-        snprintf(to, 256, "cell: %d %s", (int)step->tell.id, step->tell.gone ? "gone" : "joined");
+    case MEMBERS_PROPOSE:
+        snprintf(to, 256, "cell: %d %s", (int)step->command.id,
+                 step->command.gone ? "gone" : "joined");
         return;
     case MEMBERS_TRANSFER:
         snprintf(to, 256, "transfer");
@@ -109,23 +110,23 @@ static const struct next_case {
 } next_cases[] = {
     {"1 2 3", "1 2 3", "done"},
     {"1 2 3", "1 2! 3?", "done"},
-    /* A replica joins: spare, stand-by, caught up, counted. */
+    /* A replica joins: spare, stand-by, caught up, voter. */
     {"1 +2", "1", "log: 2 at r2:2 spare"},
     {"1 +2", "1 2s?", "log: 2 at r2:2 stand-by"},
     {"1 +2", "1 2y?", "wait: replica 2 does not answer the leader"},
     {"1 +2", "1 2y!", "wait: replica 2 has not answered the leader for 1000 ms"},
-    {"1 +2", "1 2yb", "wait: replica 2 is 257 entries of the log behind"},
+    {"1 +2", "1 2yb", "wait: replica 2 is 257 log entries behind"},
     {"1 +2", "1 2y", "cell: 2 joined"},
     {"1 2", "1 2y", "log: 2 at r2:2 voter"},
     {"1 2", "1 2y!", "wait: replica 2 has not answered the leader for 1000 ms"},
     {"1 2", "1 2", "done"},
-    /* Whoever lost his step in a change of leader gets it again. */
+    /* A step that was lost in a change of the leader is repeated. */
     {"1 2 3 4", "1 2 3", "log: 4 at r4:2 spare"},
     {"1 2 3 4", "1 2 3 4s?", "log: 4 at r4:2 stand-by"},
-    /* Nothing is begun that could not be committed. */
+    /* A change that could not be committed is not started. */
     {"1 2 3 +4", "1 2! 3!", "wait: 1 of 3 voters answer and have caught up, 2 are needed"},
     {"1 2 3 4", "1 2! 3b 4y", "wait: 2 of 4 voters answer and have caught up, 3 are needed"},
-    /* A replica leaves, the leader by another's hand. */
+    /* A replica leaves; if it is the leader, another replica removes it. */
     {"1 2 -3", "1 2 3", "log: 3 at r3:2 gone"},
     {"1 2 -3", "1 2 3!", "log: 3 at r3:2 gone"},
     {"1 2 -3", "1 2! 3", "wait: 1 of 2 voters answer and have caught up, 2 are needed"},
@@ -137,7 +138,8 @@ static const struct next_case {
     {"-1 2 3", "1 2 3", "transfer"},
     {"-1 2 3", "2 1 3", "log: 1 at r1:2 gone"},
     {"1 2 -3", "1 2 3y", "log: 3 at r3:2 gone"},
-    /* One takes the place of another: the dead goes first, the sound when the new one is there. */
+    /* One replaces another: a dead one is removed first, a live one after the new one has joined.
+     */
     {"1 2 -3 +4", "1 2 3!", "log: 3 at r3:2 gone"},
     {"1 2 -3 +4", "1 2 3b", "log: 3 at r3:2 gone"},
     {"1 2 -3 +4", "1 2", "cell: 3 gone"},
@@ -165,17 +167,17 @@ END_TEST
 
 static const struct may_case {
     const char *peers;
-    const char *what; /* "+": one more, "-3": without 3, "+3": another for 3 */
+    const char *what; /* "+": add one, "-3": remove 3, "+3": replace 3 */
     const char *refusal;
 } may_cases[] = {
     {"1 2 3", "+", NULL},
     {"1 2 3!", "+", "replica 3 has not answered the leader for 1000 ms: bring it back or replace"},
-    {"1 2 3b", "+", "replica 3 is 257 entries of the log behind: bring it back or replace it"},
+    {"1 2 3b", "+", "replica 3 is 257 log entries behind: bring it back or replace it"},
     {"1 2 3 4 5", "-3", NULL},
     {"1 2 3!", "-3", NULL},
     {"1 2 3!", "-2", "without replica 2 1 of 2 replicas would answer, 2 are needed"},
     {"1 2 3! 4! 5", "-5", "without replica 5 2 of 4 replicas would answer, 3 are needed"},
-    {"1 2 3! 4! 5", "-3", NULL}, /* so that two dead ones can be replaced one by one */
+    {"1 2 3! 4! 5", "-3", NULL}, /* allowed, so that two dead ones can be replaced one by one */
     {"1 2 3 4 5!", "-4", "replica 5 has not answered the leader for 1000 ms: bring it back, or"},
     {"1 2 3! 4! 5", "+3", NULL},
     {"1 2 3! 4! 5", "+5", "without replica 5 2 of 4 replicas would answer, 3 are needed"},
@@ -184,13 +186,13 @@ static const struct may_case {
     {"1 2 3 4 5d", "-4", "replica 5 does not answer the leader any more: bring it back, or"},
     {"1 2 3d", "+", "replica 3 does not answer the leader any more: bring it back or replace"},
     {"1", "+", NULL},
-    {"1", "+1", NULL}, /* the new one comes first */
+    {"1", "+1", NULL}, /* the new one joins first */
     {"1 2", "-2", NULL},
     {"1 2!", "-2", NULL},
-    {"1 2 3y?", "-3", NULL}, /* not counted yet */
+    {"1 2 3y?", "-3", NULL}, /* 3 is not a voter yet */
 };
 
-START_TEST(what_would_cost_the_quorum_is_refused)
+START_TEST(a_change_that_would_cost_the_quorum_is_refused)
 {
     const struct may_case *c = &may_cases[_i];
     struct situation *s = situation_new("1", c->peers);
@@ -207,8 +209,8 @@ START_TEST(what_would_cost_the_quorum_is_refused)
 }
 END_TEST
 
-/* Who seems to be there is waited for, not who is known to be away. */
-START_TEST(all_have_answered_when_nobody_is_waited_for)
+/* Replicas that seem to be up are waited for, silent ones are not. */
+START_TEST(only_replicas_that_seem_up_are_waited_for)
 {
     static const struct {
         const char *peers;
@@ -223,7 +225,7 @@ START_TEST(all_have_answered_when_nobody_is_waited_for)
 }
 END_TEST
 
-START_TEST(an_old_copy_is_told_from_one_that_has_worked_since)
+START_TEST(an_old_copy_is_distinguished_from_a_working_replica)
 {
     static const struct {
         struct wire_join asked;
@@ -233,12 +235,12 @@ START_TEST(an_old_copy_is_told_from_one_that_has_worked_since)
         {{.last_index = 100, .worked_ms = 50}, 100, 9000, false},
         {{.last_index = 100, .worked_ms = 50}, 101, 9000, true},
         {{.last_index = 100, .worked_ms = 50}, 101, 301, true},
-        {{.last_index = 100, .worked_ms = 50}, 101, 300, false}, /* perhaps since it was let go */
+        {{.last_index = 100, .worked_ms = 50}, 101, 300, false}, /* perhaps since it was admitted */
         {{.last_index = 100, .worked_ms = 50}, 0, 0, false},     /* nothing is known */
-        {{.last_index = 100}, 101, 0, true}, /* it is held back: all is of before */
+        {{.last_index = 100}, 101, 0, true}, /* it is not admitted: all its data is from before */
         {{.last_index = 100}, 100, 0, false},
-        {{.is_new = true}, 500, 9000, false}, /* the cell says more of that */
-        /* It has been working for a minute, and has acknowledged on. */
+        {{.is_new = true}, 500, 9000, false}, /* the cell knows more about this */
+        /* It has worked for a minute and acknowledged entries since. */
         {{.last_index = 100, .worked_ms = 60000}, 880, 40, false},
         {{.last_index = 100, .worked_ms = 60000}, 880, 60200, false},
         {{.last_index = 100, .worked_ms = 60000}, 880, 61000, true},
@@ -250,31 +252,35 @@ START_TEST(an_old_copy_is_told_from_one_that_has_worked_since)
 }
 END_TEST
 
-/* Every step as if it were taken at once: all ends where it was to go. */
-START_TEST(steps_lead_to_what_is_wanted)
+/* If every step is taken at once, the wanted members are reached. */
+START_TEST(steps_lead_to_the_wanted_members)
 {
     static const struct {
         const char *wanted, *peers;
         unsigned steps;
     } ways[] = {
-        {"1 2 3 +4", "1 2 3", 4},    {"1 2 -3", "1 2 3", 2}, {"1 2 -3 +4", "1 2 3", 6},
-        {"1 2 -3 +4", "1 2 3!", 6},  {"-1 +2", "1", 4}, /* then the transfer, which is not ours */
+        {"1 2 3 +4", "1 2 3", 4},
+        {"1 2 -3", "1 2 3", 2},
+        {"1 2 -3 +4", "1 2 3", 6},
+        /* then the transfer, which is not done here */
+        {"1 2 -3 +4", "1 2 3!", 6},
+        {"-1 +2", "1", 4},
         {"1 2 -3 +4@3", "1 2 3", 6},
     };
     struct situation *s = situation_new(ways[_i].wanted, ways[_i].peers);
     unsigned steps = 0;
     struct members_step step;
     while ((step = members_next(&s->seen)).action == MEMBERS_CHANGE ||
-           step.action == MEMBERS_TELL) {
+           step.action == MEMBERS_PROPOSE) {
         struct raftlog_peer *peer = s->peers;
         while (peer < s->peers + s->seen.peer_count && peer->id != step.id)
             peer++;
         struct master *row = (struct master *)masters_find(&s->wanted, step.id);
-        if (step.action == MEMBERS_TELL && step.tell.gone) {
+        if (step.action == MEMBERS_PROPOSE && step.command.gone) {
             size_t after = (size_t)(s->wanted.rows + s->wanted.count - row - 1);
             memmove(row, row + 1, after * sizeof *row);
             s->wanted.count--;
-        } else if (step.action == MEMBERS_TELL) {
+        } else if (step.action == MEMBERS_PROPOSE) {
             row->state = MASTER_VOTES;
         } else if (step.part == RAFTLOG_GONE) {
             size_t after = (size_t)(s->peers + s->seen.peer_count - peer - 1);
@@ -294,8 +300,8 @@ START_TEST(steps_lead_to_what_is_wanted)
 }
 END_TEST
 
-/* Also where nobody asks why. */
-START_TEST(an_address_that_is_none_is_refused)
+/* This also holds when no command asks for a change. */
+START_TEST(an_invalid_address_is_refused)
 {
     static const char *const addresses[] = {"", "r1", "r1:", "r1:0", "r1:65536", ":1", "r1:2"};
     struct situation *s = situation_new("1 2 3", "1 2 3");
@@ -310,12 +316,13 @@ int main(void)
 {
     Suite *suite = suite_create("members");
     TCase *t = tcase_create("members");
-    tcase_add_test(t, an_old_copy_is_told_from_one_that_has_worked_since);
-    tcase_add_test(t, all_have_answered_when_nobody_is_waited_for);
+    tcase_add_test(t, an_old_copy_is_distinguished_from_a_working_replica);
+    tcase_add_test(t, only_replicas_that_seem_up_are_waited_for);
     tcase_add_loop_test(t, one_step_follows, 0, ARRAY_SIZE(next_cases));
-    tcase_add_loop_test(t, what_would_cost_the_quorum_is_refused, 0, ARRAY_SIZE(may_cases));
-    tcase_add_loop_test(t, steps_lead_to_what_is_wanted, 0, 6);
-    tcase_add_loop_test(t, an_address_that_is_none_is_refused, 0, 7);
+    tcase_add_loop_test(t, a_change_that_would_cost_the_quorum_is_refused, 0,
+                        ARRAY_SIZE(may_cases));
+    tcase_add_loop_test(t, steps_lead_to_the_wanted_members, 0, 6);
+    tcase_add_loop_test(t, an_invalid_address_is_refused, 0, 7);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -73,7 +73,7 @@ static void put_submit(struct scene *s, const char *name, uint32_t replicas)
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT, .job_submit = spec_named(name, "ada", 100)};
     cmd.job_submit.replicas = replicas;
     str_copy(cmd.user, sizeof cmd.user, "ada");
-    inbox_put(&s->inbox, &cmd, false, on_answer, &s->told);
+    inbox_put(&s->inbox, &cmd, CELL_FORMAT, false, on_answer, &s->told);
     cmd_release(&cmd);
 }
 
@@ -82,10 +82,10 @@ static void put_kill(struct scene *s, const char *name)
     struct cmd cmd = {.kind = CMD_JOB_KILL};
     str_copy(cmd.user, sizeof cmd.user, "ada");
     str_copy(cmd.job_kill.name, sizeof cmd.job_kill.name, name);
-    inbox_put(&s->inbox, &cmd, false, on_answer, &s->told);
+    inbox_put(&s->inbox, &cmd, CELL_FORMAT, false, on_answer, &s->told);
 }
 
-/* Apply the first entry as replica.c does; how many commands it had. */
+/* Apply the first entry as core.c does; how many commands it had. */
 static uint32_t apply_first(struct scene *s)
 {
     struct buf *entry = &fake.entries[0];

@@ -1,5 +1,5 @@
 /*
- * test_borgmaster_restore.c - a checkpoint becomes the beginning of a new cell, or is refused.
+ * test_borgmaster_restore.c - a checkpoint becomes the start of a new cell, or is refused.
  */
 #include "store_fixture.h"
 
@@ -11,8 +11,7 @@
 
 enum { COMMANDS = 120 };
 
-/* A closed database of a driven cell: what a checkpoint is, once nothing is in the log beside it.
- */
+/* A closed database of a driven cell: it is a checkpoint once the log beside it is empty. */
 static const char *checkpoint_of(struct driver *d)
 {
     const char *dir = t_dir();
@@ -39,7 +38,7 @@ static struct cell *cell_of(const char *dir, const struct store_restored *image)
     return cell;
 }
 
-START_TEST(a_new_life_begins_beyond_all_earlier_ones)
+START_TEST(a_restored_cell_starts_beyond_all_earlier_indexes)
 {
     uint64_t now_s = clock_wall_ms() / 1000;
     struct driver d = driver_new((uint64_t)_i + 1);
@@ -60,8 +59,8 @@ START_TEST(a_new_life_begins_beyond_all_earlier_ones)
     ck_assert_uint_gt(first.term, d.cell->applied_term);
     ck_assert_uint_gt(cell->next_job, d.cell->next_job);
     ck_assert_uint_eq(cell->job_count, d.cell->job_count);
-    ck_assert_uint_eq(cell->digest_sum, d.cell->digest_sum); /* every row is as it was */
-    /* A second later there was time for an index each microsecond and for 256 jobs. */
+    ck_assert_uint_eq(cell->digest_sum, d.cell->digest_sum); /* every row is unchanged */
+    /* A second later there was time for an index per microsecond and for 256 jobs. */
     ck_assert_uint_eq(later.index, first.index + (1 << 20));
     ck_assert_uint_gt(later.term, first.term);
     cell_free(cell);
@@ -86,7 +85,7 @@ START_TEST(a_checkpoint_may_become_another_cell)
     T_OK(store_open(there, IDENTITY, empty, &store, &t_err));
     T_OK(store_replace(store, image.bytes, image.size, cell, &t_err));
     store_close(store);
-    /* The next start takes it for its own. */
+    /* The next start accepts it as its own. */
     cell_clear(cell);
     T_OK(store_open(there, IDENTITY, cell, &store, &t_err));
     ck_assert_uint_eq(cell->applied_index, image.index);
@@ -98,7 +97,7 @@ START_TEST(a_checkpoint_may_become_another_cell)
 }
 END_TEST
 
-START_TEST(a_clock_that_went_back_does_not_lead_into_the_old_life)
+START_TEST(a_clock_that_went_back_does_not_reuse_indexes)
 {
     struct driver d = driver_new(5);
     const char *dir = checkpoint_of(&d);
@@ -131,14 +130,45 @@ static const struct {
     {"DROP TABLE quotas; CREATE VIEW quotas AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 "
      "FROM n) SELECT 'ada' AS user, 'batch' AS band, i AS cpu_milli FROM n",
      "its schema is not that of a cell", ERR_CORRUPT},
-    {"DROP VIEW event_list; CREATE VIEW event_list AS SELECT 1", "its schema is not that",
+    {"DROP VIEW event_list; CREATE VIEW \"event_list\" AS SELECT 1", "it has view event_list where",
      ERR_CORRUPT},
+    {"DROP VIEW event_list; CREATE TABLE event_list (x TEXT PRIMARY KEY) WITHOUT ROWID",
+     "it has table event_list where \"nothing\" belongs", ERR_CORRUPT},
     {"CREATE TABLE extra (x)", "it has table extra where ", ERR_CORRUPT},
-    {"CREATE INDEX extra ON jobs (user)", "it has index extra where ", ERR_CORRUPT},
+    {"CREATE TABLE extra (x INTEGER NOT NULL DEFAULT (abs(1)))", "it has table extra where ",
+     ERR_CORRUPT},
+    {"CREATE TABLE extra (x INTEGER, CHECK (x > 1))", "it has table extra where ", ERR_CORRUPT},
+    {"CREATE TABLE extra (x TEXT UNIQUE)", "", ERR_CORRUPT},
+    {"CREATE TABLE extra (x TEXT PRIMARY KEY)", "sqlite_autoindex_extra_1", ERR_CORRUPT},
+    {"CREATE TABLE extra AS SELECT 1 AS x", "it has table extra where ", ERR_CORRUPT},
+    {"CREATE VIRTUAL TABLE extra USING fts5(x)", "its schema is not that", ERR_CORRUPT},
+    {"CREATE VIRTUAL TABLE extra USING rtree(x, a, b)", "its schema is not that", ERR_CORRUPT},
+    {"CREATE INDEX extra ON jobs (abs(id))", "it has index extra where ", ERR_CORRUPT},
+    {"CREATE INDEX extra ON jobs (user) WHERE id > 1", "it has index extra where ", ERR_CORRUPT},
+    {"CREATE UNIQUE INDEX extra ON jobs (id)", "it has index extra where ", ERR_CORRUPT},
+    {"CREATE INDEX extra ON jobs (user DESC)", "it has index extra where ", ERR_CORRUPT},
+    {"CREATE INDEX extra ON jobs (user COLLATE NOCASE)", "it has index extra where ", ERR_CORRUPT},
+    {"ALTER TABLE tasks ADD COLUMN more INTEGER CHECK (more > 1)", "it has table tasks where ",
+     ERR_CORRUPT},
+    {"ALTER TABLE tasks ADD COLUMN more INTEGER REFERENCES jobs (id)", "it has table tasks where ",
+     ERR_CORRUPT},
+    {"ALTER TABLE tasks ADD COLUMN more TEXT COLLATE NOCASE", "it has table tasks where ",
+     ERR_CORRUPT},
+    {"ALTER TABLE tasks ADD COLUMN more REAL", "it has table tasks where ", ERR_CORRUPT},
+    {"ALTER TABLE tasks DROP COLUMN cpu_since_ms", "it has table tasks where ", ERR_CORRUPT},
+    {"ALTER TABLE tasks RENAME COLUMN misstarts TO missing", "it has table tasks where ",
+     ERR_CORRUPT},
+    {"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET type = 'view', sql = 'CREATE TRIGGER "
+     "event_list AFTER INSERT ON events BEGIN DELETE FROM events; END' WHERE name = 'event_list'",
+     "", ERR_CORRUPT},
+    {"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = sql || '; SELECT 1' WHERE name = "
+     "'event_list'",
+     "it has view event_list where ", ERR_CORRUPT},
+    {"UPDATE meta SET format = 99", "knows formats up to ", ERR_STATE},
     {"ALTER TABLE tasks ADD COLUMN more INTEGER GENERATED ALWAYS AS (pid * 2) VIRTUAL",
      "it has table tasks where \"table tasks\" belongs", ERR_CORRUPT},
-    {"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'pid           "
-     "INTEGER NOT NULL', 'pid INTEGER NOT NULL DEFAULT (7)') WHERE name = 'tasks'",
+    {"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL, -- "
+     "on its machine', 'NOT NULL DEFAULT (7), --') WHERE name = 'tasks'",
      "it has table tasks where", ERR_CORRUPT},
     {"DELETE FROM machine_attributes; PRAGMA writable_schema = ON; UPDATE sqlite_schema SET "
      "rootpage "
@@ -149,11 +179,13 @@ static const struct {
     {"UPDATE events SET detail = zeroblob(100) WHERE seq = 3", "a row of events has a value of",
      ERR_CORRUPT},
     {"UPDATE events SET detail = printf('%.*c', 100000, 'x') WHERE seq = 3",
-     "event 3: no event is like that", ERR_CORRUPT},
-    {"UPDATE events SET kind = 'nonsense' WHERE seq = 3", "event 3: no event is like that",
-     ERR_CORRUPT},
+     "table events, row 3, column detail: the text is too long", ERR_CORRUPT},
+    {"UPDATE events SET kind = 'nonsense' WHERE seq = 3",
+     "table events, row 3, column kind: it is no kind of event", ERR_CORRUPT},
     {"UPDATE events SET job_name = char(27) || '[31m' WHERE seq = 3",
-     "event 3: no event is like that", ERR_CORRUPT},
+     "event 3: a name in it is none", ERR_CORRUPT},
+    {"UPDATE events SET machine = char(27) || '[31m' WHERE seq = 3",
+     "event 3: a name in it is none", ERR_CORRUPT},
     {"UPDATE events SET seq = 1000000 WHERE seq = 3", "event 1000000: the last one is",
      ERR_CORRUPT},
     {"UPDATE jobs SET state = CAST(x'6100' AS TEXT)", "a row of jobs has a value of another type",
@@ -166,7 +198,7 @@ static const struct {
     {"PRAGMA application_id = 7", "not one of a cell", ERR_CORRUPT},
 };
 
-START_TEST(what_is_no_sound_checkpoint_is_refused)
+START_TEST(an_unsound_checkpoint_is_refused)
 {
     struct driver d = driver_new(3);
     const char *dir = checkpoint_of(&d);
@@ -199,16 +231,19 @@ static void *bytes_of(const char *path, size_t *ret_size)
     return bytes;
 }
 
-/* Nor is a snapshot of another master believed. */
+/* A snapshot of another master is checked in the same way. */
 START_TEST(a_snapshot_of_another_schema_is_refused)
 {
+    static const char trigger[] =
+        "CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; "
+        "END";
     struct driver d = driver_new(3);
     const char *dir = checkpoint_of(&d), *there = t_dir();
     struct cell *cell = cell_new(), *empty = cell_new();
     sqlite3 *db;
     size_t size;
     ck_assert_int_eq(sqlite3_open(t_path(dir, "cell.db"), &db), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_exec(db, refusals[4].sql, NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, trigger, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     uint8_t *bytes = bytes_of(t_path(dir, "cell.db"), &size);
     bytes[18] = bytes[19] = 1; /* as in an image: no log beside it */
@@ -224,8 +259,8 @@ START_TEST(a_snapshot_of_another_schema_is_refused)
 }
 END_TEST
 
-/* What is written beside the cell's own rows, to be shown, is written anew. */
-START_TEST(what_a_checkpoint_shows_is_made_anew)
+/* Redundant data beside the cell's own rows, for display, is rewritten. */
+START_TEST(redundant_rows_of_a_checkpoint_are_rewritten)
 {
     struct driver d = driver_new(3);
     const char *dir = checkpoint_of(&d), *there = t_dir();
@@ -237,7 +272,7 @@ START_TEST(what_a_checkpoint_shows_is_made_anew)
         sqlite3_exec(db,
                      "UPDATE jobs SET user = 'mallory', running = 77, state = 'killed';"
                      "UPDATE machines SET reserved_cpu_milli = 0, task_count = 7;"
-                     "UPDATE job_specs_private_rows SET command = 'harmless'",
+                     "UPDATE job_specs_private_rows SET command = 'harmless', spec_json = '{}'",
                      NULL, NULL, NULL),
         SQLITE_OK);
     sqlite3_close(db);
@@ -262,9 +297,9 @@ START_TEST(what_a_checkpoint_shows_is_made_anew)
 }
 END_TEST
 
-/* Pages that were changed and sealed again: a b-tree in a circle, a row that never ends, a wrong
- * count. They are refused, or the rows are none the worse; it never takes long. */
-START_TEST(pages_made_up_are_refused_in_time)
+/* Pages that were changed and resealed: a circular b-tree, an endless row, a wrong count. They are
+ * refused, or the rows are unharmed; it never takes long. */
+START_TEST(forged_pages_are_refused_in_time)
 {
     enum { TRIES = 300 };
     struct driver d = driver_new(3);
@@ -308,13 +343,13 @@ int main(void)
     Suite *suite = suite_create("borgmaster_restore");
     TCase *t = tcase_create("restore");
     tcase_set_timeout(t, 120);
-    tcase_add_loop_test(t, a_new_life_begins_beyond_all_earlier_ones, 0, 4);
+    tcase_add_loop_test(t, a_restored_cell_starts_beyond_all_earlier_indexes, 0, 4);
     tcase_add_test(t, a_checkpoint_may_become_another_cell);
-    tcase_add_test(t, a_clock_that_went_back_does_not_lead_into_the_old_life);
-    tcase_add_loop_test(t, what_is_no_sound_checkpoint_is_refused, 0, ARRAY_SIZE(refusals));
+    tcase_add_test(t, a_clock_that_went_back_does_not_reuse_indexes);
+    tcase_add_loop_test(t, an_unsound_checkpoint_is_refused, 0, ARRAY_SIZE(refusals));
     tcase_add_test(t, a_snapshot_of_another_schema_is_refused);
-    tcase_add_test(t, what_a_checkpoint_shows_is_made_anew);
-    tcase_add_loop_test(t, pages_made_up_are_refused_in_time, 0, 2);
+    tcase_add_test(t, redundant_rows_of_a_checkpoint_are_rewritten);
+    tcase_add_loop_test(t, forged_pages_are_refused_in_time, 0, 2);
     suite_add_tcase(suite, t);
     return t_main(suite);
 }

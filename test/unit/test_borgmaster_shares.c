@@ -1,5 +1,5 @@
 /*
- * test_borgmaster_shares.c - who gives borglets away, how many, to whom.
+ * test_borgmaster_shares.c - which replica gives borglets away, how many, and to which.
  */
 #include "shares.h"
 
@@ -8,7 +8,7 @@
 
 enum { REPLICAS = 5, ROUNDS_MAX = 1000 };
 
-/* Replicas 1, 2, ...; a negative number of links: one that does not take, with so many. */
+/* Replicas 1, 2, ...; a negative number of links: a replica that accepts none, with that many. */
 static const struct {
     int links[REPLICAS];
     uint64_t from;
@@ -16,22 +16,22 @@ static const struct {
     uint32_t count;
 } rows[] = {
     {{2000, 2000, 2000, 2000, 2000}, 1, 0, 0},
-    /* one is back: each of the others gives, as much as a second allows */
+    /* One is back: each of the others gives as many as one second allows. */
     {{2500, 2500, 2500, 2500, 0}, 1, 5, SHARES_MOVE_MAX},
     {{2500, 2500, 2500, 2500, 0}, 5, 0, 0},
-    /* down to the equal share and no further, and no more than the other lacks */
+    /* Down to the equal share and no further, and at most what the other lacks. */
     {{2210, 1900, 2000, 2000, 1890}, 1, 5, SHARES_MOVE_MAX},
     {{2300, 2000, 2000, 2000, 1700}, 1, 5, SHARES_MOVE_MAX},
     {{240, 190, 190, 190, 190}, 1, 2, 10},
     {{250, 150, 200, 200, 200}, 1, 2, 50},
     {{260, 195, 170, 195, 180}, 1, 3, 30},
-    /* within the slack */
+    /* Within the slack. */
     {{2201, 1950, 1950, 1950, 1949}, 1, 0, 0},
     {{2202, 1950, 1950, 1950, 1948}, 1, 5, 52},
     {{3, 0, 0, 0, 0}, 1, 2, 1},
     {{4, 0, 0, 0, 0}, 1, 2, 1},
     {{2, 0, 1, 0, 0}, 1, 0, 0},
-    /* who does not take gets none, and its links are not counted */
+    /* A replica that accepts none gets none, and its links are not counted. */
     {{2500, 2500, 2500, 2500, -1}, 1, 0, 0},
     {{3000, 3000, 3000, -1, 1000}, 1, 5, SHARES_MOVE_MAX},
     {{-500, 100, 100, 100, 100}, 1, 0, 0},
@@ -55,7 +55,7 @@ START_TEST(moves_are_as_its_row_says)
 }
 END_TEST
 
-START_TEST(no_replica_gives_what_there_is_not)
+START_TEST(no_replica_gives_more_than_it_has)
 {
     ck_assert_uint_eq(shares_move(NULL, 0, 1).count, 0);
 }
@@ -67,8 +67,8 @@ static uint32_t below(uint64_t *seed, uint32_t bound)
     return (uint32_t)(*seed % bound);
 }
 
-/* From any beginning the moves of all come to an end, even enough, and nobody gets too many. */
-START_TEST(moves_come_to_rest_at_even_shares)
+/* From any start, all moves end with even shares, and no replica gets too many. */
+START_TEST(moves_converge_to_even_shares)
 {
     uint64_t seed = (uint64_t)_i + 1;
     struct share shares[REPLICAS];
@@ -105,8 +105,8 @@ int main(void)
     Suite *suite = suite_create("shares");
     TCase *tc = tcase_create("shares");
     tcase_add_loop_test(tc, moves_are_as_its_row_says, 0, ARRAY_SIZE(rows));
-    tcase_add_test(tc, no_replica_gives_what_there_is_not);
-    tcase_add_loop_test(tc, moves_come_to_rest_at_even_shares, 0, 200);
+    tcase_add_test(tc, no_replica_gives_more_than_it_has);
+    tcase_add_loop_test(tc, moves_converge_to_even_shares, 0, 200);
     suite_add_tcase(suite, tc);
     return t_main(suite);
 }

@@ -1,12 +1,12 @@
 /*
- * test_borgmaster_stale.c - replicas that lag, and connections that live on after their end, do no
- * harm to the one machine they all believe to drive.
+ * test_borgmaster_stale.c - replicas that lag, and connections that outlive their end, do no harm
+ * to the one machine that each of them believes to drive.
  *
- * Three replicas with cells of their own, each as far behind the log as chance has it; one machine
- * with the borglet's plan, connected to one replica at a time. When it changes, what it had said to
- * the old one may arrive there much later, and the old one goes on driving it until it has read the
- * end. link_diff() and plan_take() are the product's; links.c around them is done as links.c does.
- * Each guard is taken out in turn to show that it is what keeps the promise.
+ * Three replicas have cells of their own, each at a random lag behind the log; one machine runs the
+ * borglet's plan, connected to one replica at a time. When it changes the replica, its messages to
+ * the old one may arrive there much later, and the old one drives it until it has read the end of
+ * the connection. link_diff() and plan_take() are the product's; the code around them does what
+ * links.c does. Each guard is switched off in turn to show that it is necessary.
  */
 #include "cell_fixture.h"
 #include "cmd_pack.h"
@@ -26,11 +26,11 @@ enum {
 
 enum guard {
     ALL_GUARDS,
-    NO_INDEX_ORDER, /* the borglet obeys older intents too, and nobody waits in LINK_WAITING */
-    NO_SHOW,        /* a replica says by itself that a task is lost */
+    NO_INDEX_ORDER, /* the borglet also obeys older intents, and no link waits in LINK_WAITING */
+    NO_SHOW,        /* a replica decides alone that a task is lost */
 };
 
-/* What a borglet says to a replica on one connection. */
+/* A message of the borglet to a replica on one connection. */
 struct said {
     bool hello, end;
     uint64_t seen_index;
@@ -41,7 +41,7 @@ struct said {
     uint32_t report_count;
 };
 
-/* One replica: its cell, and the one link to the machine that it believes in. */
+/* One replica: its cell, and its link to the machine. */
 struct shard {
     struct cell *cell;
     uint64_t applied;
@@ -73,11 +73,11 @@ struct story {
     struct plan plan;
     struct there there[THERE_MAX];
     uint32_t there_count;
-    struct attempt_ref started[LOG_MAX]; /* each attempt that ever was */
+    struct attempt_ref started[LOG_MAX]; /* all attempts ever started */
     uint32_t started_count;
-    uint32_t at, connection; /* the replica it is connected to; number of that connection */
+    uint32_t at, connection; /* the connected replica; number of the connection */
     uint32_t submits;
-    const char *broken; /* NULL: nothing is */
+    const char *broken; /* NULL: nothing is broken */
 };
 
 static bool same(struct attempt_ref a, struct attempt_ref b)
@@ -101,8 +101,8 @@ static bool runs(struct story *s, struct attempt_ref ref)
 
 /* --- the log ---------------------------------------------------------------------------------- */
 
-/* Is this attempt wanted on the machine, by what is committed? Once it is not, it never is again.
- */
+/* Return whether committed commands want this attempt on the machine. Once they do not, they never
+ * do again. */
 static bool wanted(const struct story *s, struct attempt_ref ref)
 {
     const struct task *task = cell_task(s->cell, ref.task);
@@ -177,7 +177,7 @@ static void do_place(struct story *s)
 
 /* --- the replicas ----------------------------------------------------------------------------- */
 
-/* A message that arrives at the borglet: only on the connection it has now. */
+/* Deliver a message to the borglet, only on its present connection. */
 static void intend(struct story *s, struct shard *shard, bool full)
 {
     struct wire_intents in = {.index = shard->cell->applied_index,
@@ -202,7 +202,7 @@ static void propose(struct story *s, const struct report *report)
     struct report copy = *report;
     copy.machine.v = 1;
     struct cmd cmd = {.kind = CMD_REPORT, .report = {.reports = &copy, .report_count = 1}};
-    if (draw_below(&s->seed, 8) > 0) /* else it is lost with a leader */
+    if (draw_below(&s->seed, 8) > 0) /* otherwise it is lost with a leader */
         commit(s, &cmd);
 }
 
@@ -246,7 +246,7 @@ static void shard_apply(struct story *s, struct shard *shard, uint64_t count)
     shard_sync(s, shard, false);
 }
 
-/* The next thing that somebody has said to it. */
+/* Deliver the next message of the borglet to a replica. */
 static void shard_hear(struct story *s, struct shard *shard)
 {
     if (shard->inbox_count == 0)
@@ -294,7 +294,7 @@ static void say_report(struct story *s, struct attempt_ref ref, enum report_kind
     say_of(say(s), ref, kind);
 }
 
-/* It leaves its replica, which will know when it has read so far, and greets another. */
+/* The machine leaves its replica, which learns it when it has read that far, and greets another. */
 static void machine_moves(struct story *s, uint32_t to)
 {
     if (s->connection > 0)
@@ -424,13 +424,13 @@ static void step(struct story *s)
     }
 }
 
-/* Everything arrives; then the cell and the machine are of one mind. */
+/* Deliver everything; then the cell and the machine agree. */
 static void settle(struct story *s)
 {
     do_register(s);
     machine_moves(s, draw_below(&s->seed, REPLICAS));
     for (int round = 0; round < 400; round++) {
-        do_submit(s); /* until the last one that was killed has ended */
+        do_submit(s); /* until the last killed one has ended */
         do_place(s);
         for (int i = 0; i < REPLICAS; i++) {
             shard_apply(s, &s->shards[i], UINT64_MAX);
@@ -450,7 +450,7 @@ static void settle(struct story *s)
         s->broken = "in the end the machine has something else than the cell says";
 }
 
-/* NULL, or what went wrong. */
+/* Return NULL, or the violation. */
 static const char *tell(uint64_t seed, enum guard without)
 {
     struct story *s = xcalloc(1, sizeof *s);
@@ -502,7 +502,7 @@ static const struct {
     {NO_SHOW, "a task that runs was taken for lost"},
 };
 
-START_TEST(without_a_guard_they_do_harm)
+START_TEST(stale_replicas_do_harm_without_a_guard)
 {
     uint64_t seed = 1;
     for (; seed <= SEEDS; seed++) {
@@ -520,7 +520,7 @@ int main(void)
     TCase *tc = tcase_create("stale");
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, stale_replicas_start_stop_and_lose_nothing);
-    tcase_add_loop_test(tc, without_a_guard_they_do_harm, 0, ARRAY_SIZE(guards));
+    tcase_add_loop_test(tc, stale_replicas_do_harm_without_a_guard, 0, ARRAY_SIZE(guards));
     suite_add_tcase(suite, tc);
     return t_main(suite);
 }

@@ -1,5 +1,5 @@
 /*
- * test_borgmaster_store.c - what is put comes back, whatever happens to the process or the file.
+ * test_borgmaster_store.c - rows survive failures of the process and of the file.
  */
 #include "store_fixture.h"
 
@@ -24,7 +24,7 @@ static size_t count_files(const char *dir, const char *part)
     return strtoul(said, NULL, 10);
 }
 
-/* The sums of the tables, which nothing but the tests computes in SQL. */
+/* The sums of the tables; only tests compute them in SQL. */
 static void expect_sums_hold(struct store *store)
 {
     ck_assert_int_eq(
@@ -42,7 +42,7 @@ static void expect_sums_hold(struct store *store)
         0);
 }
 
-START_TEST(what_is_put_is_loaded_again)
+START_TEST(rows_that_were_put_are_loaded_again)
 {
     struct driver d = driver_new((uint64_t)_i + 1);
     const char *dir = t_dir();
@@ -63,7 +63,7 @@ START_TEST(what_is_put_is_loaded_again)
         ck_assert_uint_eq(loaded->applied_term, d.cell->applied_term);
         ck_assert_uint_eq(store_index(store), d.cell->applied_index);
         expect_sums_hold(store);
-        cell_free(d.cell); /* from here on with what was loaded */
+        cell_free(d.cell); /* continue with the loaded cell */
         d.cell = loaded;
     }
     store_close(store);
@@ -72,7 +72,7 @@ START_TEST(what_is_put_is_loaded_again)
 }
 END_TEST
 
-/* What child and parent share: how much the child has put. */
+/* Memory shared by child and parent: how much the child has put. */
 struct progress {
     uint64_t put;
 };
@@ -128,14 +128,14 @@ static void kill_at(uint64_t seed, uint64_t target)
     munmap(progress, sizeof *progress);
 }
 
-START_TEST(a_killed_writer_leaves_a_state_that_was)
+START_TEST(a_killed_writer_leaves_an_earlier_state)
 {
     uint64_t seed = (uint64_t)_i * 1000 + 7;
     kill_at(seed, 1 + draw_below(&seed, COMMANDS));
 }
 END_TEST
 
-/* An image being written while the driver goes on. */
+/* An image that is written while the driver continues. */
 struct imaging {
     void *token;
     void *bytes;
@@ -157,7 +157,7 @@ static void write_bytes(const char *path, const void *bytes, size_t size)
     ck_assert_int_eq(fclose(file), 0);
 }
 
-/* The image is a database that plain SQLite reads, and the cell in it is the one expected. */
+/* The image is a database that plain SQLite reads, and it contains the expected cell. */
 static void expect_image(const void *bytes, size_t size, uint64_t index, uint64_t digest)
 {
     const char *dir = t_dir();
@@ -175,7 +175,7 @@ static void expect_image(const void *bytes, size_t size, uint64_t index, uint64_
     cell_free(cell);
 }
 
-START_TEST(an_image_is_the_state_at_its_beginning)
+START_TEST(an_image_is_the_state_at_its_start)
 {
     struct driver d = driver_new(11);
     struct cell *empty = cell_new();
@@ -191,7 +191,7 @@ START_TEST(an_image_is_the_state_at_its_beginning)
         ck_assert_int_eq(uv_thread_create(&thread, imaging_run, &imaging), 0);
         for (uint32_t n = 1 + draw_below(&d.seed, 40); n > 0; n--)
             driver_put(&d, store);
-        wait_written(store, d.cell->applied_index); /* the image stops nobody */
+        wait_written(store, d.cell->applied_index); /* the image delays nobody */
         uv_thread_join(&thread);
         ck_assert_int_eq(imaging.rv, 0);
         store_snapshot_end(store, imaging.token);
@@ -231,7 +231,7 @@ START_TEST(an_image_replaces_the_database)
     ck_assert_uint_eq(store_index(store_a), 120);
     ck_assert_uint_eq(store_backlog(store_a), 0);
     ck_assert_int_eq(query_number(store_a, "SELECT applied_index FROM meta"), 120);
-    driver_put(&b, store_a); /* and it goes on from there */
+    driver_put(&b, store_a); /* and it continues from there */
     wait_written(store_a, 121);
     ck_assert_int_eq(query_number(store_a, "SELECT applied_index FROM meta"), 121);
     store_close(store_a);
@@ -247,10 +247,10 @@ START_TEST(an_image_replaces_the_database)
 }
 END_TEST
 
-/* Closing what still reads the old file must not touch the new one's write-ahead log. */
-START_TEST(an_image_under_way_outlives_the_file_it_reads)
+/* Closing a reader of the old file must not touch the new file's write-ahead log. */
+START_TEST(an_unfinished_image_survives_the_replacement_of_its_file)
 {
-    struct driver a = driver_new(63), b = driver_new(62);
+    struct driver a = driver_new(66), b = driver_new(62);
     struct cell *scratch = cell_new();
     const char *dir = t_dir();
     struct store *store_a = open_store(dir, scratch), *store_b = open_store(t_dir(), scratch);
@@ -283,7 +283,7 @@ START_TEST(an_image_under_way_outlives_the_file_it_reads)
 }
 END_TEST
 
-START_TEST(an_image_that_is_none_is_refused_and_harms_nothing)
+START_TEST(an_invalid_image_is_refused_without_harm)
 {
     struct driver d = driver_new(31);
     struct cell *scratch = cell_new();
@@ -313,7 +313,7 @@ START_TEST(an_image_that_is_none_is_refused_and_harms_nothing)
 }
 END_TEST
 
-/* A database of 100 entries, closed. */
+/* A closed database of 100 entries. */
 static const char *filled_dir(uint64_t seed)
 {
     struct driver d = driver_new(seed);
@@ -337,7 +337,7 @@ static void change(const char *dir, const char *sql)
     ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
 }
 
-/* The store opens with an empty cell, and the bad file is still there under another name. */
+/* The store opens with an empty cell, and the bad file is kept under another name. */
 static void expect_set_aside(const char *dir)
 {
     struct cell *cell = cell_new(), *fresh = cell_new();
@@ -383,7 +383,7 @@ static const char *const damages[] = {
 
 START_TEST(rows_that_contradict_the_digest_are_set_aside)
 {
-    const char *dir = filled_dir(5);
+    const char *dir = filled_dir(8);
     change(dir, damages[_i]);
     expect_set_aside(dir);
 }
@@ -411,7 +411,7 @@ START_TEST(a_schema_of_another_version_is_refused_and_kept)
     T_REFUSED(store_open("/nonexistent", 1, cell, &store, &t_err), ERR_IO);
     T_CONTAINS(t_err.msg, "/nonexistent/cell.db");
     ck_assert_uint_eq(count_files(dir, "corrupt"), 0);
-    change(dir, "PRAGMA user_version = 6");
+    change(dir, "PRAGMA user_version = 7");
     store = open_store(dir, cell);
     ck_assert_uint_eq(cell->applied_index, 100);
     store_close(store);
@@ -419,12 +419,13 @@ START_TEST(a_schema_of_another_version_is_refused_and_kept)
 }
 END_TEST
 
-START_TEST(a_forgotten_job_takes_its_tasks_along)
+START_TEST(the_tasks_of_a_removed_job_are_removed)
 {
     struct world w = small_world();
     world_job(&w, spec_named("other", "ada", 100));
     struct store *store = small_store(world_delta(&w, NULL, 0));
-    struct event event = {.seq = 1, .kind = EVENT_FORGOTTEN, .job = {1}, .task_index = -1};
+    struct event event = {
+        .seq = 1, .kind = EVENT_FORGOTTEN, .job = {1}, .job_name = "web", .task_index = -1};
     struct delta *delta = xcalloc(1, sizeof *delta);
     delta->index = 2;
     delta->references = 1;
@@ -446,7 +447,7 @@ START_TEST(a_forgotten_job_takes_its_tasks_along)
 }
 END_TEST
 
-START_TEST(only_so_many_events_are_kept)
+START_TEST(the_number_of_events_is_bounded)
 {
     struct world w = small_world();
     struct event events[12] = {0};
@@ -474,7 +475,7 @@ static void on_fatal(void *data, const struct err *err)
     __atomic_fetch_add(&fatal->calls, 1, __ATOMIC_SEQ_CST);
 }
 
-START_TEST(a_full_disk_is_told_once_and_harms_nothing)
+START_TEST(a_full_disk_is_reported_once_without_harm)
 {
     struct driver d = driver_new(41);
     struct cell *empty = cell_new();
@@ -483,7 +484,7 @@ START_TEST(a_full_disk_is_told_once_and_harms_nothing)
     struct store *store = open_store(dir, empty);
     uint64_t digests[2000];
     store_on_fatal(store, on_fatal, &fatal);
-    signal(SIGXFSZ, SIG_IGN); /* then a write says EFBIG */
+    signal(SIGXFSZ, SIG_IGN); /* then a write fails with EFBIG */
     struct rlimit old, small;
     ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = (struct rlimit){300000, old.rlim_max};
@@ -495,7 +496,7 @@ START_TEST(a_full_disk_is_told_once_and_harms_nothing)
         ck_assert_uint_lt(d.cell->applied_index, ARRAY_SIZE(digests) - 1);
         driver_put(&d, store);
         digests[d.cell->applied_index] = cell_digest(d.cell);
-        while (store_backlog(store) > 0) /* a transaction of its own for each */
+        while (store_backlog(store) > 0) /* a separate transaction for each */
             usleep(100);
     }
     driver_put(&d, store); /* dropped */
@@ -520,7 +521,7 @@ START_TEST(a_full_disk_is_told_once_and_harms_nothing)
 }
 END_TEST
 
-/* Fill the page with something else: the root of an index, which loading does not look at. */
+/* Overwrite the page, the root of an index, which loading does not read. */
 static void damage_page_of(const char *dir, const char *index)
 {
     char sql[128];
@@ -564,8 +565,8 @@ START_TEST(damage_found_while_writing_does_not_stop_the_next_start)
 }
 END_TEST
 
-/* Put every task of the job three times: running somewhere, elsewhere, and as it is. The index by
- * machine has to follow. Returns rows per second of processor time. */
+/* Put every task of the job three times: running on a machine, on another one, and unchanged. The
+ * index by machine has to follow. Returns rows per second of processor time. */
 static uint64_t put_all_tasks(struct store *store, struct world *w)
 {
     clock_t start = clock();
@@ -607,7 +608,7 @@ START_TEST(a_large_job_is_written_and_loaded)
 }
 END_TEST
 
-/* Commands as one replica may have collected them: so many of them in a delta. */
+/* Put commands in deltas of several commands, as a replica may have collected them. */
 static void drive_in_runs(struct driver *d, struct store *store, int commands, int run)
 {
     for (int i = 0; i < commands; i++) {
@@ -669,9 +670,9 @@ static void expect_same_rows(const char *dir, const char *other, const char *tab
     }
 }
 
-/* One replica is fed each command by itself; another many at once; a third begins with the image
- * that the second made of itself, and is fed in pieces. */
-START_TEST(replicas_have_the_same_rows_however_they_got_them)
+/* One replica gets each command separately; another many at once; a third starts with the image
+ * that the second made, and gets pieces. */
+START_TEST(replicas_have_equal_rows_however_they_got_them)
 {
     enum { BEFORE = 300, AFTER = 200 };
     static const char *const tables[] = {"meta",
@@ -727,21 +728,21 @@ int main(void)
     Suite *suite = suite_create("borgmaster_store");
     TCase *rows = tcase_create("rows");
     tcase_set_timeout(rows, 120);
-    tcase_add_loop_test(rows, what_is_put_is_loaded_again, 0, 6);
-    tcase_add_loop_test(rows, a_killed_writer_leaves_a_state_that_was, 0, KILLS);
-    tcase_add_test(rows, a_forgotten_job_takes_its_tasks_along);
-    tcase_add_loop_test(rows, replicas_have_the_same_rows_however_they_got_them, 0, 6);
-    tcase_add_test(rows, only_so_many_events_are_kept);
-    tcase_add_test(rows, a_full_disk_is_told_once_and_harms_nothing);
+    tcase_add_loop_test(rows, rows_that_were_put_are_loaded_again, 0, 6);
+    tcase_add_loop_test(rows, a_killed_writer_leaves_an_earlier_state, 0, KILLS);
+    tcase_add_test(rows, the_tasks_of_a_removed_job_are_removed);
+    tcase_add_loop_test(rows, replicas_have_equal_rows_however_they_got_them, 0, 6);
+    tcase_add_test(rows, the_number_of_events_is_bounded);
+    tcase_add_test(rows, a_full_disk_is_reported_once_without_harm);
     tcase_add_test(rows, damage_found_while_writing_does_not_stop_the_next_start);
     tcase_add_test(rows, a_large_job_is_written_and_loaded);
     suite_add_tcase(suite, rows);
     TCase *images = tcase_create("images");
     tcase_set_timeout(images, 120);
-    tcase_add_test(images, an_image_is_the_state_at_its_beginning);
+    tcase_add_test(images, an_image_is_the_state_at_its_start);
     tcase_add_test(images, an_image_replaces_the_database);
-    tcase_add_test(images, an_image_under_way_outlives_the_file_it_reads);
-    tcase_add_test(images, an_image_that_is_none_is_refused_and_harms_nothing);
+    tcase_add_test(images, an_unfinished_image_survives_the_replacement_of_its_file);
+    tcase_add_test(images, an_invalid_image_is_refused_without_harm);
     tcase_add_loop_test(images, rows_that_contradict_the_digest_are_set_aside, 0,
                         ARRAY_SIZE(damages));
     tcase_add_test(images, a_file_that_is_no_database_is_set_aside);

@@ -1,11 +1,11 @@
 /*
- * test_borgmaster_store_pieces.c - deltas of one entry: all of them are in the database or none.
+ * test_borgmaster_store_pieces.c - the database contains all deltas of an entry or none.
  */
 #include "store_fixture.h"
 
 #include <sqlite3.h>
 
-enum { TASKS = 200, PIECE_UNITS = 40, PIECES = 5 }; /* a job is killed in so many */
+enum { TASKS = 200, PIECE_UNITS = 40, PIECES = 5 }; /* a kill of the job takes this many */
 
 struct scene {
     struct world w;
@@ -14,7 +14,7 @@ struct scene {
     struct store *store;
     const char *dir;
     uint64_t before, after; /* digests */
-    int pieces;             /* that were put */
+    int pieces;             /* pieces that were put */
 };
 
 static void put(struct scene *s, uint64_t index, bool more)
@@ -63,7 +63,7 @@ static void scene_end(struct scene *s)
     world_release(&s->w);
 }
 
-/* The database in this directory is as after a whole entry. */
+/* The database in this directory has the state after a whole entry. */
 static void expect_entry(const char *dir, uint64_t index, uint64_t digest)
 {
     struct cell *cell = cell_new();
@@ -75,7 +75,7 @@ static void expect_entry(const char *dir, uint64_t index, uint64_t digest)
     cell_free(cell);
 }
 
-/* The writer has what was put, though it says nothing of it: it has begun a transaction. */
+/* The writer has received everything when it has started a transaction; it sends no message. */
 static void wait_begun(const char *dir)
 {
     sqlite3 *db;
@@ -96,7 +96,7 @@ static void copy_to(const char *from, const char *to)
     ck_assert_int_eq(system(command), 0);
 }
 
-START_TEST(a_part_is_not_there_for_who_reads_copies_or_opens_it_again)
+START_TEST(a_part_is_invisible_to_readers_copies_and_a_reopened_store)
 {
     struct scene s;
     const char *copy = t_dir();
@@ -115,7 +115,7 @@ START_TEST(a_part_is_not_there_for_who_reads_copies_or_opens_it_again)
 }
 END_TEST
 
-START_TEST(all_parts_are_the_entry)
+START_TEST(all_parts_together_are_the_entry)
 {
     struct scene s;
     scene_begin(&s);
@@ -143,7 +143,7 @@ static void run_write(void *arg)
     ck_assert_int_eq(store_snapshot_write(image->token, &image->bytes, &image->size), 0);
 }
 
-/* An image that is asked for in the middle is of the end. */
+/* An image that is requested in the middle is from the end. */
 START_TEST(an_image_waits_for_the_last_part)
 {
     struct scene s;
@@ -167,8 +167,8 @@ START_TEST(an_image_waits_for_the_last_part)
 }
 END_TEST
 
-/* The leader's snapshot takes the place of a database that has begun to write an entry. */
-START_TEST(a_database_is_replaced_in_the_middle)
+/* The leader's snapshot replaces a database with a partly written entry. */
+START_TEST(a_snapshot_replaces_a_database_in_the_middle_of_an_entry)
 {
     struct scene s, other;
     struct image image = {0};
@@ -198,11 +198,11 @@ int main(void)
     Suite *suite = suite_create("borgmaster_store_pieces");
     TCase *tcase = tcase_create("pieces");
     tcase_set_timeout(tcase, 60);
-    tcase_add_loop_test(tcase, a_part_is_not_there_for_who_reads_copies_or_opens_it_again, 0,
+    tcase_add_loop_test(tcase, a_part_is_invisible_to_readers_copies_and_a_reopened_store, 0,
                         PIECES);
-    tcase_add_test(tcase, all_parts_are_the_entry);
+    tcase_add_test(tcase, all_parts_together_are_the_entry);
     tcase_add_test(tcase, an_image_waits_for_the_last_part);
-    tcase_add_test(tcase, a_database_is_replaced_in_the_middle);
+    tcase_add_test(tcase, a_snapshot_replaces_a_database_in_the_middle_of_an_entry);
     suite_add_tcase(suite, tcase);
     return t_main(suite);
 }

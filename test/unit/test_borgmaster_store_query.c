@@ -1,19 +1,25 @@
 /*
- * test_borgmaster_store_query.c - what a query gets, what it may not do, and when it ends.
+ * test_borgmaster_store_query.c - answers, permissions and limits of queries.
  */
 #include "store_fixture.h"
 
 #include <sqlite3.h>
 
-START_TEST(the_views_speak_in_names)
+START_TEST(the_views_contain_names)
 {
     struct world w = small_world();
     struct event events[] = {
-        {.seq = 1, .time_ms = 1000, .kind = EVENT_SUBMITTED, .job = {1}, .task_index = -1},
+        {.seq = 1,
+         .time_ms = 1000,
+         .kind = EVENT_SUBMITTED,
+         .job = {1},
+         .job_name = "web",
+         .task_index = -1},
         {.seq = 2,
          .time_ms = 1000,
          .kind = EVENT_LOST,
          .job = {1},
+         .job_name = "web",
          .task_index = 2,
          .machine = {1},
          .machine_name = "m1",
@@ -55,8 +61,8 @@ START_TEST(a_task_told_to_stop_is_shown_as_stopping)
 }
 END_TEST
 
-/* What people will ask must not read every task of the cell. */
-START_TEST(natural_questions_use_an_index)
+/* Typical questions must not read every task of the cell. */
+START_TEST(typical_questions_use_an_index)
 {
     static const char *const questions[] = {
         "SELECT * FROM job_list WHERE job = 'web'",
@@ -149,7 +155,7 @@ START_TEST(a_statement_that_does_more_than_read_is_refused)
 }
 END_TEST
 
-START_TEST(what_reads_is_answered)
+START_TEST(a_statement_that_reads_is_answered)
 {
     struct world w = small_world();
     struct store *store = small_store(world_delta(&w, NULL, 0));
@@ -224,8 +230,8 @@ START_TEST(queries_end_in_time_and_wait_for_their_index)
 }
 END_TEST
 
-/* When a statement was worked on, which it says itself: when the loop hears of it depends on what
- * else the machine does. */
+/* The time at which a statement was executed, as reported by the statement; the loop may learn of
+ * it much later on a busy machine. */
 struct turn {
     int *answered;
     double day; /* 0: refused */
@@ -259,10 +265,11 @@ static void ask_turn(struct store *store, struct t_loop *loop, const char *user,
     store_query(store, &loop->uv, &asker, sql, index_min, on_turn, turn);
 }
 
-/* ada asks all she may; bob and the operator come after her and do not wait for all of it. */
-START_TEST(a_flood_of_queries_delays_its_user)
+/* ada sends as many queries as allowed; bob and the operator come later and do not wait for all of
+ * them. */
+START_TEST(a_flood_of_queries_delays_only_its_user)
 {
-    /* Some milliseconds of work, and all of them wait until index 2 is there. */
+    /* Some milliseconds of work each, and all wait until index 2 is there. */
     static const char work[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
                                "WHERE i < 100000) SELECT count(*), julianday('now') FROM n";
     enum { FLOOD = QUERIES_USER_WAITING_MAX };
@@ -288,7 +295,7 @@ START_TEST(a_flood_of_queries_delays_its_user)
     store_put(store, delta);
     delta_unref(delta);
     T_RUN(&loop, answered == FLOOD + 4);
-    /* Of 64; a few run at the same time, and a process that reads may have to begin first. */
+    /* Out of 64; a few run concurrently, and a reader process may have to start first. */
     ck_assert_int_lt(turns_before(ada, FLOOD, root.day), FLOOD / 2);
     ck_assert_int_lt(turns_before(ada, FLOOD, bob[0].day), FLOOD / 2);
     ck_assert_int_lt(turns_before(ada, FLOOD, bob[1].day), FLOOD / 2);
@@ -300,7 +307,7 @@ START_TEST(a_flood_of_queries_delays_its_user)
 }
 END_TEST
 
-/* One call of a function of SQLite's, in which nothing looks at the clock: minutes each. */
+/* A single call of an SQLite function, during which no clock is checked: it takes minutes. */
 static const char *const stuck[] = {
     "SELECT instr(hex(zeroblob(2000000)), hex(zeroblob(1000000)) || '1')",
     "SELECT replace(hex(zeroblob(2000000)), hex(zeroblob(1000000)) || '1', 'x')",
@@ -309,8 +316,8 @@ static const char *const stuck[] = {
     "SELECT hex(zeroblob(2000000)) LIKE '%' || replace(hex(zeroblob(400)), '0', '_') || '1%'",
     "SELECT hex(zeroblob(2000000)) GLOB '*' || replace(hex(zeroblob(400)), '0', '?') || '1*'"};
 
-/* 20 of them from one user, who has half of the readers; nobody else waits for one to end. */
-START_TEST(statements_that_never_end_do_not_stop_other_users)
+/* 20 of them from one user, who may use half of the readers; nobody else waits for them. */
+START_TEST(endless_statements_do_not_delay_other_users)
 {
     enum { FLOOD = 20 };
     struct t_loop loop;
@@ -359,7 +366,7 @@ START_TEST(replacing_the_database_does_not_wait_for_statements)
     store_snapshot_end(store, token);
     t_loop_init(&loop);
     ask(store, &loop, "ada", stuck[0], 0, &ada);
-    struct got bob = query_by(store, "bob", "SELECT 1", 0); /* hers was taken before his */
+    struct got bob = query_by(store, "bob", "SELECT 1", 0); /* hers was accepted before his */
     got_release(&bob);
     uint64_t began = clock_mono_ms();
     T_OK(store_replace(store, image, size, cell, &t_err));
@@ -376,8 +383,8 @@ START_TEST(replacing_the_database_does_not_wait_for_statements)
 }
 END_TEST
 
-/* Sorts and temporary tables have memory, and no more than there is for them; no file. */
-START_TEST(what_is_temporary_is_bounded)
+/* Sorts and temporary tables use only a bounded amount of memory and no files. */
+START_TEST(temporary_data_is_bounded)
 {
     static const char *const large[] = {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000000) "
@@ -405,7 +412,7 @@ START_TEST(what_is_temporary_is_bounded)
 }
 END_TEST
 
-/* What would show the command line or spec of ada's job, were it not for its owner. */
+/* Ways to read the command line or spec of ada's job, which only its owner may read. */
 static const char *const prying[] = {
     "SELECT command FROM job_specs",
     "SELECT spec FROM job_specs",
@@ -433,7 +440,7 @@ static const char *const prying[] = {
     "SELECT msg FROM (SELECT NULL AS msg) FULL JOIN main.requests USING (msg)",
 };
 
-START_TEST(what_is_private_is_read_by_its_user_and_who_reads_all)
+START_TEST(private_columns_are_read_by_their_user_and_readers)
 {
     static const char *const readers[] = {"ada", "root"};
     struct world w = small_world();
@@ -471,7 +478,7 @@ START_TEST(what_is_private_is_read_by_its_user_and_who_reads_all)
                               "(SELECT count(*) FROM job_specs) FROM job_list",
                               0);
     ck_assert_msg(got.err.code == ERR_OK, "%s", got.err.msg);
-    ck_assert_str_eq(got.rows.values[0].text, "web ada 1"); /* the rest is everybody's */
+    ck_assert_str_eq(got.rows.values[0].text, "web ada 1"); /* the other columns are public */
     ck_assert_int_eq(got.rows.values[1].integer, 1);
     ck_assert_int_eq(got.rows.values[2].integer, 1);
     got_release(&got);
@@ -482,8 +489,8 @@ END_TEST
 
 enum { FUNCTION_ARGUMENTS_MAX = 4 };
 
-/* "SELECT name(...)": all arguments as large as they may be, or what costs instr() and the like
- * most. */
+/* Format "SELECT name(...)": with the largest allowed arguments, or with the most expensive ones
+ * for instr() and similar functions. */
 static void call_of(struct buf *sql, const char *name, int arguments, bool same)
 {
     static const char *const worst[FUNCTION_ARGUMENTS_MAX] = {
@@ -495,11 +502,10 @@ static void call_of(struct buf *sql, const char *name, int arguments, bool same)
 }
 
 /*
- * Every function that SQLite has, with arguments as large as they may be: whatever it does with
- * them, there is an answer in time. Each has a user of its own, so nothing keeps them from running
- * four at a time.
+ * Every function of SQLite, with the largest allowed arguments: there is always an answer in time.
+ * Each call is from a different user, so that four may run concurrently.
  */
-START_TEST(every_function_is_over_in_time)
+START_TEST(every_function_ends_in_time)
 {
     enum { CALLS_MAX = 2000, MARGIN_MS = 2000 };
     static struct got got[CALLS_MAX];
@@ -549,7 +555,7 @@ START_TEST(every_function_is_over_in_time)
 }
 END_TEST
 
-START_TEST(closing_answers_what_waits)
+START_TEST(closing_answers_waiting_queries)
 {
     struct t_loop loop;
     struct world w = small_world();
@@ -570,19 +576,19 @@ int main(void)
     Suite *suite = suite_create("borgmaster_store_query");
     TCase *queries = tcase_create("queries");
     tcase_set_timeout(queries, 120);
-    tcase_add_test(queries, the_views_speak_in_names);
+    tcase_add_test(queries, the_views_contain_names);
     tcase_add_test(queries, a_task_told_to_stop_is_shown_as_stopping);
-    tcase_add_test(queries, natural_questions_use_an_index);
+    tcase_add_test(queries, typical_questions_use_an_index);
     tcase_add_test(queries, a_statement_that_does_more_than_read_is_refused);
-    tcase_add_test(queries, what_reads_is_answered);
+    tcase_add_test(queries, a_statement_that_reads_is_answered);
     tcase_add_test(queries, queries_end_in_time_and_wait_for_their_index);
-    tcase_add_test(queries, a_flood_of_queries_delays_its_user);
-    tcase_add_test(queries, closing_answers_what_waits);
-    tcase_add_test(queries, statements_that_never_end_do_not_stop_other_users);
+    tcase_add_test(queries, a_flood_of_queries_delays_only_its_user);
+    tcase_add_test(queries, closing_answers_waiting_queries);
+    tcase_add_test(queries, endless_statements_do_not_delay_other_users);
     tcase_add_test(queries, replacing_the_database_does_not_wait_for_statements);
-    tcase_add_test(queries, what_is_temporary_is_bounded);
-    tcase_add_test(queries, every_function_is_over_in_time);
-    tcase_add_test(queries, what_is_private_is_read_by_its_user_and_who_reads_all);
+    tcase_add_test(queries, temporary_data_is_bounded);
+    tcase_add_test(queries, every_function_ends_in_time);
+    tcase_add_test(queries, private_columns_are_read_by_their_user_and_readers);
     suite_add_tcase(suite, queries);
     return t_main(suite);
 }

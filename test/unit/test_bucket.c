@@ -1,5 +1,5 @@
 /*
- * test_bucket.c - a burst, then a share, and nobody waits longer than a second.
+ * test_bucket.c - a burst, then a share of the time, and no wait longer than a second.
  */
 #include "bucket.h"
 
@@ -10,8 +10,8 @@ static const struct bucket_limits quarter = {.percent = 25, .burst_us = 50000};
 START_TEST(a_burst_is_free_and_then_a_share_of_the_time)
 {
     static const struct {
-        uint64_t used_us, passed_us; /* again and again */
-        uint64_t share_us;           /* used of a second, with no more than 10 ms of error */
+        uint64_t used_us, passed_us; /* repeated */
+        uint64_t share_us;           /* usage per second, with an error of at most 10 ms */
     } cases[] = {
         {100, 100, 250000}, {1, 1, 250000},       {7, 1, 250000},   {4000, 10000, 250000},
         {30000, 0, 250000}, {1000, 10000, 90909}, {10, 90, 100000}, /* less than its share */
@@ -51,7 +51,7 @@ START_TEST(nobody_waits_longer_than_a_second)
 }
 END_TEST
 
-START_TEST(it_is_empty_after_any_time)
+START_TEST(a_bucket_is_empty_after_enough_time)
 {
     static const uint64_t times[] = {1000000, UINT64_MAX / 200, UINT64_MAX};
     for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
@@ -73,7 +73,7 @@ int main(void)
     TCase *tc = tcase_create("bucket");
     tcase_add_test(tc, a_burst_is_free_and_then_a_share_of_the_time);
     tcase_add_test(tc, nobody_waits_longer_than_a_second);
-    tcase_add_test(tc, it_is_empty_after_any_time);
+    tcase_add_test(tc, a_bucket_is_empty_after_enough_time);
     suite_add_tcase(suite, tc);
     return t_main(suite);
 }

@@ -1,5 +1,5 @@
 /*
- * test_cell_file.c - cell.json: what is read, what is refused and where the mistake is.
+ * test_cell_file.c - cell.json: parsing, refusals and positions of mistakes.
  */
 #include "cell_file.h"
 
@@ -23,7 +23,7 @@ static void make_directory(void)
 static void remove_directory(void)
 {
     unlink(path);
-    ck_assert_int_eq(rmdir(directory), 0); /* nothing temporary is left behind */
+    ck_assert_int_eq(rmdir(directory), 0); /* no temporary file is left */
 }
 
 static void write_file(const char *text)
@@ -75,7 +75,7 @@ static const struct mistake {
      "replicas[2].raft: h:1 is also an address of replicas[0]"},
 };
 
-START_TEST(a_mistake_is_told_with_its_place)
+START_TEST(a_mistake_is_reported_with_its_position)
 {
     struct cell_file file;
     struct err err = {0};
@@ -117,7 +117,7 @@ START_TEST(a_relative_path_is_made_absolute)
 }
 END_TEST
 
-START_TEST(what_is_saved_is_loaded)
+START_TEST(a_saved_file_is_loaded)
 {
     struct cell_file file = {.name = "dev.1", .ca_path = "/x/ca.crt", .replica_count = 5}, back;
     struct err err = {0};
@@ -133,7 +133,7 @@ START_TEST(what_is_saved_is_loaded)
 }
 END_TEST
 
-START_TEST(a_file_that_is_not_there_or_too_large_is_refused)
+START_TEST(a_missing_or_too_large_file_is_refused)
 {
     struct cell_file file;
     struct err err = {0};
@@ -145,7 +145,7 @@ START_TEST(a_file_that_is_not_there_or_too_large_is_refused)
 }
 END_TEST
 
-START_TEST(a_save_that_fails_leaves_nothing)
+START_TEST(a_failed_save_leaves_no_file)
 {
     struct cell_file file = {.name = "dev", .ca_path = "/x", .replica_count = 1};
     struct err err = {0};
@@ -163,12 +163,12 @@ int main(void)
     Suite *suite = suite_create("cell_file");
     TCase *tcase = tcase_create("cell_file");
     tcase_add_checked_fixture(tcase, make_directory, remove_directory);
-    tcase_add_loop_test(tcase, a_mistake_is_told_with_its_place, 0, ARRAY_SIZE(mistakes));
+    tcase_add_loop_test(tcase, a_mistake_is_reported_with_its_position, 0, ARRAY_SIZE(mistakes));
     tcase_add_test(tcase, a_cell_file_is_read);
     tcase_add_test(tcase, a_relative_path_is_made_absolute);
-    tcase_add_test(tcase, what_is_saved_is_loaded);
-    tcase_add_test(tcase, a_file_that_is_not_there_or_too_large_is_refused);
-    tcase_add_test(tcase, a_save_that_fails_leaves_nothing);
+    tcase_add_test(tcase, a_saved_file_is_loaded);
+    tcase_add_test(tcase, a_missing_or_too_large_file_is_refused);
+    tcase_add_test(tcase, a_failed_save_leaves_no_file);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

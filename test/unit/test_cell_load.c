@@ -1,9 +1,9 @@
 /*
- * test_cell_load.c - checkpoints that contradict themselves are refused, row by row; deltas.
+ * test_cell_load.c - contradictory rows of checkpoints are refused; deltas.
  */
 #include "cell_fixture.h"
 
-/* A cell as it is before rows come: two jobs will be there. */
+/* A cell before its rows are loaded; it expects two jobs. */
 static struct cell *empty_cell(void)
 {
     struct cell *cell = cell_new();
@@ -35,7 +35,7 @@ static struct task task_row(uint64_t job, enum task_state state)
     return row;
 }
 
-/* One machine and one job "web" of one task; then `task`, and done. */
+/* Load one machine and one job "web" of one task; then `task`, and finish. */
 static int load(struct cell *cell, const struct machine *machine, const struct job *job,
                 const struct task *task, struct err *err)
 {
@@ -79,7 +79,7 @@ static void machine_down_below_task(struct rows *r)
 }
 static void machine_too_small(struct rows *r)
 {
-    r->job.spec.priority = 200; /* other work may lie in room that was reclaimed */
+    r->job.spec.priority = 200; /* other tasks may use reclaimed resources */
     r->machine.capacity.v[RES_CPU] = 999;
 }
 static void job_without_id(struct rows *r)
@@ -319,7 +319,7 @@ START_TEST(rows_that_contradict_each_other_are_refused)
 }
 END_TEST
 
-/* Work of others does not ask the budget. */
+/* Other causes of disruptions do not respect the budget. */
 START_TEST(more_may_be_disrupted_than_the_budget_allows)
 {
     struct err err;
@@ -342,11 +342,12 @@ START_TEST(more_may_be_disrupted_than_the_budget_allows)
 }
 END_TEST
 
-START_TEST(quotas_that_cannot_be_are_refused)
+START_TEST(invalid_quotas_are_refused)
 {
     struct cell *cell = empty_cell();
     struct quota quota = {.user = "ada", .band = BAND_BATCH};
-    ck_assert_int_eq(cell_load_quota(cell, &quota, NULL), -ERR_CORRUPT); /* of what has no name */
+    ck_assert_int_eq(cell_load_quota(cell, &quota, NULL),
+                     -ERR_CORRUPT); /* for a resource without a name */
     for (enum resource r = RES_NAMED; r < RES_COUNT; r++)
         quota.limit.v[r] = QUOTA_UNLIMITED;
     ck_assert_int_eq(cell_load_quota(cell, &quota, NULL), 0);
@@ -357,8 +358,8 @@ START_TEST(quotas_that_cannot_be_are_refused)
 }
 END_TEST
 
-/* What counts on from a checkpoint must not come round to 0. */
-START_TEST(numbers_that_leave_no_room_to_count_are_refused)
+/* Counters that continue from a checkpoint must not overflow to 0. */
+START_TEST(counters_close_to_overflow_are_refused)
 {
     struct err err = {0};
     struct cell *cell = empty_cell();
@@ -395,7 +396,7 @@ START_TEST(replicas_that_share_an_address_are_refused)
 }
 END_TEST
 
-START_TEST(jobs_and_machines_come_in_order_and_once)
+START_TEST(jobs_and_machines_must_be_sorted_and_unique)
 {
     struct cell *cell = empty_cell();
     struct machine m1 = machine_row(1, "m1");
@@ -435,7 +436,7 @@ START_TEST(only_the_newest_job_of_a_name_may_live)
 }
 END_TEST
 
-START_TEST(a_delta_has_each_row_once_by_id_as_it_is_now)
+START_TEST(a_delta_has_each_present_row_once_sorted_by_id)
 {
     struct world w = world_new();
     struct job_spec spec = spec_named("web", "ada", 100);
@@ -456,7 +457,7 @@ START_TEST(a_delta_has_each_row_once_by_id_as_it_is_now)
     ck_assert_uint_eq(delta->machines[0].task_count, 2);
     ck_assert_uint_eq(delta->job_count, 1);
     ck_assert_uint_eq(delta->jobs[0].counts[TASK_ASSIGNED], 2);
-    ck_assert_str_eq(delta->jobs[0].state, "pending");
+    ck_assert_str_eq(job_state_text(&delta->jobs[0]), "pending");
     ck_assert_str_eq(delta->jobs[0].spec.name, "web");
     ck_assert_uint_eq(delta->task_count, 2);
     ck_assert_uint_lt(delta->tasks[0].id.v, delta->tasks[1].id.v);
@@ -477,13 +478,13 @@ int main(void)
     TCase *tcase = tcase_create("load");
     tcase_add_loop_test(tcase, rows_that_contradict_each_other_are_refused, 0,
                         ARRAY_SIZE(refusals));
-    tcase_add_test(tcase, jobs_and_machines_come_in_order_and_once);
-    tcase_add_test(tcase, numbers_that_leave_no_room_to_count_are_refused);
+    tcase_add_test(tcase, jobs_and_machines_must_be_sorted_and_unique);
+    tcase_add_test(tcase, counters_close_to_overflow_are_refused);
     tcase_add_test(tcase, replicas_that_share_an_address_are_refused);
     tcase_add_test(tcase, more_may_be_disrupted_than_the_budget_allows);
-    tcase_add_test(tcase, quotas_that_cannot_be_are_refused);
+    tcase_add_test(tcase, invalid_quotas_are_refused);
     tcase_add_test(tcase, only_the_newest_job_of_a_name_may_live);
-    tcase_add_test(tcase, a_delta_has_each_row_once_by_id_as_it_is_now);
+    tcase_add_test(tcase, a_delta_has_each_present_row_once_sorted_by_id);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

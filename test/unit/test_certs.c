@@ -1,6 +1,6 @@
 /*
- * test_certs.c - certificates while a process lives: which are accepted, when they end, how new
- * ones come into use, who is revoked.
+ * test_certs.c - certificates in a running process: which are accepted, when they expire, how new
+ * ones come into use, which identities are revoked.
  */
 #include "cell_file.h"
 #include "stream.h"
@@ -85,7 +85,7 @@ static void crt_fill(gnutls_x509_crt_t crt, enum flaw flaw, const void *name, si
         purpose(crt, GNUTLS_KP_TLS_WWW_CLIENT);
 }
 
-/* Credentials for `name` with a flaw, signed by the CA in `dir`. */
+/* Make credentials for `name` with a flaw, signed by the CA in `dir`. */
 static gnutls_certificate_credentials_t credentials(const char *dir, enum flaw flaw,
                                                     const void *name, size_t name_size)
 {
@@ -121,15 +121,15 @@ static gnutls_certificate_credentials_t credentials(const char *dir, enum flaw f
     return c;
 }
 
-/* Two sessions in memory: one of the house, one of plain GnuTLS that believes everything. */
+/* Two sessions in memory: one of the product, one of plain GnuTLS that accepts everything. */
 struct pipe {
-    struct buf bytes[2]; /* to the house, from it */
+    struct buf bytes[2]; /* to the product, from it */
     gnutls_session_t sessions[2];
 };
 
 struct pipe_end {
     struct pipe *pipe;
-    int at; /* 0: the house */
+    int at; /* 0: the product */
 };
 
 static ssize_t pipe_push(gnutls_transport_ptr_t transport, const void *bytes, size_t size)
@@ -153,7 +153,7 @@ static ssize_t pipe_pull(gnutls_transport_ptr_t transport, void *bytes, size_t s
     return (ssize_t)size;
 }
 
-/* What the house says of a peer with these credentials, which it serves or which serves it. */
+/* Return the product's verdict on a peer with these credentials, as a client or as a server. */
 static int judge(struct tls_context *ctx, gnutls_certificate_credentials_t other, bool we_serve,
                  struct tls_cert *ret, struct err *err)
 {
@@ -185,24 +185,24 @@ static int judge(struct tls_context *ctx, gnutls_certificate_credentials_t other
     return verdict;
 }
 
-START_TEST(only_whole_certificates_of_a_holder_are_accepted)
+START_TEST(only_valid_certificates_of_a_holder_are_accepted)
 {
     static const struct {
         enum flaw flaw;
-        const char *client, *server; /* why such a peer is refused; NULL: it is not */
+        const char *client, *server; /* why such a peer is refused; NULL: it is accepted */
     } cases[] = {
         {FLAW_NONE, NULL, NULL},
         {FLAW_NO_PURPOSE, "is not for clientAuth", "is not for serverAuth"},
         {FLAW_ANY_PURPOSE, "is not for clientAuth", "is not for serverAuth"},
         {FLAW_SERVER_ONLY, "is not for clientAuth", NULL},
         {FLAW_CLIENT_ONLY, NULL, "is not for serverAuth"},
-        {FLAW_CA, "is that of a CA", "is that of a CA"},
+        {FLAW_CA, "is a CA certificate", "is a CA certificate"},
         {FLAW_NO_USAGE, "digitalSignature", "digitalSignature"},
         {FLAW_TWO_NAMES, "more than one common name", "more than one common name"},
-        {FLAW_NO_NAME, "without a usable common name", "without a usable common name"},
+        {FLAW_NO_NAME, "no usable common name", "no usable common name"},
         {FLAW_SHA1, "insecure algorithm", "insecure algorithm"},
         {FLAW_EXPIRED, "has expired on 20", "has expired on 20"},
-        {FLAW_FUTURE, "is a clock wrong?", "is a clock wrong?"},
+        {FLAW_FUTURE, "check the clocks", "check the clocks"},
         {FLAW_NEAR_FUTURE, NULL, NULL},
         {FLAW_VERSION_1, "not of version 3", "not of version 3"},
         {FLAW_OTHER_CA, "certificate refused", "certificate refused"},
@@ -280,7 +280,7 @@ static void copy(const char *from_dir, const char *from, const char *to_dir, con
     gnutls_free(bytes.data);
 }
 
-START_TEST(a_certificate_says_when_it_begins_and_ends)
+START_TEST(a_certificate_has_a_start_and_an_end)
 {
     const char *dir = t_pki();
     uint64_t before_ms = clock_wall_ms() / 1000 * 1000;
@@ -298,7 +298,7 @@ START_TEST(a_certificate_says_when_it_begins_and_ends)
 }
 END_TEST
 
-START_TEST(new_files_are_taken_and_wrong_ones_refused)
+START_TEST(new_files_are_loaded_and_wrong_ones_refused)
 {
     const char *dir = t_pki(), *other = t_pki();
     make(dir, "ada", "user/ada", 3600000);
@@ -310,7 +310,7 @@ START_TEST(new_files_are_taken_and_wrong_ones_refused)
 
     copy(dir, "ada.crt", dir, "ada.crt.keep");
     copy(dir, "bob.crt", dir, "ada.crt");
-    T_REFUSED(tls_context_reload(ctx, &t_err), ERR_INVALID); /* the key is not that of bob */
+    T_REFUSED(tls_context_reload(ctx, &t_err), ERR_INVALID); /* the key does not belong to bob */
     copy(dir, "ada.crt.keep", dir, "ada.crt");
     copy(dir, "ada.key", dir, "ada.key.keep");
 
@@ -355,7 +355,7 @@ static void *renew_on(void *data)
     return NULL;
 }
 
-START_TEST(whoever_reads_while_they_are_renewed_finds_a_pair_that_fits)
+START_TEST(a_reader_during_a_renewal_finds_a_matching_pair)
 {
     const char *dir = t_pki();
     struct renewer renewer = {.dir = dir};
@@ -382,9 +382,9 @@ START_TEST(whoever_reads_while_they_are_renewed_finds_a_pair_that_fits)
 }
 END_TEST
 
-START_TEST(a_key_and_certificate_of_which_one_is_old_still_work)
+START_TEST(a_new_key_with_an_old_certificate_still_works)
 {
-    /* A crash between the two files: the key is new, the certificate is not yet. */
+    /* A crash between the two files: the key is new, the certificate is still old. */
     const char *dir = t_pki();
     make(dir, "ada", "user/ada", 3600000);
     copy(dir, "ada.crt", dir, "old.crt");
@@ -396,7 +396,7 @@ START_TEST(a_key_and_certificate_of_which_one_is_old_still_work)
 }
 END_TEST
 
-START_TEST(a_renewed_ca_keeps_what_it_has_signed)
+START_TEST(certificates_stay_valid_when_the_ca_is_renewed)
 {
     const char *dir = t_pki();
     struct cell_file file = {.name = "test"};
@@ -407,7 +407,7 @@ START_TEST(a_renewed_ca_keeps_what_it_has_signed)
     T_OK(cell_file_identity(&file, &was, &t_err));
     T_OK(pki_renew_ca(dir, 2 * PKI_LIFE_MS, &t_err));
     T_OK(cell_file_identity(&file, &is, &t_err));
-    ck_assert_uint_eq(was, is); /* the databases of the cell stay its own */
+    ck_assert_uint_eq(was, is); /* the cell keeps its databases */
     T_OK(pki_read(t_path(dir, "ca.crt"), &cert, &t_err));
     ck_assert_uint_gt(cert.expires_ms, clock_wall_ms() + PKI_LIFE_MS + 86400000);
     struct tls_context *ctx = context(dir, "ada");
@@ -416,7 +416,7 @@ START_TEST(a_renewed_ca_keeps_what_it_has_signed)
 }
 END_TEST
 
-START_TEST(several_cas_are_trusted_while_one_takes_the_place_of_another)
+START_TEST(several_cas_are_trusted_during_a_change_of_the_ca)
 {
     const char *old = t_pki(), *new = t_pki();
     struct tls_cert cert = {0};
@@ -437,7 +437,7 @@ START_TEST(several_cas_are_trusted_while_one_takes_the_place_of_another)
     gnutls_certificate_credentials_t bob = credentials(old, FLAW_NONE, "user/bob", 8);
     T_OK(judge(ctx, bob, true, &cert, &t_err));
 
-    /* What is made goes on being signed by the CA of the key; a renewal leaves the other alone. */
+    /* New certificates are signed by the CA of the key; a renewal leaves the other CA unchanged. */
     T_OK(pki_renew_ca(old, 0, &t_err));
     T_OK(tls_context_reload(ctx, &t_err));
     T_OK(judge(ctx, ada, true, &cert, &t_err));
@@ -454,7 +454,7 @@ static mode_t mode_of(const char *path)
     return st.st_mode & 07777;
 }
 
-START_TEST(what_is_open_to_others_is_closed)
+START_TEST(files_that_others_can_read_are_made_private)
 {
     const char *dir = t_pki();
     size_t narrowed;
@@ -484,7 +484,7 @@ START_TEST(no_certificate_outlives_its_ca)
     T_OK(pki_read(t_path(dir, "ca.crt"), &ca, &t_err));
     T_OK(pki_read(t_path(dir, "ada.crt"), &ada, &t_err));
     ck_assert_uint_eq(ada.expires_ms, ca.expires_ms);
-    T_OK(pki_renew_ca(dir, 1, &t_err)); /* has ended when it is made */
+    T_OK(pki_renew_ca(dir, 1, &t_err)); /* expired when it is made */
     struct identity bob = {ROLE_USER, "bob"};
     T_REFUSED(pki_make_cert(dir, "bob", &bob, &t_err), ERR_STATE);
     T_CONTAINS(t_err.msg, "borgctl pki renew --ca");
@@ -508,7 +508,7 @@ struct bed {
     struct stream_listener *listener;
     struct end client, server;
     char revoked[CELL_NAME_MAX + 16]; /* this identity is revoked, */
-    uint64_t revoked_ms;              /* when issued then or before */
+    uint64_t revoked_ms;              /* if the certificate was issued at this time or earlier */
 };
 
 static void end_on_open(struct stream *s UNUSED, void *data)
@@ -588,7 +588,7 @@ static void bed_release(struct bed *bed)
     tls_context_close(bed->client_tls);
 }
 
-START_TEST(a_connection_ends_when_the_client_s_certificate_does_and_both_know_why)
+START_TEST(a_connection_ends_with_the_certificate_of_the_client)
 {
     struct bed bed;
     bed_init(&bed, 0, 3000);
@@ -604,7 +604,7 @@ START_TEST(a_connection_ends_when_the_client_s_certificate_does_and_both_know_wh
     ck_assert_int_eq(bed.client.why.code, ERR_DENIED);
     T_CONTAINS(bed.client.why.msg, "expired");
 
-    bed_connect(&bed); /* and no other one is let in */
+    bed_connect(&bed); /* and no new one is accepted */
     T_RUN(&bed.loop, bed.client.closed == 1);
     ck_assert_int_eq(bed.server.opened, 0);
     T_CONTAINS(bed.client.why.msg, "expired");
@@ -612,7 +612,7 @@ START_TEST(a_connection_ends_when_the_client_s_certificate_does_and_both_know_wh
 }
 END_TEST
 
-START_TEST(a_connection_ends_when_the_server_s_certificate_does)
+START_TEST(a_connection_ends_with_the_certificate_of_the_server)
 {
     struct bed bed;
     bed_init(&bed, 3000, 0);
@@ -625,7 +625,7 @@ START_TEST(a_connection_ends_when_the_server_s_certificate_does)
 }
 END_TEST
 
-START_TEST(a_renewed_certificate_is_used_for_new_connections_and_old_ones_go_on)
+START_TEST(a_renewed_certificate_is_used_for_new_connections_only)
 {
     struct bed bed;
     bed_init(&bed, 0, 40 * DAY_MS);
@@ -647,14 +647,14 @@ START_TEST(a_renewed_certificate_is_used_for_new_connections_and_old_ones_go_on)
 }
 END_TEST
 
-START_TEST(a_connection_whose_certificate_is_replaced_before_its_end_is_made_again)
+START_TEST(a_connection_is_reopened_when_its_certificate_is_replaced)
 {
     struct bed bed;
     bed_init(&bed, 0, 20 * DAY_MS);
     bed_connect(&bed);
     T_RUN(&bed.loop, bed.server.opened == 1 && bed.client.opened == 1);
     t_loop_run_ms(&bed.loop, 2 * TLS_WATCH_STREAMS_MS + 200);
-    ck_assert_int_eq(bed.client.closed, 0); /* without a new one it is used to its end */
+    ck_assert_int_eq(bed.client.closed, 0); /* without a new one it is used until it expires */
     make(bed.pki, "client", "user/ada", 0);
     T_RUN(&bed.loop, bed.client.closed == 1 && bed.server.closed == 1);
     T_CONTAINS(bed.client.why.msg, "closed here");
@@ -662,7 +662,7 @@ START_TEST(a_connection_whose_certificate_is_replaced_before_its_end_is_made_aga
 }
 END_TEST
 
-START_TEST(who_serves_leaves_connections_to_those_who_made_them_until_shortly_before_the_end)
+START_TEST(a_server_leaves_reconnecting_to_clients_until_shortly_before_the_end)
 {
     static const struct {
         uint64_t life_ms;
@@ -685,7 +685,7 @@ START_TEST(who_serves_leaves_connections_to_those_who_made_them_until_shortly_be
 }
 END_TEST
 
-START_TEST(who_is_revoked_is_out_at_once_and_comes_in_with_a_new_certificate_only)
+START_TEST(a_revoked_identity_is_disconnected_and_needs_a_new_certificate)
 {
     struct bed bed;
     bed_init(&bed, 0, 0);
@@ -695,7 +695,7 @@ START_TEST(who_is_revoked_is_out_at_once_and_comes_in_with_a_new_certificate_onl
     bed.revoked_ms = stream_peer_issued_ms(bed.server.s) - TLS_REVOKE_SKEW_MS - 1;
     tls_watch_check(bed.watches[0]);
     t_loop_run_ms(&bed.loop, 300);
-    ck_assert_int_eq(bed.client.closed, 0); /* issued after that, whosever clock is right */
+    ck_assert_int_eq(bed.client.closed, 0); /* issued after that, whichever clock is right */
     bed.revoked_ms++;
     tls_watch_check(bed.watches[0]);
     T_RUN(&bed.loop, bed.client.closed == 1 && bed.server.closed == 1);
@@ -724,30 +724,28 @@ int main(void)
     Suite *suite = suite_create("certs");
     TCase *accepted = tcase_create("accepted");
     tcase_set_timeout(accepted, 60);
-    tcase_add_test(accepted, only_whole_certificates_of_a_holder_are_accepted);
+    tcase_add_test(accepted, only_valid_certificates_of_a_holder_are_accepted);
     tcase_add_test(accepted, common_names_with_other_bytes_are_refused);
     suite_add_tcase(suite, accepted);
     TCase *files = tcase_create("files");
     tcase_set_timeout(files, 60);
-    tcase_add_test(files, a_certificate_says_when_it_begins_and_ends);
-    tcase_add_test(files, new_files_are_taken_and_wrong_ones_refused);
-    tcase_add_test(files, whoever_reads_while_they_are_renewed_finds_a_pair_that_fits);
-    tcase_add_test(files, a_key_and_certificate_of_which_one_is_old_still_work);
-    tcase_add_test(files, a_renewed_ca_keeps_what_it_has_signed);
-    tcase_add_test(files, several_cas_are_trusted_while_one_takes_the_place_of_another);
-    tcase_add_test(files, what_is_open_to_others_is_closed);
+    tcase_add_test(files, a_certificate_has_a_start_and_an_end);
+    tcase_add_test(files, new_files_are_loaded_and_wrong_ones_refused);
+    tcase_add_test(files, a_reader_during_a_renewal_finds_a_matching_pair);
+    tcase_add_test(files, a_new_key_with_an_old_certificate_still_works);
+    tcase_add_test(files, certificates_stay_valid_when_the_ca_is_renewed);
+    tcase_add_test(files, several_cas_are_trusted_during_a_change_of_the_ca);
+    tcase_add_test(files, files_that_others_can_read_are_made_private);
     tcase_add_test(files, no_certificate_outlives_its_ca);
     suite_add_tcase(suite, files);
     TCase *streams = tcase_create("streams");
     tcase_set_timeout(streams, 60);
-    tcase_add_test(streams, a_connection_ends_when_the_client_s_certificate_does_and_both_know_why);
-    tcase_add_test(streams, a_connection_ends_when_the_server_s_certificate_does);
-    tcase_add_test(streams, a_renewed_certificate_is_used_for_new_connections_and_old_ones_go_on);
-    tcase_add_test(streams,
-                   a_connection_whose_certificate_is_replaced_before_its_end_is_made_again);
-    tcase_add_test(
-        streams, who_serves_leaves_connections_to_those_who_made_them_until_shortly_before_the_end);
-    tcase_add_test(streams, who_is_revoked_is_out_at_once_and_comes_in_with_a_new_certificate_only);
+    tcase_add_test(streams, a_connection_ends_with_the_certificate_of_the_client);
+    tcase_add_test(streams, a_connection_ends_with_the_certificate_of_the_server);
+    tcase_add_test(streams, a_renewed_certificate_is_used_for_new_connections_only);
+    tcase_add_test(streams, a_connection_is_reopened_when_its_certificate_is_replaced);
+    tcase_add_test(streams, a_server_leaves_reconnecting_to_clients_until_shortly_before_the_end);
+    tcase_add_test(streams, a_revoked_identity_is_disconnected_and_needs_a_new_certificate);
     suite_add_tcase(suite, streams);
     return t_main(suite);
 }

@@ -1,5 +1,5 @@
 /*
- * test_chaos.c - the plan of faults, and what a history of many names and two orders must explain.
+ * test_chaos.c - plans of faults, and checks of histories of many names in two orders.
  */
 #include "cell_fixture.h"
 #include "chaos/history.h"
@@ -11,7 +11,7 @@ enum {
     EVERYTHING = PLAN_NET | PLAN_DISK | PLAN_CLOCK | PLAN_MACHINE
 };
 
-START_TEST(a_seed_is_a_plan)
+START_TEST(equal_seeds_give_equal_plans)
 {
     struct fault a[FAULTS], b[FAULTS], c[FAULTS];
     plan_make(7, EVERYTHING, SPAN_MS, a, FAULTS);
@@ -22,7 +22,7 @@ START_TEST(a_seed_is_a_plan)
 }
 END_TEST
 
-START_TEST(a_plan_has_everything_in_its_time)
+START_TEST(a_plan_has_all_kinds_of_faults_within_its_time)
 {
     struct fault plan[FAULTS];
     unsigned counts[FAULT_KIND_COUNT] = {0};
@@ -40,7 +40,7 @@ START_TEST(a_plan_has_everything_in_its_time)
 }
 END_TEST
 
-START_TEST(a_plan_needs_no_more_than_there_is)
+START_TEST(a_plan_uses_only_the_available_means)
 {
     struct fault plan[FAULTS];
     plan_make(3, 0, SPAN_MS, plan, FAULTS);
@@ -64,7 +64,7 @@ END_TEST
 
 static const struct {
     const char *what;
-    struct record records[4];
+    struct history_record records[4];
     uint64_t wrong;
 } stories[] = {
     {"all is well",
@@ -84,7 +84,7 @@ static const struct {
      1},
 };
 
-START_TEST(a_history_has_two_orders)
+START_TEST(a_history_is_checked_in_two_orders)
 {
     struct history history = {0};
     FILE *nowhere = fopen("/dev/null", "we");
@@ -101,9 +101,9 @@ START_TEST(a_history_has_two_orders)
 }
 END_TEST
 
-START_TEST(a_fresh_answer_is_not_from_before_what_was_known)
+START_TEST(a_fresh_answer_is_not_older_than_known_indexes)
 {
-    struct record write = WRITE(CREATE, 5, 6, 5, 10), read = READ(7, 8, 0, 9, true);
+    struct history_record write = WRITE(CREATE, 5, 6, 5, 10), read = READ(7, 8, 0, 9, true);
     struct history history = {0};
     FILE *nowhere = fopen("/dev/null", "we");
     ck_assert_ptr_nonnull(nowhere);
@@ -123,11 +123,11 @@ int main(void)
 {
     Suite *suite = suite_create("chaos");
     TCase *tcase = tcase_create("chaos");
-    tcase_add_test(tcase, a_seed_is_a_plan);
-    tcase_add_loop_test(tcase, a_plan_has_everything_in_its_time, 1, 20);
-    tcase_add_test(tcase, a_plan_needs_no_more_than_there_is);
-    tcase_add_loop_test(tcase, a_history_has_two_orders, 0, (int)ARRAY_SIZE(stories));
-    tcase_add_test(tcase, a_fresh_answer_is_not_from_before_what_was_known);
+    tcase_add_test(tcase, equal_seeds_give_equal_plans);
+    tcase_add_loop_test(tcase, a_plan_has_all_kinds_of_faults_within_its_time, 1, 20);
+    tcase_add_test(tcase, a_plan_uses_only_the_available_means);
+    tcase_add_loop_test(tcase, a_history_is_checked_in_two_orders, 0, (int)ARRAY_SIZE(stories));
+    tcase_add_test(tcase, a_fresh_answer_is_not_older_than_known_indexes);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -1,8 +1,9 @@
 /*
- * test_cli_args.c - the command line: what is understood, what is refused and how, and that the
- * tables of commands and options hang together.
+ * test_cli_args.c - the command line: what is accepted, what is refused with which message, and the
+ * consistency of the tables of commands and options.
  */
 #include "cli.h"
+#include "nearest.h"
 
 #include "testlib.h"
 
@@ -30,7 +31,7 @@ struct refusal {
 };
 
 static const struct refusal refusals[] = {
-    {"", "what to do? see borgctl help"},
+    {"", "no command is given; see borgctl help"},
     {"frobnicate", "there is no command `frobnicate`; see borgctl help"},
     {"jbos", "there is no command `jbos`; did you mean `jobs`?"},
     {"submti x", "there is no command `submti`; did you mean `submit`?"},
@@ -52,7 +53,7 @@ static const struct refusal refusals[] = {
     {"jobs --timeout 1.5", "--timeout: \"1.5\" is not a whole number"},
 };
 
-START_TEST(a_wrong_command_line_is_told_what_is_wrong)
+START_TEST(a_wrong_command_line_is_refused_with_the_mistake)
 {
     static struct cli cli;
     T_REFUSED(parse(&cli, refusals[_i].line), ERR_INVALID);
@@ -93,7 +94,7 @@ START_TEST(commands_of_two_words_are_found)
 }
 END_TEST
 
-START_TEST(after_two_dashes_nothing_is_an_option)
+START_TEST(after_two_dashes_no_word_is_an_option)
 {
     static struct cli cli;
     T_OK(parse(&cli, "query -- --fresh"));
@@ -137,7 +138,7 @@ static void render_help(const struct command *c, char **ret)
     fclose(to);
 }
 
-START_TEST(every_command_is_complete_and_explained)
+START_TEST(every_command_is_complete_and_documented)
 {
     char *all;
     render_help(NULL, &all);
@@ -194,13 +195,14 @@ int main(void)
 {
     Suite *suite = suite_create("args");
     TCase *tcase = tcase_create("args");
-    tcase_add_loop_test(tcase, a_wrong_command_line_is_told_what_is_wrong, 0, ARRAY_SIZE(refusals));
+    tcase_add_loop_test(tcase, a_wrong_command_line_is_refused_with_the_mistake, 0,
+                        ARRAY_SIZE(refusals));
     tcase_add_test(tcase, options_may_stand_anywhere);
     tcase_add_test(tcase, commands_of_two_words_are_found);
-    tcase_add_test(tcase, after_two_dashes_nothing_is_an_option);
+    tcase_add_test(tcase, after_two_dashes_no_word_is_an_option);
     tcase_add_test(tcase, the_last_value_counts_and_all_are_kept);
     tcase_add_test(tcase, help_and_version_need_nothing_else);
-    tcase_add_test(tcase, every_command_is_complete_and_explained);
+    tcase_add_test(tcase, every_command_is_complete_and_documented);
     tcase_add_test(tcase, exit_codes_follow_the_errors);
     tcase_add_test(tcase, near_words_are_found_and_far_ones_not);
     suite_add_tcase(suite, tcase);

@@ -1,6 +1,7 @@
 /*
- * test_cli_client.c - borgctl's client against replicas that a test plays: dead, frozen, without a
- * leader, forgetful, closing. Each replica is a process; what commands it saw comes back in a pipe.
+ * test_cli_client.c - borgctl's client against replicas simulated by the test: dead, frozen,
+ * without a leader, forgetful, closing. Each replica is a process and reports received commands in
+ * a pipe.
  */
 #include "client.h"
 
@@ -20,10 +21,10 @@ enum play {
     PLAY_DEAD,      /* nobody listens */
     PLAY_FROZEN,    /* listens, never accepts */
     PLAY_NO_LEADER, /* always unavailable */
-    PLAY_ELECTING,  /* unavailable twice, then good */
-    PLAY_CLOSING,   /* takes the first command and closes, then good */
-    PLAY_SILENT,    /* takes commands and never answers */
-    PLAY_REFUSING   /* the command is wrong */
+    PLAY_ELECTING,  /* unavailable twice, then works */
+    PLAY_CLOSING,   /* receives the first command and closes, then works */
+    PLAY_SILENT,    /* receives commands and never answers */
+    PLAY_REFUSING   /* refuses the command */
 };
 
 enum { REPLICAS_MAX = 3, INDEX = 77 };
@@ -32,13 +33,13 @@ struct bed {
     char dir[64];
     struct cell_file cell;
     pid_t pids[REPLICAS_MAX];
-    int seen_fd; /* request ids of all commands that any replica saw */
+    int seen_fd; /* request ids of all commands that any replica received */
     int seen_out;
     struct cli cli;
     struct client *client;
 };
 
-/* The replica's own state, in its process. */
+/* The state of the replica, in its process. */
 static struct {
     enum play play;
     int calls;
@@ -79,7 +80,7 @@ static void fake_command(struct rpc_conn *conn, struct rpc_call *call, const voi
         fake_answer(call);
 }
 
-/* One row: the index that the query wanted to see. */
+/* Answer one row: the index that the query requested. */
 static void fake_query(struct rpc_conn *conn UNUSED, struct rpc_call *call, const void *body,
                        size_t size)
 {
@@ -106,19 +107,19 @@ static void fake_status(struct rpc_conn *conn UNUSED, struct rpc_call *call,
 }
 
 static const struct rpc_method methods[] = {
-    {WIRE_COMMAND, "command", BIT(ROLE_USER), fake_command},
-    {WIRE_QUERY, "query", BIT(ROLE_USER), fake_query},
-    {WIRE_STATUS, "status", BIT(ROLE_USER), fake_status},
+    {WIRE_COMMAND, BIT(ROLE_USER), fake_command},
+    {WIRE_QUERY, BIT(ROLE_USER), fake_query},
+    {WIRE_STATUS, BIT(ROLE_USER), fake_status},
 };
 
-/* A replica's process: tell the address, then serve until killed. */
+/* Run a replica's process: report the address, then serve until killed. */
 _Noreturn static void fake_run(const char *dir, enum play play, int address_out, int seen_out)
 {
     uv_loop_t loop;
     struct tls_context *tls;
     struct rpc_server *server;
     char pki[128];
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails must leave nobody behind */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it must not outlive a failing test */
     fake.play = play;
     fake.seen_out = seen_out;
     signal(SIGPIPE, SIG_IGN);
@@ -137,7 +138,7 @@ _Noreturn static void fake_run(const char *dir, enum play play, int address_out,
     _exit(0);
 }
 
-/* An address where nobody listens, or (frozen) where nobody accepts. */
+/* Return an address where nobody listens, or (frozen) where nobody accepts. */
 static void fake_socket(bool frozen, char to[CELL_ADDR_MAX + 1])
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -209,7 +210,7 @@ static void bed_release(struct bed *bed)
     }
 }
 
-/* How many commands the replicas saw; all of them must carry the same request id. */
+/* Return the number of commands that the replicas received; all must have the same request id. */
 static int commands_seen(struct bed *bed)
 {
     uint64_t first[2], id[2];
@@ -247,24 +248,24 @@ struct story {
 };
 
 static const struct story stories[] = {
-    /* The one that is there is found, wherever it stands in the file. */
+    /* The working replica is found at any position in the file. */
     {{PLAY_GOOD, PLAY_DEAD, PLAY_DEAD}, 3, ERR_OK, 1, 1, 3000},
     {{PLAY_DEAD, PLAY_GOOD, PLAY_DEAD}, 3, ERR_OK, 1, 1, 3000},
     {{PLAY_DEAD, PLAY_DEAD, PLAY_GOOD}, 3, ERR_OK, 1, 1, 3000},
     {{PLAY_GOOD, PLAY_FROZEN, PLAY_FROZEN}, 3, ERR_OK, 1, 1, 1900},
     {{PLAY_FROZEN, PLAY_GOOD, PLAY_FROZEN}, 3, ERR_OK, 1, 1, 1900},
     {{PLAY_FROZEN, PLAY_FROZEN, PLAY_GOOD}, 3, ERR_OK, 1, 1, 1900},
-    /* A change of leader is waited for, under one request id. */
+    /* The client waits for a change of leader, with one request id. */
     {{PLAY_ELECTING}, 1, ERR_OK, 3, 3, 4000},
     {{PLAY_NO_LEADER, PLAY_GOOD, PLAY_NO_LEADER}, 3, ERR_OK, 1, 3, 4000},
     {{PLAY_CLOSING}, 1, ERR_OK, 2, 2, 4000},
     {{PLAY_SILENT, PLAY_SILENT, PLAY_GOOD}, 3, ERR_OK, 1, 3, 12000},
-    /* What cannot be known is said to be so, and what is known not to have happened too. */
+    /* An unknown outcome is reported as such, and so is a certain failure. */
     {{PLAY_SILENT}, 1, ERR_UNKNOWN_OUTCOME, 1, 5, 12000},
     {{PLAY_NO_LEADER, PLAY_DEAD, PLAY_NO_LEADER}, 3, ERR_UNAVAILABLE, 2, 100, 12000},
     {{PLAY_DEAD, PLAY_DEAD, PLAY_DEAD}, 3, ERR_UNAVAILABLE, 0, 0, 12000},
     {{PLAY_FROZEN}, 1, ERR_UNAVAILABLE, 0, 0, 12000},
-    /* A refusal is an answer: it is not tried again. */
+    /* A refusal is an answer: it is not retried. */
     {{PLAY_REFUSING, PLAY_REFUSING, PLAY_REFUSING}, 3, ERR_EXISTS, 1, 1, 3000},
 };
 
@@ -273,7 +274,7 @@ START_TEST(a_command_ends_with_an_answer_or_a_reason)
     const struct story *s = &stories[_i];
     struct bed bed;
     struct wire_answer answer;
-    /* The unhappy ones wait for their whole time-out: a short one. */
+    /* The failing cases wait for the whole time-out, so it is short. */
     uint64_t timeout_ms =
         s->code == ERR_UNKNOWN_OUTCOME || s->code == ERR_UNAVAILABLE ? 2000 : 10000;
     bed_init(&bed, timeout_ms, s->plays, s->replica_count);
@@ -303,7 +304,7 @@ START_TEST(a_query_before_any_command_waits_for_no_index)
 }
 END_TEST
 
-START_TEST(a_replica_that_comes_back_is_found_within_the_time_out)
+START_TEST(a_replica_that_returns_is_found_within_the_time_out)
 {
     static const enum play plays[] = {PLAY_GOOD};
     struct bed bed;
@@ -323,7 +324,7 @@ START_TEST(a_replica_that_comes_back_is_found_within_the_time_out)
 }
 END_TEST
 
-START_TEST(every_replica_tells_its_status_or_why_not)
+START_TEST(every_replica_returns_its_status_or_a_reason)
 {
     static const enum play plays[] = {PLAY_GOOD, PLAY_DEAD, PLAY_FROZEN};
     struct client_status all[CELL_REPLICAS_MAX];
@@ -338,13 +339,13 @@ START_TEST(every_replica_tells_its_status_or_why_not)
     T_CONTAINS(all[1].why.msg, "refused");
     ck_assert(!all[2].reachable);
     ck_assert_str_ne(all[2].why.msg, "");
-    /* And the client is as good as before. */
+    /* The client still works afterwards. */
     ck_assert_int_eq(query_index_min(&bed), 0);
     bed_release(&bed);
 }
 END_TEST
 
-START_TEST(who_has_no_cell_or_certificate_is_told_what_to_do)
+START_TEST(a_missing_cell_or_certificate_is_reported_with_a_remedy)
 {
     static const enum play plays[] = {PLAY_DEAD};
     struct bed bed;
@@ -369,9 +370,9 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, a_command_ends_with_an_answer_or_a_reason, 0, ARRAY_SIZE(stories));
     tcase_add_test(tcase, a_query_before_any_command_waits_for_no_index);
-    tcase_add_test(tcase, a_replica_that_comes_back_is_found_within_the_time_out);
-    tcase_add_test(tcase, every_replica_tells_its_status_or_why_not);
-    tcase_add_test(tcase, who_has_no_cell_or_certificate_is_told_what_to_do);
+    tcase_add_test(tcase, a_replica_that_returns_is_found_within_the_time_out);
+    tcase_add_test(tcase, every_replica_returns_its_status_or_a_reason);
+    tcase_add_test(tcase, a_missing_cell_or_certificate_is_reported_with_a_remedy);
     suite_add_tcase(suite, tcase);
     return t_main(suite);
 }

@@ -1,5 +1,5 @@
 /*
- * test_cli_embed.c - the embedded cell's directory, and processes found again and stopped.
+ * test_cli_embed.c - the directory and the processes of the embedded cell.
  */
 #include "embed.h"
 
@@ -10,15 +10,15 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-static struct embed_wish wish(void)
+static struct embed_options wish(void)
 {
-    return (struct embed_wish){.replica_count = 3,
-                               .borglet_count = 2,
-                               .capacity = "cpu=2,ram=1Gi,disk=1Gi",
-                               .users = {"ada", "root"}};
+    return (struct embed_options){.replica_count = 3,
+                                  .borglet_count = 2,
+                                  .capacity = "cpu=2,ram=1Gi,disk=1Gi",
+                                  .users = {"ada", "root"}};
 }
 
-static void cell_make(const char *dir, const struct embed_wish *w, struct embed *e)
+static void cell_make(const char *dir, const struct embed_options *w, struct embed *e)
 {
     T_OK(embed_open(dir, true, 1000, e, &t_err));
     T_OK(embed_make(e, w, &t_err));
@@ -35,7 +35,7 @@ static void file_text(const char *path, char to[8192])
 START_TEST(a_new_cell_is_complete)
 {
     const char *dir = t_path(t_dir(), "cell");
-    struct embed_wish w = wish();
+    struct embed_options w = wish();
     struct embed e;
     static const char *const files[] = {"cell.json",
                                         "pki/ca.crt",
@@ -75,13 +75,13 @@ static void expect_attributes(const struct embed *e, uint32_t at, const char *ex
 START_TEST(attributes_are_kept_and_change_for_borglets_that_do_not_run)
 {
     const char *dir = t_path(t_dir(), "cell");
-    struct embed_wish w = wish(), nothing = {.users = {"ada"}}, more = {.users = {"ada"}};
+    struct embed_options w = wish(), nothing = {.users = {"ada"}}, more = {.users = {"ada"}};
     struct embed e;
     words_add(&w.attributes, "zone=z1");
     cell_make(dir, &w, &e);
     expect_attributes(&e, 0, "rack=r1 zone=z1");
     expect_attributes(&e, 1, "rack=r2 zone=z1");
-    /* This process stands for m2: it runs. */
+    /* This process acts as m2: it runs. */
     FILE *file = fopen(t_path(e.dir, "run/m2.pid"), "w");
     ck_assert_ptr_nonnull(file);
     fprintf(file, "%d %" PRIu64 "\n", (int)getpid(), proc_start_time(getpid()));
@@ -110,13 +110,13 @@ START_TEST(attributes_are_kept_and_change_for_borglets_that_do_not_run)
 }
 END_TEST
 
-START_TEST(made_again_it_is_the_same_cell)
+START_TEST(a_cell_that_is_made_again_is_the_same)
 {
     const char *dir = t_path(t_dir(), "cell");
     static const char *const files[] = {"cell.json", "embedded.json", "pki/ca.crt",
                                         "pki/master-1.crt", "pki/user-ada.key"};
     static char before[ARRAY_SIZE(files)][8192], after[8192];
-    struct embed_wish w = wish(), nothing = {.users = {"ada"}};
+    struct embed_options w = wish(), nothing = {.users = {"ada"}};
     struct embed e;
     cell_make(dir, &w, &e);
     for (size_t i = 0; i < ARRAY_SIZE(files); i++)
@@ -134,10 +134,10 @@ START_TEST(made_again_it_is_the_same_cell)
 }
 END_TEST
 
-START_TEST(a_cell_that_was_half_made_is_completed)
+START_TEST(a_partly_made_cell_is_completed)
 {
     const char *dir = t_path(t_dir(), "cell");
-    struct embed_wish w = wish(), nothing = {.users = {"ada"}};
+    struct embed_options w = wish(), nothing = {.users = {"ada"}};
     struct embed e;
     cell_make(dir, &w, &e);
     unlink(t_path(e.dir, "cell.json"));
@@ -150,10 +150,10 @@ START_TEST(a_cell_that_was_half_made_is_completed)
 }
 END_TEST
 
-START_TEST(borglets_and_users_can_become_more)
+START_TEST(borglets_and_users_can_be_added)
 {
     const char *dir = t_path(t_dir(), "cell");
-    struct embed_wish w = wish(), more = {.borglet_count = 3, .users = {"eve"}};
+    struct embed_options w = wish(), more = {.borglet_count = 3, .users = {"eve"}};
     struct embed e;
     cell_make(dir, &w, &e);
     embed_close(&e);
@@ -166,7 +166,7 @@ START_TEST(borglets_and_users_can_become_more)
 END_TEST
 
 static const struct {
-    struct embed_wish wish;
+    struct embed_options wish;
     enum err_code code;
     const char *message;
 } refusals[] = {
@@ -180,11 +180,11 @@ static const struct {
     {{.users = {"Ada Lovelace"}}, ERR_INVALID, "user \"Ada Lovelace\""},
 };
 
-START_TEST(what_a_cell_cannot_become_is_refused_and_changes_nothing)
+START_TEST(an_impossible_change_is_refused_and_changes_nothing)
 {
     const char *dir = t_path(t_dir(), "cell");
     static char before[8192], after[8192];
-    struct embed_wish w = wish();
+    struct embed_options w = wish();
     struct embed e;
     cell_make(dir, &w, &e);
     file_text(t_path(e.dir, "embedded.json"), before);
@@ -198,7 +198,7 @@ START_TEST(what_a_cell_cannot_become_is_refused_and_changes_nothing)
 }
 END_TEST
 
-START_TEST(a_directory_with_other_things_is_left_alone)
+START_TEST(a_directory_with_other_files_is_left_alone)
 {
     const char *dir = t_dir();
     struct embed e;
@@ -212,10 +212,10 @@ START_TEST(a_directory_with_other_things_is_left_alone)
 }
 END_TEST
 
-START_TEST(two_at_once_do_not_meet)
+START_TEST(two_concurrent_calls_exclude_each_other)
 {
     const char *dir = t_path(t_dir(), "cell");
-    struct embed_wish w = wish();
+    struct embed_options w = wish();
     struct embed first, second;
     cell_make(dir, &w, &first);
     T_REFUSED(embed_open(dir, true, 100, &second, &t_err), ERR_STATE);
@@ -226,10 +226,10 @@ START_TEST(two_at_once_do_not_meet)
 }
 END_TEST
 
-START_TEST(a_wiped_cell_is_gone)
+START_TEST(a_wiped_cell_is_removed)
 {
     const char *dir = t_path(t_dir(), "cell");
-    struct embed_wish w = wish();
+    struct embed_options w = wish();
     struct embed e;
     cell_make(dir, &w, &e);
     T_OK(embed_wipe(&e, &t_err));
@@ -264,15 +264,15 @@ START_TEST(a_process_is_found_by_its_pid_file_until_it_ends)
     wait_text(t_path(dir, "log"), "started");
     ck_assert(proc_read(t_path(dir, "pid"), &found));
     ck_assert_int_eq(found.pid, started.pid);
-    ck_assert_int_eq(getsid(started.pid), started.pid); /* ^C here is not ^C there */
+    ck_assert_int_eq(getsid(started.pid), started.pid); /* ^C here does not reach it */
     struct proc other = {.pid = started.pid, .start_time = started.start_time - 1};
-    ck_assert(!proc_alive(&other)); /* the pid of somebody else, later */
+    ck_assert(!proc_alive(&other)); /* a later process with the same pid */
     ck_assert_uint_eq(proc_stop(&started, 1, 5000), 0);
     ck_assert(!proc_read(t_path(dir, "pid"), &found));
 }
 END_TEST
 
-START_TEST(a_process_that_will_not_go_is_killed)
+START_TEST(a_process_that_ignores_sigterm_is_killed)
 {
     const char *dir = t_dir();
     struct proc proc;
@@ -283,7 +283,7 @@ START_TEST(a_process_that_will_not_go_is_killed)
 }
 END_TEST
 
-START_TEST(a_program_that_is_not_there_is_told)
+START_TEST(a_missing_program_is_reported)
 {
     const char *dir = t_dir();
     struct proc proc;
@@ -293,7 +293,7 @@ START_TEST(a_program_that_is_not_there_is_told)
 }
 END_TEST
 
-/* A shell that looks like a shim of `dir`, with a child of its own that ignores SIGTERM. */
+/* Start a shell that looks like a shim of `dir`, with a child that ignores SIGTERM. */
 static pid_t shim_start(const char *dir, const char *name)
 {
     const char *script = t_path(dir, name);
@@ -308,7 +308,7 @@ static pid_t shim_start(const char *dir, const char *name)
     return pid;
 }
 
-START_TEST(tasks_of_this_cell_are_stopped_and_no_others)
+START_TEST(only_tasks_of_this_cell_are_stopped)
 {
     const char *dir = t_dir(), *other = t_dir();
     pid_t mine = shim_start(dir, "task1"), foreign = shim_start(other, "task2");
@@ -333,18 +333,18 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_new_cell_is_complete);
     tcase_add_test(tcase, attributes_are_kept_and_change_for_borglets_that_do_not_run);
-    tcase_add_test(tcase, made_again_it_is_the_same_cell);
-    tcase_add_test(tcase, a_cell_that_was_half_made_is_completed);
-    tcase_add_test(tcase, borglets_and_users_can_become_more);
-    tcase_add_loop_test(tcase, what_a_cell_cannot_become_is_refused_and_changes_nothing, 0,
+    tcase_add_test(tcase, a_cell_that_is_made_again_is_the_same);
+    tcase_add_test(tcase, a_partly_made_cell_is_completed);
+    tcase_add_test(tcase, borglets_and_users_can_be_added);
+    tcase_add_loop_test(tcase, an_impossible_change_is_refused_and_changes_nothing, 0,
                         ARRAY_SIZE(refusals));
-    tcase_add_test(tcase, a_directory_with_other_things_is_left_alone);
-    tcase_add_test(tcase, two_at_once_do_not_meet);
-    tcase_add_test(tcase, a_wiped_cell_is_gone);
+    tcase_add_test(tcase, a_directory_with_other_files_is_left_alone);
+    tcase_add_test(tcase, two_concurrent_calls_exclude_each_other);
+    tcase_add_test(tcase, a_wiped_cell_is_removed);
     tcase_add_test(tcase, a_process_is_found_by_its_pid_file_until_it_ends);
-    tcase_add_test(tcase, a_process_that_will_not_go_is_killed);
-    tcase_add_test(tcase, a_program_that_is_not_there_is_told);
-    tcase_add_test(tcase, tasks_of_this_cell_are_stopped_and_no_others);
+    tcase_add_test(tcase, a_process_that_ignores_sigterm_is_killed);
+    tcase_add_test(tcase, a_missing_program_is_reported);
+    tcase_add_test(tcase, only_tasks_of_this_cell_are_stopped);
     suite_add_tcase(suite, tcase);
     return t_main(suite);
 }

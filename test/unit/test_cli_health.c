@@ -1,5 +1,5 @@
 /*
- * test_cli_health.c - what is wrong with masters, from what they say of themselves.
+ * test_cli_health.c - problems of masters, derived from their statuses.
  */
 #include "health.h"
 
@@ -13,7 +13,7 @@ struct bed {
     struct health health;
 };
 
-/* Five masters, the second leads, all is well. */
+/* Five healthy masters; the second leads. */
 static struct bed *bed_new(void)
 {
     struct bed *bed = xcalloc(1, sizeof *bed);
@@ -214,8 +214,10 @@ static void three_wiped(struct bed *bed)
 static void a_clock_ahead(struct bed *bed)
 {
     for (size_t i = 0; i < MASTERS; i++) {
-        bed->all[i].heard_ms = UINT64_C(1700000000000) + i * 700;    /* asked one after the other */
-        bed->all[i].status.wall_ms = bed->all[i].heard_ms - 3600000; /* borgctl's own is wrong */
+        /* statuses are asked for one after another */
+        bed->all[i].heard_ms = UINT64_C(1700000000000) + i * 700;
+        /* borgctl's own clock is wrong */
+        bed->all[i].status.wall_ms = bed->all[i].heard_ms - 3600000;
         bed->all[i].status.cell_ms = bed->all[i].status.wall_ms + 3000;
     }
     bed->all[3].status.wall_ms += UINT64_C(400) * 86400000;
@@ -244,20 +246,20 @@ static const struct {
     uint64_t leader;
     size_t count;
     uint64_t replica;
-    const char *what, *todo; /* of the first */
+    const char *what, *todo; /* of the first problem */
 } cases[] = {
     {nothing, 2, 0, 0, NULL, NULL},
     {a_little_behind, 2, 0, 0, NULL, NULL},
     {far_behind, 2, 1, 3, "replica 3 is 10001 entries behind the leader", "catching up"},
     {one_gone, 2, 1, 4, "replica 4 (host4:1) cannot be reached: cannot connect: connection refused",
      "it is not running"},
-    {two_gone, 2, 3, 0, "3 of 5 masters answer: with one less", "bring one of the others back"},
+    {two_gone, 2, 3, 0, "3 of 5 masters answer: losing one more", "bring one of the others back"},
     {three_gone, 0, 4, 0, "2 of 5 masters answer, 3 are needed", "start the others"},
     {all_gone, 0, 6, 0, "0 of 5 masters answer", "start the others"},
     {frozen, 2, 1, 4, "replica 4 (host4:1) cannot be reached: does not answer", "hangs"},
     {nobody_leads, 0, 1, 0, "no master leads", "election"},
     {an_old_leader_too, 2, 0, 0, NULL, NULL},
-    {cut_off, 2, 1, 5, "replica 5 answers, but knows of no leader", "cut off"},
+    {cut_off, 2, 1, 5, "replica 5 answers, but knows of no leader", "check the network"},
     {differs, 2, 1, 3, "replica 3 DIFFERS from 4 others at index 100000: its state is wrong",
      "replace-replica"},
     {differs_at_the_mark, 2, 1, 3, "replica 3 DIFFERS from 4 others at index 98304", "stop it"},
@@ -266,25 +268,26 @@ static const struct {
     {leader_differs, 2, 1, 2, "replica 2 DIFFERS from 4 others", "stop it"},
     {slow_disk, 2, 1, 1, "the disk of replica 1 is slow: entries waited 2500 ms", "iostat"},
     {hung_disk, 2, 1, 1, "the disk of replica 1 has not answered for 31 s", "hangs"},
-    {full_disk, 2, 1, 1, "the disk of replica 1 has 900Mi free of 100Gi", "make room"},
-    {no_room_for_its_state, 2, 1, 1, "the disk of replica 1 has 50Gi free of 100Gi", "make room"},
+    {full_disk, 2, 1, 1, "the disk of replica 1 has 900Mi free of 100Gi", "free disk space"},
+    {no_room_for_its_state, 2, 1, 1, "the disk of replica 1 has 50Gi free of 100Gi",
+     "free disk space"},
     {disk_not_asked_yet, 2, 0, 0, NULL, NULL},
     {slow_database, 2, 1, 5, "the database of replica 5 is 7000 ms and 42 entries behind", "old"},
-    {holds, 2, 1, 0, "it holds still", "cell release"},
+    {holds, 2, 1, 0, "none is declared down", "cell release"},
     {a_full_disk_ended_it, 2, 1, 4, "replica 4 (host4:1) has ended: raft log in /x: 60 MiB free",
-     "mend that, then `borgctl cell up`"},
+     "correct this, then `borgctl cell up`"},
     {three_wiped, 0, 1, 0,
      "2 of 5 masters have a log, 3 are needed: the directories of 3 are empty",
      "`borgctl cell checkpoint FILE`"},
     {a_clock_ahead, 2, 1, 4,
-     "the clock of replica 4 is 400 days ahead of the other masters' clocks", "set it right"},
-    {a_clock_behind, 2, 1, 4, "the clock of replica 4 is 7 s behind the other", "set it right"},
+     "the clock of replica 4 is 400 days ahead of the other masters' clocks", "correct it"},
+    {a_clock_behind, 2, 1, 4, "the clock of replica 4 is 7 s behind the other", "correct it"},
     {clocks_a_little_apart, 2, 0, 0, NULL, NULL},
     {cell_ahead, 2, 1, 0, "the time of the cell is 3 hours ahead of its masters' clocks", "dates"},
-    {upgrading, 2, 1, 1, "replica 1 is version 1.1, 2 is 1.0", "finish the upgrade"},
+    {upgrading, 2, 1, 1, "replica 1 is version 1.1, 2 is 1.0", "complete the upgrade"},
 };
 
-START_TEST(each_fault_is_named_with_what_to_do)
+START_TEST(each_problem_is_reported_with_a_remedy)
 {
     struct bed *bed = bed_new();
     cases[_i].change(bed);
@@ -305,19 +308,21 @@ START_TEST(each_fault_is_named_with_what_to_do)
 }
 END_TEST
 
-START_TEST(of_two_that_differ_nobody_knows_which_is_wrong)
+START_TEST(of_two_different_replicas_it_is_unknown_which_is_wrong)
 {
     struct bed *bed = bed_new();
     two_differ(bed);
     health_look(&bed->cell, bed->all, &bed->health);
-    T_CONTAINS(bed->health.problems[1].what, "replica 2 DIFFERS from 1 other at index 100000: who");
-    T_CONTAINS(bed->health.problems[2].what, "replica 3 DIFFERS from 1 other at index 100000: who");
+    T_CONTAINS(bed->health.problems[1].what,
+               "replica 2 DIFFERS from 1 other at index 100000: it is unknown");
+    T_CONTAINS(bed->health.problems[2].what,
+               "replica 3 DIFFERS from 1 other at index 100000: it is unknown");
     free(bed);
 }
 END_TEST
 
-/* Everything wrong with everybody must fit. */
-START_TEST(there_is_room_for_all_problems)
+/* All problems of all masters must fit. */
+START_TEST(all_problems_fit_into_the_list)
 {
     struct bed *bed = bed_new();
     for (size_t i = 0; i < MASTERS; i++) {
@@ -345,7 +350,7 @@ static void expired(struct bed *bed)
     }
 }
 
-START_TEST(a_master_whose_certificate_is_refused_is_not_said_to_be_down)
+START_TEST(a_master_with_a_rejected_certificate_is_not_reported_as_down)
 {
     struct bed *bed = bed_new();
     expired(bed);
@@ -354,7 +359,7 @@ START_TEST(a_master_whose_certificate_is_refused_is_not_said_to_be_down)
     for (size_t i = 0; i < bed->health.count; i++)
         ck_assert_msg(strstr(bed->health.problems[i].todo, "cell up") == NULL, "%s",
                       bed->health.problems[i].todo);
-    T_CONTAINS(bed->health.problems[1].todo, "it runs; its certificate or yours");
+    T_CONTAINS(bed->health.problems[1].todo, "it runs, but its certificate or yours");
     free(bed);
 }
 END_TEST
@@ -369,7 +374,7 @@ static struct health_cert cert(enum role role, const char *name, int64_t days)
     return c;
 }
 
-START_TEST(certificates_are_told_from_thirty_days_before_their_end)
+START_TEST(certificates_are_reported_thirty_days_before_they_expire)
 {
     const struct health_cert certs[] = {
         cert(ROLE_NONE, "", 31),       cert(ROLE_USER, "ada", 30),   cert(ROLE_MASTER, "1", 31),
@@ -387,7 +392,7 @@ START_TEST(certificates_are_told_from_thirty_days_before_their_end)
     ck_assert_str_eq(h->problems[0].what,
                      "the certificate of user/ada ends on 2026-12-30 18:00:00Z");
     ck_assert_str_eq(h->problems[0].todo,
-                     "`borgctl pki renew --dir /c user/ada`; nothing has to be restarted");
+                     "`borgctl pki renew --dir /c user/ada`; no restart is needed");
     ck_assert_str_eq(h->problems[1].what,
                      "the certificate of master/2 has expired on 2026-11-30 18:00:00Z");
     ck_assert_uint_eq(h->problems[1].replica, 2);
@@ -396,12 +401,12 @@ START_TEST(certificates_are_told_from_thirty_days_before_their_end)
     look.can_renew = false;
     h->count = 0;
     health_look_at_certs(h, &look);
-    T_CONTAINS(h->problems[1].todo, "where the CA's key is: `borgctl pki renew master/2`");
+    T_CONTAINS(h->problems[1].todo, "where the CA's key is, run `borgctl pki renew master/2`");
     free(h);
 }
 END_TEST
 
-START_TEST(the_end_of_the_ca_is_told_once_and_many_others_in_one_line)
+START_TEST(an_expiring_ca_is_reported_once_and_many_others_in_one_line)
 {
     struct health_cert certs[40];
     struct health_certs look = {.now_ms = (uint64_t)NOW_S * 1000,
@@ -432,12 +437,12 @@ int main(void)
 {
     Suite *suite = suite_create("cli_health");
     TCase *tcase = tcase_create("health");
-    tcase_add_loop_test(tcase, each_fault_is_named_with_what_to_do, 0, ARRAY_SIZE(cases));
-    tcase_add_test(tcase, of_two_that_differ_nobody_knows_which_is_wrong);
-    tcase_add_test(tcase, a_master_whose_certificate_is_refused_is_not_said_to_be_down);
-    tcase_add_test(tcase, certificates_are_told_from_thirty_days_before_their_end);
-    tcase_add_test(tcase, the_end_of_the_ca_is_told_once_and_many_others_in_one_line);
-    tcase_add_test(tcase, there_is_room_for_all_problems);
+    tcase_add_loop_test(tcase, each_problem_is_reported_with_a_remedy, 0, ARRAY_SIZE(cases));
+    tcase_add_test(tcase, of_two_different_replicas_it_is_unknown_which_is_wrong);
+    tcase_add_test(tcase, a_master_with_a_rejected_certificate_is_not_reported_as_down);
+    tcase_add_test(tcase, certificates_are_reported_thirty_days_before_they_expire);
+    tcase_add_test(tcase, an_expiring_ca_is_reported_once_and_many_others_in_one_line);
+    tcase_add_test(tcase, all_problems_fit_into_the_list);
     suite_add_tcase(suite, tcase);
     return t_main(suite);
 }

@@ -4,6 +4,7 @@
  */
 #include "jobfile.h"
 
+#include "schema_check.h"
 #include "testlib.h"
 
 #include <sys/stat.h>
@@ -15,7 +16,7 @@ struct mistake {
 };
 
 static const struct mistake mistakes[] = {
-    {"nam: 1", "nam: unknown field; did you mean \"name\"?"},
+    {"nam: 1", "nam: unknown field; did you mean name?"},
     {"colour: 'red'", "colour: unknown field; see borgctl help submit"},
     {"cpu: 1", "cpu: unknown field; it belongs at task.resources.cpu"},
     {"user: 'ada'", "user: comes from the certificate (--user NAME), not from the spec"},
@@ -42,7 +43,7 @@ static const struct mistake mistakes[] = {
     {"task+: {command: ['sleep', 5]}", "task.command[1]: must be a string, not a number"},
     {"task+: {command: {}}", "task.command: must be an array of words, or a string"},
     {"task+: {command: std.repeat(['x'], 257)}", "task.command: has 257 words, at most 256"},
-    {"task+: {comand: 'x'}", "task.comand: unknown field; did you mean \"command\"?"},
+    {"task+: {comand: 'x'}", "task.comand: unknown field; did you mean task.command?"},
     {"task+: {priority: 1}", "task.priority: unknown field; it belongs at priority"},
     {"task+: {env: ['A=1']}", "task.env: must be an object of NAME: value, not an array"},
     {"task+: {env: {'1A': 'x'}}", "task.env.1A: is not a variable's name"},
@@ -78,7 +79,7 @@ static const struct mistake mistakes[] = {
      "task.resources[1]: asks for no less of anything than [0]"},
     {"task+: {ports: 'http'}", "task.ports: must be an array of names, not a string"},
     {"task+: {ports: [80]}",
-     "task.ports[0]: must be a name (the cell chooses the numbers), not a n"},
+     "task.ports[0]: must be a name, not a number (array of names; the cell chooses the numbers"},
     {"task+: {ports: ['a', 'a']}", "task.ports[1]: \"a\" is there twice"},
     {"task+: {ports: ['A']}", "task.ports[0]: \"A\" is not a name"},
     {"task+: {ports: ['p%d' % i for i in std.range(1, 17)]}",
@@ -101,7 +102,7 @@ static const struct mistake mistakes[] = {
     {"task+: {constraints: ['a = b', 'rack == r1']}",
      "task.constraints[1]: \"rack == r1\": \"==\" is none of = != <"},
     {"task+: {constraints: ['rack regex (']}",
-     "task.constraints[0]: \"(\" is no regular expression"},
+     "task.constraints[0]: \"(\" is not a regular expression"},
     {"task+: {constraints: [{any: ['rack']}]}",
      "task.constraints[0].any[0]: \"rack\" says nothing of rack"},
     {"task+: {constraints: [{any: []}]}", "task.constraints[0].any: has 0 alternatives"},
@@ -109,7 +110,7 @@ static const struct mistake mistakes[] = {
      "task.constraints[0].weight: unknown field"},
     {"task+: {constraints: [{}]}", "task.constraints[0]: has neither any nor prefer"},
     {"task+: {constraints: [{prefer: 'a exists', weight: 0}]}",
-     "task.constraints[0].weight: 0 is not a whole number between 1 and 100"},
+     "task.constraints[0].weight: 0 is not between 1 and 100"},
     {"task+: {constraints: [{prefer: 'a exists', weight: 101}]}",
      "task.constraints[0].weight: 101 is not"},
     {"task+: {constraints: [{prefer: 'a exists', wait: 1}]}",
@@ -123,12 +124,11 @@ static const struct mistake mistakes[] = {
     {"task+: {constraints: ['rack near Web']}",
      "task.constraints[0]: near is of a job, \"Web\" is no name of one"},
     {"task+: {spread: {by: 'rack'}}", "task.spread: must be an array, not an object"},
-    {"task+: {spread: ['rack']}", "task.spread[0]: must be an object {by, max or weight}, not a"},
+    {"task+: {spread: ['rack']}", "task.spread[0]: must be an object {by, max, weight}, not a"},
     {"task+: {spread: [{by: 'rack'}]}", "task.spread[0]: says neither max nor weight"},
-    {"task+: {spread: [{max: 1}]}", "task.spread[0].by: must be the name of an attribute"},
-    {"task+: {spread: [{by: 'Rack', max: 1}]}", "task.spread[0].by: must be the name"},
-    {"task+: {spread: [{by: 'rack', max: 1.5}]}",
-     "task.spread[0].max: 1.5 is not a whole number between 1 and 262144"},
+    {"task+: {spread: [{max: 1}]}", "task.spread[0].by: is missing: the name of an attribute"},
+    {"task+: {spread: [{by: 'Rack', max: 1}]}", "task.spread[0].by: \"Rack\" is not a name"},
+    {"task+: {spread: [{by: 'rack', max: 1.5}]}", "task.spread[0].max: 1.5 is not a whole number"},
     {"task+: {spread: [{by: 'rack', max: '1'}]}", "task.spread[0].max: must be a number"},
     {"task+: {spread: [{by: 'rack', max: 1, most: 2}]}", "task.spread[0].most: unknown field"},
     {"task+: {spread: [{by: 'a', max: 1}, {by: 'a', max: 2}]}",
@@ -164,13 +164,13 @@ static const char *write_spec(const char *name, const char *text)
     return path;
 }
 
-static int load(const char *path, struct jobfile *ret, struct buf *problems)
+static int load(const char *path, struct specs *ret, struct buf *problems)
 {
     struct jobfile_source source = {.path = path, .cpu_s_max = 2};
     return jobfile_load(&source, ret, problems, &t_err);
 }
 
-static int load_text(const char *name, const char *text, struct jobfile *ret, struct buf *problems)
+static int load_text(const char *name, const char *text, struct specs *ret, struct buf *problems)
 {
     return load(write_spec(name, text), ret, problems);
 }
@@ -180,7 +180,7 @@ START_TEST(every_mistake_is_told_with_its_path)
     const struct mistake *m = &mistakes[_i];
     CLEANUP(buf_release) struct buf text = {0};
     CLEANUP(buf_release) struct buf problems = {0};
-    struct jobfile file;
+    struct specs file;
     if (m->spec[0] == '!')
         buf_printf(&text, "%s", m->spec + 1);
     else
@@ -197,10 +197,64 @@ START_TEST(every_mistake_is_told_with_its_path)
 }
 END_TEST
 
+/* The value of a spec, and whether the schema accepts it. */
+static bool schema_accepts_spec(const char *spec)
+{
+    CLEANUP(buf_release) struct buf text = {0}, json = {0}, schema_text = {0};
+    if (spec[0] == '!')
+        buf_printf(&text, "%s", spec + 1);
+    else
+        buf_printf(&text, "{name: 'web', task: {command: 'true'}} + {%s}", spec);
+    struct jobfile_source source = {.path = write_spec("a.jsonnet", buf_text(&text))};
+    T_OK(jobfile_eval(&source, &json, &text, &t_err));
+    json_t *value = json_loads(buf_text(&json), JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+    spec_schema_print(&schema_text);
+    json_t *schema = json_loads(buf_text(&schema_text), 0, NULL);
+    ck_assert(value != NULL && schema != NULL);
+    bool accepts = schema_accepts(schema, schema, value);
+    json_decref(value);
+    json_decref(schema);
+    return accepts;
+}
+
+/* Mistakes that no schema can say: they relate fields, or judge a text. */
+static const char *const unsaid[] = {
+    "task+: {resources: {ram: '8192Pi'}}",
+    "task+: {resources: {gpu: 1.5}}",
+    "task+: {resources: {gpu: 33}}",
+    "task+: {resources: {a: 1, b: 1, c: 1, d: 1}}",
+    "task+: {resources: [{cpu: 2}, {gpu: 1.5}]}",
+    "task+: {resources: [{cpu: 2}, {cpu: 3}]}",
+    "replicas: 'every-machine', gang: true",
+    "replicas: 'every-machine', task+: {spread: [{by: 'rack', max: 1}]}",
+    "gang: true, replicas: 1025",
+    "task+: {backoff: '2h'}",
+    "task+: {backoff: '9s', max_backoff: '8s'}",
+    "task+: {constraints: ['a = b', 'rack == r1']}",
+    "task+: {constraints: ['rack regex (']}",
+    "task+: {constraints: [{any: ['rack']}]}",
+    "task+: {constraints: std.repeat(['a regex b'], 17)}",
+    "task+: {constraints: ['rack near Web']}",
+    "task+: {spread: [{by: 'rack'}]}",
+    "task+: {spread: [{by: 'a', max: 1}, {by: 'a', max: 2}]}",
+    "task+: {env: {A: std.repeat('x', 40000)}}",
+    "![{name: 'a', task: {command: 'x'}}, {name: 'a', task: {command: 'x'}}]",
+};
+
+START_TEST(the_schema_refuses_what_it_can_say)
+{
+    const char *spec = mistakes[_i].spec;
+    bool is_unsaid = false;
+    for (size_t i = 0; i < ARRAY_SIZE(unsaid); i++)
+        is_unsaid |= strcmp(unsaid[i], spec) == 0;
+    ck_assert_msg(schema_accepts_spec(spec) == is_unsaid, "%s", spec);
+}
+END_TEST
+
 START_TEST(all_mistakes_are_told_at_once)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    struct jobfile file;
+    struct specs file;
     T_REFUSED(load_text("a.json",
                         "[{\"name\": \"A\", \"replicas\": 0, \"task\": {\"command\": 1,"
                         "\"resources\": {\"ram\": \"12Q\", \"mem\": \"1Gi\"}}}, {\"task\": 7}]",
@@ -220,7 +274,7 @@ END_TEST
 START_TEST(mistakes_beyond_the_bound_are_counted)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    struct jobfile file;
+    struct specs file;
     T_REFUSED(load_text("a.jsonnet", "[1 for i in std.range(1, 60)]", &file, &problems),
               ERR_INVALID);
     T_CONTAINS(t_err.msg, "has 60 mistakes");
@@ -231,7 +285,7 @@ END_TEST
 START_TEST(defaults_are_those_of_the_cell)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(specs_release) struct specs file = {0};
     struct job_spec d;
     spec_init(&d);
     T_OK(load_text("a.jsonnet", "{name: 'a', task: {command: ['x']}}", &file, &problems));
@@ -310,10 +364,43 @@ static void check_full(const struct job_spec *s)
     ck_assert_uint_eq(s->spreads[1].weight, 10);
 }
 
+static const char *const good[] = {
+    "priority: 25, replicas: 'every-machine', max_disruptions: 5, gang: false",
+    "task+: {resources: {cpu: '1.5', ram: 1048576, disk: '1.5Gi', gpu: '500m', tape: 2}}",
+    "task+: {resources: [{cpu: 4}, {cpu: 2, disk: 5}]}",
+    "task+: {backoff: 0.25, max_backoff: '2m', grace: '1500ms', max_failures: 4294967295}",
+    "task+: {spread: [{by: 'rack', max: 0, weight: 1}], env: {A: -5, B: true}, ports: ['a']}",
+    "task:: 0, alloc: {resources: {ports: 3}, spread: [], constraints: ['ssd exists']}",
+    "alloc_set: 'room'",
+#if CELL_FORMAT >= 2
+    "labels: {team: 'search', version: 7}",
+#endif
+    "!{name: 'a', task: {command: ['x', '']}}",
+    "![{name: 'a', task: {command: 'x'}}, {name: 'b', alloc: {}}]",
+};
+
+START_TEST(the_schema_accepts_what_is_read)
+{
+    CLEANUP(buf_release) struct buf text = {0}, problems = {0};
+    CLEANUP(specs_release) struct specs file = {0};
+    if (good[_i][0] == '!')
+        buf_printf(&text, "%s", good[_i] + 1);
+    else
+        buf_printf(&text, "{name: 'web', task: {command: 'true'}} + {%s}", good[_i]);
+    int rv = load_text("a.jsonnet", buf_text(&text), &file, &problems);
+    ck_assert_msg(rv == 0, "%s: %s", good[_i], buf_text(&problems));
+    ck_assert_msg(schema_accepts_spec(good[_i]), "%s", good[_i]);
+    CLEANUP(buf_release) struct buf printed = {0};
+    buf_printf(&printed, "!");
+    spec_json_print(&printed, &file.jobs[0]);
+    ck_assert_msg(schema_accepts_spec(buf_text(&printed)), "%s", buf_text(&printed));
+}
+END_TEST
+
 START_TEST(every_field_arrives)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(specs_release) struct specs file = {0};
     T_OK(load_text("a.jsonnet", full_spec, &file, &problems));
     ck_assert(!file.is_array);
     check_full(&file.jobs[0]);
@@ -323,12 +410,12 @@ END_TEST
 START_TEST(what_a_dry_run_prints_is_the_same_job)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    CLEANUP(jobfile_release) struct jobfile file = {0};
-    CLEANUP(jobfile_release) struct jobfile again = {0};
+    CLEANUP(specs_release) struct specs file = {0};
+    CLEANUP(specs_release) struct specs again = {0};
     T_OK(load_text("a.jsonnet", full_spec, &file, &problems));
-    json_t *json = jobfile_json(&file.jobs[0]);
-    T_OK(jobfile_check(json, &again, &problems, &t_err));
-    json_t *second = jobfile_json(&again.jobs[0]);
+    json_t *json = spec_json(&file.jobs[0]);
+    T_OK(specs_json_read(json, &again, &problems, &t_err));
+    json_t *second = spec_json(&again.jobs[0]);
     ck_assert(json_equal(json, second));
     check_full(&again.jobs[0]);
     json_decref(json);
@@ -343,11 +430,11 @@ START_TEST(an_alloc_set_and_a_job_inside_arrive)
         " constraints: ['ssd exists'], spread: [{by: 'rack', max: 1}]}},"
         " {name: 'web', alloc_set: 'room', task: {command: 'x'}}]";
     CLEANUP(buf_release) struct buf problems = {0};
-    CLEANUP(jobfile_release) struct jobfile file = {0};
-    CLEANUP(jobfile_release) struct jobfile again = {0};
+    CLEANUP(specs_release) struct specs file = {0};
+    CLEANUP(specs_release) struct specs again = {0};
     T_OK(load_text("a.jsonnet", text, &file, &problems));
-    json_t *json = jobfile_json(&file.jobs[0]);
-    T_OK(jobfile_check(json, &again, &problems, &t_err));
+    json_t *json = spec_json(&file.jobs[0]);
+    T_OK(specs_json_read(json, &again, &problems, &t_err));
     const struct job_spec *both[] = {&file.jobs[0], &again.jobs[0]};
     for (int i = 0; i < 2; i++) {
         ck_assert(both[i]->is_alloc_set);
@@ -362,7 +449,7 @@ START_TEST(an_alloc_set_and_a_job_inside_arrive)
     ck_assert(!file.jobs[1].is_alloc_set);
     ck_assert_str_eq(file.jobs[1].alloc_set, "room");
     json_decref(json);
-    json = jobfile_json(&file.jobs[1]);
+    json = spec_json(&file.jobs[1]);
     ck_assert_str_eq(json_string_value(json_object_get(json, "alloc_set")), "room");
     json_decref(json);
 }
@@ -374,14 +461,14 @@ START_TEST(shapes_arrive_in_order_and_are_printed)
     static const struct resources shapes[] = {
         {{4000, INT64_C(8) << 30, 0, 1}}, {{2000, INT64_C(128) << 20, 5, 1}}, {{100, 1, 0, 1}}};
     CLEANUP(buf_release) struct buf problems = {0};
-    CLEANUP(jobfile_release) struct jobfile file = {0};
-    CLEANUP(jobfile_release) struct jobfile again = {0};
+    CLEANUP(specs_release) struct specs file = {0};
+    CLEANUP(specs_release) struct specs again = {0};
     T_OK(load_text("a.jsonnet",
                    "{name: 'a', task: {command: 'x', ports: ['http'], resources: "
                    "[{cpu: 4, ram: '8Gi'}, {cpu: 2, disk: 5}, {ram: 1}]}}",
                    &file, &problems));
-    json_t *json = jobfile_json(&file.jobs[0]);
-    T_OK(jobfile_check(json, &again, &problems, &t_err));
+    json_t *json = spec_json(&file.jobs[0]);
+    T_OK(specs_json_read(json, &again, &problems, &t_err));
     ck_assert_uint_eq(spec_shape_count(&again.jobs[0]), 3);
     for (uint32_t i = 0; i < 3; i++)
         ck_assert_mem_eq(spec_shape(&again.jobs[0], i), &shapes[i], sizeof shapes[i]);
@@ -418,7 +505,7 @@ START_TEST(yaml_gives_the_same_job)
                                "  max_backoff: 2m\n"
                                "  grace: 1500ms\n";
     CLEANUP(buf_release) struct buf problems = {0};
-    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(specs_release) struct specs file = {0};
     T_OK(load_text("a.yaml", yaml, &file, &problems));
     check_full(&file.jobs[0]);
 }
@@ -427,7 +514,7 @@ END_TEST
 START_TEST(yaml_keeps_quoted_text_as_text)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(specs_release) struct specs file = {0};
     T_OK(load_text("a.yml",
                    "name: a\ntask:\n  command: [sleep, \"5\"]\n  env: {A: \"007\", B: 'true'}\n"
                    "---\nname: b\ntask:\n  command: |\n    one\n    two\n",
@@ -459,7 +546,7 @@ static const struct mistake broken[] = {
 START_TEST(broken_yaml_is_told_with_its_line)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    struct jobfile file;
+    struct specs file;
     T_REFUSED(load_text("a.yaml", broken[_i].spec, &file, &problems), ERR_INVALID);
     T_CONTAINS(t_err.msg, "cannot be evaluated");
     T_CONTAINS(buf_text(&problems), broken[_i].line);
@@ -469,7 +556,7 @@ END_TEST
 START_TEST(jsonnet_errors_are_passed_on)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    struct jobfile file;
+    struct specs file;
     T_REFUSED(load_text("a.jsonnet", "{a: error 'no such thing'}", &file, &problems), ERR_INVALID);
     T_CONTAINS(buf_text(&problems), "RUNTIME ERROR: no such thing");
     T_REFUSED(load_text("b.jsonnet", "{a: [}", &file, &problems), ERR_INVALID);
@@ -480,7 +567,7 @@ END_TEST
 START_TEST(imports_and_arguments_reach_the_spec)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    CLEANUP(jobfile_release) struct jobfile file = {0};
+    CLEANUP(specs_release) struct specs file = {0};
     const char *dir = t_dir();
     FILE *lib = fopen(t_path(dir, "lib.libsonnet"), "w");
     fputs("{command: ['run', std.extVar('mode')]}", lib);
@@ -499,7 +586,7 @@ START_TEST(imports_and_arguments_reach_the_spec)
     const char *word = words_first(&file.jobs[0].argv);
     ck_assert_str_eq(words_next(&file.jobs[0].argv, word), "a=b");
     source.ext_strs[0] = "mode";
-    struct jobfile none;
+    struct specs none;
     T_REFUSED(jobfile_load(&source, &none, &problems, &t_err), ERR_INVALID);
     T_CONTAINS(t_err.msg, "--ext-str: \"mode\" is not NAME=VALUE");
 }
@@ -518,7 +605,7 @@ static const struct mistake runaways[] = {
 START_TEST(a_runaway_spec_is_ended)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    struct jobfile file;
+    struct specs file;
     struct jobfile_source source = {.path = write_spec("a.jsonnet", runaways[_i].spec)};
     if (strcmp(runaways[_i].line, "cpu time") == 0)
         source.cpu_s_max = 2; /* the others end by themselves, however slow the machine is */
@@ -530,7 +617,7 @@ END_TEST
 START_TEST(a_spec_that_waits_for_a_pipe_is_ended)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    struct jobfile file;
+    struct specs file;
     const char *path = write_spec("a.jsonnet", "import 'pipe.libsonnet'");
     char pipe[256];
     snprintf(pipe, sizeof pipe, "%.*s/pipe.libsonnet", (int)(strrchr(path, '/') - path), path);
@@ -559,12 +646,12 @@ static const struct marked marked[] = {
 START_TEST(specs_are_utf8_with_or_without_a_mark)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    struct jobfile file;
+    struct specs file;
     const struct marked *m = &marked[_i];
     if (m->message == NULL) {
         T_OK(load_text(m->name, m->bytes, &file, &problems));
         ck_assert_str_eq(file.jobs[0].name, "a");
-        jobfile_release(&file);
+        specs_release(&file);
     } else {
         T_REFUSED(load_text(m->name, m->bytes, &file, &problems), ERR_INVALID);
         T_CONTAINS(t_err.msg, m->message);
@@ -609,7 +696,7 @@ static const struct digits digits[] = {
 START_TEST(a_variable_has_the_digits_of_the_file_or_is_refused)
 {
     CLEANUP(buf_release) struct buf problems = {0};
-    struct jobfile file;
+    struct specs file;
     const struct digits *d = &digits[_i];
     char text[256], line[128];
     bool yaml = strcmp(d->name, "a.yaml") == 0;
@@ -627,7 +714,7 @@ START_TEST(a_variable_has_the_digits_of_the_file_or_is_refused)
     snprintf(line, sizeof line, "V=%s", d->env);
     const char *first = words_first(&file.jobs[0].env);
     ck_assert_str_eq(words_next(&file.jobs[0].env, first), line);
-    jobfile_release(&file);
+    specs_release(&file);
 }
 END_TEST
 
@@ -635,7 +722,7 @@ START_TEST(files_that_are_no_specs_are_refused)
 {
     CLEANUP(buf_release) struct buf problems = {0};
     CLEANUP(buf_release) struct buf large = {0};
-    struct jobfile file;
+    struct specs file;
     T_REFUSED(load_text("a.txt", "{}", &file, &problems), ERR_INVALID);
     T_CONTAINS(t_err.msg, "--format");
     T_REFUSED(load("/no/such.json", &file, &problems), ERR_IO);
@@ -664,15 +751,34 @@ START_TEST(the_help_lists_every_field_with_its_default)
 }
 END_TEST
 
+START_TEST(the_reference_page_is_the_one_in_the_repository)
+{
+    char *text = NULL, there[65536];
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    jobfile_page(to);
+    fclose(to);
+    FILE *file = fopen("doc/job-spec.md", "r");
+    ck_assert_msg(file != NULL, "doc/job-spec.md: make doc makes it");
+    size_t length = fread(there, 1, sizeof there - 1, file);
+    there[length] = '\0';
+    fclose(file);
+    ck_assert_msg(strcmp(text, there) == 0, "doc/job-spec.md is out of date: make doc");
+    free(text);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("jobfile");
     TCase *tcase = tcase_create("jobfile");
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, every_mistake_is_told_with_its_path, 0, ARRAY_SIZE(mistakes));
+    tcase_add_loop_test(tcase, the_schema_refuses_what_it_can_say, 0, ARRAY_SIZE(mistakes));
     tcase_add_test(tcase, all_mistakes_are_told_at_once);
     tcase_add_test(tcase, mistakes_beyond_the_bound_are_counted);
     tcase_add_test(tcase, defaults_are_those_of_the_cell);
+    tcase_add_loop_test(tcase, the_schema_accepts_what_is_read, 0, ARRAY_SIZE(good));
     tcase_add_test(tcase, every_field_arrives);
     tcase_add_test(tcase, what_a_dry_run_prints_is_the_same_job);
     tcase_add_test(tcase, an_alloc_set_and_a_job_inside_arrive);
@@ -689,6 +795,7 @@ int main(void)
                         ARRAY_SIZE(digits));
     tcase_add_test(tcase, files_that_are_no_specs_are_refused);
     tcase_add_test(tcase, the_help_lists_every_field_with_its_default);
+    tcase_add_test(tcase, the_reference_page_is_the_one_in_the_repository);
     suite_add_tcase(suite, tcase);
     return t_main(suite);
 }

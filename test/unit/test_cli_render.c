@@ -2,6 +2,7 @@
  * test_cli_render.c - rows as tables and as JSON.
  */
 #include "render.h"
+#include "rows_json.h"
 #include "text.h"
 
 #include "testlib.h"
@@ -46,7 +47,7 @@ static char *table_text(const struct wire_rows *r, const struct render_options *
     return text;
 }
 
-START_TEST(a_table_shows_amounts_as_people_write_them)
+START_TEST(a_table_shows_amounts_in_readable_units)
 {
     struct render_options options = {.now_ms = 31000};
     char *text = table_text(&rows, &options);
@@ -57,7 +58,7 @@ START_TEST(a_table_shows_amounts_as_people_write_them)
 }
 END_TEST
 
-START_TEST(colours_are_there_only_when_wanted)
+START_TEST(colours_are_printed_only_when_requested)
 {
     struct render_options options = {.now_ms = 31000, .colors = true};
     char *colored = table_text(&rows, &options);
@@ -84,7 +85,7 @@ START_TEST(json_has_all_columns_in_base_units)
 }
 END_TEST
 
-START_TEST(a_missing_column_is_another_version)
+START_TEST(a_missing_column_is_reported_as_another_version)
 {
     static const struct render_column other[] = {{"colour", "COLOUR", RENDER_TEXT}};
     json_t *json;
@@ -93,7 +94,7 @@ START_TEST(a_missing_column_is_another_version)
 }
 END_TEST
 
-START_TEST(nothing_is_said_to_be_nothing)
+START_TEST(an_empty_table_is_reported_as_empty)
 {
     const struct wire_rows empty = {.column_count = 8, .columns = names};
     struct render_options options = {0};
@@ -138,7 +139,7 @@ static const struct escape escapes[] = {
     {"a\tb\nc", "a\\tb\\nc"},
     {"\x7f", "\\x7f"},
     {"\xff\xfe", "\\xff\\xfe"},
-    {"\xc3", "\\xc3"},                   /* cut */
+    {"\xc3", "\\xc3"},                   /* truncated */
     {"\xc0\xaf", "\\xc0\\xaf"},          /* overlong */
     {"\xed\xa0\x80", "\\xed\\xa0\\x80"}, /* a surrogate */
     {"\xc2\x9b"
@@ -146,14 +147,14 @@ static const struct escape escapes[] = {
      "\\u{9b}2J"}, /* the 8-bit CSI */
     {"a\xe2\x80\xae"
      "b",
-     "a\\u{202e}b"},                          /* from here on right to left */
-    {"a\xe2\x80\x8b", "a\\u{200b}"},          /* of no width */
+     "a\\u{202e}b"},                          /* switches to right-to-left */
+    {"a\xe2\x80\x8b", "a\\u{200b}"},          /* without width */
     {"\xe2\x80\xa8", "\\u{2028}"},            /* a line separator */
     {"\xef\xbb\xbf", "\\u{feff}"},            /* a byte order mark */
-    {"\xf3\xa0\x81\x81", "\\u{e0041}"},       /* a tag, unseen */
+    {"\xf3\xa0\x81\x81", "\\u{e0041}"},       /* an invisible tag */
     {"e\xcc\x81", "e\xcc\x81"},               /* a combining accent */
     {"\xe4\xb8\xad", "\xe4\xb8\xad"},         /* two columns wide */
-    {"\xc4\x81\xcd\xb8", "\xc4\x81\\u{378}"}, /* not a character yet */
+    {"\xc4\x81\xcd\xb8", "\xc4\x81\\u{378}"}, /* an unassigned character */
 };
 
 START_TEST(only_printable_utf8_passes)
@@ -164,9 +165,9 @@ START_TEST(only_printable_utf8_passes)
 }
 END_TEST
 
-/* A table of any text ends, as wide as it must be: libsmartcols never ended on letters whose width
- * it did not know. */
-START_TEST(tables_of_any_alphabet_end)
+/* Printing a table of any text ends: libsmartcols loops forever on characters without a known
+ * width. */
+START_TEST(tables_in_any_script_are_printed)
 {
     static const char *texts[] = {"\xc3\xa9"
                                   "cho",
@@ -197,7 +198,7 @@ START_TEST(tables_of_any_alphabet_end)
 }
 END_TEST
 
-START_TEST(json_is_the_same_value_and_steers_no_terminal)
+START_TEST(json_keeps_its_value_and_escapes_control_characters)
 {
     static const char evil[] = "\xc2\x9b\x1b\x7f\xe2\x80\xae\xf3\xa0\x81\x81\xc3\xa9";
     json_t *value = json_string(evil);
@@ -215,7 +216,7 @@ START_TEST(json_is_the_same_value_and_steers_no_terminal)
 }
 END_TEST
 
-START_TEST(printed_arguments_are_cleaned_and_lines_stay)
+START_TEST(printed_arguments_are_escaped_and_newlines_stay)
 {
     char *text = NULL;
     size_t size = 0;
@@ -227,12 +228,12 @@ START_TEST(printed_arguments_are_cleaned_and_lines_stay)
 }
 END_TEST
 
-START_TEST(any_query_has_keys_that_are_different_names)
+START_TEST(the_keys_of_any_query_are_unique)
 {
     static const char *any[] = {"count(*)", "Name", "name", ""};
     static struct wire_value row[] = {INT(3), TEXT("a\xff"), {WIRE_REAL, 0, 2.5, NULL}, NONE};
     const struct wire_rows r = {.column_count = 4, .row_count = 1, .columns = any, .values = row};
-    json_t *json = render_json_any(&r);
+    json_t *json = rows_json_any(&r);
     char *text = json_dumps(json, JSON_COMPACT);
     ck_assert_str_eq(text, "[{\"count___\":3,\"name\":\"a\\\\xff\",\"name_2\":2.5,\"\":null}]");
     free(text);
@@ -256,7 +257,7 @@ static const struct {
     {RENDER_AGE, 100000 - 120000, "2m"},
     {RENDER_AGE, 100000 - 7200000, "2h"},
     {RENDER_AGE, 100000 - 172800000, "2d"},
-    {RENDER_AGE, 200000, "0s"}, /* a clock that runs ahead */
+    {RENDER_AGE, 200000, "0s"}, /* a clock that is ahead */
     {RENDER_INTEGER, INT64_MIN, "-9223372036854775808"},
 };
 
@@ -274,17 +275,17 @@ int main(void)
     Suite *suite = suite_create("render");
     text_begin();
     TCase *tcase = tcase_create("render");
-    tcase_add_test(tcase, a_table_shows_amounts_as_people_write_them);
-    tcase_add_test(tcase, colours_are_there_only_when_wanted);
+    tcase_add_test(tcase, a_table_shows_amounts_in_readable_units);
+    tcase_add_test(tcase, colours_are_printed_only_when_requested);
     tcase_add_test(tcase, json_has_all_columns_in_base_units);
-    tcase_add_test(tcase, a_missing_column_is_another_version);
-    tcase_add_test(tcase, nothing_is_said_to_be_nothing);
+    tcase_add_test(tcase, a_missing_column_is_reported_as_another_version);
+    tcase_add_test(tcase, an_empty_table_is_reported_as_empty);
     tcase_add_test(tcase, text_of_users_cannot_move_the_cursor_or_forge_a_line);
     tcase_add_loop_test(tcase, only_printable_utf8_passes, 0, ARRAY_SIZE(escapes));
-    tcase_add_test(tcase, tables_of_any_alphabet_end);
-    tcase_add_test(tcase, json_is_the_same_value_and_steers_no_terminal);
-    tcase_add_test(tcase, printed_arguments_are_cleaned_and_lines_stay);
-    tcase_add_test(tcase, any_query_has_keys_that_are_different_names);
+    tcase_add_test(tcase, tables_in_any_script_are_printed);
+    tcase_add_test(tcase, json_keeps_its_value_and_escapes_control_characters);
+    tcase_add_test(tcase, printed_arguments_are_escaped_and_newlines_stay);
+    tcase_add_test(tcase, the_keys_of_any_query_are_unique);
     tcase_add_loop_test(tcase, amounts_fit_a_column, 0, ARRAY_SIZE(amounts));
     suite_add_tcase(suite, tcase);
     return t_main(suite);

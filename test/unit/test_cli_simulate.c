@@ -1,5 +1,5 @@
 /*
- * test_cli_simulate.c - simulations small enough to know their figures by hand.
+ * test_cli_simulate.c - small simulations with figures computed by hand.
  */
 #include "attributes.h"
 #include "simulate_compact.h"
@@ -34,7 +34,7 @@ static struct trace trace_of(const char *machines, const char *tasks)
     return trace;
 }
 
-/* A trace loaded into a simulation, at one moment unless said otherwise. */
+/* A trace that is loaded into a simulation, by default at one moment. */
 struct fixture {
     struct trace trace;
     struct workload workload;
@@ -75,14 +75,14 @@ static const char small_tasks[] = TASKS "a,0,9,prod,0,-1,4000,1024,0,0,\n"
                                         "e,0,11,prod,5,-1,1000,1024,0,0,\n"
                                         "a,1,10,prod,0,-1,4000,1024,0,0,\n";
 
-START_TEST(figures_are_those_known_by_hand)
+START_TEST(figures_match_those_computed_by_hand)
 {
     struct fixture fixture;
     fixture_open(&fixture, small_machines, small_tasks);
     sim_run(&fixture.sim);
     cell_check(fixture.sim.cell);
     struct sim_figures f = sim_figures(&fixture.sim);
-    /* a/0 and a/1 fill a machine each, b's two the third; c and d find nothing. */
+    /* a/0 and a/1 fill a machine each, the two tasks of b the third; c and d do not fit. */
     ck_assert_uint_eq(f.machines, 3);
     ck_assert_uint_eq(f.jobs, 5);
     ck_assert_uint_eq(f.tasks, 6);
@@ -102,7 +102,7 @@ START_TEST(figures_are_those_known_by_hand)
     ck_assert_int_eq(f.stranded.v[RES_CPU], 0);
     ck_assert_int_eq(f.stranded.v[RES_RAM], INT64_C(20) << 30);
     ck_assert_uint_ge(f.passes, 1);
-    /* The second part of job a has a name of its own, monitoring priority and goes first. */
+    /* The second part of job a has its own name, monitoring priority, and is placed first. */
     const struct cell *cell = fixture.sim.cell;
     const struct job *part = cell_job_named(cell, "a.line8");
     ck_assert_ptr_nonnull(part);
@@ -116,12 +116,12 @@ START_TEST(figures_are_those_known_by_hand)
 }
 END_TEST
 
-START_TEST(what_a_cell_cannot_take_is_counted)
+START_TEST(input_that_a_cell_cannot_express_is_counted)
 {
     struct fixture f;
     fixture_open(&f, small_machines, small_tasks);
     struct sim_ignored g = f.workload.ignored;
-    ck_assert_uint_eq(g.elsewhen, 1);
+    ck_assert_uint_eq(g.not_running, 1);
     ck_assert_uint_eq(g.durations, 2);
     ck_assert_uint_eq(g.raised, 1);
     ck_assert_uint_eq(g.disks, 2);
@@ -140,13 +140,13 @@ START_TEST(what_a_cell_cannot_take_is_counted)
 }
 END_TEST
 
-/* Each row: 4 tasks of half a machine and what they insist on; 4 machines, m0 and m1 in rack r0. */
+/* Each row: 4 tasks of half a machine with a constraint; 4 machines, m0 and m1 in rack r0. */
 START_TEST(constraints_of_a_trace_hold)
 {
     static const struct {
         const char *constraints;
         uint64_t placed;
-        uint32_t machine_most, rack_most; /* tasks on the fullest */
+        uint32_t machine_most, rack_most; /* number of tasks on the fullest one */
     } rows[] = {
         {"", 4, 2, 4},
         {"kind=x", 2, 2, 2},
@@ -193,7 +193,7 @@ START_TEST(conflicts_and_gpus_of_a_trace_hold)
 {
     static const struct {
         const char *tasks;
-        uint64_t placed; /* beside a's */
+        uint64_t placed; /* besides job a */
         uint64_t ignored;
     } rows[] = {
         {"b,0,200,,0,-1,1,1,0,0,failure_domain=r1;conflict=a:0\n", 1, 0},
@@ -220,8 +220,8 @@ START_TEST(conflicts_and_gpus_of_a_trace_hold)
 }
 END_TEST
 
-/* `tasks` cannot be on N - 1 domains, and one more in each would let them. */
-START_TEST(covering_domains_is_the_smallest_bound_that_forces_it)
+/* `tasks` cannot fit into N - 1 domains, but could with one more per domain. */
+START_TEST(covering_domains_becomes_the_bound_that_forces_it)
 {
     ck_assert_uint_eq(workload_domain_max(7, 1), 7);
     for (uint32_t tasks = 1; tasks < 40; tasks++)
@@ -230,18 +230,18 @@ START_TEST(covering_domains_is_the_smallest_bound_that_forces_it)
             ck_assert_uint_gt(tasks, (domains - 1) * max);
             ck_assert_uint_le(tasks, (domains - 1) * (max + 1));
         }
-    ck_assert_uint_eq(workload_domain_max(2, 5), 1); /* as far as two go */
+    ck_assert_uint_eq(workload_domain_max(2, 5), 1); /* two tasks cover at most two */
 }
 END_TEST
 
-/* One machine of 2 cpus. a runs 0-10, b 5-15, c wants both cpus from 6 on: it gets them at 15. */
+/* One machine of 2 cpus. a runs 0-10, b 5-15; c wants both cpus from 6 on and gets them at 15. */
 static const char timed_tasks[] = TASKS "a,0,200,,0,10,1000,1,0,0,\n"
                                         "b,0,200,,5,10,1000,1,0,0,\n"
                                         "c,0,200,,6,3,2000,1,0,0,\n"
                                         "d,0,0,,30,-1,1000,1,0,0,\n"
                                         "e,0,0,,40,7,1000,1,0,0,\n";
 
-START_TEST(time_passes_between_arrivals_and_ends)
+START_TEST(time_advances_from_event_to_event)
 {
     struct fixture f;
     struct history *h = xcalloc(1, sizeof *h);
@@ -272,8 +272,8 @@ START_TEST(time_passes_between_arrivals_and_ends)
 }
 END_TEST
 
-/* Batch for 100 s is evicted at 10 by production that ends at 30, and starts all over: 30-130. */
-START_TEST(the_evicted_start_over)
+/* Batch for 100 s is evicted at 10 by production that ends at 30, and starts over: 30-130. */
+START_TEST(evicted_tasks_start_over)
 {
     struct fixture f;
     struct history *h = xcalloc(1, sizeof *h);
@@ -285,7 +285,7 @@ START_TEST(the_evicted_start_over)
                    WHEN_UNTIL, INT64_MAX);
     T_OK(sim_run_over_time(&f.sim, &f.workload, (struct history_watch){0}, h, &t_err));
     ck_assert_uint_eq(f.sim.evicted, 1);
-    ck_assert_uint_eq(h->placements, 4); /* batch twice; later waits, late has it all */
+    ck_assert_uint_eq(h->placements, 4); /* batch twice; `later` waits, `late` uses everything */
     ck_assert_uint_eq(h->finished, 2);
     ck_assert_uint_eq(h->waits.count, 5);
     ck_assert_uint_eq(h->waits.max_s, 20);
@@ -294,7 +294,7 @@ START_TEST(the_evicted_start_over)
 }
 END_TEST
 
-START_TEST(a_moment_has_the_tasks_that_would_run_then)
+START_TEST(a_moment_has_the_tasks_that_run_then)
 {
     static const struct {
         enum workload_when when;
@@ -312,13 +312,13 @@ START_TEST(a_moment_has_the_tasks_that_would_run_then)
         for (uint32_t j = 0; j < f.workload.job_count; j++)
             tasks += f.workload.jobs[j].spec.replicas;
         ck_assert_msg(tasks == rows[i].tasks, "row %zu: %u", i, tasks);
-        ck_assert_uint_eq(f.workload.ignored.elsewhen, 5 - tasks);
+        ck_assert_uint_eq(f.workload.ignored.not_running, 5 - tasks);
         fixture_close(&f);
     }
 }
 END_TEST
 
-START_TEST(priorities_keep_their_band_and_its_order)
+START_TEST(mapped_priorities_keep_band_and_order)
 {
     static const enum band bands[] = {
         BAND_FREE,  BAND_FREE,  BAND_BATCH, BAND_BATCH,      BAND_BATCH,      BAND_BATCH,
@@ -335,8 +335,8 @@ END_TEST
 
 static const struct compact_watch unwatched = {0};
 
-/* Tasks that fill a machine each: any policy needs as many machines, clones included. */
-START_TEST(compaction_finds_how_many_machines_it_takes)
+/* Tasks that fill a machine each: any policy needs as many machines, including clones. */
+START_TEST(compaction_finds_the_number_of_machines_needed)
 {
     static const struct {
         uint32_t machines, tasks, needed;
@@ -364,7 +364,7 @@ START_TEST(compaction_finds_how_many_machines_it_takes)
 }
 END_TEST
 
-/* Half of the machines are large: how many it takes depends on which were drawn. */
+/* Half of the machines are large, so the result depends on which ones are drawn. */
 START_TEST(compaction_draws_the_machines_and_takes_the_90th_percentile)
 {
     CLEANUP(buf_release) struct buf machines = {0};
@@ -387,14 +387,15 @@ START_TEST(compaction_draws_the_machines_and_takes_the_90th_percentile)
     ck_assert_uint_ge(c.needed[0], 2);
     ck_assert_uint_le(c.needed[COMPACT_TRIALS - 1], 6);
     ck_assert_uint_lt(c.needed[0], c.needed[COMPACT_TRIALS - 1]);
-    ck_assert_uint_eq(c.machines, c.needed[9]); /* of 11, smallest first */
+    ck_assert_uint_eq(c.machines, c.needed[9]); /* of 11, in ascending order */
     ck_assert_mem_eq(&c, &again, sizeof c);
     fixture_close(&f);
 }
 END_TEST
 
-/* Four machines, one with what the jobs want: two tasks keep to it and need it, three need not. */
-START_TEST(compaction_softens_what_large_jobs_insist_on)
+/* Four machines, one with the wanted attribute: a job of two keeps its constraint, a job of three
+ * does not. */
+START_TEST(compaction_softens_constraints_of_large_jobs)
 {
     static const struct {
         uint32_t tasks, softened, needed;
@@ -425,8 +426,9 @@ START_TEST(compaction_softens_what_large_jobs_insist_on)
 }
 END_TEST
 
-/* What runs on the machines of a cell is packed anew: each job as many tasks as it has. */
-START_TEST(a_real_cell_is_a_workload_too)
+/* The tasks on the machines of a cell are packed again: each job with its present number of tasks.
+ */
+START_TEST(a_real_cell_becomes_a_workload)
 {
     struct fixture f;
     struct workload w;
@@ -451,7 +453,7 @@ START_TEST(a_real_cell_is_a_workload_too)
 }
 END_TEST
 
-START_TEST(more_tasks_are_counted_without_evicting_anybody)
+START_TEST(how_many_counts_tasks_without_evictions)
 {
     struct fixture f;
     struct job_spec spec;
@@ -465,7 +467,7 @@ START_TEST(more_tasks_are_counted_without_evicting_anybody)
     spec.priority = 200;
     spec.limit = (struct resources){{1000, 1 << 20, 0, 0}};
     T_OK(what_if_more(&f.sim, &spec, &more, &t_err));
-    /* 4 and 2, or 3 and 2 where the small task stands on m0; it went where less is stranded. */
+    /* 4 and 2, or 3 and 2 if the small task is on m0; it went where less is stranded. */
     ck_assert_uint_eq(more,
                       cell_task(f.sim.cell, task_id_of((job_id){1}, 0))->machine.v == 1 ? 5 : 6);
     ck_assert_uint_eq(f.sim.evicted, 0);
@@ -474,8 +476,8 @@ START_TEST(more_tasks_are_counted_without_evicting_anybody)
 }
 END_TEST
 
-/* Two machines: production on one, batch on the other. Without the first, batch has to go. */
-START_TEST(machines_taken_away_push_out_lower_work)
+/* Two machines: production on one, batch on the other. Without the first one, batch is evicted. */
+START_TEST(removed_machines_cause_evictions_of_lower_priority)
 {
     struct fixture f;
     struct what_if w;
@@ -510,7 +512,7 @@ START_TEST(machines_taken_away_push_out_lower_work)
 END_TEST
 
 /* Five machines, two of them in rack r1. */
-START_TEST(machines_go_by_number_and_by_attribute)
+START_TEST(machines_are_removed_by_number_and_by_attribute)
 {
     static const struct {
         const char *what[3];
@@ -519,14 +521,14 @@ START_TEST(machines_go_by_number_and_by_attribute)
     } rows[] = {
         {{"1"}, 1, NULL},
         {{"5"}, 5, NULL},
-        {{"6"}, 0, "--remove 6: only 5 machines are up"},
-        {{"0"}, 0, "is no number of machines"},
+        {{"6"}, 0, "--remove 6: there are only 5 machines that are up"},
+        {{"0"}, 0, "is not a number of machines"},
         {{"rack=r1"}, 2, NULL},
         {{"rack != r1"}, 3, NULL},
         {{"machine in m0,m4"}, 2, NULL},
         {{"rack exists", "machine=m4"}, 3, NULL},
         {{"rack=r1", "3"}, 5, NULL},
-        {{"rack=r1", "4"}, 0, "only 3 machines are up"},
+        {{"rack=r1", "4"}, 0, "there are only 3 machines that are up"},
         {{"rack=r9"}, 0, "no machine that is up has rack=r9"},
         {{"m1", "m4"}, 2, NULL},
         {{"m1", "m1"}, 0, "no machine \"m1\" is up"},
@@ -556,7 +558,7 @@ START_TEST(machines_go_by_number_and_by_attribute)
 }
 END_TEST
 
-START_TEST(a_page_escapes_what_it_did_not_make)
+START_TEST(a_page_escapes_foreign_text)
 {
     CLEANUP(buf_release) struct buf text = {0};
     html_escape(&text, "a<b>&\"c' \x1b[1m\n");
@@ -564,7 +566,7 @@ START_TEST(a_page_escapes_what_it_did_not_make)
 }
 END_TEST
 
-/* How often `what` is in `text`. */
+/* Return the number of occurrences of `what` in `text`. */
 static int count_of(const char *text, const char *what)
 {
     int count = 0;
@@ -573,8 +575,8 @@ static int count_of(const char *text, const char *what)
     return count;
 }
 
-/* One page with everything in it: nothing from outside, all that was opened closed. */
-START_TEST(a_page_is_whole_and_needs_nothing_else)
+/* A page with all sections has no external references, and all its elements are closed. */
+START_TEST(a_page_is_complete_and_self_contained)
 {
     static const char *const closed[][2] = {{"<svg ", "</svg>"},     {"<section>", "</section>"},
                                             {"<table>", "</table>"}, {"<text ", "</text>"},
@@ -622,7 +624,7 @@ START_TEST(a_page_is_whole_and_needs_nothing_else)
 }
 END_TEST
 
-/* The number after `what`, of each place where that is. */
+/* Return the sum of the numbers after each occurrence of `what`. */
 static uint64_t sum_after(const char *text, const char *what)
 {
     uint64_t sum = 0;
@@ -631,7 +633,7 @@ static uint64_t sum_after(const char *text, const char *what)
     return sum;
 }
 
-START_TEST(a_page_counts_each_machine_once_and_tells_amounts_as_the_text_does)
+START_TEST(a_page_counts_each_machine_once_with_the_amounts_of_the_text)
 {
     struct fixture f;
     CLEANUP(buf_release) struct buf page = {0};
@@ -650,7 +652,7 @@ START_TEST(a_page_counts_each_machine_once_and_tells_amounts_as_the_text_does)
 }
 END_TEST
 
-START_TEST(a_file_that_is_no_cell_is_refused)
+START_TEST(a_file_that_is_not_a_cell_is_refused)
 {
     struct sim sim;
     const char *dir = t_dir();
@@ -663,7 +665,7 @@ START_TEST(a_file_that_is_no_cell_is_refused)
     ck_assert_int_eq(sqlite3_exec(db, "CREATE TABLE t (x)", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     T_REFUSED(sim_load_checkpoint(&sim, t_path(dir, "other.db"), &t_err), ERR_INVALID);
-    T_CONTAINS(t_err.msg, "other.db: a database, but not the cell.db of a cell");
+    T_CONTAINS(t_err.msg, "other.db: it is a SQLite database, but not the cell.db of a cell");
     sim_release(&sim);
 }
 END_TEST
@@ -673,26 +675,26 @@ int main(void)
     Suite *s = suite_create("simulate");
     TCase *c = tcase_create("simulate");
     tcase_set_timeout(c, 60);
-    tcase_add_test(c, figures_are_those_known_by_hand);
-    tcase_add_test(c, what_a_cell_cannot_take_is_counted);
+    tcase_add_test(c, figures_match_those_computed_by_hand);
+    tcase_add_test(c, input_that_a_cell_cannot_express_is_counted);
     tcase_add_test(c, constraints_of_a_trace_hold);
     tcase_add_test(c, conflicts_and_gpus_of_a_trace_hold);
-    tcase_add_test(c, covering_domains_is_the_smallest_bound_that_forces_it);
-    tcase_add_test(c, time_passes_between_arrivals_and_ends);
-    tcase_add_test(c, the_evicted_start_over);
-    tcase_add_test(c, a_moment_has_the_tasks_that_would_run_then);
-    tcase_add_test(c, priorities_keep_their_band_and_its_order);
-    tcase_add_test(c, compaction_finds_how_many_machines_it_takes);
+    tcase_add_test(c, covering_domains_becomes_the_bound_that_forces_it);
+    tcase_add_test(c, time_advances_from_event_to_event);
+    tcase_add_test(c, evicted_tasks_start_over);
+    tcase_add_test(c, a_moment_has_the_tasks_that_run_then);
+    tcase_add_test(c, mapped_priorities_keep_band_and_order);
+    tcase_add_test(c, compaction_finds_the_number_of_machines_needed);
     tcase_add_test(c, compaction_draws_the_machines_and_takes_the_90th_percentile);
-    tcase_add_test(c, compaction_softens_what_large_jobs_insist_on);
-    tcase_add_test(c, a_real_cell_is_a_workload_too);
-    tcase_add_test(c, more_tasks_are_counted_without_evicting_anybody);
-    tcase_add_test(c, machines_taken_away_push_out_lower_work);
-    tcase_add_test(c, machines_go_by_number_and_by_attribute);
-    tcase_add_test(c, a_page_escapes_what_it_did_not_make);
-    tcase_add_test(c, a_page_is_whole_and_needs_nothing_else);
-    tcase_add_test(c, a_page_counts_each_machine_once_and_tells_amounts_as_the_text_does);
-    tcase_add_test(c, a_file_that_is_no_cell_is_refused);
+    tcase_add_test(c, compaction_softens_constraints_of_large_jobs);
+    tcase_add_test(c, a_real_cell_becomes_a_workload);
+    tcase_add_test(c, how_many_counts_tasks_without_evictions);
+    tcase_add_test(c, removed_machines_cause_evictions_of_lower_priority);
+    tcase_add_test(c, machines_are_removed_by_number_and_by_attribute);
+    tcase_add_test(c, a_page_escapes_foreign_text);
+    tcase_add_test(c, a_page_is_complete_and_self_contained);
+    tcase_add_test(c, a_page_counts_each_machine_once_with_the_amounts_of_the_text);
+    tcase_add_test(c, a_file_that_is_not_a_cell_is_refused);
     suite_add_tcase(s, c);
     return t_main(s);
 }

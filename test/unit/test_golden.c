@@ -404,6 +404,27 @@ static void do_resize(struct story *s)
     apply(s, &cmd);
 }
 
+/* restart JOB[/INDEX] batch=N user=NAME */
+static void do_restart(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_JOB_RESTART, .job_restart.index = -1};
+    char *slash = strchr(s->words[1], '/');
+    if (slash != NULL) {
+        *slash = '\0';
+        cmd.job_restart.index = atoi(slash + 1);
+    }
+    str_copy(cmd.job_restart.name, sizeof cmd.job_restart.name, s->words[1]);
+    cmd.job_restart.batch = (uint32_t)number_of(s, "batch", "0");
+    apply(s, &cmd);
+}
+
+static void do_format(struct story *s)
+{
+    struct cmd cmd = {.kind = CMD_FORMAT_SET};
+    cmd.format_set.format = (uint32_t)atoi(s->words[1]);
+    apply(s, &cmd);
+}
+
 /* Replica N has the addresses rN:1 and rN:2, unless told otherwise. */
 static void do_masters(struct story *s)
 {
@@ -650,6 +671,8 @@ static const struct {
     {"allocs", 2, do_allocs},
     {"evict", 2, do_evict},
     {"resize", 2, do_resize},
+    {"restart", 2, do_restart},
+    {"format", 2, do_format},
     {"quota", 2, do_quota},
     {"identity", 2, do_identity},
     {"events", 1, do_events},

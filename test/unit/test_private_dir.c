@@ -63,7 +63,7 @@ END_TEST
 START_TEST(a_place_that_is_none_is_refused)
 {
     T_REFUSED(private_dir("/nonexistent/dir", &t_err), ERR_IO);
-    T_CONTAINS(t_err.msg, "cannot make the directory /nonexistent/dir");
+    T_CONTAINS(t_err.msg, "cannot create the directory /nonexistent/dir");
 }
 END_TEST
 

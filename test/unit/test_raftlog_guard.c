@@ -731,11 +731,11 @@ START_TEST(followers_learn_of_a_commit_without_a_heartbeat)
     run(w, 25); /* for the answers; heartbeats are 100 ms apart */
     for (unsigned i = 1; i < SERVERS; i++)
         ck_assert_uint_lt(raft_at(w, i)->commit_index, index);
-    ck_assert(raftlog_guard_untold(&w->guards[0], index));
-    ck_assert(!raftlog_guard_untold(&w->guards[0], index + 1));
-    ck_assert(!raftlog_guard_untold(&w->guards[1], index));
-    raftlog_guard_tell(&w->guards[0], index);
-    ck_assert(!raftlog_guard_untold(&w->guards[0], index));
+    ck_assert(raftlog_guard_commit_unsent(&w->guards[0], index));
+    ck_assert(!raftlog_guard_commit_unsent(&w->guards[0], index + 1));
+    ck_assert(!raftlog_guard_commit_unsent(&w->guards[1], index));
+    raftlog_guard_send_commit(&w->guards[0], index);
+    ck_assert(!raftlog_guard_commit_unsent(&w->guards[0], index));
     run(w, 25);
     for (unsigned i = 1; i < 4; i++)
         ck_assert_uint_eq(raft_at(w, i)->commit_index, index);

@@ -54,7 +54,7 @@ static void tell_on_leaders(struct world *w)
 {
     for (unsigned i = 0; i < SERVERS; i++) {
         if (w->guards[i].off != ALL_RULES_OFF) /* the plain library does not do that */
-            raftlog_guard_tell(&w->guards[i], raft_at(w, i)->commit_index);
+            raftlog_guard_send_commit(&w->guards[i], raft_at(w, i)->commit_index);
     }
 }
 

@@ -3,6 +3,7 @@
  */
 #include "choose.h"
 #include "draw_places.h"
+#include "places.h"
 #include "sched_fixture.h"
 
 enum { SEEDS = 40, STEPS = 400, MACHINES = 37, JOBS = 24, REPLICAS = 60 };

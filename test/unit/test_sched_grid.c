@@ -4,6 +4,7 @@
  */
 #include "choose.h"
 #include "draw_places.h"
+#include "places.h"
 #include "sched_fixture.h"
 
 enum { SEEDS = 6, MACHINES = 1200, JOBS = 30, REPLICAS = 1500, STEPS = 8000 };

@@ -369,6 +369,62 @@ static void many_spreads(struct job_spec *s)
     s->spread_count = SPEC_SPREADS_MAX + 1;
 }
 
+static void alloc_without_cpu(struct job_spec *s)
+{
+    words_release(&s->argv);
+    s->is_alloc_set = true;
+    s->limit.v[RES_CPU] = 0;
+}
+
+static void alloc_with_a_wide_spread(struct job_spec *s)
+{
+    words_release(&s->argv);
+    s->is_alloc_set = true;
+    spread(s, "rack", CELL_TASKS_PER_JOB_MAX + 1, 0);
+}
+
+#if CELL_FORMAT >= 2
+static void label_with_a_bad_name(struct job_spec *s)
+{
+    words_add(&s->labels, "Team=search");
+}
+
+static void label_with_a_long_name(struct job_spec *s)
+{
+    char word[CELL_NAME_MAX + 4];
+    memset(word, 'a', sizeof word);
+    snprintf(word + CELL_NAME_MAX + 1, 3, "=x");
+    words_add(&s->labels, word);
+}
+
+static void label_with_a_long_value(struct job_spec *s)
+{
+    char word[ATTRIBUTE_VALUE_MAX + 8];
+    snprintf(word, sizeof word, "team=%0*d", ATTRIBUTE_VALUE_MAX + 1, 0);
+    words_add(&s->labels, word);
+}
+
+static void label_without_a_value(struct job_spec *s)
+{
+    words_add(&s->labels, "team");
+}
+
+static void label_twice(struct job_spec *s)
+{
+    words_add(&s->labels, "team=a");
+    words_add(&s->labels, "team=b");
+}
+
+static void many_labels(struct job_spec *s)
+{
+    for (int i = 0; i <= LABELS_MAX; i++) {
+        char word[16];
+        snprintf(word, sizeof word, "l%d=x", i);
+        words_add(&s->labels, word);
+    }
+}
+#endif
+
 static const struct {
     void (*breaks)(struct job_spec *spec);
     const char *path;
@@ -402,16 +458,16 @@ static const struct {
     {ports_do_not_match, "task.resources.ports: 1"},
     {no_cpu, "task.resources.cpu: "},
     {no_ram, "task.resources.ram: "},
-    {negative_disk, "task.resources.disk: "},
-    {huge_ram, "task.resources.ram: "},
+    {negative_disk, "task.resources.disk: must not be negative"},
+    {huge_ram, "task.resources.ram: 1125899906842625 is more than 1Pi"},
     {shape_without_ram, "task.resources[1].ram: must be more than 0"},
     {shape_with_other_ports, "task.resources.ports: 1"},
     {shape_never_chosen, "task.resources[2]: asks for no less of anything than [1]"},
     {many_shapes, "task.resources: 5 shapes are too many"},
-    {backoff_above_max, "task.backoff_max_ms: "},
-    {long_backoff, "task.backoff_max_ms: "},
-    {long_grace, "task.grace_ms: "},
-    {bad_regex, "task.constraints[0]: \"r1(\" is no regular expression"},
+    {backoff_above_max, "task.max_backoff: is less than task.backoff"},
+    {long_backoff, "task.max_backoff: 3600001ms is more than 1h"},
+    {long_grace, "task.grace: "},
+    {bad_regex, "task.constraints[0]: \"r1(\" is not a regular expression"},
     {bad_constraint_value, "task.constraints[0]: \"r1(\" can be no value"},
     {bad_attribute, "task.constraints[0]: \"Rack\" is no attribute"},
     {empty_clause, "task.constraints[0]: 0 alternatives"},
@@ -419,8 +475,18 @@ static const struct {
     {spread_by_nothing, "task.spread[0].by: \"\" is not a name"},
     {spread_that_says_nothing, "task.spread[1]: says neither"},
     {spread_twice, "task.spread[1].by: \"rack\" is there twice"},
-    {spread_too_heavy, "task.spread[0]: max is at most"},
+    {spread_too_heavy, "task.spread[0].weight: 101 is not between 0 and 100"},
     {many_spreads, "task.spread: 5 entries"},
+    {alloc_without_cpu, "alloc.resources.cpu: must be more than 0"},
+    {alloc_with_a_wide_spread, "alloc.spread[0].max: 262145 is not between 0 and 262144"},
+#if CELL_FORMAT >= 2
+    {label_with_a_bad_name, "labels: \"Team\" is not a name"},
+    {label_with_a_long_name, "labels: \"aaa"},
+    {label_with_a_long_value, "labels.team: has 128 bytes, at most 127 are allowed"},
+    {label_without_a_value, "labels: \"team\" is not of the form NAME=value"},
+    {label_twice, "labels: team is there twice"},
+    {many_labels, "labels: 33 entries are too many"},
+#endif
 };
 
 START_TEST(each_mistake_is_refused_with_its_path)

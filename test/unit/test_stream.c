@@ -523,7 +523,7 @@ START_TEST(a_peer_that_is_not_the_expected_one_is_refused)
         ck_assert_int_eq(end.opened, cases[i].accepted);
         if (!cases[i].accepted) {
             ck_assert_int_eq(end.why.code, ERR_DENIED);
-            T_CONTAINS(end.why.msg, "this is master/1");
+            T_CONTAINS(end.why.msg, "the peer is master/1");
         }
         end_close(&end);
         T_RUN(&bed.loop, end.closed == 1);

@@ -1,8 +1,8 @@
 /*
- * abuse_attacks.c - a hostile user, machine or stranger: each attack is a process of its own.
+ * abuse_attacks.c - attacks by a user, a machine or a stranger, each in a process of its own.
  *
- * They use the product's own client where that is rude enough, and streams or plain sockets where
- * it is not. An attack begins at once, opens again what is closed, and never ends by itself.
+ * They use the product's own client where it allows the attack, and streams or plain sockets
+ * otherwise. An attack starts at once, reopens closed connections, and never ends by itself.
  */
 #include "abuse_attacks.h"
 
@@ -22,10 +22,10 @@
 #include <unistd.h>
 
 enum {
-    CONNECTIONS = 8, /* of those that send, over all replicas */
-    DEPTH = 64,      /* calls unanswered on each */
-    AGAIN_MS = 20,   /* until what was closed is opened again */
-    CROWD = 3000,    /* connections of those that only come */
+    CONNECTIONS = 8, /* of attackers that send, over all replicas */
+    DEPTH = 64,      /* unanswered calls on each connection */
+    AGAIN_MS = 20,   /* until a closed connection is reopened */
+    CROWD = 3000,    /* connections of attackers that only connect */
     CROWD_TURN = 100,
     REPORTS = 30000,
     HANDSHAKES = 500,
@@ -33,7 +33,7 @@ enum {
     LARGE_WORDS = 30,
 };
 
-/* What an attacker knows and does; one process has one. */
+/* The state of the attacker of this process. */
 struct attacker {
     uv_loop_t loop;
     uv_timer_t timer;
@@ -43,9 +43,9 @@ struct attacker {
     uint32_t method;
     struct buf body;
     bool notices;
-    struct buf first; /* a command that goes before the calls of each connection; empty: none */
+    struct buf first; /* a command to send first on each connection; empty: none */
     size_t crowd, open;
-    void (*pack)(struct buf *to); /* a new body for each message; NULL: always `body` */
+    void (*pack)(struct buf *to); /* packs a new body for each message; NULL: always `body` */
     struct line *lines;
     size_t line_count;
     struct rpc_options options;
@@ -53,7 +53,7 @@ struct attacker {
 
 struct line {
     struct rpc_conn *conn; /* NULL: none */
-    struct stream *stream; /* the same, where calls are not rude enough */
+    struct stream *stream; /* the same, for attacks that calls do not allow */
     size_t number;
     bool open;
 };
@@ -101,9 +101,10 @@ static const char *address_of(size_t number)
     return attacker.cell.replicas[number % attacker.cell.replica_count].rpc;
 }
 
-/* Calls and notices, as many as are taken */
+/* Calls and notices, as many as the connection accepts */
 
-static void on_answer(void *data, const struct err *err, const void *body, size_t size);
+static void abuse_attacks_on_answer(void *data, const struct err *err, const void *body,
+                                    size_t size);
 
 static bool send_one(struct line *line)
 {
@@ -116,36 +117,36 @@ static bool send_one(struct line *line)
     }
     if (attacker.notices)
         return rpc_notify(line->conn, attacker.method, body->bytes, body->size) == 0;
-    return rpc_request(line->conn, attacker.method, body->bytes, body->size, 0, on_answer, line,
-                       &err) == 0;
+    return rpc_request(line->conn, attacker.method, body->bytes, body->size, 0,
+                       abuse_attacks_on_answer, line, &err) == 0;
 }
 
-static void on_answer(void *data, const struct err *err, const void *body UNUSED,
-                      size_t size UNUSED)
+static void abuse_attacks_on_answer(void *data, const struct err *err, const void *body UNUSED,
+                                    size_t size UNUSED)
 {
     struct line *line = data;
     if (line->open && (err == NULL || err->code != ERR_CLOSED))
         (void)send_one(line);
 }
 
-static void on_first(void *data UNUSED, const struct err *err UNUSED, const void *body UNUSED,
-                     size_t size UNUSED)
+static void abuse_attacks_on_first(void *data UNUSED, const struct err *err UNUSED,
+                                   const void *body UNUSED, size_t size UNUSED)
 {
 }
 
-static void on_open(struct rpc_conn *conn)
+static void abuse_attacks_on_open(struct rpc_conn *conn)
 {
     struct line *line = rpc_data(conn);
     line->open = true;
     if (attacker.first.size > 0)
         (void)!rpc_request(line->conn, WIRE_COMMAND, attacker.first.bytes, attacker.first.size, 0,
-                           on_first, NULL, NULL);
+                           abuse_attacks_on_first, NULL, NULL);
     for (size_t i = 0; i < DEPTH; i++)
         if (!send_one(line))
             return;
 }
 
-static void on_close(struct rpc_conn *conn, const struct err *why UNUSED)
+static void abuse_attacks_on_close(struct rpc_conn *conn, const struct err *why UNUSED)
 {
     struct line *line = rpc_data(conn);
     line->conn = NULL;
@@ -161,7 +162,7 @@ static void lines_open(uv_timer_t *timer UNUSED)
         if (line->conn == NULL &&
             rpc_connect(&attacker.options, address_of(i), NULL, &line->conn, &err) != 0)
             line->conn = NULL;
-        /* Notices have no answers that ask for the next. */
+        /* There is no answer to a notice that would trigger the next one. */
         while (line->open && attacker.notices && send_one(line))
             ;
     }
@@ -173,8 +174,10 @@ static void send_on(uint32_t method, bool notices)
     attacker.notices = notices;
     attacker.line_count = CONNECTIONS;
     attacker.lines = xcalloc(CONNECTIONS, sizeof *attacker.lines);
-    attacker.options = (struct rpc_options){
-        .loop = &attacker.loop, .tls = attacker.tls, .on_open = on_open, .on_close = on_close};
+    attacker.options = (struct rpc_options){.loop = &attacker.loop,
+                                            .tls = attacker.tls,
+                                            .on_open = abuse_attacks_on_open,
+                                            .on_close = abuse_attacks_on_close};
     uv_timer_start(&attacker.timer, lines_open, 0, AGAIN_MS);
     uv_run(&attacker.loop, UV_RUN_DEFAULT);
 }
@@ -221,7 +224,7 @@ static void attack_sorts(const char *dir)
              "SELECT count(*) FROM (SELECT DISTINCT i || 'xxxxxxxxxxxxxxxxxxxxxxxx' FROM n)");
 }
 
-/* A job that fits nowhere. */
+/* Return a job that fits nowhere. */
 static struct cmd submit_of_no_use(const char *name)
 {
     struct cmd cmd = {.kind = CMD_JOB_SUBMIT};
@@ -251,7 +254,7 @@ static void pack_regex(struct buf *to)
     cmd_release(&cmd);
 }
 
-/* As large as a job may be: the log has it, in memory too, until the next snapshot. */
+/* Pack the largest possible job: it stays in the log, also in memory, until the next snapshot. */
 static void pack_large(struct buf *to)
 {
     char word[LARGE_WORD + 1], name[CELL_NAME_MAX + 1];
@@ -291,7 +294,7 @@ static void attack_whys(const char *dir)
     send_on(WIRE_WHY, false);
 }
 
-/* His own job, which fits nowhere: each answer is worked out and given. */
+/* Ask about his own job, which fits nowhere: each answer is computed and sent. */
 static void attack_own_whys(const char *dir)
 {
     struct cmd cmd = submit_of_no_use("abuse-own");
@@ -341,7 +344,7 @@ static void attack_hellos(const char *dir)
     send_on(WIRE_HELLO, false);
 }
 
-/* Streams that send what is no whole frame */
+/* Streams that send incomplete frames */
 
 static const char zeros[65536];
 
@@ -402,7 +405,7 @@ static void attack_frames(const char *dir)
     uv_run(&attacker.loop, UV_RUN_DEFAULT);
 }
 
-/* Connections that only come */
+/* Connections that send nothing */
 
 static void crowd_on_open(struct rpc_conn *conn)
 {
@@ -434,7 +437,7 @@ static void attack_connections(const char *dir)
     attacker.options = (struct rpc_options){.loop = &attacker.loop,
                                             .tls = attacker.tls,
                                             .on_open = crowd_on_open,
-                                            .on_close = on_close};
+                                            .on_close = abuse_attacks_on_close};
     uv_timer_start(&attacker.timer, crowd_open, 0, AGAIN_MS);
     uv_run(&attacker.loop, UV_RUN_DEFAULT);
 }
@@ -497,14 +500,15 @@ static void strangers_open(uv_timer_t *timer UNUSED)
 
 static void attack_strangers(const char *dir)
 {
-    become(dir, ROLE_USER, "mallory"); /* for the addresses: no certificate is shown */
+    become(dir, ROLE_USER, "mallory"); /* only for the addresses: no certificate is sent */
     stream_files_raise();
     strangers = xcalloc(CROWD, sizeof *strangers);
     uv_timer_start(&attacker.timer, strangers_open, 0, AGAIN_MS);
     uv_run(&attacker.loop, UV_RUN_DEFAULT);
 }
 
-/* The masters do their part of each handshake before they see that nobody of the cell comes. */
+/* The masters do their part of each handshake before they see that the peer has no valid
+ * certificate. */
 static void attack_handshakes(const char *dir)
 {
     char path[CELL_PATH_MAX + 32];

@@ -1,5 +1,5 @@
 /*
- * abuse_attacks.h - what one identity can send to stop others, way by way.
+ * abuse_attacks.h - attacks of one identity on others.
  */
 #ifndef BENCH_ABUSE_ATTACKS_H
 #define BENCH_ABUSE_ATTACKS_H
@@ -8,12 +8,12 @@
 
 struct attack {
     const char *name;
-    const char *what; /* for the table: how much of what is sent, and by whom */
-    /* Go on until the process is told to end; `dir` is the cell's. */
+    const char *what; /* for the table: who sends what, and how much */
+    /* Run until the process is killed; `dir` is the directory of the cell. */
     void (*run)(const char *dir);
 };
 
-/* Ended by one without a name. */
+/* The last entry has no name. */
 extern const struct attack attacks[];
 
 #endif

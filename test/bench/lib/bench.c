@@ -1,5 +1,5 @@
 /*
- * bench.c - blocking calls over one loop, and what a healthy cell is.
+ * bench.c - blocking calls on one loop, and the check that a cell is healthy.
  */
 #include "bench.h"
 
@@ -27,7 +27,7 @@ void bench_die(const char *fmt, ...)
     exit(1);
 }
 
-static void on_tick(uv_timer_t *timer)
+static void bench_on_tick(uv_timer_t *timer)
 {
     (void)timer;
 }
@@ -42,7 +42,7 @@ void bench_open(struct bench *b, const char *dir)
     log_open(LOG_ERROR, "bench");
     uv_loop_init(&b->loop);
     uv_timer_init(&b->loop, &b->tick);
-    uv_timer_start(&b->tick, on_tick, TURN_MS, TURN_MS);
+    uv_timer_start(&b->tick, bench_on_tick, TURN_MS, TURN_MS);
     snprintf(path, sizeof path, "%s/cell.json", dir);
     if (cell_file_load(path, &b->cell, &err) != 0)
         bench_die("%s", err.msg);
@@ -66,13 +66,13 @@ void bench_pause(struct bench *b, uint64_t ms)
         bench_turn(b);
 }
 
-static void on_open(struct rpc_conn *conn)
+static void bench_on_open(struct rpc_conn *conn)
 {
     struct bench_peer *peer = rpc_data(conn);
     peer->open = true;
 }
 
-static void on_close(struct rpc_conn *conn, const struct err *why)
+static void bench_on_close(struct rpc_conn *conn, const struct err *why)
 {
     struct bench_peer *peer = rpc_data(conn);
     (void)why;
@@ -82,8 +82,11 @@ static void on_close(struct rpc_conn *conn, const struct err *why)
 
 int bench_connect(struct bench *b, size_t i, struct bench_peer *peer, struct err *err)
 {
-    struct rpc_options options = {
-        .loop = &b->loop, .tls = b->tls, .data = peer, .on_open = on_open, .on_close = on_close};
+    struct rpc_options options = {.loop = &b->loop,
+                                  .tls = b->tls,
+                                  .data = peer,
+                                  .on_open = bench_on_open,
+                                  .on_close = bench_on_close};
     if (peer->conn != NULL)
         return 0;
     int rv = rpc_connect(&options, b->cell.replicas[i].rpc, NULL, &peer->conn, err);
@@ -111,7 +114,7 @@ struct call {
     struct buf *body;
 };
 
-static void on_answer(void *data, const struct err *err, const void *body, size_t size)
+static void bench_on_answer(void *data, const struct err *err, const void *body, size_t size)
 {
     struct call *call = data;
     call->done = true;
@@ -129,7 +132,7 @@ int bench_call(struct bench *b, size_t i, uint32_t method, const struct buf *bod
     int rv = peer_open(b, i, err);
     if (rv == 0)
         rv = rpc_request(b->peers[i].conn, method, body->bytes, body->size, BENCH_CALL_MS,
-                         on_answer, &call, err);
+                         bench_on_answer, &call, err);
     if (rv != 0)
         return rv;
     while (!call.done)
@@ -197,8 +200,8 @@ int64_t bench_number(struct bench *b, size_t i, const char *fmt, ...)
     return number;
 }
 
-/* 1000000 as 1,000,000 */
-static void grouped(int64_t number, char to[32])
+/* Format 1000000 as 1,000,000. */
+static void number_group(int64_t number, char to[32])
 {
     char digits[32];
     size_t at = 0, count = (size_t)snprintf(digits, sizeof digits, "%" PRId64, number);
@@ -216,8 +219,8 @@ struct bench_size bench_size(struct bench *b, size_t i)
     struct bench_size size;
     char machines[32], tasks[32];
     int64_t count = bench_number(b, i, "SELECT count(*) FROM tasks");
-    grouped(bench_number(b, i, "SELECT count(*) FROM machines"), machines);
-    grouped(count, tasks);
+    number_group(bench_number(b, i, "SELECT count(*) FROM machines"), machines);
+    number_group(count, tasks);
     if (count < FEW)
         str_copy(size.text, sizeof size.text, "small cell");
     else
@@ -243,7 +246,7 @@ static bool settled(struct bench *b, struct bench_health *ret, struct err *why)
                 "replica %" PRIu64 ": %s, term %" PRIu64 ", last %" PRIu64 ", applied %" PRIu64
                 ", projected %" PRIu64,
                 s.id, s.role, s.term, s.last_index, s.applied_index, s.projected_index);
-        /* Barriers have an index and no row: SQLite may name a lower one. */
+        /* Barriers have an index but no row: the index in SQLite may be lower. */
         if (s.term != ret->term || s.applied_index != ret->index || s.leader == 0)
             return false;
     }

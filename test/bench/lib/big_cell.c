@@ -1,5 +1,5 @@
 /*
- * big_cell.c - a cell of many machines and tasks, made by commands and nothing else.
+ * big_cell.c - make a cell of many machines and tasks by commands only.
  */
 #include "big_cell.h"
 
@@ -18,7 +18,7 @@ struct maker {
     struct cell *cell;
     struct changes changes;
     uint64_t seed;
-    uint32_t next_machine; /* where the next task goes */
+    uint32_t next_machine; /* the machine for the next task */
 };
 
 static uint64_t draw(struct maker *m)
@@ -65,7 +65,7 @@ static void add_machine(struct maker *m, uint32_t i)
     cmd_release(&cmd);
 }
 
-/* The number of its tasks, and whether it fits nowhere, are the caller's; the rest is drawn. */
+/* Make a job. The caller determines its number of tasks and whether it fits; the rest is random. */
 static struct cmd job_make(struct maker *m, uint32_t number, uint32_t tasks, bool fits)
 {
     static const uint32_t priorities[] = {0, 100, 100, 100, 110, 200, 200, 300, 360};
@@ -93,7 +93,7 @@ static struct cmd job_make(struct maker *m, uint32_t number, uint32_t tasks, boo
     return cmd;
 }
 
-/* The next machine, in turn, that has room. */
+/* Return the next machine, in turn, that has room. */
 static machine_id next_machine(struct maker *m, const struct job *job)
 {
     for (uint32_t tried = 0; tried < m->cell->machine_count; tried++) {
@@ -106,7 +106,7 @@ static machine_id next_machine(struct maker *m, const struct job *job)
     bench_die("%u machines are too few for %u tasks", m->wish->machines, m->wish->tasks);
 }
 
-/* One task after the other: the room of a machine shows only once it was given. */
+/* Place one task at a time, because each placement reduces the room of its machine. */
 static void place(struct maker *m, const struct job *job)
 {
     struct score_stage stages[] = {{"stranding", 1, true}, {"scarcity", 1, true}};
@@ -133,7 +133,7 @@ static void add_jobs(struct maker *m)
 {
     uint32_t waiting = m->wish->tasks / 100, left = m->wish->tasks;
     for (uint32_t number = 0; left > 0; number++) {
-        /* Many small ones, few large ones. */
+        /* There are many small jobs and few large ones. */
         uint64_t most = JOB_TASKS_MAX >> draw(m) % 12;
         uint32_t tasks = MIN(left, (uint32_t)(1 + draw(m) % most));
         bool fits = left > waiting;
@@ -148,7 +148,7 @@ static void add_jobs(struct maker *m)
     }
 }
 
-/* Its borglet says that everything runs. */
+/* Report that everything on the machine runs. */
 static void report(struct maker *m, const struct machine *machine)
 {
     static struct report reports[CMD_REPORTS_MAX];

@@ -1,5 +1,5 @@
 /*
- * sched_cells.c - cells and jobs to measure the scheduler with, drawn from a seed.
+ * sched_cells.c - cells and jobs for scheduler benchmarks, drawn from a seed.
  */
 #include "sched_cells.h"
 
@@ -16,7 +16,7 @@ static double draw_unit(uint64_t *seed)
     return (double)(sim_draw(seed) >> 11) / 9007199254740992.0;
 }
 
-/* Log-normal around `median`, between bounds. */
+/* Draw from a log-normal distribution around `median`, within bounds. */
 static double draw_spread(uint64_t *seed, double median, double sigma, double min, double max)
 {
     double u = draw_unit(seed) + 1e-12, v = draw_unit(seed);
@@ -104,7 +104,7 @@ static void ask(struct job_spec *spec, enum cells_ask what, uint64_t *seed)
     }
 }
 
-/* A job in each zone, for others to be near. */
+/* Submit a job in each zone, as a target of affinity. */
 static void anchors(struct sim *sim)
 {
     for (uint32_t i = 0; i < ZONES; i++) {

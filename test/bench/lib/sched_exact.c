@@ -1,5 +1,5 @@
 /*
- * sched_exact.c - the fast path beside an exact scan of all machines: what it loses and gains.
+ * sched_exact.c - compare the fast path of the scheduler with an exact scan of all machines.
  */
 #include "sched_exact.h"
 
@@ -25,7 +25,7 @@ static void compare(struct exact *e, const struct view *view, const struct view_
         return;
     struct score score = score_of(view, job, &job->limits[0], chosen);
     if (score.ranks[0] != list.entries[0].score.ranks[0])
-        bench_die("job %" PRIu64 ": the fast path leaves more wishes open", job->id.v);
+        bench_die("job %" PRIu64 ": the fast path violates more soft constraints", job->id.v);
     e->chosen += (double)score.ranks[1];
     e->best += (double)list.entries[0].score.ranks[1];
 }

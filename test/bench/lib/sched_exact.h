@@ -1,5 +1,5 @@
 /*
- * sched_exact.h - the fast path beside an exact scan of all machines: what it loses and gains.
+ * sched_exact.h - compare the fast path of the scheduler with an exact scan of all machines.
  */
 #ifndef BENCH_SCHED_EXACT_H
 #define BENCH_SCHED_EXACT_H
@@ -7,16 +7,16 @@
 #include "simulate.h"
 
 struct exact {
-    uint64_t choices;      /* that found a machine, or none */
-    uint64_t sampled;      /* of those: made by the scan as well */
-    double chosen, best;   /* scores of what the fast path and the scan chose, summed */
-    double fast_s, scan_s; /* time of all choices and placements; of the scans */
+    uint64_t choices;      /* with or without a machine found */
+    uint64_t sampled;      /* choices that the scan made as well */
+    double chosen, best;   /* sums of the scores chosen by the fast path and by the scan */
+    double fast_s, scan_s; /* seconds for all choices and placements; for the scans */
 };
 
 /*
- * Place all that waits in the cell in a view of its own, job by job as the scheduler does, but
- * evicting nobody. About `samples` of the choices are made by the scan as well; both must agree
- * whether there is a machine, and on what is left open of wishes, or the bench ends.
+ * Place all pending tasks of the cell in a separate view, job by job like the scheduler, but
+ * without evictions. The scan repeats about `samples` of the choices; both must agree whether a
+ * machine fits, and on the violated soft constraints, or the benchmark ends.
  */
 struct exact exact_run(const struct sim *sim, uint64_t samples);
 
