@@ -42,6 +42,11 @@ void buf_append(struct buf *buf, const void *bytes, size_t size)
     buf->bytes[buf->size] = '\0';
 }
 
+void buf_put(struct buf *buf, const char *text)
+{
+    buf_append(buf, text, strlen(text));
+}
+
 void buf_printf(struct buf *buf, const char *fmt, ...)
 {
     va_list args, again;

@@ -18,6 +18,7 @@ struct buf {
 void buf_release(struct buf *buf); /* free the bytes, leave an empty buffer; for CLEANUP */
 void buf_clear(struct buf *buf);   /* set the size to 0, keep the memory */
 void buf_append(struct buf *buf, const void *bytes, size_t size);
+void buf_put(struct buf *buf, const char *text); /* append a text as it is */
 void buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Make room for `size` more bytes and return their address; the caller then adds to buf->size. */
 char *buf_reserve(struct buf *buf, size_t size);

@@ -17,6 +17,7 @@
                                           .fields = record_##name_##_fields, \
                                           .count = 1, \
                                           .size = sizeof(ctype), \
+                                          .is_flat = true, \
                                           .is_scalar = true}
 SCALAR_RECORD(u16, FIELD_U16, uint16_t);
 SCALAR_RECORD(u32, FIELD_U32, uint32_t);
@@ -255,6 +256,8 @@ void record_init(const struct record *record, void *item)
 
 bool record_owns_memory(const struct record *record)
 {
+    if (record->is_flat)
+        return false;
     for (uint32_t i = 0; i < record->count; i++) {
         const struct field *field = &record->fields[i];
         if (field->type == FIELD_STRING || field->type == FIELD_WORDS || field->type == FIELD_LIST)
@@ -263,6 +266,13 @@ bool record_owns_memory(const struct record *record)
             return true;
     }
     return false;
+}
+
+/* Owns the field nothing, as most do? */
+static bool is_plain(const struct field *field)
+{
+    return field->type <= FIELD_TEXT || field->type == FIELD_BYTES ||
+           (field->type <= FIELD_ARRAY && field->record != NULL && field->record->is_flat);
 }
 
 static void items_release(const struct field *field, void *item)
@@ -311,7 +321,8 @@ static void field_release(const struct field *field, void *item)
 void record_release(const struct record *record, void *item)
 {
     for (uint32_t i = 0; i < record->count; i++)
-        field_release(&record->fields[i], item);
+        if (!is_plain(&record->fields[i]))
+            field_release(&record->fields[i], item);
     memset(item, 0, record->size);
 }
 
@@ -320,6 +331,8 @@ static void own_memory(const struct record *record, void *to)
 {
     for (uint32_t i = 0; i < record->count; i++) {
         const struct field *field = &record->fields[i];
+        if (is_plain(field))
+            continue;
         void *p = at_mutable(field, to);
         if (field->type == FIELD_STRING && *(char **)p != NULL)
             *(char **)p = xstrdup(*(char **)p);
@@ -461,13 +474,29 @@ static uint64_t field_hash(const struct field *field, const void *item, uint64_t
     return sum;
 }
 
+/* Rows are hashed at each placement: numbers, which most fields are, take no call. */
 uint64_t record_hash(const struct record *record, const void *item, uint64_t salt)
 {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < record->count; i++)
-        if ((record->fields[i].flags & FIELD_NO_HASH) == 0)
-            sum +=
-                field_hash(&record->fields[i], item, salt + (i + 1) * UINT64_C(0xd1342543de82ef95));
+    for (const struct field *f = record->fields; f < record->fields + record->count; f++) {
+        const void *p = at(f, item);
+        uint64_t value;
+        salt += UINT64_C(0xd1342543de82ef95);
+        if ((f->flags & FIELD_NO_HASH) != 0)
+            continue;
+        if (f->type == FIELD_I64 || f->type == FIELD_U64)
+            value = *(const uint64_t *)p;
+        else if (f->type == FIELD_U32 || f->type == FIELD_ENUM)
+            value = *(const uint32_t *)p;
+        else if (f->type < FIELD_FLAG)
+            value = field_number(f, item);
+        else {
+            sum += field_hash(f, item, salt);
+            continue;
+        }
+        if (value != (uint64_t)f->initial)
+            sum += hash_add(salt, value);
+    }
     return sum;
 }
 
@@ -507,9 +536,9 @@ void field_bounds(const struct field *field, int64_t *ret_min, int64_t *ret_max)
 void field_number_print(struct buf *to, const struct field *field, int64_t value)
 {
     if (field->type == FIELD_BOOL || field->type == FIELD_FLAG)
-        buf_printf(to, "%s", value != 0 ? "true" : "false");
+        buf_put(to, value != 0 ? "true" : "false");
     else if (field->type == FIELD_ENUM)
-        buf_printf(to, "%s", enumeration_text(field->choices, (unsigned)value));
+        buf_put(to, enumeration_text(field->choices, (unsigned)value));
     else if (field->form == FORM_MILLI)
         quantity_print_milli(to, value);
     else if (field->form == FORM_BYTES)
@@ -636,7 +665,7 @@ static void number_json(struct buf *to, const struct field *field, const void *i
 {
     uint64_t value = field_number(field, item);
     if (field->type == FIELD_BOOL || field->type == FIELD_FLAG)
-        buf_printf(to, "%s", value != 0 ? "true" : "false");
+        buf_put(to, value != 0 ? "true" : "false");
     else if (field->type == FIELD_ENUM)
         json_text_append(to, enumeration_text(field->choices, (unsigned)value));
     else if (field_is_signed(field))
@@ -649,11 +678,11 @@ static void words_json(struct buf *to, const struct words *words)
 {
     const char *before = "[";
     for (const char *w = words_first(words); w != NULL; w = words_next(words, w)) {
-        buf_printf(to, "%s", before);
+        buf_put(to, before);
         json_text_append(to, w);
         before = ",";
     }
-    buf_printf(to, words->count == 0 ? "[]" : "]");
+    buf_put(to, words->count == 0 ? "[]" : "]");
 }
 
 void field_json(struct buf *to, const struct field *field, const void *item)
@@ -672,10 +701,10 @@ void field_json(struct buf *to, const struct field *field, const void *item)
         const char *items = field_items(field, item);
         uint32_t count = field_count(field, item);
         for (uint32_t i = 0; i < count; i++) {
-            buf_printf(to, i == 0 ? "[" : ",");
+            buf_put(to, i == 0 ? "[" : ",");
             record_json(to, field->record, items + i * field->size);
         }
-        buf_printf(to, count == 0 ? "[]" : "]");
+        buf_put(to, count == 0 ? "[]" : "]");
     }
 }
 

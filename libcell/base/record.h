@@ -119,6 +119,7 @@ struct record {
     uint32_t count;
     uint32_t size;      /* of the struct */
     uint32_t bytes_max; /* packed, at most; 0: as large as its fields may be */
+    bool is_flat;       /* it owns no memory: walks that copy and release do not look into it */
     bool is_scalar; /* one field that stands for the whole: packed without a head, as list items */
     /* Is what was read consistent in itself? The mistake in a few words, or NULL. May be NULL. */
     const char *(*mistake)(const void *item);

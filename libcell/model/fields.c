@@ -20,7 +20,8 @@ static const struct field resources_fields[] = {
     FIELD(resources, v[RES_NAMED + 2], "named3"),
 };
 _Static_assert(ARRAY_SIZE(resources_fields) == RES_COUNT, "a line for each resource");
-const struct record resources_record = RECORD(resources, "resources", resources_fields);
+const struct record resources_record =
+    RECORD(resources, "resources", resources_fields, .is_flat = true);
 
 static const struct field name_fields[] = {
     {.name = "name", .type = FIELD_TEXT, .size = RESOURCE_NAME_MAX + 1, .max = RESOURCE_NAME_MAX}};
@@ -33,13 +34,14 @@ static const struct field resource_names_fields[] = {
     FIELD_ALL_ITEMS(resource_names, text, "names", name_record),
 };
 const struct record resource_names_record =
-    RECORD(resource_names, "names of resources", resource_names_fields);
+    RECORD(resource_names, "names of resources", resource_names_fields, .is_flat = true);
 
 static const struct field attempt_ref_fields[] = {
     FIELD(attempt_ref, task.v, "task"),
     FIELD(attempt_ref, attempt, "attempt"),
 };
-const struct record attempt_ref_record = RECORD(attempt_ref, "attempt", attempt_ref_fields);
+const struct record attempt_ref_record =
+    RECORD(attempt_ref, "attempt", attempt_ref_fields, .is_flat = true);
 
 static const struct field spread_fields[] = {
     FIELD_CHARS(spread, by, "by", .form = FORM_NAME,
@@ -49,7 +51,7 @@ static const struct field spread_fields[] = {
     FIELD(spread, weight, "weight", .max = WEIGHT_MAX, .otherwise = "0",
           .doc = "1-100: prefer values with fewer tasks; 0: no matter"),
 };
-const struct record spread_record = RECORD(spread, "spread", spread_fields);
+const struct record spread_record = RECORD(spread, "spread", spread_fields, .is_flat = true);
 
 static const struct field term_fields[] = {
     FIELD_CHARS(term, attribute, "attribute"),

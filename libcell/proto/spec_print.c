@@ -21,11 +21,11 @@ static void words_print(struct buf *to, const struct words *words)
 {
     const char *before = "[";
     for (const char *w = words_first(words); w != NULL; w = words_next(words, w)) {
-        buf_printf(to, "%s", before);
+        buf_put(to, before);
         spec_text_print(to, w);
         before = ",";
     }
-    buf_printf(to, words->count == 0 ? "[]" : "]");
+    buf_put(to, words->count == 0 ? "[]" : "]");
 }
 
 static void map_print(struct buf *to, const struct words *words)
@@ -37,30 +37,30 @@ static void map_print(struct buf *to, const struct words *words)
         if (equals == NULL)
             continue; /* no map: spec_valid() refuses it */
         *equals = '\0';
-        buf_printf(to, "%s", before);
+        buf_put(to, before);
         spec_text_print(to, name);
-        buf_printf(to, ":");
+        buf_put(to, ":");
         spec_text_print(to, equals + 1);
         before = ",";
     }
-    buf_printf(to, before[0] == '{' ? "{}" : "}");
+    buf_put(to, before[0] == '{' ? "{}" : "}");
 }
 
 static void terms_print(struct buf *to, const struct clause *clause)
 {
-    buf_printf(to, clause->term_count == 1 ? "" : "[");
+    buf_put(to, clause->term_count == 1 ? "" : "[");
     for (uint32_t i = 0; i < clause->term_count; i++) {
         CLEANUP(buf_release) struct buf text = {0};
         term_print(&text, &clause->terms[i]);
-        buf_printf(to, i == 0 ? "" : ",");
+        buf_put(to, i == 0 ? "" : ",");
         spec_text_print(to, buf_text(&text));
     }
-    buf_printf(to, clause->term_count == 1 ? "" : "]");
+    buf_put(to, clause->term_count == 1 ? "" : "]");
 }
 
 static void constraints_print(struct buf *to, const struct clauses *clauses)
 {
-    buf_printf(to, "[");
+    buf_put(to, "[");
     for (uint32_t i = 0; i < clauses->count; i++) {
         const struct clause *clause = &clauses->items[i];
         bool is_plain = clause->weight == 0 && clause->term_count == 1;
@@ -71,9 +71,9 @@ static void constraints_print(struct buf *to, const struct clauses *clauses)
         terms_print(to, clause);
         if (clause->weight != 0)
             buf_printf(to, ",\"weight\":%" PRIu32, clause->weight);
-        buf_printf(to, is_plain ? "" : "}");
+        buf_put(to, is_plain ? "" : "}");
     }
-    buf_printf(to, "]");
+    buf_put(to, "]");
 }
 
 /* Is the slot's resource in one of the shapes? Then all of them say how much, so that names come in
@@ -96,11 +96,11 @@ static void limit_print(struct buf *to, const struct job_spec *spec, const struc
     for (enum resource r = RES_NAMED; r < RES_COUNT; r++) {
         if (!is_asked_for(spec, r))
             continue;
-        buf_printf(to, ",");
+        buf_put(to, ",");
         spec_text_print(to, resource_name(r, &spec->resource_names));
         buf_printf(to, ":%" PRId64, limit->v[r]);
     }
-    buf_printf(to, "}");
+    buf_put(to, "}");
 }
 
 /* The limit itself when there are no others, else an array. */
@@ -108,10 +108,10 @@ static void resources_print_shapes(struct buf *to, const struct job_spec *spec)
 {
     bool is_array = spec->alternative_count > 0;
     for (uint32_t i = 0; i < spec_shape_count(spec); i++) {
-        buf_printf(to, "%s", i > 0 ? "," : is_array ? "[" : "");
+        buf_put(to, i > 0 ? "," : is_array ? "[" : "");
         limit_print(to, spec, spec_shape(spec, i));
     }
-    buf_printf(to, is_array ? "]" : "");
+    buf_put(to, is_array ? "]" : "");
 }
 
 static void number_print(struct buf *to, const struct field *field, const void *item)
@@ -134,16 +134,16 @@ static void number_print(struct buf *to, const struct field *field, const void *
 static void items_print(struct buf *to, const struct field *field, const void *item)
 {
     const char *items = field_items(field, item);
-    buf_printf(to, "[");
+    buf_put(to, "[");
     for (uint32_t i = 0, count = field_count(field, item); i < count; i++) {
         const struct record *record = field->record;
-        buf_printf(to, i == 0 ? "" : ",");
+        buf_put(to, i == 0 ? "" : ",");
         if (record->is_scalar)
             spec_value_print(to, &record->fields[0], items + i * field->size);
         else
             spec_object_print(to, record, items + i * field->size, "");
     }
-    buf_printf(to, "]");
+    buf_put(to, "]");
 }
 
 static void plain_print(struct buf *to, const struct field *field, const void *item)
@@ -171,7 +171,7 @@ void spec_value_print(struct buf *to, const struct field *field, const void *ite
         return;
     case FORM_REPLICAS:
         if (((const struct job_spec *)item)->every_machine)
-            buf_printf(to, "\"every-machine\"");
+            buf_put(to, "\"every-machine\"");
         else
             number_print(to, field, item);
         return;
@@ -208,16 +208,16 @@ static void members_print(struct buf *to, const struct record *record, const voi
         if ((leaf != NULL && leaf->form == FORM_NAME && field_is_initial(leaf, item)) ||
             strcmp(child.group, skip) == 0)
             continue; /* "" is no name */
-        buf_printf(to, "%s", before);
+        buf_put(to, before);
         json_text_append(to, child.name);
-        buf_printf(to, ":");
+        buf_put(to, ":");
         if (leaf != NULL)
             spec_value_print(to, leaf, item);
         else
             members_print(to, record, item, child.group, skip);
         before = ",";
     }
-    buf_printf(to, before[0] == '{' ? "{}" : "}");
+    buf_put(to, before[0] == '{' ? "{}" : "}");
 }
 
 void spec_object_print(struct buf *to, const struct record *record, const void *item,

@@ -286,6 +286,10 @@ static void check_table(const struct record *record, const char *name)
     ck_assert_msg(record != NULL && record->count > 0, "%s", name);
     for (uint32_t i = 0; i < record->count; i++) {
         const struct field *field = &record->fields[i];
+        bool owns = field->type == FIELD_STRING || field->type == FIELD_WORDS ||
+                    field->type == FIELD_LIST ||
+                    (field->record != NULL && record_owns_memory(field->record));
+        ck_assert_msg(!record->is_flat || !owns, "%s.%s", name, field->name);
         ck_assert_msg(MAX(field->since, 1) >= since, "%s.%s", name, field->name);
         since = MAX(field->since, 1);
         ck_assert_msg(since <= CELL_FORMAT, "%s.%s", name, field->name);
