@@ -22,7 +22,7 @@ struct store;
  * a new one made: the log or a snapshot fills it again. Then loads its rows into `cell` (empty). */
 int store_open(const char *dir, uint64_t identity, struct cell *cell, struct store **ret,
                struct err *err) MUST_USE;
-/* What the log of this replica has had on its disk for sure, when the database was last written. */
+/* Returns the index up to which the log was on the disk when the database was last written. */
 uint64_t store_stored_index(const struct store *store);
 /* Waits for what is queued, then closes. */
 void store_close(struct store *store);
@@ -55,8 +55,8 @@ void store_snapshot_end(struct store *store, void *token);
  * thread; waits. */
 int store_replace(struct store *store, const void *bytes, size_t size, struct cell *cell,
                   struct err *err) MUST_USE;
-/* The same in two steps: the first, which takes long, on any thread, one at a time; the second on
- * the loop, or store_unprepare(). What runs goes on with the old database meanwhile. */
+/* Replace the database in two steps. The first takes long and may run on any thread, one at a time;
+ * the second, or store_unprepare(), runs on the loop. Queries use the old database until then. */
 int store_prepare(const struct store *store, const void *bytes, size_t size, struct cell *cell,
                   struct err *err) MUST_USE;
 int store_replace_prepared(struct store *store, const struct cell *cell, const void *bytes,
@@ -75,7 +75,7 @@ struct store_restored {
 int store_restore(const char *checkpoint, const char *temporary, uint64_t identity, uint64_t at_s,
                   struct store_restored *ret, struct err *err) MUST_USE;
 
-/* Who asks. */
+/* The user of a query. */
 struct store_asker {
     const char *user; /* borrowed for the call */
     bool reads_all;   /* also what is private to others (reads.c) */

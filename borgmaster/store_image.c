@@ -200,7 +200,7 @@ void store_image_remove(const char *path)
     }
 }
 
-/* Of SQLite's file format: what tells a database of ours from others. */
+/* Check the fields of SQLite's file header that mark a database as one of ours. */
 static int header_check(const uint8_t *bytes, size_t size, bool may_be_new, struct err *err)
 {
     enum { HEADER_BYTES = 100, ENCODING_AT = 56, VERSION_AT = 60, APPLICATION_AT = 68 };

@@ -149,7 +149,7 @@ void store_digest_text(uint64_t digest, char *to);
 
 /* store_load.c: a cell from the rows. On ERR_CORRUPT `cell` is empty again. */
 int store_load(sqlite3 *db, struct cell *cell, struct err *err) MUST_USE;
-/* What SQLite last said, as ERR_CORRUPT or ERR_IO with `what` before it. */
+/* Set the last error of SQLite, as ERR_CORRUPT or ERR_IO with `what` before it. */
 int store_sqlite_err(sqlite3 *db, const char *what, struct err *err);
 /* One number from a statement without parameters. */
 int store_number(sqlite3 *db, const char *sql, int64_t *ret, struct err *err) MUST_USE;
@@ -186,8 +186,8 @@ int store_file_check(const char *path, struct err *err) MUST_USE;
  */
 int store_untrusted_check(sqlite3 *db, size_t size, enum store_origin origin,
                           struct err *err) MUST_USE;
-/* What SQLite last said of such a file: like store_sqlite_err(), and ERR_CORRUPT when it took more
- * work or memory than it may. */
+/* Set the last error of SQLite on an untrusted file: as store_sqlite_err(), but a statement that
+ * exceeded its work or memory is ERR_CORRUPT. */
 int store_untrusted_err(sqlite3 *db, const char *what, struct err *err);
 
 /* store.c: the database is not to be trusted any more, or cannot be written; any thread. */

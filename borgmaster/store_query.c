@@ -324,7 +324,7 @@ static void thread_run(void *arg)
     process_end(reader);
 }
 
-/* What runs ends, with its process. Under the lock. */
+/* End the running queries and their processes. The lock is held. */
 static void processes_interrupt(struct store *store)
 {
     store->paused = true;

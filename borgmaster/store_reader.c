@@ -1,9 +1,9 @@
 /*
  * store_reader.c - one SQL statement of a user, read only, with bounds on everything.
  *
- * What keeps a statement harmless: the connection is opened read-only, an authorizer lets it read
+ * A statement can do no harm: the connection is opened read-only, an authorizer lets it read
  * and call functions and nothing else, lengths and memory are limited, nothing temporary goes to a
- * disk, and a progress handler stops it when its time is over. What that does not catch ends with
+ * disk, and a progress handler stops it when its time is over. Anything else ends with
  * the process (store_reader.h).
  *
  * Whose rows: what is private to users is in tables whose names end with PRIVATE_SUFFIX. SQL of
@@ -70,7 +70,7 @@ static void result_release(struct result *r)
     buf_release(&r->texts);
 }
 
-/* What who reads sees of a table. */
+/* The views that a query sees in place of private tables. */
 static const struct private_table {
     const char *name;
     const char *seen;

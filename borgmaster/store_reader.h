@@ -44,10 +44,10 @@ struct reader_reply {
 bool reader_is(int argc, char *const *argv);
 /* argv: READER_NAME, the database, the process id of who started it. */
 _Noreturn void reader_run(char *const *argv);
-/* The same program as such a process. `ret_fd` is the other end of its socket, non-blocking. */
+/* Start this program as a reader process. `ret_fd` is the other end of its socket, non-blocking. */
 int reader_start(const char *database, pid_t *ret_pid, int *ret_fd, struct err *err) MUST_USE;
 
-/* What the process does, for tests that want to be inside. `db` is opened once and kept. */
+/* The work of the process, for tests that run it in their own. The database is opened once. */
 struct reader;
 struct reader *reader_new(const char *database);
 void reader_free(struct reader *reader);

@@ -207,8 +207,8 @@ static bool has_more_columns(const char *text, const char *ours)
     return a.size == 0 && b.size == 0;
 }
 
-/* Of a later format: "CREATE TABLE name (column, ... [, PRIMARY KEY (name, ...)]) [WITHOUT ROWID]"
- */
+/* Returns true for a table that a later format may have added:
+ * "CREATE TABLE name (column, ... [, PRIMARY KEY (name, ...)]) [WITHOUT ROWID]". */
 static bool is_plain_table(const char *sql, const char *name)
 {
     struct tokens t = tokens_of(sql);
@@ -420,7 +420,7 @@ static void upgrade_columns(struct buf *to, sqlite3 *db, sqlite3 *ours, const ch
     sqlite3_finalize(row);
 }
 
-/* What has to be dropped: views and indexes that ours does not have like this. */
+/* Append DROP statements for views and indexes whose text differs from ours. */
 static int upgrade_drops(struct buf *to, sqlite3 *db, sqlite3 *ours, struct err *err)
 {
     sqlite3_stmt *row = NULL;
@@ -441,7 +441,7 @@ static int upgrade_drops(struct buf *to, sqlite3 *db, sqlite3 *ours, struct err 
     return rv;
 }
 
-/* What has to be made: tables first, as ours has them. */
+/* Append CREATE statements for missing tables, views and indexes, tables first. */
 static int upgrade_makes(struct buf *to, sqlite3 *db, sqlite3 *ours, struct err *err)
 {
     sqlite3_stmt *row = NULL;

@@ -121,8 +121,7 @@ static bool is_json(const struct sql_column *column)
 
 static bool may_be_null(const struct sql_column *column)
 {
-    return column->field == NULL ? column->extra->expression != NULL
-                                 : (column->flags & FIELD_NULLABLE) != 0;
+    return column->field != NULL && (column->flags & FIELD_NULLABLE) != 0;
 }
 
 /* The initial value, as SQL. */
@@ -246,14 +245,8 @@ static void insert_text(struct buf *to, const struct sql_table *table,
     for (uint32_t i = 0; i < columns->count; i++)
         buf_printf(to, "%s%s", i == 0 ? "" : ", ", columns->items[i].name);
     buf_printf(to, ") VALUES (");
-    for (uint32_t i = 0; i < columns->count; i++) {
-        const struct sql_extra *extra = columns->items[i].extra;
-        buf_printf(to, "%s", i == 0 ? "" : ", ");
-        if (extra != NULL && extra->expression != NULL)
-            buf_printf(to, "(%s)", extra->expression);
-        else
-            buf_printf(to, ":%s", columns->items[i].name);
-    }
+    for (uint32_t i = 0; i < columns->count; i++)
+        buf_printf(to, "%s:%s", i == 0 ? "" : ", ", columns->items[i].name);
     buf_printf(to, ")");
 }
 
@@ -270,8 +263,6 @@ static void set_text(struct buf *to, const struct sql_table *table,
         buf_printf(to, "%s%s = ", before, column->name);
         if (verb == SQL_UPSERT)
             buf_printf(to, "excluded.%s", column->name);
-        else if (column->extra != NULL && column->extra->expression != NULL)
-            buf_printf(to, "(%s)", column->extra->expression);
         else
             buf_printf(to, ":%s", column->name);
         before = ", ";

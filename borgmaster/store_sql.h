@@ -28,13 +28,12 @@
 #include <sqlite3.h>
 
 /* A column that is no field of the record, for readers of the database: it is not loaded. Exactly
- * one of text, number and expression is set. */
+ * one of text and number is set. */
 struct sql_extra {
     const char *name, *doc;
     const char *(*text)(const void *item); /* of a TEXT column; borrowed from the item */
     int64_t (*number)(const void *item);   /* of an INTEGER column */
-    const char *expression; /* SQL for a TEXT or NULL; :NAME is the value of another column */
-    uint8_t since;          /* the format that introduced it; 0 is 1 */
+    uint8_t since;                         /* the format that introduced it; 0 is 1 */
 };
 
 struct sql_table {

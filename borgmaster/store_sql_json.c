@@ -59,28 +59,10 @@ static void device_list_print(struct buf *to, uint64_t devices)
     buf_printf(to, devices == 0 ? "[]" : "]");
 }
 
-/* Words NAME=value. */
-static void map_print(struct buf *to, const struct words *words)
-{
-    const char *before = "{";
-    for (const char *w = words_first(words); w != NULL; w = words_next(words, w)) {
-        CLEANUP(free_ptr) char *name = xstrdup(w);
-        name[strcspn(name, "=")] = '\0';
-        buf_printf(to, "%s", before);
-        json_text_append(to, name);
-        buf_printf(to, ":");
-        json_text_append(to, w + MIN(strlen(name) + 1, strlen(w)));
-        before = ",";
-    }
-    buf_printf(to, words->count == 0 ? "{}" : "}");
-}
-
 void sql_json_print(struct buf *to, const struct field *field, const void *item)
 {
     if (field->form == FORM_GPUS)
         device_list_print(to, field_number(field, item));
-    else if (field->type == FIELD_WORDS && field->form == FORM_MAP)
-        map_print(to, (const void *)((const char *)item + field->offset));
     else
         field_json(to, field, item);
 }

@@ -82,7 +82,7 @@ static int pages_check(sqlite3 *db, const char *pragma, struct err *err)
     return rv;
 }
 
-/* What is wrong with a value in this column, as a condition. */
+/* Append an SQL condition that holds for values that this column may not have. */
 static void condition(struct buf *to, const char *name, const char *type, bool is_key)
 {
     bool text = strcmp(type, "TEXT") == 0, blob = strcmp(type, "BLOB") == 0;

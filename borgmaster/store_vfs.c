@@ -22,7 +22,8 @@ enum {
     FRAME_BYTES = FRAME_HEAD_BYTES + STORE_PAGE_BYTES
 };
 
-/* Of SQLite's VFS, and ours: the log is opened without locks, which makes it another table. */
+/* The methods of SQLite's VFS and of ours. The log is opened without locks, so it has a table of
+ * its own. */
 static const sqlite3_io_methods *db_inner, *wal_inner;
 static sqlite3_io_methods db_methods, wal_methods;
 static sqlite3_vfs vfs, *inner_vfs;

@@ -447,7 +447,7 @@ const struct command cli_commands[] = {
         .args_min = 1,
         .args_max = 1,
         .options = OPTION(FORCE),
-        .summary = "remove a machine that is gone (root only)",
+        .summary = "remove a machine that is gone (operators only)",
         .details =
             "The machine must be down or have no tasks; with --force it is removed anyway, and\n"
             "its tasks are lost. The cell no longer waits for processes that may still run there.\n"

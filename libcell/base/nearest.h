@@ -6,8 +6,7 @@
 
 #include "base.h"
 
-/* Of the words in `known` (count of them) the one that `word` is most likely meant to be, or NULL.
- */
+/* Return the known word that is closest to `word`; NULL: none is close. */
 const char *word_nearest(const char *word, const char *const *known, size_t count);
 
 #endif

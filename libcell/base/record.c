@@ -5,6 +5,7 @@
 
 #include "hash.h"
 #include "quantity.h"
+#include "utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -441,10 +442,8 @@ static uint64_t field_hash(const struct field *field, const void *item, uint64_t
     case FIELD_I32:
     case FIELD_I64:
     case FIELD_ENUM:
-    case FIELD_FLAG: {
-        uint64_t value = field_number(field, item);
-        return value == (uint64_t)field->initial ? 0 : hash_add(salt, value);
-    }
+    case FIELD_FLAG:
+        UNREACHABLE("record_hash() takes numbers");
     case FIELD_TEXT:
     case FIELD_STRING: {
         const char *text = field_text(field, item);
@@ -484,33 +483,51 @@ uint64_t record_hash(const struct record *record, const void *item, uint64_t sal
         salt += UINT64_C(0xd1342543de82ef95);
         if ((f->flags & FIELD_NO_HASH) != 0)
             continue;
+        if (!field_is_number(f)) {
+            sum += field_hash(f, item, salt);
+            continue;
+        }
         if (f->type == FIELD_I64 || f->type == FIELD_U64)
             value = *(const uint64_t *)p;
         else if (f->type == FIELD_U32 || f->type == FIELD_ENUM)
             value = *(const uint32_t *)p;
-        else if (f->type < FIELD_FLAG)
+        else
             value = field_number(f, item);
-        else {
-            sum += field_hash(f, item, salt);
-            continue;
-        }
         if (value != (uint64_t)f->initial)
             sum += hash_add(salt, value);
     }
     return sum;
 }
 
-unsigned record_format(const struct record *record, const void *item)
+/* The format of the last field of the record, or of a record inside it. */
+static unsigned newest_format(const struct record *record)
 {
     unsigned format = 1;
     for (uint32_t i = 0; i < record->count; i++) {
         const struct field *field = &record->fields[i];
+        format = MAX(format, (unsigned)field->since);
+        if (field->record != NULL)
+            format = MAX(format, newest_format(field->record));
+    }
+    return format;
+}
+
+/* A list of a thousand placements is not walked when its table has nothing later. */
+unsigned record_format(const struct record *record, const void *item)
+{
+    unsigned format = 1;
+    if (newest_format(record) == format)
+        return format;
+    for (uint32_t i = 0; i < record->count; i++) {
+        const struct field *field = &record->fields[i];
         if (field->since > format && !field_is_initial(field, item))
             format = field->since;
-        if (field->type == FIELD_RECORD)
-            format = MAX(format, record_format(field->record, at(field, item)));
-        if (field->type != FIELD_ARRAY && field->type != FIELD_LIST)
+        if (field->record == NULL || newest_format(field->record) <= format)
             continue;
+        if (field->type == FIELD_RECORD) {
+            format = MAX(format, record_format(field->record, at(field, item)));
+            continue;
+        }
         const char *items = field_items(field, item);
         for (uint32_t n = 0, count = field_count(field, item); n < count; n++)
             format = MAX(format, record_format(field->record, items + n * field->size));
@@ -645,6 +662,11 @@ int record_check(const struct record *record, const void *item, const char *path
 
 void json_text_append(struct buf *to, const char *text)
 {
+    CLEANUP(buf_release) struct buf escaped = {0};
+    if (!utf8_valid(text)) {
+        utf8_escape(&escaped, text);
+        text = buf_text(&escaped);
+    }
     buf_append(to, "\"", 1);
     for (const char *c = text; *c != '\0';) {
         size_t plain = 0; /* bytes that stand for themselves */
@@ -685,12 +707,29 @@ static void words_json(struct buf *to, const struct words *words)
     buf_put(to, words->count == 0 ? "[]" : "]");
 }
 
+static void map_json(struct buf *to, const struct words *words)
+{
+    const char *before = "{";
+    for (const char *w = words_first(words); w != NULL; w = words_next(words, w)) {
+        CLEANUP(free_ptr) char *name = xstrdup(w);
+        name[strcspn(name, "=")] = '\0';
+        buf_put(to, before);
+        json_text_append(to, name);
+        buf_put(to, ":");
+        json_text_append(to, w + MIN(strlen(name) + 1, strlen(w)));
+        before = ",";
+    }
+    buf_put(to, words->count == 0 ? "{}" : "}");
+}
+
 void field_json(struct buf *to, const struct field *field, const void *item)
 {
     if (field_is_number(field)) {
         number_json(to, field, item);
     } else if (field->type == FIELD_TEXT || field->type == FIELD_STRING) {
         json_text_append(to, field_text(field, item));
+    } else if (field->type == FIELD_WORDS && (field->form == FORM_MAP || field->form == FORM_ENV)) {
+        map_json(to, at(field, item));
     } else if (field->type == FIELD_WORDS) {
         words_json(to, at(field, item));
     } else if (field->type == FIELD_RECORD) {

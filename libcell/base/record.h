@@ -73,7 +73,7 @@ enum field_form {
     FORM_ENV     /* words "NAME=value" as an object, NAME is a variable of the environment */
 };
 
-/* What `borgctl update` does to the running tasks of a job when it changes a field. */
+/* The effect of `borgctl update` on the running tasks of a job when it changes a field. */
 enum field_effect {
     EFFECT_NONE,     /* they run on untouched */
     EFFECT_IN_PLACE, /* they run on with the new value where there is room, else they restart */
@@ -236,7 +236,7 @@ void record_text(struct buf *to, const struct record *record, const void *item);
 /* One line of JSON with every field, numbers as numbers; an item of a scalar record is its value.
  */
 void record_json(struct buf *to, const struct record *record, const void *item);
-/* A value of JSON: quoted and escaped. */
+/* A text as a value of JSON: quoted and escaped, also where it is no UTF-8. */
 void json_text_append(struct buf *to, const char *text);
 void field_json(struct buf *to, const struct field *field, const void *item);
 /* Call for each field in which two items differ. */

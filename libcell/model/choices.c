@@ -54,16 +54,6 @@ const char *restart_text(enum restart r)
     return enumeration_text(&restarts, r);
 }
 
-int appclass_parse(const char *text)
-{
-    return enumeration_parse(&appclasses, text);
-}
-
-int restart_parse(const char *text)
-{
-    return enumeration_parse(&restarts, text);
-}
-
 const char *policy_text(enum policy p)
 {
     return enumeration_text(&spec_policies, p);

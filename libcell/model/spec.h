@@ -35,8 +35,6 @@ enum policy {
 const char *appclass_text(enum appclass a); /* "batch", "latency-sensitive" */
 const char *restart_text(enum restart r);   /* "on-failure", "always", "never" */
 const char *policy_text(enum policy p);     /* "best-fit", "worst-fit", "stranding-aware", "cell" */
-int appclass_parse(const char *text);
-int restart_parse(const char *text);
 int policy_parse(const char *text);
 
 /* How the live tasks of a job lie over the values of an attribute ("machine": over machines). A

@@ -26,40 +26,25 @@ static void head_fields(struct pack *p, struct cmd *cmd, unsigned *kind)
     pack_u32(p, kind);
 }
 
-/* Reading leaves kind 0 in a command of which nothing has to be released. */
-static void cmd_fields(struct pack *p, struct cmd *cmd)
+/* Returns the bytes of the body. Reading leaves kind 0 in a command of which nothing has to be
+ * released. */
+static size_t cmd_fields(struct pack *p, struct cmd *cmd)
 {
     unsigned kind = cmd->kind;
     head_fields(p, cmd, &kind);
     if (!pack_ok(p))
-        return;
+        return 0;
+    size_t start = pack_position(p);
     const struct record *body = cmd_body_record(kind);
     if (body == NULL) {
         p->newer = p->reading && kind >= CMD_KIND_COUNT;
         pack_fail(p, "a kind of command that is not known here");
-        return;
+        return 0;
     }
     if (p->reading)
         cmd->kind = kind;
     pack_record(p, body, cmd_body(cmd));
-}
-
-static size_t spec_size(const struct job_spec *spec)
-{
-    struct buf bytes CLEANUP(buf_release) = {0};
-    spec_pack(spec, &bytes);
-    return bytes.size;
-}
-
-/* Said in full here, for a user reads it. */
-static int spec_packable(const struct job_spec *spec, struct err *err)
-{
-    size_t size = spec_size(spec);
-    if (size <= SPEC_BYTES_MAX)
-        return 0;
-    return err_set(err, ERR_LIMIT,
-                   "job spec takes %zu bytes, at most %d: shorten its command or environment", size,
-                   SPEC_BYTES_MAX);
+    return pack_position(p) - start;
 }
 
 /* The body is not looked at. The new time is no later, so the command does not become larger. */
@@ -90,17 +75,17 @@ int cmd_pack_in(const struct cmd *cmd, unsigned format, struct buf *to, struct e
         stamp(cmd->packed, cmd->time_ms, to);
         return 0;
     }
-    int rv = cmd->kind == CMD_JOB_SUBMIT ? spec_packable(&cmd->job_submit, err) : 0;
-    if (rv != 0)
-        return rv;
     size_t before = to->size;
     struct pack p;
     pack_to(&p, to);
     p.format = format;
-    cmd_fields(&p, (struct cmd *)cmd);
-    size_t size = to->size - before;
-    rv = pack_end(&p, cmd_kind_text(cmd->kind), err);
-    if (rv == 0 && size > CMD_BYTES_MAX)
+    size_t body = cmd_fields(&p, (struct cmd *)cmd), size = to->size - before;
+    int rv = pack_end(&p, cmd_kind_text(cmd->kind), err);
+    if (rv == 0 && cmd->kind == CMD_JOB_SUBMIT && body > SPEC_BYTES_MAX)
+        rv = err_set(err, ERR_LIMIT,
+                     "job spec takes %zu bytes, at most %d: shorten its command or environment",
+                     body, SPEC_BYTES_MAX);
+    else if (rv == 0 && size > CMD_BYTES_MAX)
         rv = err_set(err, ERR_LIMIT, "command %s takes %zu bytes, at most %d",
                      cmd_kind_text(cmd->kind), size, CMD_BYTES_MAX);
     if (rv != 0) {
@@ -118,7 +103,7 @@ int cmd_unpack(const void *bytes, size_t size, struct cmd *ret, struct err *err)
     struct pack p;
     pack_from(&p, bytes, size);
     p.strict = true;
-    cmd_fields(&p, ret);
+    (void)cmd_fields(&p, ret);
     int rv = pack_end(&p, "command", err);
     if (rv != 0 && ret->kind != 0)
         cmd_release(ret);

@@ -14,7 +14,7 @@
 /* Append to `to`. ERR_LIMIT when the command is larger than CMD_BYTES_MAX; `to` is unchanged then.
  */
 int cmd_pack(const struct cmd *cmd, struct buf *to, struct err *err) MUST_USE;
-/* The same without the fields that came after `format`: of what the cell itself says. */
+/* As cmd_pack(), without the fields of formats after `format`: for the cell's own commands. */
 int cmd_pack_in(const struct cmd *cmd, unsigned format, struct buf *to, struct err *err) MUST_USE;
 /* On success the caller owns *ret (cmd_release). Trailing bytes are an error. ERR_STATE: a later
  * release wrote it. A command is carried out as a whole or not at all, so nothing is skipped. */

@@ -9,7 +9,7 @@
  * So field functions need no checks, but must not trust a value they read unless pack_ok(). Writing
  * has the same limits as reading and fails in the same way; it never dies of a value. Who cannot
  * refuse any more (an answer) sends what was written, and who reads it refuses it.
- * What is read into has to be zeroed before.
+ * The caller zeroes a struct before it is read.
  */
 #ifndef CELL_PACK_H
 #define CELL_PACK_H
@@ -49,8 +49,8 @@ int pack_end(const struct pack *p, const char *what, struct err *err) MUST_USE;
 
 /* The head of an array of exactly `count` fields. */
 void pack_fields(struct pack *p, uint32_t count);
-/* The same of a record, which another release may have written: reading refuses fewer than
- * `required` and sets the number there is. */
+/* The head of a record, which another release may have written: reading refuses fewer fields than
+ * `required` and sets *count to the number found. */
 void pack_head(struct pack *p, uint32_t *count, uint32_t required);
 /* Reading: go past one value of whatever kind, in time that is bounded by its bytes. */
 void pack_skip(struct pack *p);

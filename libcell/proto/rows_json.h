@@ -11,7 +11,7 @@
 
 #include <jansson.h>
 
-/* What a text is; numbers and NULL are what they are. */
+/* How a text is written as JSON; numbers and NULL are written as such. */
 enum rows_json_form {
     ROWS_JSON_PLAIN,
     ROWS_JSON_VALUE, /* JSON itself; a text that is none stays a text */
@@ -27,7 +27,7 @@ struct rows_json_column {
  * other end has another version of the schema. */
 int rows_column(const struct wire_rows *rows, const char *key, size_t *ret,
                 struct err *err) MUST_USE;
-/* Those columns of the rows. The caller owns the array. */
+/* Return the named columns of the rows as an array of objects, owned by the caller. */
 int rows_json(const struct wire_rows *rows, const struct rows_json_column *columns, size_t count,
               json_t **ret, struct err *err) MUST_USE;
 /* All columns of any rows; keys are made of [a-z0-9_], the nth of a name ends with _n. */

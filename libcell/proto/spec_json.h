@@ -40,7 +40,7 @@ int spec_json_read(const json_t *value, struct job_spec *ret, struct buf *proble
  * `alloc_set` is left out when it has no value. Equal specs give equal texts. A byte that is no
  * UTF-8 becomes "\xff". */
 void spec_json_print(struct buf *to, const struct job_spec *spec);
-/* The same; the caller owns it. */
+/* As spec_json_print(), as a value that the caller owns. */
 json_t *spec_json(const struct job_spec *spec);
 /* The value of a field, or of an amount of it, in which the spec differs from another. */
 void spec_difference_json(struct buf *to, const struct spec_difference *difference,

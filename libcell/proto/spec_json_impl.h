@@ -61,8 +61,6 @@ void spec_constraints_read(struct spec_reader *r, const struct field *field, con
 void spec_object_print(struct buf *to, const struct record *record, const void *item,
                        const char *skip);
 void spec_value_print(struct buf *to, const struct field *field, const void *item);
-/* A text as a string of JSON, whatever its bytes are. */
-void spec_text_print(struct buf *to, const char *text);
 /* A schema of the object. */
 void spec_schema_object(struct buf *to, const struct record *record, const char *group);
 

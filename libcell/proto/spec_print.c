@@ -3,48 +3,8 @@
  */
 #include "spec_json_impl.h"
 
-#include "utf8.h"
-
 #include <stdlib.h>
 #include <string.h>
-
-void spec_text_print(struct buf *to, const char *text)
-{
-    CLEANUP(buf_release) struct buf escaped = {0};
-    bool is_valid = utf8_valid(text);
-    if (!is_valid)
-        utf8_escape(&escaped, text);
-    json_text_append(to, is_valid ? text : buf_text(&escaped));
-}
-
-static void words_print(struct buf *to, const struct words *words)
-{
-    const char *before = "[";
-    for (const char *w = words_first(words); w != NULL; w = words_next(words, w)) {
-        buf_put(to, before);
-        spec_text_print(to, w);
-        before = ",";
-    }
-    buf_put(to, words->count == 0 ? "[]" : "]");
-}
-
-static void map_print(struct buf *to, const struct words *words)
-{
-    const char *before = "{";
-    for (const char *w = words_first(words); w != NULL; w = words_next(words, w)) {
-        CLEANUP(free_ptr) char *name = xstrdup(w);
-        char *equals = strchr(name, '=');
-        if (equals == NULL)
-            continue; /* no map: spec_valid() refuses it */
-        *equals = '\0';
-        buf_put(to, before);
-        spec_text_print(to, name);
-        buf_put(to, ":");
-        spec_text_print(to, equals + 1);
-        before = ",";
-    }
-    buf_put(to, before[0] == '{' ? "{}" : "}");
-}
 
 static void terms_print(struct buf *to, const struct clause *clause)
 {
@@ -53,7 +13,7 @@ static void terms_print(struct buf *to, const struct clause *clause)
         CLEANUP(buf_release) struct buf text = {0};
         term_print(&text, &clause->terms[i]);
         buf_put(to, i == 0 ? "" : ",");
-        spec_text_print(to, buf_text(&text));
+        json_text_append(to, buf_text(&text));
     }
     buf_put(to, clause->term_count == 1 ? "" : "]");
 }
@@ -97,7 +57,7 @@ static void limit_print(struct buf *to, const struct job_spec *spec, const struc
         if (!is_asked_for(spec, r))
             continue;
         buf_put(to, ",");
-        spec_text_print(to, resource_name(r, &spec->resource_names));
+        json_text_append(to, resource_name(r, &spec->resource_names));
         buf_printf(to, ":%" PRId64, limit->v[r]);
     }
     buf_put(to, "}");
@@ -151,10 +111,8 @@ static void plain_print(struct buf *to, const struct field *field, const void *i
     const void *member = (const char *)item + field->offset;
     if (field_is_number(field))
         number_print(to, field, item);
-    else if (field->type == FIELD_TEXT || field->type == FIELD_STRING)
-        spec_text_print(to, field_text(field, item));
-    else if (field->type == FIELD_WORDS)
-        words_print(to, member);
+    else if (field->type == FIELD_TEXT || field->type == FIELD_STRING || field->type == FIELD_WORDS)
+        field_json(to, field, item);
     else if (field->type == FIELD_RECORD)
         spec_object_print(to, field->record, member, "");
     else
@@ -163,11 +121,10 @@ static void plain_print(struct buf *to, const struct field *field, const void *i
 
 void spec_value_print(struct buf *to, const struct field *field, const void *item)
 {
-    const void *member = (const char *)item + field->offset;
     switch (field->form) {
     case FORM_MAP:
     case FORM_ENV:
-        map_print(to, member);
+        field_json(to, field, item);
         return;
     case FORM_REPLICAS:
         if (((const struct job_spec *)item)->every_machine)

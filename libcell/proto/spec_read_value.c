@@ -91,7 +91,8 @@ static void priority_read(struct spec_reader *r, const struct field *field, void
                      buf_text(&names));
 }
 
-/* Of one of the types that field_parse() takes; the text of a number is that of its digits. */
+/* Read a value of a type that field_parse() accepts; a number is parsed as the text of its digits.
+ */
 static void text_read(struct spec_reader *r, const struct field *field, void *item, const json_t *v)
 {
     CLEANUP(buf_release) struct buf choices = {0};

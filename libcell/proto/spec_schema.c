@@ -74,7 +74,7 @@ static void member_open(struct buf *to, bool is_first, const char *name, const c
 
 static void field_schema(struct buf *to, const struct field *field, bool is_alloc);
 
-/* What a value is when it is not given, as one would write it. */
+/* Append the default of a field as a user would write it. */
 static void default_schema(struct buf *to, const struct field *field)
 {
     const char *text = field->otherwise;

@@ -32,7 +32,7 @@ static void put_integer(struct table *t, int column, int64_t value)
     t->row[column] = (struct wire_value){.type = WIRE_INTEGER, .integer = value};
 }
 
-/* What is added to `texts` from here on is the text, up to text_end(). */
+/* Begin a text: everything that is added to `texts` until text_end() belongs to it. */
 static struct buf *text_begin(struct table *t, int column)
 {
     t->row[column] = (struct wire_value){.type = WIRE_TEXT, .integer = (int64_t)t->texts.size};
@@ -218,7 +218,7 @@ struct why_rows *why_rows_begin(const struct wire_why *asked)
     return w;
 }
 
-/* What the inquiry found. True: there is no other shape. */
+/* Append the result of the inquiry. Returns true when there is no other shape. */
 static bool shape_tell(struct why_rows *w, const struct cell *cell)
 {
     w->rv = why_end(w->inquiry, &w->why, &w->err);

@@ -21,7 +21,7 @@
 int why_rows(const struct cell *cell, const struct wire_why *asked, struct wire_rows *ret,
              struct err *err) MUST_USE;
 
-/* The same in turns of about so many units (why.h), between which the cell may change. */
+/* Answer in turns of about so many units (why.h), between which the cell may change. */
 struct why_rows;
 struct why_rows *why_rows_begin(const struct wire_why *asked);
 /* True: it is answered, or refused. */

@@ -116,7 +116,7 @@ enum {
         WIRE_##name, WIRE_##name##_ROLES, (handler) \
     }
 
-/* What the table says of a method. */
+/* A row of the table of methods. */
 struct wire_rule {
     enum wire_method id;
     const char *name;
@@ -130,7 +130,7 @@ const struct wire_rule *wire_rule(uint32_t method);
 /* "query"; "unknown" for a number that is no method. */
 const char *wire_method_text(uint32_t method);
 
-/* What became of a command. */
+/* The outcome of a command. */
 struct wire_answer {
     enum err_code code;
     uint64_t job;
@@ -208,7 +208,7 @@ struct wire_status {
                                of all lately, or does not lead */
 };
 
-/* What a replica tells the leader every second of the borglets it drives. */
+/* Sent by each replica to the leader every second: the borglets that it drives. */
 struct wire_alive {
     const void *bits; /* bit id - 1: it has heard of that machine since the last time; borrowed */
     size_t size;      /* in bytes */
@@ -258,7 +258,7 @@ struct wire_replicas {
     uint32_t address_count;
 };
 
-/* Who may do what on a machine: who reads everybody's logs, whose certificates do not count. */
+/* The identities that a borglet has to know: readers of all logs, and revoked certificates. */
 struct wire_identity {
     char identity[IDENTITY_MAX + 1];
     uint32_t rights;     /* a bit per enum right */
@@ -331,7 +331,7 @@ struct wire_log_chunk {
     uint64_t offset; /* in the stream */
 };
 
-/* Who is to lead? */
+/* A request to hand over leadership. */
 struct wire_transfer {
     uint64_t replica; /* 0: whoever is furthest */
 };
@@ -341,7 +341,7 @@ struct wire_checkpoint {
     uint64_t offset; /* 0: of an image that is to be made now */
 };
 
-/* Of a checkpoint: a SQLite database. */
+/* A piece of a checkpoint, which is a SQLite database. */
 struct wire_piece {
     const void *bytes; /* borrowed from the body */
     size_t size;

@@ -29,7 +29,10 @@ teardown_file()
     wait_until 5 is_gone "$pid"
     cell_up --replicas 3 --borglets 3
     [[ "$(pid_of_borglet "$machine")" != "$pid" ]]
-    sleep 3 # enough for a report of lost tasks, less than the 8 s until a machine is down
+    # A task that starts there shows that the new borglet and its master agree on what runs.
+    submit probe 200 1 10m 'exec sleep 1000' ".task.constraints = [\"machine = $machine\"]"
+    wait_until 20 job_runs probe 1
+    borgctl kill probe --wait
     same "running tasks" "$before" "$(running_tasks)"
 }
 

@@ -33,6 +33,7 @@
  *
  * `request=N` after any command gives it a request id.
  */
+#include "fields.h"
 #include "attributes.h"
 #include "quantity.h"
 #include "sched_fixture.h"
@@ -328,7 +329,7 @@ static struct job_spec spec_of(const struct story *s)
                                       (uint32_t)number_of(s, "priority", "100"));
     spec.replicas = (uint32_t)number_of(s, "replicas", "1");
     spec.limit = resources_of(s, &spec.resource_names);
-    spec.restart = (enum restart)restart_parse(value_of(s, "restart", "on-failure"));
+    spec.restart = (enum restart)enumeration_parse(&restarts, value_of(s, "restart", "on-failure"));
     spec.policy = (enum policy)policy_parse(value_of(s, "policy", "best-fit"));
     spec.failures_max = (uint32_t)number_of(s, "failures", "0");
     spec.disruptions_max = (uint32_t)number_of(s, "disruptions", "0");

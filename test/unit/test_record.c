@@ -273,7 +273,7 @@ START_TEST(text_and_json_say_every_field)
     record_json(&json, &newest, &thing);
     ck_assert_str_eq(buf_text(&json),
                      "{\"count\":3,\"name\":\"a\\\"b\\\\\\u000a\",\"words\":[\"x y\"],\"list\":"
-                     "[{\"task\":5,\"attempt\":6}],\"later\":7,\"labels\":[]}");
+                     "[{\"task\":5,\"attempt\":6}],\"later\":7,\"labels\":{}}");
     record_release(&newest, &thing);
     buf_release(&text), buf_release(&json);
 }

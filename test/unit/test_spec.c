@@ -1,6 +1,7 @@
 /*
  * test_spec.c - bands, names, back-off, and every way a spec is refused.
  */
+#include "fields.h"
 #include "cell_fixture.h"
 
 START_TEST(bands_begin_and_end_where_borg_says)
@@ -32,13 +33,13 @@ END_TEST
 START_TEST(texts_and_their_parsers_are_inverse)
 {
     for (int i = 0; i < APPCLASS_COUNT; i++)
-        ck_assert_int_eq(appclass_parse(appclass_text((enum appclass)i)), i);
+        ck_assert_int_eq(enumeration_parse(&appclasses, appclass_text((enum appclass)i)), i);
     for (int i = 0; i < RESTART_COUNT; i++)
-        ck_assert_int_eq(restart_parse(restart_text((enum restart)i)), i);
+        ck_assert_int_eq(enumeration_parse(&restarts, restart_text((enum restart)i)), i);
     for (int i = 0; i < POLICY_SPEC_COUNT; i++)
         ck_assert_int_eq(policy_parse(policy_text((enum policy)i)), i);
-    ck_assert_int_eq(appclass_parse("Batch"), -1);
-    ck_assert_int_eq(restart_parse(""), -1);
+    ck_assert_int_eq(enumeration_parse(&appclasses, "Batch"), -1);
+    ck_assert_int_eq(enumeration_parse(&restarts, ""), -1);
     ck_assert_int_eq(policy_parse("best"), -1);
 }
 END_TEST
